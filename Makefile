@@ -1,0 +1,34 @@
+# make demo   set up, extract the sample film, decode it, show what came out
+# make test   set up, run the tests (test-slow: the long ones, lint: ruff and mypy)
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+# What runs after installation needs no network, and says so.
+OFFLINE := HF_HUB_OFFLINE=1
+
+.PHONY: demo test test-slow lint setup clean
+
+demo: setup
+	$(OFFLINE) $(BIN)/giblet demo --out-dir demo_output
+
+test: setup
+	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-slow: setup
+	$(OFFLINE) $(BIN)/python -m pytest -m slow
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 10) else "giblet needs Python 3.10 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo_output build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,83 @@
+"""Settings of the user's jobs: pydantic models that refuse what they do not know, in YAML and out."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing_extensions import Self
+
+from giblet.errors import InputError
+
+
+class Settings(BaseModel):
+    """Base of all settings: unknown options are errors, values do not change after they are made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def make(cls, **values: Any) -> Self:
+        """Settings from keyword values.
+
+        Raises
+        ------
+        InputError
+            In one line: which option, the value found, what is allowed; for an unknown option the nearest known one.
+        """
+        try:
+            return cls(**values)
+        except ValidationError as exc:
+            raise InputError("; ".join(cls._explain(error) for error in exc.errors())) from exc
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Self:
+        """Settings from a YAML file.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read, is not a YAML mapping, or holds an option that does not exist.
+        """
+        try:
+            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
+            raise InputError(f"cannot read settings from {path}: {' '.join(str(exc).split())}") from exc
+        if not isinstance(values, dict):
+            raise InputError(f"{path} holds {type(values).__name__}: a YAML mapping of options is needed")
+        return cls.make(**values)
+
+    def to_yaml(self) -> str:
+        """The settings as YAML text that :meth:`from_yaml` reads."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+    @classmethod
+    def _explain(cls, error: Any) -> str:
+        name = ".".join(str(part) for part in error["loc"])
+        if error["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(name, cls.model_fields, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(cls.model_fields)}"
+            return f"there is no option {name}{hint}"
+        return f"{name} is {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
+
+
+class ExtractSettings(Settings):
+    """What turns a film into audio features. Same film, same settings, same codec: same file."""
+
+    tr: float = Field(1.5, gt=0, allow_inf_nan=False, description="repetition time of the scan, s")
+    n_trs: int | None = Field(None, ge=1, description="volumes of the scan; default: as many as the film fills")
+    use_encodec: bool = Field(True, description="codec codes; False: the legacy mel spectrogram")
+    codec: str = Field("bundled", description="'bundled', a transformers EnCodec folder, or a hub name")
+    bandwidth: float = Field(6.0, description="kbps: 1.5, 3, 6, 12 or 24, as far as the codec has codebooks")
+    track: int | None = Field(None, ge=0, description="which audio track of the film, from 0; default: the first")
+    n_mels: int = Field(2048, ge=1, description="mel bands of the legacy mode")
+    mel_average: bool = Field(False, description="legacy mode: keep the mean of each TR only")
+    device: str = Field("auto", description="'auto', 'cpu', 'cuda' or 'mps'")
+
+    def provenance(self) -> dict[str, Any]:
+        """The settings that decide what the features are; the codec is known by its fingerprint instead."""
+        mel = {"n_mels", "mel_average"}
+        codes = {"bandwidth"}
+        return self.model_dump(exclude={"device", "codec", *(mel if self.use_encodec else codes)})

@@ -1,0 +1,1 @@
+"""Films, sound, picture, words and BOLD, read on one clock."""

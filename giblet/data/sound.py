@@ -1,0 +1,136 @@
+"""A sound track fitted to the TRs of a scan, and sound files written whole or not at all."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from giblet.data.media import AudioReader
+from giblet.errors import InputError
+from giblet.files import atomic_path
+from giblet.timing import Number, TRGrid, exact, grid_for
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[float, float | None], None]
+"""Called with the seconds done and the seconds in all, None while that is not known."""
+
+
+class SoundOnGrid:
+    """The samples of a sound track, cut or padded with silence to the frames of whole TRs.
+
+    Iterating yields mono float32 chunks; after that :attr:`grid` and :attr:`film_duration` are known.
+    """
+
+    def __init__(
+        self,
+        reader: AudioReader,
+        tr: float,
+        n_trs: int | None,
+        frame_rate: float | Fraction,
+        hop_length: int,
+        progress: Progress | None = None,
+    ) -> None:
+        self.reader, self.tr, self.frame_rate, self.hop_length = reader, tr, frame_rate, hop_length
+        self.progress = progress
+        self.film_duration = Fraction(0)
+        self._grid = None if n_trs is None else TRGrid(tr, n_trs, frame_rate)
+
+    @property
+    def grid(self) -> TRGrid:
+        """The clock; known from the start if `n_trs` was given, otherwise after the last chunk."""
+        assert self._grid is not None, "iterate first"
+        return self._grid
+
+    @property
+    def frames_in_longest_tr(self) -> int:
+        """ceil(tr * frame_rate)."""
+        return TRGrid(self.tr, 1, self.frame_rate).max_frames_per_tr
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        rate, n, read = self.reader.sample_rate, 0, 0
+        end = None if self._grid is None else self._grid.n_frames * self.hop_length
+        for chunk in self.reader:
+            read += len(chunk)
+            kept = chunk if end is None else chunk[: end - n]
+            n += len(kept)
+            if len(kept):
+                yield kept
+                self._tell(n)
+        self.film_duration = max(Fraction(read, rate), exact(self.reader.film_duration))
+        if self._grid is None:
+            self._grid = grid_for(self.film_duration, self.tr, self.frame_rate)
+        end = self._grid.n_frames * self.hop_length
+        while n < end:
+            silence = np.zeros(min(rate, end - n), np.float32)
+            n += len(silence)
+            yield silence
+            self._tell(n)
+
+    def _tell(self, n_samples: int) -> None:
+        if self.progress is not None:
+            total = float(self._grid.duration) if self._grid is not None else self.reader.duration_hint
+            self.progress(n_samples / self.reader.sample_rate, total)
+
+
+def write_sound(
+    path: str | Path,
+    chunks: Iterable[np.ndarray],
+    sample_rate: int,
+    *,
+    seconds: Number,
+    progress: Progress | None = None,
+) -> Path:
+    """Write mono sound of exactly `seconds` as 16-bit WAV or FLAC, chunk by chunk, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+        Ending in ``.wav`` or ``.flac``.
+    chunks : iterable of ndarray, float32 (n,)
+        Samples in [-1, 1]; what lies outside is clipped and reported. What is missing at the end (less than half a
+        frame, where TRs do not fall on frames) is silence, what is too much is cut.
+    sample_rate : int
+        In Hz.
+    seconds : float or Fraction
+        Duration of the file.
+    progress : callable, optional
+        Called with seconds written and seconds in all.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    InputError
+        If the ending is another, or the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (".wav", ".flac"):
+        raise InputError(f"cannot write sound as {path.name}: the name must end in .wav or .flac")
+    end = int(exact(seconds) * sample_rate + Fraction(1, 2))
+    n = clipped = 0
+    with atomic_path(path) as temporary:
+        try:
+            with soundfile.SoundFile(temporary, "w", samplerate=sample_rate, channels=1, subtype="PCM_16") as file:
+                for chunk in chunks:
+                    kept = chunk[: end - n]
+                    clipped += int(np.count_nonzero(np.abs(kept) > 1))
+                    file.write(np.clip(kept, -1, 1))
+                    n += len(kept)
+                    if progress is not None:
+                        progress(n / sample_rate, float(seconds))
+                file.write(np.zeros(end - n, np.float32))
+        except soundfile.LibsndfileError as exc:
+            raise InputError(
+                f"cannot write {path}: {exc.error_string}; free some space or choose another folder"
+            ) from exc
+    if clipped:
+        log.warning("%s: %d samples louder than full scale were clipped", path.name, clipped)
+    return path

@@ -1,0 +1,361 @@
+"""The TR clock: which frames of a feature series belong to which volume of a scan, exactly, however long the scan.
+
+One rule serves every modality: the first frame of TR ``k`` is ``floor(k * tr * frame_rate + 1/2)``, computed on
+rationals. At TR 1.5 s and 75 frames/s a TR holds 112.5 frames, so TRs of 113 and 112 frames alternate: a table of
+112 columns holds what all TRs have, the odd frame is kept beside it as *spill*, and nothing drifts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from itertools import count
+from math import ceil, floor
+from typing import NamedTuple
+
+import numpy as np
+
+from giblet.errors import InputError
+
+Number = int | float | str | Fraction
+
+
+def exact(value: Number, what: str = "value") -> Fraction:
+    """The rational number that `value` is written as: 0.72 is 18/25, not the nearest binary fraction.
+
+    Parameters
+    ----------
+    value : int, float, str or Fraction
+        Strings may be decimal ("1.49") or a ratio ("22050/512").
+    what : str
+        Name used in the error message.
+
+    Raises
+    ------
+    InputError
+        If `value` is not a finite number.
+
+    Examples
+    --------
+    >>> exact(0.72)
+    Fraction(18, 25)
+    """
+    try:
+        return value if isinstance(value, Fraction) else Fraction(str(value))
+    except (ValueError, ZeroDivisionError) as exc:
+        raise InputError(f"{what} is {value!r}: a finite number is needed") from exc
+
+
+@dataclass(frozen=True)
+class TRGrid:
+    """Volumes of a scan, and the frames of a feature series that fall into each.
+
+    Parameters
+    ----------
+    tr : float
+        Repetition time in seconds; read as written, so 0.72 means 18/25.
+    n_trs : int
+        Number of volumes, at least 1.
+    frame_rate : float or Fraction
+        Frames per second of the series; the mel legacy passes ``Fraction(22050, 512)``.
+
+    Raises
+    ------
+    InputError
+        If `tr` or `frame_rate` is not positive, a TR is shorter than one frame, or `n_trs` is below 1.
+
+    Examples
+    --------
+    >>> grid = TRGrid(tr=1.5, n_trs=920, frame_rate=75)
+    >>> grid.frames_per_tr, grid.n_frames, grid.edges[:4].tolist()
+    (112, 103500, [0, 113, 225, 338])
+    """
+
+    tr: float
+    n_trs: int
+    frame_rate: float | Fraction
+
+    def __post_init__(self) -> None:
+        tr, rate = exact(self.tr, "TR"), exact(self.frame_rate, "frame rate")
+        if tr <= 0:
+            raise InputError(f"TR is {self.tr} s: it must be positive, as in the scan's header")
+        if rate <= 0:
+            raise InputError(f"frame rate is {self.frame_rate} Hz: it must be positive")
+        if tr * rate < 1:
+            raise InputError(
+                f"TR is {self.tr} s, shorter than one frame of {float(1 / rate):.6g} s at {float(rate):.6g} Hz: "
+                "give the TR in seconds"
+            )
+        if isinstance(self.n_trs, bool) or not isinstance(self.n_trs, (int, np.integer)) or self.n_trs < 1:
+            raise InputError(f"n_trs is {self.n_trs!r}: a whole number of at least 1 is needed")
+
+    @property
+    def frames_in_tr(self) -> Fraction:
+        """Length of a TR in frames, exact: 225/2 for 1.5 s at 75 Hz."""
+        return exact(self.tr) * exact(self.frame_rate)
+
+    @property
+    def frames_per_tr(self) -> int:
+        """Frames that every TR has, ``floor(tr * frame_rate)``."""
+        return floor(self.frames_in_tr)
+
+    @property
+    def max_frames_per_tr(self) -> int:
+        """Frames that the longest TR has, ``ceil(tr * frame_rate)``."""
+        return ceil(self.frames_in_tr)
+
+    @cached_property
+    def edges(self) -> np.ndarray:
+        """First frame of each TR and the end of the last, int64 (n_trs + 1,)."""
+        step = self.frames_in_tr
+        p, q = step.numerator, step.denominator
+        # floor(k p/q + 1/2) = floor((2 k p + q) / 2q), in whole numbers. Python's do not overflow; int64 would for
+        # long rationals such as a TR of 1.4999999 s.
+        if 2 * self.n_trs * p + q < 2**62:
+            return (2 * np.arange(self.n_trs + 1, dtype=np.int64) * p + q) // (2 * q)
+        return np.array([(2 * k * p + q) // (2 * q) for k in range(self.n_trs + 1)], dtype=np.int64)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Frames in each TR, int64 (n_trs,)."""
+        return np.diff(self.edges)
+
+    @property
+    def n_frames(self) -> int:
+        """Frames on the whole grid."""
+        return int(self.edges[-1])
+
+    @property
+    def onset(self) -> np.ndarray:
+        """Onset of each TR in seconds, float64 (n_trs,)."""
+        tr = exact(self.tr)
+        return np.arange(self.n_trs) * tr.numerator / tr.denominator
+
+    @property
+    def duration(self) -> Fraction:
+        """Length of the grid in seconds, exact."""
+        return self.n_trs * exact(self.tr)
+
+    def n_samples(self, sample_rate: Number) -> int:
+        """Samples on the whole grid at `sample_rate` Hz, rounded half up."""
+        return floor(self.duration * exact(sample_rate, "sample rate") + Fraction(1, 2))
+
+    def columns(self, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """Frames of each TR as a table of `width` columns, and which of them are the TR's own.
+
+        Returns
+        -------
+        frame : ndarray of int64, shape (n_trs, width)
+        own : ndarray of bool, shape (n_trs, width)
+            False where a column runs into the next TR.
+        """
+        column = np.arange(width)
+        return self.edges[:-1, None] + column, column < self.counts[:, None]
+
+    def tr_of_frame(self, frame: np.ndarray) -> np.ndarray:
+        """TR that each frame belongs to, int64; -1 before the grid and `n_trs` behind it."""
+        return np.searchsorted(self.edges, frame, side="right") - 1
+
+
+def grid_for(duration: Number, tr: float, frame_rate: float | Fraction, *, ignore_tail: Number = "0.05") -> TRGrid:
+    """The shortest grid on which a medium of `duration` seconds fits whole.
+
+    A last TR that would hold less than `ignore_tail` seconds is not opened: encoders pad the end of a sound track
+    by up to one packet (1,024 samples at 22,050 Hz are 46 ms), and a film of 1380 s must not become 921 TRs for it.
+    """
+    exact_tr = exact(tr, "TR")
+    if exact_tr <= 0:
+        return TRGrid(tr, 1, frame_rate)  # which says what is wrong with the TR
+    n_trs = ceil((exact(duration, "duration") - exact(ignore_tail)) / exact_tr)
+    return TRGrid(tr, max(1, n_trs), frame_rate)
+
+
+class Grouped(NamedTuple):
+    """Codes by TR, with the frames that not every TR has beside them."""
+
+    codes: np.ndarray
+    """int32 (n_trs, n_codebooks, frames_per_tr)."""
+    spill: np.ndarray
+    """int32 (n_trs, n_codebooks, 1): the odd frame of each TR, 0 where it has none."""
+    spill_mask: np.ndarray
+    """bool (n_trs, 1): True where the TR has the odd frame."""
+
+
+def group_with_spill(codes: np.ndarray, grid: TRGrid) -> Grouped:
+    """Cut a series of codes into the TRs of `grid`, losing nothing.
+
+    Parameters
+    ----------
+    codes : ndarray of int, shape (n_codebooks, n_frames)
+        Exactly ``grid.n_frames`` frames.
+    grid : TRGrid
+
+    Returns
+    -------
+    Grouped
+        ``ungroup_codes(grouped.codes, tr, frame_rate, spill=grouped.spill)`` gives `codes` back.
+
+    Raises
+    ------
+    InputError
+        If `codes` does not have the grid's frames.
+    """
+    codes = np.asarray(codes)
+    if codes.ndim != 2 or codes.shape[1] != grid.n_frames:
+        raise InputError(
+            f"codes have shape {codes.shape}: (n_codebooks, {grid.n_frames}) is needed for {grid.n_trs} TRs of {grid.tr} s"
+        )
+    columns, _ = grid.columns(grid.frames_per_tr)
+    grouped = codes[:, columns].transpose(1, 0, 2)
+    mask = grid.counts > grid.frames_per_tr
+    spill = np.zeros((grid.n_trs, codes.shape[0], 1), codes.dtype)
+    spill[mask, :, 0] = codes[:, grid.edges[1:][mask] - 1].T
+    return Grouped(np.ascontiguousarray(grouped), spill, mask[:, None])
+
+
+def group_codes_by_tr(codes: np.ndarray, tr: float = 1.5, frame_rate: float | Fraction = 75) -> np.ndarray:
+    """The first ``floor(tr * frame_rate)`` frames of each TR that the codes fill.
+
+    Parameters
+    ----------
+    codes : ndarray of int, shape (n_codebooks, n_frames)
+    tr : float
+        Repetition time in seconds.
+    frame_rate : float or Fraction
+        Frames per second.
+
+    Returns
+    -------
+    ndarray of int32, shape (n_trs, n_codebooks, floor(tr * frame_rate))
+        `n_trs` counts the TRs whose columns are all there. :func:`group_with_spill` keeps the odd frames too.
+
+    Raises
+    ------
+    InputError
+        If the codes do not fill one TR.
+
+    Examples
+    --------
+    >>> group_codes_by_tr(np.zeros((8, 103_500), np.int32), tr=1.5).shape
+    (920, 8, 112)
+    """
+    codes = np.asarray(codes)
+    if codes.ndim != 2:
+        raise InputError(f"codes have shape {codes.shape}: (n_codebooks, n_frames) is needed")
+    step = TRGrid(tr, 1, frame_rate).frames_in_tr
+    n_trs = ceil(
+        (codes.shape[1] - floor(step) + Fraction(1, 2)) / step
+    )  # the last n with edge(n - 1) + width <= frames
+    if n_trs < 1:
+        raise InputError(f"codes have {codes.shape[1]} frames: one TR of {tr} s needs {floor(step)}")
+    columns, _ = TRGrid(tr, n_trs, frame_rate).columns(floor(step))
+    return np.ascontiguousarray(codes[:, columns].transpose(1, 0, 2)).astype(np.int32, copy=False)
+
+
+def ungroup_codes(
+    grouped: np.ndarray,
+    tr: float = 1.5,
+    frame_rate: float | Fraction = 75,
+    *,
+    spill: np.ndarray | None = None,
+) -> np.ndarray:
+    """Join codes by TR into one series on the clock, the inverse of grouping.
+
+    Parameters
+    ----------
+    grouped : ndarray of int, shape (n_trs, n_codebooks, frames_per_tr)
+    tr : float
+        Repetition time in seconds.
+    frame_rate : float or Fraction
+        Frames per second.
+    spill : ndarray of int, shape (n_trs, n_codebooks, 1), optional
+        The odd frames of TRs that have one. Without it, as for predicted codes, the frame before is repeated, so
+        that the series keeps its length.
+
+    Returns
+    -------
+    ndarray, shape (n_codebooks, grid.n_frames)
+
+    Raises
+    ------
+    InputError
+        If the shapes do not fit the clock.
+    """
+    grouped = np.asarray(grouped)
+    if grouped.ndim != 3:
+        raise InputError(f"grouped codes have shape {grouped.shape}: (n_trs, n_codebooks, frames_per_tr) is needed")
+    n_trs, n_codebooks, width = grouped.shape
+    grid = TRGrid(tr, n_trs, frame_rate)
+    if width != grid.frames_per_tr:
+        raise InputError(
+            f"grouped codes have {width} frames per TR: {grid.frames_per_tr} are needed at TR {tr} s and "
+            f"{float(exact(frame_rate)):g} frames/s"
+        )
+    if spill is None:
+        spill = grouped[:, :, -1:]
+    elif spill.shape != (n_trs, n_codebooks, 1):
+        raise InputError(f"spill has shape {spill.shape}: {(n_trs, n_codebooks, 1)} is needed")
+    out = np.empty((n_codebooks, grid.n_frames), grouped.dtype)
+    columns, _ = grid.columns(width)
+    out[:, columns] = grouped.transpose(1, 0, 2)
+    mask = grid.counts > width
+    out[:, grid.edges[1:][mask] - 1] = spill[mask, :, 0].T
+    return out
+
+
+def blocks_by_tr(pieces: Iterable[np.ndarray], tr: float, frame_rate: float | Fraction) -> Iterator[np.ndarray]:
+    """Cut a stream of frames at the edges of TRs.
+
+    Parameters
+    ----------
+    pieces : iterable of ndarray, shape (n_features, any)
+    tr : float
+        Repetition time in seconds.
+    frame_rate : float or Fraction
+        Frames per second.
+
+    Yields
+    ------
+    ndarray, shape (n_features, frames of this TR)
+        One for each TR that is complete.
+    """
+    step = TRGrid(tr, 1, frame_rate).frames_in_tr
+    widths = (floor((k + 1) * step + Fraction(1, 2)) - floor(k * step + Fraction(1, 2)) for k in count())
+    width, held = next(widths), None
+    for piece in pieces:
+        held = piece if held is None else np.concatenate([held, piece], axis=1)
+        while held.shape[1] >= width:
+            yield held[:, :width]
+            held, width = held[:, width:], next(widths)
+
+
+def ungroup_frames(table: np.ndarray, grid: TRGrid) -> np.ndarray:
+    """Continuous features by TR as one series on the clock.
+
+    Parameters
+    ----------
+    table : ndarray, shape (n_trs, n_features, ceil(tr * frame_rate)) or (n_trs, n_features)
+        All frames of each TR, or one value for the whole TR, which is then repeated.
+    grid : TRGrid
+
+    Returns
+    -------
+    ndarray, shape (n_features, grid.n_frames)
+
+    Raises
+    ------
+    InputError
+        If the shape does not fit the clock.
+    """
+    table = np.asarray(table)
+    if table.ndim == 2 and len(table) == grid.n_trs:
+        return np.repeat(table, grid.counts, axis=0).T
+    if table.ndim != 3 or table.shape[::2] != (grid.n_trs, grid.max_frames_per_tr):
+        raise InputError(
+            f"features have shape {table.shape}: ({grid.n_trs}, n_features, {grid.max_frames_per_tr}) or "
+            f"({grid.n_trs}, n_features) is needed at TR {grid.tr} s"
+        )
+    _, own = grid.columns(grid.max_frames_per_tr)
+    return table.transpose(1, 0, 2)[:, own]

@@ -1,0 +1,50 @@
+"""Settings refuse what they do not know, in words."""
+
+import pytest
+
+from giblet.config import ExtractSettings
+from giblet.errors import InputError
+
+
+def test_settings_survive_yaml(tmp_path):
+    settings = ExtractSettings.make(tr=0.72, n_trs=300, use_encodec=False)
+    (tmp_path / "s.yaml").write_text(settings.to_yaml())
+    assert ExtractSettings.from_yaml(tmp_path / "s.yaml") == settings
+
+
+def test_an_unknown_option_is_an_error_that_names_the_nearest():
+    with pytest.raises(InputError, match="there is no option bandwith; did you mean bandwidth?"):
+        ExtractSettings.make(bandwith=6)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"tr": 0}, "tr is 0: .*greater than 0"),
+        ({"tr": -1}, "tr is -1"),
+        ({"tr": float("nan")}, "tr is nan"),
+        ({"tr": "fast"}, "tr is 'fast': .*number"),
+        ({"n_trs": 0}, "n_trs is 0: .*greater than or equal to 1"),
+        ({"n_trs": 1.5}, "n_trs is 1.5"),
+    ],
+)
+def test_values_out_of_range_say_what_is_allowed(values, message):
+    with pytest.raises(InputError, match=message) as caught:
+        ExtractSettings.make(**values)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_settings_file_that_is_not_one_is_refused(tmp_path):
+    for content, message in (("- a\n", "list"), ("a: [", "cannot read"), ("", "NoneType")):
+        (tmp_path / "s.yaml").write_text(content)
+        with pytest.raises(InputError, match=message):
+            ExtractSettings.from_yaml(tmp_path / "s.yaml")
+    with pytest.raises(InputError, match="cannot read"):
+        ExtractSettings.from_yaml(tmp_path / "none.yaml")
+
+
+def test_provenance_holds_what_decides_the_numbers_and_nothing_else():
+    codes, mel = ExtractSettings.make().provenance(), ExtractSettings.make(use_encodec=False).provenance()
+    assert set(codes) == {"tr", "n_trs", "use_encodec", "bandwidth", "track"}
+    assert set(mel) == {"tr", "n_trs", "use_encodec", "track", "n_mels", "mel_average"}
+    assert ExtractSettings.make(device="cpu").provenance() == codes

@@ -1,0 +1,84 @@
+"""Files are written whole or not at all."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from giblet.errors import InputError
+from giblet.files import atomic_path, check_writable, sha256_of
+
+
+def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    target = tmp_path / "a.nc"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.nc"]
+
+
+def test_a_block_that_succeeds_replaces_the_file_and_makes_the_folder(tmp_path):
+    target = tmp_path / "deep" / "er" / "a.nc"
+    with atomic_path(target) as temporary:
+        assert temporary.suffix == ".nc"
+        temporary.write_text("new")
+        assert not target.exists()
+    assert target.read_text() == "new"
+    assert os.listdir(target.parent) == ["a.nc"]
+
+
+def test_a_process_killed_while_writing_leaves_no_file_by_the_final_name(tmp_path):
+    code = (
+        "import sys, time; from giblet.files import atomic_path\n"
+        "with atomic_path(sys.argv[1]) as t: t.write_text('half'); print('writing', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, tmp_path / "a.nc"], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not (tmp_path / "a.nc").exists()
+
+
+def test_a_folder_that_cannot_be_written_to_is_an_error_that_names_it(tmp_path):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(InputError, match=r"cannot write.*choose another"):
+            check_writable(folder)
+    with pytest.raises(InputError, match="cannot write"), atomic_path(tmp_path / "file" / "a.nc"):
+        pass
+    check_writable(tmp_path / "not" / "yet" / "there")
+    assert not (tmp_path / "not").exists()
+
+
+def test_a_full_disk_is_an_error_that_leaves_nothing(tmp_path):
+    """A file-size limit stands in for the full disk: the write fails the same way, with an OSError."""
+    code = (
+        "import resource, signal, sys; from giblet.files import atomic_path; from giblet.errors import InputError\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try:\n"
+        "    with atomic_path(sys.argv[1]) as t: t.write_bytes(b'x' * 5000)\n"
+        "except InputError as exc: print(exc)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "a.nc"], capture_output=True, text=True, check=True)
+    assert "cannot write" in done.stdout
+    assert os.listdir(tmp_path) == []
+
+
+def test_sha256_is_the_standard_one(tmp_path):
+    content = os.urandom(3_000_001)
+    (tmp_path / "x").write_bytes(content)
+    assert sha256_of(tmp_path / "x") == hashlib.sha256(content).hexdigest()
+
+
+def test_written_files_have_the_users_ordinary_permissions(tmp_path):
+    with atomic_path(tmp_path / "a") as temporary:
+        temporary.write_text("")
+    (tmp_path / "b").write_text("")
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
+    assert time.time() - (tmp_path / "a").stat().st_mtime < 60
