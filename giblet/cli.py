@@ -14,7 +14,6 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 from typer.exceptions import TyperException
 
 from giblet import __version__
@@ -28,6 +27,9 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=N
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
+INTERRUPTED = 130
+"""What typer makes of Ctrl-C: 128 and the number of the signal, as shells do."""
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for another program to read.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 
@@ -40,11 +42,11 @@ def main() -> None:
         status = _fail(exc.format_message() if hasattr(exc, "format_message") else str(exc))
     except GibletError as exc:
         status = _fail(str(exc))
-    except (KeyboardInterrupt, typer.Abort):
-        status = _fail("interrupted; nothing half-written was left", 130)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone (giblet info | head): not an error of ours
         status = 141
+    if status == INTERRUPTED:
+        _fail("interrupted; nothing half-written was left")
     sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -89,10 +91,10 @@ def _print_json(value: Any) -> None:
 
 
 def _table(title: str, rows: dict[str, Any]) -> None:
-    table = Table(title=title, show_header=False, title_justify="left", box=None)
-    for name, value in rows.items():
-        table.add_row(name, str(value))
-    out.print(table)
+    """Names and values in two columns; long values are not broken, so that they can be searched and copied."""
+    width = max(map(len, rows))
+    lines = [title, *(f"  {name:<{width}}  {value}" for name, value in rows.items())]
+    out.print("\n".join(lines), markup=False)
 
 
 @app.command()
@@ -128,9 +130,7 @@ def extract(
             elif not as_json:
                 out.print(_one_line(result), markup=False)
     if as_json:
-        _print_json([
-            {"film": str(r.film), "status": r.status, "path": r.path, "error": r.error, "about": r.about} for r in results
-        ])  # fmt: skip
+        _print_json([vars(result) for result in results])
     if any(r.error is not None for r in results):
         raise typer.Exit(2)
 

@@ -31,7 +31,7 @@ import xarray as xr
 from giblet import __version__
 from giblet.errors import InputError
 from giblet.files import atomic_path
-from giblet.timing import TRGrid, exact
+from giblet.timing import TAIL, TRGrid, exact
 
 CODES, CONTINUOUS = "codes", "continuous"
 ENCODEC, MEL = "encodec24k", "mel"
@@ -48,8 +48,6 @@ REQUIRED = (
     "settings",
     "giblet_version",
 )
-ONE_TAIL = Fraction(1, 20)
-"""A TR counts as covered by the film if no more than this is missing of it, in seconds."""
 
 
 def feature_path(source: str | Path, desc: str, folder: str | Path = ".") -> Path:
@@ -86,7 +84,7 @@ def new_features(
     xarray.Dataset
     """
     tr = exact(grid.tr)
-    covered = int((exact(film_duration) + ONE_TAIL) // tr)
+    covered = int((exact(film_duration) + TAIL) // tr)
     data: dict[str, Any] = dict(variables)
     data["onset"] = (("tr",), grid.onset, {"units": "s", "long_name": "onset of the TR from the start of the film"})
     data["valid"] = (("tr",), np.arange(grid.n_trs) < covered, {"long_name": "the film lasts through this TR"})

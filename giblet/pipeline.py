@@ -78,7 +78,7 @@ def extract_film(
     """
     settings = settings or ExtractSettings.make()
     film, start = Path(film), time.perf_counter()
-    AudioReader.check(film)
+    AudioReader(film, track=settings.track)  # what is wrong with the film is said before the codec is loaded
     check_writable(out_dir)
     processor = processor or AudioProcessor.from_settings(settings)
     path = feature_path(film, processor.desc, out_dir)
@@ -110,7 +110,7 @@ def extract_features(
     for film in paths:
         if by_stem.setdefault(film.stem, film) != film:
             raise InputError(
-                f"{by_stem[film.stem]} and {film} would both write {film.stem}_desc-*: extract them into two folders (-o)"
+                f"{by_stem[film.stem]} and {film} would both write {film.stem}_desc-*: use two output folders"
             )
     processor = AudioProcessor.from_settings(settings)
     for film in paths:

@@ -21,6 +21,9 @@ from giblet.errors import InputError
 
 Number = int | float | str | Fraction
 
+TAIL = Fraction(1, 20)
+"""Seconds at the end of a film that do not count: encoders pad a sound track by up to one packet (46 ms)."""
+
 
 def exact(value: Number, what: str = "value") -> Fraction:
     """The rational number that `value` is written as: 0.72 is 18/25, not the nearest binary fraction.
@@ -159,16 +162,16 @@ class TRGrid:
         return np.searchsorted(self.edges, frame, side="right") - 1
 
 
-def grid_for(duration: Number, tr: float, frame_rate: float | Fraction, *, ignore_tail: Number = "0.05") -> TRGrid:
+def grid_for(duration: Number, tr: float, frame_rate: float | Fraction) -> TRGrid:
     """The shortest grid on which a medium of `duration` seconds fits whole.
 
-    A last TR that would hold less than `ignore_tail` seconds is not opened: encoders pad the end of a sound track
-    by up to one packet (1,024 samples at 22,050 Hz are 46 ms), and a film of 1380 s must not become 921 TRs for it.
+    A last TR that would hold no more than :data:`TAIL` is not opened: a film of 1380 s that its encoder padded to
+    1380.011 s must not become 921 TRs.
     """
     exact_tr = exact(tr, "TR")
     if exact_tr <= 0:
         return TRGrid(tr, 1, frame_rate)  # which says what is wrong with the TR
-    n_trs = ceil((exact(duration, "duration") - exact(ignore_tail)) / exact_tr)
+    n_trs = ceil((exact(duration, "duration") - TAIL) / exact_tr)
     return TRGrid(tr, max(1, n_trs), frame_rate)
 
 
@@ -205,7 +208,7 @@ def group_with_spill(codes: np.ndarray, grid: TRGrid) -> Grouped:
     codes = np.asarray(codes)
     if codes.ndim != 2 or codes.shape[1] != grid.n_frames:
         raise InputError(
-            f"codes have shape {codes.shape}: (n_codebooks, {grid.n_frames}) is needed for {grid.n_trs} TRs of {grid.tr} s"
+            f"codes have shape {codes.shape}: (n_codebooks, {grid.n_frames}) is needed, {grid.n_trs} TRs of {grid.tr} s"
         )
     columns, _ = grid.columns(grid.frames_per_tr)
     grouped = codes[:, columns].transpose(1, 0, 2)

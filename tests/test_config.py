@@ -13,7 +13,7 @@ def test_settings_survive_yaml(tmp_path):
 
 
 def test_an_unknown_option_is_an_error_that_names_the_nearest():
-    with pytest.raises(InputError, match="there is no option bandwith; did you mean bandwidth?"):
+    with pytest.raises(InputError, match=r"there is no option bandwith; did you mean bandwidth\?"):
         ExtractSettings.make(bandwith=6)
 
 

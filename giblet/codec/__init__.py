@@ -1,1 +1,64 @@
 """Neural audio codecs: waveform to residual codes and back."""
+
+from __future__ import annotations
+
+import os
+
+from giblet.codec.base import AudioCodec
+
+__all__ = ["AudioCodec", "load_codec"]
+
+
+def load_codec(
+    name: str | os.PathLike[str] = "bundled",
+    bandwidth: float = 6.0,
+    device: str = "auto",
+    *,
+    revision: str | None = None,
+    block_frames: int | None = None,
+) -> AudioCodec:
+    """Load a codec.
+
+    Parameters
+    ----------
+    name : str or path
+        ``"bundled"``: the small codec that comes with giblet. A folder with ``config.json`` and ``model.safetensors``
+        of a transformers EnCodec model. A hub name, ``"facebook/encodec_24khz"``: from the local hub cache, or else
+        from the hub. One is never taken for another.
+    bandwidth : float
+        In kbps: 1.5, 3, 6, 12, 24 for 2, 4, 8, 16, 32 codebooks of 1024 entries at 75 Hz, as many as the codec has.
+    device : str
+        ``"auto"`` (CUDA, else Apple's MPS, else the CPU), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+    revision : str, optional
+        Branch, tag or commit of a hub model.
+    block_frames : int, optional
+        Frames that are encoded or decoded at a time, 1200 by default. Less takes less memory and more time; what
+        comes out is the same to rounding.
+
+    Returns
+    -------
+    AudioCodec
+
+    Raises
+    ------
+    CodecError
+        If there is no such codec, it cannot be reached, its files are damaged, or its layout is not supported.
+    InputError
+        If the codec does not have that bandwidth, or the device is not there.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> codec = load_codec("bundled", bandwidth=6.0, device="cpu")
+    >>> codec.encode(np.zeros(48_000, np.float32)).shape
+    (8, 150)
+    """
+    # Here and not above: torch and transformers take seconds to import, and `giblet info` needs neither.
+    from giblet.codec.device import pick_device
+    from giblet.codec.encodec import BLOCK_FRAMES, EncodecCodec
+    from giblet.codec.loading import find_codec, read_model
+
+    name = os.fspath(name)
+    where = pick_device(device)
+    model = read_model(*find_codec(name, revision), name)
+    return EncodecCodec(model, bandwidth, where, name, BLOCK_FRAMES if block_frames is None else block_frames)

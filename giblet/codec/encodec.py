@@ -1,4 +1,4 @@
-"""The EnCodec architecture built from a configuration: the building blocks that loading and training share.
+"""EnCodec: built from a configuration, read from files, and run as a codec. The one importer of transformers' model.
 
 References
 ----------
@@ -7,7 +7,48 @@ Défossez, Copet, Synnaeve, Adi (2022). High Fidelity Neural Audio Compression. 
 
 from __future__ import annotations
 
+import copy
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
 from transformers import EncodecConfig, EncodecModel
+from transformers.models.encodec import modeling_encodec as parts
+from transformers.utils import cached_file
+
+from giblet.codec.base import AudioCodec
+from giblet.codec.device import exact_float32
+from giblet.codec.quantizer import ResidualQuantizer
+from giblet.codec.streaming import ELU, Chain, Layer, ResidualBlock, SkipLSTM, TransposedConv, causal_conv
+from giblet.errors import CodecError, InputError
+
+# Frames at a time, by measurement (benchmarks/codec_speed.py): through the LSTM, whose weights are packed anew at each
+# call, and through the convolutions, whose rows should stay in the processor's cache.
+BLOCK_FRAMES, TILE_FRAMES = 1200, 75
+# What this streaming can do exactly; the 48 kHz model differs in most of it.
+SUPPORTED = {
+    "audio_channels": 1,
+    "normalize": False,
+    "chunk_length_s": None,
+    "use_causal_conv": True,
+    "norm_type": "weight_norm",
+    "pad_mode": "reflect",
+    "trim_right_ratio": 1.0,
+}
+# The rest of what makes the codes and the sound; target_bandwidths only says how many codebooks there are.
+ARCHITECTURE = (
+    "sampling_rate", "hidden_size", "codebook_dim", "codebook_size", "num_filters", "num_residual_layers",
+    "upsampling_ratios", "kernel_size", "last_kernel_size", "residual_kernel_size", "dilation_growth_rate", "compress",
+    "num_lstm_layers", "use_conv_shortcut",
+)  # fmt: skip
+# Buffers that only training uses.
+TRAINING_ONLY = ("inited", "cluster_size", "embed_avg")
 
 
 def build_config(
@@ -23,7 +64,7 @@ def build_config(
     Parameters
     ----------
     num_codebooks, codebook_size : int
-        Residual codebooks and entries in each.
+        Residual codebooks and entries in each, a power of two.
     hidden_dim : int
         Dimensions of a latent frame, D.
     sample_rate : int
@@ -32,14 +73,21 @@ def build_config(
         Channels of the first convolution; doubled at each of the four strided stages.
     num_lstm_layers : int
         Layers of the LSTM between convolutions and latents.
+
+    Returns
+    -------
+    transformers.EncodecConfig
+
+    Raises
+    ------
+    InputError
+        If a codebook's size is not a power of two.
     """
-    bits_per_codebook = (codebook_size - 1).bit_length()
-    kbps_per_codebook = bits_per_codebook * sample_rate / 320 / 1000
-    bandwidths = sorted(
-        {kbps_per_codebook * n for n in (2, 4, 8, 16, 32) if n < num_codebooks} | {kbps_per_codebook * num_codebooks}
-    )
+    if codebook_size < 2 or codebook_size & (codebook_size - 1):
+        raise InputError(f"codebook_size is {codebook_size}: give a power of two, such as 1024")
+    counts = sorted({n for n in (2, 4, 8, 16, 32) if n < num_codebooks} | {num_codebooks})
     return EncodecConfig(
-        target_bandwidths=bandwidths,
+        target_bandwidths=[_kbps(n, codebook_size, math.ceil(sample_rate / 320)) for n in counts],
         sampling_rate=sample_rate,
         audio_channels=1,
         normalize=False,
@@ -57,3 +105,169 @@ def build_config(
 def build_model(config: EncodecConfig) -> EncodecModel:
     """An untrained `transformers.EncodecModel` of that configuration."""
     return EncodecModel(config)
+
+
+def hub_file(name: str, filename: str, revision: str | None, local_only: bool) -> Path:
+    """A file of a hub model, from the local hub cache or, unless `local_only`, the hub; OSError if it is in neither."""
+    path = cached_file(name, filename, revision=revision, local_files_only=local_only)
+    if path is None:
+        raise FileNotFoundError(f"{name} has no {filename}")
+    return Path(path)
+
+
+def fingerprint(model: EncodecModel) -> str:
+    """SHA-256, hexadecimal, of all that changes the codes or the sound: architecture and weights as float32.
+
+    The weights are taken as stored, weight norm not yet folded, so that every machine finds the same number.
+    """
+    fields = SUPPORTED | {key: getattr(model.config, key) for key in ARCHITECTURE}
+    digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
+    for key, value in sorted(model.state_dict().items()):
+        if key.rpartition(".")[2] not in TRAINING_ONLY:
+            array = np.ascontiguousarray(value.detach().cpu().float().numpy(), dtype="<f4")
+            digest.update(f"{key}{array.shape}".encode() + array.tobytes())
+    return digest.hexdigest()
+
+
+def check_layout(config: EncodecConfig, name: str) -> None:
+    """Refuse what cannot be streamed exactly, the stereo 48 kHz model among it, with a CodecError."""
+    wrong = {key: getattr(config, key) for key, value in SUPPORTED.items() if getattr(config, key) != value}
+    if config.codebook_dim != config.hidden_size:
+        wrong["codebook_dim"] = config.codebook_dim
+    if wrong:
+        found = ", ".join(f"{key}={value!r}" for key, value in wrong.items())
+        raise CodecError(
+            f"codec {name!r} has a layout that cannot be streamed exactly ({found}): "
+            "give a causal mono EnCodec such as facebook/encodec_24khz, or use 'bundled'"
+        )
+
+
+class EncodecCodec(AudioCodec):
+    """A causal, mono EnCodec that streams exactly.
+
+    Parameters
+    ----------
+    model : transformers.EncodecModel
+        Copied, so that it can go on training.
+    bandwidth : float
+        In kbps.
+    device : torch.device or str
+    name : str
+        What the user asked for.
+    block_frames : int
+        Frames at a time.
+
+    Raises
+    ------
+    CodecError
+        If the model is of a layout that cannot be streamed exactly.
+    InputError
+        If the codec does not have that bandwidth, or the block is shorter than the convolutions' context.
+    """
+
+    def __init__(
+        self,
+        model: EncodecModel,
+        bandwidth: float,
+        device: torch.device | str = "cpu",
+        name: str = "unnamed",
+        block_frames: int = BLOCK_FRAMES,
+    ) -> None:
+        config = model.config
+        check_layout(config, name)
+        legal = bandwidths(config)
+        if not isinstance(bandwidth, int | float) or bandwidth not in legal:
+            choices = ", ".join(f"{kbps:g}" for kbps in legal)
+            raise InputError(f"bandwidth {bandwidth!r} kbps is not one of codec {name!r}: give one of {choices}")
+        self.name = name
+        self.bandwidth = float(bandwidth)
+        self.n_codebooks = legal[self.bandwidth]
+        self.sample_rate, self.hop_length = config.sampling_rate, config.hop_length
+        self.codebook_size, self.latent_dim = config.codebook_size, config.hidden_size
+        self.fingerprint = fingerprint(model)
+        self._device = torch.device(device)
+        self.device = str(self._device)
+
+        own: Any = copy.deepcopy(model).requires_grad_(False)
+        own.to(self._device, torch.float32)
+        books = [layer.codebook.embed for layer in own.quantizer.layers[: self.n_codebooks]]
+        self._quantizer = ResidualQuantizer(books)
+        encoder, decoder = ([_layer(module) for module in half.layers] for half in (own.encoder, own.decoder))
+        lead = max(layer.lead for layer in [*encoder, *decoder])
+        if block_frames < lead:
+            raise InputError(
+                f"block_frames is {block_frames}: give at least {lead}, what the convolutions look back on"
+            )
+        self.block_frames = block_frames
+        # Convolutions run in tiles; LSTM and what else is at the frame rate takes the block whole.
+        tile = min(block_frames, max(TILE_FRAMES, lead))
+        recurrent = [type(layer) for layer in encoder].index(SkipLSTM)
+        self._encoder = Chain([Chain(encoder[:recurrent], tile * self.hop_length), *encoder[recurrent:]])
+        recurrent = [type(layer) for layer in decoder].index(SkipLSTM)
+        self._decoder = Chain([*decoder[: recurrent + 1], Chain(decoder[recurrent + 1 :], tile)])
+
+    def _new_encoder(self) -> Callable[[np.ndarray, bool], np.ndarray]:
+        state = self._encoder.new_state()
+
+        def encode(samples: np.ndarray, last: bool) -> np.ndarray:
+            with exact_float32(self._device):
+                latents = self._encoder(self._tensor(samples)[:, None], state, last)
+                return self._quantizer.quantize(latents).to("cpu", torch.int32).numpy()
+
+        return encode
+
+    def _new_decoder(self) -> Callable[[np.ndarray, bool], np.ndarray]:
+        state = self._decoder.new_state()
+
+        def decode(codes: np.ndarray, last: bool) -> np.ndarray:
+            with exact_float32(self._device):
+                latents = self._quantizer.dequantize(self._tensor(codes))
+                return self._decoder(latents, state, last)[:, 0].cpu().numpy()
+
+        return decode
+
+    def _dequantize(self, codes: np.ndarray) -> np.ndarray:
+        with exact_float32(self._device):
+            return self._quantizer.dequantize(self._tensor(codes)).t().cpu().numpy()
+
+    def _quantize(self, latents: np.ndarray) -> np.ndarray:
+        with exact_float32(self._device):
+            return self._quantizer.quantize(self._tensor(latents).t()).to("cpu", torch.int32).numpy()
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(self._device)
+
+
+def bandwidths(config: EncodecConfig) -> dict[float, int]:
+    """The bandwidths, in kbps, that a codec can work at, and how many codebooks each uses."""
+    counts = [n for n in (2, 4, 8, 16, 32) if n <= config.num_quantizers]
+    found = {_kbps(n, config.codebook_size, config.frame_rate): n for n in counts}
+    each = _kbps(1, config.codebook_size, config.frame_rate)
+    for kbps in config.target_bandwidths:
+        found.setdefault(float(kbps), min(config.num_quantizers, max(1, math.floor(kbps / each + 1e-9))))
+    return dict(sorted(found.items()))
+
+
+def _kbps(n_codebooks: int, codebook_size: int, frame_rate: int) -> float:
+    bits_per_second = n_codebooks * int(math.log2(codebook_size)) * frame_rate
+    kbps = bits_per_second / 1000
+    # transformers multiplies by 1000 again and rounds down, to one codebook less if this was rounded down too.
+    return kbps if 1000 * kbps >= bits_per_second else math.nextafter(kbps, math.inf)
+
+
+def _layer(module: Any) -> Layer:
+    """The streaming form of one of transformers' layers."""
+    match module:
+        case parts.EncodecConv1d():
+            return causal_conv(module.conv)
+        case parts.EncodecConvTranspose1d():
+            return TransposedConv(module.conv)
+        case parts.EncodecResnetBlock():
+            block: Any = module.block
+            shortcut = module.shortcut.conv if isinstance(module.shortcut, parts.EncodecConv1d) else None
+            return ResidualBlock(block[1].conv, block[3].conv, shortcut)
+        case parts.EncodecLSTM():
+            return SkipLSTM(module.lstm)
+        case nn.ELU():
+            return ELU()
+    raise TypeError(f"no streaming form of {type(module).__name__}")

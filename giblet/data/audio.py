@@ -175,7 +175,6 @@ class AudioProcessor:
         if self.codec is not None:
             about_codec = {
                 "codec": self.codec.name,
-                "codec_fingerprint": self.codec.fingerprint,
                 "bandwidth": self.codec.bandwidth,
                 "codebook_size": self.codec.codebook_size,
             }
@@ -192,9 +191,11 @@ class AudioProcessor:
             **self.provenance(path, n_trs),
             start_offset=sound.reader.start_offset,
             duration=float(sound.grid.duration if n_trs else min(sound.film_duration, sound.grid.duration)),
-            filled_gaps=sound.reader.gaps,
-            filled_gaps_s=sound.reader.gap_seconds,
-            cut_overlaps_s=sound.reader.overlap_seconds,
+            gaps=sound.reader.gaps,
+            gap_seconds=sound.reader.gap_seconds,
+            overlaps=sound.reader.overlaps,
+            overlap_seconds=sound.reader.overlap_seconds,
+            damaged_packets=sound.reader.damaged_packets,
         )
 
     def _codes(self, sound: SoundOnGrid) -> dict[str, Any]:

@@ -1,136 +1,52 @@
 """The sound track of anything that FFmpeg reads, streamed, on the film's own clock.
 
-Time is what the medium's timestamps (PTS) say, never a count of frames. *Film zero* is the earliest moment that is
-presented: the first frame of the picture or the first sample of the sound, whichever comes first. Sound, picture and
-words all count their seconds from it, so a sound track that starts late, has a hole or drifts stays where it is heard.
+Time is what the medium's timestamps (PTS) say, never a count of frames: a sound track that starts late, has a hole or
+drifts stays where it is heard.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+from av.audio.frame import AudioFrame
 
+from giblet.data.film import AudioTrack, MediaInfo, open_film
+from giblet.data.mono import SoundClock, as_float, downmix
 from giblet.errors import InputError
+
+__all__ = ["AudioReader", "AudioTrack", "MediaInfo", "film_zero", "media_info"]
 
 log = logging.getLogger(__name__)
 
-CHANNEL_WEIGHTS = {
-    "FL": 1.0, "FR": 1.0, "FC": 2**0.5, "LFE": 0.0,
-    "SL": 0.5**0.5, "SR": 0.5**0.5, "BL": 0.5**0.5, "BR": 0.5**0.5, "BC": 1.0,
-}  # fmt: skip
-"""Share of each loudspeaker in mono, before division by their sum: see :func:`downmix`."""
-
-PTS_TOLERANCE = Fraction("0.010")
-"""Seconds by which sound may leave its timestamps before it is moved: above what rounding them does (1 ms in
-Matroska), below what one sees between lips and voice, or finds in BOLD."""
-
-LONGEST_GAP, LONGEST_OVERLAP = 600, 1
-"""Seconds; beyond them timestamps are taken for broken (a clock that was reset), not for silence or an overlap."""
-
-TELL_THE_TRACK = ("mov,mp4,m4a,3gp,3g2,mj2", "flac", "wv", "aiff")
-"""Containers whose header tells the duration of the sound track itself; FFmpeg only estimates that of MP3, ADTS or
-MPEG-TS. Matroska tells when the last of its streams ends; RIFF (WAV, AVI) and Ogg show in their bytes that the end
-is missing."""
-
-
-@dataclass(frozen=True)
-class AudioTrack:
-    """One of the sound tracks of a film."""
-
-    index: int
-    """Place among the sound tracks, from 0: what `track` means."""
-    codec: str
-    sample_rate: int
-    """In Hz, as stored."""
-    layout: str
-    """FFmpeg's name of the loudspeaker layout: mono, stereo, 5.1(side), ..."""
-    n_channels: int
-    language: str | None
-
-    def __str__(self) -> str:
-        return f"{self.index}: {self.codec}, {self.layout}, {self.sample_rate} Hz, {self.language or 'und'}"
-
-
-@dataclass(frozen=True)
-class MediaInfo:
-    """What a film says about itself before it is read whole."""
-
-    container: str
-    """FFmpeg's name of the format."""
-    zero: Fraction
-    """Film zero on the medium's own clock, in seconds: subtract it from every PTS."""
-    start_offset: float
-    """Seconds from film zero to the first sample; 0 without sound."""
-    video_offset: float | None
-    """Seconds from film zero to the picture; None without picture (the cover of an album is none)."""
-    duration_hint: float | None
-    """Seconds from film zero to the end of the sound, as declared or estimated; for progress bars."""
-    audio: AudioTrack | None
-    """The sound track that is read; None if the film is silent."""
-    tracks: tuple[AudioTrack, ...]
-    """All sound tracks."""
-
-
-def downmix(block: np.ndarray, channels: Sequence[str]) -> np.ndarray:
-    """Mono from any loudspeaker layout, by one documented matrix instead of the decoder's defaults.
-
-    Left and right weigh 1, centre sqrt(2), each surround sqrt(1/2), a single rear surround 1, the effects channel 0:
-    the sum of both sides of the stereo downmix of ITU-R BS.775. Divided by the sum of the weights, so that it cannot
-    clip; stereo becomes the mean, as in `librosa.to_mono`. A layout with any other loudspeaker becomes its mean.
-
-    Parameters
-    ----------
-    block : ndarray of float, shape (n_channels, n_samples)
-    channels : sequence of str
-        FFmpeg's names: ``FL FR FC LFE SL SR BL BR BC``.
-
-    Returns
-    -------
-    ndarray of float32, shape (n_samples,)
-
-    References
-    ----------
-    Recommendation ITU-R BS.775-4, Multichannel stereophonic sound system, Annex 4, Table 2.
-
-    Examples
-    --------
-    >>> downmix(np.array([[1.0], [0.0]]), ["FL", "FR"]).tolist()
-    [0.5]
-    """
-    weights = np.array([CHANNEL_WEIGHTS.get(name, np.nan) for name in channels])
-    if not weights.sum() > 0:  # also where an unknown loudspeaker makes the sum NaN
-        weights = np.ones(len(channels))
-    return np.asarray((weights / weights.sum()).astype(np.float32) @ block.astype(np.float32, copy=False))
-
 
 def media_info(path: str | Path, track: int | None = None) -> MediaInfo:
-    """What a film holds, and where its time zero is; decodes the first packets of the sound only.
+    """What a film holds, and where its time zero is; decodes no more than the start of the sound.
 
     Parameters
     ----------
     path : str or Path
         Anything that FFmpeg reads.
     track : int, optional
-        Which sound track, from 0. By default the one that FFmpeg's players choose, mostly the first.
+        Which sound track, from 0. By default the one that the film marks as its default, or else the first.
 
     Raises
     ------
     InputError
-        If the file cannot be read, is no film or sound, has no such track, or a track without sound.
+        If the file cannot be read, holds neither sound nor picture, is seen to be cut off, or has no such track, or
+        nothing on it.
     """
-    with _opened(path) as container:
-        return _info(path, container, track)
+    with open_film(path, track) as film:
+        return film.info()
 
 
 def film_zero(path: str | Path, track: int | None = None) -> Fraction:
     """Film zero in seconds on the medium's own clock, exact: a picture with PTS p is seen at ``p - film_zero(path)``.
 
-    Parameters and errors as for :func:`media_info`. Pass the same `track` for sound and picture.
+    Parameters and errors are those of :func:`media_info`. Give the same `track` for sound and picture.
     """
     return media_info(path, track).zero
 
@@ -138,10 +54,11 @@ def film_zero(path: str | Path, track: int | None = None) -> Fraction:
 class AudioReader:
     """The sound of a film, mono at one sample rate, in chunks; memory does not grow with the film.
 
-    Sample i of all chunks together is what sounds at ``i / sample_rate`` seconds after film zero. A sound track that
-    starts later than the picture begins with silence. Where timestamps leave the running position by more than
-    10 ms, holes are filled with silence and overlaps are cut; packets that cannot be decoded become silence too. All
-    of these are counted, and told in one warning when the film ends. Iterating again reads again.
+    Sample i of all chunks together is what sounds ``i / sample_rate`` seconds after film zero: the start of the
+    picture or of the sound, whichever comes first. A sound track that starts later than the picture begins with
+    silence. Where timestamps leave the running position by more than 10 ms, holes are filled with silence and
+    overlaps are cut; packets that cannot be decoded become silence too. All of these are counted, and told in one
+    warning when the film ends. Iterating again reads again.
 
     Parameters
     ----------
@@ -150,35 +67,36 @@ class AudioReader:
     sample_rate : int
         Of the output, in Hz.
     chunk_seconds : float
-        Length of the chunks; the last one may be shorter. Their content does not depend on it.
+        Length of the chunks; the last one may be shorter. The samples do not depend on it.
     track : int, optional
-        Which sound track, from 0. By default the one that FFmpeg's players choose, mostly the first.
+        Which sound track, from 0. By default the one that the film marks as its default, or else the first.
 
     Yields
     ------
     ndarray of float32, shape (n,)
-        Integer samples are scaled to [-1, 1]; floating point ones, lossy codecs and resampling may exceed it.
+        Integer samples are scaled to [-1, 1]; floating-point ones, lossy codecs and resampling may exceed it.
 
     Attributes
     ----------
     info : MediaInfo
-        The track read, all tracks, start offset and duration as declared.
+        The film's tracks, start offset and declared duration.
     gaps, overlaps, damaged_packets : int
-        Known after the last chunk, as all that follow.
+        Holes filled, places cut, and packets that could not be decoded. These and all below are of the last complete
+        reading, 0 before it.
     gap_seconds, overlap_seconds : float
-        Silence filled in (leading silence apart) and sound cut out.
+        Silence put into holes (that before a late start is `start_offset`), and sound cut out.
     duration : float
-        Seconds from film zero to the end of the sound; round(duration * sample_rate) samples were yielded.
+        Seconds from film zero to the end of the sound; ``round(duration * sample_rate)`` samples are yielded.
     film_duration : float
-        Seconds from film zero to the end of sound and picture, whichever is later.
+        Seconds from film zero to the end of sound or picture, whichever is later.
     peak : float
-        Largest magnitude in the mono sound before resampling; above 1 it was clipped in the making, or soon will be.
+        Largest magnitude of the mono sound before it is resampled.
 
     Raises
     ------
     InputError
-        As :func:`media_info`; while reading: if the file ends before its header says, timestamps jump by more than
-        10 min forward or 1 s back, or samples are not finite.
+        As :func:`media_info`. While reading: if the file ends earlier than its header says, samples are not finite,
+        or timestamps jump by more than 10 min forward or 1 s back.
     """
 
     def __init__(
@@ -186,18 +104,19 @@ class AudioReader:
     ) -> None:
         if isinstance(sample_rate, bool) or not isinstance(sample_rate, (int, np.integer)) or sample_rate < 1:
             raise InputError(f"sample rate is {sample_rate!r}: a whole number of Hz of at least 1 is needed")
-        if not 0 < chunk_seconds * sample_rate < float("inf"):
+        if not 0 < chunk_seconds < float("inf"):
             raise InputError(f"chunk_seconds is {chunk_seconds!r}: a positive number of seconds is needed")
-        self.path, self.sample_rate, self.chunk_seconds = Path(path), int(sample_rate), chunk_seconds
+        self.path, self.sample_rate, self.chunk_seconds, self.track = Path(path), int(sample_rate), chunk_seconds, track
         self.info = media_info(path, track)
         if self.info.audio is None:
-            raise InputError(f"{path} has no sound track: give a film with sound, or leave the sound out")
-        self._count(_Clock(self.path, self.sample_rate), _Demuxed())
+            raise InputError(f"{path} has no sound track: give a film with sound")
+        self.gaps = self.overlaps = self.damaged_packets = 0
+        self.gap_seconds = self.overlap_seconds = self.duration = self.film_duration = self.peak = 0.0
 
     @property
     def start_offset(self) -> float:
-        """Seconds from film zero to the first sample: the silence that was put before the sound."""
-        return self.info.start_offset
+        """Seconds from film zero to the first sample: the silence that stands before the sound."""
+        return self.info.start_offset or 0.0
 
     @property
     def duration_hint(self) -> float | None:
@@ -206,42 +125,59 @@ class AudioReader:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         size = max(1, round(self.chunk_seconds * self.sample_rate))
-        held, n = [], 0
+        held: list[np.ndarray] = []
+        n = 0
         for piece in self._pieces():
             held.append(piece)
             n += len(piece)
             if n >= size:
-                whole = np.concatenate(held)
-                for start in range(0, n - size + 1, size):
-                    yield whole[start : start + size]
-                held, n = [whole[n - n % size :]], n % size
+                ready = np.concatenate(held)
+                n %= size
+                yield from ready[: len(ready) - n].reshape(-1, size)
+                held = [ready[len(ready) - n :]]
         if n:
             yield np.concatenate(held)
 
     def _pieces(self) -> Iterator[np.ndarray]:
-        """The output as the decoder's frames give it, and the counts when they end."""
+        """The output as it becomes ready; the counts when it ends."""
         assert self.info.audio is not None
-        clock, demuxed = _Clock(self.path, self.sample_rate), _Demuxed()
-        with _opened(self.path) as container:
-            stream = container.streams.audio[self.info.audio.index]
-            for frame in _frames(self.path, container, stream, demuxed):
-                at = None if frame.pts is None else frame.pts * frame.time_base - self.info.zero
-                block = downmix(_float(frame), [channel.name for channel in frame.layout.channels])
+        clock, rate, peak = SoundClock(self.sample_rate, str(self.path)), self.info.audio.sample_rate, 0.0
+        with open_film(self.path, self.track) as film:
+            for frame in film.frames():
+                if film.container.format.name == "aac" and frame.sample_rate != rate:
+                    # There are no timestamps in raw AAC: FFmpeg counts them, at the first rate to the end.
+                    raise InputError(
+                        f"{self.path}: the sample rate changes from {rate} to {frame.sample_rate} Hz at "
+                        f"{float(clock.end):.2f} s, in a format without timestamps: re-encode the sound"
+                    )
+                at = None if frame.pts is None else frame.pts * Fraction(frame.time_base or 0) - self.info.zero
+                block = _mono(frame)
+                loudest = float(np.abs(block).max())
+                if not np.isfinite(loudest):
+                    bad = int(np.argmin(np.isfinite(block)))
+                    where = float(clock.end if at is None else at) + bad / frame.sample_rate
+                    raise InputError(
+                        f"{self.path}: a sample of the sound at {where:.3f} s is {block[bad]}: only finite ones can be "
+                        "used; export the sound again"
+                    )
+                peak = max(peak, loudest)
                 yield from clock.lay(block, frame.sample_rate, at)
             yield clock.flush()
-            _check_complete(self.path, container, stream, demuxed, clock.end + self.info.zero)
-            video = _video(container)
-            if video is not None and video.index in demuxed.ends:
-                demuxed.film_end = demuxed.ends[video.index] - self.info.zero
-        self._count(clock, demuxed)
-        if clock.gaps or clock.overlaps or demuxed.damaged:
+            film.check_complete(clock.end + self.info.zero)
+            film_end = film.video_end(default=clock.end + self.info.zero)
+        self.gaps, self.overlaps, self.damaged_packets = clock.gaps, clock.overlaps, film.damaged
+        self.gap_seconds, self.overlap_seconds = float(clock.gap_seconds), float(clock.overlap_seconds)
+        self.duration, self.peak = float(clock.end), peak
+        self.film_duration = float(max(clock.end, film_end - self.info.zero))
+        if self.gaps or self.overlaps or self.damaged_packets:
             log.warning(
-                "%s: %d gaps (%.3f s) filled with silence, %d overlaps (%.3f s) cut, %d damaged packets left out",
+                "%s: %d gaps in the sound filled with silence (%.3f s), %d overlaps cut (%.3f s), %d damaged packets",
                 self.path, self.gaps, self.gap_seconds, self.overlaps, self.overlap_seconds, self.damaged_packets,
             )  # fmt: skip
 
-    def _count(self, clock: _Clock, demuxed: _Demuxed) -> None:
-        self.gaps, self.overlaps, self.damaged_packets = clock.gaps, clock.overlaps, demuxed.damaged
-        self.gap_seconds, self.overlap_seconds = float(clock.gap_seconds), float(clock.overlap_seconds)
-        self.duration, self.film_duration = float(clock.end), float(max(clock.end, demuxed.film_end))
-        self.peak = clock.peak
+
+def _mono(frame: AudioFrame) -> np.ndarray:
+    """The samples of a decoded frame, float32 (n,)."""
+    names = [channel.name for channel in frame.layout.channels]
+    samples = frame.to_ndarray()  # (n_channels, n) if planar, else (1, n * n_channels)
+    return downmix(as_float(samples if frame.format.is_planar else samples.reshape(-1, len(names)).T), names)

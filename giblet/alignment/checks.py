@@ -1,0 +1,163 @@
+"""What every function of this folder asks of an array before it moves it in time: codes or numbers, whole, in range."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from giblet.errors import AlignmentError, InputError
+from giblet.features import CODES, CONTINUOUS
+
+Kind = Literal["codes", "continuous"]
+
+
+class LatentCodec(Protocol):
+    """The part of a codec that moving codes through latent space needs."""
+
+    def latents(self, codes: np.ndarray) -> np.ndarray:
+        """Codes (n_codebooks, n_frames) to latents (n_dims, n_frames)."""
+
+    def requantize(self, latents: np.ndarray) -> np.ndarray:
+        """Latents (n_dims, n_frames) to the nearest codes (n_codebooks, n_frames)."""
+
+
+def array_of_kind(x: Any, kind: str, codebook_size: int = 1024, what: str = "x") -> np.ndarray:
+    """`x` as an array that is what the caller says it is.
+
+    Parameters
+    ----------
+    x : array_like or xarray.DataArray
+        Leading axis time. A DataArray whose ``attrs["kind"]`` says otherwise is refused.
+    kind : {"codes", "continuous"}
+        ``"codes"``: whole numbers in [0, codebook_size - 1], of an integer or float dtype; int32 is returned.
+        ``"continuous"``: finite floats; float16 becomes float32, float32 and float64 stay.
+    codebook_size : int
+        Entries per codebook.
+    what : str
+        Name used in error messages.
+
+    Raises
+    ------
+    InputError
+        If `kind` is neither, the array is empty or scalar, codes are not whole numbers in range, or continuous
+        features are not all finite.
+    AlignmentError
+        If codes are passed as continuous or the reverse, as far as the array itself shows it.
+    """
+    if kind not in (CODES, CONTINUOUS):
+        raise InputError(f"kind is {kind!r}: 'codes' (categories) or 'continuous' (amounts) is needed")
+    declared = getattr(x, "attrs", {}).get("kind", kind)
+    if declared != kind:
+        raise AlignmentError(
+            f"{what} says of itself that it is {declared!r}, but kind={kind!r} was given: pass its own"
+        )
+    values = np.asarray(x)
+    if values.ndim == 0 or values.size == 0:
+        raise InputError(f"{what} has shape {values.shape}: a leading time axis and at least one value are needed")
+    if values.dtype.kind not in "iuf":
+        raise InputError(f"{what} is of dtype {values.dtype}: whole numbers or floats are needed")
+    return _codes(values, codebook_size, what) if kind == CODES else _continuous(values, what)
+
+
+def _codes(values: np.ndarray, codebook_size: int, what: str) -> np.ndarray:
+    if values.dtype.kind == "f":
+        whole = np.isfinite(values) & (values == np.round(values))
+        if not whole.all():
+            at = _first(~whole)
+            raise AlignmentError(
+                f"{what} holds {values[at]} at {at}, so it is not codes: pass kind='continuous', "
+                "or round and clip predicted codes first"
+            )
+    if values.min() < 0 or values.max() > codebook_size - 1:
+        at = _first((values < 0) | (values > codebook_size - 1))
+        raise InputError(
+            f"{what} holds code {values[at]} at {at}, outside [0, {codebook_size - 1}]: clip it, or give codebook_size"
+        )
+    return values.astype(np.int32, copy=False)
+
+
+def _continuous(values: np.ndarray, what: str) -> np.ndarray:
+    if values.dtype.kind != "f":
+        raise AlignmentError(
+            f"{what} is {values.dtype} but kind='continuous': pass kind='codes' if these are codes, "
+            "or .astype(np.float32) if they are amounts such as word counts"
+        )
+    if values.dtype.itemsize < 4:
+        values = values.astype(np.float32)
+    # Rows at a time: a mask as large as 920 x 85,810 features would cost more than the convolution.
+    for start in range(0, len(values), 64):
+        finite = np.isfinite(values[start : start + 64])
+        if not finite.all():
+            offset = _first(~finite)
+            at = (start + offset[0], *offset[1:])
+            raise InputError(
+                f"{what} holds {values[at]} at {at}; gaps must be masked or filled before they are moved in time"
+            )
+    return values
+
+
+def _first(mask: np.ndarray) -> tuple[int, ...]:
+    """Index of the first True."""
+    return tuple(int(i) for i in np.argwhere(mask)[0])
+
+
+def increasing(times: Any, what: str) -> np.ndarray:
+    """`times` as float64 (n,), strictly increasing and finite.
+
+    Raises
+    ------
+    AlignmentError
+        If they are not.
+    """
+    times = np.asarray(times, dtype=np.float64)
+    if times.ndim != 1 or times.size == 0:
+        raise AlignmentError(f"{what} have shape {times.shape}: one time in seconds per sample is needed")
+    if not np.isfinite(times).all():
+        raise AlignmentError(f"{what} hold {times[~np.isfinite(times)][0]}: finite seconds are needed")
+    back = np.flatnonzero(np.diff(times) <= 0)
+    if back.size:
+        i = int(back[0])
+        raise AlignmentError(
+            f"{what} go from {times[i]:g} to {times[i + 1]:g} s at index {i + 1}: they must increase; sort them first"
+        )
+    return times
+
+
+def run_slices(n_trs: int, run_lengths: Any = None, run: Any = None) -> list[slice]:
+    """The runs of a scan as slices of its volumes.
+
+    Parameters
+    ----------
+    n_trs : int
+        Volumes of all runs together.
+    run_lengths : sequence of int, optional
+        Volumes of each run; they must add up to `n_trs`.
+    run : array_like (n_trs,), optional
+        A label per volume instead; equal labels must be neighbours. With neither, all is one run.
+
+    Raises
+    ------
+    AlignmentError
+        If both are given, or they do not fit `n_trs`.
+    """
+    if run_lengths is not None and run is not None:
+        raise AlignmentError("both run_lengths and run were given: one of them says it all")
+    if run is not None:
+        labels = np.asarray(run)
+        if labels.shape != (n_trs,):
+            raise AlignmentError(f"run has shape {labels.shape}: one label for each of {n_trs} volumes is needed")
+        starts = np.flatnonzero(np.r_[True, labels[1:] != labels[:-1]])
+        if len(np.unique(labels)) != len(starts):
+            raise AlignmentError(f"run labels come in {len(starts)} pieces: volumes of one run must be neighbours")
+    elif run_lengths is not None:
+        lengths = np.asarray(run_lengths)
+        if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or (lengths < 1).any() or lengths.sum() != n_trs:
+            raise AlignmentError(
+                f"run_lengths are {lengths.tolist()}: whole numbers of at least 1 that add up to {n_trs} volumes "
+                "are needed"
+            )
+        starts = np.r_[0, np.cumsum(lengths)[:-1]]
+    else:
+        starts = np.array([0])
+    return [slice(int(a), int(b)) for a, b in zip(starts, [*starts[1:], n_trs], strict=True)]

@@ -1,0 +1,242 @@
+"""By how many seconds the brain follows the stimulus, and whether that could be chance.
+
+References
+----------
+Theiler et al. (1992). Testing for nonlinearity in time series: the method of surrogate data. Physica D 58, 77-94.
+Nichols, Holmes (2002). Nonparametric permutation tests for functional neuroimaging. Human Brain Mapping 15, 1-25.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from giblet.alignment.checks import array_of_kind, increasing
+from giblet.errors import AlignmentError, InputError
+from giblet.timing import exact
+
+SPAN = 15.0
+"""Lags that are scanned if none are given, in seconds to either side."""
+BLOCK = 256
+"""Targets taken at a time: surrogates x lags x targets would not fit in memory for a whole brain."""
+MIN_VOLUMES = 20
+
+
+@dataclass(frozen=True)
+class LagScan:
+    """Correlation of a regressor with BOLD by lag; positive lags: the BOLD comes later than the regressor says."""
+
+    lags: np.ndarray
+    """Seconds (n_lags,)."""
+    r: np.ndarray
+    """Correlations (n_lags, n_targets)."""
+    best_lag: np.ndarray
+    """Seconds (n_targets,): where `r` (or, two-sided, its size) is largest."""
+    p: np.ndarray
+    """(n_targets,): share of surrogates whose best lag is as good; corrected for the search over lags, not targets."""
+    threshold: np.ndarray
+    """(n_targets,): 95th percentile of the best correlation of the surrogates."""
+    mean_r: np.ndarray
+    """(n_lags,): correlation with the mean of the standardised targets."""
+    mean_best_lag: float
+    """Seconds."""
+    mean_p: float
+    """As `p`."""
+    mean_threshold: float
+    """As `threshold`."""
+    volumes: slice
+    """The volumes that every lag could use."""
+
+    def __str__(self) -> str:
+        """Best lag of the mean, with its p."""
+        best = self.mean_r[int(np.argmin(np.abs(self.lags - self.mean_best_lag)))]
+        return (
+            f"best lag {self.mean_best_lag:+g} s: r = {best:.3f}, p = {self.mean_p:.3g} "
+            f"(95 % of surrogates stay below {self.mean_threshold:.3f})"
+        )
+
+
+def lag_scan(
+    regressor: Any,
+    bold: Any,
+    tr: float,
+    lags: Any = None,
+    *,
+    regressor_times: Any = None,
+    n_surrogates: int = 1000,
+    tail: Literal["positive", "both"] = "positive",
+    detrend: bool = True,
+    high_pass: float | None = None,
+    seed: int = 0,
+) -> LagScan:
+    """Correlate a regressor with BOLD at several lags, against phase-randomised regressors.
+
+    Every lag uses the same volumes, those for which the regressor is known at all lags, so that correlations can be
+    compared. A surrogate has the regressor's spectrum and random phases; it is scanned over the same lags, and its
+    best correlation is what the observed best is compared with.
+
+    Parameters
+    ----------
+    regressor : array_like (n_trs,) or (n_times,)
+        What BOLD should look like at lag 0: a feature convolved with an HRF. One run.
+    bold : array_like (n_trs, n_targets) or (n_trs,)
+        Voxels, regions, or listeners; volume ``k`` at ``k * tr`` seconds.
+    tr : float
+        Repetition time in seconds.
+    lags : array_like (n_lags,), optional
+        Seconds, increasing; whole TRs up to 15 s to either side by default. Positive: BOLD comes later.
+    regressor_times : array_like (n_times,), optional
+        Seconds from volume 0 at which a finer regressor is known (:func:`giblet.alignment.response_at`), evenly
+        spaced; needed for lags that are not whole TRs. It may begin before volume 0 and end after the last.
+    n_surrogates : int
+        The smallest p is 1 / (n_surrogates + 1).
+    tail : {"positive", "both"}
+        Look for the largest correlation, or the largest in size.
+    detrend : bool
+        Remove linear trends from both sides (:func:`nilearn.signal.clean`).
+    high_pass : float, optional
+        Cut-off in Hz: slow cosines are removed from both sides.
+    seed : int
+        Of the surrogates.
+
+    Returns
+    -------
+    LagScan
+
+    Raises
+    ------
+    InputError
+        If an option is out of range, or the series hold NaN or are constant.
+    AlignmentError
+        If lengths differ, a lag needs a finer regressor, or fewer than 20 volumes are left.
+    """
+    signal = array_of_kind(regressor, "continuous", what="regressor").astype(np.float64)
+    data = array_of_kind(bold, "continuous", what="bold")
+    data = data[:, None] if data.ndim == 1 else data
+    if signal.ndim != 1 or data.ndim != 2:
+        raise InputError(f"regressor {signal.shape} and bold {data.shape}: (n_trs,) and (n_trs, n_targets) are needed")
+    if tail not in ("positive", "both"):
+        raise InputError(f"tail is {tail!r}: 'positive' or 'both' is needed")
+    if n_surrogates < 19:
+        raise InputError(f"n_surrogates is {n_surrogates}: at least 19 are needed for p <= 0.05")
+    tr = float(exact(tr, "TR"))
+    if tr <= 0:
+        raise InputError(f"TR is {tr} s: it must be positive, as in the scan's header")
+    whole = int(SPAN / tr + 1e-9)
+    seconds = increasing(np.arange(-whole, whole + 1) * tr if lags is None else lags, "lags")
+    times = _regressor_times(signal, len(data), tr, seconds, regressor_times)
+    read, volumes = _reader(times, len(data), tr, seconds)
+    _refuse_constant(data[volumes])
+
+    def standard(columns: np.ndarray) -> np.ndarray:
+        return _cleaned(columns, tr, detrend, high_pass)
+
+    shifted = standard(read(signal[:, None])[:, :, 0].T)  # (n_volumes, n_lags)
+    n = len(shifted)
+    rng = np.random.default_rng(seed)
+    surrogates = standard(read(_phase_randomised(signal, n_surrogates, rng)).transpose(1, 0, 2).reshape(n, -1))
+    surrogates = surrogates.astype(np.float32)  # (n_volumes, n_lags * n_surrogates)
+
+    def scan(columns: np.ndarray) -> tuple[np.ndarray, ...]:
+        r = shifted.T @ columns / (n - 1)
+        score = np.abs(r) if tail == "both" else r
+        chance = (surrogates.T @ columns.astype(np.float32)).reshape(len(seconds), n_surrogates, -1) / (n - 1)
+        chance = (np.abs(chance) if tail == "both" else chance).max(axis=0)
+        best = score.max(axis=0)
+        p = (1 + (chance >= best).sum(axis=0)) / (1 + n_surrogates)
+        return r, seconds[score.argmax(axis=0)], p, np.quantile(chance, 0.95, axis=0)
+
+    parts, total = [], np.zeros(n)
+    for start in range(0, data.shape[1], BLOCK):
+        columns = standard(data[volumes, start : start + BLOCK])
+        total += columns.sum(axis=1)
+        parts.append(scan(columns))
+    r, best_lag, p, threshold = (np.concatenate(piece, axis=-1) for piece in zip(*parts, strict=True))
+    mean_r, mean_best, mean_p, mean_threshold = scan(_standardised(total[:, None]))
+    return LagScan(
+        seconds, r, best_lag, p, threshold,
+        mean_r[:, 0], float(mean_best[0]), float(mean_p[0]), float(mean_threshold[0]), volumes,
+    )  # fmt: skip
+
+
+def _regressor_times(signal: np.ndarray, n_trs: int, tr: float, lags: np.ndarray, times: Any) -> np.ndarray:
+    if times is not None:
+        fine = increasing(times, "regressor times")
+        if len(fine) != len(signal):
+            raise AlignmentError(f"{len(fine)} regressor times for {len(signal)} values: one each is needed")
+        if len(fine) < 3 or np.ptp(np.diff(fine)) > 1e-6 * (fine[1] - fine[0]) + 1e-9:
+            raise AlignmentError("regressor times are not evenly spaced: surrogates need a regular clock")
+        return fine
+    if len(signal) != n_trs:
+        raise AlignmentError(
+            f"the regressor has {len(signal)} TRs and the BOLD {n_trs} volumes: align_all_modalities brings them on "
+            "one clock, or pass regressor_times"
+        )
+    off = np.abs(lags / tr - np.round(lags / tr)) > 1e-6
+    if off.any():
+        raise AlignmentError(
+            f"lag {lags[off][0]:g} s is not a whole number of TRs of {tr:g} s: pass a finer regressor with "
+            "regressor_times (response_at makes one)"
+        )
+    return np.arange(n_trs) * tr
+
+
+def _reader(times: np.ndarray, n_trs: int, tr: float, lags: np.ndarray) -> tuple[Any, slice]:
+    """A function that reads series (n_times, n) at all lags, (n_lags, n_volumes, n), and the volumes it reads for."""
+    onset = np.arange(n_trs) * tr
+    known = np.flatnonzero((onset - lags.max() >= times[0] - 1e-6) & (onset - lags.min() <= times[-1] + 1e-6))
+    if len(known) < MIN_VOLUMES:
+        raise AlignmentError(
+            f"{len(known)} of {n_trs} volumes can be compared at all lags from {lags.min():g} to {lags.max():g} s: "
+            f"at least {MIN_VOLUMES} are needed; scan fewer lags or use a longer run"
+        )
+    volumes = slice(int(known[0]), int(known[-1]) + 1)
+    position = (onset[volumes] - lags[:, None] - times[0]) / (times[1] - times[0])
+    left = np.clip(np.floor(position + 1e-6).astype(int), 0, len(times) - 2)
+    share = np.clip(position - left, 0, 1)
+    share = np.where(np.abs(share - np.round(share)) < 1e-6, np.round(share), share)[:, :, None]
+
+    def read(series: np.ndarray) -> np.ndarray:
+        return series[left] * (1 - share) + series[left + 1] * share
+
+    return read, volumes
+
+
+def _phase_randomised(signal: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Series (n_times, n) with the spectrum of `signal` and random phases."""
+    # A trend would be a saw-tooth to the FFT, whose power then lands in every surrogate.
+    ramp = np.linspace(-0.5, 0.5, len(signal))
+    slope = np.polynomial.polynomial.polyfit(ramp, signal, 1)[1]
+    spectrum = np.abs(np.fft.rfft(signal - signal.mean() - slope * ramp))
+    phases = np.exp(2j * np.pi * rng.random((len(spectrum), n)))
+    if len(signal) % 2 == 0:
+        phases[-1] = np.sign(phases[-1].real)  # the Nyquist term has a sign, not a phase
+    return np.fft.irfft(spectrum[:, None] * phases, n=len(signal), axis=0)
+
+
+def _cleaned(columns: np.ndarray, tr: float, detrend: bool, high_pass: float | None) -> np.ndarray:
+    from nilearn.signal import clean
+
+    cleaned = clean(
+        np.asarray(columns, dtype=np.float64), detrend=detrend, standardize=None,
+        filter=False if high_pass is None else "cosine", high_pass=high_pass, t_r=tr,
+    )  # fmt: skip
+    return _standardised(cleaned)
+
+
+def _standardised(columns: np.ndarray) -> np.ndarray:
+    centred = columns - columns.mean(axis=0)
+    spread = centred.std(axis=0, ddof=1)
+    if (spread <= 1e-12 * np.abs(columns).max(initial=1e-300)).any() or not spread.all():
+        raise InputError("the regressor or a target does not vary once trends are gone: there is nothing to correlate")
+    return centred / spread
+
+
+def _refuse_constant(bold: np.ndarray) -> None:
+    flat = np.flatnonzero(np.ptp(bold, axis=0) == 0)
+    if flat.size:
+        raise InputError(
+            f"{flat.size} of {bold.shape[1]} targets are constant, the first is column {int(flat[0])}: mask them first"
+        )

@@ -1,0 +1,256 @@
+"""Feature series on another clock: amounts by interpolation, codes by what codes allow."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any, Literal
+
+import numpy as np
+from scipy import sparse
+
+from giblet.alignment.checks import LatentCodec, array_of_kind, increasing
+from giblet.alignment.hrf import round_to_codes
+from giblet.errors import AlignmentError, InputError
+from giblet.features import CODES
+
+Method = Literal["linear", "mean", "lanczos", "round", "nearest", "latent"]
+METHODS = {"codes": ("round", "nearest", "latent"), "continuous": ("linear", "mean", "lanczos")}
+LOBES = 3
+TOLERANCE = 1e-9
+"""Seconds by which a time may lie outside and still count as the end of the series: rounding of k * tr."""
+
+
+def resample_features(
+    x: Any,
+    source_times: Any,
+    target_times: Any,
+    kind: Literal["codes", "continuous"] = "codes",
+    method: Method | None = None,
+    *,
+    codebook_size: int = 1024,
+    codec: LatentCodec | None = None,
+    frame_rate: float | Fraction | None = None,
+    outside: Literal["error", "nan", "hold"] = "error",
+    window: float | None = None,
+) -> np.ndarray:
+    """Put a series that is known at some times on other times.
+
+    Parameters
+    ----------
+    x : array_like or xarray.DataArray, shape (n_source, ...)
+        ``(n_frames, n_codebooks)``, ``(n_trs, n_codebooks, frames_per_tr)`` or ``(n_source, any features)``.
+    source_times : array_like (n_source,)
+        Seconds, increasing, not necessarily regular. A sample lasts until the next; the last as long as the one before.
+    target_times : array_like (n_target,)
+        Seconds on the same clock, increasing.
+    kind : {"codes", "continuous"}
+        Whether numbers are names or amounts; never guessed from the dtype.
+    method : str, optional
+        Codes: ``"round"`` (default: interpolate, round half to even, clip), ``"nearest"`` (the code at the nearest
+        time, the earlier of two as near), ``"latent"`` (interpolate the codec's latents, requantise). Continuous:
+        ``"linear"`` (default), ``"mean"`` (of the window from each target time to the next, each sample weighted by
+        its overlap), ``"lanczos"`` (3 lobes, band-limited to the coarser of the two clocks: no aliasing).
+    codebook_size : int
+        Entries per codebook.
+    codec : AudioCodec, optional
+        For ``method="latent"``.
+    frame_rate : float or Fraction, optional
+        For codes grouped by TR, (n_trs, n_codebooks, frames_per_tr). Without it a TR is one sample, and column ``f``
+        of the result mixes (``"round"``, ``"latent"``) or picks (``"nearest"``) columns ``f`` of TRs seconds apart.
+        With it every frame has its own time: a target TR takes the frames that sound in it, so a shift is a copy,
+        and `method` decides only about frames that are missing, such as the odd frame that not every TR has.
+    outside : {"error", "nan", "hold"}
+        For target times beyond the source, which are never extrapolated: refuse, answer NaN (continuous only), or
+        repeat the first or last sample.
+    window : float, optional
+        For ``method="mean"``: length of every window in seconds.
+
+    Returns
+    -------
+    ndarray, shape (n_target, ...)
+        Codes: int32. Continuous: float32, or float64 if `x` is.
+
+    Raises
+    ------
+    InputError
+        If an option is out of range, or `x` holds NaN or codes out of range.
+    AlignmentError
+        If `x` is not of that kind, times do not increase or do not match `x`, or lie outside.
+
+    References
+    ----------
+    Duchon (1979). Lanczos filtering in one and two dimensions. J. Applied Meteorology 18, 1016-1022.
+
+    Examples
+    --------
+    >>> resample_features([[0], [10], [1000]], [0.0, 1.5, 3.0], [0.75, 2.25], kind="codes").ravel().tolist()
+    [5, 505]
+    """
+    values = array_of_kind(x, kind, codebook_size)
+    source, target = increasing(source_times, "source times"), increasing(target_times, "target times")
+    method = method or METHODS[kind][0]  # type: ignore[assignment]
+    if method not in METHODS[kind]:
+        raise InputError(f"method is {method!r}: {kind} features take one of {', '.join(METHODS[kind])}")
+    if outside not in ("error", "nan", "hold") or (outside == "nan" and kind == CODES):
+        raise InputError(f"outside is {outside!r}: 'error', 'hold', or for continuous features 'nan' is needed")
+    if window is not None and (method != "mean" or not 0 < window < np.inf):
+        raise InputError(f"window is {window!r} with method={method!r}: positive seconds, and only for 'mean'")
+    if method == "latent" and codec is None:
+        raise InputError("method='latent' needs the codec that made the codes: codec=load_codec(...)")
+    if len(source) != len(values):
+        raise AlignmentError(f"{len(source)} source times for {len(values)} samples: one time per sample is needed")
+    if frame_rate is not None:
+        return _by_frame(values, source, target, float(frame_rate), method, codebook_size, codec, outside)
+    if method == "mean":
+        weights, beyond = _overlap(source, target, window)
+    elif method == "lanczos":
+        weights, beyond = _lanczos(source, target)
+    else:
+        weights, beyond = _linear(source, target)
+    _check_inside(beyond, source, target, outside)
+    if method == "nearest":
+        return values[_nearest(source, target)]
+    if method == "latent":
+        assert codec is not None
+        return _through_latents(values, weights, codec)
+    moved = _apply(weights, values if kind != CODES else values.astype(np.float64))
+    if kind == CODES:
+        return round_to_codes(moved, codebook_size)
+    if outside == "nan":
+        moved[beyond] = np.nan
+    return moved
+
+
+def _apply(weights: sparse.csr_array, values: np.ndarray) -> np.ndarray:
+    flat = values.reshape(len(values), -1)
+    moved = weights.astype(values.dtype) @ np.ascontiguousarray(flat)
+    return moved.reshape(weights.shape[0], *values.shape[1:])
+
+
+def _linear(source: np.ndarray, target: np.ndarray) -> tuple[sparse.csr_array, np.ndarray]:
+    """Weights between the two neighbours in time; the end samples outside."""
+    n = len(source)
+    right = np.clip(np.searchsorted(source, target, side="right"), min(1, n - 1), n - 1)
+    left = np.maximum(right - 1, 0)
+    gap = source[right] - source[left]
+    share = np.clip((target - source[left]) / np.where(gap > 0, gap, 1), 0, 1)
+    beyond = (target < source[0] - TOLERANCE) | (target > source[-1] + TOLERANCE)
+    return _rows(np.stack([left, right], 1), np.stack([1 - share, share], 1), n), beyond
+
+
+def _nearest(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    right = np.clip(np.searchsorted(source, target), 0, len(source) - 1)
+    left = np.maximum(right - 1, 0)
+    return np.where(np.abs(target - source[left]) <= np.abs(source[right] - target), left, right)
+
+
+def _ends(times: np.ndarray, what: str) -> np.ndarray:
+    """Where each sample ends: at the next, and the last one as long after as the one before."""
+    if len(times) == 1:
+        raise AlignmentError(f"one {what} time has no length: method='mean' needs at least two, or window= for targets")
+    return np.append(times[1:], 2 * times[-1] - times[-2])
+
+
+def _overlap(source: np.ndarray, target: np.ndarray, window: float | None) -> tuple[sparse.csr_array, np.ndarray]:
+    """Weights by the share of each target window that a sample fills."""
+    end = _ends(source, "source")
+    stop = _ends(target, "target") if window is None else target + window
+    first = np.clip(np.searchsorted(source, target, side="right") - 1, 0, len(source) - 1)
+    last = np.clip(np.searchsorted(source, stop, side="left"), first + 1, len(source))
+    column = first[:, None] + np.arange(int((last - first).max()))
+    inside = np.minimum(column, len(source) - 1)
+    shared = np.minimum(end[inside], stop[:, None]) - np.maximum(source[inside], target[:, None])
+    shared = np.where(column < last[:, None], np.maximum(shared, 0), 0)
+    empty = shared.sum(axis=1) <= 0
+    shared[empty, 0] = 1  # a window wholly outside has the nearest sample for outside="hold"
+    beyond = (target < source[0] - TOLERANCE) | (stop > end[-1] + TOLERANCE)
+    return _rows(inside, shared / shared.sum(axis=1, keepdims=True), len(source)), beyond
+
+
+def _lanczos(source: np.ndarray, target: np.ndarray) -> tuple[sparse.csr_array, np.ndarray]:
+    """Windowed-sinc weights; those of a row sum to 1, so a constant stays one, at the ends and between gaps too."""
+    steps = [np.median(np.diff(t)) for t in (source, target) if len(t) > 1]
+    step = max(steps, default=1.0)
+    first = np.searchsorted(source, target - LOBES * step, side="left")
+    last = np.searchsorted(source, target + LOBES * step, side="right")
+    column = first[:, None] + np.arange(max(1, int((last - first).max())))
+    inside = np.minimum(column, len(source) - 1)
+    distance = (source[inside] - target[:, None]) / step
+    length = np.gradient(source)[inside] if len(source) > 1 else np.ones_like(distance)
+    weight = np.sinc(distance) * np.sinc(distance / LOBES) * length
+    weight = np.where((column < last[:, None]) & (np.abs(distance) < LOBES), weight, 0)
+    beyond = (target < source[0] - TOLERANCE) | (target > source[-1] + TOLERANCE)
+    # Outside only the nearest sample is held; a sum of lobes that is nearly 0 would blow up.
+    lost = beyond | (np.abs(weight.sum(axis=1)) < 0.1 * step)
+    weight[lost] = 0
+    inside[lost, 0], weight[lost, 0] = _nearest(source, target[lost]), 1
+    return _rows(inside, weight / weight.sum(axis=1, keepdims=True), len(source)), beyond
+
+
+def _rows(column: np.ndarray, weight: np.ndarray, n_source: int) -> sparse.csr_array:
+    pointer = np.arange(len(column) + 1) * column.shape[1]
+    return sparse.csr_array((weight.ravel(), column.ravel(), pointer), shape=(len(column), n_source))
+
+
+def _check_inside(beyond: np.ndarray, source: np.ndarray, target: np.ndarray, outside: str) -> None:
+    if outside == "error" and beyond.any():
+        at = target[beyond][0]
+        raise AlignmentError(
+            f"{int(beyond.sum())} of {len(target)} target times are not covered, the first at {at:g} s: the source "
+            f"goes from {source[0]:g} to {source[-1]:g} s; cut the target times, or say outside='hold' or 'nan'"
+        )
+
+
+def _through_latents(codes: np.ndarray, weights: sparse.csr_array, codec: LatentCodec) -> np.ndarray:
+    """Codes (n, n_codebooks) or (n, n_codebooks, width), moved as latents."""
+    if codes.ndim not in (2, 3):
+        raise InputError(
+            f"codes have shape {codes.shape}: (time, n_codebooks) or (n_trs, n_codebooks, frames) is needed"
+        )
+    table = codes[:, :, None] if codes.ndim == 2 else codes
+    n, n_codebooks, width = table.shape
+    latents = np.asarray(codec.latents(np.ascontiguousarray(table.transpose(1, 0, 2).reshape(n_codebooks, -1))))
+    by_time = latents.reshape(len(latents), n, width).transpose(1, 0, 2)
+    moved = _apply(weights, by_time).transpose(1, 0, 2).reshape(len(latents), -1)
+    back = np.asarray(codec.requantize(np.ascontiguousarray(moved)))
+    if back.shape != (n_codebooks, weights.shape[0] * width):
+        raise AlignmentError(
+            f"the codec gave {back.shape[0]} codebooks back, {n_codebooks} went in: use the same bandwidth"
+        )
+    out = back.reshape(n_codebooks, weights.shape[0], width).transpose(1, 0, 2).astype(np.int32)
+    return out[:, :, 0] if codes.ndim == 2 else out
+
+
+def first_frames(times: np.ndarray, frame_rate: float) -> np.ndarray:
+    """First frame of TRs that begin at `times`, by the clock's rule ``floor(t * frame_rate + 1/2)``, int64."""
+    # Times are floats: what lies within a millionth of a frame of a tie is one.
+    return np.floor(np.round(times * frame_rate, 6) + 0.5).astype(np.int64)
+
+
+def _by_frame(
+    codes: np.ndarray, source: np.ndarray, target: np.ndarray, rate: float,
+    method: Any, codebook_size: int, codec: LatentCodec | None, outside: Any,
+) -> np.ndarray:  # fmt: skip
+    """Grouped codes as the series of frames they are, on the frames of the target TRs."""
+    if codes.ndim != 3:
+        raise InputError(f"frame_rate is for codes (n_trs, n_codebooks, frames_per_tr), these have shape {codes.shape}")
+    width = codes.shape[2]
+    new_width = width
+    if len(target) > 1:
+        steps = np.diff(target)
+        if np.ptp(steps) > 1e-6:
+            raise AlignmentError(
+                f"target TRs are {steps.min():g} to {steps.max():g} s apart: one TR is needed for frames"
+            )
+        new_width = int(np.floor(np.round(steps.mean() * rate, 6)))
+        if new_width < 1:
+            raise AlignmentError(f"target TRs are {steps.mean():g} s apart, less than a frame at {rate:g} Hz")
+    frames = first_frames(source, rate)[:, None] + np.arange(width)
+    wanted = first_frames(target, rate)[:, None] + np.arange(new_width)
+    series = codes.transpose(0, 2, 1).reshape(-1, codes.shape[1])
+    unique, back = np.unique(wanted, return_inverse=True)  # neighbouring TRs may share a frame when the TR shrinks
+    moved = resample_features(
+        series, frames.ravel() / rate, unique / rate, CODES, method,
+        codebook_size=codebook_size, codec=codec, outside=outside,
+    )  # fmt: skip
+    return np.ascontiguousarray(moved[back.reshape(wanted.shape)].transpose(0, 2, 1))

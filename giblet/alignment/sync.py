@@ -1,0 +1,336 @@
+"""Every modality and the BOLD signal on the clock of the scan: shifted, trimmed, never stretched."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from math import floor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from giblet.alignment.checks import LatentCodec, array_of_kind
+from giblet.alignment.resample import Method, resample_features
+from giblet.errors import AlignmentError, InputError
+from giblet.features import CODES, load_features
+from giblet.timing import Number, TRGrid, exact, ungroup_codes, ungroup_frames
+
+__all__ = ["Aligned", "AlignmentReport", "SourceReport", "align_all_modalities", "resample_features"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SourceReport:
+    """What alignment did to one modality."""
+
+    name: str
+    n_trs: int
+    """TRs there were."""
+    tr: float
+    """Seconds, before alignment."""
+    stimulus_time: float
+    """Second of the modality's own clock that is paired with the onset of volume 0."""
+    cut_start: int
+    """TRs before the first that is used."""
+    cut_end: int
+    """TRs behind the last that is used."""
+    not_valid: int
+    """TRs that the film does not cover, and so were not used."""
+    how: str
+    """How values came onto the scan's clock, in words."""
+
+
+@dataclass(frozen=True)
+class AlignmentReport:
+    """What was cut at each end, and why."""
+
+    tr: float
+    n_volumes: int
+    kept: int
+    cut_start: int
+    """Volumes before the first that is used."""
+    cut_end: int
+    """Volumes behind the last that is used."""
+    holes: int
+    """Volumes left out between the first and the last that are used."""
+    sources: tuple[SourceReport, ...]
+    reasons: tuple[str, ...]
+    """One sentence for each cut."""
+
+    def __str__(self) -> str:
+        """The report as lines of text."""
+        lines = [
+            f"{self.kept} of {self.n_volumes} volumes of {self.tr:g} s kept; cut {self.cut_start} at the start, "
+            f"{self.cut_end} at the end, {self.holes} between"
+        ]
+        lines += [
+            f"{s.name}: volume 0 is second {s.stimulus_time:g}; {s.how}; of {s.n_trs} TRs {s.cut_start} cut at the "
+            f"start, {s.cut_end} at the end"
+            for s in self.sources
+        ]
+        return "\n".join([*lines, *self.reasons])
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """Features and BOLD, row by row the same volumes."""
+
+    features: dict[str, np.ndarray]
+    """By name, (n_kept, ...): codes int32, others float."""
+    bold: np.ndarray
+    """(n_kept, n_voxels), as given."""
+    tr: float
+    """Seconds."""
+    volumes: np.ndarray
+    """int64 (n_kept,): which volumes of the scan were kept."""
+    source_trs: dict[str, np.ndarray]
+    """By name, int64 (n_kept,): the TR of the modality in which each kept volume begins."""
+    report: AlignmentReport
+
+
+def align_all_modalities(
+    features: Mapping[str, xr.Dataset | str | Path],
+    bold: Any,
+    tr: float | None = None,
+    *,
+    start_offset: Number | Mapping[str, Number] = 0,
+    lag: Number | Mapping[str, Number] = 0,
+    volume_mask: Any = None,
+    resample: bool = False,
+    methods: Mapping[str, Method] | None = None,
+    codec: LatentCodec | None = None,
+    on_short_bold: str = "trim",
+) -> Aligned:
+    """Pair every volume of one run with the stimulus it saw.
+
+    Volume ``k`` is paired with second ``k * tr + start_offset - lag`` of each modality. Volumes for which a modality
+    has nothing, or only padding (``valid`` is False), are cut from all; nothing is stretched to fit.
+
+    Parameters
+    ----------
+    features : mapping of str to Dataset or path
+        Feature files, by the names they shall have; with attributes ``tr``, ``kind``, ``variable``.
+    bold : array_like (n_volumes, ...), DataArray or Dataset with ``bold``
+        One run. A memory map is read only where volumes are kept.
+    tr : float, optional
+        Repetition time in seconds; needed unless `bold` has it as an attribute, and then it must agree.
+    start_offset : float or mapping
+        Second of the stimulus at the onset of volume 0: 20.0 if the scan began 20 s into the sound, -12.0 if the film
+        began 12 s into the scan. For all modalities, or by name (0 for names that are missing).
+    lag : float or mapping
+        Seconds by which BOLD follows the stimulus: 4.5 pairs each volume with what was there 4.5 s before. Leave it
+        at 0 for features that are convolved with an HRF.
+    volume_mask : array_like of bool (n_volumes,), optional
+        False for volumes to leave out (dummy scans, motion).
+    resample : bool
+        Allow features of another TR; otherwise those are an error.
+    methods : mapping, optional
+        By name, the method of :func:`resample_features` where resampling is needed. Features that know their frames
+        (codes, mel frames) are shifted by whole frames instead, at most half a frame (7 ms) off, and not interpolated.
+    codec : AudioCodec, optional
+        For ``"latent"``.
+    on_short_bold : {"trim", "error"}
+        When the scan ended before the stimulus: cut the stimulus and say so in the report and the log, or refuse.
+
+    Returns
+    -------
+    Aligned
+
+    Raises
+    ------
+    InputError
+        If a file or an option cannot be used.
+    AlignmentError
+        If TRs differ, runs are mixed, or no volume is left.
+    """
+    data, tr = _bold_and_tr(bold, tr)
+    n_volumes = len(data)
+    if not features:
+        raise InputError("no features were given: name at least one feature file")
+    if on_short_bold not in ("trim", "error"):
+        raise InputError(f"on_short_bold is {on_short_bold!r}: 'trim' or 'error' is needed")
+    for what, given in (("start_offset", start_offset), ("lag", lag), ("methods", methods or {})):
+        unknown = set(given) - set(features) if isinstance(given, Mapping) else set()
+        if unknown:
+            raise InputError(f"{what} names {sorted(unknown)}: the modalities are {', '.join(features)}")
+    keep = np.ones(n_volumes, bool) if volume_mask is None else np.asarray(volume_mask)
+    if keep.shape != (n_volumes,) or keep.dtype != bool:
+        raise AlignmentError(f"volume_mask is {keep.dtype} {keep.shape}: bool ({n_volumes},) is needed")
+    reasons = [] if keep.all() else [f"volume_mask leaves out {int((~keep).sum())} volumes"]
+    sources = {}
+    for name, given in features.items():
+        sources[name] = _Source(name, given, tr, resample)
+        sources[name].place(n_volumes, tr, _one(start_offset, name) - _one(lag, name))
+        reasons += sources[name].reasons(n_volumes, tr)
+        keep = keep & sources[name].covered
+    short = [s for s in sources.values() if s.stimulus_left > 0]
+    if short and on_short_bold == "error":
+        raise AlignmentError("; ".join(s.short_bold(n_volumes, tr) for s in short))
+    if not keep.any():
+        raise AlignmentError(f"no volume is left: {'; '.join(reasons)}; check start_offset and lag")
+    volumes = np.flatnonzero(keep)
+    values = {n: s.values(volumes, (methods or {}).get(n), codec) for n, s in sources.items()}
+    trs = {n: s.tr_index[volumes] for n, s in sources.items()}
+    first, last = int(volumes[0]), int(volumes[-1])
+    report = AlignmentReport(
+        tr, n_volumes, len(volumes), first, n_volumes - 1 - last, last - first + 1 - len(volumes),
+        tuple(s.report(volumes) for s in sources.values()), tuple(reasons),
+    )  # fmt: skip
+    for s in short:
+        log.warning("%s", s.short_bold(n_volumes, tr))
+    rows: Any = slice(first, last + 1) if not report.holes else volumes
+    return Aligned(values, data[rows], tr, volumes, trs, report)
+
+
+def _one(given: Number | Mapping[str, Number], name: str) -> Fraction:
+    return exact(given.get(name, 0) if isinstance(given, Mapping) else given, f"offset or lag of {name}")
+
+
+def _bold_and_tr(bold: Any, tr: float | None) -> tuple[Any, float]:
+    """BOLD with volumes leading, and the TR."""
+    if isinstance(bold, xr.Dataset):
+        if "bold" not in bold:
+            raise InputError(f"the Dataset has {list(bold.data_vars)}: a variable 'bold' is needed")
+        bold = bold["bold"].assign_attrs({**bold.attrs, **bold["bold"].attrs})
+    if isinstance(bold, xr.DataArray):
+        if bold.dims[0] != "tr":
+            raise AlignmentError(f"bold has dimensions {bold.dims}: 'tr' must come first")
+        own = bold.attrs.get("tr")
+        if own is not None and tr is not None and exact(own) != exact(tr, "TR"):
+            raise AlignmentError(f"the BOLD says TR {own} s, {tr} s was given: drop tr=, or check the scan's header")
+        tr = own if tr is None else tr
+        if "run" in bold.coords and len(np.unique(bold.coords["run"])) > 1:
+            raise AlignmentError(
+                f"bold holds {len(np.unique(bold.coords['run']))} runs: align one at a time, each has its own start"
+            )
+        bold = bold.values
+    data = bold if isinstance(bold, np.ndarray) else np.asarray(bold)
+    if data.ndim == 0 or len(data) == 0:
+        raise InputError(f"bold has shape {data.shape}: (n_volumes, n_voxels) is needed")
+    if tr is None:
+        raise InputError("the TR of the BOLD is not known: give tr in seconds")
+    if exact(tr, "TR") <= 0:
+        raise InputError(f"TR is {tr} s: it must be positive, as in the scan's header")
+    return data, float(exact(tr))
+
+
+class _Source:
+    """One modality on its way to the scan's clock."""
+
+    def __init__(self, name: str, given: xr.Dataset | str | Path, tr: float, resample: bool) -> None:
+        self.name = name
+        self.data = given if isinstance(given, xr.Dataset) else load_features(given)
+        attrs = self.data.attrs
+        missing = [a for a in ("tr", "kind", "variable") if a not in attrs]
+        if missing or attrs["variable"] not in self.data or self.data[attrs["variable"]].dims[0] != "tr":
+            raise InputError(f"{name} is not a feature file: it lacks {', '.join(missing) or 'its data by tr'}")
+        self.kind, self.variable = str(attrs["kind"]), self.data[attrs["variable"]]
+        self.size = int(attrs.get("codebook_size", 1024))
+        self.table = array_of_kind(self.variable, self.kind, self.size, name)
+        self.tr, self.n_trs = exact(attrs["tr"], f"TR of {name}"), len(self.table)
+        if self.tr != exact(tr) and not resample:
+            raise AlignmentError(
+                f"{name} has TR {float(self.tr):g} s, the BOLD {tr:g} s: extract it again with --tr {tr:g}, "
+                "or say resample=True"
+            )
+        self.valid = self.data["valid"].values.astype(bool) if "valid" in self.data else np.ones(self.n_trs, bool)
+        onset = self.data["onset"].values if "onset" in self.data else TRGrid(float(self.tr), self.n_trs, 1e6).onset
+        if np.abs(onset - onset[0] - np.arange(self.n_trs) * float(self.tr)).max() > 1e-6:
+            raise AlignmentError(f"onsets of {name} are not {float(self.tr):g} s apart: extract it again")
+        self.first_onset = exact(round(float(onset[0]), 9))
+        self.by_frame = "frame" in self.variable.dims and "frame_rate" in attrs and self.variable.ndim == 3
+
+    def place(self, n_volumes: int, tr: float, shift: Fraction) -> None:
+        """Which TR each volume begins in, and whether all that it needs is there."""
+        self.target_tr, self.shift = exact(tr), shift
+        self.stimulus_time = shift - self.first_onset
+        starts = [(k * self.target_tr + self.stimulus_time) / self.tr for k in range(n_volumes)]
+        self.whole = all(s.denominator == 1 for s in starts) and self.tr == self.target_tr
+        self.tr_index = np.array([floor(s) for s in starts], dtype=np.int64)
+        last = np.array([-floor(-(s + self.target_tr / self.tr)) - 1 for s in starts], dtype=np.int64)
+        self.inside = (self.tr_index >= 0) & (last < self.n_trs)
+        good = np.r_[0, np.cumsum(self.valid)]
+        lo, hi = np.clip(self.tr_index, 0, self.n_trs), np.clip(last + 1, 0, self.n_trs)
+        self.covered = self.inside & (good[hi] - good[lo] == hi - lo)
+        end = n_volumes * self.target_tr + self.stimulus_time
+        left = (np.flatnonzero(self.valid).max(initial=-1) + 1) * self.tr - end
+        self.stimulus_left = float(max(left, 0))
+
+    def reasons(self, n_volumes: int, tr: float) -> list[str]:
+        """Why volumes, or stimulus, are cut for this modality."""
+        out = []
+        before = int((self.tr_index < 0).sum())
+        if before:
+            out.append(f"{self.name} begins {float(-self.stimulus_time):g} s after volume 0: {before} volumes cut")
+        behind = int((~self.inside & (self.tr_index >= 0)).sum())
+        if behind:
+            out.append(f"{self.name} ends before the scan does: {behind} volumes cut")
+        padded = int((self.inside & ~self.covered).sum())
+        if padded:
+            out.append(f"{self.name} has padding or gaps (valid is False) in {padded} volumes: cut")
+        if self.stimulus_time > 0:
+            out.append(f"{self.name}: its first {float(self.stimulus_time):g} s lie before volume 0: cut")
+        return out + ([self.short_bold(n_volumes, tr)] if self.stimulus_left > 0 else [])
+
+    def short_bold(self, n_volumes: int, tr: float) -> str:
+        """Both lengths and the remedy."""
+        return (
+            f"the BOLD has {n_volumes} volumes ({n_volumes * tr:g} s), {self.name} has {self.n_trs} TRs "
+            f"({float(self.n_trs * self.tr):g} s): its last {self.stimulus_left:g} s were not scanned and are cut; if "
+            "they were, check start_offset, lag and the run"
+        )
+
+    def values(self, volumes: np.ndarray, method: Method | None, codec: LatentCodec | None) -> np.ndarray:
+        """The kept volumes' features."""
+        if self.whole:
+            self.how = f"shifted by {int(self.stimulus_time / self.tr):+d} TRs, values as they were"
+            return self.table[self.tr_index[volumes]]
+        if self.by_frame:
+            return self._frames(volumes)
+        if method is None and self.kind != CODES and self.tr != self.target_tr:
+            method = "mean"
+        method = method or ("round" if self.kind == CODES else "linear")
+        self.how = f"shifted by {float(self.stimulus_time):g} s, {method} between TRs of {float(self.tr):g} s"
+        times = np.array([float(k * self.target_tr + self.stimulus_time) for k in volumes.tolist()])
+        window = float(self.target_tr) if method == "mean" else None
+        # "hold" reaches no further than into the last TR, which `covered` has found to be whole.
+        return resample_features(
+            self.table, np.arange(self.n_trs) * float(self.tr), times, self.kind, method,  # type: ignore[arg-type]
+            codebook_size=self.size, codec=codec, window=window, outside="hold",
+        )  # fmt: skip
+
+    def _frames(self, volumes: np.ndarray) -> np.ndarray:
+        """Whole frames of the modality, gathered where the volumes begin."""
+        rate = exact(float(self.data.attrs["frame_rate"]))
+        grid = TRGrid(float(self.tr), self.n_trs, rate)
+        if self.kind == CODES:
+            spill = self.data["spill"].values if "spill" in self.data else None
+            series = ungroup_codes(self.table, float(self.tr), rate, spill=spill)
+            width = TRGrid(float(self.target_tr), 1, rate).frames_per_tr
+        else:
+            series = ungroup_frames(self.table, grid)
+            width = TRGrid(float(self.target_tr), 1, rate).max_frames_per_tr
+        first = np.array(
+            [floor((k * self.target_tr + self.stimulus_time) * rate + Fraction(1, 2)) for k in volumes.tolist()]
+        )
+        off = self.stimulus_time * rate
+        self.how = (
+            f"shifted by {floor(off + Fraction(1, 2))} frames of {1000 / float(rate):.4g} ms, values as they were"
+            + ("" if off.denominator == 1 else ", to the nearest frame")
+        )
+        frames = np.minimum(first[:, None] + np.arange(width), series.shape[1] - 1)
+        return np.ascontiguousarray(series[:, frames].transpose(1, 0, 2))
+
+    def report(self, volumes: np.ndarray) -> SourceReport:
+        """What was done, after :meth:`values`."""
+        used = self.tr_index[volumes]
+        behind = self.n_trs - 1 - int(used[-1])
+        return SourceReport(
+            self.name, self.n_trs, float(self.tr), float(self.stimulus_time), int(used[0]), behind,
+            int((~self.valid).sum()), self.how,
+        )  # fmt: skip

@@ -1,0 +1,297 @@
+"""What a codec is: sound to codes, codes to sound and codes to latents, whole or a chunk at a time."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+
+from giblet.errors import InputError
+
+# Samples or frames that are checked at a time.
+PIECE = 1 << 16
+
+
+class AudioCodec(ABC):
+    """A causal neural codec with residual codebooks.
+
+    Chunks of any sizes are cut anew into blocks of one size: how a signal is cut never changes its codes or its sound,
+    not even in the last bit, and memory does not grow with the signal.
+
+    Attributes
+    ----------
+    name : str
+        What the user asked for: ``"bundled"``, a hub name or a folder.
+    sample_rate : int
+        In Hz.
+    hop_length : int
+        Samples per frame of codes.
+    n_codebooks : int
+        Codebooks in use at this bandwidth, K.
+    codebook_size : int
+        Entries in each; codes lie in [0, codebook_size).
+    latent_dim : int
+        Dimensions of a latent frame, D.
+    bandwidth : float
+        In kbps.
+    fingerprint : str
+        SHA-256, hexadecimal, of all that changes the codes or the sound: configuration and weights. Not of the
+        bandwidth.
+    device : str
+        Where it computes, e.g. ``"cpu"`` or ``"cuda:0"``.
+    block_frames : int
+        Frames that are encoded or decoded at a time.
+    """
+
+    name: str
+    sample_rate: int
+    hop_length: int
+    n_codebooks: int
+    codebook_size: int
+    latent_dim: int
+    bandwidth: float
+    fingerprint: str
+    device: str
+    block_frames: int
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames of codes per second, in Hz."""
+        return self.sample_rate / self.hop_length
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self.name!r}, bandwidth={self.bandwidth:g}, device={self.device!r}): "
+            f"{self.n_codebooks} x {self.codebook_size} codes at {self.frame_rate:g} Hz, sound at {self.sample_rate} Hz"
+        )
+
+    def encode(self, waveform: np.ndarray) -> np.ndarray:
+        """Sound to codes.
+
+        Parameters
+        ----------
+        waveform : array, (N,) float
+            Mono, at `sample_rate`, full scale at 1.
+
+        Returns
+        -------
+        codes : array, (K, T) int32, T = ceil(N / hop_length)
+
+        Raises
+        ------
+        InputError
+            If the waveform is empty, not one-dimensional, not of floats, or not finite.
+        """
+        return np.concatenate(list(self.encode_stream([waveform])), axis=1)
+
+    def encode_stream(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Sound to codes, chunk by chunk.
+
+        Parameters
+        ----------
+        chunks : iterable of arrays, (n,) float
+            Consecutive stretches of one waveform, of any lengths.
+
+        Yields
+        ------
+        codes : array, (K, t) int32
+            Consecutive stretches of what `encode` gives for the whole.
+
+        Raises
+        ------
+        InputError
+            As `encode`, when the chunk at fault is reached.
+        """
+        encode = self._new_encoder()
+        for block, last in reblock(_checked_samples(chunks), self.block_frames * self.hop_length):
+            yield encode(block, last)
+
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """Codes to sound.
+
+        Parameters
+        ----------
+        codes : array, (K, T) integer
+
+        Returns
+        -------
+        waveform : array, (T * hop_length,) float32
+
+        Raises
+        ------
+        InputError
+            If the codes are empty, not of integers, not of K codebooks, or not in [0, codebook_size).
+        """
+        codes = np.asarray(codes)
+        self._check_shape(codes)
+        waveform = np.empty(codes.shape[1] * self.hop_length, np.float32)
+        done = 0
+        for piece in self.decode_stream([codes]):
+            waveform[done : done + len(piece)] = piece
+            done += len(piece)
+        return waveform
+
+    def decode_stream(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Codes to sound, chunk by chunk.
+
+        Parameters
+        ----------
+        chunks : iterable of arrays, (K, t) integer
+            Consecutive stretches of codes, of any lengths.
+
+        Yields
+        ------
+        waveform : array, (n,) float32
+            Consecutive stretches of what `decode` gives for the whole.
+
+        Raises
+        ------
+        InputError
+            As `decode`, when the chunk at fault is reached.
+        """
+        decode = self._new_decoder()
+        for block, last in reblock(self._checked_codes(chunks), self.block_frames):
+            yield decode(block, last)
+
+    def latents(self, codes: np.ndarray) -> np.ndarray:
+        """The latent vectors that codes stand for: the sum of their codebook entries.
+
+        Parameters
+        ----------
+        codes : array, (K, T) integer
+
+        Returns
+        -------
+        latents : array, (D, T) float32
+
+        Raises
+        ------
+        InputError
+            As `decode`.
+        """
+        return np.concatenate([self._dequantize(piece) for piece in self._checked_codes([codes])], axis=1)
+
+    def requantize(self, latents: np.ndarray) -> np.ndarray:
+        """The codes nearest to latent vectors, codebook after codebook.
+
+        Parameters
+        ----------
+        latents : array, (D, T) float
+
+        Returns
+        -------
+        codes : array, (K, T) int32
+
+        Raises
+        ------
+        InputError
+            If the latents are empty, not of floats, not D x T, or not finite.
+        """
+        latents = np.asarray(latents)
+        if latents.ndim != 2 or latents.shape[0] != self.latent_dim or not latents.shape[1]:
+            raise InputError(
+                f"latents are of shape {latents.shape}: give (D, T) = ({self.latent_dim}, number of frames, at least 1)"
+            )
+        _check_kind(latents, "f", "latents")
+        starts = range(0, latents.shape[1], self.block_frames)
+        pieces = (_finite(latents[:, start : start + self.block_frames], start, "latents") for start in starts)
+        return np.concatenate([self._quantize(piece) for piece in pieces], axis=1)
+
+    @abstractmethod
+    def _new_encoder(self) -> Callable[[np.ndarray, bool], np.ndarray]:
+        """A fresh stream: (block of samples, whether it is the last) to (K, t) int32."""
+
+    @abstractmethod
+    def _new_decoder(self) -> Callable[[np.ndarray, bool], np.ndarray]:
+        """A fresh stream: (block of (K, t) codes, whether it is the last) to (t * hop_length,) float32."""
+
+    @abstractmethod
+    def _dequantize(self, codes: np.ndarray) -> np.ndarray:
+        """(K, t) int64 to (D, t) float32."""
+
+    @abstractmethod
+    def _quantize(self, latents: np.ndarray) -> np.ndarray:
+        """(D, t) float32 to (K, t) int32."""
+
+    def _check_shape(self, codes: np.ndarray) -> None:
+        if codes.ndim != 2 or codes.shape[0] != self.n_codebooks:
+            raise InputError(
+                f"codes are of shape {codes.shape}: give (K, T) = ({self.n_codebooks}, number of frames), "
+                f"or load the codec at the bandwidth that made them (now {self.bandwidth:g} kbps)"
+            )
+
+    def _checked_codes(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Codes as int64, in pieces, each found to be in range."""
+        seen = 0
+        for chunk in chunks:
+            chunk = np.asarray(chunk)
+            self._check_shape(chunk)
+            _check_kind(chunk, "iu", "codes")
+            for start in range(0, chunk.shape[1], PIECE):
+                piece = chunk[:, start : start + PIECE]
+                wrong = (piece < 0) | (piece >= self.codebook_size)
+                if wrong.any():
+                    book, frame = np.argwhere(wrong)[0]
+                    raise InputError(
+                        f"code {piece[book, frame]} in codebook {book}, frame {seen + start + frame} is outside "
+                        f"[0, {self.codebook_size}): clip predicted codes first, or check which codec made these"
+                    )
+                yield piece.astype(np.int64)
+            seen += chunk.shape[1]
+        if not seen:
+            raise InputError(f"there are no codes: give at least one frame, (K, T) = ({self.n_codebooks}, 1 or more)")
+
+
+def reblock(chunks: Iterable[np.ndarray], size: int) -> Iterator[tuple[np.ndarray, bool]]:
+    """Cut chunks of any lengths anew, along the last axis, into blocks of `size`; the last, of 1 to `size`, is flagged."""
+    held: list[np.ndarray] = []
+    n_held = 0
+    for chunk in chunks:
+        # A block that is exactly full is held back until more comes: it may be the last.
+        while n_held + chunk.shape[-1] > size:
+            cut = size - n_held
+            yield _joined([*held, chunk[..., :cut]]), False
+            chunk, held, n_held = chunk[..., cut:], [], 0
+        if chunk.shape[-1]:
+            held.append(chunk)
+            n_held += chunk.shape[-1]
+    if n_held:
+        yield _joined(held), True
+
+
+def _joined(pieces: list[np.ndarray]) -> np.ndarray:
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=-1)
+
+
+def _checked_samples(chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Samples as float32, in pieces of their own memory (a reader may reuse its buffer), each found to be finite."""
+    seen = 0
+    for chunk in chunks:
+        chunk = np.asarray(chunk)
+        if chunk.ndim != 1:
+            raise InputError(f"samples are of shape {chunk.shape}: give mono sound, (N,); average channels first")
+        _check_kind(chunk, "f", "samples")
+        for start in range(0, len(chunk), PIECE):
+            yield _finite(chunk[start : start + PIECE], seen + start, "samples")
+        seen += len(chunk)
+    if not seen:
+        raise InputError("there are no samples: give at least one")
+
+
+def _finite(values: np.ndarray, offset: int, what: str) -> np.ndarray:
+    """A float32 copy, refused if it holds NaN or infinities."""
+    with np.errstate(over="ignore"):
+        values = values.astype(np.float32)
+    good = np.isfinite(values)
+    if not good.all():
+        place = int(np.argwhere(~good)[0, -1])
+        bad = values[~good].flat[0]
+        raise InputError(f"{what} hold {bad} at position {offset + place}: give finite numbers, mend the gap first")
+    return values
+
+
+def _check_kind(values: np.ndarray, kinds: str, what: str) -> None:
+    if values.dtype.kind not in kinds:
+        wanted = {"f": "floats (16-bit samples divided by 32768)", "iu": "integers (predictions rounded)"}[kinds]
+        raise InputError(f"{what} are of dtype {values.dtype}: give {wanted}")

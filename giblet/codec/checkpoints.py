@@ -1,0 +1,103 @@
+"""What codec training writes to disk: resumable checkpoints and exports that transformers loads, never a pickle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from giblet.errors import CheckpointError
+from giblet.files import atomic_path
+
+FORMAT = "giblet-codec-training-1"
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file so that a kill at any moment leaves the old one or the new one, whole."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, Any], keep: int = 2) -> Path:
+    """Write `step-N.safetensors`, then `step-N.json`, which makes it valid; older ones than `keep` are removed."""
+    stem = folder / f"step-{step:08d}"
+    write_atomic(stem.with_suffix(".safetensors"), save({k: v.detach().contiguous() for k, v in tensors.items()}))
+    write_atomic(stem.with_suffix(".json"), json.dumps({"format": FORMAT, "step": step, **state}, indent=1).encode())
+    for old in sorted(folder.glob("step-*.json"))[:-keep]:
+        old.unlink()
+        old.with_suffix(".safetensors").unlink(missing_ok=True)
+    return stem.with_suffix(".json")
+
+
+def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """The newest checkpoint of a folder, or None where there is none.
+
+    Raises
+    ------
+    CheckpointError
+        It is of another format or damaged.
+    """
+    found = sorted(folder.glob("step-*.json"))
+    if not found:
+        return None
+    try:
+        state = json.loads(found[-1].read_text())
+        if state.get("format") != FORMAT:
+            raise CheckpointError(
+                f"{found[-1]} has format {state.get('format')!r}: this version reads {FORMAT!r};"
+                " start with a fresh output folder"
+            )
+        return load_file(found[-1].with_suffix(".safetensors")), state
+    except (OSError, ValueError, SafetensorError) as exc:
+        raise CheckpointError(
+            f"checkpoint {found[-1]} cannot be read ({exc}): delete it to resume from the one before"
+        ) from exc
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """State of an optimiser as a flat dict of tensors named `INDEX.KEY`."""
+    return {
+        f"{index}.{key}": value
+        for index, entry in optimizer.state_dict()["state"].items()
+        for key, value in entry.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` answered."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def export_model(model: Any, folder: Path, half: bool = True) -> Path:
+    """Save in the format of `transformers.EncodecModel.from_pretrained`.
+
+    Parameters
+    ----------
+    model : transformers.EncodecModel
+    folder : Path
+        Gets `config.json` and `model.safetensors`.
+    half : bool
+        Store weights as float16: half the size; the configuration still says float32, to which loading casts.
+
+    Returns
+    -------
+    Path
+        Of the weights.
+    """
+    tensors = {}
+    for name, value in model.state_dict().items():
+        value = value.detach().contiguous()
+        tensors[name] = value.half() if half and value.is_floating_point() and "inited" not in name else value
+    config = model.config.to_dict() | {"architectures": ["EncodecModel"], "dtype": "float32"}
+    write_atomic(folder / "model.safetensors", save(tensors, {"format": "pt"}))
+    write_atomic(folder / "config.json", json.dumps(config, indent=2, sort_keys=True).encode())
+    return folder / "model.safetensors"

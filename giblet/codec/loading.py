@@ -1,0 +1,156 @@
+"""Find a codec's files, in the package, a folder, the local hub cache or the hub, and read them."""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+import urllib.error
+import urllib.request
+from importlib import resources
+from pathlib import Path
+
+import huggingface_hub.constants as hub
+import safetensors
+import safetensors.torch
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from torch import Tensor
+
+from giblet.codec.encodec import TRAINING_ONLY, EncodecConfig, EncodecModel, build_model, check_layout, hub_file
+from giblet.errors import CodecError
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+# Seconds to wait for a first sign of life; the hub's own client tries for minutes where there is no network.
+PATIENCE = 4.0
+REMEDIES = f"give a folder with {CONFIG} and {WEIGHTS}, or use the codec that comes with giblet, 'bundled'"
+
+
+def find_codec(name: str, revision: str | None = None) -> tuple[Path, Path]:
+    """Configuration and weights of a codec.
+
+    Parameters
+    ----------
+    name : str
+        ``"bundled"``, a folder, or a hub name, tried in this order.
+    revision : str, optional
+        Branch, tag or commit of a hub model.
+
+    Raises
+    ------
+    CodecError
+        If there is no such codec, or it cannot be reached.
+    """
+    if name == "bundled":
+        return _in_folder(Path(str(resources.files("giblet.codec"))) / "assets" / "bundled", name)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return _in_folder(folder, name)
+    if folder.exists():
+        raise CodecError(f"codec {name!r} is a file: {REMEDIES}")
+    if not HUB_NAME.fullmatch(name) or name.startswith("."):
+        raise CodecError(f"codec {name!r}: there is no such folder: {REMEDIES}")
+    return _on_hub(name, revision)
+
+
+def read_model(config_file: Path, weights_file: Path, name: str) -> EncodecModel:
+    """A model from the two files that `save_pretrained` writes, in float32 whatever they were saved in.
+
+    Raises
+    ------
+    CodecError
+        If a file is damaged, is of another kind of model, is of a layout that cannot be streamed exactly, or if
+        weights are missing, surplus, of other shapes, or not finite.
+    """
+    try:
+        fields = json.loads(config_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as exc:
+        raise CodecError(f"codec {name!r}: {config_file} cannot be read ({exc}): copy or download it again") from exc
+    kind = fields.get("model_type") if isinstance(fields, dict) else None
+    if kind != "encodec":
+        raise CodecError(f"codec {name!r} is a model of type {kind!r}: give an EnCodec model, 'encodec'")
+    try:
+        config = EncodecConfig.from_dict(fields)
+        check_layout(config, name)
+        with torch.random.fork_rng(
+            devices=[]
+        ):  # the weights drawn here are replaced; the caller's seed stays as it was
+            model = build_model(config).float()
+    except (StrictDataclassError, TypeError, ValueError, RuntimeError, ZeroDivisionError) as exc:
+        why = " ".join(str(exc).split())
+        raise CodecError(
+            f"codec {name!r}: {config_file} describes no EnCodec model ({why}): mend or replace it"
+        ) from exc
+    try:
+        weights = safetensors.torch.load_file(weights_file)
+    except (OSError, safetensors.SafetensorError) as exc:
+        raise CodecError(f"codec {name!r}: {weights_file} is damaged ({exc}): copy or download it again") from exc
+    _fill(model, weights, name)
+    return model.eval().requires_grad_(False)
+
+
+def _in_folder(folder: Path, name: str) -> tuple[Path, Path]:
+    absent = [file for file in (CONFIG, WEIGHTS) if not (folder / file).is_file()]
+    if absent:
+        pickles = sorted(path.name for path in folder.glob("*.bin"))
+        why = f" ({pickles[0]} is a pickle, which is not read: save the model as safetensors)" if pickles else ""
+        raise CodecError(f"codec {name!r} lacks {' and '.join(absent)}{why}: {REMEDIES}")
+    return folder / CONFIG, folder / WEIGHTS
+
+
+def _on_hub(name: str, revision: str | None) -> tuple[Path, Path]:
+    """Cache first: a cluster's nodes have no network, and a model that changed would not be the same codec."""
+    try:
+        return hub_file(name, CONFIG, revision, local_only=True), hub_file(name, WEIGHTS, revision, local_only=True)
+    except OSError:
+        why = _unreachable(f"{hub.ENDPOINT}/{name}/resolve/{revision or 'main'}/{CONFIG}")
+    if why:
+        raise CodecError(f"codec {name!r} is not in the local hub cache, and {why}: {REMEDIES}")
+    try:
+        return hub_file(name, CONFIG, revision, local_only=False), hub_file(name, WEIGHTS, revision, local_only=False)
+    except OSError as exc:
+        raise CodecError(
+            f"codec {name!r} cannot be had from the hub ({' '.join(str(exc).split())}): {REMEDIES}"
+        ) from exc
+
+
+def _unreachable(url: str) -> str:
+    """Why the hub cannot be asked for this file, or nothing if it can."""
+    if hub.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE forbids to download it"
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=PATIENCE):
+            return ""
+    except urllib.error.HTTPError:
+        return ""  # it answers; what it thinks of this name, its own client asks and says
+    except OSError as exc:
+        reason = getattr(exc, "reason", exc)
+        # The hub's own client brings certificates of its own.
+        return "" if isinstance(reason, ssl.SSLError) else f"{hub.ENDPOINT} cannot be reached ({reason})"
+
+
+def _fill(model: EncodecModel, weights: dict[str, Tensor], name: str) -> None:
+    """Put weights in their places, under their names of today, and refuse what does not fit."""
+    today = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
+    renamed = {}
+    for key, value in weights.items():
+        head, _, leaf = key.rpartition(".")
+        renamed[f"{head}.{today.get(leaf, leaf)}"] = value.float()
+    own = model.state_dict()
+    for key in own.keys() - renamed.keys():
+        if key.rpartition(".")[2] in TRAINING_ONLY:
+            renamed[key] = own[key]
+    faults = {
+        "missing": own.keys() - renamed.keys(),
+        "surplus": renamed.keys() - own.keys(),
+        "of another shape": {k for k in own.keys() & renamed.keys() if own[k].shape != renamed[k].shape},
+        "not finite": {k for k, v in renamed.items() if not v.isfinite().all()},
+    }
+    for fault, keys in faults.items():
+        if keys:
+            raise CodecError(
+                f"codec {name!r}: {len(keys)} weights are {fault} (first {min(keys)}): "
+                "the weights are not of this config.json; copy or download both again"
+            )
+    model.load_state_dict(renamed)

@@ -1,0 +1,113 @@
+"""A start for codec training that already reproduces the waveform.
+
+Started at random, an EnCodec does not find the waveform: after hundreds of steps it still answers silence.
+Yet at small amplitudes ELU is almost linear, and strided convolutions can hold a block transform; so
+the weights are set to the Karhunen-Loève transform of the training sound, stage by stage, and the decoder's
+to its transpose. Before the first step the network is a linear transform codec; training bends it from there.
+
+References
+----------
+Goyal (2001). Theoretical foundations of transform coding. IEEE Signal Processing Magazine 18(5).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+INPUT_GAIN = 0.3  # keeps activations where ELU bends by a few per cent only
+BRANCH_GAIN = 0.01  # residual branches start small beside the shortcut
+LSTM_GAIN = 0.02
+
+
+@torch.no_grad()
+def transform_start(model: Any, waveform: Tensor) -> None:
+    """Set the weights of an untrained `EncodecModel` to a block transform of the given sound, in place.
+
+    Parameters
+    ----------
+    model : transformers.EncodecModel
+        Causal, with as many channels after each stage as the transform can use.
+    waveform : Tensor, (B, 1, N) float32
+        Sound to take the transform from, typical of what will be trained on.
+    """
+    encoder, decoder = list(model.encoder.layers), list(model.decoder.layers)
+    for layer in (*encoder, *decoder):
+        if hasattr(layer, "block"):
+            _near_identity(layer)
+        elif hasattr(layer, "lstm"):
+            _near_silent(layer.lstm)
+    down = [layer.conv for layer in encoder if hasattr(layer, "conv")]
+    up = [layer.conv for layer in decoder if hasattr(layer, "conv")]
+
+    first = down[0].weight * INPUT_GAIN
+    first[0] = _tap(first[0], INPUT_GAIN)
+    _set(down[0], first)
+    last = torch.zeros_like(up[-1].weight)
+    last[0, 0, -1] = 1 / INPUT_GAIN
+    _set(up[-1], last)
+
+    values = waveform[:, 0, :, None] * INPUT_GAIN  # (B, frames, channels in use)
+    for conv, mirror in zip(down[1:-1], reversed(up[1:-1]), strict=True):
+        values = _strided_stage(conv, mirror, values)
+
+    used = min(values.shape[-1], down[-1].out_channels)
+    scale = float(1 / (values[..., :used].square().sum(-1).mean() / down[-1].out_channels).sqrt().clamp(min=1e-6))
+    inner = down[-1].weight * 0.1
+    outer = up[0].weight / scale
+    outer[used : values.shape[-1]] *= 1e-3  # transform coefficients that the latents have no room for stay near 0
+    for c in range(used):
+        inner[c], outer[c] = _tap(inner[c], scale, c), _tap(outer[c], 1 / scale, c)
+    _set(down[-1], inner)
+    _set(up[0], outer)
+
+
+def _strided_stage(conv: Any, mirror: Any, values: Tensor) -> Tensor:
+    """Give a strided convolution and its transposed mirror the transform of `values` (B, T, C): (B, T / r, C')."""
+    ratio, channels = conv.stride[0], values.shape[-1]
+    frames = values.shape[1] // ratio
+    patches = values[:, : frames * ratio].reshape(-1, ratio * channels)
+    _, vectors = torch.linalg.eigh((patches.T @ patches).double() / len(patches))
+    used = min(conv.out_channels, ratio * channels)
+    basis = vectors.flip(1)[:, :used].float()  # most energy first
+    blocks = basis.T.reshape(used, ratio, channels).transpose(1, 2)  # (used, C, ratio)
+
+    # A causal kernel sees the block before (first half) and its own block (second half).
+    analysis = conv.weight * 0.5
+    analysis[:used] = 0
+    analysis[:used, :channels, ratio:] = blocks / ratio**0.5
+    _set(conv, analysis)
+    # The transposed one writes its own block (first half) and runs into the next (second half).
+    synthesis = mirror.weight * BRANCH_GAIN
+    synthesis[:used] = 0
+    synthesis[:, :channels] = 0
+    synthesis[:used, :channels, :ratio] = blocks * ratio**0.5
+    _set(mirror, synthesis)
+    return (patches @ basis / ratio**0.5).reshape(values.shape[0], frames, used)
+
+
+def _tap(row: Tensor, value: float, channel: int = 0) -> Tensor:
+    """A kernel (C, k) that passes the present sample of one channel."""
+    kernel = torch.zeros_like(row)
+    kernel[channel, -1] = value
+    return kernel
+
+
+def _near_identity(block: Any) -> None:
+    _set(block.shortcut.conv, torch.eye(block.shortcut.conv.out_channels)[:, :, None])
+    out = block.block[-1].conv
+    _set(out, out.weight * BRANCH_GAIN)
+
+
+def _near_silent(lstm: Any) -> None:
+    """The layer adds its LSTM to its input; a small cell gate in the last LSTM layer leaves the input as it is."""
+    hidden, layer = lstm.hidden_size, lstm.num_layers - 1
+    for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+        getattr(lstm, f"{name}_l{layer}")[2 * hidden : 3 * hidden] *= LSTM_GAIN
+
+
+def _set(conv: Any, weight: Tensor) -> None:
+    conv.weight = weight  # goes through weight norm's own inverse
+    conv.bias.zero_()

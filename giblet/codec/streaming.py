@@ -1,0 +1,295 @@
+"""EnCodec's layers, exact from one piece of a signal to the next.
+
+Signals are rows: (time, channels), one row a sample at first and a latent frame at the end. That layout turns every
+convolution into a few matrix products without a copy: a kernel of ``m * stride`` samples is m blocks of ``stride``
+samples, and each block of rows meets one matrix. The layers themselves never change, so one codec serves many streams;
+what a stream has to remember lies in the small state object that `new_state` makes. Called piece after piece with one
+state, a layer gives what it would give for the whole signal, and reflects the signal at its true ends only.
+
+References
+----------
+Défossez, Copet, Synnaeve, Adi (2022). High Fidelity Neural Audio Compression. https://arxiv.org/abs/2210.13438
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Layer(ABC):
+    """One step of a codec's encoder or decoder. A runtime that does several at once is a layer as well.
+
+    Attributes
+    ----------
+    lead : int
+        Rows that the first piece of a stream must have, if it is not the last one too.
+    """
+
+    lead: int = 1
+
+    def new_state(self) -> Any:
+        """What a new stream remembers."""
+        return None
+
+    @abstractmethod
+    def __call__(self, x: Tensor, state: Any, last: bool) -> Tensor:
+        """The layer's output for the next piece.
+
+        Parameters
+        ----------
+        x : Tensor, (time, channels) float32
+            The piece; it is not changed. At least `lead` rows in the first one, a multiple of the layer's stride in
+            all but the last.
+        state : object
+            From `new_state`, brought up to date in place.
+        last : bool
+            Whether the signal ends here.
+        """
+
+
+@dataclass
+class ConvState:
+    """The last rows that a convolution has seen; None before the first piece."""
+
+    context: Tensor | None = None
+
+
+@dataclass
+class LSTMState:
+    """Hidden and cell state of an LSTM; None before the first piece."""
+
+    hidden: tuple[Tensor, Tensor] | None = None
+
+
+class Taps:
+    """``y[t] = bias + sum over i of x[t - i * spacing] @ taps[i]``, with the rows before x taken from a context."""
+
+    def __init__(self, taps: Sequence[Tensor], bias: Tensor, spacing: int = 1) -> None:
+        self.taps = [tap.contiguous() for tap in taps]
+        self.bias = bias
+        self.spacing = spacing
+        self.reach = (len(self.taps) - 1) * spacing
+
+    def __call__(self, x: Tensor, context: Tensor) -> Tensor:
+        """(time, in) rows and the (reach, in) rows before them to (time, out) rows."""
+        y = torch.addmm(self.bias, x, self.taps[0])
+        for lag, tap in enumerate(self.taps[1:], 1):
+            back = lag * self.spacing
+            n_old = min(back, len(x))
+            start = self.reach - back
+            y[:n_old].addmm_(context[start : start + n_old], tap)
+            if len(x) > back:
+                y[back:].addmm_(x[:-back], tap)
+        return y
+
+
+class CausalConv(Layer):
+    """A causal convolution, with the reflected ends of transformers' ``EncodecConv1d``; weight norm is folded here."""
+
+    def __init__(self, conv: nn.Conv1d) -> None:
+        weight, bias = conv.weight.detach(), _bias(conv)
+        (self.stride,), (dilation,) = conv.stride, conv.dilation
+        self.width = weight.shape[-1]
+        self.pad = (self.width - 1) * dilation + 1 - self.stride
+        self.lead = self.pad + 1
+        by_sample = weight.permute(2, 1, 0)  # (width, in, out)
+        newest_first = by_sample.reshape(self.width // self.stride, -1, by_sample.shape[-1]).flip(0)
+        self.taps = Taps(list(newest_first), bias, dilation)
+
+    def new_state(self) -> ConvState:
+        """A stream that has seen nothing."""
+        return ConvState()
+
+    def __call__(self, x: Tensor, state: ConvState, last: bool) -> Tensor:
+        """(time, in) rows to (time / stride, out) rows; the end of the signal rounds up."""
+        context, x = self._padded(x, state.context, last)
+        state.context = _tail(context, x, self.pad)
+        return self._convolve(context, x)
+
+    def _convolve(self, context: Tensor, x: Tensor) -> Tensor:
+        block = self.stride * x.shape[1]
+        return self.taps(x.reshape(-1, block), context.reshape(-1, block))
+
+    def _padded(self, x: Tensor, context: Tensor | None, last: bool) -> tuple[Tensor, Tensor]:
+        """The `pad` rows before the piece, and the piece, at the end filled up to a multiple of the stride."""
+        n = len(x)
+        missing = -n % self.stride if last else 0
+        if context is not None:
+            if missing:
+                # The mirror may reach back further than this piece does.
+                seen = x if n > missing else torch.cat([context, x])
+                x = torch.cat([x, seen[-1 - missing : -1].flip(0)])
+            return context, x
+        # A signal too short for its own mirror is lengthened by zeros first, and what they add is cut off again.
+        zeros = max(0, max(self.pad, missing) - n + 1) if self.pad or missing else 0
+        if zeros and not last:
+            raise ValueError(f"the first piece has {n} rows and this layer needs {self.lead}")
+        mirror = F.pad(x, (0, 0, 0, zeros)) if zeros else x
+        context = mirror[1 : self.pad + 1].flip(0)
+        if missing:
+            x = torch.cat([mirror, mirror[len(mirror) - 1 - missing : -1].flip(0)])[: n + missing]
+        return context, x
+
+
+class FromMonoConv(CausalConv):
+    """A causal convolution of one channel: with so few columns, one product of all windows beats a product per tap."""
+
+    def __init__(self, conv: nn.Conv1d) -> None:
+        super().__init__(conv)
+        self.matrix = torch.cat(self.taps.taps[::-1])  # (width, out)
+
+    def _convolve(self, context: Tensor, x: Tensor) -> Tensor:
+        windows = torch.cat([context, x])[:, 0].unfold(0, self.width, 1)
+        return torch.addmm(self.taps.bias, windows, self.matrix)
+
+
+class ToMonoConv(CausalConv):
+    """A causal convolution to one channel: all taps in one product, then summed along the diagonals."""
+
+    def __init__(self, conv: nn.Conv1d) -> None:
+        super().__init__(conv)
+        self.matrix = torch.cat(self.taps.taps[::-1], dim=1)  # (in, width)
+
+    def _convolve(self, context: Tensor, x: Tensor) -> Tensor:
+        products = torch.cat([context @ self.matrix, x @ self.matrix])  # (pad + time, width)
+        diagonals = products.as_strided((len(x), self.width), (self.width, self.width + 1))
+        return diagonals.sum(1, keepdim=True).add_(self.taps.bias)
+
+
+def causal_conv(conv: nn.Conv1d) -> CausalConv:
+    """The fastest exact form of a causal convolution."""
+    plain = conv.stride == (1,) and conv.dilation == (1,)
+    if plain and conv.in_channels == 1:
+        return FromMonoConv(conv)
+    if plain and conv.out_channels == 1:
+        return ToMonoConv(conv)
+    return CausalConv(conv)
+
+
+class TransposedConv(Layer):
+    """A causal transposed convolution, its overhang trimmed on the right; weight norm is folded here.
+
+    Output block t is fed by input row t and those before, so it is `Taps` again, from one row to `stride` rows; the
+    carried input rows stand for the tail that an overlap-add would carry.
+    """
+
+    def __init__(self, conv: nn.ConvTranspose1d) -> None:
+        (stride,) = conv.stride
+        in_channels, self.out_channels, width = conv.weight.shape
+        by_sample = conv.weight.detach().permute(2, 0, 1)  # (width, in, out)
+        by_block = by_sample.reshape(width // stride, stride, in_channels, self.out_channels)
+        taps = by_block.permute(0, 2, 1, 3).reshape(width // stride, in_channels, stride * self.out_channels)
+        self.taps = Taps(list(taps), _bias(conv).repeat(stride))
+
+    def new_state(self) -> ConvState:
+        """A stream that has seen nothing."""
+        return ConvState()
+
+    def __call__(self, x: Tensor, state: ConvState, last: bool) -> Tensor:
+        """(time, in) rows to (time * stride, out) rows."""
+        context = x.new_zeros(self.taps.reach, x.shape[1]) if state.context is None else state.context
+        state.context = _tail(context, x, self.taps.reach)
+        return self.taps(x, context).view(-1, self.out_channels)
+
+
+class ELU(Layer):
+    """The exponential linear unit."""
+
+    def __call__(self, x: Tensor, state: None, last: bool) -> Tensor:
+        """Elementwise."""
+        return F.elu(x)
+
+
+class ResidualBlock(Layer):
+    """``shortcut(x) + pointwise(elu(conv(elu(x))))``.
+
+    Parameters
+    ----------
+    conv, pointwise : nn.Conv1d
+        A causal convolution and one of width 1.
+    shortcut : nn.Conv1d or None
+        Of width 1; None for the identity.
+    """
+
+    def __init__(self, conv: nn.Conv1d, pointwise: nn.Conv1d, shortcut: nn.Conv1d | None) -> None:
+        self.conv = CausalConv(conv)
+        self.lead = self.conv.lead
+        self.pointwise = pointwise.weight.detach()[:, :, 0].t().contiguous()
+        self.shortcut = None if shortcut is None else shortcut.weight.detach()[:, :, 0].t().contiguous()
+        self.bias = _bias(pointwise) if shortcut is None else _bias(pointwise) + _bias(shortcut)
+
+    def new_state(self) -> ConvState:
+        """The state of the one convolution that looks back."""
+        return self.conv.new_state()
+
+    def __call__(self, x: Tensor, state: ConvState, last: bool) -> Tensor:
+        """(time, channels) rows to rows of the same shape."""
+        hidden = self.conv(F.elu(x), state, last)
+        F.elu_(hidden)
+        y = x + self.bias if self.shortcut is None else torch.addmm(self.bias, x, self.shortcut)
+        return y.addmm_(hidden, self.pointwise)
+
+
+class SkipLSTM(Layer):
+    """``x + lstm(x)``."""
+
+    def __init__(self, lstm: nn.LSTM) -> None:
+        self.lstm = lstm
+
+    def new_state(self) -> LSTMState:
+        """A stream that has seen nothing."""
+        return LSTMState()
+
+    def __call__(self, x: Tensor, state: LSTMState, last: bool) -> Tensor:
+        """(time, channels) rows to rows of the same shape."""
+        y, state.hidden = self.lstm(x[:, None], state.hidden)
+        return y[:, 0] + x
+
+
+class Chain(Layer):
+    """Layers one after another, over short tiles of a piece.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        The first one's input is the chain's.
+    tile : int, optional
+        Rows of input at a time, a multiple of the chain's stride: few enough to stay in the processor's cache. By
+        default the whole piece.
+    """
+
+    def __init__(self, layers: Sequence[Layer], tile: int | None = None) -> None:
+        self.layers = list(layers)
+        self.tile = tile
+        # In rows of whichever layer is slowest, hence never too few.
+        self.lead = max(layer.lead for layer in self.layers)
+
+    def new_state(self) -> list[Any]:
+        """The states of all layers."""
+        return [layer.new_state() for layer in self.layers]
+
+    def __call__(self, x: Tensor, state: list[Any], last: bool) -> Tensor:
+        """(time, in) rows to the last layer's rows."""
+        tiles = [x] if self.tile is None else x.split(self.tile)
+        done = []
+        for number, y in enumerate(tiles, 1):
+            for layer, its_state in zip(self.layers, state, strict=True):
+                y = layer(y, its_state, last and number == len(tiles))
+            done.append(y)
+        return done[0] if len(done) == 1 else torch.cat(done)
+
+
+def _tail(context: Tensor, x: Tensor, n: int) -> Tensor:
+    """The last n rows seen, in memory of their own so that the piece can be freed."""
+    return x[len(x) - n :].clone() if len(x) >= n else torch.cat([context[len(x) :], x])
+
+
+def _bias(conv: nn.Conv1d | nn.ConvTranspose1d) -> Tensor:
+    return conv.weight.new_zeros(conv.out_channels) if conv.bias is None else conv.bias.detach()

@@ -1,0 +1,77 @@
+"""Settings of a codec training run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from giblet.config import Settings
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class LossWeights(Settings):
+    """Weights of the terms of `giblet.codec.losses.MultiScaleLoss`, and of the commitment."""
+
+    mel: Weight = 1.0
+    magnitude: Weight = 0.3
+    complex: Weight = 1.0
+    waveform: Weight = 1.0
+    commitment: Weight = 0.25
+
+
+class CodecTrainingConfig(Settings):
+    """All that decides a training run; `held_out` are patterns over file names that are never trained on."""
+
+    audio: Path
+    output: Path
+    held_out: list[str] = Field([], description="patterns over file names")
+    dataset_weights: dict[str, Weight] = Field({}, description="factors on the shares of data sets")
+    max_share: Share = 1 / 3
+    mix: Share = 0.05
+    silence: Share = 0.01
+    cache_mb: Weight = 2048
+
+    sample_rate: Count = 24_000
+    num_codebooks: Count = 8
+    codebook_size: Count = 1024
+    hidden_dim: Count = 128
+    num_filters: Count = 16
+    num_lstm_layers: Count = 2
+
+    seed: int = 0
+    steps: Count = 8000
+    max_minutes: float | None = Field(
+        None, gt=0, description="anneal by the clock as well: exact resume needs it absent"
+    )
+    batch_size: Count = 16
+    crop_seconds: float = Field(0.5, gt=0)
+    learning_rate: float = Field(1e-3, gt=0)
+    final_learning_rate: float = Field(2e-5, gt=0)
+    warmup_steps: Count = 100
+    weight_decay: Weight = 0.01
+    clip_gradient: float = Field(1.0, gt=0)
+    unquantised_steps: int = Field(100, ge=0)
+    spectral_ramp_steps: int = Field(
+        500, ge=0, description="steps over which mel and magnitude grow from a fifth to their weight"
+    )
+    codebooks_per_step: dict[int, Weight] = Field(
+        {2: 1, 4: 1, 8: 4}, description="how often a step uses so many codebooks"
+    )
+    codebook_decay: Share = 0.99
+    codebook_loudness: Share = Field(
+        0.75, description="see CodebookTrainer: how much quiet frames count in the codebooks"
+    )
+    loss_weights: LossWeights = LossWeights()
+    bfloat16: bool = False
+    threads: Count | None = None
+
+    checkpoint_every: Count = 500
+    validate_every: Count = 500
+    validation_clips: int = Field(8, ge=0)
+    validation_seconds: float = Field(4.0, ge=0.5)
+    half_precision_export: bool = True

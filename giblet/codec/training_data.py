@@ -1,0 +1,209 @@
+"""Random crops of a folder of sound: balanced between data sets, never held-out ones, a function of (seed, step)."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+import soxr
+
+from giblet.errors import InputError
+
+logger = logging.getLogger(__name__)
+SUFFIXES = {".flac", ".wav", ".ogg", ".aiff", ".aif"}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One audio file: where it is, which data set it belongs to, how long it is (s)."""
+
+    path: Path
+    dataset: str
+    seconds: float
+
+
+def find_clips(folder: Path, held_out: list[str]) -> tuple[list[Clip], list[Clip]]:
+    """Audio files below a folder, sorted, split into those for training and those kept out.
+
+    Parameters
+    ----------
+    folder : Path
+        A `manifest.csv` in it (columns file, dataset, seconds) names data sets and durations; a file that
+        it does not list belongs to the data set named like its folder.
+    held_out : list of str
+        Patterns over file names, such as `1034-*.flac`.
+
+    Returns
+    -------
+    training, kept_out : list of Clip
+
+    Raises
+    ------
+    InputError
+        No such folder, nothing in it to train on, or a pattern that matches nothing (a typing error there
+        would train on what was meant for the test).
+    """
+    if not folder.is_dir():
+        raise InputError(f"no folder of audio at {folder}: give one that holds {', '.join(sorted(SUFFIXES))} files")
+    listed: dict[str, tuple[str, float]] = {}
+    manifest = folder / "manifest.csv"
+    if manifest.is_file():
+        with manifest.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                listed["/".join(Path(row["file"]).parts[-2:])] = (row["dataset"], float(row["seconds"]))
+    training: list[Clip] = []
+    kept: list[Clip] = []
+    unused = set(held_out)
+    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES):
+        known = listed.get("/".join(path.parts[-2:]))
+        dataset, seconds = known if known else (path.parent.name, float(sf.info(path).duration))
+        hits = [pattern for pattern in held_out if fnmatch(path.name, pattern)]
+        unused.difference_update(hits)
+        (kept if hits else training).append(Clip(path, dataset, seconds))
+    if unused:
+        raise InputError(f"held_out patterns {sorted(unused)} match no file below {folder}: correct or remove them")
+    if not training:
+        raise InputError(
+            f"nothing to train on below {folder}: it needs {', '.join(sorted(SUFFIXES))} files that are not held out"
+        )
+    return training, kept
+
+
+def read_mono(path: Path, sample_rate: int, start: float = 0.0, seconds: float | None = None) -> np.ndarray:
+    """Sound of a file, mixed down: (N,) float32 at `sample_rate` (Hz), from `start` (s), `seconds` long or all."""
+    with sf.SoundFile(path) as file:
+        file.seek(min(int(start * file.samplerate), file.frames))
+        count = -1 if seconds is None else int(np.ceil(seconds * file.samplerate)) + 1
+        sound = file.read(count, dtype="float32", always_2d=True).mean(1)
+        rate = file.samplerate
+    return sound if rate == sample_rate else soxr.resample(sound, rate, sample_rate)
+
+
+class CropSampler:
+    """Batches of random crops.
+
+    Parameters
+    ----------
+    clips : list of Clip
+        What to draw from.
+    sample_rate : int
+        In Hz.
+    crop : int
+        Samples per crop.
+    max_share : float
+        Most that one data set may take of the clips drawn, so that one speaker does not rule.
+    weights : dict of str to float
+        Factors on the share of single data sets, 1 where absent.
+    mix, silence : float
+        Probability that a second crop is added to the first, and that a crop is digital silence.
+    cache_mb : float
+        Decoded sound to keep in memory; files past it are read from disk crop by crop.
+    seed : int
+        Batch n is a function of (seed, n) alone: resuming needs no generator state.
+    """
+
+    def __init__(
+        self,
+        clips: list[Clip],
+        sample_rate: int,
+        crop: int,
+        *,
+        max_share: float = 1 / 3,
+        weights: dict[str, float] | None = None,
+        mix: float = 0.0,
+        silence: float = 0.0,
+        cache_mb: float = 2048,
+        seed: int = 0,
+    ) -> None:
+        self.sample_rate, self.crop, self.mix, self.silence, self.seed = sample_rate, crop, mix, silence, seed
+        self.groups: dict[str, list[Clip]] = {}
+        for clip in clips:
+            self.groups.setdefault(clip.dataset, []).append(clip)
+        self.shares = balance(
+            {name: sum(c.seconds for c in group) for name, group in self.groups.items()}, max_share, weights or {}
+        )
+        self._odds = {name: _normalised([c.seconds for c in group]) for name, group in self.groups.items()}
+        self._cache: dict[Path, np.ndarray] = {}
+        room = cache_mb * 2**20
+        for clip in clips:
+            room -= clip.seconds * sample_rate * 2
+            if room < 0:
+                break
+            # 16 bits halve the memory and lose nothing that a codec of this size keeps
+            self._cache[clip.path] = (np.clip(read_mono(clip.path, sample_rate), -1, 1) * 32767).astype(np.int16)
+        logger.info("training on %d files, %d of them cached: %s", len(clips), len(self._cache), self.describe())
+
+    def describe(self) -> str:
+        """Share of each data set in the crops, for the log."""
+        return ", ".join(f"{name} {share:.0%}" for name, share in self.shares.items())
+
+    def batch(self, step: int, size: int) -> np.ndarray:
+        """Crops of training step `step`: (size, 1, crop) float32 in [-1, 1], each at a random level."""
+        rng = np.random.default_rng([self.seed, step])
+        out = np.zeros((size, 1, self.crop), np.float32)
+        for row in out:
+            row[0] = self._scaled(rng)
+            if rng.random() < self.mix:
+                row[0] = 0.5 * (row[0] + self._scaled(rng))
+            if rng.random() < self.silence:
+                row[0] = 0
+        return out
+
+    def _scaled(self, rng: np.random.Generator) -> np.ndarray:
+        """One crop with its peak at a random level between -20 and -0.3 dB full scale."""
+        name = str(rng.choice(list(self.shares), p=list(self.shares.values())))
+        clip = self.groups[name][int(rng.choice(len(self.groups[name]), p=self._odds[name]))]
+        at = rng.random()
+        level = 10 ** rng.uniform(-1.0, -0.015)
+        if clip.path in self._cache:
+            sound = self._cache[clip.path]
+            start = int(at * max(0, len(sound) - self.crop))
+            piece = sound[start : start + self.crop].astype(np.float32) / 32767
+        else:
+            length = self.crop / self.sample_rate
+            piece = read_mono(clip.path, self.sample_rate, at * max(0.0, clip.seconds - length), length)[: self.crop]
+        out = np.zeros(self.crop, np.float32)
+        out[: len(piece)] = piece / (np.abs(piece).max(initial=0) + 1e-3) * level
+        return out
+
+
+def balance(seconds: dict[str, float], max_share: float, weights: dict[str, float]) -> dict[str, float]:
+    """Share of each data set in what is drawn: duration times weight, none above `max_share` if others take the rest.
+
+    Parameters
+    ----------
+    seconds : dict of str to float
+        Duration of each data set.
+    max_share : float
+        Cap on each share; raised to an equal split where there are too few data sets to keep it.
+    weights : dict of str to float
+        Factors, 1 where absent.
+
+    Raises
+    ------
+    InputError
+        A weight for a data set that is not there.
+    """
+    if unknown := set(weights) - set(seconds):
+        raise InputError(f"dataset_weights name {sorted(unknown)}: there are {sorted(seconds)}")
+    wanted = {name: value * weights.get(name, 1.0) for name, value in seconds.items()}
+    cap = max(max_share, 1 / len(wanted))
+    capped: set[str] = set()
+    while True:
+        # what the capped ones leave is shared by the others in proportion
+        free = sum(value for name, value in wanted.items() if name not in capped)
+        left = 1 - cap * len(capped)
+        shares = {name: cap if name in capped else value * left / free for name, value in wanted.items()}
+        over = {name for name, share in shares.items() if share > cap + 1e-9}
+        if not over:
+            return shares
+        capped |= over
+
+
+def _normalised(values: list[float]) -> list[float]:
+    return [v / sum(values) for v in values]

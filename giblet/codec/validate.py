@@ -1,0 +1,97 @@
+"""How well a codec does on sound it has not seen: the numbers that codec training logs."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import soxr
+import torch
+from torch import Tensor
+
+from giblet.codec.losses import MultiScaleLoss
+from giblet.codec.rvq import codebooks_of, rvq_quantize
+
+
+def si_sdr(reconstruction: np.ndarray, target: np.ndarray) -> float:
+    """Scale-invariant signal-to-distortion ratio in dB of (N,) waveforms (Le Roux et al. 2019, https://arxiv.org/abs/1811.02508)."""
+    power = float(target @ target) + 1e-12
+    scaled = (float(reconstruction @ target) / power) * target
+    noise = reconstruction - scaled
+    return float(10 * np.log10((float(scaled @ scaled) + 1e-12) / (float(noise @ noise) + 1e-12)))
+
+
+def perplexity(indices: Tensor, codebook_size: int) -> list[float]:
+    """Effective number of entries in use per codebook: indices (K, N), answers between 1 and `codebook_size`."""
+    out = []
+    for row in indices:
+        p = torch.bincount(row.flatten(), minlength=codebook_size).double() / row.numel()
+        out.append(float(torch.exp(-(p * torch.log(p.clamp(min=1e-12))).sum())))
+    return out
+
+
+@torch.no_grad()
+def validate(
+    model: Any, clips: Iterable[np.ndarray], n_books: int | None = None, perceptual: bool = True
+) -> dict[str, float]:
+    """Mean scores of a model over clips.
+
+    Parameters
+    ----------
+    model : transformers.EncodecModel
+    clips : iterable of (N,) float32 arrays
+        At the model's sample rate, half a second or longer.
+    n_books : int, optional
+        Codebooks to use; all where absent.
+    perceptual : bool
+        Add STOI and wide-band PESQ where the packages pystoi and pesq are installed.
+
+    Returns
+    -------
+    dict
+        `si_sdr` (dB), `mel` (log10 distance), `stoi` and `pesq` where they could be computed, and
+        `perplexity`, the lowest of the codebooks.
+    """
+    sample_rate = model.config.sampling_rate
+    spectral = MultiScaleLoss(sample_rate)
+    books = codebooks_of(model.quantizer)[:n_books]
+    rows: list[dict[str, float]] = []
+    used = []
+    training = model.training
+    model.eval()
+    for clip in clips:
+        x = torch.from_numpy(clip)[None, None]
+        quantised, indices = rvq_quantize(model.encoder(x).transpose(1, 2), books)
+        y = model.decoder(quantised.transpose(1, 2))[..., : x.shape[-1]]
+        used.append(indices[0])
+        decoded = y[0, 0].numpy()
+        row = {"si_sdr": si_sdr(decoded, clip), "mel": float(spectral(y, x)["mel"])}
+        if perceptual:
+            row |= _perceptual(decoded, clip, sample_rate)
+        rows.append(row)
+    model.train(training)
+    keys = {key for row in rows for key in row}
+    scores = {key: float(np.nanmean([row.get(key, np.nan) for row in rows])) for key in sorted(keys)}
+    return scores | {"perplexity": min(perplexity(torch.cat(used, 1), books.shape[1]))}
+
+
+def _perceptual(decoded: np.ndarray, clip: np.ndarray, sample_rate: int) -> dict[str, float]:
+    x, y = (soxr.resample(v, sample_rate, 16_000) for v in (clip, decoded))
+    scores = {}
+    if importlib.util.find_spec("pystoi"):
+        from pystoi import stoi
+
+        with warnings.catch_warnings():  # on clips with little speech pystoi warns and answers 1e-5
+            warnings.simplefilter("error", RuntimeWarning)
+            with suppress(RuntimeWarning):
+                scores["stoi"] = float(stoi(x, y, 16_000))
+    if importlib.util.find_spec("pesq"):
+        from pesq import PesqError, pesq
+
+        with suppress(PesqError):  # no utterance found: music, silence
+            scores["pesq"] = float(pesq(16_000, x, y, "wb"))
+    return scores

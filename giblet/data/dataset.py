@@ -1,0 +1,222 @@
+"""Windows of TRs across modalities, for training with torch: read from disk as they are needed.
+
+A sample says of every value whether it is data. ``sample["mask"][name]`` is False for TRs that the film does not
+cover, that fill up a last window, and for all TRs of a modality that the subject does not have; the numbers there are
+0 and mean nothing. A loss must leave them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from giblet.data.normalise import Normaliser, present_rows
+from giblet.data.series import Series, Source
+from giblet.data.splits import Splits, make_splits, run_of_trs, segments
+from giblet.errors import AlignmentError, InputError
+from giblet.features import CODES, CONTINUOUS
+from giblet.timing import exact
+
+__all__ = ["Recording", "Splits", "TRWindows", "fit_normalisers", "make_splits"]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What one subject saw, heard and answered with, on one clock; make it with :meth:`of`."""
+
+    subject: str
+    series: Mapping[str, Series]
+    tr: float
+    """Seconds."""
+    run: np.ndarray
+    """Run of each TR, (n_trs,)."""
+
+    @classmethod
+    def of(
+        cls,
+        subject: str,
+        sources: Mapping[str, Source | Series],
+        *,
+        tr: float | None = None,
+        runs: Sequence[int] | np.ndarray | None = None,
+    ) -> Recording:
+        """A recording from files or arrays that lie on the same TRs (:func:`giblet.alignment.align_all_modalities`).
+
+        Parameters
+        ----------
+        subject : str
+        sources : mapping of str to path, array, Dataset or Series
+            By modality, such as ``{"audio": "film_desc-encodec24k_features.nc", "bold": "sub-01_bold.nc"}``.
+        tr : float, optional
+            In seconds; needed if no source says.
+        runs : array_like, shape (n_trs,), optional
+            Run of each TR; by default what the sources say, or one run.
+
+        Raises
+        ------
+        InputError
+            If there is no source, or no TR.
+        AlignmentError
+            If sources differ in length, TR or runs.
+        """
+        series = {name: s if isinstance(s, Series) else Series(s) for name, s in sources.items()}
+        if not series:
+            raise InputError(f"subject {subject} has no data: name at least one source")
+        lengths = {name: len(s) for name, s in series.items()}
+        if len(set(lengths.values())) > 1:
+            told = ", ".join(f"{name} {n}" for name, n in lengths.items())
+            raise AlignmentError(
+                f"subject {subject}: TRs differ ({told}); put them on one clock with align_all_modalities"
+            )
+        said = {name: s.tr for name, s in series.items() if s.tr is not None}
+        trs = {exact(t) for t in said.values()} | ({exact(tr, "TR")} if tr is not None else set())
+        if len(trs) != 1:
+            told = ", ".join(f"{name} {t} s" for name, t in said.items())
+            raise (AlignmentError if trs else InputError)(
+                f"subject {subject}: the TR is {'contradictory: ' + told if trs else 'unknown: give tr in seconds'}"
+                + (f", you say {tr} s" if trs and tr is not None else "")
+            )
+        n_trs = next(iter(lengths.values()))
+        labels = [s.run for s in series.values() if s.run is not None]
+        if runs is not None:
+            labels.insert(0, np.asarray(runs))
+        if any(not np.array_equal(labels[0], other) for other in labels[1:]):
+            raise AlignmentError(f"subject {subject}: the runs of its sources differ")
+        return cls(subject, series, float(trs.pop()), run_of_trs(n_trs, labels[0] if labels else None))
+
+
+Trs = np.ndarray | Mapping[str, np.ndarray]
+"""TR indices for all recordings, or by subject."""
+
+
+def fit_normalisers(recordings: Sequence[Recording], trs: Trs) -> dict[str, dict[str, Normaliser]]:
+    """Normalisers of all continuous series, by subject and modality, fitted on training TRs.
+
+    Parameters
+    ----------
+    recordings : sequence of Recording
+    trs : ndarray of int, or mapping of subject to ndarray
+        Training TRs; nothing else is read.
+    """
+    return {
+        recording.subject: {
+            name: Normaliser.fit(series, _trs_of(trs, recording))
+            for name, series in recording.series.items()
+            if series.kind == CONTINUOUS
+        }
+        for recording in recordings
+    }
+
+
+def _trs_of(trs: Trs, recording: Recording) -> np.ndarray:
+    if isinstance(trs, Mapping):
+        if recording.subject not in trs:
+            raise InputError(f"there are TRs for {', '.join(trs)}, none for subject {recording.subject}")
+        trs = trs[recording.subject]
+    chosen = np.unique(np.asarray(trs, dtype=np.int64))
+    if len(chosen) and (chosen[0] < 0 or chosen[-1] >= len(recording.run)):
+        raise InputError(f"TRs {chosen[0]} to {chosen[-1]} are chosen, {recording.subject} has {len(recording.run)}")
+    return chosen
+
+
+class TRWindows(Dataset[dict[str, Any]]):
+    """Windows of successive TRs, within one part of the scan and within one run.
+
+    Parameters
+    ----------
+    recordings : sequence of Recording
+        One a subject.
+    trs : ndarray of int, or mapping of subject to ndarray
+        The TRs of this part, as ``make_splits(...).train``.
+    window : int
+        TRs in a window.
+    stride : int, optional
+        TRs from one window to the next; by default `window`, so that none overlap.
+    normalisers : mapping, optional
+        As :func:`fit_normalisers` gives them.
+    partial : {"drop", "pad"}
+        What becomes of the TRs behind the last whole window of a stretch: left out, or a window filled up with
+        TRs that are masked. Pad to evaluate every TR, or in a stretch shorter than one window.
+
+    Raises
+    ------
+    InputError
+        If an option is out of range, a subject comes twice, or no window fits.
+
+    Notes
+    -----
+    A sample is a dict: ``data`` and ``mask`` by modality, (window, ...) float32, int32 for codes, and (window,) bool;
+    ``trs`` (window,) int64, -1 where filled up; ``subject`` and ``run``, int64, the subject's place in `recordings`.
+    Subjects with different numbers of voxels cannot share a batch: take the indices of one subject
+    (:meth:`indices_of`) at a time.
+    """
+
+    def __init__(
+        self,
+        recordings: Sequence[Recording],
+        trs: Trs,
+        *,
+        window: int = 1,
+        stride: int | None = None,
+        normalisers: Mapping[str, Mapping[str, Normaliser]] | None = None,
+        partial: str = "drop",
+    ) -> None:
+        stride = window if stride is None else stride
+        if window < 1 or stride < 1:
+            raise InputError(f"window is {window}, stride {stride}: whole numbers of at least 1 TR are needed")
+        if partial not in ("drop", "pad"):
+            raise InputError(f"partial is {partial!r}: 'drop' or 'pad' is needed")
+        subjects = [recording.subject for recording in recordings]
+        if len(set(subjects)) < len(subjects):
+            raise InputError(f"a subject comes twice in {', '.join(subjects)}: join its runs into one recording")
+        self.recordings, self.window = list(recordings), window
+        self.normalisers = normalisers or {}
+        self.shapes: dict[str, tuple[tuple[int, ...], str]] = {}
+        for recording in recordings:
+            for name, series in recording.series.items():
+                kind = self.shapes.setdefault(name, (series.shape[1:], series.kind))[1]
+                if kind != series.kind:
+                    raise InputError(
+                        f"{name} holds {kind} values for one subject, {series.kind} for {recording.subject}"
+                    )
+        self.index: list[tuple[int, int, int]] = []
+        for which, recording in enumerate(recordings):
+            for start, stop in segments(_trs_of(trs, recording), recording.run):
+                last = stop if partial == "pad" else stop - window + 1
+                self.index += [(which, at, min(at + window, stop)) for at in range(start, last, stride)]
+        if not self.index:
+            raise InputError(f"no window of {window} TRs fits: shorten it, or choose partial='pad'")
+
+    def __len__(self) -> int:
+        """How many windows."""
+        return len(self.index)
+
+    def indices_of(self, subject: str) -> list[int]:
+        """Which windows are of this subject, for ``torch.utils.data.Subset`` or a sampler."""
+        return [i for i, (which, _, _) in enumerate(self.index) if self.recordings[which].subject == subject]
+
+    def __getitem__(self, item: int) -> dict[str, Any]:
+        """One window; see the class."""
+        which, start, stop = self.index[item]
+        recording = self.recordings[which]
+        data, mask = {}, {}
+        for name, (shape, kind) in self.shapes.items():
+            series = recording.series.get(name)
+            if series is not None:
+                shape = series.shape[1:]
+            values = np.zeros((self.window, *shape), np.int32 if kind == CODES else np.float32)
+            present = np.zeros(self.window, bool)
+            if series is not None:
+                rows, there = present_rows(series, start, stop)
+                normaliser = self.normalisers.get(recording.subject, {}).get(name)
+                present[: len(rows)] = there
+                values[present] = normaliser(rows[there]) if normaliser else rows[there]
+            data[name], mask[name] = torch.from_numpy(values), torch.from_numpy(present)
+        trs = torch.full((self.window,), -1, dtype=torch.int64)
+        trs[: stop - start] = torch.arange(start, stop)
+        return {"data": data, "mask": mask, "trs": trs, "subject": which, "run": int(recording.run[start])}

@@ -1,0 +1,169 @@
+"""BOLD of one subject as a Dataset in the manner of a feature file, and its columns as an image again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import xarray as xr
+from nilearn.masking import unmask
+
+from giblet.data.volumes import write_image
+from giblet.data.windows import volume_rate
+from giblet.errors import InputError
+from giblet.features import CONTINUOUS, new_features
+from giblet.files import sha256_of
+from giblet.timing import TRGrid, exact
+
+BOLD = "bold"
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Runs read, not yet a Dataset."""
+
+    runs: list[np.ndarray]
+    """float32 (n_trs, n_columns) each."""
+    good: np.ndarray
+    """bool (n_columns,)."""
+    tr: float
+    """Seconds."""
+    axis: dict[str, np.ndarray]
+    """What is known of each column, (n_columns,) each: i, j, k of voxels, or region."""
+    attrs: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def dim(self) -> str:
+        """Name of the columns' dimension."""
+        return "region" if "region" in self.axis else "voxel"
+
+    def settle(self, policy: str) -> Scan:
+        """Leave bad columns out (``"mask"``), or hold them as zeros; ``good`` tells them."""
+        if self.good.all():
+            return self
+        if policy == "mask":
+            axis = {name: values[self.good] for name, values in self.axis.items()}
+            return replace(self, runs=[r[:, self.good] for r in self.runs], axis=axis, good=self.good[self.good])
+        for run in self.runs:
+            run[:, ~self.good] = 0
+        return self
+
+    def dataset(self, paths: list[Path], attrs: dict[str, Any], settings: dict[str, Any]) -> xr.Dataset:
+        """The runs, one after the other, with their clock and where they came from.
+
+        Parameters
+        ----------
+        paths : list of Path
+            One a run.
+        attrs, settings : dict
+        """
+        lengths = [len(run) for run in self.runs]
+        n_trs = sum(lengths)
+        hashes = [sha256_of(path) for path in paths]
+        single = len(paths) == 1
+        bold = new_features(
+            {
+                BOLD: (("tr", self.dim), self.runs[0] if single else np.concatenate(self.runs)),
+                "good": ((self.dim,), self.good),
+            },
+            TRGrid(self.tr, n_trs, Fraction(1) / exact(self.tr)),
+            film_duration=n_trs * exact(self.tr),
+            kind=CONTINUOUS,
+            desc=BOLD,
+            source=paths[0].name if single else json.dumps([path.name for path in paths]),
+            source_sha256=hashes[0] if single else json.dumps(hashes),
+            duration=float(n_trs * exact(self.tr)),
+            run_lengths=json.dumps(lengths),
+            mask_sha256=self.columns_sha256(),
+            settings={**settings, "tr": self.tr},
+            **attrs,
+        )
+        bold.attrs["frame_rate"] = volume_rate(self.tr)
+        onset = np.concatenate([TRGrid(self.tr, n, Fraction(1) / exact(self.tr)).onset for n in lengths])
+        bold["onset"] = (("tr",), onset, {"units": "s", "long_name": "onset of the volume from volume 0 of its run"})
+        bold["valid"].attrs["long_name"] = "the volume was scanned"
+        columns: dict[str, Any] = {name: (self.dim, values) for name, values in self.axis.items()}
+        return bold.assign_coords({"run": ("tr", np.repeat(np.arange(1, len(lengths) + 1), lengths)), **columns})
+
+    def columns_sha256(self) -> str:
+        """Equal for scans whose columns are the same voxels of the same space, or regions of the same names."""
+        digest = hashlib.sha256(json.dumps(self.attrs.get("affine", "")).encode())
+        for name, values in sorted(self.axis.items()):
+            digest.update(f"{name}={json.dumps(values.tolist())}".encode())
+        return digest.hexdigest()
+
+
+def space_of(image: nib.Nifti1Image, affine: np.ndarray) -> dict[str, Any]:
+    """Where the voxels lie, as attributes: affine and shape as JSON text, and the codes of the space."""
+    return {
+        "affine": json.dumps(np.asarray(affine, np.float64).tolist()),
+        "volume_shape": json.dumps([int(n) for n in image.shape[:3]]),
+        "sform_code": int(image.header["sform_code"]),
+        "qform_code": int(image.header["qform_code"]),
+    }
+
+
+def to_nifti(
+    values: Any,
+    like: xr.Dataset,
+    path: str | Path | None = None,
+    *,
+    atlas: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
+) -> nib.Nifti1Image:
+    """Values of voxels, or of the regions of an atlas, as an image; see ``FMRIProcessor.to_nifti``.
+
+    Parameters
+    ----------
+    values : array, shape (n_columns,) or (n_trs, n_columns)
+    like : xarray.Dataset
+        BOLD with the same columns.
+    path : str or Path, optional
+    atlas, mask : ndarray, shape (x, y, z), optional
+        The label image that the regions came from, and the mask that was laid over it.
+
+    Returns
+    -------
+    Nifti1Image, float32
+
+    Raises
+    ------
+    InputError
+        If the values do not fit, or `like` is of no image.
+    """
+    n_columns = like[BOLD].shape[1]
+    values = np.asarray(values, dtype=np.float32)
+    if values.ndim not in (1, 2) or values.shape[-1] != n_columns:
+        raise InputError(f"values have shape {values.shape}: ({n_columns},) or (n_trs, {n_columns}) is needed")
+    if "affine" not in like.attrs:
+        raise InputError(f"{like.attrs['source']} is a table: its regions have no place in an image")
+    affine, shape = np.array(json.loads(like.attrs["affine"])), tuple(json.loads(like.attrs["volume_shape"]))
+    values = np.where(like["good"].values, values, np.float32(np.nan))
+    inside = np.zeros(shape, bool)
+    if "i" in like.coords:
+        places = tuple(like[axis].values for axis in "ijk")
+        inside[places] = True
+        columns = np.lexsort(places[::-1])  # unmask fills in C order
+    else:
+        if atlas is None or atlas.shape != shape:
+            raise InputError("these are regions of an atlas: make the FMRIProcessor with the same atlas")
+        labels = like["label"].values
+        inside = np.isin(atlas, labels) & (True if mask is None else mask)
+        columns = np.searchsorted(labels, atlas[inside])
+    image = unmask(values[..., columns], nib.Nifti1Image(inside.astype(np.uint8), affine))
+    image = nib.Nifti1Image(np.asarray(image.dataobj, np.float32), affine)
+    image.set_sform(affine, int(like.attrs["sform_code"]))
+    # The quaternion form cannot hold shears, so that it is set only where the scan had one.
+    image.set_qform(affine if like.attrs["qform_code"] else None, int(like.attrs["qform_code"]))
+    image.header.set_xyzt_units("mm", "sec")
+    if values.ndim == 2:
+        image.header.set_zooms((*image.header.get_zooms()[:3], like.attrs["tr"]))
+    if path is not None:
+        write_image(image, path)
+    return image

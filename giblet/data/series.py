@@ -1,0 +1,135 @@
+"""One modality by TR that stays on disk until a window of it is read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from giblet.errors import InputError
+from giblet.features import CODES, CONTINUOUS, REQUIRED
+
+Source = str | Path | np.ndarray | xr.DataArray | xr.Dataset
+
+
+class Series:
+    """A feature file, BOLD file, ``.npy`` file or array, read by TR.
+
+    Parameters
+    ----------
+    source : str, Path, ndarray, DataArray or Dataset
+        A file is opened, not loaded; each process that reads it opens it anew, so that the workers of a DataLoader
+        share no HDF5 handle.
+    kind : {"continuous", "codes"}, optional
+        What an array or ``.npy`` file holds; a feature file says itself.
+
+    Attributes
+    ----------
+    kind : str
+        ``"continuous"`` or ``"codes"``.
+    shape : tuple of int
+        (n_trs, ...).
+    dtype : numpy.dtype
+    tr : float or None
+        Seconds, where the source says.
+    run : ndarray or None
+        Run of each TR, where the source says.
+    valid : ndarray of bool, shape (n_trs,)
+        False: no data, as the film is over or ``<variable>_mask`` says so.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it is not one of ours, or the kind contradicts.
+    """
+
+    def __init__(self, source: Source, kind: str | None = None) -> None:
+        self._path = Path(source) if isinstance(source, (str, Path)) else None
+        self._held: Any = None if self._path else source
+        self._opened: tuple[int, Any] | None = None
+        data, attrs, beside = self._open()
+        own = attrs.get("kind")
+        if kind is not None and own is not None and kind != own:
+            raise InputError(f"{self.name} holds {own} values, you say {kind}")
+        self.kind = str(own or kind or CONTINUOUS)
+        if self.kind not in (CODES, CONTINUOUS):
+            raise InputError(f"kind is {self.kind!r}: {CODES!r} or {CONTINUOUS!r} is needed")
+        self.shape: tuple[int, ...] = tuple(map(int, data.shape))
+        self.dtype = np.dtype(data.dtype)
+        if not self.shape or self.dtype.kind not in "fiub" or (self.kind == CODES and self.dtype.kind not in "iu"):
+            raise InputError(
+                f"{self.name} is {self.dtype} of shape {self.shape}, kind {self.kind}: (n_trs, ...) is needed"
+            )
+        self.tr = float(attrs["tr"]) if "tr" in attrs else None
+        self.run = np.asarray(beside["run"]) if "run" in beside else None
+        self.valid = np.asarray(beside["valid"], bool) if "valid" in beside else np.ones(len(self), bool)
+
+    @property
+    def name(self) -> str:
+        """The file's name, or what the source is."""
+        return self._path.name if self._path else f"the {type(self._held).__name__}"
+
+    def __len__(self) -> int:
+        """How many TRs."""
+        return self.shape[0]
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """TRs ``[start, stop)`` as an array of its own."""
+        return np.array(self._data()[start:stop])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the open file, which belongs to this process."""
+        return {**self.__dict__, "_opened": None}
+
+    def _data(self) -> Any:
+        if self._opened is None or self._opened[0] != os.getpid():
+            self._open()
+        assert self._opened is not None
+        return self._opened[1]
+
+    def _open(self) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+        """The array, its attributes and the small variables beside it."""
+        source = self._held
+        if self._path is not None:
+            if not self._path.is_file():
+                raise InputError(f"no such file: {self._path}")
+            try:
+                if self._path.suffix == ".npy":
+                    source = np.load(self._path, mmap_mode="r", allow_pickle=False)
+                else:
+                    source = xr.open_dataset(self._path, engine="h5netcdf", cache=False)
+            except (OSError, ValueError, KeyError, TypeError, RuntimeError) as exc:
+                raise InputError(f"cannot read {self._path}: {' '.join(str(exc).split())[:160]}") from exc
+        attrs: dict[str, Any] = {}
+        beside: dict[str, Any] = {}
+        if isinstance(source, xr.Dataset):
+            missing = [name for name in REQUIRED if name not in source.attrs]
+            if self._path is not None and missing:
+                raise InputError(f"{self._path} is not a giblet feature file: it lacks {', '.join(missing)}")
+            attrs = dict(source.attrs)
+            beside = {k: source[k].values for k in ("run", "valid") if k in source.variables}
+            array = source[attrs["variable"]] if "variable" in attrs else _only(source)
+            own_mask = source.get(f"{array.name}_mask")  # embeddings say so which TRs have any
+            if own_mask is not None and own_mask.dims == ("tr",):
+                beside["valid"] = own_mask.values & beside.get("valid", True)
+            source = array
+        if isinstance(source, xr.DataArray):
+            attrs, beside = (
+                attrs or dict(source.attrs),
+                beside or {k: source[k].values for k in ("run",) if k in source.coords},
+            )
+            if not source.dims or source.dims[0] != "tr":
+                raise InputError(f"{self.name} has dimensions {source.dims}: the first must be tr")
+            source = source.variable
+        self._opened = (os.getpid(), source)
+        return source, attrs, beside
+
+
+def _only(dataset: xr.Dataset) -> xr.DataArray:
+    names = [name for name, v in dataset.data_vars.items() if v.dims[:1] == ("tr",) and v.ndim > 1]
+    if len(names) != 1:
+        raise InputError(f"a Dataset with {len(names)} variables over (tr, ...): say which in attrs['variable']")
+    return dataset[names[0]]

@@ -1,0 +1,318 @@
+"""BOLD whose origin is known: features through a mapping and an HRF, under noise of a stated strength.
+
+For voxel ``v``::
+
+    bold[:, v] = amplitude * signal[:, v] + noise[:, v],     snr = var(signal part) / var(noise)
+
+where ``signal`` is ``map(features) @ weights[:, v]`` convolved with the HRF and delayed by the lag. Both variances are
+taken over all TRs of the simulation, and their ratio is `snr` exactly, in each voxel; noise is an AR(1) process and a
+slow drift, together.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil
+from pathlib import Path
+from typing import Any, Literal
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import xarray as xr
+from nilearn.signal import create_cosine_drift
+from pydantic import Field
+from scipy.signal import lfilter
+
+from giblet.alignment import convolve_hrf
+from giblet.config import Settings
+from giblet.data.tables import SEPARATORS, is_table
+from giblet.data.volumes import write_image
+from giblet.data.windows import volume_rate
+from giblet.errors import InputError
+from giblet.features import CODES, CONTINUOUS, load_features, main_variable, new_features, save_features
+from giblet.files import atomic_path
+from giblet.timing import TRGrid, exact
+
+DRIFT_SECONDS = 128.0
+"""Drift is slower than this, as the usual high-pass filter assumes."""
+CODE_DIMENSIONS = 8
+"""Numbers that stand for one code of one codebook."""
+VOXELS_AT_A_TIME = 4096
+
+
+class SimulateSettings(Settings):
+    """What the simulated brain does. Same features, same settings: same BOLD."""
+
+    n_voxels: int = Field(100, ge=1, description="voxels, or columns of a table")
+    mapping: Literal["linear", "tanh"] = Field("linear", description="'tanh': each voxel's drive saturates")
+    hrf: Literal["glover", "spm"] = Field("glover", description="haemodynamic response, by nilearn's name")
+    snr: float = Field(
+        1.0, ge=0, allow_inf_nan=False, description="variance of signal over variance of noise; 0: noise"
+    )
+    ar: float = Field(0.3, gt=-1, lt=1, description="correlation of the noise from one TR to the next")
+    drift: float = Field(0.2, ge=0, lt=1, description="share of slow drift in the noise")
+    lag: float = Field(0.0, allow_inf_nan=False, description="s that the BOLD comes late, exact; negative: early")
+    seed: int = Field(0, ge=0, description="chooses the mapping")
+    noise_seed: int | None = Field(None, ge=0, description="chooses the noise; one a subject. Default: the seed")
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """Simulated BOLD and how it came about."""
+
+    bold: np.ndarray
+    """float32 (n_trs, n_voxels)."""
+    truth: xr.Dataset
+    """``signal`` (tr, voxel): the noiseless part of `bold`; ``features`` (tr, feature): z-scored, as mapped;
+    ``weights`` (feature, voxel); settings and lag in the attributes."""
+
+    @property
+    def run_lengths(self) -> list[int]:
+        """TRs of each run."""
+        return [int(n) for n in json.loads(self.truth.attrs["run_lengths"])]
+
+
+def simulate_bold(
+    features: np.ndarray | xr.Dataset | str | Path,
+    tr: float | None = None,
+    *,
+    run_lengths: Sequence[int] | None = None,
+    **settings: Any,
+) -> Simulation:
+    """BOLD that answers to `features` through a known mapping.
+
+    Parameters
+    ----------
+    features : ndarray of float, shape (n_trs, ...), or feature file
+        What is behind the first axis is flattened; the frames of a file are averaged within each TR. Codes of a file
+        are categories: each entry of each codebook stands for 8 random numbers, drawn once by `seed`. Every column is
+        z-scored over the TRs that are ``valid``; the others count as 0.
+    tr : float, optional
+        In seconds; needed for an array.
+    run_lengths : sequence of int, optional
+        TRs of each run: response, noise and drift start afresh in each.
+    **settings
+        Fields of :class:`SimulateSettings`: ``n_voxels``, ``mapping`` ("linear": ``drive = features @ weights``;
+        "tanh": ``tanh`` of that), ``hrf``, ``snr``, ``ar``, ``drift``, ``lag`` (s), ``seed``, ``noise_seed``.
+
+    Returns
+    -------
+    Simulation
+        ``snr > 0``: the signal has variance 1, the noise ``1 / snr``. ``snr = 0``: noise of variance 1.
+
+    Raises
+    ------
+    InputError
+        If an option or the features cannot be used: all constant, not finite, codes as a bare array.
+
+    Notes
+    -----
+    The lag is a delay of the stimulus, applied to the response in continuous time: ``lag / tr`` need not be whole.
+
+    Examples
+    --------
+    >>> x = np.random.default_rng(0).standard_normal((200, 5))
+    >>> simulation = simulate_bold(x, tr=1.5, n_voxels=3, snr=2.0)
+    >>> noise = simulation.bold - simulation.truth.signal.values
+    >>> (simulation.truth.signal.values.var(axis=0) / noise.var(axis=0)).round(3).tolist()
+    [2.0, 2.0, 2.0]
+    """
+    options = SimulateSettings.make(**settings)
+    rng = np.random.default_rng([options.seed, 0])
+    x, own_tr, about = _numbers(features, rng)
+    if tr is None and own_tr is None:
+        raise InputError("an array does not say its TR: give tr in seconds")
+    if tr is not None and own_tr is not None and exact(tr) != exact(own_tr):
+        raise InputError(f"the features have TR {own_tr} s, you say {tr} s: extract them anew with that TR")
+    seconds = float(exact(tr if tr is not None else own_tr, "TR"))  # type: ignore[arg-type]
+    lengths = [len(x)] if run_lengths is None else [int(n) for n in run_lengths]
+    if sum(lengths) != len(x) or min(lengths) < 2:
+        raise InputError(f"runs of {lengths} TRs do not make the {len(x)} TRs of the features, at least 2 each")
+
+    weights = rng.standard_normal((x.shape[1], options.n_voxels))
+    drive = x @ weights
+    spread = drive.std(axis=0)
+    weights, drive = weights / spread, drive / spread
+    if options.mapping == "tanh":
+        drive = np.tanh(drive)
+    signal = _respond(drive, seconds, options.hrf, options.lag, lengths)
+    spread = signal.std(axis=0)
+    if not (spread > 1e-9).all():
+        raise InputError(
+            f"with a lag of {options.lag:g} s nothing of the response falls into the scan; shorten the lag"
+        )
+    gain = (1.0 if options.snr else 0.0) / spread
+    clean = (signal * gain).astype(np.float32)
+
+    noise_seed = options.seed if options.noise_seed is None else options.noise_seed
+    noise_rng = np.random.default_rng([noise_seed, 1])
+    bold = np.empty_like(clean)
+    for start in range(0, options.n_voxels, VOXELS_AT_A_TIME):
+        part = slice(start, min(start + VOXELS_AT_A_TIME, options.n_voxels))
+        noise = _noise(lengths, part.stop - part.start, options, seconds, noise_rng)
+        bold[:, part] = clean[:, part] + noise / np.sqrt(options.snr or 1.0)
+    provenance = {**options.model_dump(mode="json"), "noise_seed": noise_seed, "tr": seconds}
+    truth = new_features(
+        {
+            "signal": (("tr", "voxel"), clean),
+            "features": (("tr", "feature"), x.astype(np.float32)),
+            "weights": (("feature", "voxel"), weights.astype(np.float32)),
+            "gain": (("voxel",), gain),
+        },
+        TRGrid(seconds, len(x), 1 / exact(seconds)),
+        film_duration=len(x) * exact(seconds),
+        kind=CONTINUOUS,
+        desc="truth",
+        duration=float(len(x) * exact(seconds)),
+        run_lengths=json.dumps(lengths),
+        lag=options.lag,
+        snr=options.snr,
+        settings=provenance,
+        **about,
+    )
+    truth.attrs["frame_rate"] = volume_rate(seconds)
+    truth = truth.assign_coords(run=("tr", np.repeat(np.arange(1, len(lengths) + 1), lengths)))
+    return Simulation(bold, truth)
+
+
+def _numbers(
+    features: np.ndarray | xr.Dataset | str | Path, rng: np.random.Generator
+) -> tuple[np.ndarray, float | None, dict[str, Any]]:
+    """Z-scored columns (n_trs, n_features) float64, the TR where it is known, and where they came from."""
+    about: dict[str, Any] = {"source": "array", "source_sha256": "none"}
+    tr, valid = None, None
+    if isinstance(features, (str, Path)):
+        features = load_features(features)
+    if isinstance(features, xr.Dataset):
+        attrs, name = features.attrs, main_variable(features)
+        tr, valid = float(attrs["tr"]), features["valid"].values.astype(bool)
+        about = {key: attrs[key] for key in ("source", "source_sha256")}
+        x = features[name].values
+        if attrs["kind"] == CODES:
+            # (n_trs, K, frames) -> (n_trs, K, 8), codebook by codebook: all frames at once would be 8 times the file
+            table = rng.standard_normal((x.shape[1], int(attrs["codebook_size"]), CODE_DIMENSIONS))
+            x = np.stack([table[k][x[:, k]].mean(axis=1) for k in range(x.shape[1])], axis=1)
+        elif "frame" in features[name].dims:
+            own = features["frame_mask"] if "frame_mask" in features else xr.ones_like(features[name], dtype=bool)
+            x = features[name].where(own).mean("frame").values
+    else:
+        x = np.asarray(features)
+        if x.dtype.kind != "f":
+            raise InputError(f"the features are {x.dtype}: give codes as a feature file, numbers as float")
+    if x.ndim < 2:
+        x = x.reshape(len(x), -1) if x.ndim else x.reshape(0, 1)
+    x = x.reshape(len(x), -1).astype(np.float64) if len(x) else x
+    valid = np.ones(len(x), bool) if valid is None else valid
+    if valid.sum() < 2:
+        raise InputError(f"the features have {int(valid.sum())} TRs with data: at least 2 are needed")
+    if not np.isfinite(x[valid]).all():
+        raise InputError(f"{int((~np.isfinite(x[valid])).any(axis=1).sum())} TRs of the features hold NaN or infinity")
+    spread = x[valid].std(axis=0)
+    varies = spread > 1e-12 * np.maximum(1, np.abs(x[valid]).max(axis=0))
+    if not varies.any():
+        raise InputError(f"all {x.shape[1]} features are constant: nothing to answer to")
+    scaled = np.zeros_like(x)
+    scaled[np.ix_(valid, varies)] = (x[np.ix_(valid, varies)] - x[valid][:, varies].mean(axis=0)) / spread[varies]
+    return scaled, tr, about
+
+
+def _respond(drive: np.ndarray, tr: float, hrf: str, lag: float, lengths: list[int]) -> np.ndarray:
+    """The drive convolved with the HRF and delayed by `lag` seconds, run by run."""
+    ahead = exact(lag) / exact(tr)
+    whole = ceil(ahead)
+    part = whole - ahead  # the response at (k + part) TRs, moved by whole TRs: late by lag
+    oversampling = part.denominator * max(1, ceil(50 / part.denominator))
+    if oversampling > 5000:
+        raise InputError(f"a lag of {lag} s at TR {tr} s is finer than 1/5000 TR: round it")
+    edges = np.cumsum([0, *lengths])
+    out = np.zeros_like(drive)
+    for start, stop in pairwise(edges):
+        n = stop - start
+        padded = np.pad(drive[start:stop], ((0, max(0, -whole)), (0, 0)))
+        y = convolve_hrf(padded, tr=tr, hrf=hrf, slice_time_ref=float(part), oversampling=oversampling)
+        if whole <= 0:
+            out[start:stop] = y[-whole : -whole + n]
+        elif whole < n:
+            out[start + whole : stop] = y[: n - whole]
+    return out
+
+
+def _noise(
+    lengths: list[int], n_voxels: int, options: SimulateSettings, tr: float, rng: np.random.Generator
+) -> np.ndarray:
+    """AR(1) noise and drift, variance 1 over all TRs in each voxel, float64 (n_trs, n_voxels)."""
+    ar, drift = [], []
+    for n in lengths:
+        white = rng.standard_normal((n, n_voxels))
+        white[0] /= np.sqrt(1 - options.ar**2)  # stationary from the first TR on
+        ar.append(lfilter([1.0], [1.0, -options.ar], white, axis=0))
+        times = np.arange(n) * tr
+        slow = np.column_stack([create_cosine_drift(1 / DRIFT_SECONDS, times)[:, :-1], np.linspace(-1, 1, n)])
+        slow = (slow - slow.mean(axis=0)) / slow.std(axis=0)
+        drift.append(slow @ rng.standard_normal((slow.shape[1], n_voxels)))
+    fast, slow = np.concatenate(ar), np.concatenate(drift)
+    noise = np.sqrt(1 - options.drift) * fast / fast.std(axis=0) + np.sqrt(options.drift) * slow / slow.std(axis=0)
+    return noise / noise.std(axis=0)
+
+
+def write_simulation(simulation: Simulation, path: str | Path) -> list[Path]:
+    """Write simulated BOLD as NIfTI or table, and the truth beside it.
+
+    Parameters
+    ----------
+    simulation : Simulation
+    path : str or Path
+        ``.nii`` or ``.nii.gz``: voxels stand in a box of 3 mm voxels, with a mask ``<name>_mask.nii.gz`` beside it.
+        ``.tsv`` or ``.csv`` (or with ``.gz``): one column a voxel. Several runs become ``<name>_run-1`` and so on.
+
+    Returns
+    -------
+    list of Path
+        The runs, the mask of images, and ``<name>_truth.nc`` (its JSON sidecar stands beside it).
+
+    Raises
+    ------
+    InputError
+        If the name is of neither sort, or a file cannot be written.
+    """
+    path = Path(path)
+    suffix = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
+    table = is_table(path)
+    if not table and suffix not in (".nii", ".nii.gz"):
+        raise InputError(f"{path} is neither image nor table: .nii, .nii.gz, .tsv or .csv is needed")
+    stem, lengths = path.name.removesuffix(suffix), simulation.run_lengths
+    edges = np.cumsum([0, *lengths])
+    n_voxels, tr = simulation.bold.shape[1], float(simulation.truth.attrs["tr"])
+    side = ceil(n_voxels ** (1 / 3) - 1e-9)
+    shape = (side, side, ceil(n_voxels / side**2))
+    inside = (np.arange(np.prod(shape)) < n_voxels).reshape(shape)
+    affine = np.diag([3.0, 3.0, 3.0, 1.0])
+    written = []
+    for run, (start, stop) in enumerate(pairwise(edges), start=1):
+        target = path if len(lengths) == 1 else path.with_name(f"{stem}_run-{run}{suffix}")
+        bold = simulation.bold[start:stop]
+        if table:
+            columns = [f"voxel-{v:0{len(str(n_voxels))}d}" for v in range(1, n_voxels + 1)]
+            with atomic_path(target) as temporary:
+                pd.DataFrame(bold, columns=columns).to_csv(
+                    temporary, sep=SEPARATORS[path.suffixes[-2] if path.suffix == ".gz" else suffix], index=False,
+                    float_format="%.9g",
+                )  # fmt: skip
+        else:
+            volume = np.zeros((*shape, stop - start), np.float32)
+            volume[inside] = bold.T
+            image = nib.Nifti1Image(volume, affine)
+            image.header.set_xyzt_units("mm", "sec")
+            image.header.set_zooms((3.0, 3.0, 3.0, tr))
+            write_image(image, target)
+        written.append(target)
+    if not table:
+        written.append(
+            write_image(nib.Nifti1Image(inside.astype(np.uint8), affine), path.with_name(f"{stem}_mask.nii.gz"))
+        )
+    written.append(save_features(simulation.truth, path.with_name(f"{stem}_truth.nc")))
+    return written

@@ -1,0 +1,165 @@
+"""Training, validation and test TRs that share no haemodynamic response."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, isfinite
+
+import numpy as np
+
+from giblet.errors import InputError
+from giblet.timing import exact
+
+HRF_SECONDS = 32.0
+"""Length of the canonical response: BOLD of this long after a TR still depends on it."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """TR indices of each part, ascending int64, and what was left out between them."""
+
+    train: np.ndarray
+    val: np.ndarray
+    test: np.ndarray
+    gap: np.ndarray
+    """TRs that belong to no part."""
+    gap_trs: int
+    """Length of a gap in TRs."""
+
+
+def segments(trs: np.ndarray, run: np.ndarray) -> list[tuple[int, int]]:
+    """The stretches ``[start, stop)`` of successive TRs within one run.
+
+    Parameters
+    ----------
+    trs : ndarray of int, ascending
+    run : ndarray, shape (n_trs,)
+        Run of each TR of the scan.
+
+    Examples
+    --------
+    >>> segments(np.array([0, 1, 2, 3, 6]), np.array([1, 1, 2, 2, 2, 2, 2]))
+    [(0, 2), (2, 4), (6, 7)]
+    """
+    trs = np.asarray(trs)
+    if not len(trs):
+        return []
+    breaks = np.flatnonzero((np.diff(trs) != 1) | (run[trs[1:]] != run[trs[:-1]])) + 1
+    return [(int(part[0]), int(part[-1]) + 1) for part in np.split(trs, breaks)]
+
+
+def run_of_trs(n_trs: int, runs: Sequence[int] | np.ndarray | None) -> np.ndarray:
+    """Run of each TR: `runs` as given, one label a TR, checked; all 1 without it.
+
+    Raises
+    ------
+    InputError
+        If there is not one label a TR, or a run comes in two pieces.
+    """
+    if runs is None:
+        return np.ones(n_trs, np.int64)
+    run = np.asarray(runs)
+    if run.shape != (n_trs,):
+        raise InputError(f"runs have shape {run.shape}: one label for each of {n_trs} TRs is needed, as in bold.run")
+    changes = np.flatnonzero(run[1:] != run[:-1])
+    if len(changes) + 1 != len(np.unique(run)):
+        raise InputError(
+            f"a run comes in pieces: there are {len(np.unique(run))} labels in {len(changes) + 1} stretches"
+        )
+    return run
+
+
+def make_splits(
+    n_trs: int,
+    tr: float,
+    runs: Sequence[int] | np.ndarray | None = None,
+    fractions: Sequence[float] = (0.8, 0.1, 0.1),
+    gap: float = HRF_SECONDS,
+    *,
+    whole_runs: bool = False,
+    min_trs: int = 1,
+) -> Splits:
+    """Cut a scan into training, validation and test TRs, in this order, each contiguous.
+
+    Where a cut falls within a run, the TRs of the next `gap` seconds of that run belong to no part. Where it falls
+    between runs nothing is left out, as no response crosses from one run into the next.
+
+    Parameters
+    ----------
+    n_trs : int
+        Volumes of the scan, all runs.
+    tr : float
+        Repetition time in seconds.
+    runs : array_like, shape (n_trs,), optional
+        Run label of each TR (``bold.run``); one run without it.
+    fractions : (float, float, float)
+        Shares of training, validation (may be 0) and test in the TRs that are used; they sum to 1.
+    gap : float
+        Seconds left out, rounded up to TRs; not below the length of the HRF (32 s) unless you know that shorter
+        responses are modelled.
+    whole_runs : bool
+        Cut between runs only, as near to the fractions as they allow.
+    min_trs : int
+        The least length of a part, such as the window of a :class:`giblet.data.dataset.TRWindows`.
+
+    Returns
+    -------
+    Splits
+
+    Raises
+    ------
+    InputError
+        If an option is out of range, or the parts would be too short for the gap.
+
+    Notes
+    -----
+    The function cannot know that two runs showed the same film: such runs must go into the same part.
+
+    Examples
+    --------
+    >>> splits = make_splits(920, 1.5)
+    >>> splits.gap_trs, len(splits.train), len(splits.val), len(splits.test)
+    (22, 701, 88, 87)
+    """
+    seconds, step = exact(gap, "gap"), exact(tr, "TR")
+    if step <= 0 or seconds < 0 or n_trs < 1 or min_trs < 1:
+        raise InputError(f"TR {tr} s, gap {gap} s, n_trs {n_trs}, min_trs {min_trs}: positive ones are needed")
+    shares = [float(f) for f in fractions]
+    if len(shares) != 3 or not all(isfinite(f) and f >= 0 for f in shares) or abs(sum(shares) - 1) > 1e-6:
+        raise InputError(
+            f"fractions are {tuple(fractions)}: three numbers for train, val, test that sum to 1 are needed"
+        )
+    if shares[0] == 0 or shares[2] == 0:
+        raise InputError(f"fractions are {tuple(fractions)}: train and test must not be 0, val may be")
+    run, n_gap = run_of_trs(n_trs, runs), ceil(seconds / step)
+    edges = np.append(np.flatnonzero(np.append(True, run[1:] != run[:-1])), n_trs)
+    names = [name for name, share in zip(("train", "val", "test"), shares, strict=True) if share > 0]
+    shares = [share for share in shares if share > 0]
+    parts: dict[str, np.ndarray] = {"val": np.arange(0)}
+    start = 0
+    for k, name in enumerate(names):
+        left = len(names) - k - 1  # cuts still to make
+        if not left:
+            stop = n_trs
+        elif whole_runs:
+            inner = edges[(edges > start) & (edges < n_trs)]
+            inner = inner[: len(inner) - left + 1]  # a run for each part to come
+            if not len(inner):
+                raise InputError(f"{len(edges) - 1} runs cannot make {len(names)} parts of whole runs")
+            wanted = start + (n_trs - start) * shares[k] / sum(shares[k:])
+            stop = int(inner[np.argmin(np.abs(inner - wanted))])
+        else:
+            usable = n_trs - start - left * n_gap
+            stop = start + round(usable * shares[k] / sum(shares[k:]))
+        if stop - start < min_trs:
+            raise InputError(
+                f"{n_trs} TRs of {tr} s are too short for {len(names)} parts with gaps of {n_gap} TRs ({gap:g} s): "
+                f"{name} would have {max(0, stop - start)} TRs, {min_trs} are needed; use other fractions, a longer "
+                "scan, or no val"
+            )
+        parts[name] = np.arange(start, stop)
+        end_of_run = int(edges[np.searchsorted(edges, stop - 1, side="right")])
+        start = min(stop + n_gap, end_of_run)
+    used = np.concatenate([parts["train"], parts["val"], parts["test"]])
+    return Splits(parts["train"], parts["val"], parts["test"], np.setdiff1d(np.arange(n_trs), used), n_gap)

