@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+# GNU OpenMP's threads wait by spinning, as if they were alone: on a node that others use too, two threads were 5 to 50
+# times slower than one (measured). It reads this when torch is imported, which is after this module.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 INTERRUPTED = 130
 """What typer makes of Ctrl-C: 128 and the number of the signal, as shells do."""

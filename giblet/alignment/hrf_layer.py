@@ -102,7 +102,7 @@ class HRFLayer(nn.Module):
 
     @property
     def parameters_in_seconds(self) -> dict[str, float]:
-        """The learnable HRF as numbers to report: delays and dispersions in s, undershoot as a share of the peak's area.
+        """The learnable HRF as numbers to report: delays and dispersions in s, undershoot as a share.
 
         Raises
         ------

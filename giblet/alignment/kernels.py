@@ -96,8 +96,8 @@ def check_hrf(hrf: Any, tr: Any, delays: Any, slice_time_ref: float, oversamplin
 def collapse(n_lags: int, n_fine: int, oversampling: int, slice_time_ref: float = 0.0) -> np.ndarray:
     """Weights that turn fine HRF samples into a kernel per volume.
 
-    ``collapse(...) @ h`` is what one volume-long boxcar, convolved with `h`, shows at the onsets of the volumes from
-    its own on.
+    ``collapse(...) @ h`` is what :func:`tr_kernel` returns for fine samples `h`, as one matrix, through which the
+    gradients of a learnable HRF flow.
 
     Returns
     -------
@@ -138,8 +138,28 @@ def tr_kernel(
         lag = np.array([float(exact(d) / exact(tr)) for d in delays or ()])
         return np.clip(1 - np.abs(np.arange(int(np.ceil(lag.max())) + 1)[:, None] - lag), 0, 1)
     fine = fine_hrf(hrf, tr, oversampling)
-    n_lags = int(np.ceil(len(fine) / oversampling)) + 1
-    return collapse(n_lags, len(fine), oversampling, slice_time_ref) @ fine
+    end = (np.arange(int(np.ceil(len(fine) / oversampling)) + 1) + slice_time_ref) * oversampling
+    return response_so_far(fine, end) - response_so_far(fine, end - oversampling)
+
+
+def response_so_far(fine: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """Response to a stimulus that began `position` fine samples ago and lasts.
+
+    Parameters
+    ----------
+    fine : ndarray, shape (n_fine, n_responses)
+    position : ndarray, any shape
+        Not necessarily whole; nothing comes before the onset, whatever the HRF's first sample.
+
+    Returns
+    -------
+    ndarray of float64, shape (*position.shape, n_responses)
+    """
+    total = np.cumsum(fine, axis=0)
+    sample = np.arange(len(total))
+    at = np.stack([np.interp(position, sample, response) for response in total.T], axis=-1)
+    at[position < 0] = 0
+    return at
 
 
 def interval_weights(
@@ -164,14 +184,11 @@ def interval_weights(
     """
     fine = fine_hrf(hrf, tr, oversampling)
     step = tr / oversampling
-    reached = np.concatenate([[np.zeros(fine.shape[1])], np.cumsum(fine, axis=0)])
     length = (len(fine) + 1) * step
     # An edge more than an HRF ago has given all it had, so samples wholly before that no longer matter.
     first = np.maximum(np.searchsorted(edges, times - length, side="right") - 1, 0)
     last = np.searchsorted(edges, times, side="left")
     column = first[:, None] + np.arange(int(np.max(last - first, initial=0)) + 1)
-    position = (times[:, None] - edges[np.minimum(column, len(edges) - 1)]) / step + 1
-    at = np.stack([np.interp(position, np.arange(len(reached)), r) for r in reached.T], axis=-1)
-    # Position 0..1 interpolates towards h[0], which lies before the onset.
-    at[position < 1] = 0
+    position = (times[:, None] - edges[np.minimum(column, len(edges) - 1)]) / step
+    at = response_so_far(fine, position)
     return np.minimum(column[:, :-1], len(edges) - 2), at[:, :-1] - at[:, 1:]

@@ -250,7 +250,7 @@ def _by_frame(
     series = codes.transpose(0, 2, 1).reshape(-1, codes.shape[1])
     unique, back = np.unique(wanted, return_inverse=True)  # neighbouring TRs may share a frame when the TR shrinks
     moved = resample_features(
-        series, frames.ravel() / rate, unique / rate, CODES, method,
+        series, frames.ravel() / rate, unique / rate, "codes", method,
         codebook_size=codebook_size, codec=codec, outside=outside,
     )  # fmt: skip
     return np.ascontiguousarray(moved[back.reshape(wanted.shape)].transpose(0, 2, 1))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from giblet.alignment.aligned import Aligned, AlignmentReport, SourceReport
 from giblet.alignment.checks import LatentCodec, array_of_kind
 from giblet.alignment.resample import Method, resample_features
 from giblet.errors import AlignmentError, InputError
@@ -22,75 +22,6 @@ from giblet.timing import Number, TRGrid, exact, ungroup_codes, ungroup_frames
 __all__ = ["Aligned", "AlignmentReport", "SourceReport", "align_all_modalities", "resample_features"]
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class SourceReport:
-    """What alignment did to one modality."""
-
-    name: str
-    n_trs: int
-    """TRs there were."""
-    tr: float
-    """Seconds, before alignment."""
-    stimulus_time: float
-    """Second of the modality's own clock that is paired with the onset of volume 0."""
-    cut_start: int
-    """TRs before the first that is used."""
-    cut_end: int
-    """TRs behind the last that is used."""
-    not_valid: int
-    """TRs that the film does not cover, and so were not used."""
-    how: str
-    """How values came onto the scan's clock, in words."""
-
-
-@dataclass(frozen=True)
-class AlignmentReport:
-    """What was cut at each end, and why."""
-
-    tr: float
-    n_volumes: int
-    kept: int
-    cut_start: int
-    """Volumes before the first that is used."""
-    cut_end: int
-    """Volumes behind the last that is used."""
-    holes: int
-    """Volumes left out between the first and the last that are used."""
-    sources: tuple[SourceReport, ...]
-    reasons: tuple[str, ...]
-    """One sentence for each cut."""
-
-    def __str__(self) -> str:
-        """The report as lines of text."""
-        lines = [
-            f"{self.kept} of {self.n_volumes} volumes of {self.tr:g} s kept; cut {self.cut_start} at the start, "
-            f"{self.cut_end} at the end, {self.holes} between"
-        ]
-        lines += [
-            f"{s.name}: volume 0 is second {s.stimulus_time:g}; {s.how}; of {s.n_trs} TRs {s.cut_start} cut at the "
-            f"start, {s.cut_end} at the end"
-            for s in self.sources
-        ]
-        return "\n".join([*lines, *self.reasons])
-
-
-@dataclass(frozen=True)
-class Aligned:
-    """Features and BOLD, row by row the same volumes."""
-
-    features: dict[str, np.ndarray]
-    """By name, (n_kept, ...): codes int32, others float."""
-    bold: np.ndarray
-    """(n_kept, n_voxels), as given."""
-    tr: float
-    """Seconds."""
-    volumes: np.ndarray
-    """int64 (n_kept,): which volumes of the scan were kept."""
-    source_trs: dict[str, np.ndarray]
-    """By name, int64 (n_kept,): the TR of the modality in which each kept volume begins."""
-    report: AlignmentReport
 
 
 def align_all_modalities(
@@ -163,8 +94,8 @@ def align_all_modalities(
         raise AlignmentError(f"volume_mask is {keep.dtype} {keep.shape}: bool ({n_volumes},) is needed")
     reasons = [] if keep.all() else [f"volume_mask leaves out {int((~keep).sum())} volumes"]
     sources = {}
-    for name, given in features.items():
-        sources[name] = _Source(name, given, tr, resample)
+    for name, feature in features.items():
+        sources[name] = _Source(name, feature, tr, resample)
         sources[name].place(n_volumes, tr, _one(start_offset, name) - _one(lag, name))
         reasons += sources[name].reasons(n_volumes, tr)
         keep = keep & sources[name].covered

@@ -244,7 +244,7 @@ class AudioCodec(ABC):
 
 
 def reblock(chunks: Iterable[np.ndarray], size: int) -> Iterator[tuple[np.ndarray, bool]]:
-    """Cut chunks of any lengths anew, along the last axis, into blocks of `size`; the last, of 1 to `size`, is flagged."""
+    """Cut chunks of any lengths anew, along the last axis, into blocks of `size`; the last one is flagged."""
     held: list[np.ndarray] = []
     n_held = 0
     for chunk in chunks:

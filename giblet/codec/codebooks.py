@@ -44,15 +44,26 @@ class CodebookTrainer:
         Of the moving averages, per step.
     dead_below : float
         An entry used less than this fraction of the mean use restarts at a vector of the current batch.
+    split_above : float
+        While an entry takes more than this multiple of the mean use, the least used one moves in beside it, one a
+        step: pauses, a third of speech and nearly alike, otherwise share a single entry.
     loudness : float
         Exponent by which a frame's energy discounts its say in where entries lie. At 0 squared error rules, and
         quiet frames, small beside the spacing of the entries, end up sharing a handful of them; at 1 the
         relative error of every frame counts the same.
     """
 
-    def __init__(self, quantizer: Any, decay: float = 0.99, dead_below: float = 0.03, loudness: float = 0.0) -> None:
+    def __init__(
+        self,
+        quantizer: Any,
+        decay: float = 0.99,
+        dead_below: float = 0.01,
+        split_above: float = 8.0,
+        loudness: float = 0.0,
+    ) -> None:
         self.books = [layer.codebook for layer in quantizer.layers]
-        self.decay, self.dead_below, self.loudness = decay, dead_below, loudness
+        self.decay, self.loudness = decay, loudness
+        self.dead_below, self.split_above = dead_below, split_above
 
     @torch.no_grad()
     def start(self, latents: Tensor, generator: torch.Generator) -> None:
@@ -119,4 +130,12 @@ class CodebookTrainer:
             fresh = vectors[torch.multinomial(say, n_dead, replacement=True, generator=generator)]
             book.embed_avg[dead] = fresh * 0.2
             book.cluster_size[dead] = 0.2
+        most, least = int(book.cluster_size.argmax()), int(book.cluster_size.argmin())
+        members = (chosen == most).nonzero()[:, 0]
+        if book.cluster_size[most] > self.split_above and len(members):
+            use = book.cluster_size[most] / 2
+            book.embed_avg[most] *= 0.5
+            book.cluster_size[most] = use
+            book.embed_avg[least] = use * vectors[members[torch.randint(len(members), (1,), generator=generator)[0]]]
+            book.cluster_size[least] = use
         book.embed.copy_(book.embed_avg / book.cluster_size[:, None])

@@ -74,6 +74,7 @@ class _Run:
             weights=config.dataset_weights,
             mix=config.mix,
             silence=config.silence,
+            as_recorded=config.as_recorded,
             cache_mb=config.cache_mb,
             seed=config.seed,
         )

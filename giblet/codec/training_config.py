@@ -34,6 +34,7 @@ class CodecTrainingConfig(Settings):
     max_share: Share = 1 / 3
     mix: Share = 0.05
     silence: Share = 0.01
+    as_recorded: Share = Field(0.5, description="share of crops that keep their recorded level")
     cache_mb: Weight = 2048
 
     sample_rate: Count = 24_000
@@ -64,7 +65,7 @@ class CodecTrainingConfig(Settings):
     )
     codebook_decay: Share = 0.99
     codebook_loudness: Share = Field(
-        0.75, description="see CodebookTrainer: how much quiet frames count in the codebooks"
+        0.5, description="see CodebookTrainer: how much quiet frames count in the codebooks"
     )
     loss_weights: LossWeights = LossWeights()
     bfloat16: bool = False

@@ -99,8 +99,9 @@ class CropSampler:
         Most that one data set may take of the clips drawn, so that one speaker does not rule.
     weights : dict of str to float
         Factors on the share of single data sets, 1 where absent.
-    mix, silence : float
-        Probability that a second crop is added to the first, and that a crop is digital silence.
+    mix, silence, as_recorded : float
+        Probability that a second crop is added to the first, that a crop is digital silence, and that it keeps
+        about its recorded level (pauses stay quiet) instead of being scaled to a random peak.
     cache_mb : float
         Decoded sound to keep in memory; files past it are read from disk crop by crop.
     seed : int
@@ -117,10 +118,12 @@ class CropSampler:
         weights: dict[str, float] | None = None,
         mix: float = 0.0,
         silence: float = 0.0,
+        as_recorded: float = 0.0,
         cache_mb: float = 2048,
         seed: int = 0,
     ) -> None:
-        self.sample_rate, self.crop, self.mix, self.silence, self.seed = sample_rate, crop, mix, silence, seed
+        self.sample_rate, self.crop, self.seed = sample_rate, crop, seed
+        self.mix, self.silence, self.as_recorded = mix, silence, as_recorded
         self.groups: dict[str, list[Clip]] = {}
         for clip in clips:
             self.groups.setdefault(clip.dataset, []).append(clip)
@@ -155,11 +158,12 @@ class CropSampler:
         return out
 
     def _scaled(self, rng: np.random.Generator) -> np.ndarray:
-        """One crop with its peak at a random level between -20 and -0.3 dB full scale."""
+        """One crop: its peak between -20 and -0.3 dB full scale, or its recorded level less up to 10 dB."""
         name = str(rng.choice(list(self.shares), p=list(self.shares.values())))
         clip = self.groups[name][int(rng.choice(len(self.groups[name]), p=self._odds[name]))]
         at = rng.random()
         level = 10 ** rng.uniform(-1.0, -0.015)
+        recorded = rng.random() < self.as_recorded
         if clip.path in self._cache:
             sound = self._cache[clip.path]
             start = int(at * max(0, len(sound) - self.crop))
@@ -168,7 +172,10 @@ class CropSampler:
             length = self.crop / self.sample_rate
             piece = read_mono(clip.path, self.sample_rate, at * max(0.0, clip.seconds - length), length)[: self.crop]
         out = np.zeros(self.crop, np.float32)
-        out[: len(piece)] = piece / (np.abs(piece).max(initial=0) + 1e-3) * level
+        if recorded:
+            out[: len(piece)] = np.clip(piece, -1, 1) * level**0.5
+        else:
+            out[: len(piece)] = piece / (np.abs(piece).max(initial=0) + 1e-3) * level
         return out
 
 

@@ -120,14 +120,14 @@ class Film:
         The picture: FFmpeg's best video stream that is no attached image.
     ends : dict of int to Fraction
         When the last packet of each stream ends, in seconds on the medium's clock; filled by :meth:`frames`.
-    damaged : int
-        Packets of sound that could not be decoded; filled by :meth:`frames`.
+    packets, damaged : int
+        Packets of sound, and those of them that could not be decoded; filled by :meth:`frames`.
     """
 
     def __init__(self, path: Path, container: InputContainer, track: int | None) -> None:
         self.path, self.container = path, container
         self.ends: dict[int, Fraction] = {}
-        self.damaged = 0
+        self.packets = self.damaged = 0
         streams = list(container.streams.audio)
         self.tracks = tuple(_track(index, stream) for index, stream in enumerate(streams))
         self.video = _picture(container)
@@ -202,6 +202,7 @@ class Film:
                         self.damaged += 1
                     if not packet.size and packet.pts is None:
                         return  # the empty packet behind the last: PyAV fails on streams that came up on the way
+                    self.packets += 1
         except av.FFmpegError as exc:
             reached = float(max(self.ends.values(), default=Fraction(0)))
             raise InputError(
@@ -217,31 +218,27 @@ class Film:
         InputError
             If the header declares more than there is, and is to be trusted.
         """
-        declared = self._declared_end()
-        if declared is None:
+        name, declared = self.container.format.name, self._declared_end()
+        if self._stream is None or declared is None:
             return
         held, slack = end, STREAM_SLACK
-        if self._is_timed_as_a_whole():
+        if name.startswith("matroska"):
+            if any(stream.duration is not None for stream in self.container.streams):
+                return  # the header has no duration: FFmpeg estimated it, for the streams as for the file
             held, slack = max(self.ends.values()), FILE_SLACK
-        elif self.container.format.name not in DECLARE_EACH_STREAM:
+        elif name == "mp3":  # a count of frames in the first one, or else an estimate from the bit rate
             if end < declared * Fraction("0.95") - 1:
-                log.warning(
-                    "%s: the sound ends at %.2f s, %.2f s were expected: see whether the file is complete",
-                    self.path, end, declared,
-                )  # fmt: skip
+                found = f"ends at {float(end):.2f} s, {float(declared):.2f} s were expected"
+                log.warning("%s: the sound %s: see whether the file is complete", self.path, found)
             return
+        elif name not in DECLARE_EACH_STREAM or self.packets >= self._stream.frames > 0:
+            return  # all packets are there: it is the last that is said to last longer
         if held < declared - slack:
             raise _cut_off(self.path, _share(held, declared))
 
     def video_end(self, default: Fraction) -> Fraction:
         """When the picture ends, in seconds on the medium's clock, after all packets were read."""
         return default if self.video is None else self.ends.get(self.video.index, default)
-
-    def _is_timed_as_a_whole(self) -> bool:
-        if not self.container.format.name.startswith("matroska"):
-            return False
-        # Where the header has no duration, FFmpeg estimates one from bit rates, for the streams as for the file.
-        return all(stream.duration is None for stream in self.container.streams)
 
     def _declared_end(self) -> Fraction | None:
         """The end of the sound, or else of the file, in seconds on the medium's clock, as well as the header tells."""

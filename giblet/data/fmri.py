@@ -27,15 +27,15 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from pydantic import Field
-from scipy import sparse
 
 from giblet.config import Settings
-from giblet.data.cleaning import Bad, clean_run, find_bad, judge
-from giblet.data.scan import BOLD, Scan, space_of, to_nifti
+from giblet.data.cleaning import clean_run, find_bad, judge
+from giblet.data.scan import Scan, load_bold, region_means, space_of, to_nifti
 from giblet.data.tables import is_table, read_confounds, read_table
 from giblet.data.volumes import agreed_tr, check_grid, read_atlas, read_mask, series_of, voxels_in
 from giblet.errors import InputError
-from giblet.features import load_features
+
+__all__ = ["BoldSettings", "FMRIProcessor", "load_bold"]
 
 log = logging.getLogger(__name__)
 
@@ -286,33 +286,16 @@ class FMRIProcessor:
         if self.atlas is None:
             axis = dict(zip("ijk", places.T, strict=True))
             return Scan(runs, good, trs[0], axis, attrs).settle(self.settings.bad)
-        return self._regions(runs, good, inside, trs[0], attrs, paths[0].name).settle(self.settings.bad)
-
-    def _regions(
-        self,
-        runs: list[np.ndarray],
-        good: np.ndarray,
-        inside: np.ndarray,
-        tr: float,
-        attrs: dict[str, Any],
-        source: str,
-    ) -> Scan:
-        """Means over the good voxels of each region."""
         assert self.atlas is not None
-        labels = np.unique(self.atlas[self.atlas != 0])
-        names = [self.labels.get(int(label), f"label-{label}") for label in labels]
-        member = (self.atlas[inside][:, None] == labels) & good[:, None]
-        counts = member.sum(axis=0)
-        empty = Bad(np.zeros(len(labels), bool), counts == 0)
-        if empty.any.any():
-            gone = ", ".join(name for name, n in zip(names, counts, strict=True) if n == 0)
-            if self.settings.bad == "error" or empty.any.all():
-                raise InputError(f"{source}: no usable voxel in {gone}; widen the mask, or choose bad='mask' or 'zero'")
-            log.warning("%s: no usable voxel in %s", source, gone)
-        weights = sparse.csr_array(member / np.maximum(counts, 1))
-        means = [(weights.T @ np.where(good, run, 0).T).T.astype(np.float32) for run in runs]
-        axis = {"region": np.array(names), "label": labels, "n_voxels": counts}
-        return Scan(means, counts > 0, tr, axis, attrs)
+        means, axis = region_means(runs, good, self.atlas[inside], np.unique(self.atlas[self.atlas != 0]))
+        axis["region"] = np.array([self.labels.get(int(label), f"label-{label}") for label in axis["label"]])
+        usable = axis["n_voxels"] > 0
+        if not usable.all():
+            gone = f"{paths[0].name}: no usable voxel in {', '.join(axis['region'][~usable][:5])}"
+            if self.settings.bad == "error" or not usable.any():
+                raise InputError(f"{gone}; widen the mask, or choose bad='mask' or 'zero'")
+            log.warning("%s; %d regions in all", gone, (~usable).sum())
+        return Scan(means, usable, trs[0], axis, attrs).settle(self.settings.bad)
 
     def _confounds(
         self, given: Confounds | Sequence[Confounds] | None, lengths: list[int]
@@ -325,20 +308,6 @@ class FMRIProcessor:
         if len(tables) != len(lengths):
             raise InputError(f"there are {len(lengths)} runs and {len(tables)} confounds tables: one a run is needed")
         return [read_confounds(t, n, self.settings.confound_columns) for t, n in zip(tables, lengths, strict=True)]
-
-
-def load_bold(path: str | Path) -> xr.Dataset:
-    """Read a BOLD file that :func:`giblet.features.save_features` wrote.
-
-    Raises
-    ------
-    InputError
-        If it is not such a file.
-    """
-    bold = load_features(path)
-    if bold.attrs["variable"] != BOLD or BOLD not in bold or "run" not in bold.coords:
-        raise InputError(f"{path} holds {bold.attrs['desc']} features, not BOLD; giblet reads BOLD with FMRIProcessor")
-    return bold
 
 
 def _subject_of(path: Path) -> str | None:

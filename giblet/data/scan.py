@@ -13,11 +13,12 @@ import nibabel as nib
 import numpy as np
 import xarray as xr
 from nilearn.masking import unmask
+from scipy import sparse
 
 from giblet.data.volumes import write_image
 from giblet.data.windows import volume_rate
 from giblet.errors import InputError
-from giblet.features import CONTINUOUS, new_features
+from giblet.features import CONTINUOUS, load_features, new_features
 from giblet.files import sha256_of
 from giblet.timing import TRGrid, exact
 
@@ -167,3 +168,47 @@ def to_nifti(
     if path is not None:
         write_image(image, path)
     return image
+
+
+def region_means(
+    runs: list[np.ndarray], good: np.ndarray, label: np.ndarray, labels: np.ndarray
+) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
+    """Means over the good voxels of each region, and what is known of the regions.
+
+    Parameters
+    ----------
+    runs : list of ndarray, shape (n_trs, n_voxels)
+    good : ndarray of bool, shape (n_voxels,)
+    label : ndarray of int, shape (n_voxels,)
+        Region of each voxel.
+    labels : ndarray of int, shape (n_regions,)
+        The regions wanted, ascending.
+
+    Returns
+    -------
+    means : list of ndarray of float32, shape (n_trs, n_regions)
+        0 for a region without a good voxel.
+    axis : dict
+        ``label`` and ``n_voxels`` (n_regions,): how many good voxels each has.
+    """
+    voxels = np.flatnonzero(good)
+    columns = np.searchsorted(labels, label[voxels])
+    counts = np.bincount(columns, minlength=len(labels))
+    weights = 1.0 / counts[columns]
+    member = sparse.csr_array((weights, (columns, voxels)), shape=(len(labels), len(good)))
+    means = [(member @ np.where(good, run, 0).T).T.astype(np.float32) for run in runs]
+    return means, {"label": labels, "n_voxels": counts}
+
+
+def load_bold(path: str | Path) -> xr.Dataset:
+    """Read a BOLD file that :func:`giblet.features.save_features` wrote.
+
+    Raises
+    ------
+    InputError
+        If it is not such a file.
+    """
+    bold = load_features(path)
+    if bold.attrs["variable"] != BOLD or BOLD not in bold or "run" not in bold.coords:
+        raise InputError(f"{path} holds {bold.attrs['desc']} features, not BOLD; giblet reads BOLD with FMRIProcessor")
+    return bold

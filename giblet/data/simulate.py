@@ -19,9 +19,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 
-import nibabel as nib
 import numpy as np
-import pandas as pd
 import xarray as xr
 from nilearn.signal import create_cosine_drift
 from pydantic import Field
@@ -29,13 +27,13 @@ from scipy.signal import lfilter
 
 from giblet.alignment import convolve_hrf
 from giblet.config import Settings
-from giblet.data.tables import SEPARATORS, is_table
-from giblet.data.volumes import write_image
+from giblet.data.simulation_files import write_simulation
 from giblet.data.windows import volume_rate
 from giblet.errors import InputError
-from giblet.features import CODES, CONTINUOUS, load_features, main_variable, new_features, save_features
-from giblet.files import atomic_path
+from giblet.features import CODES, CONTINUOUS, load_features, main_variable, new_features
 from giblet.timing import TRGrid, exact
+
+__all__ = ["SimulateSettings", "Simulation", "simulate_bold", "write_simulation"]
 
 DRIFT_SECONDS = 128.0
 """Drift is slower than this, as the usual high-pass filter assumes."""
@@ -257,62 +255,3 @@ def _noise(
     fast, slow = np.concatenate(ar), np.concatenate(drift)
     noise = np.sqrt(1 - options.drift) * fast / fast.std(axis=0) + np.sqrt(options.drift) * slow / slow.std(axis=0)
     return noise / noise.std(axis=0)
-
-
-def write_simulation(simulation: Simulation, path: str | Path) -> list[Path]:
-    """Write simulated BOLD as NIfTI or table, and the truth beside it.
-
-    Parameters
-    ----------
-    simulation : Simulation
-    path : str or Path
-        ``.nii`` or ``.nii.gz``: voxels stand in a box of 3 mm voxels, with a mask ``<name>_mask.nii.gz`` beside it.
-        ``.tsv`` or ``.csv`` (or with ``.gz``): one column a voxel. Several runs become ``<name>_run-1`` and so on.
-
-    Returns
-    -------
-    list of Path
-        The runs, the mask of images, and ``<name>_truth.nc`` (its JSON sidecar stands beside it).
-
-    Raises
-    ------
-    InputError
-        If the name is of neither sort, or a file cannot be written.
-    """
-    path = Path(path)
-    suffix = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
-    table = is_table(path)
-    if not table and suffix not in (".nii", ".nii.gz"):
-        raise InputError(f"{path} is neither image nor table: .nii, .nii.gz, .tsv or .csv is needed")
-    stem, lengths = path.name.removesuffix(suffix), simulation.run_lengths
-    edges = np.cumsum([0, *lengths])
-    n_voxels, tr = simulation.bold.shape[1], float(simulation.truth.attrs["tr"])
-    side = ceil(n_voxels ** (1 / 3) - 1e-9)
-    shape = (side, side, ceil(n_voxels / side**2))
-    inside = (np.arange(np.prod(shape)) < n_voxels).reshape(shape)
-    affine = np.diag([3.0, 3.0, 3.0, 1.0])
-    written = []
-    for run, (start, stop) in enumerate(pairwise(edges), start=1):
-        target = path if len(lengths) == 1 else path.with_name(f"{stem}_run-{run}{suffix}")
-        bold = simulation.bold[start:stop]
-        if table:
-            columns = [f"voxel-{v:0{len(str(n_voxels))}d}" for v in range(1, n_voxels + 1)]
-            with atomic_path(target) as temporary:
-                pd.DataFrame(bold, columns=columns).to_csv(
-                    temporary, sep=SEPARATORS[path.suffixes[-2] if path.suffix == ".gz" else suffix], index=False,
-                    float_format="%.9g",
-                )  # fmt: skip
-        else:
-            volume = np.zeros((*shape, stop - start), np.float32)
-            volume[inside] = bold.T
-            image = nib.Nifti1Image(volume, affine)
-            image.header.set_xyzt_units("mm", "sec")
-            image.header.set_zooms((3.0, 3.0, 3.0, tr))
-            write_image(image, target)
-        written.append(target)
-    if not table:
-        written.append(
-            write_image(nib.Nifti1Image(inside.astype(np.uint8), affine), path.with_name(f"{stem}_mask.nii.gz"))
-        )
-    written.append(save_features(simulation.truth, path.with_name(f"{stem}_truth.nc")))
-    return written

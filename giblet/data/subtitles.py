@@ -11,6 +11,7 @@ from datetime import timedelta
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 from zipfile import BadZipFile
 
 import pandas as pd
@@ -231,8 +232,8 @@ def _number(cell: str, column: str, row: int, name: str) -> Fraction:
 
 def _cells(path: Path, encoding: str | None) -> tuple[list[str], list[list[str]]]:
     """Header and rows of a text table; pandas would cut a row at a comma too many, and take the word NA for nothing."""
-    # Quotes in a TSV are part of the text.
-    quoting = csv.QUOTE_NONE if path.suffix.lower() == ".tsv" else csv.QUOTE_MINIMAL
+    # csv.QUOTE_NONE: quotes in a TSV are part of the text.
+    quoting: Literal[0, 3] = 3 if path.suffix.lower() == ".tsv" else 0
     content = io.StringIO(_decoded(path, encoding), newline="")
     try:
         lines = [

@@ -130,10 +130,8 @@ class TextProcessor:
         if not inside:
             raise InputError(f"no row of {Path(path).name} falls on the {grid.n_trs} TRs: correct start_offset")
         if len(inside) < len(placed):
-            log.warning(
-                "%s: %d of %d rows lie outside the scan and are cut",
-                Path(path).name, len(placed) - len(inside), len(placed),
-            )  # fmt: skip
+            n_cut = len(placed) - len(inside)
+            log.warning("%s: %d of %d rows lie outside the scan and are cut", Path(path).name, n_cut, len(placed))
         variables: dict[str, Any] = {}
         about_model: dict[str, Any] = {}
         if self.model is not None:

@@ -193,7 +193,7 @@ def test_memory_of_the_way_back_grows_by_its_result_alone(monkeypatch):
     mel = MelSpectrogram(n_fft=256, hop_length=64, n_mels=20)
     mel.invert(np.ones((20, 10)))  # what is made once
     needed = []
-    for n_frames in (300, 3000):
+    for n_frames in (100, 300):
         spectrogram = np.ones((20, n_frames), np.float32)
         tracemalloc.start()
         result = mel.invert(spectrogram)

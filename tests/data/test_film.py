@@ -79,6 +79,16 @@ def test_a_film_that_outlasts_its_sound_is_whole(folder):
     assert reader.film_duration == pytest.approx(4.0, abs=0.01)
 
 
+def test_a_film_whose_last_packet_is_said_to_last_longer_is_whole(folder):
+    def stretched(packets):
+        packets[-1].duration += 44_100
+        return packets
+
+    path = write_film(folder / "stretched.mp4", Track(noise(2, 44_100), 44_100, "aac", change=stretched))
+    assert media_info(path).duration_hint == pytest.approx(3.0, abs=0.05)
+    assert len(read(path)) == pytest.approx(2 * 24_000, abs=0.05 * 24_000)
+
+
 def test_a_film_without_sound_still_has_a_zero(folder):
     path = write_film(folder / "silent.mp4", picture=1.0, picture_start=0.5)
     assert media_info(path).audio is None

@@ -196,6 +196,23 @@ def test_bad_voxels_never_enter_the_mean_of_a_region(damaged):
     assert bold.region.values.tolist() == ["label-1"] and bold.attrs["n_bad_voxels"] == 2
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_voxel_that_is_constant_in_any_one_run_is_bad(scan, which):
+    folder, runs, mask, _ = scan
+    runs[which][tuple(np.argwhere(mask)[2])] = 5
+    image(runs[which]).to_filename(run_paths(folder)[which])
+    with pytest.raises(InputError, match=r"1 of \d+ voxels are bad \(0 with NaN or infinity, 1 constant"):
+        FMRIProcessor(folder / "mask.nii.gz").load(run_paths(folder))
+
+
+def test_a_file_of_features_is_not_taken_for_bold(scan):
+    folder, *_ = scan
+    bold = FMRIProcessor(folder / "mask.nii.gz").load(run_paths(folder))
+    other = save_features(bold.rename(bold="text").assign_attrs(variable="text", desc="text"), folder / "t.nc")
+    with pytest.raises(InputError, match="holds text features, not BOLD"):
+        load_bold(other)
+
+
 def confounds_file(folder, n=40, **columns):
     rng = np.random.default_rng(1)
     table = pd.DataFrame(rng.standard_normal((n, 3)), columns=["trans_x", "trans_y", "csf"])

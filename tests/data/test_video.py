@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from giblet.data.media import AudioReader
+from giblet.data.media import AudioReader, film_zero
 from giblet.data.picture import PictureReader
 from giblet.data.video import VideoProcessor, luminance_of
 from giblet.data.windows import volume_grid, volume_rate
@@ -75,6 +75,22 @@ def test_a_flash_and_a_click_at_tr_k_land_in_tr_k_of_picture_and_sound(tmp_path,
 @pytest.mark.parametrize("rate", RATES)
 def test_a_flash_and_a_click_at_tr_500_land_in_tr_500_of_picture_and_sound(tmp_path, rate, offset):
     check_flashes_and_clicks(tmp_path, rate, offset, (0, 1, 500))
+
+
+@pytest.mark.parametrize("name", ["film.mkv", "film.ts"])
+def test_a_film_whose_timestamps_begin_late_still_begins_at_0(tmp_path, name):
+    # The sound is heard from 0.4 s on; its clicks are in seconds from there. The medium's own clock says 5 s then.
+    sound = Track(click_track([1.0, 3.2], 5, 44_100), 44_100, codec="mp2", start=5.4)
+    film = write_film(
+        tmp_path / name, sound, picture=6, picture_start=5.0, fps=25, flashes=[6.4, 8.6], codec="mpeg2video"
+    )
+    assert film_zero(film) > 4
+    features = VideoProcessor(size=(4, 6)).extract(film)
+    lit = np.flatnonzero(features.luminance.values > 0.06).tolist()
+    heard = click_times(np.concatenate(list(AudioReader(film, sample_rate=8000))), 8000)
+    np.testing.assert_allclose(heard, [1.4, 3.6], atol=0.02)
+    assert lit == np.floor(heard / 1.5).astype(int).tolist() == [0, 2]
+    assert features.shown.values.min() > 0.99
 
 
 def test_the_mean_is_weighted_by_how_long_each_frame_is_shown(tmp_path):

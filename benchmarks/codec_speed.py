@@ -1,0 +1,107 @@
+"""How fast giblet's codec is beside transformers' own, on the published model's architecture with random weights.
+
+Both are timed in turns, in one process with the same threads, and medians are compared; a ratio is worth more than a
+time, and neither means much while another process wants the same cores:
+
+    python benchmarks/codec_speed.py --seconds 60 --repeats 3 --threads 2
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+
+from giblet.codec import load_codec
+from giblet.codec.encodec import BLOCK_FRAMES, EncodecCodec, build_config, build_model
+
+DATA = Path(__file__).parents[1] / "data"
+
+
+def sound(seconds: float) -> np.ndarray:
+    """Speech and music of the samples, over and over."""
+    parts = [soxr.resample(*_read(name), 24_000) for name in ("speech.flac", "music.flac")]
+    return np.resize(np.concatenate(parts), int(seconds * 24_000)).astype(np.float32)
+
+
+def _read(name: str) -> tuple[np.ndarray, int]:
+    return soundfile.read(DATA / name, dtype="float32")
+
+
+def official(wave: np.ndarray) -> Any:
+    """The published 24 kHz architecture; its codebooks hold residuals of a stretch of sound, so that all are used."""
+    torch.manual_seed(0)
+    model = build_model(build_config(num_codebooks=32)).eval()
+    with torch.inference_mode():
+        left = model.encoder(torch.from_numpy(wave[: 30 * 24_000])[None, None])[0].t()
+        for layer in model.quantizer.layers:
+            book = left[torch.randint(len(left), (1024,))] + 0.05 * left.std() * torch.randn(1024, left.shape[1])
+            layer.codebook.embed.copy_(book)
+            left = left - book[layer.encode(left.t()[None])[0]]
+    return model
+
+
+def in_turns(first: Callable[[], Any], second: Callable[[], Any], repeats: int) -> tuple[float, float, Any, Any]:
+    """Median seconds of both, and what they gave. The turn before the first is not counted."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        a = first()
+        middle = time.perf_counter()
+        b = second()
+        times[0].append(middle - start)
+        times[1].append(time.perf_counter() - middle)
+    return median(times[0][1:]), median(times[1][1:]), a, b
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--bandwidth", type=float, default=6.0)
+    parser.add_argument("--block-frames", type=int, default=BLOCK_FRAMES)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+
+    wave = sound(args.seconds)
+    theirs = official(wave)
+    ours = EncodecCodec(theirs, bandwidth=args.bandwidth, name="official", block_frames=args.block_frames)
+    tensor = torch.from_numpy(wave)[None, None]
+    print(
+        f"{args.seconds:g} s of speech and music, {args.threads} threads, {args.repeats} repeats, torch {torch.__version__}"
+    )
+    with torch.inference_mode():
+        t, o, their_codes, our_codes = in_turns(
+            lambda: theirs.encode(tensor, None, bandwidth=args.bandwidth).audio_codes,
+            lambda: ours.encode(wave),
+            args.repeats,
+        )
+        used = min(len(np.unique(row)) for row in our_codes)
+        same = (their_codes[0, 0].numpy() == our_codes).mean()
+        print(f"encode: transformers {t:.2f} s, giblet {o:.2f} s, {t / o:.2f} x; ", end="")
+        print(f"{same:.4%} of the codes identical, at least {used} of 1024 in use in each codebook")
+        t, o, their_wave, our_wave = in_turns(
+            lambda: theirs.decode(their_codes, [None]).audio_values,
+            lambda: ours.decode(their_codes[0, 0].numpy()),
+            args.repeats,
+        )
+    apart = np.abs(their_wave[0, 0].numpy() - our_wave).max()
+    print(f"decode: transformers {t:.2f} s, giblet {o:.2f} s, {t / o:.2f} x; largest difference {apart:.1e}")
+
+    bundled = load_codec("bundled", bandwidth=6.0, device="cpu")
+    codes = bundled.encode(wave)
+    encode, decode, _, _ = in_turns(lambda: bundled.encode(wave), lambda: bundled.decode(codes), args.repeats)
+    print(
+        f"bundled codec: encodes {args.seconds / encode:.0f} x, decodes {args.seconds / decode:.0f} x as fast as real time"
+    )
+
+
+if __name__ == "__main__":
+    main()

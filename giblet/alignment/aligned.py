@@ -1,0 +1,76 @@
+"""What alignment returns: the rows that were kept, and a report of what was cut and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class SourceReport:
+    """What alignment did to one modality."""
+
+    name: str
+    n_trs: int
+    """TRs there were."""
+    tr: float
+    """Seconds, before alignment."""
+    stimulus_time: float
+    """Second of the modality's own clock that is paired with the onset of volume 0."""
+    cut_start: int
+    """TRs before the first that is used."""
+    cut_end: int
+    """TRs behind the last that is used."""
+    not_valid: int
+    """TRs that the film does not cover, and so were not used."""
+    how: str
+    """How values came onto the scan's clock, in words."""
+
+
+@dataclass(frozen=True)
+class AlignmentReport:
+    """What was cut at each end, and why."""
+
+    tr: float
+    n_volumes: int
+    kept: int
+    cut_start: int
+    """Volumes before the first that is used."""
+    cut_end: int
+    """Volumes behind the last that is used."""
+    holes: int
+    """Volumes left out between the first and the last that are used."""
+    sources: tuple[SourceReport, ...]
+    reasons: tuple[str, ...]
+    """One sentence for each cut."""
+
+    def __str__(self) -> str:
+        """The report as lines of text."""
+        lines = [
+            f"{self.kept} of {self.n_volumes} volumes of {self.tr:g} s kept; cut {self.cut_start} at the start, "
+            f"{self.cut_end} at the end, {self.holes} between"
+        ]
+        lines += [
+            f"{s.name}: volume 0 is second {s.stimulus_time:g}; {s.how}; of {s.n_trs} TRs {s.cut_start} cut at the "
+            f"start, {s.cut_end} at the end"
+            for s in self.sources
+        ]
+        return "\n".join([*lines, *self.reasons])
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """Features and BOLD, row by row the same volumes."""
+
+    features: dict[str, np.ndarray]
+    """By name, (n_kept, ...): codes int32, others float."""
+    bold: np.ndarray
+    """(n_kept, n_voxels), as given."""
+    tr: float
+    """Seconds."""
+    volumes: np.ndarray
+    """int64 (n_kept,): which volumes of the scan were kept."""
+    source_trs: dict[str, np.ndarray]
+    """By name, int64 (n_kept,): the TR of the modality in which each kept volume begins."""
+    report: AlignmentReport
