@@ -246,16 +246,18 @@ class _Source:
         else:
             series = ungroup_frames(self.table, grid)
             width = TRGrid(float(self.target_tr), 1, rate).max_frames_per_tr
-        first = np.array(
-            [floor((k * self.target_tr + self.stimulus_time) * rate + Fraction(1, 2)) for k in volumes.tolist()]
-        )
+        starts = [k * self.target_tr + self.stimulus_time for k in volumes.tolist()]
+        half = Fraction(1, 2)
+        first = np.array([floor(s * rate + half) for s in starts])
+        behind = np.array([floor((s + self.target_tr) * rate + half) for s in starts])
         off = self.stimulus_time * rate
-        self.how = (
-            f"shifted by {floor(off + Fraction(1, 2))} frames of {1000 / float(rate):.4g} ms, values as they were"
-            + ("" if off.denominator == 1 else ", to the nearest frame")
+        self.how = f"shifted by {floor(off + half)} frames of {1000 / float(rate):.4g} ms, values as they were" + (
+            "" if off.denominator == 1 else ", to the nearest frame"
         )
-        frames = np.minimum(first[:, None] + np.arange(width), series.shape[1] - 1)
-        return np.ascontiguousarray(series[:, frames].transpose(1, 0, 2))
+        frames = first[:, None] + np.arange(width)
+        moved = series[:, np.minimum(frames, series.shape[1] - 1)].transpose(1, 0, 2)
+        own = frames < behind[:, None]  # mel files hold 0 in the column that not every TR has
+        return np.where(own[:, None, :], moved, moved.dtype.type(0))
 
     def report(self, volumes: np.ndarray) -> SourceReport:
         """What was done, after :meth:`values`."""
