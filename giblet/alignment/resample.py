@@ -141,7 +141,7 @@ def _linear(source: np.ndarray, target: np.ndarray) -> tuple[sparse.csr_array, n
 def _nearest(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     right = np.clip(np.searchsorted(source, target), 0, len(source) - 1)
     left = np.maximum(right - 1, 0)
-    return np.where(np.abs(target - source[left]) <= np.abs(source[right] - target), left, right)
+    return np.where(np.abs(target - source[left]) <= np.abs(source[right] - target) + TOLERANCE, left, right)
 
 
 def _ends(times: np.ndarray, what: str) -> np.ndarray:

@@ -16,7 +16,7 @@ from giblet.alignment.aligned import Aligned, AlignmentReport, SourceReport
 from giblet.alignment.checks import LatentCodec, array_of_kind
 from giblet.alignment.resample import Method, resample_features
 from giblet.errors import AlignmentError, InputError
-from giblet.features import CODES, load_features
+from giblet.features import CODES, CONTINUOUS, load_features
 from giblet.timing import Number, TRGrid, exact, ungroup_codes, ungroup_frames
 
 __all__ = ["Aligned", "AlignmentReport", "SourceReport", "align_all_modalities", "resample_features"]
@@ -34,6 +34,7 @@ def align_all_modalities(
     volume_mask: Any = None,
     resample: bool = False,
     methods: Mapping[str, Method] | None = None,
+    variables: Mapping[str, str] | None = None,
     codec: LatentCodec | None = None,
     on_short_bold: str = "trim",
 ) -> Aligned:
@@ -63,6 +64,8 @@ def align_all_modalities(
     methods : mapping, optional
         By name, the method of :func:`resample_features` where resampling is needed. Features that know their frames
         (codes, mel frames) are shifted by whole frames instead, at most half a frame (7 ms) off, and not interpolated.
+    variables : mapping, optional
+        By name, another variable of the file than the one it is about: ``{"light": "luminance"}``.
     codec : AudioCodec, optional
         For ``"latent"``.
     on_short_bold : {"trim", "error"}
@@ -85,7 +88,12 @@ def align_all_modalities(
         raise InputError("no features were given: name at least one feature file")
     if on_short_bold not in ("trim", "error"):
         raise InputError(f"on_short_bold is {on_short_bold!r}: 'trim' or 'error' is needed")
-    for what, given in (("start_offset", start_offset), ("lag", lag), ("methods", methods or {})):
+    for what, given in (
+        ("start_offset", start_offset),
+        ("lag", lag),
+        ("methods", methods or {}),
+        ("variables", variables or {}),
+    ):
         unknown = set(given) - set(features) if isinstance(given, Mapping) else set()
         if unknown:
             raise InputError(f"{what} names {sorted(unknown)}: the modalities are {', '.join(features)}")
@@ -95,7 +103,7 @@ def align_all_modalities(
     reasons = [] if keep.all() else [f"volume_mask leaves out {int((~keep).sum())} volumes"]
     sources = {}
     for name, feature in features.items():
-        sources[name] = _Source(name, feature, tr, resample)
+        sources[name] = _Source(name, feature, (variables or {}).get(name), tr, resample)
         sources[name].place(n_volumes, tr, _one(start_offset, name) - _one(lag, name))
         reasons += sources[name].reasons(n_volumes, tr)
         keep = keep & sources[name].covered
@@ -153,16 +161,23 @@ def _bold_and_tr(bold: Any, tr: float | None) -> tuple[Any, float]:
 class _Source:
     """One modality on its way to the scan's clock."""
 
-    def __init__(self, name: str, given: xr.Dataset | str | Path, tr: float, resample: bool) -> None:
+    def __init__(
+        self, name: str, given: xr.Dataset | str | Path, variable: str | None, tr: float, resample: bool
+    ) -> None:
         self.name = name
         self.data = given if isinstance(given, xr.Dataset) else load_features(given)
         attrs = self.data.attrs
         missing = [a for a in ("tr", "kind", "variable") if a not in attrs]
-        if missing or attrs["variable"] not in self.data or self.data[attrs["variable"]].dims[0] != "tr":
+        main = variable or attrs.get("variable")
+        if variable and variable not in self.data:
+            raise InputError(f"{name} has no variable {variable!r}: it has {', '.join(map(str, self.data.data_vars))}")
+        if missing or main not in self.data or self.data[main].dims[:1] != ("tr",):
             raise InputError(f"{name} is not a feature file: it lacks {', '.join(missing) or 'its data by tr'}")
-        self.kind, self.variable = str(attrs["kind"]), self.data[attrs["variable"]]
+        self.kind, self.variable = str(attrs["kind"]), self.data[main]
         self.size = int(attrs.get("codebook_size", 1024))
-        self.table = array_of_kind(self.variable, self.kind, self.size, name)
+        # The file's word counts, not the dtype: pictures are amounts in uint8, and stay so where nothing is interpolated.
+        pictures = self.kind == CONTINUOUS and self.variable.dtype.kind == "u"
+        self.table = self.variable.values if pictures else array_of_kind(self.variable, self.kind, self.size, name)
         self.tr, self.n_trs = exact(attrs["tr"], f"TR of {name}"), len(self.table)
         if self.tr != exact(tr) and not resample:
             raise AlignmentError(
@@ -230,8 +245,9 @@ class _Source:
         times = np.array([float(k * self.target_tr + self.stimulus_time) for k in volumes.tolist()])
         window = float(self.target_tr) if method == "mean" else None
         # "hold" reaches no further than into the last TR, which `covered` has found to be whole.
+        table = self.table.astype(np.float32) if self.table.dtype.kind == "u" else self.table
         return resample_features(
-            self.table, np.arange(self.n_trs) * float(self.tr), times, self.kind, method,  # type: ignore[arg-type]
+            table, np.arange(self.n_trs) * float(self.tr), times, self.kind, method,  # type: ignore[arg-type]
             codebook_size=self.size, codec=codec, window=window, outside="hold",
         )  # fmt: skip
 

@@ -149,7 +149,9 @@ class _Run:
         x = torch.from_numpy(self.sampler.batch(self.step, config.batch_size))
         if self.step == config.unquantised_steps:
             self._start_codebooks(generator)
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+        # pauses are a tight cloud of latents that moves as a whole: its codes spread over it once it stands still
+        learns = progress < config.encoder_until
+        with torch.set_grad_enabled(learns), torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
             z = self.model.encoder(x).float()
         commitment = z.new_zeros(())
         if self.step >= config.unquantised_steps:

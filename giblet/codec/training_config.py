@@ -55,6 +55,9 @@ class CodecTrainingConfig(Settings):
     final_learning_rate: float = Field(2e-5, gt=0)
     warmup_steps: Count = 100
     weight_decay: Weight = 0.01
+    encoder_until: Share = Field(
+        1.0, description="part of the run after which the encoder stands still and codebooks settle"
+    )
     clip_gradient: float = Field(1.0, gt=0)
     unquantised_steps: int = Field(100, ge=0)
     spectral_ramp_steps: int = Field(

@@ -302,7 +302,7 @@ def test_bold_shorter_than_the_film_is_said_with_both_lengths_and_the_remedy(cap
     assert said in str(aligned.report)
     assert said in caplog.text
     assert "check start_offset" in caplog.text
-    with pytest.raises(AlignmentError, match="90 volumes.*100 TRs"):
+    with pytest.raises(AlignmentError, match=r"90 volumes.*100 TRs"):
         align_all_modalities({"x": envelope(100)}, scan(90), 1.5, on_short_bold="error")
 
 
@@ -333,6 +333,22 @@ def test_mel_frames_shift_by_frames_and_leave_foreign_columns_empty():
         np.testing.assert_array_equal(row[:count], series[first[k] : first[k + 1]])
         assert not row[count:].any()
     assert {first[k + 1] - first[k] for k in range(len(y))} == {64, 65}
+
+
+def test_pictures_stay_bytes_unless_they_are_interpolated_and_other_variables_can_be_named():
+    pixels = np.random.default_rng(3).integers(0, 256, (30, 4, 5, 3), dtype=np.uint8)
+    light = pixels.mean(axis=(1, 2, 3), dtype=np.float32)
+    variables = {"frames": (("tr", "row", "column", "rgb"), pixels), "luminance": (("tr",), light)}
+    video = new_features(variables, TRGrid(1.5, 30, 24), film_duration=45.0, kind="continuous")
+    aligned = align_all_modalities({"video": video, "light": video}, scan(30), 1.5, start_offset=3,
+                                   variables={"light": "luminance"})  # fmt: skip
+    assert aligned.features["video"].dtype == np.uint8
+    np.testing.assert_array_equal(aligned.features["video"], pixels[2:])
+    np.testing.assert_array_equal(aligned.features["light"], light[2:])
+    half = align_all_modalities({"video": video}, scan(30), 1.5, start_offset=0.75).features["video"]
+    np.testing.assert_allclose(half, (pixels[:-1] / 2 + pixels[1:] / 2), atol=1e-4)
+    with pytest.raises(InputError, match="no variable 'motion'"):
+        align_all_modalities({"v": video}, scan(30), 1.5, variables={"v": "motion"})
 
 
 def test_files_and_labelled_bold_carry_their_own_clock(tmp_path):

@@ -136,6 +136,14 @@ def test_a_run_leaves_samples_and_its_settings(trained):
     assert {p.suffix for p in trained.rglob("*") if p.is_file()} == {".safetensors", ".json", ".wav", ".yaml", ".csv"}
 
 
+def test_the_encoder_can_stand_still_while_the_rest_learns(audio, trained, tmp_path):
+    train_codec(tiny(audio, tmp_path, steps=4))
+    before = weights(tmp_path)
+    train_codec(tiny(audio, tmp_path, steps=8, encoder_until=0.5))
+    moved = {k.split(".")[1] for k, v in weights(tmp_path).items() if k[0] == "m" and not torch.equal(v, before[k])}
+    assert moved == {"decoder", "quantizer"}
+
+
 def test_held_out_names_are_logged(audio, tmp_path, caplog):
     with caplog.at_level(logging.INFO, logger="giblet.codec"):
         train_codec(tiny(audio, tmp_path, steps=1, validation_clips=0))
