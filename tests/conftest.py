@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from transformers import EncodecModel
+import torch
+from transformers import EncodecConfig, EncodecModel
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -39,3 +40,30 @@ def film() -> Path:
 def bundled_model() -> EncodecModel:
     """The oracle: the bundled weights in transformers' own model, weight norm and all."""
     return EncodecModel.from_pretrained(str(resources.files("giblet.codec") / "assets" / "bundled")).eval()
+
+
+@pytest.fixture(scope="session")
+def official_model(speech, music) -> EncodecModel:
+    """The full official configuration with random weights and codebooks that are all in use.
+
+    Each codebook holds frames of what the ones before leave of real sound, so that at least 300 of its 1024 entries
+    occur: with untouched random codebooks every frame gets one code, and equal codes prove nothing.
+    """
+    torch.manual_seed(0)
+    model = EncodecModel(EncodecConfig()).eval()
+    wave = torch.from_numpy(np.concatenate([speech[: 20 * 24_000], music[: 20 * 24_000]]))
+    with torch.inference_mode():
+        left = model.encoder(wave[None, None])[0].t()
+        for layer in model.quantizer.layers:
+            chosen = left[torch.randint(len(left), (1024,))]
+            layer.codebook.embed.copy_(chosen + 0.05 * left.std() * torch.randn_like(chosen))
+            left = left - layer.codebook.embed[layer.codebook.quantize(left)]
+    return model
+
+
+@pytest.fixture(scope="session")
+def official_folder(official_model, tmp_path_factory) -> Path:
+    """The same, saved as a user would have it."""
+    folder = tmp_path_factory.mktemp("official")
+    official_model.save_pretrained(folder)
+    return folder

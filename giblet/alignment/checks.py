@@ -22,7 +22,7 @@ class LatentCodec(Protocol):
         """Latents (n_dims, n_frames) to the nearest codes (n_codebooks, n_frames)."""
 
 
-def array_of_kind(x: Any, kind: str, codebook_size: int = 1024, what: str = "x") -> np.ndarray:
+def array_of_kind(x: Any, kind: str, codebook_size: int = 1024, what: str = "x", *, finite: bool = True) -> np.ndarray:
     """`x` as an array that is what the caller says it is.
 
     Parameters
@@ -36,6 +36,8 @@ def array_of_kind(x: Any, kind: str, codebook_size: int = 1024, what: str = "x")
         Entries per codebook.
     what : str
         Name used in error messages.
+    finite : bool
+        Look for NaN and infinity in continuous features; False for callers that do so where values are used.
 
     Raises
     ------
@@ -57,7 +59,7 @@ def array_of_kind(x: Any, kind: str, codebook_size: int = 1024, what: str = "x")
         raise InputError(f"{what} has shape {values.shape}: a leading time axis and at least one value are needed")
     if values.dtype.kind not in "iuf":
         raise InputError(f"{what} is of dtype {values.dtype}: whole numbers or floats are needed")
-    return _codes(values, codebook_size, what) if kind == CODES else _continuous(values, what)
+    return _codes(values, codebook_size, what) if kind == CODES else _continuous(values, what, finite)
 
 
 def _codes(values: np.ndarray, codebook_size: int, what: str) -> np.ndarray:
@@ -77,7 +79,7 @@ def _codes(values: np.ndarray, codebook_size: int, what: str) -> np.ndarray:
     return values.astype(np.int32, copy=False)
 
 
-def _continuous(values: np.ndarray, what: str) -> np.ndarray:
+def _continuous(values: np.ndarray, what: str, finite: bool) -> np.ndarray:
     if values.dtype.kind != "f":
         raise AlignmentError(
             f"{what} is {values.dtype} but kind='continuous': pass kind='codes' if these are codes, "
@@ -85,16 +87,22 @@ def _continuous(values: np.ndarray, what: str) -> np.ndarray:
         )
     if values.dtype.itemsize < 4:
         values = values.astype(np.float32)
+    if finite:
+        check_finite(values, what)
+    return values
+
+
+def check_finite(values: np.ndarray, what: str = "x") -> None:
+    """Raise InputError with the place of the first NaN or infinity."""
     # Rows at a time: a mask as large as 920 x 85,810 features would cost more than the convolution.
     for start in range(0, len(values), 64):
-        finite = np.isfinite(values[start : start + 64])
-        if not finite.all():
-            offset = _first(~finite)
+        good = np.isfinite(values[start : start + 64])
+        if not good.all():
+            offset = _first(~good)
             at = (start + offset[0], *offset[1:])
             raise InputError(
                 f"{what} holds {values[at]} at {at}; gaps must be masked or filled before they are moved in time"
             )
-    return values
 
 
 def _first(mask: np.ndarray) -> tuple[int, ...]:

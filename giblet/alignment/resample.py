@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import sparse
 
-from giblet.alignment.checks import LatentCodec, array_of_kind, increasing
+from giblet.alignment.checks import LatentCodec, array_of_kind, check_finite, increasing
 from giblet.alignment.hrf import round_to_codes
 from giblet.errors import AlignmentError, InputError
 from giblet.features import CODES
@@ -73,7 +73,7 @@ def resample_features(
     Raises
     ------
     InputError
-        If an option is out of range, or `x` holds NaN or codes out of range.
+        If an option is out of range, or `x` holds codes out of range, or NaN where it is used.
     AlignmentError
         If `x` is not of that kind, times do not increase or do not match `x`, or lie outside.
 
@@ -86,7 +86,7 @@ def resample_features(
     >>> resample_features([[0], [10], [1000]], [0.0, 1.5, 3.0], [0.75, 2.25], kind="codes").ravel().tolist()
     [5, 505]
     """
-    values = array_of_kind(x, kind, codebook_size)
+    values = array_of_kind(x, kind, codebook_size, finite=False)
     source, target = increasing(source_times, "source times"), increasing(target_times, "target times")
     method = method or METHODS[kind][0]  # type: ignore[assignment]
     if method not in METHODS[kind]:
@@ -116,6 +116,8 @@ def resample_features(
     moved = _apply(weights, values if kind != CODES else values.astype(np.float64))
     if kind == CODES:
         return round_to_codes(moved, codebook_size)
+    if not np.isfinite(moved).all():
+        check_finite(values)  # only now: an hour of frames is often read for a few hundred TRs
     if outside == "nan":
         moved[beyond] = np.nan
     return moved

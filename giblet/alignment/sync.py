@@ -175,7 +175,7 @@ class _Source:
             raise InputError(f"{name} is not a feature file: it lacks {', '.join(missing) or 'its data by tr'}")
         self.kind, self.variable = str(attrs["kind"]), self.data[main]
         self.size = int(attrs.get("codebook_size", 1024))
-        # The file's word counts, not the dtype: pictures are amounts in uint8, and stay so where nothing is interpolated.
+        # The file's word counts, not the dtype: pictures are amounts in uint8, and stay so unless interpolated.
         pictures = self.kind == CONTINUOUS and self.variable.dtype.kind == "u"
         self.table = self.variable.values if pictures else array_of_kind(self.variable, self.kind, self.size, name)
         self.tr, self.n_trs = exact(attrs["tr"], f"TR of {name}"), len(self.table)

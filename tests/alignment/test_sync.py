@@ -120,6 +120,14 @@ def test_nothing_is_extrapolated_unless_asked(method):
     np.testing.assert_allclose(held, [1, 1, 3, 4, 10, 10], atol=1e-9)
 
 
+@pytest.mark.parametrize("method", ["linear", "lanczos", "mean"])
+def test_nan_in_the_source_is_refused_wherever_it_is_used(method):
+    x = np.zeros((20, 2), np.float32)
+    x[12, 1] = np.nan
+    with pytest.raises(InputError, match=r"nan at \(12, 1\)"):
+        resample_features(x, np.arange(20), np.arange(19) + 0.5, "continuous", method)
+
+
 def test_codes_are_never_nan_and_hold_is_a_choice():
     codes = np.array([[5], [9]])
     with pytest.raises(InputError, match="outside is 'nan'"):

@@ -1,0 +1,126 @@
+"""Codes and sound are those of transformers' whole-file EncodecModel, however the signal is cut."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from giblet.codec import load_codec
+
+RATE = 24_000
+
+
+def whole_file_codes(model, wave, bandwidth=6.0):
+    with torch.inference_mode():
+        return model.encode(torch.from_numpy(wave)[None, None], None, bandwidth=bandwidth).audio_codes[0, 0].numpy()
+
+
+def whole_file_sound(model, codes):
+    with torch.inference_mode():
+        return model.decode(torch.from_numpy(codes)[None, None].long(), [None])[0][0, 0].numpy()
+
+
+def cut(signal, size):
+    return (signal[..., i : i + size] for i in range(0, signal.shape[-1], size))
+
+
+@pytest.fixture(scope="module")
+def sounds(speech, music):
+    """A minute of speech and half a minute of music, neither a whole number of frames long."""
+    return {"speech": speech, "music": music[:-123]}
+
+
+@pytest.fixture(scope="module")
+def models(bundled_model, official_model, official_folder):
+    return {"bundled": (bundled_model, "bundled"), "official": (official_model, official_folder)}
+
+
+@pytest.fixture(scope="module")
+def oracle(sounds, models):
+    """Whole-file codes by transformers, computed once."""
+    return {(m, s): whole_file_codes(models[m][0], wave) for m in models for s, wave in sounds.items()}
+
+
+@pytest.mark.parametrize("sound", ["speech", "music"])
+@pytest.mark.parametrize("model", ["bundled", "official"])
+def test_streamed_codes_are_those_of_the_whole_file_at_any_chunk_size(oracle, models, sounds, model, sound):
+    codec = load_codec(models[model][1], bandwidth=6.0, device="cpu")
+    expected, wave = oracle[model, sound], sounds[sound]
+    for seconds in (1, 7, 60):
+        codes = np.concatenate(list(codec.encode_stream(cut(wave, seconds * RATE))), axis=1)
+        assert codes.dtype == np.int32
+        assert codes.shape == expected.shape == (8, -(-len(wave) // 320))
+        assert (codes == expected).mean() >= 0.9999, f"chunks of {seconds} s"
+
+
+@pytest.mark.parametrize("seconds", [1, 7, 60])
+@pytest.mark.parametrize("model", ["bundled", "official"])
+def test_the_blocks_inside_may_be_of_any_size_too(oracle, models, sounds, model, seconds):
+    """Streaming proper: the state that layers carry from block to block, here of 1, 7 and 60 s."""
+    codec = load_codec(models[model][1], bandwidth=6.0, device="cpu", block_frames=seconds * 75)
+    wave, expected = sounds["music"], oracle[model, "music"]
+    assert (codec.encode(wave) == expected).mean() >= 0.9999
+    n = 75 * 20
+    np.testing.assert_allclose(
+        codec.decode(expected[:, :n]), whole_file_sound(models[model][0], expected[:, :n]), atol=1e-4
+    )
+
+
+def test_equality_is_about_many_codes(oracle):
+    """At least 300 of 1024 codes occur in each codebook of the model with random weights."""
+    both = np.concatenate([oracle["official", "speech"], oracle["official", "music"]], axis=1)
+    assert min(len(np.unique(book)) for book in both) >= 300
+
+
+@pytest.mark.parametrize("n", [1, 2, 319, 320, 321, 6 * 320 + 5, 7 * 320, 2 * RATE + 17, 75 * 320 + 1])
+def test_sounds_of_odd_lengths_end_as_transformers_ends_them(bundled_model, speech, n):
+    codec = load_codec("bundled", bandwidth=6.0, device="cpu", block_frames=75)
+    np.testing.assert_array_equal(codec.encode(speech[:n]), whole_file_codes(bundled_model, speech[:n]))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.data())
+def test_how_a_signal_is_cut_never_matters(data):
+    codec = load_codec("bundled", bandwidth=6.0, device="cpu", block_frames=40)
+    wave = np.random.default_rng(0).normal(0, 0.1, 70_001).astype(np.float32)
+    places = data.draw(st.lists(st.integers(0, len(wave)), max_size=8).map(sorted))
+    codes = np.concatenate(list(codec.encode_stream(np.split(wave, places))), axis=1)
+    np.testing.assert_array_equal(codes, codec.encode(wave))
+    frames = [place // 320 for place in places]
+    sound = np.concatenate(list(codec.decode_stream(np.split(codes, frames, axis=1))))
+    np.testing.assert_array_equal(sound, codec.decode(codes))
+
+
+@pytest.mark.parametrize("at", [0, 319, 320, 40_000, 95_999])
+def test_a_change_never_reaches_codes_before_it(speech, at):
+    codec = load_codec("bundled", bandwidth=6.0, device="cpu", block_frames=75)
+    changed = speech[:96_000].copy()
+    changed[at:] += 0.3
+    before = at // 320
+    a, b = codec.encode(speech[:96_000]), codec.encode(changed)
+    np.testing.assert_array_equal(a[:, :before], b[:, :before])
+    assert (a[:, before:] != b[:, before:]).any()
+
+
+def test_latents_are_the_sums_of_codebook_entries_and_requantise_to_their_codes(
+    official_model, official_folder, oracle
+):
+    codec = load_codec(official_folder, bandwidth=6.0, device="cpu")
+    codes = oracle["official", "speech"][:, :500]
+    latents = codec.latents(codes)
+    assert latents.shape == (128, 500)
+    assert latents.dtype == np.float32
+    with torch.inference_mode():
+        expected = official_model.quantizer.decode(torch.from_numpy(codes)[:, None].long())[0].numpy()
+        again = official_model.quantizer.encode(torch.from_numpy(latents)[None], 6.0)[:, 0].numpy()
+    np.testing.assert_allclose(latents, expected, atol=1e-4)
+    assert (codec.requantize(latents) == again).mean() >= 0.9999
+
+
+@pytest.mark.parametrize(("bandwidth", "n_codebooks"), [(1.5, 2), (3.0, 4), (6.0, 8), (12.0, 16), (24.0, 32)])
+def test_every_bandwidth_uses_its_codebooks(official_model, official_folder, speech, bandwidth, n_codebooks):
+    codec = load_codec(official_folder, bandwidth=bandwidth, device="cpu")
+    assert codec.n_codebooks == n_codebooks
+    codes = codec.encode(speech[: 3 * RATE])
+    assert (codes == whole_file_codes(official_model, speech[: 3 * RATE], bandwidth)).mean() >= 0.9999
