@@ -46,17 +46,21 @@ def bundled_model() -> EncodecModel:
 def official_model(speech, music) -> EncodecModel:
     """The full official configuration with random weights and codebooks that are all in use.
 
-    Each codebook holds frames of what the ones before leave of real sound, so that at least 300 of its 1024 entries
-    occur: with untouched random codebooks every frame gets one code, and equal codes prove nothing.
+    Each codebook holds frames, at half their size, of what the ones before leave of real sound, so that at least 300
+    of its 1024 entries occur: with untouched random codebooks every frame gets one code, and equal codes prove nothing.
+    The encoder's biases are 0. With random ones the latents' mean is 47 times their spread, and codes in pauses hang on
+    the last bit of a float: there transformers itself differs from its own double precision in 0.3 % of the codes.
     """
     torch.manual_seed(0)
     model = EncodecModel(EncodecConfig()).eval()
     wave = torch.from_numpy(np.concatenate([speech[: 20 * 24_000], music[: 20 * 24_000]]))
     with torch.inference_mode():
+        for name, parameter in model.encoder.named_parameters():
+            if "bias" in name:
+                parameter.zero_()
         left = model.encoder(wave[None, None])[0].t()
         for layer in model.quantizer.layers:
-            chosen = left[torch.randint(len(left), (1024,))]
-            layer.codebook.embed.copy_(chosen + 0.05 * left.std() * torch.randn_like(chosen))
+            layer.codebook.embed.copy_(left[torch.randperm(len(left))[:1024]] / 2)
             left = left - layer.codebook.embed[layer.codebook.quantize(left)]
     return model
 
