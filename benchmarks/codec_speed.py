@@ -48,8 +48,8 @@ def official(wave: np.ndarray) -> Any:
         latents = model.encoder(torch.from_numpy(wave)[None, None])
         left = latents[0].t()
         for layer in model.quantizer.layers:
-            book = left[torch.randint(len(left), (1024,))]
-            layer.codebook.embed.copy_(book + 0.1 * left.std() * torch.randn_like(book))
+            book = 0.3 * left[torch.randint(len(left), (1024,))]
+            layer.codebook.embed.copy_(book + 0.3 * left.std() * torch.randn_like(book))
             left = left - layer.codebook.embed[layer.codebook.quantize(left)]
         model.decoder(latents[..., :750])
     for hook in hooks:

@@ -137,7 +137,7 @@ def test_what_is_no_sound_or_no_code_is_refused_with_its_place():
         (wave, "nan at position 700"),
         (np.zeros((2, 1000), np.float32), "average channels"),
         (np.zeros(1000, np.int16), "int16"),
-        (np.zeros(0, np.float32), "empty"),
+        (np.zeros(0, np.float32), "no samples"),
     ):
         with pytest.raises(InputError, match=message):
             codec.encode(bad)
@@ -147,8 +147,8 @@ def test_what_is_no_sound_or_no_code_is_refused_with_its_place():
         (codes, "code 1024 in codebook 3, frame 4"),
         (codes - 1, "code -1 in codebook 0, frame 0"),
         (np.zeros((4, 10), np.int32), "now 6 kbps"),
-        (np.zeros((8, 10)), "round first"),
-        (np.zeros((8, 0), np.int32), "empty"),
+        (np.zeros((8, 10)), "predictions rounded"),
+        (np.zeros((8, 0), np.int32), "no codes"),
     ):
         with pytest.raises(InputError, match=message):
             codec.decode(bad)
