@@ -35,8 +35,17 @@ def pick_device(wanted: str | torch.device = "auto") -> torch.device:
 
 
 @contextmanager
-def exact_float32(device: torch.device) -> Iterator[None]:
-    """Inference with true float32 products: TF32 or bfloat16, which a training script may allow, would change codes."""
+def exact_float32(device: torch.device, threads: int | None = None) -> Iterator[None]:
+    """Inference with true float32 products: TF32 or bfloat16, which a training script may allow, would change codes.
+
+    Parameters
+    ----------
+    device : torch.device
+    threads : int, optional
+        At most so many inside the block, fewer if the caller allows fewer.
+    """
+    n_before = torch.get_num_threads()
+    n_inside = n_before if threads is None else min(threads, n_before)
     backends: Any = torch.backends
     if hasattr(backends.cudnn, "rnn"):  # torch 2.9 and later
         ours = {
@@ -49,12 +58,16 @@ def exact_float32(device: torch.device) -> Iterator[None]:
         name, exact = "allow_tf32", False  # type: ignore[assignment]
     before = [(owner, getattr(owner, name)) for owner in ours.get(device.type, [])]
     try:
+        if n_inside != n_before:
+            torch.set_num_threads(n_inside)
         for owner, value in before:
             if value != exact:
                 setattr(owner, name, exact)
         with torch.inference_mode():
             yield
     finally:
+        if n_inside != n_before:
+            torch.set_num_threads(n_before)
         for owner, value in before:
             if value != exact:
                 setattr(owner, name, value)

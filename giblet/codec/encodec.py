@@ -31,6 +31,8 @@ from giblet.errors import CodecError, InputError
 # Frames at a time, by measurement (benchmarks/codec_speed.py): through the LSTM, whose weights are packed anew at each
 # call, and through the convolutions, whose rows should stay in the processor's cache.
 BLOCK_FRAMES, TILE_FRAMES = 1200, 75
+# Channels of the first convolution from which more threads than one pay; the published model has 32.
+WIDE = 32
 # What this streaming can do exactly; the 48 kHz model differs in most of it.
 SUPPORTED = {
     "audio_channels": 1,
@@ -187,6 +189,9 @@ class EncodecCodec(AudioCodec):
         self.fingerprint = fingerprint(model)
         self._device = torch.device(device)
         self.device = str(self._device)
+        # Products of narrow layers are over before a second thread has started; waiting for it costs many times more
+        # where the processor is shared (measured: 18 s instead of 1 s for a minute of sound).
+        self._threads = 1 if config.num_filters < WIDE else None
 
         own: Any = copy.deepcopy(model).requires_grad_(False)
         own.to(self._device, torch.float32)
@@ -210,7 +215,7 @@ class EncodecCodec(AudioCodec):
         state = self._encoder.new_state()
 
         def encode(samples: np.ndarray, last: bool) -> np.ndarray:
-            with exact_float32(self._device):
+            with exact_float32(self._device, self._threads):
                 latents = self._encoder(self._tensor(samples)[:, None], state, last)
                 return self._quantizer.quantize(latents).to("cpu", torch.int32).numpy()
 
@@ -220,18 +225,18 @@ class EncodecCodec(AudioCodec):
         state = self._decoder.new_state()
 
         def decode(codes: np.ndarray, last: bool) -> np.ndarray:
-            with exact_float32(self._device):
+            with exact_float32(self._device, self._threads):
                 latents = self._quantizer.dequantize(self._tensor(codes))
                 return self._decoder(latents, state, last)[:, 0].cpu().numpy()
 
         return decode
 
     def _dequantize(self, codes: np.ndarray) -> np.ndarray:
-        with exact_float32(self._device):
+        with exact_float32(self._device, self._threads):
             return self._quantizer.dequantize(self._tensor(codes)).t().cpu().numpy()
 
     def _quantize(self, latents: np.ndarray) -> np.ndarray:
-        with exact_float32(self._device):
+        with exact_float32(self._device, self._threads):
             return self._quantizer.quantize(self._tensor(latents).t()).to("cpu", torch.int32).numpy()
 
     def _tensor(self, array: np.ndarray) -> Tensor:
