@@ -121,7 +121,7 @@ def spoken_again(speech) -> tuple[MelSpectrogram, np.ndarray, np.ndarray]:
 
 def test_speech_comes_back_intelligible(speech, spoken_again):
     pystoi = pytest.importorskip("pystoi")
-    assert pystoi.stoi(speech[: 30 * 22_050], spoken_again[2], 22_050) > 0.96
+    assert pystoi.stoi(speech[: 30 * 22_050], spoken_again[2], 22_050) > 0.95
 
 
 def test_what_comes_back_has_the_same_mel_spectrogram(spoken_again):
