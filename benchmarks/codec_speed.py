@@ -92,9 +92,7 @@ def main() -> None:
     theirs = official(wave[: 30 * 24_000])
     ours = EncodecCodec(theirs, bandwidth=args.bandwidth, name="official", block_frames=args.block_frames)
     tensor = torch.from_numpy(wave)[None, None]
-    print(
-        f"{args.seconds:g} s of speech and music, {args.threads} threads, {args.repeats} repeats, torch {torch.__version__}"
-    )
+    print(f"{args.seconds:g} s of sound, {args.threads} threads, {args.repeats} repeats, torch {torch.__version__}")
     with torch.inference_mode():
         t, o, their_codes, our_codes = in_turns(
             lambda: theirs.encode(tensor, None, bandwidth=args.bandwidth).audio_codes,
@@ -116,9 +114,8 @@ def main() -> None:
     bundled = load_codec("bundled", bandwidth=6.0, device="cpu")
     codes = bundled.encode(wave)
     encode, decode, _, _ = in_turns(lambda: bundled.encode(wave), lambda: bundled.decode(codes), args.repeats)
-    print(
-        f"bundled codec: encodes {args.seconds / encode:.0f} x, decodes {args.seconds / decode:.0f} x as fast as real time"
-    )
+    speeds = f"encodes {args.seconds / encode:.0f} x, decodes {args.seconds / decode:.0f} x"
+    print(f"bundled codec: {speeds} as fast as real time")
 
 
 if __name__ == "__main__":

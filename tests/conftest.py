@@ -47,9 +47,10 @@ def official_model(speech, music) -> EncodecModel:
     """The full official configuration with random weights and codebooks that are all in use.
 
     Each codebook holds frames, at half their size, of what the ones before leave of real sound, and noise of half the
-    spread, so that entries lie apart and at least 300 of 1024 occur: with untouched random codebooks every frame gets one code, and equal codes prove nothing.
-    The encoder's biases are 0. With random ones the latents' mean is 47 times their spread, and codes in pauses hang on
-    the last bit of a float: there transformers itself differs from its own double precision in 0.3 % of the codes.
+    spread, so that entries lie apart and at least 300 of 1024 occur: with untouched random codebooks every frame gets
+    one code, and equal codes prove nothing. The encoder's biases are 0. With random ones the latents' mean is 47 times
+    their spread, and codes in pauses hang on the last bit of a float: there transformers itself differs from its own
+    double precision in 0.3 % of the codes.
     """
     torch.manual_seed(0)
     model = EncodecModel(EncodecConfig()).eval()
