@@ -95,9 +95,9 @@ def hrf_rows(codec: AudioCodec, codes: np.ndarray) -> list[str]:
         warnings.simplefilter("ignore")  # that codes are convolved as numbers is what is measured
         on_codes = convolve_hrf(grouped, tr=TR, kind="codes")
     ways = {
-        "on codes (`convolve_hrf`, kind=\"codes\")": on_codes,
+        'on codes (`convolve_hrf`, kind="codes")': on_codes,
         "on latents, requantised (`convolve_hrf_latents`)": convolve_hrf_latents(grouped, codec, tr=TR),
-        "on latents, requantised, `clock=\"frame\"`": convolve_hrf_latents(grouped, codec, tr=TR, clock="frame"),
+        'on latents, requantised, `clock="frame"`': convolve_hrf_latents(grouped, codec, tr=TR, clock="frame"),
         "none (untouched codes)": grouped,
     }
     rows = []

@@ -93,7 +93,8 @@ def test_a_second_run_does_nothing_and_any_change_recomputes(giblet, sound, tmp_
 def stopped_while_writing(film: Path, folder: Path, by: signal.Signals) -> tuple[int, str]:
     """Extract, send a signal when half of the feature file is on disk: (exit status, stderr)."""
     code = (
-        "import pathlib, time\n"
+        "import pathlib, signal, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # shells start background jobs without it
         "def half(path, content):\n"
         "    path.open('wb').write(content[: len(content) // 2]); print('writing', flush=True); time.sleep(60)\n"
         "pathlib.Path.write_bytes = half\n"
