@@ -36,11 +36,16 @@ def envelope(sound: np.ndarray, rate: int) -> np.ndarray:
 
 
 def recovered_shift(before: np.ndarray, after: np.ndarray, rate: int) -> float:
-    """Seconds by which `after` is ahead of `before`, where their envelopes correlate best, within 1 s."""
+    """Seconds by which `after` is ahead of `before`, where their envelopes correlate best, within 1 s.
+
+    NaN where the best correlation is below 0.5: a place is found in any sound, but not the place of this one.
+    """
     a, b = (envelope(sound, rate) for sound in (before, after))
     r = correlate(a - a.mean(), b - b.mean(), method="fft")
     lags = correlation_lags(len(a), len(b))
     near = np.abs(lags) <= rate
+    if r[near].max() < 0.5 * np.linalg.norm(a - a.mean()) * np.linalg.norm(b - b.mean()):
+        return float("nan")
     return float(lags[near][np.argmax(r[near])] / rate)
 
 
@@ -60,10 +65,11 @@ def shift_rows(codec: AudioCodec, codes: np.ndarray) -> list[str]:
             )
             sound = codec.decode(np.ascontiguousarray(moved.T))
             error = (recovered_shift(before, sound, rate) - samples / rate) * 1000
+            lag = "not found" if np.isnan(error) else f"{error:+.1f}"
             kept = np.mean(moved == codes.T[round(frames) :][:n])
             rows.append(
                 f"| {name} | `{method}` | {si_sdr(ideal, sound):.1f} | {si_sdr(whole, sound):.1f} |"
-                f" {stoi(ideal, sound, rate):.3f} | {error:+.1f} | {kept:.1%} |"
+                f" {stoi(ideal, sound, rate):.3f} | {lag} | {kept:.1%} |"
             )
     return rows
 
