@@ -1,4 +1,4 @@
-"""The user's jobs, one function each: the command line, `scripts/` and the notebooks all call these."""
+"""Films to features and back."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def decode_features(
 
 def sample_film() -> Path:
     """The short film that comes with giblet (see `data/README.md` for its licence)."""
-    for folder in (resources.files("giblet") / "samples", Path(__file__).parents[1] / "data"):
+    for folder in (resources.files("giblet") / "samples", Path(__file__).parents[2] / "data"):
         film = Path(str(folder)) / "sintel_trailer.mp4"
         if film.is_file():
             return film

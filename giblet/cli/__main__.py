@@ -1,0 +1,5 @@
+"""``python -m giblet.cli``."""
+
+from giblet.cli import main
+
+main()

@@ -1,0 +1,118 @@
+"""``giblet simulate`` and ``giblet check-alignment``: a brain whose truth is known; does a scan fit its film?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from giblet.cli.shared import Device, Json, app, err, out, print_json
+from giblet.errors import InputError
+
+if TYPE_CHECKING:
+    from giblet.evaluation.alignment import Checked
+
+Codec = Annotated[str | None, typer.Option(help="Where the file's codec is now, if it has moved.")]
+
+
+@app.command()
+def simulate(
+    features: Annotated[Path, typer.Argument(help="A feature file.", show_default=False)],
+    out_dir: Annotated[Path, typer.Option("--out-dir", "-o", help="Folder for BOLD and truth.")] = Path(),
+    snr: Annotated[float, typer.Option(help="Variance of signal over variance of noise; 0: noise alone.")] = 1.0,
+    lag: Annotated[float, typer.Option(help="Seconds that the BOLD comes late; negative: early.")] = 0.0,
+    n_voxels: Annotated[int, typer.Option(help="Voxels, or columns of a table.")] = 100,
+    mapping: Annotated[str, typer.Option(help="linear or tanh.")] = "linear",
+    regressor: Annotated[
+        str | None,
+        typer.Option(help="Answer to envelope, word_rate, luminance or motion_energy alone; default: all features."),
+    ] = None,
+    hrf: Annotated[str, typer.Option(help="glover or spm.")] = "glover",
+    ar: Annotated[float, typer.Option(help="Correlation of the noise from one TR to the next.")] = 0.3,
+    drift: Annotated[float, typer.Option(help="Share of slow drift in the noise.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="Chooses mapping and noise.")] = 0,
+    noise_seed: Annotated[int | None, typer.Option(help="Chooses the noise alone: one a subject.")] = None,
+    table: Annotated[bool, typer.Option("--table", help="A table of columns instead of an image.")] = False,
+    codec: Codec = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Make BOLD that answers to features through a known mapping, with the truth beside it."""
+    from giblet.pipeline import simulate as run
+
+    simulation, paths = run(
+        features, out_dir, table=table, regressor=regressor, codec=codec, device=device, snr=snr, lag=lag,
+        n_voxels=n_voxels, mapping=mapping, hrf=hrf, ar=ar, drift=drift, seed=seed, noise_seed=noise_seed,
+    )  # fmt: skip
+    n_trs, tr = len(simulation.bold), float(simulation.truth.attrs["tr"])
+    if as_json:
+        about = {"n_trs": n_trs, "n_voxels": n_voxels, "tr": tr, "snr": snr, "lag": lag, "seed": seed}
+        print_json({**about, "files": list(map(str, paths))})
+        return
+    out.print(f"{paths[0]}: {n_trs} TRs of {tr:g} s, {n_voxels} columns, SNR {snr:g}, lag {lag:+g} s", markup=False)
+    for path in paths[1:]:
+        out.print(str(path), markup=False)
+
+
+@app.command("check-alignment")
+def check_alignment(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FEATURES... BOLD", help="Feature files, and last one run of BOLD.", show_default=False),
+    ],
+    mask: Annotated[Path | None, typer.Option(help="Brain mask; images need it.", show_default=False)] = None,
+    columns: Annotated[str | None, typer.Option(help="Columns of a table, as a,b; default: all.")] = None,
+    tr: Annotated[float | None, typer.Option(help="Repetition time, s; default: the image's, or features'.")] = None,
+    start_offset: Annotated[float, typer.Option(help="Second of the stimulus at the onset of volume 0.")] = 0.0,
+    lags: Annotated[str, typer.Option(help="First and last lag, s.")] = "-15..15",
+    hrf: Annotated[str, typer.Option(help="glover or spm.")] = "glover",
+    surrogates: Annotated[int, typer.Option(help="Phase-randomised regressors of the null.")] = 1000,
+    high_pass: Annotated[float | None, typer.Option(help="Take out drifts slower than this, Hz, say 0.008.")] = None,
+    confounds: Annotated[Path | None, typer.Option(help="fMRIPrep's confounds table.", show_default=False)] = None,
+    confound_columns: Annotated[str | None, typer.Option(help="Confounds to remove, as a,b or trans_?.")] = None,
+    bad: Annotated[str, typer.Option(help="NaN and constant voxels: error or mask.")] = "error",
+    trim: Annotated[bool, typer.Option("--trim", help="Accept a scan that ended before the stimulus.")] = False,
+    seed: Annotated[int, typer.Option(help="Chooses the surrogates.")] = 0,
+    plot: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Also draw it: .png, .pdf or .svg.", show_default=False)
+    ] = None,
+    codec: Codec = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Say by how many seconds a scan follows its stimulus, and whether that could be chance."""
+    if len(files) < 2:
+        raise InputError(f"one file was given, {files[0]}: name feature files, and the BOLD last")
+    from giblet.pipeline import check_alignment as run
+
+    checks = run(
+        files[:-1], files[-1], mask=mask, columns=_names(columns), tr=tr, start_offset=start_offset, lags=_range(lags),
+        hrf=hrf, n_surrogates=surrogates, high_pass=high_pass, confounds=confounds,
+        confound_columns=_names(confound_columns), bad=bad, trim=trim, seed=seed, plot=plot, codec=codec, device=device,
+    )  # fmt: skip
+    if as_json:
+        print_json({"regressors": [one.row() for one in checks], "plot": None if plot is None else str(plot)})
+    for one in checks:
+        if not as_json:
+            out.print(_one_line(one), markup=False)
+        if one.verdict != "aligned":
+            err.print(f"giblet: warning: {one.advice}", markup=False)
+
+
+def _one_line(one: Checked) -> str:
+    scan = one.scan
+    text = f"{one.name}: best lag {scan.mean_best_lag:+g} s, r = {one.r:.3f}, p = {scan.mean_p:.3g}"
+    return text + f", 95 % null {scan.mean_threshold:.3f}"
+
+
+def _names(given: str | None) -> list[str] | None:
+    return None if given is None else [name.strip() for name in given.split(",")]
+
+
+def _range(given: str) -> tuple[float, float]:
+    try:
+        low, high = map(float, given.split(".."))
+    except ValueError as exc:
+        raise InputError(f"--lags is {given!r}: first and last lag in seconds are needed, as in -15..15") from exc
+    return low, high

@@ -1,0 +1,102 @@
+"""What all commands share: the app, its two streams, errors as one line."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from typer.exceptions import TyperException
+
+from giblet import __version__
+from giblet.errors import GibletError
+
+if TYPE_CHECKING:
+    from giblet.data.sound import Progress as Callback
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+out = Console(soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+# GNU OpenMP's threads wait by spinning, as if they were alone: on a node that others use too, two threads were 5 to 50
+# times slower than one (measured). It reads this when torch is imported, which is after this module.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+INTERRUPTED = 130
+"""What typer makes of Ctrl-C: 128 and the number of the signal, as shells do."""
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for another program to read.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+
+
+def main() -> None:
+    """Run the command line: bad input is one line on stderr and exit status 2."""
+    try:
+        status = app(standalone_mode=False)
+    except TyperException as exc:
+        status = fail(exc.format_message() if hasattr(exc, "format_message") else str(exc))
+    except GibletError as exc:
+        status = fail(str(exc))
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone (giblet info | head): not an error of ours
+        status = 141
+    if status == INTERRUPTED:
+        fail("interrupted; nothing half-written was left")
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def fail(message: str, status: int = 2) -> int:
+    """Say in one line on stderr what is wrong; the exit status."""
+    err.print(f"giblet: error: {' '.join(message.split())}", markup=False)
+    return status
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        out.print(f"giblet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more about what is done.")] = False,
+) -> None:
+    """A film's sound, picture and words on the clock of a scan, and predicted audio codes back into sound."""
+    handler = RichHandler(console=err, show_time=False, show_path=False, markup=False)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
+    logging.getLogger("giblet").setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+@contextmanager
+def bar(what: str) -> Iterator[Callback]:
+    """A progress bar on stderr, gone when the work is done; nothing where stderr is not a terminal."""
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f} s"),
+        TimeElapsedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task(what, total=0)
+        yield lambda done, total: progress.update(task, completed=done, total=total if total is not None else done)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object on stdout."""
+    typer.echo(json.dumps(value, indent=2, default=str))
+
+
+def table(title: str, rows: dict[str, Any]) -> None:
+    """Names and values in two columns; long values are not broken, so that they can be searched and copied."""
+    width = max(map(len, rows))
+    lines = [title, *(f"  {name:<{width}}  {value}" for name, value in rows.items())]
+    out.print("\n".join(lines), markup=False)

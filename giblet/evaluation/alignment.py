@@ -1,0 +1,294 @@
+"""Does the scan follow the stimulus that it is paired with, and if not, by how many seconds is it off?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, floor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from nilearn.signal import clean
+from scipy.signal import detrend
+
+from giblet.alignment import LagScan, lag_scan, response_at
+from giblet.errors import AlignmentError, InputError
+from giblet.files import atomic_path
+
+LOW_LEVEL = ("word_rate", "luminance", "motion_energy")
+"""Variables of feature files that a brain answers to; the envelope of the sound is made from codes."""
+STEPS_PER_TR = 10
+"""The response is known this often, so that start offsets between TRs are read, and not rounded."""
+EACH = 50
+"""Up to so many voxels or regions are scanned one by one; of more, only their mean."""
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class Regressor:
+    """An amount on the stimulus's own clock."""
+
+    name: str
+    values: np.ndarray
+    """float64 (n_samples,)."""
+    edges: np.ndarray
+    """Seconds (n_samples + 1,)."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A regressor scanned against one BOLD."""
+
+    name: str
+    scan: LagScan
+    targets: tuple[str, ...]
+    """Names of the columns that were scanned; with one column the mean is that column."""
+    start_offset: float
+    """Seconds, as it was assumed."""
+
+    @property
+    def r(self) -> float:
+        """Correlation of the mean at its best lag."""
+        return float(self.scan.mean_r[int(np.argmin(np.abs(self.scan.lags - self.scan.mean_best_lag)))])
+
+    @property
+    def verdict(self) -> str:
+        """``"aligned"``, ``"shifted"``, ``"at the edge"`` of the lags, or ``"unclear"``."""
+        scan = self.scan
+        if scan.mean_p > SIGNIFICANT:
+            return "unclear"
+        if scan.mean_best_lag in (scan.lags[0], scan.lags[-1]) and scan.mean_best_lag != 0:
+            return "at the edge"
+        return "aligned" if abs(scan.mean_best_lag) < 1e-9 else "shifted"
+
+    @property
+    def advice(self) -> str:
+        """What follows from it, in a sentence."""
+        lag = self.scan.mean_best_lag
+        if self.verdict == "aligned":
+            return f"{self.name}: the BOLD follows it at lag 0"
+        if self.verdict == "unclear":
+            return (
+                f"{self.name}: no lag stands out from chance (p = {self.scan.mean_p:.2g}), which shows neither that it "
+                "is aligned nor that it is not; use more data, or regions that answer to it"
+            )
+        if self.verdict == "at the edge":
+            return (
+                f"{self.name}: the best lag, {lag:+g} s, is the last that was scanned: the true one may lie beyond; "
+                "widen --lags"
+            )
+        way = "later" if lag > 0 else "earlier"
+        return (
+            f"{self.name}: the BOLD comes {abs(lag):g} s {way} than this start offset says; if other regressors agree, "
+            f"use --start-offset {self.start_offset - lag:g} (one TR can be the HRF's own variability)"
+        )
+
+    def row(self) -> dict[str, Any]:
+        """Plain values for a table or JSON."""
+        return {
+            "regressor": self.name,
+            "best_lag": self.scan.mean_best_lag,
+            "r": self.r,
+            "p": self.scan.mean_p,
+            "null_95": self.scan.mean_threshold,
+            "verdict": self.verdict,
+            "advice": self.advice,
+            "targets": [
+                {"name": name, "best_lag": float(lag), "r": float(r), "p": float(p), "null_95": float(limit)}
+                for name, lag, r, p, limit in zip(
+                    self.targets, self.scan.best_lag, self.scan.r.max(axis=0), self.scan.p, self.scan.threshold,
+                    strict=True,
+                )
+            ],
+        }  # fmt: skip
+
+
+def regressors_of(features: xr.Dataset) -> list[Regressor]:
+    """The low-level regressors that a feature file holds by TR.
+
+    Parameters
+    ----------
+    features : xarray.Dataset
+        Of a text (``word_rate``) or a film's picture (``luminance``, ``motion_energy``).
+
+    Returns
+    -------
+    list of Regressor
+        Empty for sound, whose envelope :func:`envelope` makes.
+    """
+    n_valid = _valid_trs(features)
+    edges = np.arange(n_valid + 1) * float(features.attrs["tr"])
+    return [
+        Regressor(name, features[name].values[:n_valid].astype(np.float64), edges)
+        for name in LOW_LEVEL
+        if name in features
+    ]
+
+
+def _valid_trs(features: xr.Dataset) -> int:
+    """TRs up to the last that the film covers; what follows is padding."""
+    return int(np.flatnonzero(features["valid"].values.astype(bool)).max(initial=-1)) + 1
+
+
+def envelope(sound: np.ndarray, sample_rate: int, seconds: float = 0.1) -> Regressor:
+    """Root mean square of a sound in windows of `seconds`.
+
+    Parameters
+    ----------
+    sound : ndarray, shape (n_samples,)
+    sample_rate : int
+        In Hz.
+    seconds : float
+        Length of a window; an incomplete last one is left out.
+
+    Returns
+    -------
+    Regressor
+
+    Raises
+    ------
+    InputError
+        If the sound is shorter than one window.
+    """
+    width = round(seconds * sample_rate)
+    n = len(sound) // width
+    if n < 1:
+        raise InputError(f"the sound has {len(sound)} samples: {width} are needed for one window of {seconds:g} s")
+    windows = np.asarray(sound[: n * width], np.float64).reshape(n, width)
+    return Regressor("envelope", np.sqrt((windows**2).mean(axis=1)), np.arange(n + 1) * width / sample_rate)
+
+
+def check(
+    regressor: Regressor,
+    bold: np.ndarray,
+    tr: float,
+    *,
+    targets: Sequence[str],
+    start_offset: float = 0.0,
+    lags: np.ndarray | None = None,
+    hrf: str = "glover",
+    n_surrogates: int = 1000,
+    high_pass: float | None = None,
+    trim: bool = False,
+    seed: int = 0,
+) -> Checked:
+    """Scan a regressor, convolved with an HRF, against BOLD.
+
+    Parameters
+    ----------
+    regressor : Regressor
+        Its mean is taken out first, so that the response does not rise from zero where the stimulus begins.
+    bold : ndarray of float, shape (n_volumes, n_targets)
+        One run.
+    tr : float
+        Repetition time in seconds.
+    targets : sequence of str
+        Names of the columns.
+    start_offset : float
+        Second of the stimulus at the onset of volume 0.
+    lags : ndarray, optional
+        Seconds; whole TRs up to 15 s either way by default. Positive: the BOLD comes later.
+    hrf : str
+        ``"glover"`` or ``"spm"``.
+    n_surrogates : int
+        Phase-randomised regressors of the null distribution.
+    high_pass : float, optional
+        In Hz: take slower drifts out of both sides; straight lines always are.
+    trim : bool
+        Accept a stimulus that goes on after the last volume.
+    seed : int
+        Of the surrogates.
+
+    Returns
+    -------
+    Checked
+        Of up to 50 targets each, and their mean; of more, the mean only.
+
+    Raises
+    ------
+    AlignmentError
+        If the BOLD is shorter than the stimulus, or too few volumes are left.
+    InputError
+        If an option is out of range or a series does not vary.
+    """
+    end, length = float(regressor.edges[-1]) - start_offset, len(bold) * tr
+    if not trim and end > length + 1e-6:
+        raise AlignmentError(
+            f"the BOLD has {len(bold)} volumes ({length:g} s), {regressor.name} lasts {end:g} s from volume 0: "
+            "check the run, the TR and --start-offset, or say --trim if the scan was stopped early"
+        )
+    step = tr / STEPS_PER_TR
+    first = ceil((float(regressor.edges[0]) - start_offset) / step - 1e-6)
+    last = floor(end / step + 1e-6)
+    if end <= 0 or last - first < 3:
+        raise AlignmentError(f"{regressor.name} ends {-end:g} s before volume 0: check --start-offset")
+    times = np.arange(first, last + 1) * step
+    response = response_at(
+        regressor.values - regressor.values.mean(), regressor.edges, times + start_offset, hrf, tr=tr
+    )  # fmt: skip
+    if bold.shape[1] > EACH:
+        straight = clean(detrend(bold.astype(np.float64), axis=0), detrend=False, standardize="zscore_sample")
+        bold, targets = straight.mean(axis=1, keepdims=True), [f"mean of {bold.shape[1]}"]
+    scan = lag_scan(
+        response, bold, tr, lags, regressor_times=times, n_surrogates=n_surrogates, high_pass=high_pass, seed=seed
+    )
+    return Checked(regressor.name, scan, tuple(targets), start_offset)
+
+
+def check_plotting() -> None:
+    """Raise early if a plot is asked for and could not be made.
+
+    Raises
+    ------
+    InputError
+        If matplotlib is not installed.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as exc:
+        raise InputError("plots need matplotlib: pip install 'giblet[plot]', or leave out --out") from exc
+
+
+def plot_checks(checks: Sequence[Checked], path: str | Path) -> Path:
+    """Draw correlation by lag, one panel a regressor, with the 95 % null and the best lag.
+
+    Parameters
+    ----------
+    checks : sequence of Checked
+    path : str or Path
+        ``.png``, ``.pdf`` or ``.svg``.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    InputError
+        If matplotlib is absent, or the file cannot be written.
+    """
+    check_plotting()
+    from matplotlib.figure import Figure
+
+    path = Path(path)
+    if path.suffix not in (".png", ".pdf", ".svg"):
+        raise InputError(f"the plot is called {path.name}: .png, .pdf or .svg is needed")
+    figure = Figure(figsize=(6.4, 3.2 * len(checks)), layout="constrained")
+    for axis, one in zip(figure.subplots(len(checks), 1, squeeze=False)[:, 0], checks, strict=True):
+        scan = one.scan
+        if len(one.targets) > 1:
+            lines = axis.plot(scan.lags, scan.r, color="0.75", linewidth=0.8)
+            lines[0].set_label("each region or voxel")
+        axis.plot(scan.lags, scan.mean_r, color="C0", linewidth=2, label="mean")
+        axis.axhline(scan.mean_threshold, color="C3", linestyle="--", label="95 % of surrogates stay below (mean)")
+        axis.axvline(0, color="0.3", linewidth=0.8)
+        axis.plot(scan.mean_best_lag, one.r, "o", color="C0")
+        axis.set_title(f"{one.name}: best lag {scan.mean_best_lag:+g} s, r = {one.r:.2f}, p = {scan.mean_p:.2g}")
+        axis.set_xlabel("lag, s (positive: BOLD comes later than the clock says)")
+        axis.set_ylabel("correlation")
+        axis.legend(fontsize="small")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+    return path

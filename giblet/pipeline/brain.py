@@ -1,0 +1,209 @@
+"""Simulated brains, and the check that a scan and its stimulus are on one clock."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from giblet.data.fmri import FMRIProcessor
+from giblet.data.media import AudioReader
+from giblet.data.simulate import Simulation, simulate_bold, write_simulation
+from giblet.data.tables import is_table
+from giblet.errors import InputError
+from giblet.evaluation.alignment import Checked, Regressor, check, check_plotting, envelope, plot_checks, regressors_of
+from giblet.features import CONTINUOUS, load_features, new_features
+from giblet.files import check_writable
+from giblet.pipeline.features import decode_features
+from giblet.timing import TRGrid, exact
+
+
+def regressors_from(path: str | Path, *, codec: str | None = None, device: str = "auto") -> list[Regressor]:
+    """What a brain answers to in a feature file: the envelope of its sound, or the series that it holds.
+
+    Parameters
+    ----------
+    path : str or Path
+        Codes (or mel) are decoded to sound for the envelope.
+    codec : str, optional
+        Where the codec that made the codes is now.
+    device : str
+
+    Returns
+    -------
+    list of Regressor
+
+    Raises
+    ------
+    GibletError
+        If the file or its codec cannot be used, or it holds nothing of the kind.
+    """
+    features = load_features(path)
+    if "codec" not in features.attrs and "mel" not in features:
+        found = regressors_of(features)
+        if not found:
+            raise InputError(
+                f"{Path(path).name} holds {', '.join(map(str, features.data_vars))}: audio codes, word_rate, luminance "
+                "or motion_energy is needed"
+            )
+        return found
+    with tempfile.TemporaryDirectory() as folder:
+        sound = decode_features(path, Path(folder) / "sound.wav", codec=codec, device=device)
+        return [envelope(np.concatenate(list(AudioReader(sound.path))), sound.sample_rate)]
+
+
+def simulate(
+    features: str | Path,
+    out_dir: str | Path = ".",
+    *,
+    table: bool = False,
+    regressor: str | None = None,
+    codec: str | None = None,
+    device: str = "auto",
+    **settings: Any,
+) -> tuple[Simulation, list[Path]]:
+    """BOLD that answers to a feature file through a known mapping, as files, with the truth beside them.
+
+    Parameters
+    ----------
+    features : str or Path
+    out_dir : str or Path
+        Gets ``<features>_desc-simulated_bold.nii.gz`` with its mask (or ``.tsv``), and ``..._truth.nc``.
+    table : bool
+        A table of columns instead of an image.
+    regressor : str, optional
+        Answer to this one series alone (``"envelope"``, ``"word_rate"``, ``"luminance"``, ``"motion_energy"``), as
+        :func:`check_alignment` looks for it, instead of the whole of the features.
+    codec, device : str
+        As for :func:`regressors_from`, for ``"envelope"``.
+    **settings
+        Fields of :class:`giblet.data.simulate.SimulateSettings`.
+
+    Returns
+    -------
+    Simulation
+    list of Path
+        The files written.
+
+    Raises
+    ------
+    GibletError
+        If the features or an option cannot be used; nothing is written then.
+    """
+    check_writable(out_dir)
+    source = load_features(features)
+    if regressor is not None:
+        found = {one.name: one for one in regressors_from(features, codec=codec, device=device)}
+        if regressor not in found:
+            raise InputError(f"{Path(features).name} has no regressor {regressor!r}: it has {', '.join(found)}")
+        source = _by_tr(found[regressor], source)
+    simulation = simulate_bold(source, **settings)
+    if simulation.truth.sizes["feature"] == 1:
+        # One series drives every voxel up, as a stimulus does; with random signs the mean over voxels would be nothing.
+        # Noise is the same upside down.
+        sign = np.sign(simulation.truth["weights"].values[0]).astype(np.float32)
+        truth = simulation.truth.copy()
+        truth["weights"], truth["signal"] = truth["weights"] * sign, truth["signal"] * sign
+        simulation = replace(simulation, bold=simulation.bold * sign, truth=truth)
+    stem = Path(features).name.removesuffix(".nc").removesuffix("_features")
+    name = f"{stem}_simulated_bold{'.tsv' if table else '.nii.gz'}"
+    return simulation, write_simulation(simulation, Path(out_dir) / name)
+
+
+def _by_tr(regressor: Regressor, features: xr.Dataset) -> xr.Dataset:
+    """A regressor as a feature file of one column: its mean in each TR, weighted by overlap."""
+    tr, n_trs = exact(features.attrs["tr"]), features.sizes["tr"]
+    onsets = np.arange(n_trs + 1) * float(tr)
+    total = np.r_[0, np.cumsum(regressor.values * np.diff(regressor.edges))]
+    values = np.diff(np.interp(onsets, regressor.edges, total)) / float(tr)
+    return new_features(
+        {regressor.name: (("tr",), values)},
+        TRGrid(float(tr), n_trs, 1 / tr),
+        film_duration=exact(features.attrs["film_duration"]),
+        kind=CONTINUOUS,
+        desc=regressor.name,
+        duration=float(features.attrs["duration"]),
+        settings={},
+        source=features.attrs["source"],
+        source_sha256=features.attrs["source_sha256"],
+    )
+
+
+def check_alignment(
+    features: Sequence[str | Path],
+    bold: str | Path,
+    *,
+    mask: str | Path | None = None,
+    columns: Sequence[str] | None = None,
+    tr: float | None = None,
+    confounds: str | Path | None = None,
+    confound_columns: Sequence[str] | None = None,
+    bad: str = "error",
+    lags: tuple[float, float] = (-15.0, 15.0),
+    plot: str | Path | None = None,
+    codec: str | None = None,
+    device: str = "auto",
+    **options: Any,
+) -> list[Checked]:
+    """Scan what the brain should answer to against one run of BOLD, at many lags.
+
+    Parameters
+    ----------
+    features : sequence of path
+        Feature files of the same stimulus.
+    bold : path
+        NIfTI with `mask`, or a table of regions.
+    mask, columns, confounds, confound_columns, bad
+        As for :class:`giblet.data.fmri.FMRIProcessor`.
+    tr : float, optional
+        Repetition time in seconds; by default the image's, and for a table the features'.
+    lags : tuple of float
+        First and last, in seconds; whole TRs between them are scanned.
+    plot : path, optional
+        Also draw it.
+    codec, device : str
+        As for :func:`regressors_from`.
+    **options
+        As for :func:`giblet.evaluation.alignment.check`.
+
+    Returns
+    -------
+    list of Checked, one a regressor
+
+    Raises
+    ------
+    GibletError
+        If a file or an option cannot be used; nothing is written then.
+    """
+    if plot is not None:
+        check_plotting()
+        check_writable(Path(plot).parent)
+    loaded = [load_features(path) for path in features]
+    if tr is None and is_table(bold):
+        found = {float(exact(one.attrs["tr"])) for one in loaded}
+        if len(found) > 1:
+            raise InputError(f"the features have TRs of {', '.join(f'{t:g}' for t in sorted(found))} s: give --tr")
+        tr = found.pop()
+    fmri = FMRIProcessor(mask, tr=tr, columns=columns, confound_columns=confound_columns, bad=bad)
+    data = fmri.load(bold, confounds=confounds)
+    seconds = float(data.attrs["tr"])
+    low, high = lags
+    if not (np.isfinite([low, high]).all() and low < high):
+        raise InputError(f"lags go from {low:g} to {high:g} s: the first must be below the last, as in -15..15")
+    scanned = np.arange(np.ceil(low / seconds - 1e-6), np.floor(high / seconds + 1e-6) + 1) * seconds
+    if len(scanned) < 2:
+        raise InputError(f"there is no room for two lags between {low:g} and {high:g} s at TR {seconds:g} s: widen it")
+    values = data["bold"].values[:, data["good"].values.astype(bool)]
+    axis = "region" if "region" in data.coords else "voxel"
+    names = np.arange(data.sizes["voxel"]) if axis == "voxel" else data["region"].values
+    targets = [f"{axis} {n}" if axis == "voxel" else str(n) for n in names[data["good"].values.astype(bool)]]
+    regressors = [r for path in features for r in regressors_from(path, codec=codec, device=device)]
+    checks = [check(one, values, seconds, targets=targets, lags=scanned, **options) for one in regressors]
+    if plot is not None:
+        plot_checks(checks, plot)
+    return checks

@@ -1,0 +1,253 @@
+"""``giblet simulate``, ``check-alignment`` and ``codec``: what they find, and what they say of bad input."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import yaml
+
+from giblet.cli import main
+from giblet.data.text import TextProcessor
+from giblet.features import load_features, save_features
+from giblet.pipeline import extract_film
+
+TR = 2.0
+
+
+@pytest.fixture
+def giblet(capsys, monkeypatch):
+    """Run the command in this process: (exit status, stdout, stderr)."""
+
+    def run(*argv: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["giblet", *map(str, argv)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        said = capsys.readouterr()
+        return int(left.value.code or 0), said.out, said.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory) -> Path:
+    """A text feature file of 200 TRs, words at random times."""
+    folder = tmp_path_factory.mktemp("words")
+    onsets = np.sort(np.random.default_rng(0).uniform(0, 399, 500)).round(3)
+    pd.DataFrame({"onset": onsets, "text": "word"}).drop_duplicates("onset").assign(duration=0.001).to_csv(
+        folder / "words.tsv", sep="\t", index=False
+    )
+    features = TextProcessor(tr=TR, model=None, duration="duration", overlaps="allow").extract(
+        folder / "words.tsv", film_duration=400
+    )
+    return save_features(features, folder / "talk_desc-text_features.nc")
+
+
+@pytest.mark.parametrize("lag", [-6, 0, 2, 8])
+def test_an_injected_lag_is_found_exactly_at_snr_1(giblet, words, tmp_path, lag):
+    status, _, err = giblet("simulate", words, "-o", tmp_path, "--lag", lag, "--n-voxels", 9, "--snr", 1)
+    assert (status, err) == (0, "")
+    bold, mask = (
+        tmp_path / "talk_desc-text_simulated_bold.nii.gz",
+        tmp_path / "talk_desc-text_simulated_bold_mask.nii.gz",
+    )
+    status, said, err = giblet("check-alignment", words, bold, "--mask", mask, "--surrogates", 99, "--json")
+    assert status == 0
+    (found,) = json.loads(said)["regressors"]
+    assert (found["regressor"], found["best_lag"], found["p"]) == ("word_rate", lag, 0.01)
+    assert {one["best_lag"] for one in found["targets"]} == {lag}
+    if lag:
+        assert f"--start-offset {-lag}" in err
+    else:
+        assert err == ""
+
+
+def test_the_start_offset_that_the_warning_names_brings_the_lag_to_0(giblet, words, tmp_path):
+    giblet("simulate", words, "-o", tmp_path, "--table", "--n-voxels", 3, "--lag", -6)
+    bold = tmp_path / "talk_desc-text_simulated_bold.tsv"
+    argv = ["check-alignment", words, bold, "--surrogates", 99]
+    status, said, err = giblet(*argv)
+    assert "best lag -6 s" in said and "--start-offset 6" in err
+    status, said, err = giblet(*argv, "--start-offset", 6)
+    assert (status, err) == (0, "")
+    assert "best lag +0 s" in said
+
+
+def test_noise_alone_is_called_unclear_and_not_aligned(giblet, words, tmp_path):
+    giblet("simulate", words, "-o", tmp_path, "--table", "--n-voxels", 1, "--snr", 0, "--seed", 3)
+    bold = tmp_path / "talk_desc-text_simulated_bold.tsv"
+    status, _, err = giblet("check-alignment", words, bold, "--surrogates", 199)
+    assert status == 0
+    assert "no lag stands out from chance" in err
+
+
+def test_the_envelope_of_codes_finds_its_lag(giblet, tmp_path, speech):
+    soundfile.write(tmp_path / "talk.wav", speech, 24_000)
+    path = extract_film(tmp_path / "talk.wav", None, tmp_path).path
+    argv = ["-o", tmp_path, "--table", "--n-voxels", 2, "--lag", 3, "--snr", 20, "--drift", 0]
+    assert giblet("simulate", path, *argv, "--regressor", "envelope")[0] == 0
+    bold = tmp_path / "talk_desc-encodec24k_simulated_bold.tsv"
+    status, said, _ = giblet("check-alignment", path, bold, "--lags", "-6..6", "--surrogates", 99)
+    assert status == 0
+    assert said.startswith("envelope: best lag +3 s")
+
+
+def test_a_plot_is_drawn_and_an_unknown_kind_is_refused(giblet, words, tmp_path):
+    pytest.importorskip("matplotlib")
+    giblet("simulate", words, "-o", tmp_path, "--table", "--n-voxels", 3)
+    bold = tmp_path / "talk_desc-text_simulated_bold.tsv"
+    assert giblet("check-alignment", words, bold, "--surrogates", 19, "-o", tmp_path / "p.png")[0] == 0
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    status, _, err = giblet("check-alignment", words, bold, "--surrogates", 19, "-o", tmp_path / "p.doc")
+    assert (status, len(err.splitlines())) == (2, 1)
+
+
+def test_without_matplotlib_the_extra_is_named(giblet, words, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    status, _, err = giblet("check-alignment", words, tmp_path / "bold.tsv", "-o", tmp_path / "p.png")
+    assert (status, len(err.splitlines())) == (2, 1)
+    assert "pip install 'giblet[plot]'" in err
+
+
+def image(path: Path, shape: tuple[int, ...], affine: np.ndarray | None = None) -> Path:
+    data = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    made = nib.Nifti1Image(
+        data if len(shape) == 4 else np.ones(shape, np.float32), np.eye(4) if affine is None else affine
+    )
+    if len(shape) == 4:
+        made.header.set_xyzt_units("mm", "sec")
+        made.header.set_zooms((1, 1, 1, TR))
+    nib.save(made, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("short", "the BOLD has 150 volumes (300 s), word_rate lasts 400 s"),
+        ("3-D", "3"),
+        ("mask shape", "mask"),
+        ("mask affine", "affine"),
+        ("no mask", "mask"),
+        ("header TR", "TR"),
+        ("missing", "no such scan"),
+        ("missing features", "no such feature file"),
+        ("constant", "constant"),
+        ("no column", "no column 'nowhere'"),
+        ("lags", "--lags"),
+        ("one file", "one file was given"),
+        ("codes as numbers", "codes"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(giblet, words, tmp_path, what, message):
+    scan, mask = image(tmp_path / "scan.nii.gz", (2, 2, 2, 200)), image(tmp_path / "mask.nii.gz", (2, 2, 2))
+    moved = image(tmp_path / "moved.nii.gz", (2, 2, 2), np.diag([2.0, 2, 2, 1]))
+    table = pd.DataFrame(np.random.default_rng(0).standard_normal((200, 2)), columns=["a", "b"])
+    table.to_csv(tmp_path / "table.tsv", sep="\t", index=False)
+    table.assign(b=1.0).to_csv(tmp_path / "flat.tsv", sep="\t", index=False)
+    table[:150].to_csv(tmp_path / "short.tsv", sep="\t", index=False)
+    if what == "codes as numbers":
+        fake = load_features(words).copy()
+        fake["codes"] = (("tr", "codebook", "frame"), np.zeros((fake.sizes["tr"], 1, 1), np.int32))
+        save_features(fake, tmp_path / "fake.nc")
+    argv = {
+        "short": [words, tmp_path / "short.tsv"],
+        "3-D": [words, mask, "--mask", mask],
+        "mask shape": [words, scan, "--mask", image(tmp_path / "big.nii.gz", (3, 2, 2))],
+        "mask affine": [words, scan, "--mask", moved],
+        "no mask": [words, scan],
+        "header TR": [words, scan, "--mask", mask, "--tr", 1.5],
+        "missing": [words, tmp_path / "none.tsv"],
+        "missing features": [tmp_path / "none.nc", tmp_path / "table.tsv"],
+        "constant": [words, tmp_path / "flat.tsv"],
+        "no column": [words, tmp_path / "table.tsv", "--columns", "nowhere"],
+        "lags": [words, tmp_path / "table.tsv", "--lags", "ten"],
+        "one file": [words],
+        "codes as numbers": [tmp_path / "fake.nc", tmp_path / "table.tsv"],
+    }[what]
+    status, said, err = giblet("check-alignment", *argv, "-o", tmp_path / "out" / "p.png", "--surrogates", 19)
+    assert (status, said) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert err.startswith("giblet: error: ")
+    assert message in err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--snr", -1], "snr is -1"),
+        (["--mapping", "cubic"], "mapping"),
+        (["--hrf", "gamma"], "hrf"),
+        (["--n-voxels", 0], "n_voxels is 0"),
+        (["--ar", 1], "ar is 1"),
+        (["--regressor", "loudness"], "no regressor 'loudness'"),
+        (["--lag", 4000], "lag"),
+    ],
+)
+def test_bad_simulations_are_one_line_and_write_nothing(giblet, words, tmp_path, options, message):
+    status, said, err = giblet("simulate", words, "-o", tmp_path / "out", *options)
+    assert (status, said, len(err.splitlines())) == (2, "", 1)
+    assert message in err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def training(tmp_path, speech) -> Path:
+    for n in range(3):
+        (tmp_path / "audio").mkdir(exist_ok=True)
+        soundfile.write(tmp_path / "audio" / f"{n}.flac", speech[n * 48_000 : (n + 1) * 48_000], 24_000)
+    settings = {
+        "audio": str(tmp_path / "audio"), "output": str(tmp_path / "run"), "num_codebooks": 2, "codebook_size": 16,
+        "hidden_dim": 16, "num_filters": 2, "num_lstm_layers": 1, "batch_size": 2, "crop_seconds": 0.1, "steps": 3,
+        "unquantised_steps": 1, "warmup_steps": 1, "codebooks_per_step": {1: 1, 2: 1}, "checkpoint_every": 1,
+        "validate_every": 3, "validation_clips": 0,
+    }  # fmt: skip
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump(settings))
+    return tmp_path / "train.yaml"
+
+
+def test_a_training_that_is_interrupted_goes_on_where_it_stopped(giblet, training, monkeypatch):
+    from giblet.codec import train
+
+    seen, step = [], train._Run._one_step
+
+    def stopping(self, progress):
+        seen.append(self.step)
+        if seen == [0, 1, 2]:
+            raise KeyboardInterrupt
+        return step(self, progress)
+
+    monkeypatch.setattr(train._Run, "_one_step", stopping)
+    status, _, err = giblet("codec", "train", training)
+    assert status == 130
+    assert "goes on from the last checkpoint" in err
+    assert not (training.parent / "run" / "final").exists()
+    status, said, _ = giblet("codec", "train", training)
+    assert status == 0
+    assert seen == [0, 1, 2, 2]
+    assert (training.parent / "run" / "final" / "model.safetensors").is_file()
+    assert "trained" in said
+    status, said, _ = giblet("codec", "info", training.parent / "run" / "final", "--bandwidth", 0.6, "--json")
+    assert json.loads(said)["n_codebooks"] == 2
+
+
+def test_a_training_file_with_an_unknown_option_is_one_line(giblet, tmp_path):
+    (tmp_path / "bad.yaml").write_text("audio: a\noutput: b\nstep: 3\n")
+    status, _, err = giblet("codec", "train", tmp_path / "bad.yaml")
+    assert (status, len(err.splitlines())) == (2, 1)
+    assert "did you mean steps?" in err
+
+
+def test_help_of_the_new_commands_imports_no_torch():
+    check = (
+        "import sys; from giblet.cli import main\ntry: main()\nexcept SystemExit: pass\n"
+        "assert not {'torch', 'transformers', 'xarray', 'nilearn', 'matplotlib'} & set(sys.modules)"
+    )
+    for argv in (["--help"], ["simulate", "--help"], ["check-alignment", "--help"], ["codec", "train", "--help"]):
+        subprocess.run([sys.executable, "-c", check, *argv], check=True, stdout=subprocess.DEVNULL)
