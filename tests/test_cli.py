@@ -1,6 +1,7 @@
 """The giblet command as a user meets it: what it says, what it writes, and what it does with bad input."""
 
 import json
+import logging
 import os
 import re
 import signal
@@ -16,7 +17,7 @@ from transformers import EncodecModel
 
 from giblet.cli import main
 from giblet.features import load_features, save_features
-from tests.films import write_film
+from tests.films import Track, click_track, replaced, write_film
 
 GIBLET = [sys.executable, "-m", "giblet"]
 
@@ -311,3 +312,17 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(sound, features, tmp_path, v
     assert len(done.stderr.splitlines()) == 1
     assert "cannot write" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_warning_is_one_line_too_and_the_log_is_left_as_it_was(giblet, tmp_path):
+    damage = Track(
+        click_track([0.5], 3.0, 44_100), 44_100, "aac", change=lambda packets: replaced(packets, 40, b"\xff" * 300)
+    )
+    film = write_film(tmp_path / "damaged.mp4", damage)
+    handlers = logging.getLogger("giblet").handlers[:], logging.getLogger().handlers[:]
+    status, _, err = giblet("extract", film, "-o", tmp_path)
+    assert status == 0
+    assert len(err.splitlines()) == 1
+    assert err.startswith("giblet: warning: ")
+    assert "1 damaged packets" in err
+    assert (logging.getLogger("giblet").handlers, logging.getLogger().handlers) == handlers

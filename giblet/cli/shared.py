@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from typer.exceptions import TyperException
 
@@ -39,6 +38,8 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 
 def main() -> None:
     """Run the command line: bad input is one line on stderr and exit status 2."""
+    log = logging.getLogger("giblet")
+    log.addHandler(warnings := _OneLine())
     try:
         status = app(standalone_mode=False)
     except TyperException as exc:
@@ -48,9 +49,20 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone (giblet info | head): not an error of ours
         status = 141
+    finally:
+        log.removeHandler(warnings)
     if status == INTERRUPTED:
         fail("interrupted; nothing half-written was left")
     sys.exit(status if isinstance(status, int) else 0)
+
+
+class _OneLine(logging.Handler):
+    """What the package logs, one line each on stderr, above a progress bar if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record."""
+        text = " ".join(record.getMessage().split())
+        err.print(f"giblet: {record.levelname.lower()}: {text}", markup=False)
 
 
 def fail(message: str, status: int = 2) -> int:
@@ -73,8 +85,6 @@ def _options(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more about what is done.")] = False,
 ) -> None:
     """A film's sound, picture and words on the clock of a scan, and predicted audio codes back into sound."""
-    handler = RichHandler(console=err, show_time=False, show_path=False, markup=False)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
     logging.getLogger("giblet").setLevel(logging.INFO if verbose else logging.WARNING)
 
 
