@@ -34,21 +34,21 @@ def _read(name: str) -> tuple[np.ndarray, int]:
     return soundfile.read(DATA / name, dtype="float32")
 
 
-def official(wave: np.ndarray) -> Any:
-    """The published 24 kHz architecture with random weights, made lifelike on some sound.
+def lifelike(config: Any, wave: np.ndarray) -> Any:
+    """A codec with random weights that uses its codebooks as a trained one does.
 
     As drawn, the weights let the biases drown the sound, so that all frames get nearly the same codes and equal codes
     prove nothing. So each convolution is set to zero mean and unit variance, as training would, and each codebook is
     filled with what the ones before leave of the sound.
     """
     torch.manual_seed(0)
-    model = build_model(build_config(num_codebooks=32)).eval()
+    model = build_model(config).eval()
     hooks = [module.register_forward_hook(_standardise) for module in model.modules() if hasattr(module, "conv")]
     with torch.no_grad():
         latents = model.encoder(torch.from_numpy(wave)[None, None])
         left = latents[0].t()
         for layer in model.quantizer.layers:
-            book = 0.3 * left[torch.randint(len(left), (1024,))]
+            book = 0.3 * left[torch.randint(len(left), (config.codebook_size,))]
             layer.codebook.embed.copy_(book + 0.3 * left.std() * torch.randn_like(book))
             left = left - layer.codebook.embed[layer.codebook.quantize(left)]
         model.decoder(latents[..., :750])
@@ -89,7 +89,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
 
     wave = sound(args.seconds)
-    theirs = official(wave[: 30 * 24_000])
+    theirs = lifelike(build_config(num_codebooks=32), wave[: 60 * 24_000])
     ours = EncodecCodec(theirs, bandwidth=args.bandwidth, name="official", block_frames=args.block_frames)
     tensor = torch.from_numpy(wave)[None, None]
     print(f"{args.seconds:g} s of sound, {args.threads} threads, {args.repeats} repeats, torch {torch.__version__}")

@@ -29,8 +29,8 @@ from giblet.codec.streaming import ELU, Chain, Layer, ResidualBlock, SkipLSTM, T
 from giblet.errors import CodecError, InputError
 
 # Frames at a time, by measurement (benchmarks/codec_speed.py): through the LSTM, whose weights are packed anew at each
-# call, and through the convolutions, whose rows should stay in the processor's cache.
-BLOCK_FRAMES, TILE_FRAMES = 1200, 75
+# call, and through the convolutions, whose rows should stay in the processor's caches.
+BLOCK_FRAMES, TILE_FRAMES = 1200, 100
 # Channels of the first convolution from which more threads than one pay; the published model has 32.
 WIDE = 32
 # What this streaming can do exactly; the 48 kHz model differs in most of it.

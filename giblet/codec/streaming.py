@@ -45,8 +45,8 @@ class Layer(ABC):
         Parameters
         ----------
         x : Tensor, (time, channels) float32
-            The piece; it is not changed. At least `lead` rows in the first one, a multiple of the layer's stride in
-            all but the last.
+            The piece, whose memory the layer may use for its output. At least `lead` rows in the first one, a multiple
+            of the layer's stride in all but the last.
         state : object
             From `new_state`, brought up to date in place.
         last : bool
@@ -200,11 +200,14 @@ class TransposedConv(Layer):
 
 
 class ELU(Layer):
-    """The exponential linear unit."""
+    """The exponential linear unit, in place.
+
+    PyTorch's own, by expm1: exp(x) - 1 is faster, but where the sound is quiet it loses digits that decide codes.
+    """
 
     def __call__(self, x: Tensor, state: None, last: bool) -> Tensor:
         """Elementwise."""
-        return F.elu(x)
+        return F.elu_(x)
 
 
 class ResidualBlock(Layer):
