@@ -1,5 +1,6 @@
 """What all tests share: the sounds that ship with giblet, and the bundled model as transformers itself loads it."""
 
+import sys
 from importlib import resources
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import soundfile
 import soxr
 import torch
 from transformers import EncodecConfig, EncodecModel
+
+from giblet.cli import main
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -73,3 +76,17 @@ def official_folder(official_model, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("official")
     official_model.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def giblet(capsys, monkeypatch):
+    """Run the command in this process: (exit status, stdout, stderr)."""
+
+    def run(*argv: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["giblet", *map(str, argv)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        said = capsys.readouterr()
+        return int(left.value.code or 0), said.out, said.err
+
+    return run

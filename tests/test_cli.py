@@ -15,25 +15,10 @@ import soundfile
 import torch
 from transformers import EncodecModel
 
-from giblet.cli import main
 from giblet.features import load_features, save_features
 from tests.films import Track, click_track, replaced, write_film
 
 GIBLET = [sys.executable, "-m", "giblet"]
-
-
-@pytest.fixture
-def giblet(capsys, monkeypatch):
-    """Run the command in this process: (exit status, stdout, stderr)."""
-
-    def run(*argv: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["giblet", *map(str, argv)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        said = capsys.readouterr()
-        return int(left.value.code or 0), said.out, said.err
-
-    return run
 
 
 @pytest.fixture(scope="session")

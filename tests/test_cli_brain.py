@@ -12,26 +12,11 @@ import pytest
 import soundfile
 import yaml
 
-from giblet.cli import main
 from giblet.data.text import TextProcessor
 from giblet.features import load_features, save_features
 from giblet.pipeline import extract_film
 
 TR = 2.0
-
-
-@pytest.fixture
-def giblet(capsys, monkeypatch):
-    """Run the command in this process: (exit status, stdout, stderr)."""
-
-    def run(*argv: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["giblet", *map(str, argv)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        said = capsys.readouterr()
-        return int(left.value.code or 0), said.out, said.err
-
-    return run
 
 
 @pytest.fixture(scope="module")

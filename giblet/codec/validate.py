@@ -17,11 +17,11 @@ from giblet.codec.losses import MultiScaleLoss
 from giblet.codec.rvq import codebooks_of, rvq_quantize
 
 
-def si_sdr(reconstruction: np.ndarray, target: np.ndarray) -> float:
-    """Scale-invariant signal-to-distortion ratio in dB of (N,) waveforms (Le Roux et al. 2019, https://arxiv.org/abs/1811.02508)."""
-    power = float(target @ target) + 1e-12
-    scaled = (float(reconstruction @ target) / power) * target
-    noise = reconstruction - scaled
+def si_sdr(reference: np.ndarray, estimate: np.ndarray) -> float:
+    """SI-SDR in dB of (N,) waveforms, as `giblet.evaluation.reconstruction.si_sdr`, but finite for silent ones too."""
+    power = float(reference @ reference) + 1e-12
+    scaled = (float(estimate @ reference) / power) * reference
+    noise = estimate - scaled
     return float(10 * np.log10((float(scaled @ scaled) + 1e-12) / (float(noise @ noise) + 1e-12)))
 
 
@@ -69,7 +69,7 @@ def validate(
         y = model.decoder(quantised.transpose(1, 2))[..., : x.shape[-1]]
         used.append(indices[0])
         decoded = y[0, 0].numpy()
-        row = {"si_sdr": si_sdr(decoded, clip), "mel": float(spectral(y, x)["mel"])}
+        row = {"si_sdr": si_sdr(clip, decoded), "mel": float(spectral(y, x)["mel"])}
         if perceptual:
             row |= _perceptual(decoded, clip, sample_rate)
         rows.append(row)

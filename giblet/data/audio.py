@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,6 @@ from giblet.errors import CodecError, InputError
 from giblet.features import CODES, CONTINUOUS, ENCODEC, MEL, main_variable, metadata_of, new_features
 from giblet.files import sha256_of
 from giblet.timing import TRGrid, blocks_by_tr, exact, group_with_spill, ungroup_codes, ungroup_frames
-
-DECODE_SECONDS = 10
-"""Sound decoded and written at a time: memory stays the same however long the film is."""
 
 
 class AudioProcessor:
@@ -163,8 +160,19 @@ class AudioProcessor:
         dataset = self.extract(path, n_trs, progress=progress)
         return dataset[main_variable(dataset)].values, metadata_of(dataset)
 
-    def extract(self, path: str | Path, n_trs: int | None = None, *, progress: Progress | None = None) -> xr.Dataset:
-        """As :meth:`audio_to_features`, as the Dataset of a feature file (see :mod:`giblet.features`)."""
+    def extract(
+        self,
+        path: str | Path,
+        n_trs: int | None = None,
+        *,
+        provenance: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+    ) -> xr.Dataset:
+        """As :meth:`audio_to_features`, as the Dataset of a feature file (see :mod:`giblet.features`).
+
+        Who has asked for the :meth:`provenance` already gives it, so that a long film is hashed once.
+        """
+        provenance = self.provenance(path, n_trs) if provenance is None else provenance
         sample_rate, hop_length = self.source.sample_rate, self.source.hop_length
         sound = SoundOnGrid(
             AudioReader(path, sample_rate=sample_rate, track=self.settings.track),
@@ -188,7 +196,7 @@ class AudioProcessor:
             sample_rate=sample_rate,
             hop_length=hop_length,
             source=Path(path).name,
-            **self.provenance(path, n_trs),
+            **provenance,
             start_offset=sound.reader.start_offset,
             duration=float(sound.grid.duration if n_trs else min(sound.film_duration, sound.grid.duration)),
             gaps=sound.reader.gaps,
@@ -270,10 +278,10 @@ class AudioProcessor:
             )
         grid = TRGrid(tr, features.shape[0] if features.ndim else 0, self.frame_rate)
         if self.codec is not None:
-            chunks = self.codec.decode_stream(_pieces(self._frames(features, metadata, fill), 75 * DECODE_SECONDS))
+            chunks = self.codec.decode_stream([self._frames(features, metadata, fill)])
         else:
             assert self.mel is not None
-            chunks = _pieces(self.mel.invert(ungroup_frames(features, grid)), self.mel.sample_rate * DECODE_SECONDS)
+            chunks = iter([self.mel.invert(ungroup_frames(features, grid))])
         return write_sound(
             path, chunks, self.source.sample_rate, seconds=metadata.get("duration", grid.duration), progress=progress
         )
@@ -313,9 +321,3 @@ class AudioProcessor:
         after = np.concatenate([codes[1:, :, 0], codes[-1:, :, -1]]).T
         between = (self.codec.latents(before) + self.codec.latents(after)) / 2
         return self.codec.requantize(between).T[:, :, None]
-
-
-def _pieces(series: np.ndarray, length: int) -> Iterator[np.ndarray]:
-    """The last axis cut into pieces of `length`."""
-    for start in range(0, series.shape[-1], length):
-        yield series[..., start : start + length]

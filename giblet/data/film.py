@@ -12,12 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition, Stream
+from av.video.stream import VideoStream
 
 from giblet.errors import InputError
 
@@ -189,15 +191,25 @@ class Film:
             raise InputError(
                 f"{self.path}: FFmpeg here has no decoder for sound track {self.track}: choose another, or re-encode it"
             )
+        yield from (frame for frame in self.decoded(self._stream) if frame.samples)
+
+    def decoded(self, stream: AudioStream | VideoStream) -> Iterator[Any]:
+        """The frames of a stream as FFmpeg decodes it; packets that it cannot decode are counted and left out.
+
+        Raises
+        ------
+        InputError
+            If FFmpeg gives up before the end of the file.
+        """
         try:
             for packet in self.container.demux():  # all streams: the film's own end is that of the longest
                 index = packet.stream.index
                 if packet.pts is not None:
                     end = (packet.pts + (packet.duration or 0)) * Fraction(packet.time_base)
                     self.ends[index] = max(end, self.ends.get(index, end))
-                if index == self._stream.index:
+                if index == stream.index:
                     try:
-                        yield from (frame for frame in self._stream.decode(packet) if frame.samples)
+                        yield from stream.decode(packet)
                     except av.FFmpegError:  # of many kinds, by codec
                         self.damaged += 1
                     if not packet.size and packet.pts is None:

@@ -119,22 +119,8 @@ class PictureReader:
         if not isinstance(stream, VideoStream) or stream.codec_context is None:
             raise InputError(f"{self.path}: FFmpeg here has no decoder for the picture: re-encode the film")
         stream.thread_type = "AUTO"
-        try:
-            for packet in film.container.demux():
-                if packet.pts is not None:
-                    index, end = packet.stream.index, (packet.pts + (packet.duration or 0)) * Fraction(packet.time_base)
-                    film.ends[index] = max(end, film.ends.get(index, end))
-                if packet.stream.index == stream.index:
-                    try:
-                        yield from stream.decode(packet)
-                    except av.InvalidDataError:
-                        self.damaged += 1
-        except av.FFmpegError as exc:
-            reached = float(max(film.ends.values(), default=Fraction(0)))
-            raise InputError(
-                f"{self.path} cannot be read beyond {reached:.2f} s (FFmpeg: {exc.strerror}): "
-                "it is damaged or cut off; copy or download it again, or re-encode it"
-            ) from exc
+        yield from film.decoded(stream)
+        self.damaged += film.damaged
 
     def _sound_end(self) -> Fraction:
         """When the film ends for who listens: only the decoded sound tells, and both must count the same TRs."""

@@ -82,9 +82,10 @@ def extract_film(
     check_writable(out_dir)
     processor = processor or AudioProcessor.from_settings(settings)
     path = feature_path(film, processor.desc, out_dir)
-    if not overwrite and up_to_date(path, **processor.provenance(film, settings.n_trs)):
+    provenance = processor.provenance(film, settings.n_trs)
+    if not overwrite and up_to_date(path, **provenance):
         return Extracted(film, "up to date", path, describe(load_features(path)))
-    features = processor.extract(film, settings.n_trs, progress=progress)
+    features = processor.extract(film, settings.n_trs, provenance=provenance, progress=progress)
     save_features(features, path)
     return Extracted(film, "written", path, describe(features), time.perf_counter() - start)
 
