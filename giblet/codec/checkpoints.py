@@ -101,3 +101,23 @@ def export_model(model: Any, folder: Path, half: bool = True) -> Path:
     write_atomic(folder / "model.safetensors", save(tensors, {"format": "pt"}))
     write_atomic(folder / "config.json", json.dumps(config, indent=2, sort_keys=True).encode())
     return folder / "model.safetensors"
+
+
+def load_weights(model: Any, folder: Path) -> None:
+    """Fill a model with the weights of a folder that `export_model` wrote.
+
+    Raises
+    ------
+    CheckpointError
+        The folder holds no weights, or those of another architecture.
+    """
+    try:
+        tensors = load_file(folder / "model.safetensors")
+        model.load_state_dict({name: value.float() for name, value in tensors.items()})
+    except (OSError, SafetensorError) as exc:
+        raise CheckpointError(f"{folder / 'model.safetensors'} cannot be read ({exc})") from exc
+    except RuntimeError as exc:
+        raise CheckpointError(
+            f"{folder} holds a codec of another architecture: give start_from a codec with the same num_filters,"
+            " hidden_dim, num_lstm_layers, num_codebooks and codebook_size"
+        ) from exc

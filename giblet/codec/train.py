@@ -26,6 +26,7 @@ from torch import Tensor
 from giblet.codec.checkpoints import (
     export_model,
     load_checkpoint,
+    load_weights,
     optimizer_tensors,
     restore_optimizer,
     save_checkpoint,
@@ -102,19 +103,24 @@ class _Run:
         self.step, self.minutes, self.rows = 0, 0.0, list[dict[str, Any]]()
         write_atomic(config.output / "training.yaml", config.to_yaml().encode())
         if not self._resume():
-            transform_start(
-                self.model, torch.from_numpy(np.concatenate([self.sampler.batch(2**40 + i, 16) for i in range(8)]))
-            )
+            self._begin()
 
     def _load(self, clips: list[Clip]) -> dict[str, np.ndarray]:
         return {
             c.path.stem: read_mono(c.path, self.config.sample_rate, 0, self.config.validation_seconds) for c in clips
         }
 
+    def _begin(self) -> None:
+        if self.config.start_from is None:
+            sound = np.concatenate([self.sampler.batch(2**40 + i, 16) for i in range(8)])
+            transform_start(self.model, torch.from_numpy(sound))
+        else:
+            load_weights(self.model, self.config.start_from)
+
     def train(self) -> None:
         config, began = self.config, time.monotonic() - self.minutes * 60
         running: dict[str, float] = {}
-        while self.step < config.steps and (progress := self._progress()) < 1:
+        while (progress := self._progress()) < 1:
             terms = self._one_step(progress)
             for key, value in terms.items():
                 running[key] = 0.98 * running.get(key, value) + 0.02 * value
@@ -147,14 +153,14 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         x = torch.from_numpy(self.sampler.batch(self.step, config.batch_size))
-        if self.step == config.unquantised_steps:
+        if self.step == config.unquantised_steps and config.start_from is None:
             self._start_codebooks(generator)
         # pauses are a tight cloud of latents that moves as a whole: its codes spread over it once it stands still
         learns = progress < config.encoder_until
         with torch.set_grad_enabled(learns), torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
             z = self.model.encoder(x).float()
         commitment = z.new_zeros(())
-        if self.step >= config.unquantised_steps:
+        if self._quantises():
             counts = {min(n, config.num_codebooks): odds for n, odds in config.codebooks_per_step.items()}
             odds = np.array(list(counts.values()), float)
             z, commitment = self.codebooks.quantise(z, int(rng.choice(list(counts), p=odds / odds.sum())), generator)
@@ -185,9 +191,14 @@ class _Run:
             k: float(v.detach()) for k, v in terms.items()
         }
 
+    def _quantises(self) -> bool:
+        return self.config.start_from is not None or self.step >= self.config.unquantised_steps
+
     def _progress(self) -> float:
-        clock = self.minutes / self.config.max_minutes if self.config.max_minutes else 0.0
-        return max(self.step / self.config.steps, clock)
+        """Of the annealing: 0 while the rate is steady, 1 at the end of the run."""
+        config = self.config
+        clock = self.minutes / config.max_minutes if config.max_minutes else 0.0
+        return max(0.0, (self.step - config.steady_steps) / (config.steps - config.steady_steps), clock)
 
     def _rate(self, progress: float) -> float:
         """Linear warm-up, then a cosine down to the final rate."""
@@ -206,7 +217,7 @@ class _Run:
     def _validate(self, running: dict[str, float]) -> None:
         if (
             not self.scored
-            or self.step < self.config.unquantised_steps
+            or not self._quantises()
             or (self.rows and self.rows[-1]["step"] == self.step)
         ):
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from giblet.config import Settings
 
@@ -44,8 +44,12 @@ class CodecTrainingConfig(Settings):
     num_filters: Count = 16
     num_lstm_layers: Count = 2
 
+    start_from: Path | None = Field(
+        None, description="folder of a codec of the same architecture to go on from, instead of a transform start"
+    )
     seed: int = 0
     steps: Count = 8000
+    steady_steps: int = Field(0, ge=0, description="steps at the full learning rate before it is annealed")
     max_minutes: float | None = Field(
         None, gt=0, description="anneal by the clock as well: exact resume needs it absent"
     )
@@ -56,7 +60,7 @@ class CodecTrainingConfig(Settings):
     warmup_steps: Count = 100
     weight_decay: Weight = 0.01
     encoder_until: Share = Field(
-        1.0, description="part of the run after which the encoder stands still and codebooks settle"
+        1.0, description="part of the annealing after which the encoder stands still and codebooks settle"
     )
     clip_gradient: float = Field(1.0, gt=0)
     unquantised_steps: int = Field(100, ge=0)
@@ -79,3 +83,9 @@ class CodecTrainingConfig(Settings):
     validation_clips: int = Field(8, ge=0)
     validation_seconds: float = Field(4.0, ge=0.5)
     half_precision_export: bool = True
+
+    @model_validator(mode="after")
+    def _steps_left_to_anneal(self) -> CodecTrainingConfig:
+        if self.steady_steps >= self.steps:
+            raise ValueError(f"steady_steps ({self.steady_steps}) must be fewer than steps ({self.steps})")
+        return self
