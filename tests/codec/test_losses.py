@@ -32,8 +32,26 @@ def test_halving_the_level_costs_log10_of_two_in_every_audible_band():
     assert float(MultiScaleLoss()(0.5 * noise, noise)["mel"]) == pytest.approx(math.log10(2), rel=0.01)
 
 
-def test_silence_scores_one_in_waveform(tone):
-    assert float(MultiScaleLoss()(torch.zeros_like(tone), tone)["waveform"]) == pytest.approx(1, rel=0.01)
+def test_silence_scores_one_in_waveform_and_compressed_spectrum():
+    noise = torch.randn(1, 1, 24_000, generator=torch.Generator().manual_seed(0))
+    terms = MultiScaleLoss()(torch.zeros_like(noise), noise)
+    assert float(terms["waveform"]) == pytest.approx(1, rel=0.01)
+    # what is left of 1 is the floor, 1e-3 ** 0.3 = 0.13, beside compressed magnitudes of 1 to 3
+    assert 0.85 < float(terms["compressed"]) < 1
+
+
+def test_compressed_distance_of_louder_and_of_flipped_spectra_is_as_computed_by_hand():
+    noise = torch.randn(1, 1, 24_000, generator=torch.Generator().manual_seed(0))
+    loss = MultiScaleLoss()
+    assert float(loss(2 * noise, noise)["compressed"]) == pytest.approx((2**0.3 - 1) ** 2, rel=1e-3)
+    assert float(loss(-noise, noise)["compressed"]) == pytest.approx(0.3 * 2**2, rel=1e-3)
+
+
+def test_lost_quiet_noise_counts_more_in_the_compressed_term_than_in_the_complex_one():
+    noise = torch.randn(1, 1, 24_000, generator=torch.Generator().manual_seed(0))
+    tone = 3 * torch.sin(2 * math.pi * 440 * torch.arange(24_000) / 24_000)[None, None]
+    terms = MultiScaleLoss()(tone, tone + 0.02 * noise)  # noise 40 dB below the tone, in every band but the tone's
+    assert terms["compressed"] > 2 * terms["complex"]
 
 
 def test_mel_bank_equals_librosas():
