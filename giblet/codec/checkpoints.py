@@ -34,6 +34,11 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], state: 
     return stem.with_suffix(".json")
 
 
+def last_step(folder: Path) -> int | None:
+    """Step of the newest checkpoint of a folder, or None where there is none."""
+    return max((int(path.stem.removeprefix("step-")) for path in folder.glob("step-*.json")), default=None)
+
+
 def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """The newest checkpoint of a folder, or None where there is none.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from giblet.config import Settings
 
@@ -20,8 +20,26 @@ class LossWeights(Settings):
     mel: Weight = 1.0
     magnitude: Weight = 0.3
     complex: Weight = 1.0
+    compressed: Weight = 0.0
     waveform: Weight = 1.0
     commitment: Weight = 0.25
+
+
+class AdversarialSettings(Settings):
+    """The adversarial phase (`giblet.codec.adversary`); weights are relative to all reconstruction losses together."""
+
+    from_step: int = Field(ge=0, description="step with which it begins")
+    lead_steps: int = Field(
+        1000, ge=0, description="steps for which the discriminators learn alone; the weights then grow over as many"
+    )
+    weight: Weight = Field(0.02, description="of the adversarial loss; see Adversary")
+    feature_weight: Weight = Field(0.02, description="of the distance between the discriminators' features")
+    channels: Count = Field(8, description="of the discriminators' layers; 32 in the paper")
+    scales: tuple[Annotated[int, Field(ge=32, multiple_of=4)], ...] = Field(
+        (2048, 1024, 512, 256, 128), min_length=1, description="STFT windows of the discriminators, samples"
+    )
+    learning_rate: float = Field(3e-4, gt=0, description="of the discriminators")
+    every: Count = Field(1, description="steps from one turn of the discriminators to the next; 1.5 in the paper")
 
 
 class CodecTrainingConfig(Settings):
@@ -41,7 +59,7 @@ class CodecTrainingConfig(Settings):
     num_codebooks: Count = 8
     codebook_size: Count = 1024
     hidden_dim: Count = 128
-    num_filters: Count = 16
+    num_filters: int = Field(16, ge=2)
     num_lstm_layers: Count = 2
 
     start_from: Path | None = Field(
@@ -75,6 +93,7 @@ class CodecTrainingConfig(Settings):
         0.5, description="see CodebookTrainer: how much quiet frames count in the codebooks"
     )
     loss_weights: LossWeights = LossWeights()
+    adversarial: AdversarialSettings | None = None
     bfloat16: bool = False
     threads: Count | None = None
 
@@ -84,8 +103,23 @@ class CodecTrainingConfig(Settings):
     validation_seconds: float = Field(4.0, ge=0.5)
     half_precision_export: bool = True
 
-    @model_validator(mode="after")
-    def _steps_left_to_anneal(self) -> CodecTrainingConfig:
-        if self.steady_steps >= self.steps:
-            raise ValueError(f"steady_steps ({self.steady_steps}) must be fewer than steps ({self.steps})")
-        return self
+    @field_validator("steady_steps")
+    @classmethod
+    def _steps_left_to_anneal(cls, value: int, info: ValidationInfo) -> int:
+        if "steps" in info.data and value >= info.data["steps"]:
+            raise ValueError(f"must be fewer than steps ({info.data['steps']})")
+        return value
+
+    @field_validator("adversarial")
+    @classmethod
+    def _crops_fill_the_discriminators(
+        cls, value: AdversarialSettings | None, info: ValidationInfo
+    ) -> AdversarialSettings | None:
+        if value is None or not {"crop_seconds", "sample_rate"} <= info.data.keys():
+            return value
+        crop = round(info.data["crop_seconds"] * info.data["sample_rate"])
+        if (longest := max(value.scales)) > crop:
+            raise ValueError(
+                f"scales go up to {longest} samples and crops have {crop}: give a longer crop_seconds or shorter scales"
+            )
+        return value

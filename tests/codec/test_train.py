@@ -5,69 +5,30 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import signal
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile as sf
 import torch
 from safetensors.torch import load_file
 from transformers import EncodecModel
 
-from giblet.codec.checkpoints import load_checkpoint, write_atomic
+from giblet.codec import train
+from giblet.codec.checkpoints import last_step, load_checkpoint, write_atomic
 from giblet.codec.encodec import build_config, build_model
 from giblet.codec.start import transform_start
 from giblet.codec.train import CodecTrainingConfig, train_codec
-from giblet.codec.training_data import CropSampler, balance, find_clips
+from giblet.codec.training_data import find_clips
 from giblet.codec.validate import perplexity, si_sdr
 from giblet.errors import CheckpointError, InputError
-
-RATE = 24_000
-
-
-def speech_like(seconds: float, seed: int) -> np.ndarray:
-    """Low-pass noise in bursts."""
-    rng = np.random.default_rng(seed)
-    x = np.cumsum(rng.normal(size=int(seconds * RATE))) * 0.01
-    x -= np.convolve(x, np.ones(500) / 500, mode="same")
-    return (0.3 * x / np.abs(x).max() * (1 + np.sin(np.arange(len(x)) / 3000))).astype(np.float32)
+from tests.codec.training import listening, log, same, speech_like, stop_at, tiny, weights, write_audio
 
 
 @pytest.fixture(scope="module")
 def audio(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("audio")
-    for name, rate, n in (
-        ("speech/1-a.flac", 16_000, 3),
-        ("speech/2-a.flac", RATE, 2),
-        ("speech/3-a.flac", RATE, 2),
-        ("music/song.wav", RATE, 2),
-    ):
-        (folder / name).parent.mkdir(exist_ok=True)
-        sf.write(folder / name, speech_like(n, len(name) + n)[: n * rate], rate)
-    (folder / "manifest.csv").write_text(
-        "file,dataset,seconds\naudio/speech/1-a.flac,reading,3\naudio/speech/2-a.flac,reading,2\n"
-    )
-    return folder
-
-
-def tiny(audio: Path, output: Path, **changes) -> CodecTrainingConfig:
-    settings = {
-        "num_codebooks": 2, "codebook_size": 16, "hidden_dim": 16, "num_filters": 2, "num_lstm_layers": 1,
-        "batch_size": 2, "crop_seconds": 0.1, "steps": 8, "unquantised_steps": 2, "warmup_steps": 2,
-        "codebooks_per_step": {1: 1, 2: 1}, "checkpoint_every": 4, "validate_every": 4, "validation_clips": 1,
-        "validation_seconds": 0.5, "held_out": ["3-*.flac"], "threads": None,
-    }  # fmt: skip
-    return CodecTrainingConfig.model_validate({"audio": audio, "output": output, **settings, **changes})
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    found = load_checkpoint(folder / "checkpoints")
-    assert found is not None
-    return found[0]
-
-
-def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+    return write_audio(tmp_path_factory.mktemp("audio"))
 
 
 @pytest.fixture(scope="module")
@@ -80,12 +41,8 @@ def trained(audio, tmp_path_factory) -> Path:
 def test_training_twice_from_one_seed_gives_the_same_weights_and_log(audio, trained, tmp_path):
     train_codec(tiny(audio, tmp_path))
     assert same(weights(tmp_path), weights(trained))
-    rows = [
-        [{k: v for k, v in row.items() if k != "minutes"} for row in csv.DictReader((out / "log.csv").open())]
-        for out in (tmp_path, trained)
-    ]
-    assert rows[0] == rows[1]
-    assert [row["step"] for row in rows[0]] == ["4", "8"]
+    assert log(tmp_path) == log(trained)
+    assert [row["step"] for row in log(trained)] == ["4", "8"]
 
 
 def test_another_seed_gives_other_weights(audio, trained, tmp_path):
@@ -94,8 +51,6 @@ def test_another_seed_gives_other_weights(audio, trained, tmp_path):
 
 
 def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(audio, trained, tmp_path, monkeypatch):
-    from giblet.codec import train
-
     step = train._Run._one_step
 
     def killed(self, progress):
@@ -110,6 +65,107 @@ def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(audio, trai
     torch.rand(100)  # whatever the process did to the global generator must not matter
     train_codec(tiny(audio, tmp_path))
     assert same(weights(tmp_path), weights(trained))
+    assert log(tmp_path) == log(trained)
+
+
+@pytest.mark.parametrize("step", [1, 3, 8])
+def test_ctrl_c_saves_the_step_it_comes_in_and_the_run_resumes_bit_for_bit(audio, trained, tmp_path, step):
+    """Before the codebooks start, between two checkpoints, and in the last step."""
+    stop_at(step, tiny(audio, tmp_path))
+    assert last_step(tmp_path / "checkpoints") == step
+    assert not (tmp_path / "final").exists()
+    torch.rand(100)
+    train_codec(tiny(audio, tmp_path))
+    assert same(weights(tmp_path), weights(trained))
+    assert log(tmp_path) == log(trained)
+
+
+def test_a_second_ctrl_c_leaves_at_once(audio, tmp_path):
+    def impatient(_):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("the run went on")
+
+    with listening(), pytest.raises(KeyboardInterrupt):
+        train_codec(tiny(audio, tmp_path), impatient)
+    assert last_step(tmp_path / "checkpoints") is None
+
+
+def test_a_run_outside_the_main_thread_trains_the_same(audio, trained, tmp_path):
+    thread = threading.Thread(target=train_codec, args=(tiny(audio, tmp_path),))
+    thread.start()
+    thread.join()
+    assert same(weights(tmp_path), weights(trained))
+
+
+def test_progress_is_told_after_each_step(audio, tmp_path, caplog):
+    seen = []
+    with caplog.at_level(logging.INFO, logger="giblet.codec"):
+        train_codec(tiny(audio, tmp_path, steps=5), seen.append)
+    assert [(at.step, at.steps, at.done) for at in seen] == [(n, 5, n / 5) for n in range(1, 6)]
+    assert set(seen[0].terms) == {
+        "loss",
+        "lr",
+        "gradient",
+        "mel",
+        "magnitude",
+        "complex",
+        "compressed",
+        "waveform",
+        "commitment",
+    }
+    assert seen[0].means == seen[0].terms
+    assert seen[4].means["loss"] == pytest.approx(
+        0.98**4 * seen[0].terms["loss"] + sum(0.02 * 0.98 ** (4 - n) * seen[n].terms["loss"] for n in range(1, 5))
+    )
+
+
+def test_a_run_stopped_while_steady_follows_new_settings_as_if_begun_with_them(audio, tmp_path):
+    stop_at(3, tiny(audio, tmp_path / "a", steps=1000, steady_steps=900))
+    rates = {"a": [], "b": []}
+    for name, told in rates.items():
+        train_codec(
+            tiny(audio, tmp_path / name, steady_steps=4, encoder_until=0.6), lambda at, t=told: t.append(at.terms["lr"])
+        )
+    assert rates["a"] == rates["b"][3:]
+    assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+
+
+def test_a_run_from_another_codec_begins_with_its_codes(audio, trained, tmp_path):
+    config = tiny(audio, tmp_path, start_from=trained / "final", seed=5)
+    begun = train._Run(config, *find_clips(audio, config.held_out)).model.eval()
+    x = torch.from_numpy(speech_like(1, 9))[None, None]
+    oracle = EncodecModel.from_pretrained(trained / "final").eval()
+    kbps = oracle.config.target_bandwidths[-1]
+    codes = [model.encode(x, None, bandwidth=kbps).audio_codes for model in (begun, oracle)]
+    assert torch.equal(*codes)
+    assert codes[0].unique().numel() > 2
+    untrained = build_model(build_config(2, 16, 16, num_filters=2, num_lstm_layers=1)).eval()
+    assert not torch.equal(untrained.encode(x, None, bandwidth=kbps).audio_codes, codes[1])
+
+
+def test_a_run_from_another_codec_uses_its_codebooks_from_the_first_step(audio, trained, tmp_path):
+    seen = []
+    train_codec(tiny(audio, tmp_path, start_from=trained / "final", steps=1, unquantised_steps=50), seen.append)
+    assert seen[0].terms["commitment"] > 0
+
+
+def test_a_codec_that_cannot_be_started_from_is_one_line(audio, trained, tmp_path):
+    for folder, changes, message in (
+        (
+            trained / "final",
+            {"num_filters": 4},
+            "another architecture: give start_from a codec with the same num_filters",
+        ),
+        (trained / "final", {"codebook_size": 32}, "another architecture"),
+        (trained / "final", {"num_codebooks": 4}, "another architecture"),
+        (tmp_path / "absent", {}, "absent/model.safetensors cannot be read"),
+        (trained / "samples", {}, "samples/model.safetensors cannot be read"),
+    ):
+        with pytest.raises(CheckpointError, match=message) as caught:
+            train_codec(tiny(audio, tmp_path / "run", start_from=folder, **changes))
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_final_model_loads_in_transformers_with_every_weight(trained):
@@ -134,14 +190,6 @@ def test_a_run_leaves_samples_and_its_settings(trained):
     assert CodecTrainingConfig.from_yaml(trained / "training.yaml").steps == 8
     assert not list(trained.rglob(".*"))  # no temporary file left
     assert {p.suffix for p in trained.rglob("*") if p.is_file()} == {".safetensors", ".json", ".wav", ".yaml", ".csv"}
-
-
-def test_the_encoder_can_stand_still_while_the_rest_learns(audio, trained, tmp_path):
-    train_codec(tiny(audio, tmp_path, steps=4))
-    before = weights(tmp_path)
-    train_codec(tiny(audio, tmp_path, steps=8, encoder_until=0.5))
-    moved = {k.split(".")[1] for k, v in weights(tmp_path).items() if k[0] == "m" and not torch.equal(v, before[k])}
-    assert moved == {"decoder", "quantizer"}
 
 
 def test_held_out_names_are_logged(audio, tmp_path, caplog):
@@ -183,51 +231,6 @@ def test_the_transform_start_reproduces_the_waveform_before_any_step():
     with torch.no_grad():
         decoded = model.decoder(model.encoder(torch.from_numpy(x[8:])))
     assert min(si_sdr(t[0], y[0].numpy()) for y, t in zip(decoded, x[8:], strict=True)) > 8
-
-
-def test_batches_depend_on_seed_and_step_alone(audio):
-    clips, _ = find_clips(audio, [])
-    cached = CropSampler(clips, RATE, 4800, seed=3)
-    assert np.array_equal(cached.batch(5, 4), CropSampler(clips, RATE, 4800, seed=3).batch(5, 4))
-    assert not np.array_equal(cached.batch(5, 4), cached.batch(6, 4))
-    peaks = np.abs(cached.batch(0, 64)).max((1, 2))
-    assert peaks.min() > 0.05 and peaks.max() <= 1 and peaks.std() > 0.1
-
-
-def test_sound_past_the_cache_is_read_from_disk(audio):
-    clips, _ = find_clips(audio, ["1-*.flac"])  # the rest needs no resampling, whose edges would differ
-    cached, streamed = CropSampler(clips, RATE, 4800), CropSampler(clips, RATE, 4800, cache_mb=0)
-    assert not streamed._cache
-    for ours, theirs in zip(streamed.batch(0, 8), cached.batch(0, 8), strict=True):
-        assert (
-            np.abs(ours - theirs).max() < 1e-3
-            or si_sdr(theirs[0], np.roll(ours[0], 1)) > 30
-            or si_sdr(theirs[0], np.roll(ours[0], -1)) > 30
-        )
-
-
-def test_held_out_files_are_never_among_those_trained_on(audio):
-    training, kept = find_clips(audio, ["3-*.flac", "song.wav"])
-    assert [c.path.name for c in kept] == ["song.wav", "3-a.flac"]
-    assert [(c.path.name, c.dataset) for c in training] == [("1-a.flac", "reading"), ("2-a.flac", "reading")]
-
-
-def test_a_pattern_that_matches_nothing_is_an_error(audio):
-    with pytest.raises(InputError, match=r"4-\*"):
-        find_clips(audio, ["4-*.flac"])
-    with pytest.raises(InputError, match="nothing to train on"):
-        find_clips(audio, ["*"])
-    with pytest.raises(InputError, match="no folder"):
-        find_clips(audio / "absent", [])
-
-
-def test_no_data_set_takes_more_than_its_cap():
-    shares = balance({"one speaker": 900, "a": 60, "b": 40}, 1 / 3, {})
-    assert shares == pytest.approx({"one speaker": 1 / 3, "a": 1 / 3, "b": 1 / 3})
-    assert balance({"big": 500, "a": 300, "b": 200}, 0.4, {}) == pytest.approx({"big": 0.4, "a": 0.36, "b": 0.24})
-    assert balance({"a": 100, "b": 100}, 1, {"a": 3}) == pytest.approx({"a": 0.75, "b": 0.25})
-    with pytest.raises(InputError, match="typo"):
-        balance({"a": 1}, 1, {"typo": 2})
 
 
 def test_unknown_settings_and_values_out_of_range_are_one_clear_line(tmp_path):

@@ -1,0 +1,202 @@
+"""One step of codec training: what is drawn, decoded, compared and learned. Files and the clock are `train.py`'s."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from giblet.codec.adversary import Adversary
+from giblet.codec.checkpoints import load_weights, optimizer_tensors, restore_optimizer
+from giblet.codec.codebooks import CodebookTrainer
+from giblet.codec.encodec import build_config, build_model
+from giblet.codec.losses import MultiScaleLoss
+from giblet.codec.start import transform_start
+from giblet.codec.training_config import CodecTrainingConfig
+from giblet.codec.training_data import CropSampler
+from giblet.errors import CheckpointError
+
+RAMPED = ("mel", "magnitude")
+"""Terms that grow to their weight: magnitudes alone would lose the phase."""
+
+
+def annealing(config: CodecTrainingConfig, step: int, minutes: float) -> float:
+    """Part of the annealing that is done: 0 while the rate is steady, 1 at the end of the run."""
+    clock = minutes / config.max_minutes if config.max_minutes else 0.0
+    return max(0.0, (step - config.steady_steps) / (config.steps - config.steady_steps), clock)
+
+
+def learning_rate(config: CodecTrainingConfig, step: int, annealed: float) -> float:
+    """Linear warm-up, then a cosine down to the final rate over the annealing."""
+    high, low = config.learning_rate, config.final_learning_rate
+    return min(1.0, (step + 1) / config.warmup_steps) * (
+        low + (high - low) * 0.5 * (1 + math.cos(math.pi * min(1.0, annealed)))
+    )
+
+
+class Learner:
+    """A codec in training, with everything that learns: its weights, codebooks, optimisers and, if any, the adversary.
+
+    Parameters
+    ----------
+    config : CodecTrainingConfig
+    sampler : CropSampler
+        What to learn from.
+    """
+
+    def __init__(self, config: CodecTrainingConfig, sampler: CropSampler) -> None:
+        self.config, self.sampler = config, sampler
+        torch.manual_seed(config.seed)
+        self.model: Any = build_model(
+            build_config(
+                config.num_codebooks,
+                config.codebook_size,
+                config.hidden_dim,
+                config.sample_rate,
+                config.num_filters,
+                config.num_lstm_layers,
+            )
+        ).train()
+        self.codebooks = CodebookTrainer(self.model.quantizer, config.codebook_decay, loudness=config.codebook_loudness)
+        self.spectral = MultiScaleLoss(config.sample_rate)
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=config.learning_rate, betas=(0.8, 0.99), weight_decay=config.weight_decay, foreach=True
+        )
+        self.adversary = (
+            Adversary(config.adversarial, config.seed, config.bfloat16) if config.adversarial is not None else None
+        )
+
+    def begin(self) -> None:
+        """Weights of a new run: another codec's, or a transform fitted to the sound."""
+        if self.config.start_from is None:
+            sound = np.concatenate([self.sampler.batch(2**40 + i, 16) for i in range(8)])
+            transform_start(self.model, torch.from_numpy(sound))
+        else:
+            load_weights(self.model, self.config.start_from)
+
+    def quantises(self, step: int) -> bool:
+        """Whether the codebooks are in use at a step."""
+        return self.config.start_from is not None or step >= self.config.unquantised_steps
+
+    def step(self, step: int, annealed: float) -> dict[str, float]:
+        """Learn from batch `step`.
+
+        Parameters
+        ----------
+        step : int
+            Number of the step; all that is random in it follows from this and the seed.
+        annealed : float
+            See `annealing`.
+
+        Returns
+        -------
+        dict of str to float
+            `loss` (of the reconstruction and commitment, weighted), `lr`, `gradient` (its norm before clipping), and
+            each term, unweighted.
+
+        Raises
+        ------
+        CheckpointError
+            The loss is no longer a number.
+        """
+        config = self.config
+        rng = np.random.default_rng([config.seed, step, 1])
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        rate = learning_rate(config, step, annealed)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        x = torch.from_numpy(self.sampler.batch(step, config.batch_size))
+        if step == config.unquantised_steps and config.start_from is None:
+            self._start_codebooks(generator)
+        # pauses are a tight cloud of latents that moves as a whole: its codes spread over it once it stands still
+        learns = annealed < config.encoder_until
+        with torch.set_grad_enabled(learns), torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+            z = self.model.encoder(x).float()
+        commitment = z.new_zeros(())
+        if self.quantises(step):
+            counts = {min(n, config.num_codebooks): odds for n, odds in config.codebooks_per_step.items()}
+            odds = np.array(list(counts.values()), float)
+            z, commitment = self.codebooks.quantise(z, int(rng.choice(list(counts), p=odds / odds.sum())), generator)
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+            y = self.model.decoder(z).float()[..., : x.shape[-1]]
+        # a leaf: what the losses ask of the waveform is balanced before it goes on into the codec
+        decoded = y.detach().requires_grad_()
+        terms: dict[str, Tensor] = self.spectral(decoded, x)
+        reconstruction = torch.stack([self._weight(key, step) * value for key, value in terms.items()]).sum()
+        (gradient,) = torch.autograd.grad(reconstruction, decoded)
+        loss = float(reconstruction.detach() + config.loss_weights.commitment * commitment.detach())
+        said = {key: float(value.detach()) for key, value in (terms | {"commitment": commitment}).items()}
+        if self.adversary is not None and step >= self.adversary.settings.from_step:
+            gradient, judged = self.adversary.step(decoded, x, gradient, step)
+            said |= judged
+        self.optimizer.zero_grad()
+        # a scalar whose gradient at y is the one balanced above
+        ((y * gradient).sum() + config.loss_weights.commitment * commitment).backward()
+        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, config.clip_gradient))
+        if not math.isfinite(loss) or not math.isfinite(norm):
+            raise CheckpointError(
+                f"loss is {loss} and its gradient {norm} at step {step}:"
+                f" resume from the last checkpoint with a lower learning_rate than {config.learning_rate}"
+            )
+        self.optimizer.step()
+        return {"loss": loss, "lr": rate, "gradient": norm} | said
+
+    def _weight(self, term: str, step: int) -> float:
+        ramp = min(1.0, 0.2 + 0.8 * step / max(1, self.config.spectral_ramp_steps)) if term in RAMPED else 1.0
+        return ramp * float(getattr(self.config.loss_weights, term))
+
+    @torch.no_grad()
+    def _start_codebooks(self, generator: torch.Generator) -> None:
+        frames = max(1, self.sampler.crop // 320) * 16
+        n = math.ceil(16 * self.config.codebook_size / frames)  # k-means wants a dozen vectors an entry
+        latents = torch.cat([self.model.encoder(torch.from_numpy(self.sampler.batch(2**41 + i, 16))) for i in range(n)])
+        self.codebooks.start(latents.transpose(1, 2).reshape(-1, latents.shape[1]), generator)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that a checkpoint needs to go on bit for bit, by name."""
+        parts = {"model": self.model.state_dict(), "optimizer": optimizer_tensors(self.optimizer)}
+        if self.adversary is not None:
+            parts["adversary"] = self.adversary.state_dict()
+            parts["adversary_optimizer"] = optimizer_tensors(self.adversary.optimizer)
+        return {f"{part}.{name}": value for part, tensors in parts.items() for name, value in tensors.items()}
+
+    def restore(self, tensors: dict[str, Tensor], step: int) -> None:
+        """Put back what `tensors` answered at a step.
+
+        Raises
+        ------
+        CheckpointError
+            It is of another architecture, or lacks the adversary of a phase that has begun.
+        """
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "adversary": {}, "adversary_optimizer": {}}
+        for name, value in tensors.items():
+            part, key = name.split(".", 1)
+            parts[part][key] = value
+        try:
+            self.model.load_state_dict(parts["model"])
+            restore_optimizer(self.optimizer, parts["optimizer"])
+        except (RuntimeError, ValueError) as exc:
+            raise CheckpointError(
+                f"the checkpoint in {self.config.output} is of another architecture:"
+                " use its settings or a fresh output folder"
+            ) from exc
+        # until its phase begins an adversary is as it was made: adding or changing one before then changes nothing else
+        if self.adversary is None or step <= self.adversary.settings.from_step:
+            return
+        if not parts["adversary"]:
+            raise CheckpointError(
+                f"adversarial.from_step is {self.adversary.settings.from_step}, but the checkpoint in"
+                f" {self.config.output} is at step {step} and has no adversary: give {step} or more"
+            )
+        try:
+            self.adversary.load_state_dict(parts["adversary"])
+            restore_optimizer(self.adversary.optimizer, parts["adversary_optimizer"])
+        except (RuntimeError, ValueError) as exc:
+            raise CheckpointError(
+                f"the checkpoint in {self.config.output} has another adversary:"
+                " use its adversarial.channels and adversarial.scales, or a fresh output folder"
+            ) from exc

@@ -1,0 +1,106 @@
+"""``giblet codec train``: what it says while it trains, and how it leaves."""
+
+import io
+import json
+import signal
+
+import pytest
+from rich.console import Console
+
+from giblet.cli import codec as command
+from giblet.codec.train import _Run
+from tests.codec.training import listening, tiny, write_audio
+
+
+@pytest.fixture(scope="module")
+def audio(tmp_path_factory):
+    return write_audio(tmp_path_factory.mktemp("audio"))
+
+
+@pytest.fixture
+def training(audio, tmp_path):
+    """Write a file of settings for a run of three steps in tmp_path / "run"; answers its path."""
+
+    def write(**changes):
+        config = tiny(audio, tmp_path / "run", **{"steps": 3, "checkpoint_every": 50, "validation_clips": 0, **changes})
+        (tmp_path / "train.yaml").write_text(config.to_yaml())
+        return tmp_path / "train.yaml"
+
+    return write
+
+
+@pytest.fixture
+def terminal(monkeypatch) -> io.StringIO:
+    """What a terminal 160 columns wide gets to see on stderr."""
+    screen = io.StringIO()
+    monkeypatch.setattr(command, "err", Console(file=screen, force_terminal=True, width=160, soft_wrap=True))
+    return screen
+
+
+def signal_in_step(monkeypatch, step, number) -> list[int]:
+    """Have a signal come in a step, or never; answers the steps that are done from now on."""
+    seen = []
+
+    def signalled(self, annealed):
+        seen.append(self.step)
+        if self.step == step:
+            signal.raise_signal(number)
+        return self.learner.step(self.step, annealed)
+
+    monkeypatch.setattr(_Run, "_one_step", signalled)
+    return seen
+
+
+def test_a_terminal_shows_step_time_left_and_each_loss(giblet, training, terminal):
+    status, said, _ = giblet("codec", "train", training(adversarial={"from_step": 0, "channels": 1, "scales": [128]}))
+    assert status == 0
+    assert "trained" in said
+    shown = terminal.getvalue()
+    assert "step 3/3" in shown
+    assert "0:00:00" in shown
+    for name in (
+        "loss", "mel", "magnitude", "complex", "waveform", "commitment", "adversarial", "features", "discriminator",
+    ):  # fmt: skip
+        assert f"{name} " in shown
+    assert "lr " not in shown
+
+
+def test_where_there_is_no_terminal_losses_are_lines_of_the_log(giblet, training, monkeypatch):
+    monkeypatch.setattr(_Run, "_one_step", lambda self, annealed: {"loss": 1.5, "waveform": self.step / 99})
+    status, _, err = giblet("codec", "train", training(steps=100))
+    assert status == 0
+    mean = 0.0
+    for step in range(1, 100):
+        mean = 0.98 * mean + 0.02 * step / 99
+    line = next(line for line in err.splitlines() if "step 100:" in line)
+    assert line.startswith("giblet: info: ")
+    assert line.endswith(f"step 100: loss 1.5, waveform {mean:.4g}")
+    assert "\x1b" not in err
+
+
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_save_the_step_they_come_in_and_the_same_command_goes_on(
+    giblet, training, monkeypatch, number, expected
+):
+    settings = training()
+    folder = settings.parent / "run" / "checkpoints"
+    signal_in_step(monkeypatch, 1, number)
+    with listening():
+        status, said, err = giblet("codec", "train", settings)
+    assert (status, said) == (expected, "")
+    assert f"goes on from the last checkpoint, step 2 in {folder}" in err
+    assert [json.loads(path.read_text())["step"] for path in folder.glob("*.json")] == [2]
+    seen = signal_in_step(monkeypatch, None, number)
+    status, said, _ = giblet("codec", "train", settings)
+    assert (status, seen) == (0, [2])
+    assert "trained" in said
+
+
+def test_without_a_checkpoint_the_command_says_that_it_starts_anew(giblet, training, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("giblet.codec.train.find_clips", interrupted)
+    status, _, err = giblet("codec", "train", training())
+    assert status == 130
+    assert "starts anew: no checkpoint yet" in err
