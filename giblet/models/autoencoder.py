@@ -1,0 +1,301 @@
+"""The multimodal autoencoder: stimulus to BOLD, and BOLD back to the stimulus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from giblet.alignment.hrf_layer import HRFLayer
+from giblet.errors import CheckpointError, InputError
+from giblet.models import checkpoint
+from giblet.models.brain import BrainLayer
+from giblet.models.decoder import MultimodalDecoder
+from giblet.models.encoder import build_encoder
+from giblet.models.layers import LinearPlus
+from giblet.models.parts import all_ahead, check_parts, checked_series, decoder_shapes, describe_parts
+from giblet.models.settings import BOLD, Modality, ModelSettings
+
+Data = Mapping[str, Tensor]
+Subject = str | int
+
+
+class MultimodalAutoencoder(nn.Module):
+    """Encoders -> fusion -> HRF in seconds -> bottleneck -> voxels; and a window of BOLD -> bottleneck -> decoder.
+
+    Parameters
+    ----------
+    settings : ModelSettings
+    modalities : mapping of str to Modality
+        What is encoded and decoded, by name: ``"audio"``, ``"video"``, ``"text"``, or another name for a vector.
+    n_voxels : mapping of str to int
+        By subject, in the order of the recordings; each has its own brain layer, all else is shared.
+    codebooks : Tensor, shape (K, V, D), optional
+        Of the codec in use; needed for ``codebook_init=True`` and ``head="latent"``.
+    priors : Tensor, shape (K, V), optional
+        How many times each code occurs in the training TRs: where the audio head starts.
+    codec_fingerprint : str, optional
+        Of the codec that made the codes; saved, and compared by :meth:`from_pretrained`.
+
+    Raises
+    ------
+    InputError
+        If settings, modalities and codebooks contradict each other.
+
+    Examples
+    --------
+    >>> settings = ModelSettings(codebook_init=False)
+    >>> model = MultimodalAutoencoder(settings, {"audio": Modality("codes", (8, 112))}, {"sub-01": 100})
+    >>> codes = torch.randint(0, 1024, (1, 40, 8, 112))
+    >>> present = torch.ones(1, 40, dtype=torch.bool)
+    >>> model.predict_bold({"audio": codes}, {"audio": present}, "sub-01").shape
+    torch.Size([1, 40, 100])
+    """
+
+    def __init__(
+        self,
+        settings: ModelSettings,
+        modalities: Mapping[str, Modality],
+        n_voxels: Mapping[str, int],
+        codebooks: Tensor | None = None,
+        priors: Tensor | None = None,
+        codec_fingerprint: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.settings, self.modalities, self.n_voxels = settings, dict(modalities), dict(n_voxels)
+        self.codec_fingerprint = codec_fingerprint
+        self.tr = settings.tr
+        check_parts(settings, self.modalities, self.n_voxels, codebooks)
+        s = settings
+        audio: dict[str, Any] = {
+            "n_codebooks": s.n_codebooks, "codebook_size": s.codebook_size, "frames_per_tr": s.frames_per_tr,
+            "embedding_dim": s.embedding_dim, "codebooks": codebooks if s.codebook_init else None, "dropout": s.dropout,
+        }  # fmt: skip
+        self.encoders = nn.ModuleDict({n: build_encoder(m, s.features, **audio) for n, m in self.modalities.items()})
+        self.fusion = LinearPlus(s.features * len(self.modalities), s.features, s.features)
+        self.dropout = nn.Dropout(s.dropout)
+        self.hrf = HRFLayer(s.tr, s.hrf, learnable=s.learnable_hrf)
+        self.to_bottleneck = nn.Linear(s.features, s.bottleneck)
+        self.brains = nn.ModuleList(BrainLayer(n, s.bottleneck, s.rank) for n in self.n_voxels.values())
+        # Weights over the volumes from a TR's own on, shared by subjects: their components mean the same.
+        self.absent_volume = nn.Parameter(torch.zeros(s.rank))
+        self.over_volumes = nn.Conv1d(s.rank, s.bottleneck, s.decode_trs)
+        self.decoder = MultimodalDecoder(
+            s.use_encodec, s.head, s.bottleneck, s.n_codebooks, s.codebook_size, s.frames_per_tr, codebooks=codebooks,
+            priors=priors, features=s.features, **decoder_shapes(self.modalities),
+        )  # fmt: skip
+
+    @property
+    def subjects(self) -> list[str]:
+        """Names, in the order of the brain layers."""
+        return list(self.n_voxels)
+
+    @property
+    def context_trs(self) -> int:
+        """TRs before a volume that its prediction depends on: the length of the HRF, less one."""
+        return int(self.hrf.current_kernel().shape[0]) - 1
+
+    @property
+    def lead_trs(self) -> int:
+        """Volumes after a TR that it is decoded from."""
+        return self.settings.decode_trs - 1
+
+    def set_tr(self, tr: float) -> None:
+        """Predict BOLD at another repetition time: the HRF keeps its seconds.
+
+        Decoding stays at the TR of training, as its weights are one a volume: it is refused until the TR is set back.
+
+        Raises
+        ------
+        InputError
+            If `tr` is not positive.
+        """
+        self.hrf.set_tr(tr)
+        self.tr = tr
+
+    def encode(self, data: Data, mask: Data) -> Tensor:
+        """Fused features of each TR by itself, before the HRF.
+
+        Parameters
+        ----------
+        data : mapping of str to Tensor, shape (B, W, ...)
+            By modality, W successive TRs, as :class:`giblet.data.dataset.TRWindows` gives them; others are ignored.
+        mask : mapping of str to Tensor of bool, shape (B, W)
+            Which TRs are data.
+
+        Returns
+        -------
+        Tensor, shape (B, W, features)
+            0 where no modality has data, as before the film began.
+
+        Raises
+        ------
+        InputError
+            If a modality or its mask is missing, or of another shape or kind.
+        """
+        vectors, present = [], []
+        for name, encoder in self.encoders.items():
+            x, there = checked_series(name, self.modalities[name], data, mask)
+            vectors.append(encoder(x.flatten(0, 1), there.flatten()))
+            present.append(there)
+        fused = self.dropout(self.fusion(torch.cat(vectors, dim=1))).unflatten(0, present[0].shape)
+        anything = torch.stack(present).any(0)
+        return torch.where(anything[..., None], fused, torch.zeros_like(fused))
+
+    def predict_bold(self, data: Data, mask: Data, subject: Subject) -> Tensor:
+        """BOLD, (B, W, n_voxels) in units of the normalised data, from the stimulus up to each volume; see `encode`."""
+        return self._brain(subject).predict(self.to_bottleneck(self.hrf(self.encode(data, mask))))
+
+    def bottleneck_from_bold(self, bold: Tensor, subject: Subject, mask: Tensor | None = None) -> Tensor:
+        """What the brain says of each TR.
+
+        Parameters
+        ----------
+        bold : Tensor, shape (B, W, n_voxels)
+            Successive volumes, normalised.
+        subject : str or int
+            Name or place.
+        mask : Tensor of bool, shape (B, W), optional
+            Which volumes are data; the others, and those behind the window's end, count as absent.
+
+        Returns
+        -------
+        Tensor, shape (B, W, bottleneck)
+            Row t depends on volumes t to t + `lead_trs` alone.
+
+        Raises
+        ------
+        InputError
+            If the shapes do not fit, or the TR is not that of training.
+        """
+        if self.tr != self.settings.tr:
+            raise InputError(
+                f"the TR is set to {self.tr:g} s: this model decodes at {self.settings.tr:g} s; resample the BOLD"
+            )
+        brain = self._brain(subject)
+        mask = brain.checked_mask(bold, mask)
+        parts = torch.where(mask[..., None], self.dropout(brain.project(bold, mask)), self.absent_volume)
+        behind = self.absent_volume.expand(len(bold), self.lead_trs, -1)
+        return self.over_volumes(torch.cat([parts, behind], dim=1).transpose(1, 2)).transpose(1, 2)
+
+    def decode(self, bold: Tensor, subject: Subject, mask: Tensor | None = None) -> dict[str, Any]:
+        """The stimulus of each TR from BOLD; parameters as `bottleneck_from_bold`.
+
+        Returns
+        -------
+        dict
+            As :meth:`MultimodalDecoder.forward`, over (B, W); the classification head's scores in factors
+            (:class:`giblet.models.logits.CodeLogits`), which `to_codes` takes as they are.
+        """
+        return self.decoder.decode(self.bottleneck_from_bold(bold, subject, mask))
+
+    def forward(self, data: Data, mask: Data, subject: Subject, trs: Tensor | None = None) -> dict[str, Any]:
+        """Both ways at once, for training.
+
+        Parameters
+        ----------
+        data, mask : mapping of str to Tensor
+            As for `encode`, with ``"bold"`` (B, W, n_voxels).
+        subject : str or int
+        trs : Tensor of int64, shape (B, W), optional
+            -1 where a window is filled up.
+
+        Returns
+        -------
+        dict
+            ``"bold"`` (B, W, n_voxels); ``"decoded"`` as `decode`; ``"scored"`` as `scored_rows`.
+        """
+        if BOLD not in data or BOLD not in mask:
+            raise InputError("the batch has no BOLD series: training needs it; predict_bold does without")
+        return {
+            "bold": self.predict_bold(data, mask, subject),
+            "decoded": self.decode(data[BOLD], subject, mask[BOLD]),
+            "scored": self.scored_rows(mask, trs),
+        }
+
+    def scored_rows(self, mask: Data, trs: Tensor | None = None) -> dict[str, Tensor]:
+        """Rows of a window that may be scored, as all that they depend on lies within it and within the scan.
+
+        Parameters
+        ----------
+        mask : mapping of str to Tensor of bool, shape (B, W)
+        trs : Tensor of int64, shape (B, W), optional
+            TR of each row, -1 where the window is filled up. A window that begins at TR 0 lacks no context: nothing
+            was shown before.
+
+        Returns
+        -------
+        dict of str to Tensor of bool, shape (B, W)
+            ``"bold"``: prediction of BOLD; ``"decode"``: decoding.
+        """
+        some = next(iter(mask.values()))
+        real = torch.ones_like(some, dtype=torch.bool) if trs is None else trs >= 0
+        w = real.shape[1]
+        row = torch.arange(w, device=real.device)
+        first = torch.zeros_like(real[:, :1]) if trs is None else trs[:, :1] == 0
+        return {
+            BOLD: real & ((row >= self.context_trs) | first),
+            "decode": all_ahead(real, self.lead_trs) & (row < w - self.lead_trs),
+        }
+
+    @contextmanager
+    def lesion(self, mask: Tensor, subject: Subject) -> Iterator[None]:
+        """Silence voxels, True in `mask` (n_voxels,), on their way into `decode`, within the block.
+
+        Raises
+        ------
+        InputError
+            If the mask is not bool, or of another space.
+        """
+        with self._brain(subject).lesion(mask):
+            yield
+
+    def describe(self) -> list[dict[str, Any]]:
+        """A row a part: ``part``, ``input`` and ``output`` shape of one TR, ``parameters``, and ``trainable`` ones."""
+        return describe_parts(self)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``model.safetensors`` and ``model.json``; see :func:`giblet.models.checkpoint.save_model`."""
+        return checkpoint.save_model(self, Path(folder))
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | Path, *, codec_fingerprint: str | None = None, n_voxels: Mapping[str, int] | None = None
+    ) -> Self:
+        """A model that `save` wrote, in evaluation mode; nothing in the folder is ever executed.
+
+        Parameters
+        ----------
+        folder : str or Path
+        codec_fingerprint : str, optional
+            Refuse a model that was trained on the codes of another codec.
+        n_voxels : mapping of str to int, optional
+            Refuse a model that lacks one of these subjects, or knows it with another number of voxels.
+
+        Raises
+        ------
+        CheckpointError
+            If files are missing, damaged, foreign, of another version, or the model is another than asked for.
+        """
+        about, tensors = checkpoint.read_model(Path(folder), codec_fingerprint, n_voxels)
+        with torch.random.fork_rng(devices=[]):  # the random start is overwritten, and must not cost a draw
+            try:
+                model = cls(**about, codebooks=tensors.get("decoder.codebooks"))
+            except InputError as exc:
+                raise CheckpointError(f"{folder} describes no model that can be built: {exc}") from exc
+        checkpoint.fill_model(model, tensors, Path(folder))
+        return model.eval()
+
+    def _brain(self, subject: Subject) -> BrainLayer:
+        if isinstance(subject, str):
+            if subject not in self.n_voxels:
+                raise InputError(f"there is no subject {subject}: the model knows {', '.join(self.subjects)}")
+            subject = self.subjects.index(subject)
+        if not 0 <= subject < len(self.brains):
+            raise InputError(f"there is no subject {subject}: the model has {len(self.brains)}, counted from 0")
+        return self.brains[subject]  # type: ignore[return-value]

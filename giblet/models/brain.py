@@ -1,0 +1,85 @@
+"""Between the bottleneck and the voxels of one subject, and silencing some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from giblet.errors import InputError
+
+
+class BrainLayer(nn.Module):
+    """Two low-rank maps of one subject: bottleneck to voxels, and voxels to the components that are decoded from.
+
+    Parameters
+    ----------
+    n_voxels, bottleneck, rank : int
+    """
+
+    silenced: Tensor
+    """bool (n_voxels,): voxels that count as 0, their mean, on the way in."""
+
+    def __init__(self, n_voxels: int, bottleneck: int, rank: int) -> None:
+        super().__init__()
+        self.n_voxels = n_voxels
+        self.components = nn.Linear(bottleneck, rank, bias=False)
+        self.to_voxels = nn.Linear(rank, n_voxels)
+        nn.init.zeros_(self.to_voxels.bias)
+        self.from_voxels = nn.Linear(n_voxels, rank, bias=False)
+        # Not saved: a lesion is an experiment on a model, not a part of it.
+        self.register_buffer("silenced", torch.zeros(n_voxels, dtype=torch.bool), persistent=False)
+
+    def predict(self, z: Tensor) -> Tensor:
+        """(B, W, bottleneck) to BOLD (B, W, n_voxels)."""
+        return self.to_voxels(self.components(z))
+
+    def project(self, bold: Tensor, present: Tensor) -> Tensor:
+        """BOLD (B, W, n_voxels), of which (B, W) is present, to components (B, W, rank); 0 where absent or silenced."""
+        kept = torch.where(present[..., None] & ~self.silenced, bold, torch.zeros_like(bold))
+        return self.from_voxels(kept)
+
+    def checked_mask(self, bold: Tensor, mask: Tensor | None) -> Tensor:
+        """Which volumes are data, (B, W) bool, all of them without a mask; BOLD and mask found to fit.
+
+        Raises
+        ------
+        InputError
+            If BOLD is not floats (B, W, n_voxels), or the mask not bool (B, W).
+        """
+        if bold.ndim != 3 or not bold.is_floating_point() or bold.shape[2] != self.n_voxels:
+            raise InputError(
+                f"BOLD is {bold.dtype} {tuple(bold.shape)}: floats (B, W, {self.n_voxels}), the voxels of the subject, "
+                "are needed"
+            )
+        if mask is None:
+            return torch.ones(bold.shape[:2], dtype=torch.bool, device=bold.device)
+        if mask.dtype != torch.bool or mask.shape != bold.shape[:2]:
+            raise InputError(
+                f"the BOLD mask is {mask.dtype} {tuple(mask.shape)}: bool {tuple(bold.shape[:2])} is needed"
+            )
+        return mask
+
+    @contextmanager
+    def lesion(self, mask: Tensor) -> Iterator[None]:
+        """Silence voxels within the block; inside another lesion, these beside those.
+
+        Raises
+        ------
+        InputError
+            If the mask is not bool, or of another space.
+        """
+        mask = torch.as_tensor(mask)
+        if mask.dtype != torch.bool or tuple(mask.shape) != (self.n_voxels,):
+            raise InputError(
+                f"the lesion mask is {mask.dtype} {tuple(mask.shape)}: bool ({self.n_voxels},) is needed, True where "
+                "silenced, for the voxels that the model was trained on"
+            )
+        before = self.silenced
+        self.silenced = before | mask.to(before.device)
+        try:
+            yield
+        finally:
+            self.silenced = before

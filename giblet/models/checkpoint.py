@@ -1,0 +1,127 @@
+"""A trained model on disk: weights as safetensors, all else as JSON; never a pickle, and nothing is executed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from giblet import __version__
+from giblet.errors import CheckpointError, InputError
+from giblet.files import atomic_path
+from giblet.models.settings import Modality, ModelSettings
+
+if TYPE_CHECKING:
+    from giblet.models.autoencoder import MultimodalAutoencoder
+
+FORMAT = "giblet-model-1"
+WEIGHTS, ABOUT = "model.safetensors", "model.json"
+
+
+def save_model(model: MultimodalAutoencoder, folder: Path) -> Path:
+    """Write a model.
+
+    Parameters
+    ----------
+    model : MultimodalAutoencoder
+    folder : Path
+        Gets ``model.safetensors`` and ``model.json``. The JSON holds the digest of the weights, so that one of
+        another model beside them is noticed.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written to.
+    """
+    content = save({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()})
+    about = {
+        "format": FORMAT,
+        "giblet_version": __version__,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "settings": model.settings.model_dump(mode="json"),
+        "modalities": {n: {"kind": m.kind, "shape": list(m.shape)} for n, m in model.modalities.items()},
+        "n_voxels": model.n_voxels,
+        "codec_fingerprint": model.codec_fingerprint,
+    }
+    # Both are whole on disk before either takes its name.
+    with atomic_path(folder / ABOUT) as text, atomic_path(folder / WEIGHTS) as weights:
+        weights.write_bytes(content)
+        text.write_text(json.dumps(about, indent=1) + "\n")
+    return folder
+
+
+def read_model(
+    folder: Path, codec_fingerprint: str | None = None, n_voxels: Mapping[str, int] | None = None
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What to make a model of, and its tensors; see `MultimodalAutoencoder.from_pretrained`.
+
+    Raises
+    ------
+    CheckpointError
+        If files are missing, damaged, foreign, of another version, or the model is another than asked for.
+    """
+    try:
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        content = (folder / WEIGHTS).read_bytes()
+    except (OSError, ValueError) as exc:
+        raise CheckpointError(
+            f"{folder} holds no readable model ({exc}): {WEIGHTS} and {ABOUT}, as giblet train writes them, are needed"
+        ) from exc
+    said = about.get("format") if isinstance(about, dict) else None
+    if said != FORMAT:
+        raise CheckpointError(f"{folder / ABOUT} has format {said!r}: this version reads {FORMAT!r}; train anew")
+    if hashlib.sha256(content).hexdigest() != about.get("sha256"):
+        raise CheckpointError(
+            f"{folder / WEIGHTS} is not what {ABOUT} describes: it is truncated, changed, or of another model; "
+            "copy the folder again"
+        )
+    try:
+        parts = {
+            "settings": ModelSettings(**about["settings"]),
+            "modalities": {n: Modality(m["kind"], tuple(m["shape"])) for n, m in about["modalities"].items()},
+            "n_voxels": {str(name): int(n) for name, n in about["n_voxels"].items()},
+            "codec_fingerprint": about["codec_fingerprint"],
+        }
+        tensors = load(content)
+    except (KeyError, TypeError, AttributeError, ValueError, ValidationError, InputError, SafetensorError) as exc:
+        told = " ".join(str(exc).split())
+        raise CheckpointError(f"{folder} holds no model of giblet ({type(exc).__name__}: {told})") from exc
+    if codec_fingerprint is not None and codec_fingerprint != parts["codec_fingerprint"]:
+        raise CheckpointError(
+            f"{folder} was trained on the codes of codec {str(parts['codec_fingerprint'])[:12]}, "
+            f"not of {codec_fingerprint[:12]}: use the codec that it was trained with"
+        )
+    for name, n in (n_voxels or {}).items():
+        if parts["n_voxels"].get(name) != n:
+            known = ", ".join(f"{k} {v}" for k, v in parts["n_voxels"].items())
+            raise CheckpointError(
+                f"{folder} was trained on the voxels of {known}; asked for are {name} {n}: use the same mask"
+            )
+    return parts, tensors
+
+
+def fill_model(model: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> None:
+    """Give a model its weights.
+
+    Raises
+    ------
+    CheckpointError
+        If they are of another shape than the settings beside them say.
+    """
+    try:
+        model.load_state_dict(dict(tensors))
+    except RuntimeError as exc:
+        told = " ".join(str(exc).split())[:300]
+        raise CheckpointError(f"the weights in {folder} do not fit the settings beside them: {told}") from exc

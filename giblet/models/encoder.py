@@ -1,0 +1,275 @@
+"""From one TR of sound, picture or text to a vector of features.
+
+An absent TR is said by a mask, and has a representation of its own that is learned: it is never zeros taken for data.
+No encoder looks beyond its TR, so that nothing of the future gets into the present.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from giblet.errors import InputError
+from giblet.models.layers import LinearPlus, check_floats, check_mask, is_code_dtype, present_only, quiet
+from giblet.models.settings import Modality
+
+ABSENT = -1
+"""The code that says: no code here."""
+
+
+class AudioEncoder(nn.Module):
+    """Sound of a TR, as codec codes or as a mel spectrogram, to features.
+
+    Codes are categories: each has a vector in the embedding of its codebook. Embedded codes become the channels of a
+    temporal convolution, channel ``k * embedding_dim + d`` being dimension ``d`` of codebook ``k``. Beside the
+    convolution the mean over frames goes through a linear map.
+
+    Parameters
+    ----------
+    use_encodec : bool
+        Codes; False: mel.
+    n_codebooks, codebook_size, frames_per_tr : int
+        K, V and F of the codes. Another F is taken as well.
+    embedding_dim : int
+        Dimensions of the embedding of a code.
+    features : int
+        Features that come out.
+    n_mels : int
+        Bands, with ``use_encodec=False``.
+    codebooks : Tensor, shape (K, V, D), optional
+        Of the codec: embeddings start as the entries on their first `embedding_dim` principal axes, which all
+        codebooks share. At random (standard normal) without.
+    dropout : float
+        Share of hidden features dropped in training.
+
+    Raises
+    ------
+    InputError
+        If the codebooks do not fit.
+
+    Examples
+    --------
+    >>> AudioEncoder(use_encodec=True)(torch.zeros(2, 8, 112, dtype=torch.int32)).shape
+    torch.Size([2, 256])
+    >>> AudioEncoder(use_encodec=False)(torch.zeros(2, 2048, 64)).shape
+    torch.Size([2, 256])
+    """
+
+    def __init__(
+        self,
+        use_encodec: bool = True,
+        n_codebooks: int = 8,
+        codebook_size: int = 1024,
+        frames_per_tr: int = 112,
+        embedding_dim: int = 64,
+        features: int = 256,
+        n_mels: int = 2048,
+        codebooks: Tensor | None = None,
+        dropout: float = 0.0,
+        hidden: int = 128,
+    ) -> None:
+        super().__init__()
+        self.use_encodec, self.n_codebooks, self.codebook_size = use_encodec, n_codebooks, codebook_size
+        self.frames_per_tr, self.embedding_dim, self.features, self.n_mels = (
+            frames_per_tr, embedding_dim, features, n_mels,
+        )  # fmt: skip
+        channels = n_mels
+        if use_encodec:
+            channels = n_codebooks * embedding_dim
+            start = torch.randn(n_codebooks, codebook_size, embedding_dim)
+            if codebooks is not None:
+                start = principal_entries(codebooks, start.shape)
+            self.embedding = nn.Parameter(start)
+            self.absent = nn.Parameter(torch.randn(n_codebooks, embedding_dim) * start.std())
+        else:
+            self.absent = nn.Parameter(torch.randn(features) * 0.1)
+        self.convolution = nn.Sequential(
+            nn.Conv1d(channels, hidden, 3, stride=2, padding=1),
+            nn.GroupNorm(1, hidden),
+            nn.GELU(),
+            nn.Conv1d(hidden, hidden, 5, stride=2, padding=2),
+            nn.GELU(),
+            nn.Conv1d(hidden, hidden, 5, stride=2, padding=2),
+            nn.GELU(),
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.pooled = quiet(nn.Linear(2 * hidden, features))
+        self.linear = nn.Linear(channels, features)
+
+    def embed(self, codes: Tensor) -> Tensor:
+        """Codes (B, K, F), integers in [-1, codebook_size), to vectors (B, K, F, embedding_dim); -1 is absent.
+
+        Raises
+        ------
+        InputError
+            If they are not integers, not of K codebooks, or out of range.
+        """
+        self._check_codes(codes)
+        k, v, d = self.embedding.shape
+        table = torch.cat([self.embedding, self.absent[:, None]], dim=1).view(k * (v + 1), d)
+        within = torch.where(codes == ABSENT, v, codes.long())
+        first = torch.arange(k, device=codes.device)[:, None] * (v + 1)
+        return nn.functional.embedding(within + first, table)  # (B, K, F, d)
+
+    @staticmethod
+    def to_channels(embedded: Tensor) -> Tensor:
+        """(B, K, F, d) to (B, K * d, F): channel ``k * d + i`` is dimension ``i`` of codebook ``k``."""
+        return embedded.transpose(2, 3).flatten(1, 2)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Encode.
+
+        Parameters
+        ----------
+        x : Tensor
+            Codes (B, K, F), integers; or mel (B, n_mels, F) or (B, n_mels), floats.
+        mask : Tensor of bool, shape (B,), optional
+            False: this TR is absent, and what `x` says there has no influence.
+
+        Returns
+        -------
+        Tensor, shape (B, features), float32
+
+        Raises
+        ------
+        InputError
+            If codes come where mel belongs or the other way round, of another shape, or out of range.
+        """
+        present = check_mask(mask, len(x), x, "AudioEncoder")
+        if self.use_encodec:
+            if x.ndim == 3 and is_code_dtype(x):
+                x = torch.where(present[:, None, None], x.long(), ABSENT)
+            return self._encode(self.to_channels(self.embed(x)))
+        if is_code_dtype(x):
+            raise InputError(
+                f"AudioEncoder(use_encodec=False) got {x.dtype}: a mel spectrogram holds floats, codes don't"
+            )
+        frames = x.shape[2:] if x.ndim == 3 else ()
+        mel = present_only(check_floats(x, (self.n_mels, *frames), "AudioEncoder(use_encodec=False)"), present)
+        encoded = self._encode(mel if mel.ndim == 3 else mel[:, :, None])
+        return torch.where(present[:, None], encoded, self.absent)
+
+    def _encode(self, channels: Tensor) -> Tensor:
+        """(B, channels, F) to (B, features)."""
+        hidden = self.convolution(channels)  # (B, hidden, ceil(F / 8))
+        pooled = torch.cat([hidden.mean(2), hidden.amax(2)], dim=1)
+        return self.linear(channels.mean(2)) + self.pooled(self.dropout(pooled))
+
+    def _check_codes(self, codes: Tensor) -> None:
+        if not is_code_dtype(codes):
+            raise InputError(
+                f"AudioEncoder got {codes.dtype} codes: codes are integers; round predictions first, "
+                "or use use_encodec=False for a mel spectrogram"
+            )
+        if codes.ndim != 3 or codes.shape[1] != self.n_codebooks or not codes.shape[2]:
+            raise InputError(
+                f"AudioEncoder got codes of shape {tuple(codes.shape)}: (B, {self.n_codebooks}, {self.frames_per_tr}) "
+                "is needed"
+            )
+        if codes.numel():
+            low, high = (int(v) for v in torch.aminmax(codes))
+            if low < ABSENT or high >= self.codebook_size:
+                bad = low if low < ABSENT else high
+                raise InputError(
+                    f"code {bad} is outside [0, {self.codebook_size - 1}] (-1: absent): "
+                    "check which codec made these, or clip predictions"
+                )
+
+
+def principal_entries(codebooks: Tensor, shape: torch.Size | tuple[int, ...]) -> Tensor:
+    """Codebook entries on the principal axes that all codebooks share.
+
+    Parameters
+    ----------
+    codebooks : Tensor, shape (K, V, D)
+    shape : tuple of int
+        (K, V, d); where d exceeds D, what is left is filled with small noise.
+
+    Returns
+    -------
+    Tensor, shape (K, V, d), float32
+        Scaled so that the first codebook has deviation 1; the later ones keep their size relative to it.
+
+    Raises
+    ------
+    InputError
+        If K or V differ, or an entry is not finite.
+    """
+    k, v, d = shape
+    books = codebooks.detach().float().cpu()
+    if books.ndim != 3 or tuple(books.shape[:2]) != (k, v) or not books.isfinite().all():
+        raise InputError(f"codebooks are of shape {tuple(codebooks.shape)}: ({k}, {v}, D) of finite floats is needed")
+    centred = books - books.mean(dim=1, keepdim=True)
+    axes = torch.linalg.eigh(centred.flatten(0, 1).double().T @ centred.flatten(0, 1).double())[1]
+    entries = centred @ axes.flip(1)[:, :d].float()
+    entries = entries / entries[0].std().clamp_min(torch.finfo(torch.float32).tiny)
+    extra = torch.randn(k, v, max(0, d - entries.shape[2])) * 0.1
+    return torch.cat([entries, extra], dim=2)
+
+
+class VectorEncoder(nn.Module):
+    """A vector by TR (text embedding, loudness, low-level pictures) to features.
+
+    Parameters
+    ----------
+    n : int
+        Length of the vector.
+    features : int
+    """
+
+    def __init__(self, n: int, features: int = 256) -> None:
+        super().__init__()
+        self.n = n
+        self.map = LinearPlus(n, features, features)
+        self.absent = nn.Parameter(torch.randn(features) * 0.1)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, n) floats and (B,) bool to (B, features)."""
+        present = check_mask(mask, len(x), x, "VectorEncoder")
+        x = present_only(check_floats(x, (self.n,), "VectorEncoder"), present)
+        return torch.where(present[:, None], self.map(x), self.absent)
+
+
+class VideoEncoder(nn.Module):
+    """A picture by TR to features: a small convolutional net, and beside it a linear map of the picture at low size.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (H, W, 3).
+    features : int
+    """
+
+    def __init__(self, shape: tuple[int, ...], features: int = 256) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+        self.convolution = nn.Sequential(
+            nn.Conv2d(3, 16, 7, stride=4, padding=3),
+            nn.GELU(),
+            nn.Conv2d(16, 32, 3, stride=2, padding=1),
+            nn.GELU(),
+            nn.Conv2d(32, 64, 3, stride=2, padding=1),
+            nn.GELU(),
+            nn.AdaptiveAvgPool2d((3, 5)),
+            nn.Flatten(),
+            quiet(nn.Linear(64 * 15, features)),
+        )
+        self.small = nn.Sequential(nn.AdaptiveAvgPool2d((6, 10)), nn.Flatten(), nn.Linear(3 * 60, features))
+        self.absent = nn.Parameter(torch.randn(features) * 0.1)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, H, W, 3) floats and (B,) bool to (B, features)."""
+        present = check_mask(mask, len(x), x, "VideoEncoder")
+        x = present_only(check_floats(x, self.shape, "VideoEncoder"), present).permute(0, 3, 1, 2)
+        return torch.where(present[:, None], self.small(x) + self.convolution(x), self.absent)
+
+
+def build_encoder(modality: Modality, features: int, **audio: object) -> nn.Module:
+    """The encoder of a modality; `audio` are the options of :class:`AudioEncoder` beside what the shape says."""
+    if modality.kind == "vector":
+        return VectorEncoder(modality.shape[0], features)
+    if modality.kind == "frames":
+        return VideoEncoder(modality.shape, features)
+    if modality.kind == "mel":
+        return AudioEncoder(False, n_mels=modality.shape[0], features=features, dropout=audio["dropout"])  # type: ignore[arg-type]
+    return AudioEncoder(True, features=features, **audio)  # type: ignore[arg-type]

@@ -1,0 +1,163 @@
+"""What training minimises: one loss a modality, each on a scale where knowing nothing costs 1.
+
+Codes run to 1023 and z-scored BOLD to 3: their squared errors differ a hundred-thousandfold, and the sum of them is
+the codes'. So each loss is divided by what it costs to predict the training mean, or how often each code occurs, and
+nothing else, for every TR.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from giblet.codec.rvq import rvq_dequantize
+from giblet.errors import InputError
+from giblet.models.layers import is_code_dtype
+from giblet.models.logits import CodeLogits
+from giblet.models.scales import Scales, fit_scales
+from giblet.models.settings import AUDIO, BOLD, ModelSettings
+
+__all__ = [
+    "Scales", "combined_loss", "cross_entropy", "fit_scales", "latent_loss", "loss_counts", "mse", "scored_mask",
+    "smooth_l1",
+]  # fmt: skip
+
+
+def mse(prediction: Tensor, target: Tensor) -> Tensor:
+    """Squared error of each row, (N, ...) twice to (N,), mean over the rest."""
+    return (prediction.float() - target.float()).square().flatten(1).mean(1)
+
+
+def smooth_l1(prediction: Tensor, target: Tensor, width: Tensor | float = 1.0) -> Tensor:
+    """Huber's loss of each row, (N, ...) twice to (N,): squared up to an error of `width`, then linear.
+
+    Parameters
+    ----------
+    prediction, target : Tensor, shape (N, ...)
+    width : Tensor or float
+        In the units of the target, broadcast against it; errors are divided by it.
+    """
+    error = (prediction.float() - target.float()) / width
+    return nn.functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="none").flatten(1).mean(1)
+
+
+def cross_entropy(scores: CodeLogits | Tensor, codes: Tensor) -> Tensor:
+    """Nats a frame for each row and codebook, (N, K), mean over frames.
+
+    Parameters
+    ----------
+    scores : CodeLogits or Tensor, shape (N, K, F, V)
+    codes : Tensor, shape (N, K, F), integers in [0, V - 1]
+    """
+    if isinstance(scores, CodeLogits):
+        return scores.cross_entropy(codes)
+    by_entry = scores.float().movedim(-1, 1)
+    return nn.functional.cross_entropy(by_entry, codes.long(), reduction="none").mean(2)
+
+
+def latent_loss(latents: Tensor, codes: Tensor, codebooks: Tensor) -> Tensor:
+    """Squared error of each row, (N,), between latents (N, D, F) and those that the codes (N, K, F) stand for."""
+    return mse(latents, rvq_dequantize(codes, codebooks).transpose(1, 2))
+
+
+def scored_mask(name: str, scored: Mapping[str, Tensor], batch: Mapping[str, Any]) -> Tensor:
+    """Rows (B, W) that count for a modality's loss: its window lies within the scan, and the TR is data.
+
+    A TR with an absent code (-1) does not count.
+    """
+    rows = scored[BOLD if name == BOLD else "decode"] & batch["mask"][name]
+    values = batch["data"][name]
+    if name == AUDIO and is_code_dtype(values):
+        rows = rows & (values >= 0).flatten(2).all(2)
+    return rows
+
+
+def loss_counts(outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> dict[str, int]:
+    """Rows that count for each loss. Summed over processes, or batches whose gradients add up, and given back to
+    `combined_loss` as `counts`, they make its losses means over all of them.
+    """
+    names = [BOLD, *outputs["decoded"]]
+    return {name: int(scored_mask(name, outputs["scored"], batch).sum()) for name in names}
+
+
+def combined_loss(
+    outputs: Mapping[str, Any],
+    batch: Mapping[str, Any],
+    settings: ModelSettings,
+    scales: Scales,
+    codebooks: Tensor | None = None,
+    counts: Mapping[str, float] | None = None,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The weighted sum of all losses, and each by itself.
+
+    Parameters
+    ----------
+    outputs : mapping
+        What :class:`MultimodalAutoencoder` answers to the batch.
+    batch : mapping
+        ``data`` and ``mask`` by modality, (B, W, ...).
+    settings : ModelSettings
+    scales : Scales
+        Of the training TRs, from :func:`fit_scales`.
+    codebooks : Tensor, shape (K, V, D), optional
+        For ``head="latent"``: ``model.decoder.codebooks``.
+    counts : mapping of str to float, optional
+        What each sum over rows is divided by, instead of the number of rows in this batch: rows of all processes
+        divided by the number of processes makes DDP's mean of gradients that of one process with the whole batch.
+
+    Returns
+    -------
+    total : Tensor, ()
+        With gradients.
+    parts : dict of str to Tensor, ()
+        By modality, ``"bold"`` too, on the common scale (1: as good as the training mean) and without its weight;
+        detached. 0 where no row counts.
+
+    Raises
+    ------
+    InputError
+        If a scale is missing, or codebooks are, for the latent head.
+    """
+    predicted = {BOLD: outputs["bold"], **outputs["decoded"]}
+    parts: dict[str, Tensor] = {}
+    total = outputs["bold"].new_zeros((), dtype=torch.float32)
+    for name, prediction in predicted.items():
+        rows = scored_mask(name, outputs["scored"], batch)
+        target = batch["data"][name][rows]
+        each = _normalised(name, prediction[rows], target, settings, scales, codebooks)
+        n = float(counts[name]) if counts is not None else float(len(each))
+        # An empty sum is 0 and keeps its place in the graph, so that every process has the same one.
+        parts[name] = each.sum() / max(n, torch.finfo(torch.float32).tiny)
+        total = total + settings.modality_weights.get(name, 1.0) * parts[name]
+    return total, {name: loss.detach() for name, loss in parts.items()}
+
+
+def _normalised(
+    name: str, prediction: Any, target: Tensor, settings: ModelSettings, scales: Scales, codebooks: Tensor | None
+) -> Tensor:
+    """Loss of each row, (N,), on the common scale."""
+    if name != AUDIO or not settings.use_encodec:
+        return mse(prediction, target) / scales.of(name)
+    weights = torch.tensor(settings.codebook_weights, device=target.device)
+    if settings.head == "classification":
+        nats = cross_entropy(prediction, target)  # (N, K)
+        return (nats / _per_codebook(scales, "entropy", target)) @ weights
+    if settings.head == "latent":
+        if codebooks is None:
+            raise InputError("head='latent' compares latents: give codebooks, model.decoder.codebooks")
+        return latent_loss(prediction, target, codebooks) / scales.of("latent")
+    spread = _per_codebook(scales, "deviation", target)
+    books = range(len(spread))
+    if settings.regression_loss == "mse":
+        by_book = [mse(prediction[:, k], target[:, k]) / spread[k] ** 2 for k in books]
+    else:
+        cost = _per_codebook(scales, "smooth_l1", target)
+        by_book = [smooth_l1(prediction[:, k], target[:, k], spread[k]) / cost[k] for k in books]
+    return torch.stack(by_book, dim=1) @ weights
+
+
+def _per_codebook(scales: Scales, name: str, like: Tensor) -> Tensor:
+    return torch.tensor(scales.by_codebook(name), dtype=torch.float32, device=like.device)

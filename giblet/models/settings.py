@@ -1,0 +1,115 @@
+"""What the user may choose about the model, and what a modality looks like to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Literal
+
+from pydantic import Field
+
+from giblet.config import Settings
+from giblet.errors import InputError
+from giblet.timing import exact
+
+AUDIO, VIDEO, TEXT, BOLD = "audio", "video", "text", "bold"
+
+Head = Literal["regression", "classification", "latent"]
+Kind = Literal["codes", "mel", "frames", "vector"]
+
+
+class ModelSettings(Settings):
+    """Shape of the multimodal autoencoder. Same settings, same shapes of data: same parameters."""
+
+    use_encodec: bool = Field(True, description="sound as codec codes; False: the legacy mel spectrogram")
+    head: Head = Field("classification", description="how codes are decoded: regression, classification or latent")
+    regression_loss: Literal["mse", "smooth_l1"] = Field("mse", description="loss of the regression head")
+    tr: float = Field(1.5, gt=0, allow_inf_nan=False, description="repetition time of the scan, s")
+    hrf: Literal["glover", "spm"] = Field("glover", description="haemodynamic response")
+    learnable_hrf: bool = Field(False, description="let training move the five numbers of the HRF")
+    n_codebooks: int = Field(8, ge=1, description="codebooks of the codec in use")
+    codebook_size: int = Field(1024, ge=2, description="entries in each codebook")
+    frames_per_tr: int = Field(112, ge=1, description="frames of codes in a TR")
+    embedding_dim: int = Field(64, ge=1, description="dimensions of the embedding of a code")
+    codebook_init: bool = Field(True, description="embeddings start from the codec's codebooks, not at random")
+    features: int = Field(256, ge=1, description="features of a TR, of each modality and fused")
+    bottleneck: int = Field(128, ge=1, description="dimensions of the bottleneck")
+    rank: int = Field(128, ge=1, description="rank of the maps between bottleneck and voxels")
+    decode_seconds: float = Field(
+        12.0, gt=0, allow_inf_nan=False, description="seconds of BOLD, from a TR's onset on, that it is decoded from"
+    )
+    dropout: float = Field(0.1, ge=0, lt=1, description="share of features and BOLD components dropped in training")
+    codebook_decay: float = Field(
+        0.8, gt=0, le=1, description="weight in the loss of each codebook relative to the one before it"
+    )
+    modality_weights: dict[str, float] = Field(
+        {}, description="weight of a modality's loss, by name ('bold' too); 1 where nothing is said"
+    )
+
+    @property
+    def decode_trs(self) -> int:
+        """Volumes that a TR is decoded from, its own and the ones after it: ``ceil(decode_seconds / tr)``."""
+        return ceil(exact(self.decode_seconds) / exact(self.tr))
+
+    @property
+    def codebook_weights(self) -> tuple[float, ...]:
+        """Weight of each codebook in the loss, coarse to fine; they sum to 1."""
+        raw = [self.codebook_decay**k for k in range(self.n_codebooks)]
+        return tuple(weight / sum(raw) for weight in raw)
+
+
+@dataclass(frozen=True)
+class Modality:
+    """What one TR of a modality is.
+
+    Parameters
+    ----------
+    kind : {"codes", "mel", "frames", "vector"}
+        Codec codes (K, F); mel spectrogram (n_mels,) or (n_mels, F); a picture (H, W, 3); a vector (n,).
+    shape : tuple of int
+        Of one TR.
+
+    Raises
+    ------
+    InputError
+        If there is no such kind, or it does not have such a shape.
+    """
+
+    kind: Kind
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        wanted = {"codes": "(K, F)", "mel": "(n_mels,) or (n_mels, F)", "frames": "(H, W, 3)", "vector": "(n,)"}
+        if self.kind not in wanted:
+            raise InputError(f"a modality's kind is {self.kind!r}: {', '.join(wanted)} are known")
+        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+        n_dims = {"codes": (2,), "mel": (1, 2), "frames": (3,), "vector": (1,)}[self.kind]
+        wrong = len(self.shape) not in n_dims or min(self.shape) < 1
+        if wrong or (self.kind == "frames" and self.shape[-1] != 3):
+            raise InputError(f"{self.kind} of shape {self.shape} a TR: {wanted[self.kind]} is needed")
+
+    @classmethod
+    def of(cls, name: str, shape: Sequence[int], codes: bool) -> Modality:
+        """The modality that a series of this name and shape is.
+
+        Parameters
+        ----------
+        name : str
+            ``"audio"`` that is not codes is a mel spectrogram.
+        shape : sequence of int
+            Of one TR.
+        codes : bool
+            Whether the series says that it holds codes (its `kind`, never its dtype).
+
+        Raises
+        ------
+        InputError
+            If nothing has that shape.
+        """
+        kind: Kind = "vector" if len(shape) == 1 else "frames"
+        if codes:
+            kind = "codes"
+        elif name == AUDIO:
+            kind = "mel"
+        return cls(kind, tuple(shape))
