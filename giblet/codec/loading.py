@@ -104,7 +104,7 @@ def _on_hub(name: str, revision: str | None) -> tuple[Path, Path]:
     try:
         return hub_file(name, CONFIG, revision, local_only=True), hub_file(name, WEIGHTS, revision, local_only=True)
     except OSError:
-        why = _unreachable(f"{hub.ENDPOINT}/{name}/resolve/{revision or 'main'}/{CONFIG}")
+        why = unreachable(f"{hub.ENDPOINT}/{name}/resolve/{revision or 'main'}/{CONFIG}")
     if why:
         raise CodecError(f"codec {name!r} is not in the local hub cache, and {why}: {REMEDIES}")
     try:
@@ -115,7 +115,7 @@ def _on_hub(name: str, revision: str | None) -> tuple[Path, Path]:
         ) from exc
 
 
-def _unreachable(url: str) -> str:
+def unreachable(url: str) -> str:
     """Why the hub cannot be asked for this file, or nothing if it can."""
     if hub.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE forbids to download it"

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,12 +14,14 @@ from pydantic import Field
 
 from giblet.config import Settings
 from giblet.data.embeddings import DEFAULT, SentenceModel
+from giblet.data.sound import Progress
 from giblet.data.subtitles import Segment, read_segments
-from giblet.data.windows import shares, tr_of, volume_grid
+from giblet.data.windows import volume_grid
+from giblet.data.words import overlap_mean, word_series
 from giblet.errors import InputError
 from giblet.features import CONTINUOUS, main_variable, metadata_of, new_features
 from giblet.files import sha256_of
-from giblet.timing import Number, TRGrid, exact
+from giblet.timing import exact
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +44,15 @@ class TextSettings(Settings):
     order: Literal["error", "sort"] = Field("error", description="rows that are not in the order of onsets")
     overlaps: Literal["error", "allow"] = Field("error", description="rows that run into each other")
     empty: Literal["error", "drop"] = Field("error", description="rows without text")
+    film_duration: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="seconds from TR 0 to the end of the film; default: of the text"
+    )
+    device: str = Field("auto", description="of the model: 'auto', 'cpu', 'cuda' or 'mps'")
 
     def reading(self) -> dict[str, Any]:
         """The options of :func:`giblet.data.subtitles.read_segments`."""
-        return self.model_dump(exclude={"tr", "n_trs", "model", "start_offset", "gaps"})
+        columns = {"onset", "offset", "duration", "text", "encoding", "order", "overlaps", "empty"}
+        return self.model_dump(include=columns)
 
 
 class TextProcessor:
@@ -64,7 +69,7 @@ class TextProcessor:
         Of the model: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
     **options
         The other fields of :class:`TextSettings`: start_offset, gaps, onset, offset, duration, text, encoding, order,
-        overlaps, empty.
+        overlaps, empty, film_duration.
 
     Raises
     ------
@@ -72,15 +77,22 @@ class TextProcessor:
         If an option is unknown or out of range, or the model cannot be loaded.
     """
 
+    desc = TEXT
+
     def __init__(self, tr: float = 1.5, model: str | None = DEFAULT, *, device: str = "auto", **options: Any) -> None:
-        self.settings = TextSettings.make(tr=tr, model=model, **options)
+        self.settings = TextSettings.make(tr=tr, model=model, device=device, **options)
         self.model = None if model is None else SentenceModel(model, device=device)
+
+    @classmethod
+    def from_settings(cls, settings: TextSettings) -> TextProcessor:
+        """The processor that `settings` ask for (``n_trs`` is an argument of the call)."""
+        return cls(**settings.model_dump(exclude={"n_trs"}))
 
     def provenance(self, path: str | Path, n_trs: int | None = None) -> dict[str, Any]:
         """The attributes that decide what the features of a text are; equal ones mean an equal file."""
         settings = self.settings.model_copy(update={"n_trs": n_trs})
         fingerprint = {} if self.model is None else {"model_fingerprint": self.model.fingerprint}
-        described = settings.model_dump(mode="json", exclude={"model"})
+        described = settings.model_dump(mode="json", exclude={"model", "device"})
         return {"source_sha256": sha256_of(path), "settings": described, **fingerprint}
 
     def text_to_features(self, path: str | Path, n_trs: int | None = None) -> tuple[np.ndarray, dict[str, Any]]:
@@ -88,7 +100,14 @@ class TextProcessor:
         dataset = self.extract(path, n_trs)
         return dataset[main_variable(dataset)].values, metadata_of(dataset)
 
-    def extract(self, path: str | Path, n_trs: int | None = None, *, film_duration: Number | None = None) -> xr.Dataset:
+    def extract(
+        self,
+        path: str | Path,
+        n_trs: int | None = None,
+        *,
+        provenance: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+    ) -> xr.Dataset:
         """Features of a timed text as the Dataset of a feature file (see :mod:`giblet.features`).
 
         Parameters
@@ -96,9 +115,12 @@ class TextProcessor:
         path : str or Path
             As for :func:`giblet.data.subtitles.read_segments`.
         n_trs : int, optional
-            Volumes of the scan: a longer text is cut, a shorter one padded. By default as many as the text fills.
-        film_duration : float, optional
-            Seconds from TR 0 to the end of the film or story, for ``valid``; by default to the end of the last row.
+            Volumes of the scan: a longer text is cut, a shorter one padded; ``valid`` ends with the setting
+            ``film_duration``, or else with the last row. By default as many as the film, or else the text, fills.
+        provenance : mapping, optional
+            As :meth:`provenance` gives it, from who has asked for it already.
+        progress : callable, optional
+            Called with seconds done and seconds in all while rows are embedded.
 
         Returns
         -------
@@ -124,7 +146,8 @@ class TextProcessor:
             raise InputError(
                 f"{Path(path).name} ends {float(-end):g} s before TR 0: start_offset is {float(start):g} s; correct it"
             )
-        whole = end if film_duration is None else exact(film_duration, "film_duration")
+        duration = self.settings.film_duration
+        whole = end if duration is None else exact(duration, "film_duration")
         grid = volume_grid(self.settings.tr, n_trs, whole)
         inside = [row for row in placed if row.offset > 0 and row.onset < grid.duration]
         if not inside:
@@ -135,7 +158,8 @@ class TextProcessor:
         variables: dict[str, Any] = {}
         about_model: dict[str, Any] = {}
         if self.model is not None:
-            vectors = self.model.embed([row.text for row in inside])
+            told = None if progress is None else (lambda share: progress(share * float(end), float(end)))
+            vectors = self.model.embed([row.text for row in inside], progress=told)
             embedding, mask = overlap_mean(inside, vectors, grid, self.settings.gaps)
             variables = {"embedding": (("tr", "dim"), embedding), "embedding_mask": (("tr",), mask)}
             about_model = {"model": self.model.name}
@@ -148,7 +172,7 @@ class TextProcessor:
             kind=CONTINUOUS,
             desc=TEXT,
             source=Path(path).name,
-            **self.provenance(path, n_trs),
+            **(self.provenance(path, n_trs) if provenance is None else provenance),
             **about_model,
             duration=float(grid.duration if n_trs else min(whole, grid.duration)),
             cut_rows=len(placed) - len(inside),
@@ -168,77 +192,6 @@ class TextProcessor:
         if not texts:
             raise InputError("the corpus holds no texts: at least one is needed")
         return Corpus(tuple(texts), self.model.embed(texts))
-
-
-def _on_grid(start: Fraction, end: Fraction, grid: TRGrid) -> list[tuple[int, Fraction]]:
-    """TRs of the grid that a span touches, and its seconds in each."""
-    return list(shares(max(start, Fraction(0)), min(end, grid.duration), exact(grid.tr)))
-
-
-def overlap_mean(
-    segments: Sequence[Segment], vectors: np.ndarray, grid: TRGrid, gaps: str = "zero"
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of vectors by TR, weighted by the seconds for which each segment overlaps it.
-
-    Parameters
-    ----------
-    segments : sequence of Segment
-        Seconds from TR 0.
-    vectors : ndarray of float32, shape (n_segments, dim)
-    grid : TRGrid
-    gaps : {"zero", "hold"}
-        TRs without a segment: 0, or the value of the last TR that had one.
-
-    Returns
-    -------
-    mean : ndarray of float32, shape (n_trs, dim)
-    mask : ndarray of bool, shape (n_trs,)
-        Which TRs a segment overlaps.
-    """
-    if gaps not in ("zero", "hold"):
-        raise InputError(f"gaps is {gaps!r}: 'zero' or 'hold' is needed")
-    mean, total = np.zeros((grid.n_trs, vectors.shape[1])), np.zeros(grid.n_trs)
-    for row, vector in zip(segments, vectors, strict=True):
-        for k, seconds in _on_grid(row.onset, row.offset, grid):
-            mean[k] += float(seconds) * vector
-            total[k] += float(seconds)
-    mask = total > 0
-    mean[mask] /= total[mask, None]
-    if gaps == "hold":
-        last = np.maximum.accumulate(np.where(mask, np.arange(grid.n_trs), -1))
-        mean[last >= 0] = mean[last[last >= 0]]
-    return mean.astype(np.float32), mask
-
-
-def word_series(segments: Sequence[Segment], grid: TRGrid) -> tuple[dict[str, np.ndarray], int]:
-    """Regressors of words by TR (see :meth:`TextProcessor.extract`), and how many words begin outside the grid."""
-    tr = exact(grid.tr)
-    words, letters, onsets = (np.zeros(grid.n_trs, np.int64) for _ in range(3))
-    speech = [Fraction(0)] * grid.n_trs
-    outside, spoken = 0, Fraction(0)
-    for row in sorted(segments, key=lambda row: row.onset):
-        k = tr_of(row.onset, tr)
-        if 0 <= k < grid.n_trs:
-            onsets[k] += 1
-        found = [word for word in row.text.split() if re.search(r"\w", word)]
-        for index, word in enumerate(found):
-            k = tr_of(row.onset + (row.offset - row.onset) * Fraction(index, len(found)), tr)
-            if 0 <= k < grid.n_trs:
-                words[k] += 1
-                letters[k] += len(re.findall(r"[^\W_]", word))
-            else:
-                outside += 1
-        for k, seconds in _on_grid(max(row.onset, spoken), row.offset, grid):  # what overlaps is spoken once
-            speech[k] += seconds
-        spoken = max(spoken, row.offset)
-    length = np.divide(letters, words, out=np.zeros(grid.n_trs), where=words > 0)
-    return {
-        "word_rate": (words / float(tr)).astype(np.float32),
-        "onset_count": onsets.astype(np.int32),
-        "character_rate": (letters / float(tr)).astype(np.float32),
-        "word_length": length.astype(np.float32),
-        "speech_fraction": np.array([float(seconds / tr) for seconds in speech], np.float32),
-    }, outside
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
@@ -15,6 +15,7 @@ from pydantic import Field
 from giblet.config import Settings
 from giblet.data.embeddings import ImageModel
 from giblet.data.picture import PictureReader, Shown, write_pictures
+from giblet.data.sound import Progress
 from giblet.data.windows import shares, tr_of, volume_grid
 from giblet.errors import InputError
 from giblet.features import CONTINUOUS, main_variable, metadata_of, new_features
@@ -37,6 +38,7 @@ class VideoSettings(Settings):
     frame: Literal["mean", "middle"] = Field("mean", description="what stands for a TR")
     track: int | None = Field(None, ge=0, description="the sound track used; film zero depends on it")
     model: str | None = Field(None, description="image model for embeddings: a folder or a hub name")
+    device: str = Field("auto", description="of the model: 'auto', 'cpu', 'cuda' or 'mps'")
 
 
 def luminance_of(pixels: np.ndarray) -> np.ndarray:
@@ -85,6 +87,8 @@ class VideoProcessor:
         If an option is out of range or the model cannot be loaded.
     """
 
+    desc = VIDEO
+
     def __init__(
         self,
         tr: float = 1.5,
@@ -95,10 +99,15 @@ class VideoProcessor:
         model: str | None = None,
         device: str = "auto",
     ) -> None:
-        self.settings = VideoSettings.make(tr=tr, size=size, frame=frame, track=track, model=model)
+        self.settings = VideoSettings.make(tr=tr, size=size, frame=frame, track=track, model=model, device=device)
         if min(self.settings.size) < 1:
             raise InputError(f"size is {size}: height and width of at least 1 pixel are needed")
         self.model = None if model is None else ImageModel(model, device=device)
+
+    @classmethod
+    def from_settings(cls, settings: VideoSettings) -> VideoProcessor:
+        """The processor that `settings` ask for (``n_trs`` is an argument of the call)."""
+        return cls(**settings.model_dump(exclude={"n_trs"}))
 
     def provenance(self, path: str | Path, n_trs: int | None = None) -> dict[str, Any]:
         """The attributes that decide what the features of a film are; equal ones mean an equal file."""
@@ -106,7 +115,7 @@ class VideoProcessor:
         fingerprint = {} if self.model is None else {"model_fingerprint": self.model.fingerprint}
         return {
             "source_sha256": sha256_of(path),
-            "settings": settings.model_dump(mode="json", exclude={"model"}),
+            "settings": settings.model_dump(mode="json", exclude={"model", "device"}),
             **fingerprint,
         }
 
@@ -115,7 +124,7 @@ class VideoProcessor:
         path: str | Path,
         n_trs: int | None = None,
         *,
-        progress: Callable[[float, float | None], None] | None = None,
+        progress: Progress | None = None,
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Frames of a film by TR, uint8 (n_trs, height, width, 3), and what :meth:`extract` puts beside them."""
         dataset = self.extract(path, n_trs, progress=progress)
@@ -126,7 +135,8 @@ class VideoProcessor:
         path: str | Path,
         n_trs: int | None = None,
         *,
-        progress: Callable[[float, float | None], None] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
     ) -> xr.Dataset:
         """Features of a film's picture as the Dataset of a feature file (see :mod:`giblet.features`).
 
@@ -137,6 +147,8 @@ class VideoProcessor:
         n_trs : int, optional
             Volumes of the scan: a longer film is cut, a shorter one padded with black; ``valid`` says which TRs the
             film covers. By default as many as the film fills, sound included.
+        provenance : mapping, optional
+            As :meth:`provenance` gives it: who has asked already spares a long film a second hash.
         progress : callable, optional
             Called with seconds done and seconds in all (None while unknown).
 
@@ -178,7 +190,7 @@ class VideoProcessor:
             kind=CONTINUOUS,
             desc=VIDEO,
             source=Path(path).name,
-            **self.provenance(path, n_trs),
+            **(self.provenance(path, n_trs) if provenance is None else provenance),
             **about_model,
             start_offset=reader.info.video_offset,
             duration=float(grid.duration if n_trs else min(reader.film_duration, grid.duration)),

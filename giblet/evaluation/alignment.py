@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from scipy.signal import detrend
 
 from giblet.alignment import LagScan, lag_scan, response_at
 from giblet.errors import AlignmentError, InputError
-from giblet.files import atomic_path
 
 LOW_LEVEL = ("word_rate", "luminance", "motion_energy")
 """Variables of feature files that a brain answers to; the envelope of the sound is made from codes."""
@@ -213,6 +211,8 @@ def check(
     InputError
         If an option is out of range or a series does not vary.
     """
+    if high_pass is not None and not 0 < high_pass < 0.5 / tr:
+        raise InputError(f"high_pass is {high_pass:g} Hz: between 0 and {0.5 / tr:g} Hz, is needed, say 0.008")
     end, length = float(regressor.edges[-1]) - start_offset, len(bold) * tr
     if not trim and end > length + 1e-6:
         raise AlignmentError(
@@ -235,60 +235,3 @@ def check(
         response, bold, tr, lags, regressor_times=times, n_surrogates=n_surrogates, high_pass=high_pass, seed=seed
     )
     return Checked(regressor.name, scan, tuple(targets), start_offset)
-
-
-def check_plotting() -> None:
-    """Raise early if a plot is asked for and could not be made.
-
-    Raises
-    ------
-    InputError
-        If matplotlib is not installed.
-    """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as exc:
-        raise InputError("plots need matplotlib: pip install 'giblet[plot]', or leave out --out") from exc
-
-
-def plot_checks(checks: Sequence[Checked], path: str | Path) -> Path:
-    """Draw correlation by lag, one panel a regressor, with the 95 % null and the best lag.
-
-    Parameters
-    ----------
-    checks : sequence of Checked
-    path : str or Path
-        ``.png``, ``.pdf`` or ``.svg``.
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    InputError
-        If matplotlib is absent, or the file cannot be written.
-    """
-    check_plotting()
-    from matplotlib.figure import Figure
-
-    path = Path(path)
-    if path.suffix not in (".png", ".pdf", ".svg"):
-        raise InputError(f"the plot is called {path.name}: .png, .pdf or .svg is needed")
-    figure = Figure(figsize=(6.4, 3.2 * len(checks)), layout="constrained")
-    for axis, one in zip(figure.subplots(len(checks), 1, squeeze=False)[:, 0], checks, strict=True):
-        scan = one.scan
-        if len(one.targets) > 1:
-            lines = axis.plot(scan.lags, scan.r, color="0.75", linewidth=0.8)
-            lines[0].set_label("each region or voxel")
-        axis.plot(scan.lags, scan.mean_r, color="C0", linewidth=2, label="mean")
-        axis.axhline(scan.mean_threshold, color="C3", linestyle="--", label="95 % of surrogates stay below (mean)")
-        axis.axvline(0, color="0.3", linewidth=0.8)
-        axis.plot(scan.mean_best_lag, one.r, "o", color="C0")
-        axis.set_title(f"{one.name}: best lag {scan.mean_best_lag:+g} s, r = {one.r:.2f}, p = {scan.mean_p:.2g}")
-        axis.set_xlabel("lag, s (positive: BOLD comes later than the clock says)")
-        axis.set_ylabel("correlation")
-        axis.legend(fontsize="small")
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120)
-    return path

@@ -8,6 +8,7 @@ from giblet.pipeline.features import (
     demo,
     extract_features,
     extract_film,
+    processor_for,
     sample_film,
 )
 
@@ -19,6 +20,7 @@ __all__ = [
     "demo",
     "extract_features",
     "extract_film",
+    "processor_for",
     "sample_film",
     "simulate",
 ]

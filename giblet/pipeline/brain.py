@@ -16,7 +16,8 @@ from giblet.data.media import AudioReader
 from giblet.data.simulate import Simulation, simulate_bold, write_simulation
 from giblet.data.tables import is_table
 from giblet.errors import InputError
-from giblet.evaluation.alignment import Checked, Regressor, check, check_plotting, envelope, plot_checks, regressors_of
+from giblet.evaluation.alignment import Checked, Regressor, check, envelope, regressors_of
+from giblet.evaluation.lag_plot import check_plotting, plot_checks
 from giblet.features import CONTINUOUS, load_features, new_features
 from giblet.files import check_writable
 from giblet.pipeline.features import decode_features
@@ -54,7 +55,7 @@ def regressors_from(path: str | Path, *, codec: str | None = None, device: str =
         return found
     with tempfile.TemporaryDirectory() as folder:
         sound = decode_features(path, Path(folder) / "sound.wav", codec=codec, device=device)
-        return [envelope(np.concatenate(list(AudioReader(sound.path))), sound.sample_rate)]
+        return [envelope(np.concatenate(list(AudioReader(sound.path))), int(features.attrs["sample_rate"]))]
 
 
 def simulate(

@@ -1,4 +1,4 @@
-"""Films to features and back."""
+"""Films and texts to features, and back."""
 
 from __future__ import annotations
 
@@ -15,16 +15,44 @@ from giblet.codec import load_codec
 from giblet.config import ExtractSettings
 from giblet.data.audio import AudioProcessor
 from giblet.data.media import AudioReader
+from giblet.data.picture import PictureReader
 from giblet.data.sound import Progress
+from giblet.data.subtitles import read_segments
+from giblet.data.text import TEXT, TextProcessor, TextSettings
+from giblet.data.video import VIDEO, VideoProcessor, VideoSettings
 from giblet.errors import GibletError, InputError
 from giblet.evaluation.reconstruction import si_sdr
 from giblet.features import describe, feature_path, load_features, main_variable, metadata_of, save_features, up_to_date
 from giblet.files import check_writable
+from giblet.timing import exact
+
+AnySettings = ExtractSettings | VideoSettings | TextSettings
+"""Of the sound, the picture, or the words: the settings say what is extracted."""
+AnyProcessor = AudioProcessor | VideoProcessor | TextProcessor
+
+
+def processor_for(settings: AnySettings) -> AnyProcessor:
+    """What turns a source into the features that `settings` ask for, with its codec or model loaded."""
+    if isinstance(settings, TextSettings):
+        return TextProcessor.from_settings(settings)
+    if isinstance(settings, VideoSettings):
+        return VideoProcessor.from_settings(settings)
+    return AudioProcessor.from_settings(settings)
+
+
+def _check(source: Path, settings: AnySettings) -> None:
+    """Say what is wrong with the source before a codec or a model is loaded."""
+    if isinstance(settings, TextSettings):
+        read_segments(source, **settings.reading())
+    elif isinstance(settings, VideoSettings):
+        PictureReader(source, settings.track)
+    else:
+        AudioReader(source, track=settings.track)
 
 
 @dataclass(frozen=True)
 class Extracted:
-    """What became of one film."""
+    """What became of one film, or text."""
 
     film: Path
     status: str
@@ -44,24 +72,27 @@ class Extracted:
 
 def extract_film(
     film: str | Path,
-    settings: ExtractSettings | None = None,
+    settings: AnySettings | None = None,
     out_dir: str | Path = ".",
     *,
-    processor: AudioProcessor | None = None,
+    processor: AnyProcessor | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Extracted:
-    """Turn the sound of one film into a feature file.
+    """Turn the sound or the picture of one film, or one timed text, into a feature file.
 
     Parameters
     ----------
     film : str or Path
-        Any film or sound file that FFmpeg reads.
-    settings : ExtractSettings, optional
+        Any film or sound file that FFmpeg reads; for words a table or subtitles
+        (see :func:`giblet.data.subtitles.read_segments`).
+    settings : ExtractSettings, VideoSettings or TextSettings, optional
+        Their type says what is extracted; the sound by default.
     out_dir : str or Path
-        Where ``<film>_desc-encodec24k_features.nc`` (or ``desc-mel``) and its JSON sidecar go.
-    processor : AudioProcessor, optional
-        Made from the same settings, to load the codec once for many films.
+        Where ``<film>_desc-encodec24k_features.nc`` (or ``desc-mel``, ``desc-video``, ``desc-text``) and its JSON
+        sidecar go.
+    processor : AudioProcessor, VideoProcessor or TextProcessor, optional
+        :func:`processor_for` the same settings, to load the codec or model once for many films.
     overwrite : bool
         Extract again even if the file is up to date.
     progress : callable, optional
@@ -74,13 +105,13 @@ def extract_film(
     Raises
     ------
     GibletError
-        If the film, the settings, the codec or the folder cannot be used; nothing is written then.
+        If the film, the settings, the codec, the model or the folder cannot be used; nothing is written then.
     """
     settings = settings or ExtractSettings.make()
     film, start = Path(film), time.perf_counter()
-    AudioReader(film, track=settings.track)  # what is wrong with the film is said before the codec is loaded
+    _check(film, settings)
     check_writable(out_dir)
-    processor = processor or AudioProcessor.from_settings(settings)
+    processor = processor or processor_for(settings)
     path = feature_path(film, processor.desc, out_dir)
     provenance = processor.provenance(film, settings.n_trs)
     if not overwrite and up_to_date(path, **provenance):
@@ -92,18 +123,18 @@ def extract_film(
 
 def extract_features(
     films: Iterable[str | Path],
-    settings: ExtractSettings | None = None,
+    settings: AnySettings | None = None,
     out_dir: str | Path = ".",
     *,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Iterator[Extracted]:
-    """As :func:`extract_film` for many films: one that fails is reported, and the others go on.
+    """As :func:`extract_film` for many films or texts: one that fails is reported, and the others go on.
 
     Raises
     ------
     InputError
-        Before anything is done, if two films would write the same file, or the settings or the codec cannot be used.
+        Before anything is written, if two films would write the same file, or the codec or model cannot be used.
     """
     paths = [Path(film) for film in films]
     settings = settings or ExtractSettings.make()
@@ -113,8 +144,14 @@ def extract_features(
             raise InputError(
                 f"{by_stem[film.stem]} and {film} would both write {film.stem}_desc-*: use two output folders"
             )
-    processor = AudioProcessor.from_settings(settings)
+    processor: AnyProcessor | None = None
     for film in paths:
+        try:
+            _check(film, settings)
+        except GibletError as exc:
+            yield Extracted(film, "failed", error=str(exc))
+            continue
+        processor = processor or processor_for(settings)
         try:
             yield extract_film(film, settings, out_dir, processor=processor, overwrite=overwrite, progress=progress)
         except GibletError as exc:
@@ -123,12 +160,13 @@ def extract_features(
 
 @dataclass(frozen=True)
 class Decoded:
-    """A sound file made from features."""
+    """A sound file, or a film without sound, made from features."""
 
     path: Path
     duration: float
-    """Seconds of sound."""
-    sample_rate: int
+    """Seconds of sound or picture."""
+    sample_rate: int | None
+    """In Hz; None for a picture."""
     seconds: float
     """Wall-clock time spent."""
 
@@ -141,14 +179,15 @@ def decode_features(
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Decoded:
-    """Turn a feature file back into sound.
+    """Turn a feature file back into sound, or into a film of one picture a TR.
 
     Parameters
     ----------
     features : str or Path
-        As :func:`extract_film` writes it.
+        As :func:`extract_film` writes it, of sound or picture.
     out : str or Path, optional
-        ``.wav`` or ``.flac``; by default ``<film>_desc-..._decoded.wav`` beside the features.
+        ``.wav`` or ``.flac``, for pictures ``.mp4``; by default ``<film>_desc-..._decoded.wav`` (``.mp4``) beside the
+        features.
     codec : str, optional
         Where the codec that made the file is found now; by default where it was then.
     device : str
@@ -163,15 +202,29 @@ def decode_features(
     Raises
     ------
     InputError
-        If the file is not a feature file, is damaged, or the sound cannot be written.
+        If the file is not a feature file, is damaged, holds words, or the sound or film cannot be written.
     CodecError
         If the codec cannot be loaded or is not the one that made the codes.
     """
     start = time.perf_counter()
     dataset = load_features(features)
     attrs = dataset.attrs
-    out = Path(out) if out is not None else Path(str(features).removesuffix("_features.nc") + "_decoded.wav")
+    picture = attrs["desc"] == VIDEO
+    if attrs["desc"] == TEXT:
+        raise InputError(
+            f"{Path(features).name} holds words as numbers, which are neither sound nor picture: "
+            "giblet.data.text.nearest_segments finds the texts nearest to them"
+        )
+    if picture and codec is not None:
+        raise InputError(f"{Path(features).name} holds pictures, which need no codec: leave out --codec")
+    name = str(features).removesuffix("_features.nc") + f"_decoded{'.mp4' if picture else '.wav'}"
+    out = Path(out) if out is not None else Path(name)
     check_writable(out.parent)
+    array = dataset[main_variable(dataset)].values
+    if picture:
+        duration = float(exact(attrs["tr"]) * len(array))
+        path = VideoProcessor(attrs["tr"]).features_to_video(array, out)
+        return Decoded(path, duration, None, time.perf_counter() - start)
     processor = AudioProcessor(
         use_encodec="codec" in attrs,
         codec=load_codec(codec or attrs["codec"], bandwidth=attrs["bandwidth"], device=device)
@@ -180,7 +233,6 @@ def decode_features(
         tr=attrs["tr"],
         n_mels=dataset.sizes.get("mel", 2048),
     )
-    array = dataset[main_variable(dataset)].values
     path = processor.features_to_audio(array, out, metadata=metadata_of(dataset), progress=progress)
     return Decoded(path, float(attrs["duration"]), int(attrs["sample_rate"]), time.perf_counter() - start)
 
@@ -213,15 +265,16 @@ def demo(
     extracted = extract_film(film or sample_film(), None, out_dir, overwrite=True, progress=progress)
     assert extracted.path is not None and extracted.about is not None
     decoded = decode_features(extracted.path, progress=progress)
-    original = np.concatenate(list(AudioReader(extracted.film, sample_rate=decoded.sample_rate)))
-    sound = np.concatenate(list(AudioReader(decoded.path, sample_rate=decoded.sample_rate)))
+    rate = int(extracted.about["sample_rate"])
+    original = np.concatenate(list(AudioReader(extracted.film, sample_rate=rate)))
+    sound = np.concatenate(list(AudioReader(decoded.path, sample_rate=rate)))
     n = min(len(original), len(sound))
     return {
         "features": str(extracted.path),
         "sound": str(decoded.path),
         "shape": extracted.about["shape"],
         "film_duration": extracted.about["film_duration"],
-        "decoded_duration": len(sound) / decoded.sample_rate,
+        "decoded_duration": len(sound) / rate,
         "realtime_factor": extracted.realtime_factor,
         "si_sdr": si_sdr(original[:n], sound[:n]),
     }

@@ -233,7 +233,7 @@ def test_on_one_clock_from_the_start_nothing_changes():
 @pytest.mark.parametrize("lag", [0, 4.5])
 def test_whole_trs_shift_by_index_exactly(offset, lag):
     codes, _ = audio(100)
-    aligned = align_all_modalities({"audio": codes}, scan(90), 1.5, start_offset=offset, lag=lag)
+    aligned = align_all_modalities({"audio": codes}, scan(90), 1.5, start_offset=offset, lag=lag, on_short_bold="trim")
     shift = int((offset - lag) / 1.5)
     volumes = np.array([k for k in range(90) if 0 <= k + shift < 100])
     np.testing.assert_array_equal(aligned.volumes, volumes)
@@ -247,7 +247,9 @@ def test_whole_trs_shift_by_index_exactly(offset, lag):
 @given(frames=st.integers(-300, 900), tr=st.sampled_from([1.5, 2.0, 0.72, 1.49]))
 def test_an_offset_of_whole_frames_moves_codes_without_changing_one(frames, tr):
     codes, series = audio(40, tr)
-    aligned = align_all_modalities({"audio": codes}, scan(40), tr, start_offset=Fraction(frames, 75))
+    aligned = align_all_modalities(
+        {"audio": codes}, scan(40), tr, start_offset=Fraction(frames, 75), on_short_bold="trim"
+    )
     width = TRGrid(tr, 1, 75).frames_per_tr
     for row, volume in enumerate(aligned.volumes):
         first = int(np.floor(Fraction(str(tr)) * int(volume) * 75 + frames + Fraction(1, 2)))
@@ -303,15 +305,38 @@ def test_a_hole_in_the_middle_is_left_out_not_closed_up():
     np.testing.assert_allclose(aligned.features["x"][:, 0], np.flatnonzero(mask) * 1.5 + 0.75)
 
 
-def test_bold_shorter_than_the_film_is_said_with_both_lengths_and_the_remedy(caplog):
+def test_bold_shorter_than_the_film_is_refused_with_both_lengths_and_the_remedy(caplog):
+    said = "the BOLD has 90 volumes (135 s), x has 100 TRs (150 s): its last 15 s were not scanned"
+    with pytest.raises(AlignmentError) as caught:
+        align_all_modalities({"x": envelope(100)}, scan(90), 1.5)
+    assert str(caught.value).startswith(said)
+    assert "check start_offset" in str(caught.value)
+    assert "on_short_bold='trim'" in str(caught.value)
     with caplog.at_level(logging.WARNING):
-        aligned = align_all_modalities({"x": envelope(100)}, scan(90), 1.5)
-    said = r"BOLD has 90 volumes (135 s), x has 100 TRs (150 s): its last 15 s were not scanned"
+        aligned = align_all_modalities({"x": envelope(100)}, scan(90), 1.5, on_short_bold="trim")
+    assert len(aligned.bold) == 90
     assert said in str(aligned.report)
     assert said in caplog.text
-    assert "check start_offset" in caplog.text
-    with pytest.raises(AlignmentError, match=r"90 volumes.*100 TRs"):
-        align_all_modalities({"x": envelope(100)}, scan(90), 1.5, on_short_bold="error")
+
+
+@pytest.mark.parametrize(("offset", "lag", "n_volumes"), [(0, 4.5, 100), (-1, 0, 100), (0, 0, 100), (1.5, 9, 99)])
+def test_a_lag_or_less_than_one_tr_does_not_make_a_scan_short(offset, lag, n_volumes):
+    """BOLD that lasts as long as the film leaves its last 4.5 s unpaired at a lag of 4.5 s: nobody's mistake."""
+    aligned = align_all_modalities({"x": envelope(100)}, scan(n_volumes), 1.5, start_offset=offset, lag=lag)
+    first = max(0, int(np.ceil((lag - offset) / 1.5)))
+    assert aligned.volumes.tolist() == list(range(first, n_volumes))
+    assert ("the lag leaves no volume for" in str(aligned.report)) == (lag > 0)
+
+
+@pytest.mark.parametrize(("offset", "n_volumes"), [(0, 99), (-1.5, 100), (1.5, 98), (-1, 99)])
+def test_one_tr_that_was_not_scanned_makes_a_scan_short_whatever_the_lag(offset, n_volumes):
+    for lag in (0, 6, -6):
+        with pytest.raises(AlignmentError, match="were not scanned"):
+            align_all_modalities({"x": envelope(100)}, scan(n_volumes), 1.5, start_offset=offset, lag=lag)
+
+
+def test_padding_does_not_make_a_scan_short():
+    assert len(align_all_modalities({"x": envelope(100, film=60.0)}, scan(40), 1.5).bold) == 40
 
 
 @pytest.mark.parametrize("tr", [2.0, 1.0])
@@ -319,7 +344,7 @@ def test_another_tr_is_an_error_unless_resampling_is_asked_for(tr):
     with pytest.raises(AlignmentError, match=f"TR 1.5 s, the BOLD {tr:g} s.*resample=True"):
         align_all_modalities({"x": envelope()}, scan(60), tr)
     codes, series = audio(100)
-    aligned = align_all_modalities({"a": codes, "x": envelope()}, scan(60), tr, resample=True)
+    aligned = align_all_modalities({"a": codes, "x": envelope()}, scan(60), tr, resample=True, on_short_bold="trim")
     np.testing.assert_array_equal(aligned.features["a"], group_codes_by_tr(series, tr)[:60])
     # The mean over a volume of TRs that hold their value; the ramp's own mean where TRs fall on volumes.
     held = [np.mean((np.arange(k * tr, (k + 1) * tr, 0.01) + 0.005) // 1.5 * 1.5 + 0.75) for k in range(60)]
@@ -395,7 +420,7 @@ def test_a_memory_map_is_read_where_volumes_are_kept(tmp_path):
         ({"features": {"x": audio(100)[0].assign_attrs(kind="continuous")}}, AlignmentError, "int32 but kind"),
         ({"volume_mask": np.ones(99, bool)}, AlignmentError, "volume_mask"),
         ({"bold": np.zeros((0, 3))}, InputError, "bold has shape"),
-        ({"on_short_bold": "stretch"}, InputError, "'trim' or 'error'"),
+        ({"on_short_bold": "stretch"}, InputError, "'error' or 'trim'"),
     ],
 )
 def test_what_cannot_be_aligned_is_refused_in_words(change, error, message):

@@ -13,8 +13,9 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from giblet.data.embeddings import OFFLINE, SentenceModel
 from giblet.data.subtitles import Segment
-from giblet.data.text import Corpus, TextProcessor, nearest_segments, overlap_mean, word_series
+from giblet.data.text import Corpus, TextProcessor, nearest_segments
 from giblet.data.windows import volume_grid
+from giblet.data.words import overlap_mean, word_series
 from giblet.errors import InputError
 from giblet.features import load_features, save_features
 
@@ -99,7 +100,7 @@ def test_cut_and_padded_text_is_reported(tmp_path):
     assert cut.word_rate.values.tolist() == [0.5, 0, 0.5]
     padded = TextProcessor(2.0, model=None).extract(path, 7)
     assert padded.valid.values.tolist() == [True] * 5 + [False] * 2
-    assert TextProcessor(2.0, model=None).extract(path, 7, film_duration=14).valid.all()
+    assert TextProcessor(2.0, model=None, film_duration=14).extract(path, 7).valid.all()
     assert TextProcessor(2.0, model=None).extract(path).sizes["tr"] == 5
 
 
