@@ -15,7 +15,8 @@ test: setup
 	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-slow: setup
-	$(OFFLINE) $(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,quality]'
+	$(OFFLINE) $(BIN)/python -m pytest -m 'slow or pesq'
 
 lint: setup
 	$(BIN)/ruff check .
