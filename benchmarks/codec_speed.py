@@ -7,8 +7,10 @@ time, and neither means much while another process wants the same cores:
 """
 
 import argparse
+import importlib.util
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -90,9 +92,26 @@ def main() -> None:
 
     wave = sound(args.seconds)
     theirs = lifelike(build_config(num_codebooks=32), wave[: 60 * 24_000])
-    ours = EncodecCodec(theirs, bandwidth=args.bandwidth, name="official", block_frames=args.block_frames)
     tensor = torch.from_numpy(wave)[None, None]
     print(f"{args.seconds:g} s of sound, {args.threads} threads, {args.repeats} repeats, torch {torch.__version__}")
+    there = ["torch", *(["openvino"] if importlib.util.find_spec("openvino") else [])]
+    for runtime in there:
+        compare(theirs, wave, tensor, runtime, args)
+    if "openvino" not in there:
+        print("openvino is not installed: pip install 'giblet[fast]'")
+
+    for runtime in there:
+        bundled = load_codec("bundled", bandwidth=6.0, device="cpu", runtime=runtime)
+        codes = bundled.encode(wave)
+        encode, decode, _, _ = in_turns(partial(bundled.encode, wave), partial(bundled.decode, codes), args.repeats)
+        speeds = f"encodes {args.seconds / encode:.0f} x, decodes {args.seconds / decode:.0f} x"
+        print(f"bundled codec, {runtime}: {speeds} as fast as real time")
+
+
+def compare(theirs: Any, wave: np.ndarray, tensor: torch.Tensor, runtime: str, args: argparse.Namespace) -> None:
+    ours = EncodecCodec(
+        theirs, bandwidth=args.bandwidth, name="official", block_frames=args.block_frames, runtime=runtime
+    )
     with torch.inference_mode():
         t, o, their_codes, our_codes = in_turns(
             lambda: theirs.encode(tensor, None, bandwidth=args.bandwidth).audio_codes,
@@ -101,7 +120,7 @@ def main() -> None:
         )
         used = min(len(np.unique(row)) for row in our_codes)
         same = (their_codes[0, 0].numpy() == our_codes).mean()
-        print(f"encode: transformers {t:.2f} s, giblet {o:.2f} s, {t / o:.2f} x; ", end="")
+        print(f"{runtime}, encode: transformers {t:.2f} s, giblet {o:.2f} s, {t / o:.2f} x; ", end="")
         print(f"{same:.4%} of the codes identical, at least {used} of 1024 in use in each codebook")
         t, o, their_wave, our_wave = in_turns(
             lambda: theirs.decode(their_codes, [None]).audio_values,
@@ -109,13 +128,7 @@ def main() -> None:
             args.repeats,
         )
     apart = np.abs(their_wave[0, 0].numpy() - our_wave).max()
-    print(f"decode: transformers {t:.2f} s, giblet {o:.2f} s, {t / o:.2f} x; largest difference {apart:.1e}")
-
-    bundled = load_codec("bundled", bandwidth=6.0, device="cpu")
-    codes = bundled.encode(wave)
-    encode, decode, _, _ = in_turns(lambda: bundled.encode(wave), lambda: bundled.decode(codes), args.repeats)
-    speeds = f"encodes {args.seconds / encode:.0f} x, decodes {args.seconds / decode:.0f} x"
-    print(f"bundled codec: {speeds} as fast as real time")
+    print(f"{runtime}, decode: transformers {t:.2f} s, giblet {o:.2f} s, {t / o:.2f} x; largest difference {apart:.1e}")
 
 
 if __name__ == "__main__":

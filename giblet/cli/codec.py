@@ -138,7 +138,7 @@ def info(
     loaded = load_codec(name, bandwidth=bandwidth, device=device)
     about = {
         field: getattr(loaded, field)
-        for field in ("sample_rate", "frame_rate", "hop_length", "bandwidth", "n_codebooks", "codebook_size")
+        for field in ("sample_rate", "frame_rate", "hop_length", "bandwidth", "n_codebooks", "codebook_size", "runtime")
         if hasattr(loaded, field)
     }
     about["fingerprint"] = loaded.fingerprint

@@ -16,6 +16,7 @@ def load_codec(
     *,
     revision: str | None = None,
     block_frames: int | None = None,
+    runtime: str = "auto",
 ) -> AudioCodec:
     """Load a codec.
 
@@ -32,8 +33,11 @@ def load_codec(
     revision : str, optional
         Branch, tag or commit of a hub model.
     block_frames : int, optional
-        Frames that are encoded or decoded at a time, 1200 by default. Less takes less memory and more time; what
+        Frames that are encoded or decoded at a time, 4800 by default. Less takes less memory and more time; what
         comes out is the same to rounding.
+    runtime : str
+        What computes the encoder's convolutions: ``"auto"`` (on the CPU OpenVINO, if ``giblet[fast]`` is installed and
+        the codec is as wide as the published one, else torch), ``"torch"``, ``"openvino"``. The codes are the same.
 
     Returns
     -------
@@ -44,7 +48,7 @@ def load_codec(
     CodecError
         If there is no such codec, it cannot be reached, its files are damaged, or its layout is not supported.
     InputError
-        If the codec does not have that bandwidth, or the device is not there.
+        If the codec does not have that bandwidth, or the device or runtime is not there.
 
     Examples
     --------
@@ -61,4 +65,5 @@ def load_codec(
     name = os.fspath(name)
     where = pick_device(device)
     model = read_model(*find_codec(name, revision), name)
-    return EncodecCodec(model, bandwidth, where, name, BLOCK_FRAMES if block_frames is None else block_frames)
+    frames = BLOCK_FRAMES if block_frames is None else block_frames
+    return EncodecCodec(model, bandwidth, where, name, frames, runtime)

@@ -40,6 +40,8 @@ class AudioCodec(ABC):
         bandwidth.
     device : str
         Where it computes, e.g. ``"cpu"`` or ``"cuda:0"``.
+    runtime : str
+        What computes the encoder's convolutions, ``"torch"`` or ``"openvino"``.
     block_frames : int
         Frames that are encoded or decoded at a time.
     """
@@ -53,6 +55,7 @@ class AudioCodec(ABC):
     bandwidth: float
     fingerprint: str
     device: str
+    runtime: str
     block_frames: int
 
     @property

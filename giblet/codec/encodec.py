@@ -24,13 +24,15 @@ from transformers.utils import cached_file
 
 from giblet.codec.base import AudioCodec
 from giblet.codec.device import exact_float32
+from giblet.codec.lstm import STRETCH
 from giblet.codec.quantizer import ResidualQuantizer
-from giblet.codec.streaming import ELU, Chain, Layer, ResidualBlock, SkipLSTM, TransposedConv, causal_conv
+from giblet.codec.runtime import CompiledChain, Core, folded, layer, pick_runtime
+from giblet.codec.streaming import Chain, Layer
 from giblet.errors import CodecError, InputError
 
-# Frames at a time, by measurement (benchmarks/codec_speed.py): through the LSTM, whose weights are packed anew at each
-# call, and through the convolutions, whose rows should stay in the processor's caches.
-BLOCK_FRAMES, TILE_FRAMES = 1200, 100
+# Frames at a time, by measurement (benchmarks/codec_speed.py): through the LSTM, sixteen stretches side by side,
+# and through the convolutions, whose rows should stay in the processor's caches.
+BLOCK_FRAMES, TILE_FRAMES = 16 * STRETCH, 100
 # Channels of the first convolution from which more threads than one pay; the published model has 32.
 WIDE = 32
 # What this streaming can do exactly; the 48 kHz model differs in most of it.
@@ -158,13 +160,16 @@ class EncodecCodec(AudioCodec):
         What the user asked for.
     block_frames : int
         Frames at a time.
+    runtime : str
+        What computes the encoder's convolutions, ``"torch"``, ``"openvino"`` or ``"auto"``, see `runtime.pick_runtime`.
 
     Raises
     ------
     CodecError
         If the model is of a layout that cannot be streamed exactly.
     InputError
-        If the codec does not have that bandwidth, or the block is shorter than the convolutions' context.
+        If the codec does not have that bandwidth, the block is shorter than the convolutions' context, or the runtime
+        is not there.
     """
 
     def __init__(
@@ -174,6 +179,7 @@ class EncodecCodec(AudioCodec):
         device: torch.device | str = "cpu",
         name: str = "unnamed",
         block_frames: int = BLOCK_FRAMES,
+        runtime: str = "auto",
     ) -> None:
         config = model.config
         check_layout(config, name)
@@ -189,6 +195,7 @@ class EncodecCodec(AudioCodec):
         self.fingerprint = fingerprint(model)
         self._device = torch.device(device)
         self.device = str(self._device)
+        self.runtime = pick_runtime(runtime, self._device, config.num_filters >= WIDE)
         # Products of narrow layers are over before a second thread has started; waiting for it costs many times more
         # where the processor is shared (measured: 18 s instead of 1 s for a minute of sound).
         self._threads = 1 if config.num_filters < WIDE else None
@@ -197,8 +204,8 @@ class EncodecCodec(AudioCodec):
         own.to(self._device, torch.float32)
         books = [layer.codebook.embed for layer in own.quantizer.layers[: self.n_codebooks]]
         self._quantizer = ResidualQuantizer(books)
-        encoder, decoder = ([_layer(module) for module in half.layers] for half in (own.encoder, own.decoder))
-        lead = max(layer.lead for layer in [*encoder, *decoder])
+        encoder, decoder = ([_core(module) for module in half.layers] for half in (own.encoder, own.decoder))
+        lead = max(layer(core).lead for core in [*encoder, *decoder])
         if block_frames < lead:
             raise InputError(
                 f"block_frames is {block_frames}: give at least {lead}, what the convolutions look back on"
@@ -206,10 +213,15 @@ class EncodecCodec(AudioCodec):
         self.block_frames = block_frames
         # Convolutions run in tiles; LSTM and what else is at the frame rate takes the block whole.
         tile = min(block_frames, max(TILE_FRAMES, lead))
-        recurrent = [type(layer) for layer in encoder].index(SkipLSTM)
-        self._encoder = Chain([Chain(encoder[:recurrent], tile * self.hop_length), *encoder[recurrent:]])
-        recurrent = [type(layer) for layer in decoder].index(SkipLSTM)
-        self._decoder = Chain([*decoder[: recurrent + 1], Chain(decoder[recurrent + 1 :], tile)])
+        recurrent = [type(core) for core in encoder].index(nn.LSTM)
+        convolutions = Chain([layer(core) for core in encoder[:recurrent]], tile * self.hop_length)
+        tiled: Layer = convolutions
+        if self.runtime == "openvino":
+            tiled = CompiledChain(convolutions, encoder[:recurrent], self.hop_length, tile)
+        self._encoder = Chain([tiled, *map(layer, encoder[recurrent:])])
+        recurrent = [type(core) for core in decoder].index(nn.LSTM)
+        convolutions = Chain([layer(core) for core in decoder[recurrent + 1 :]], tile)
+        self._decoder = Chain([*map(layer, decoder[: recurrent + 1]), convolutions])
 
     def _new_encoder(self) -> Callable[[np.ndarray, bool], np.ndarray]:
         state = self._encoder.new_state()
@@ -260,19 +272,17 @@ def _kbps(n_codebooks: int, codebook_size: int, frame_rate: int) -> float:
     return kbps if 1000 * kbps >= bits_per_second else math.nextafter(kbps, math.inf)
 
 
-def _layer(module: Any) -> Layer:
-    """The streaming form of one of transformers' layers."""
+def _core(module: Any) -> Core:
+    """What one of transformers' layers consists of."""
     match module:
-        case parts.EncodecConv1d():
-            return causal_conv(module.conv)
-        case parts.EncodecConvTranspose1d():
-            return TransposedConv(module.conv)
+        case parts.EncodecConv1d() | parts.EncodecConvTranspose1d():
+            return folded(module.conv)
         case parts.EncodecResnetBlock():
             block: Any = module.block
-            shortcut = module.shortcut.conv if isinstance(module.shortcut, parts.EncodecConv1d) else None
-            return ResidualBlock(block[1].conv, block[3].conv, shortcut)
+            shortcut = folded(module.shortcut.conv) if isinstance(module.shortcut, parts.EncodecConv1d) else None
+            return folded(block[1].conv), folded(block[3].conv), shortcut
         case parts.EncodecLSTM():
-            return SkipLSTM(module.lstm)
+            return module.lstm
         case nn.ELU():
-            return ELU()
+            return module
     raise TypeError(f"no streaming form of {type(module).__name__}")

@@ -61,13 +61,6 @@ class ConvState:
     context: Tensor | None = None
 
 
-@dataclass
-class LSTMState:
-    """Hidden and cell state of an LSTM; None before the first piece."""
-
-    hidden: tuple[Tensor, Tensor] | None = None
-
-
 class Taps:
     """``y[t] = bias + sum over i of x[t - i * spacing] @ taps[i]``, with the rows before x taken from a context."""
 
@@ -91,7 +84,7 @@ class Taps:
 
 
 class CausalConv(Layer):
-    """A causal convolution, with the reflected ends of transformers' ``EncodecConv1d``; weight norm is folded here."""
+    """A causal convolution, with the reflected ends of transformers' ``EncodecConv1d``."""
 
     def __init__(self, conv: nn.Conv1d) -> None:
         weight, bias = conv.weight.detach(), _bias(conv)
@@ -174,7 +167,7 @@ def causal_conv(conv: nn.Conv1d) -> CausalConv:
 
 
 class TransposedConv(Layer):
-    """A causal transposed convolution, its overhang trimmed on the right; weight norm is folded here.
+    """A causal transposed convolution, its overhang trimmed on the right.
 
     Output block t is fed by input row t and those before, so it is `Taps` again, from one row to `stride` rows; the
     carried input rows stand for the tail that an overlap-add would carry.
@@ -238,22 +231,6 @@ class ResidualBlock(Layer):
         F.elu_(hidden)
         y = x + self.bias if self.shortcut is None else torch.addmm(self.bias, x, self.shortcut)
         return y.addmm_(hidden, self.pointwise)
-
-
-class SkipLSTM(Layer):
-    """``x + lstm(x)``."""
-
-    def __init__(self, lstm: nn.LSTM) -> None:
-        self.lstm = lstm
-
-    def new_state(self) -> LSTMState:
-        """A stream that has seen nothing."""
-        return LSTMState()
-
-    def __call__(self, x: Tensor, state: LSTMState, last: bool) -> Tensor:
-        """(time, channels) rows to rows of the same shape."""
-        y, state.hidden = self.lstm(x[:, None], state.hidden)
-        return y[:, 0] + x
 
 
 class Chain(Layer):

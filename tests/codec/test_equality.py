@@ -1,5 +1,7 @@
 """Codes and sound are those of transformers' whole-file EncodecModel, however the signal is cut."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,19 @@ from hypothesis import strategies as st
 from giblet.codec import load_codec
 
 RATE = 24_000
+RUNTIMES = pytest.mark.parametrize(
+    "runtime",
+    [
+        "torch",
+        pytest.param(
+            "openvino",
+            marks=pytest.mark.skipif(
+                importlib.util.find_spec("openvino") is None,
+                reason="openvino is not installed: pip install 'giblet[fast]'",
+            ),
+        ),
+    ],
+)
 
 
 def whole_file_codes(model, wave, bandwidth=6.0):
@@ -42,10 +57,12 @@ def oracle(sounds, models):
     return {(m, s): whole_file_codes(models[m][0], wave) for m in models for s, wave in sounds.items()}
 
 
+@RUNTIMES
 @pytest.mark.parametrize("sound", ["speech", "music"])
 @pytest.mark.parametrize("model", ["bundled", "official"])
-def test_streamed_codes_are_those_of_the_whole_file_at_any_chunk_size(oracle, models, sounds, model, sound):
-    codec = load_codec(models[model][1], bandwidth=6.0, device="cpu")
+def test_streamed_codes_are_those_of_the_whole_file_at_any_chunk_size(oracle, models, sounds, model, sound, runtime):
+    codec = load_codec(models[model][1], bandwidth=6.0, device="cpu", runtime=runtime)
+    assert codec.runtime == runtime
     expected, wave = oracle[model, sound], sounds[sound]
     for seconds in (1, 7, 60):
         codes = np.concatenate(list(codec.encode_stream(cut(wave, seconds * RATE))), axis=1)
@@ -54,11 +71,12 @@ def test_streamed_codes_are_those_of_the_whole_file_at_any_chunk_size(oracle, mo
         assert (codes == expected).mean() >= 0.9999, f"chunks of {seconds} s"
 
 
+@RUNTIMES
 @pytest.mark.parametrize("seconds", [1, 7, 60])
 @pytest.mark.parametrize("model", ["bundled", "official"])
-def test_the_blocks_inside_may_be_of_any_size_too(oracle, models, sounds, model, seconds):
+def test_the_blocks_inside_may_be_of_any_size_too(oracle, models, sounds, model, seconds, runtime):
     """Streaming proper: the state that layers carry from block to block, here of 1, 7 and 60 s."""
-    codec = load_codec(models[model][1], bandwidth=6.0, device="cpu", block_frames=seconds * 75)
+    codec = load_codec(models[model][1], bandwidth=6.0, device="cpu", block_frames=seconds * 75, runtime=runtime)
     wave, expected = sounds["music"], oracle[model, "music"]
     assert (codec.encode(wave) == expected).mean() >= 0.9999
     n = 75 * 20
@@ -73,16 +91,18 @@ def test_equality_is_about_many_codes(oracle):
     assert min(len(np.unique(book)) for book in both) >= 300
 
 
+@RUNTIMES
 @pytest.mark.parametrize("n", [1, 2, 319, 320, 321, 6 * 320 + 5, 7 * 320, 2 * RATE + 17, 75 * 320 + 1])
-def test_sounds_of_odd_lengths_end_as_transformers_ends_them(bundled_model, speech, n):
-    codec = load_codec("bundled", bandwidth=6.0, device="cpu", block_frames=75)
+def test_sounds_of_odd_lengths_end_as_transformers_ends_them(bundled_model, speech, n, runtime):
+    codec = load_codec("bundled", bandwidth=6.0, device="cpu", block_frames=75, runtime=runtime)
     np.testing.assert_array_equal(codec.encode(speech[:n]), whole_file_codes(bundled_model, speech[:n]))
 
 
+@RUNTIMES
 @settings(max_examples=20, deadline=None)
-@given(st.data())
-def test_how_a_signal_is_cut_never_matters(data):
-    codec = load_codec("bundled", bandwidth=6.0, device="cpu", block_frames=40)
+@given(data=st.data())
+def test_how_a_signal_is_cut_never_matters(data, runtime):
+    codec = load_codec("bundled", bandwidth=6.0, device="cpu", block_frames=40, runtime=runtime)
     wave = np.random.default_rng(0).normal(0, 0.1, 70_001).astype(np.float32)
     places = data.draw(st.lists(st.integers(0, len(wave)), max_size=8).map(sorted))
     codes = np.concatenate(list(codec.encode_stream(np.split(wave, places))), axis=1)

@@ -11,7 +11,8 @@ from transformers import EncodecConfig
 from transformers.models.encodec import modeling_encodec as theirs
 
 from giblet.codec import load_codec
-from giblet.codec.streaming import LSTMState, ResidualBlock, SkipLSTM, TransposedConv, causal_conv
+from giblet.codec.lstm import LSTMState, SkipLSTM
+from giblet.codec.streaming import ResidualBlock, TransposedConv, causal_conv
 
 RATE = 24_000
 

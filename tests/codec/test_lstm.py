@@ -1,0 +1,106 @@
+"""An LSTM's stretches side by side give what transformers' LSTM gives for the whole, however long it remembers."""
+
+import pytest
+import torch
+from transformers import EncodecConfig
+from transformers.models.encodec import modeling_encodec as theirs
+
+from giblet.codec import lstm as module
+from giblet.codec.lstm import RUN_UP, STRETCH, SkipLSTM
+
+N = 4 * STRETCH + 17
+
+
+@pytest.fixture
+def whole():
+    torch.manual_seed(0)
+    return theirs.EncodecLSTM(EncodecConfig(), 8).requires_grad_(False)
+
+
+@pytest.fixture
+def x():
+    return torch.randn(N, 8, generator=torch.Generator().manual_seed(1))
+
+
+def remembering(lstm):
+    """Forget gates at 1 - 3e-7, input gates at 0.27: what comes in stays for the whole signal."""
+    for name, bias in lstm.named_parameters():
+        if "bias_ih" in name:
+            bias[:8] = -1.0
+            bias[8:16] = 15.0
+    return lstm
+
+
+def run(lstm, x, cuts):
+    layer = SkipLSTM(lstm)
+    state = layer.new_state()
+    with torch.inference_mode():
+        return torch.cat([layer(piece.clone(), state, False) for piece in torch.tensor_split(x, cuts)]), state
+
+
+def steps(lstm):
+    """How many frames the LSTM goes through one after another, counted from now on."""
+    seen = []
+    lstm.register_forward_hook(lambda _, args, __: seen.append(len(args[0])))
+    return seen
+
+
+@pytest.mark.parametrize("cuts", [[], [2 * STRETCH], [1, 3 * STRETCH], [2 * STRETCH + 50, 2 * STRETCH + 51]])
+@pytest.mark.parametrize("remembers", [False, True])
+def test_stretches_side_by_side_are_the_whole_wherever_it_is_cut(whole, x, cuts, remembers):
+    if remembers:
+        remembering(whole.lstm)
+    expected = whole(x.t()[None])[0].t()
+    torch.testing.assert_close(run(whole.lstm, x, cuts)[0], expected, atol=2e-6, rtol=1e-5)
+
+
+def test_an_lstm_that_forgets_goes_through_a_stretch_and_its_run_up_and_no_more(whole, x):
+    seen = steps(whole.lstm)
+    _, state = run(whole.lstm, x, [])
+    assert state.forgets
+    assert sum(seen) == STRETCH + RUN_UP + 17
+
+
+def test_an_lstm_that_remembers_is_found_out_once_and_then_taken_in_order(whole, x):
+    seen = steps(remembering(whole.lstm))
+    _, state = run(whole.lstm, x, [2 * STRETCH + 5])
+    assert not state.forgets
+    assert sum(seen) == RUN_UP + STRETCH + (N - STRETCH)
+
+
+def test_without_the_check_an_lstm_that_remembers_would_be_wrong(whole, x, monkeypatch):
+    """So the equality above is the check's doing."""
+    expected = whole.requires_grad_(False)
+    remembering(expected.lstm)
+    monkeypatch.setattr(module, "AGREEMENT", float("inf"))
+    found, state = run(expected.lstm, x, [])
+    assert state.forgets
+    assert (found - expected(x.t()[None])[0].t()).abs().max() > 0.01
+
+
+def test_stretches_before_the_one_that_disagrees_are_kept(whole, x, monkeypatch):
+    """The second boundary is made to disagree: two stretches stand, the rest is computed again."""
+    expected = whole(x.t()[None])[0].t()
+    agree = module._agree
+
+    def second_fails(wanted, found):
+        good = agree(wanted, found)
+        assert good.tolist() == [True, True, True]
+        good[1] = False
+        return good
+
+    monkeypatch.setattr(module, "_agree", second_fails)
+    seen = steps(whole.lstm)
+    found, state = run(whole.lstm, x, [])
+    assert not state.forgets
+    assert sum(seen) == RUN_UP + STRETCH + (N - 2 * STRETCH)
+    torch.testing.assert_close(found, expected, atol=2e-6, rtol=1e-5)
+
+
+def test_silence_agrees_with_itself(whole):
+    for name, bias in whole.lstm.named_parameters():
+        if "bias" in name:
+            bias.zero_()
+    found, state = run(whole.lstm, torch.zeros(N, 8), [])
+    assert state.forgets
+    assert not found.any()

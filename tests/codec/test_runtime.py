@@ -1,0 +1,138 @@
+"""OpenVINO's convolutions are the layers' own, and so are the ends of a signal; the choice of runtime is said."""
+
+import copy
+import importlib.util
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from transformers import EncodecModel
+
+from giblet.codec import load_codec
+from giblet.codec.encodec import EncodecCodec, build_config
+from giblet.codec.runtime import CompiledChain, pick_runtime
+from giblet.errors import InputError
+
+RATE, HOP = 24_000, 320
+CPU = torch.device("cpu")
+needs_openvino = pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason="openvino is not installed: pip install 'giblet[fast]'"
+)
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """(torch, openvino): bundled weights, blocks of 50 frames."""
+    pytest.importorskip("openvino", reason="openvino is not installed: pip install 'giblet[fast]'")
+    return [load_codec("bundled", device="cpu", block_frames=50, runtime=name) for name in ("torch", "openvino")]
+
+
+def tiled(codec):
+    return codec._encoder.layers[0]
+
+
+@needs_openvino
+@pytest.mark.parametrize(
+    "n", [1, 319, 8 * HOP + 1, 9 * HOP, 10 * HOP, 10 * HOP + 1, 50 * HOP, 50 * HOP + 319, 90 * HOP + 5]
+)
+def test_a_compiled_chain_is_the_chain_at_any_length(pair, speech, n):
+    x = torch.from_numpy(speech[RATE : RATE + n])[:, None]
+    with torch.inference_mode():
+        expected, found = (tiled(c)(x.clone(), tiled(c).new_state(), True) for c in pair)
+    torch.testing.assert_close(found, expected, atol=1e-6 * float(expected.abs().max()), rtol=1e-4)
+
+
+@needs_openvino
+@pytest.mark.parametrize("cuts", [[9], [9, 10, 60], [20, 21, 22], [50, 100]])
+def test_a_compiled_chain_in_pieces_is_the_whole_chain(pair, speech, cuts):
+    ours, compiled = (tiled(codec) for codec in pair)
+    x = torch.from_numpy(speech[RATE : 2 * RATE + 40 * HOP + 7])[:, None]
+    with torch.inference_mode():
+        expected = ours(x.clone(), ours.new_state(), True)
+        state = compiled.new_state()
+        pieces = torch.tensor_split(x, [cut * HOP for cut in cuts])
+        found = torch.cat([compiled(p.clone(), state, i == len(pieces)) for i, p in enumerate(pieces, 1)])
+    torch.testing.assert_close(found, expected, atol=1e-6 * float(expected.abs().max()), rtol=1e-4)
+
+
+@needs_openvino
+@pytest.mark.parametrize("level", [1e-4, 1.0])
+def test_compiled_latents_are_as_near_to_exact_as_those_of_transformers(pair, bundled_model, speech, level):
+    wave = torch.from_numpy(level * speech[: 5 * RATE])
+    encoder = pair[1]._encoder
+    with torch.inference_mode():
+        exact = copy.deepcopy(bundled_model.encoder).double()(wave[None, None].double())[0].t()
+        of_transformers = bundled_model.encoder(wave[None, None])[0].t()
+        ours = encoder(wave[:, None].clone(), encoder.new_state(), True)
+    assert (ours - exact).square().mean().sqrt() < 3 * (of_transformers - exact).square().mean().sqrt()
+
+
+@needs_openvino
+def test_what_the_compiled_chain_needs_to_see_before_a_frame_is_all_that_reaches_it(pair):
+    """One sample changed: no frame later than `reach` frames behind it changes, and one at less than that does."""
+    reach = tiled(pair[1]).reach
+    x = torch.randn(40 * HOP, 1, generator=torch.Generator().manual_seed(0))
+    changed = x.clone()
+    changed[20 * HOP] += 1
+    for encoder in map(tiled, pair):
+        with torch.inference_mode():
+            a, b = (encoder(y.clone(), encoder.new_state(), True) for y in (x, changed))
+        moved = (a - b).abs().amax(1).nonzero()[:, 0].tolist()
+        assert 20 in moved
+        assert 20 <= min(moved) <= max(moved) <= 20 + reach
+
+
+@needs_openvino
+def test_the_runtime_changes_neither_fingerprint_nor_codes_nor_sound(pair, speech):
+    a, b = pair
+    assert (a.runtime, b.runtime) == ("torch", "openvino")
+    assert isinstance(tiled(b), CompiledChain)
+    assert a.fingerprint == b.fingerprint
+    codes = a.encode(speech[: 10 * RATE])
+    assert (b.encode(speech[: 10 * RATE]) == codes).mean() >= 0.9999
+    np.testing.assert_allclose(b.decode(codes), a.decode(codes), atol=1e-5)
+
+
+@needs_openvino
+def test_a_layout_of_other_strides_and_dilations_is_computed_as_transformers_does(speech):
+    torch.manual_seed(0)
+    config = build_config(num_codebooks=2, num_filters=8, num_lstm_layers=1)
+    config.num_residual_layers, config.use_conv_shortcut, config.upsampling_ratios = 2, False, [6, 3]
+    model = EncodecModel(config).eval()
+    codec = EncodecCodec(model, next(iter(config.target_bandwidths)), block_frames=60, runtime="openvino")
+    wave = torch.from_numpy(speech[: RATE // 2 + 5])
+    with torch.inference_mode():
+        expected = model.encoder(wave[None, None])[0].t()
+        found = codec._encoder(wave[:, None].clone(), codec._encoder.new_state(), True)
+    torch.testing.assert_close(found, expected, atol=1e-5 * float(expected.abs().max()), rtol=1e-4)
+
+
+@needs_openvino
+def test_a_codec_that_has_computed_can_be_copied_and_sent_to_another_process(pair, speech):
+    codes = pair[1].encode(speech[:RATE])
+    assert tiled(pair[1])._compiled
+    for other in copy.deepcopy(pair[1]), pickle.loads(pickle.dumps(pair[1])):  # noqa: S301
+        assert not tiled(other)._compiled
+        np.testing.assert_array_equal(other.encode(speech[:RATE]), codes)
+
+
+def test_torch_is_taken_where_openvino_is_absent_or_gains_nothing(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    assert pick_runtime("auto", CPU, wide=True) == "openvino"
+    assert pick_runtime("auto", CPU, wide=False) == "torch"
+    assert pick_runtime("auto", torch.device("cuda"), wide=True) == "torch"
+    assert pick_runtime("torch", CPU, wide=True) == "torch"
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert pick_runtime("auto", CPU, wide=True) == "torch"
+
+
+def test_a_runtime_that_cannot_be_had_is_refused(monkeypatch):
+    with pytest.raises(InputError, match="'onnx' is not known: give one of auto, torch, openvino"):
+        load_codec("bundled", runtime="onnx")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    with pytest.raises(InputError, match="device is 'cuda'"):
+        pick_runtime("openvino", torch.device("cuda"), wide=True)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"not installed: pip install 'giblet\[fast\]'"):
+        pick_runtime("openvino", CPU, wide=True)
