@@ -258,7 +258,7 @@ class FMRIProcessor:
                 raise InputError(f"{path.name} has other columns than {paths[0].name}: {', '.join(frame.columns[:5])}")
             if len(frame) < 2:
                 raise InputError(f"{path.name} has {len(frame)} row: a series of at least 2 is needed")
-        runs = [frame.to_numpy(np.float32) for frame in frames]
+        runs = [frame.to_numpy(np.float32, copy=True) for frame in frames]  # cleaning works in place
         good = judge(find_bad(runs), self.settings.bad, "regions", names.__getitem__, paths[0].name)
         return Scan(runs, good, self.settings.tr, {"region": np.array(names)}, {}).settle(self.settings.bad)
 

@@ -287,6 +287,14 @@ def test_a_table_keeps_every_row_and_says_what_is_wrong(tmp_path):
         FMRIProcessor().load(table("a\n1\n2\n"))
 
 
+def test_tables_are_cleaned_as_nilearn_cleans(tmp_path):
+    values = np.cumsum(np.random.default_rng(0).standard_normal((60, 3)), axis=0)
+    pd.DataFrame(values, columns=list("abc")).to_csv(tmp_path / "sub-1_bold.tsv", sep="\t", index=False)
+    bold = FMRIProcessor(tr=2.0, detrend=True, high_pass=0.01).load(tmp_path / "sub-1_bold.tsv").bold.values
+    expected = signal.clean(values, t_r=2.0, detrend=True, high_pass=0.01, filter="cosine", standardize=None)
+    np.testing.assert_allclose(bold, expected, atol=1e-4)
+
+
 @pytest.mark.skipif(not ALICE.is_dir(), reason="the Alice BOLD tables are not in ../shared/fmri/alice")
 def test_real_listeners_are_read_and_the_constant_one_is_refused():
     fmri = FMRIProcessor(tr=2.0, bad="mask")

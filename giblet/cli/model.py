@@ -1,0 +1,68 @@
+"""``giblet train``: the multimodal autoencoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from giblet.cli.shared import Json, app, err, out, print_json
+
+if TYPE_CHECKING:
+    from giblet.training.result import Progress as Callback
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="YAML file of training settings.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Train the multimodal autoencoder, going on where the same configuration was stopped."""
+    from giblet.pipeline.training import train as run
+    from giblet.training.settings import TrainSettings
+
+    settings = TrainSettings.from_yaml(config)
+    from giblet.training.result import TrainingInterrupted
+
+    try:
+        with _bar() as progress:
+            result = run(settings, progress=progress)
+    except TrainingInterrupted as exc:
+        if exc.rank == 0:
+            err.print(
+                f"giblet: training stopped after step {exc.step}, state saved in {settings.output / 'checkpoints'}; "
+                "the same command goes on from there", markup=False,
+            )  # fmt: skip
+        raise
+    if result.rank:
+        return  # one process speaks for all
+    if as_json:
+        print_json(vars(result))
+        return
+    each = ", ".join(f"{name} {loss:.3f}" for name, loss in result.val.items())
+    out.print(
+        f"{result.folder}: {result.status} after {result.step} steps ({result.epoch:.4g} epochs, "
+        f"{result.seconds:.0f} s); best validation {result.best_val:.3f} at step {result.best_step} ({each})",
+        markup=False,
+    )
+
+
+@contextmanager
+def _bar() -> Iterator[Callback]:
+    """Steps and each loss on stderr, gone when the work is done; nothing where stderr is not a terminal."""
+    columns = (
+        TextColumn("training"), BarColumn(bar_width=20), TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
+        TextColumn("{task.fields[losses]}"), TimeElapsedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task("training", total=1, completed=0, losses="reading the data")
+
+        def show(step: int, last: int, losses: dict[str, float]) -> None:
+            text = "  ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
+            progress.update(task, completed=step, total=last, losses=text)
+
+        yield show

@@ -1,0 +1,1 @@
+"""Training of the multimodal autoencoder, on one processor or on many."""

@@ -1,0 +1,76 @@
+"""What a run starts from: an untrained model that fits a study, and the windows of each part of it."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+
+from giblet.alignment.hrf_layer import HRFLayer
+from giblet.codec.encodec import fingerprint
+from giblet.codec.loading import find_codec, read_model
+from giblet.codec.rvq import codebooks_of
+from giblet.data.dataset import TRWindows
+from giblet.errors import CodecError, InputError
+from giblet.features import CODES
+from giblet.models import Modality, MultimodalAutoencoder, Scales, fit_scales
+from giblet.training.settings import TrainSettings
+from giblet.training.study import Study
+from giblet.training.windows import ScoredWindows
+
+log = logging.getLogger(__name__)
+
+
+def model_of(settings: TrainSettings, study: Study) -> tuple[MultimodalAutoencoder, Scales]:
+    """An untrained model for a study, and the scales of its losses; both know of training TRs alone.
+
+    Raises
+    ------
+    CodecError
+        If the codec is not there, or not the one that made the codes.
+    InputError
+        If model and data do not fit.
+    """
+    books = None
+    if study.codec_fingerprint is not None:
+        network = read_model(*find_codec(settings.codec, None), settings.codec)
+        if fingerprint(network) != study.codec_fingerprint:
+            raise CodecError(
+                f"the codes were made by codec {study.codec_fingerprint[:12]}, codec: {settings.codec} is "
+                f"{fingerprint(network)[:12]}: name the one that made them, or extract them again"
+            )
+        books = codebooks_of(network.quantizer)[: settings.model.n_codebooks]
+    train = study.part("train")
+    rows = TRWindows(study.recordings, train, window=32, normalisers=study.normalisers, partial="pad")
+    scales = fit_scales((rows[i] for i in range(len(rows))), settings.model, books)
+    kinds = {name: Modality.of(name, shape, kind == CODES) for name, (kind, shape) in study.stimuli.items()}
+    torch.manual_seed(settings.seed)
+    model = MultimodalAutoencoder(
+        settings.model, kinds, study.n_voxels, books, scales.priors, study.codec_fingerprint
+    )  # fmt: skip
+    return model, scales
+
+
+def windows_of(settings: TrainSettings, study: Study, part: str) -> ScoredWindows:
+    """The windows of ``"train"``, ``"val"`` or ``"test"``.
+
+    Raises
+    ------
+    InputError
+        If no TR of it could be scored.
+    """
+    context = len(HRFLayer(settings.model.tr, settings.model.hrf).kernel) - 1
+    windows = ScoredWindows(
+        study.recordings, study.part(part), window=settings.window, context=context, lead=settings.model.decode_trs - 1,
+        normalisers=study.normalisers, stimulus_trs=study.stimulus_trs,
+    )  # fmt: skip
+    empty = [way for way, n in windows.scorable.items() if n == 0]
+    if empty:
+        what = (
+            f"{part} has no TR whose {' or '.join(empty)} can be scored: BOLD needs {context} TRs of stimulus before "
+            f"it, decoding {windows.lead} TRs behind it"
+        )
+        if part == "train" or len(empty) == 2:
+            raise InputError(f"{what}; use longer runs, or other fractions")
+        log.warning("%s; it is scored on what is left", what)
+    return windows

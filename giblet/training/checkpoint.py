@@ -1,0 +1,142 @@
+"""The state of a training run on disk, whole or not at all: going on from it gives what a run without a stop gives.
+
+``checkpoints/last.json`` names the file of tensors that belongs to it and its SHA-256, so that the two cannot be of
+different moments: ``step-00000042.safetensors`` is written first, ``last.json`` then, and what it no longer names goes.
+There are no states of random generators in it: what is random in a step is drawn from the seed and the step's number.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from giblet.codec.checkpoints import optimizer_tensors, restore_optimizer
+from giblet.errors import CheckpointError
+from giblet.files import atomic_path, sha256_of
+
+FORMAT = "giblet-training-1"
+LAST = "last.json"
+
+
+def save_state(
+    folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, step: int, state: Mapping[str, Any]
+) -> None:
+    """Write the state of a run after `step` steps.
+
+    Parameters
+    ----------
+    folder : Path
+        ``checkpoints`` of the run.
+    model, optimizer
+    step : int
+    state : mapping
+        What else must come back; JSON keeps floats to the last bit.
+    """
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    tensors |= {f"optimizer.{name}": value for name, value in optimizer_tensors(optimizer).items()}
+    path = folder / f"step-{step:08d}.safetensors"
+    with atomic_path(path) as temporary:
+        # Each tensor in memory of its own: safetensors refuses tensors that share.
+        save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, temporary)
+    content = {"format": FORMAT, "step": step, "tensors": path.name, "sha256": sha256_of(path), **state}
+    with atomic_path(folder / LAST) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    for other in folder.glob("step-*.safetensors"):
+        if other != path:
+            other.unlink(missing_ok=True)
+
+
+def load_state(folder: Path) -> dict[str, Any] | None:
+    """What :func:`save_state` was given, or None where nothing was saved; ``tensors`` is the path, checked.
+
+    Raises
+    ------
+    CheckpointError
+        If it is damaged or of another version.
+    """
+    last = folder / LAST
+    if not last.exists():
+        return None
+    remedy = f"delete {folder} to train anew"
+    try:
+        state = json.loads(last.read_text(encoding="utf-8"))
+        if not isinstance(state, dict) or state.get("format") != FORMAT:
+            found = state.get("format") if isinstance(state, dict) else type(state).__name__
+            raise CheckpointError(f"{last} has format {found!r}: this version reads {FORMAT!r}; {remedy}")
+        path = folder / state["tensors"]
+        if Path(state["tensors"]).name != state["tensors"] or sha256_of(path) != state["sha256"]:
+            raise CheckpointError(f"{path} is not the file that {last} was written for: damaged? {remedy}")
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise CheckpointError(f"{last} cannot be read ({exc}); {remedy}") from exc
+    return {**state, "tensors": path}
+
+
+def restore(state: Mapping[str, Any], model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Put the tensors of a state into model and optimiser.
+
+    Raises
+    ------
+    CheckpointError
+        If they are damaged, or of another model.
+    """
+    try:
+        tensors: dict[str, Tensor] = load_file(state["tensors"])
+        model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
+        restore_optimizer(
+            optimizer, {k.removeprefix("optimizer."): v for k, v in tensors.items() if k.startswith("optimizer.")}
+        )
+    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as exc:
+        why = " ".join(str(exc).split())[:200]
+        raise CheckpointError(f"{state['tensors']} is not of this model ({why}): use another output folder") from exc
+
+
+def check_unchanged(state: Mapping[str, Any], now: Mapping[str, Any], free: frozenset[str], folder: Path) -> None:
+    """Refuse to go on with a run under other settings, data or codec, naming the first that differ.
+
+    Parameters
+    ----------
+    state : mapping
+        As :func:`load_state` gives it.
+    now : mapping
+        What the run would have now: ``settings``, ``n_voxels``, ``codec_fingerprint``, ``sources``.
+    free : frozenset of str
+        Names of settings that may differ.
+    folder : Path
+        Of the run, for the message.
+
+    Raises
+    ------
+    CheckpointError
+    """
+    found = []
+    for part, value in now.items():
+        before = _flat(state.get(part, {}), part)
+        after = _flat(json.loads(json.dumps(value)), part)
+        for name in [*before, *(n for n in after if n not in before)]:
+            may_differ = part == "settings" and name.split(".")[1] in free
+            if before.get(name) != after.get(name) and not may_differ:
+                found.append(f"{name.removeprefix('settings.')} was {before.get(name)!r}, is {after.get(name)!r}")
+    if found:
+        more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
+        raise CheckpointError(
+            f"{folder} holds a run that was begun otherwise: {'; '.join(found[:3])}{more}; put that back to go on, or "
+            "choose another output folder"
+        )
+
+
+def _flat(value: Any, name: str) -> dict[str, Any]:
+    """Leaves of nested mappings and lists, by dotted name."""
+    if isinstance(value, Mapping):
+        inner = {f"{name}.{k}": v for k, v in value.items()}
+    elif isinstance(value, list):
+        inner = {f"{name}.{k}": v for k, v in enumerate(value)}
+    else:
+        return {name: value}
+    return {leaf: v for part, content in inner.items() for leaf, v in _flat(content, part).items()}

@@ -1,0 +1,129 @@
+"""What a step minimises and a validation measures: means over TRs, of however many pieces and processes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from giblet.errors import GibletError
+from giblet.models import MultimodalAutoencoder, Scales, combined_loss
+from giblet.models.losses import scored_mask
+from giblet.models.settings import BOLD
+from giblet.training.windows import ScoredWindows
+
+Batch = dict[str, Any]
+
+
+class Losses(nn.Module):
+    """A model together with its losses: what DDP wraps, as it must see in the outputs which parameters were used.
+
+    Parameters
+    ----------
+    model : MultimodalAutoencoder
+    scales : Scales
+    """
+
+    def __init__(self, model: MultimodalAutoencoder, scales: Scales) -> None:
+        super().__init__()
+        self.model, self.scales = model, scales
+
+    def forward(self, batch: Batch, counts: Mapping[str, float]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum, with gradients, and each loss by itself; sums over TRs are divided by `counts`."""
+        outputs = self.model(batch["data"], batch["mask"], int(batch["subject"][0]), batch["trs"])
+        outputs["scored"] = own_rows(outputs["scored"], batch)
+        books = self.model.decoder.codebooks
+        return combined_loss(outputs, batch, self.model.settings, self.scales, books, counts)
+
+
+def own_rows(scored: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    """Of the rows that can be scored, those that are these windows' own."""
+    return {way: rows & batch["own"] for way, rows in scored.items()}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The losses of a model over the pieces of a step and over processes.
+
+    A mean over the TRs of a step is a sum over the pieces of all processes, divided by the TRs of all of them. Were
+    each piece's own mean averaged instead, the TRs of a piece with few of them would count more, and two processes
+    would not learn what one learns.
+    """
+
+    fabric: Fabric
+    losses: Losses
+
+    @property
+    def model(self) -> MultimodalAutoencoder:
+        """Whose losses they are."""
+        return self.losses.model
+
+    @property
+    def names(self) -> list[str]:
+        """Of the losses."""
+        return [BOLD, *self.model.modalities]
+
+    def counts(self, batch: Batch) -> dict[str, int]:
+        """TRs that count for each loss."""
+        scored = own_rows(self.model.scored_rows(batch["mask"], batch["trs"]), batch)
+        return {name: int(scored_mask(name, scored, batch).sum()) for name in self.names}
+
+    def total(self, losses: Mapping[str, float]) -> float:
+        """The weighted sum of losses."""
+        return sum(self.model.settings.modality_weights.get(name, 1.0) * loss for name, loss in losses.items())
+
+    @torch.no_grad()
+    def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
+        """Mean of each loss over all TRs of all processes; a loss that no TR counts for is left out."""
+        self.model.eval()
+        sums = torch.zeros(2, len(self.names), dtype=torch.float64)
+        for batch in batches:
+            counts = self.counts(batch)
+            with self.fabric.autocast():
+                _, parts = self.losses(self.fabric.to_device(batch), dict.fromkeys(self.names, 1.0))
+            sums += torch.tensor([[float(parts[n]) for n in self.names], [counts[n] for n in self.names]])
+        self.model.train()
+        sums = self.sum_over_processes(sums)
+        return {name: float(s / n) for name, s, n in zip(self.names, *sums, strict=True) if n > 0}
+
+    def sum_over_processes(self, values: Tensor) -> Tensor:
+        """Sums over processes, float64 on the CPU."""
+        if self.fabric.world_size == 1:
+            return values
+        summed: Any = self.fabric.all_reduce(values.to(self.fabric.device), reduce_op="sum")
+        return summed.cpu()
+
+    def check_finite(self, norm: float, step: int, pieces: Sequence[Batch], windows: ScoredWindows) -> None:
+        """Stop on a gradient that is no number, naming the windows that it comes from.
+
+        Raises
+        ------
+        GibletError
+        """
+        if math.isfinite(norm):
+            return
+        found = []
+        for batch in pieces:
+            for row, item in enumerate(batch["item"].tolist()):
+                one = {**_row(batch, row), "subject": batch["subject"]}
+                with torch.no_grad():
+                    _, parts = self.losses(self.fabric.to_device(one), dict.fromkeys(self.names, 1.0))
+                bad = [name for name, loss in parts.items() if not math.isfinite(float(loss))]
+                if bad:
+                    found.append(f"{windows.name_of(item)} ({', '.join(bad)})")
+        names = "; ".join(windows.name_of(item) for batch in pieces for item in batch["item"].tolist())
+        where = "; ".join(found) or f"the gradient is {norm} in one of {names}"
+        raise GibletError(
+            f"the loss is not a number at step {step + 1}: {where}; "
+            "look at these data, or train with a lower learning_rate in another output folder"
+        )
+
+
+def _row(value: Any, row: int) -> Any:
+    """One window of a batch, as a batch of one."""
+    return {k: _row(v, row) for k, v in value.items()} if isinstance(value, Mapping) else value[row : row + 1]

@@ -1,0 +1,38 @@
+"""What training tells: after each step, at the end, and when it is stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Progress = Callable[[int, int, dict[str, float]], None]
+"""Called after each step with the step, the last step, and the losses: ``train``, ``val`` and each by its name."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a call of :meth:`Trainer.fit` came to."""
+
+    folder: str
+    status: str
+    """``"finished"``, ``"stopped early"`` (validation grew no better), ``"paused"`` or ``"up to date"``."""
+    step: int
+    epoch: float
+    best_step: int
+    best_val: float
+    """Weighted sum of the validation losses at `best_step`."""
+    val: dict[str, float]
+    """Each of them; 1 is what knowing nothing costs."""
+    parameters: int
+    seconds: float
+    """Of training, all calls together."""
+    rank: int
+    """Which process this is; 0 writes."""
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """Ctrl-C, after the state was saved."""
+
+    def __init__(self, step: int, rank: int) -> None:
+        super().__init__(f"stopped after step {step}")
+        self.step, self.rank = step, rank

@@ -1,0 +1,145 @@
+"""Settings of a training run: what is learned from, what is learned, and how.
+
+Paths in a configuration file are relative to the folder in which the command runs.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, Field, model_validator
+
+from giblet.config import Settings
+from giblet.data.splits import HRF_SECONDS
+from giblet.models.settings import ModelSettings
+
+MODALITIES = ("audio", "video", "text")
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+FREE_TO_CHANGE = frozenset(
+    ["epochs", "steps", "patience", "device", "devices", "num_nodes", "strategy", "num_workers", "log",
+     "checkpoint_every", "output", "accumulate"]
+)  # fmt: skip
+"""Options that a run may go on with after they changed: they say how long and where, not what is learned."""
+
+
+class RunSettings(Settings):
+    """One run of one subject: the scan, and the features of what was shown in it."""
+
+    bold: Path = Field(description="NIfTI image, or a table of regions (.tsv, .csv)")
+    audio: Path | None = Field(None, description="feature file of the sound (giblet extract)")
+    video: Path | None = Field(None, description="feature file of the picture")
+    text: Path | None = Field(None, description="feature file of the words")
+    confounds: Path | None = Field(None, description="fMRIPrep's confounds table")
+    start_offset: float = Field(0.0, allow_inf_nan=False, description="second of the stimulus at volume 0")
+    on_short_bold: Literal["error", "trim"] = Field(
+        "error", description="a scan that ended before the stimulus: refuse it, or leave out what was not scanned"
+    )
+
+
+class SubjectSettings(Settings):
+    """One subject: its runs, in order, and how its scans are read (see FMRIProcessor)."""
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9_-]+$", description="letters, digits, - and _")
+    runs: tuple[RunSettings, ...] = Field(min_length=1, description="in the order in which they are split")
+    mask: Path | None = Field(None, description="brain mask; images need it, or an atlas")
+    atlas: Path | None = Field(None, description="label image: the means of its regions are read")
+    columns: tuple[str, ...] | None = Field(None, description="columns of a table to read; default: all")
+    confound_columns: tuple[str, ...] | None = Field(None, description="confounds to remove: names or patterns")
+    detrend: bool = Field(False, description="take mean and straight line out of each run")
+    high_pass: Positive | None = Field(None, description="take out drifts slower than this, Hz")
+    bad: Literal["error", "mask"] = Field("error", description="NaN and constant voxels: refuse, or leave out")
+
+
+class DataSettings(Settings):
+    """The subjects, and how their TRs are split."""
+
+    subjects: tuple[SubjectSettings, ...] = Field(min_length=1)
+    fractions: tuple[Share, Share, Share] = Field((0.8, 0.1, 0.1), description="of train, validation and test; sum 1")
+    gap: float = Field(HRF_SECONDS, ge=0, description="s left out where a cut falls within a run")
+    whole_runs: bool = Field(False, description="cut between runs only")
+
+    @model_validator(mode="after")
+    def _each_subject_once(self) -> DataSettings:
+        names = [subject.name for subject in self.subjects]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"subject {twice[0]} comes twice: put all its runs under one name")
+        if self.fractions[1] == 0:
+            raise ValueError("validation must have a share above 0: it chooses the best model")
+        return self
+
+
+class TrainSettings(Settings):
+    """All that decides a training run. Same settings, same files, same machine: same weights."""
+
+    data: DataSettings
+    output: Path = Field(description="folder of the run")
+    model: ModelSettings = Field(ModelSettings.make(), description="see ModelSettings")
+    codec: str = Field("bundled", description="the codec that made the codes: 'bundled', a folder or a hub name")
+    seed: int = Field(0, ge=0, description="chooses the first weights, the order of windows and the dropout")
+
+    window: Count = Field(42, description="TRs scored in a window; the HRF's context is added to them")
+    batch_size: Count = Field(8, description="windows a step, over all processes")
+    accumulate: Count = Field(1, description="pieces in which each process computes its share of a step: less memory")
+    epochs: Count = Field(100, description="times that each window is seen, at most")
+    steps: Count | None = Field(None, description="steps at most, instead of epochs")
+    learning_rate: Positive = Field(1e-3, description="of AdamW, after the warm-up")
+    final_learning_rate: Positive | None = Field(
+        None, description="where a cosine over all steps ends; default: none, the rate stays"
+    )
+    warmup_steps: int = Field(20, ge=0, description="steps in which the rate grows from 0")
+    weight_decay: float = Field(0.01, ge=0, allow_inf_nan=False, description="of AdamW")
+    clip_gradient: Positive = Field(1.0, description="largest norm of a step's gradient")
+    validate_every: Count = Field(1, description="epochs between validations")
+    patience: Count | None = Field(20, description="validations without a better one before training stops; null: none")
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto: a GPU where there is one")
+    devices: Count = Field(1, description="processes on each node: one a GPU")
+    num_nodes: Count = Field(1, description="nodes of a cluster")
+    strategy: Literal["auto", "ddp"] = Field("auto", description="auto: ddp where there is more than one process")
+    precision: Literal["32-true", "bf16-mixed"] = Field("32-true", description="bf16-mixed: faster on recent GPUs")
+    num_workers: int = Field(0, ge=0, description="processes that read ahead; 0: read in the training process")
+    log: Literal["csv", "tensorboard"] = Field("csv", description="tensorboard: beside log.csv, for its viewer")
+    checkpoint_every: Count = Field(200, description="steps between saved states; also saved at the end and on Ctrl-C")
+
+    @model_validator(mode="after")
+    def _processes_have_work(self) -> TrainSettings:
+        world = self.devices * self.num_nodes
+        if self.batch_size < world:
+            raise ValueError(
+                f"batch_size is {self.batch_size}: {world} processes need at least one window each, so {world} or more"
+            )
+        for name in self.model.modality_weights:
+            if name not in ("bold", *MODALITIES):
+                raise ValueError(f"modality_weights names {name!r}: known are bold, {', '.join(MODALITIES)}")
+        return self
+
+    @classmethod
+    def _explain(cls, error: Any) -> str:
+        """As the base, but an option of an inner part is compared with the options of that part."""
+        if error["type"] != "extra_forbidden":
+            return super()._explain(error)
+        *place, unknown = error["loc"]
+        owner: type[BaseModel] = cls
+        for part in place:
+            if isinstance(part, str):
+                owner = next(_models_in(owner.model_fields[part].annotation), owner)
+        near = difflib.get_close_matches(str(unknown), owner.model_fields, n=1)
+        name = ".".join(map(str, error["loc"]))
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(owner.model_fields)}"
+        return f"there is no option {name}; {hint}"
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The settings classes that a field's type mentions."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)

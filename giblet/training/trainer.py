@@ -1,0 +1,292 @@
+"""The loop: windows to losses to weights, on one process or many, that can be stopped and gone on with anywhere.
+
+Everything random in a step (the order of windows, dropout) is a function of seed, step and process, so that a run that
+was stopped and went on has, on CPUs, the weights of one that was not, to the last bit.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch.utils.data import DataLoader
+
+from giblet import __version__
+from giblet.errors import GibletError
+from giblet.files import atomic_path, check_writable
+from giblet.training.build import model_of, windows_of
+from giblet.training.checkpoint import check_unchanged, load_state, restore, save_state
+from giblet.training.log import RunLog
+from giblet.training.objective import Batch, Losses, Objective
+from giblet.training.processes import Stop, between_steps, check_devices, ignore_ctrl_c, launch
+from giblet.training.result import Progress, RunResult, TrainingInterrupted
+from giblet.training.run_folder import write_normalisers, write_splits
+from giblet.training.settings import FREE_TO_CHANGE, TrainSettings
+from giblet.training.study import Study, build_study
+from giblet.training.windows import Schedule, ScoredWindows
+
+log = logging.getLogger(__name__)
+
+
+class Trainer:
+    """Trains a multimodal autoencoder, or goes on where its output folder says it was stopped.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+    progress : callable, optional
+    study : Study, optional
+        The data, if they are already read; by default what the settings name is read.
+
+    Examples
+    --------
+    >>> Trainer(TrainSettings.from_yaml("train.yaml")).fit()  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, settings: TrainSettings, progress: Progress | None = None, *, study: Study | None = None
+    ) -> None:
+        self.settings, self.progress, self.study = settings, progress, study
+        self.output = settings.output
+
+    def fit(self, until: int | None = None) -> RunResult:
+        """Train.
+
+        Parameters
+        ----------
+        until : int, optional
+            Pause after this step, state saved.
+
+        Returns
+        -------
+        RunResult
+
+        Raises
+        ------
+        GibletError
+            If the data, the settings or the output folder cannot be used, or a loss is not a number.
+        TrainingInterrupted
+            On Ctrl-C, after the state was saved.
+        """
+        check_devices(self.settings)
+        check_writable(self.output)
+        state = load_state(self.output / "checkpoints")
+        if state is not None:  # before the data are read
+            check_unchanged(state, {"settings": self.settings.model_dump(mode="json")}, self._free(), self.output)
+        study = self.study or build_study(self.settings, min_trs=self.settings.model.decode_trs)
+        fabric = launch(self.settings)
+        on_cuda = [fabric.device] if fabric.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=on_cuda), between_steps() as stop:
+            return _Run(self.settings, study, fabric, state, self.progress).train(until, stop)
+
+    def _free(self) -> frozenset[str]:
+        if self.settings.final_learning_rate is None:
+            return FREE_TO_CHANGE
+        return FREE_TO_CHANGE - {"epochs", "steps"}  # the cosine goes by the last step
+
+
+class _Run:
+    """One call of fit, after the processes have started."""
+
+    def __init__(
+        self, settings: TrainSettings, study: Study, fabric: Fabric, state: dict[str, Any] | None,
+        progress: Progress | None,
+    ) -> None:  # fmt: skip
+        self.settings, self.fabric, self.output = settings, fabric, settings.output
+        self.main = fabric.global_rank == 0
+        self.progress = progress if self.main else None
+        self.now = {
+            "n_voxels": study.n_voxels, "codec_fingerprint": {"codec": study.codec_fingerprint},
+            "sources": study.sources,
+        }  # fmt: skip
+        if state is not None:
+            check_unchanged(state, self.now, frozenset(), self.output)
+        share = {"rank": fabric.global_rank, "world": fabric.world_size, "accumulate": settings.accumulate}
+        self.train_windows, self.val_windows = (windows_of(settings, study, part) for part in ("train", "val"))
+        self.schedule = Schedule(self.train_windows, settings.batch_size, settings.seed, **share)
+        self.val_schedule = Schedule(self.val_windows, settings.batch_size, settings.seed, **share)
+        self.last = settings.steps or settings.epochs * self.schedule.steps_per_epoch
+        self.model, scales = model_of(settings, study)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        losses = Losses(self.model, scales)
+        self.network, wrapped = fabric.setup(losses, self.optimizer)
+        self.step_optimizer = wrapped.step
+        self.objective = Objective(fabric, losses)
+        self.log = RunLog(self.output, tensorboard=settings.log == "tensorboard") if self.main else None
+        self.step, self.seconds, self.rows = 0, 0.0, list[dict[str, Any]]()
+        self.best: dict[str, Any] = {"step": 0, "total": None, "val": {}, "since": 0}
+        self.running = {name: [0.0, 0.0] for name in ("gradient", *self.objective.names)}
+        if state is not None:
+            self._restore(state)
+        elif self.main:
+            write_splits(study, self.output / "splits.json")
+            write_normalisers(study.normalisers, self.output)
+        if self.main:
+            with atomic_path(self.output / "config.yaml") as temporary:
+                temporary.write_text(settings.to_yaml(), encoding="utf-8")
+
+    def train(self, until: int | None, stop: Stop) -> RunResult:
+        began, first = time.monotonic() - self.seconds, self.step
+        self.model.train()
+        if not self.rows:
+            self._validate({})
+        loader = iter(self._loader())
+        status = "up to date"
+        steps = self.schedule.steps(self.step, self.last)
+        while self.step < self.last and not self._out_of_patience():
+            asked = self.objective.sum_over_processes(torch.tensor([float(stop.asked)], dtype=torch.float64))
+            if float(asked) > 0 or (until is not None and self.step >= until):
+                status = "paused"
+                break
+            self._one_step([next(loader) for _ in next(steps)])
+            self.seconds = time.monotonic() - began
+            if (
+                self.step % (self.schedule.steps_per_epoch * self.settings.validate_every) == 0
+                or self.step == self.last
+            ):
+                self._validate(self._means())
+            if self.step % self.settings.checkpoint_every == 0 and self.step < self.last:
+                self._save()
+        if self.step > first or first == 0:
+            self._save()
+        if status != "paused" and self.step > first:
+            status = "finished" if self.step >= self.last else "stopped early"
+        result = self._result(status)
+        if self.main and status != "up to date":
+            with atomic_path(self.output / "summary.json") as temporary:
+                about = {**asdict(result), "giblet_version": __version__, "device": str(self.fabric.device)}
+                temporary.write_text(json.dumps({**about, "processes": self.fabric.world_size}, indent=1) + "\n")
+        if status == "paused" and float(asked) > 0:
+            raise TrainingInterrupted(self.step, self.fabric.global_rank)
+        return result
+
+    def _one_step(self, pieces: list[Batch]) -> None:
+        objective, names, world = self.objective, self.objective.names, self.fabric.world_size
+        rate = self._rate()
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        torch.manual_seed(_seed(self.settings.seed, self.step, self.fabric.global_rank))
+        own = [objective.counts(piece) for piece in pieces]
+        counts = objective.sum_over_processes(
+            torch.tensor([sum(c[name] for c in own) for name in names], dtype=torch.float64)
+        ).tolist()
+        # DDP takes the mean over processes, where the sum is meant.
+        divisors = {name: n / world if n else 1.0 for name, n in zip(names, counts, strict=True)}
+        sums = torch.zeros(len(names), dtype=torch.float64)
+        for i, piece in enumerate(pieces):
+            with self.fabric.no_backward_sync(self.network, enabled=world > 1 and i < len(pieces) - 1):
+                loss, parts = self.network(self.fabric.to_device(piece), divisors)
+                self.fabric.backward(loss)
+            sums += torch.tensor([float(parts[name]) for name in names]) / world
+        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_gradient))
+        objective.check_finite(norm, self.step, pieces, self.train_windows)
+        self.step_optimizer()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        losses = dict(zip(names, objective.sum_over_processes(sums).tolist(), strict=True))
+        for name, n in zip(names, counts, strict=True):
+            self.running[name][0] += losses[name] * n
+            self.running[name][1] += n
+        self.running["gradient"][0] += norm
+        self.running["gradient"][1] += 1
+        if self.progress is not None:
+            scored = {name: losses[name] for name, n in zip(names, counts, strict=True) if n}
+            self.progress(self.step, self.last, {"train": objective.total(scored), **scored, **self._last_val()})
+
+    def _means(self) -> dict[str, float]:
+        """Losses over the TRs since the last row, which begin anew."""
+        means = {name: total / n for name, (total, n) in self.running.items() if n}
+        self.running = {name: [0.0, 0.0] for name in self.running}
+        return means
+
+    def _last_val(self) -> dict[str, float]:
+        return {"val": self.rows[-1]["val"]} if self.rows else {}
+
+    def _validate(self, train: dict[str, float]) -> None:
+        val = self.objective.validate(self._batches(self.val_windows, self.val_schedule.in_order()))
+        total = self.objective.total(val)
+        row: dict[str, Any] = {
+            "step": self.step, "epoch": self.step / self.schedule.steps_per_epoch, "seconds": round(self.seconds, 3),
+            "learning_rate": self._rate(), "val": total, **{f"val_{name}": loss for name, loss in val.items()},
+        }  # fmt: skip
+        if train:
+            losses = {name: loss for name, loss in train.items() if name != "gradient"}
+            row |= {"gradient": train["gradient"], "train": self.objective.total(losses)}
+            row |= {f"train_{name}": loss for name, loss in losses.items()}
+        if not math.isfinite(total):
+            raise GibletError(
+                f"the validation loss is {total} at step {self.step}: train with a lower learning_rate in another "
+                "output folder"
+            )
+        self.rows.append(row)
+        if self.best["total"] is None or total < self.best["total"]:
+            self.best = {"step": self.step, "total": total, "val": val, "since": 0}
+            if self.main:
+                self.model.save(self.output / "best")
+        else:
+            self.best["since"] += 1
+        if self.log is not None:
+            self.log.add(row)
+
+    def _out_of_patience(self) -> bool:
+        return self.settings.patience is not None and self.best["since"] >= self.settings.patience
+
+    def _rate(self) -> float:
+        """A warm-up from 0, and a cosine down to the final rate if there is one."""
+        s, high = self.settings, self.settings.learning_rate
+        low = high if s.final_learning_rate is None else s.final_learning_rate
+        cosine = low + (high - low) * 0.5 * (1 + math.cos(math.pi * min(1.0, self.step / max(1, self.last - 1))))
+        return cosine * min(1.0, (self.step + 1) / max(1, s.warmup_steps))
+
+    def _loader(self) -> Iterator[Batch]:
+        return self._batches(
+            self.train_windows, (piece for step in self.schedule.steps(self.step, self.last) for piece in step)
+        )
+
+    def _batches(self, windows: ScoredWindows, sampler: Any) -> Iterator[Batch]:
+        """Batches of the windows that `sampler` names; its own generator leaves the training's as it is."""
+        loader = DataLoader(
+            windows, batch_sampler=sampler, num_workers=self.settings.num_workers, worker_init_fn=ignore_ctrl_c,
+            generator=torch.Generator().manual_seed(self.settings.seed),
+        )  # fmt: skip
+        return iter(loader)
+
+    def _save(self) -> None:
+        if self.main:
+            state = {
+                "settings": self.settings.model_dump(mode="json"), **self.now, "giblet_version": __version__,
+                "seconds": self.seconds, "rows": self.rows, "best": self.best, "running": self.running,
+            }  # fmt: skip
+            save_state(self.output / "checkpoints", self.model, self.optimizer, self.step, state)
+        self.fabric.barrier()
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        restore(state, self.model, self.optimizer)
+        self.step, self.seconds = int(state["step"]), float(state["seconds"])
+        self.rows, self.best, self.running = state["rows"], state["best"], state["running"]
+        if self.log is not None:
+            self.log.rows = list(self.rows)
+            self.log.write()
+        log.info("going on after step %d", self.step)
+
+    def _result(self, status: str) -> RunResult:
+        return RunResult(
+            str(self.output), status, self.step, self.step / self.schedule.steps_per_epoch, self.best["step"],
+            float(self.best["total"]), self.best["val"], sum(p.numel() for p in self.model.parameters()),
+            round(self.seconds, 3), self.fabric.global_rank,
+        )  # fmt: skip
+
+
+def _seed(seed: int, step: int, rank: int) -> int:
+    """Of the random numbers of a step on a process."""
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, "uint64")[0] >> 1)

@@ -1,0 +1,51 @@
+"""A study of a few seconds' training: real codes of the shipped sounds, simulated tables of BOLD, a tiny model."""
+
+from pathlib import Path
+
+import pytest
+
+from giblet.config import ExtractSettings
+from giblet.pipeline import extract_film, simulate
+from giblet.training.settings import TrainSettings
+
+DATA = Path(__file__).parents[2] / "data"
+
+TINY = {
+    "n_codebooks": 2, "embedding_dim": 8, "features": 16, "bottleneck": 8, "rank": 8, "dropout": 0.1,
+    "head": "regression",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def shown(tmp_path_factory) -> dict[str, tuple[Path, Path]]:
+    """By name: codes of two codebooks, and BOLD of 12 regions that answers to them."""
+    folder = tmp_path_factory.mktemp("shown")
+    made = {}
+    for name in ("speech", "music"):
+        settings = ExtractSettings.make(tr=1.5, bandwidth=1.5, device="cpu")
+        codes = extract_film(DATA / f"{name}.flac", settings, folder).path
+        _, files = simulate(codes, folder, table=True, n_voxels=12, snr=4.0)
+        made[name] = (codes, files[0])
+    return made
+
+
+def values(shown, output, **changes) -> dict:
+    """A configuration: speech twice for training, speech again for validation, music for testing."""
+    runs = [{"bold": str(bold), "audio": str(codes)} for codes, bold in (*[shown["speech"]] * 3, shown["music"])]
+    model = {**TINY, **changes.pop("model", {})}
+    data = {"subjects": [{"name": "01", "runs": runs}], "fractions": (0.55, 0.3, 0.15), "whole_runs": True,
+            **changes.pop("data", {})}  # fmt: skip
+    return {
+        "data": data, "model": model, "output": str(output), "window": 12, "batch_size": 3, "epochs": 2,
+        "learning_rate": 0.01, "warmup_steps": 2, "device": "cpu", **changes,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def settings(shown, tmp_path):
+    """Makes settings, with changes."""
+
+    def make(output="run", **changes) -> TrainSettings:
+        return TrainSettings.make(**values(shown, tmp_path / output, **changes))
+
+    return make

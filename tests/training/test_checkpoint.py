@@ -1,0 +1,149 @@
+"""A state is of one run: whole, its own, and never executed."""
+
+import hashlib
+import json
+import pickle
+
+import pandas as pd
+import pytest
+import torch
+
+from giblet.errors import CheckpointError
+from giblet.training.checkpoint import load_state, restore, save_state
+from giblet.training.trainer import Trainer
+
+
+@pytest.fixture
+def saved(tmp_path):
+    torch.manual_seed(0)
+    model = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    save_state(tmp_path, model, optimizer, 1, {"rows": [{"val": 0.1 + 0.2}]})
+    return tmp_path, model, optimizer
+
+
+def test_a_state_comes_back_to_the_last_bit(saved):
+    folder, model, optimizer = saved
+    state = load_state(folder)
+    assert state["step"] == 1 and state["rows"] == [{"val": 0.1 + 0.2}]
+    other = torch.nn.Linear(3, 2)
+    fresh = torch.optim.AdamW(other.parameters())
+    restore(state, other, fresh)
+    assert torch.equal(model.weight, other.weight) and torch.equal(model.bias, other.bias)
+    one, two = (o.state_dict()["state"] for o in (optimizer, fresh))
+    assert one.keys() == two.keys() and all(torch.equal(one[i][k], two[i][k]) for i in one for k in one[i])
+
+
+def test_a_kill_between_the_two_files_leaves_the_old_state(saved, monkeypatch):
+    folder, model, optimizer = saved
+
+    def killed(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("giblet.training.checkpoint.json.dumps", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save_state(folder, model, optimizer, 2, {})
+    assert load_state(folder)["step"] == 1
+    monkeypatch.undo()
+    save_state(folder, model, optimizer, 3, {})
+    assert [p.name for p in folder.glob("step-*")] == ["step-00000003.safetensors"]
+
+
+def damage_truncated(folder, tensors):
+    tensors.write_bytes(tensors.read_bytes()[:-5])
+
+
+def damage_tampered(folder, tensors):
+    content = bytearray(tensors.read_bytes())
+    content[-1] ^= 1
+    tensors.write_bytes(content)
+
+
+def damage_missing(folder, tensors):
+    tensors.unlink()
+
+
+def damage_json(folder, tensors):
+    (folder / "last.json").write_text("{")
+
+
+def damage_version(folder, tensors):
+    state = json.loads((folder / "last.json").read_text())
+    (folder / "last.json").write_text(json.dumps({**state, "format": "giblet-training-0"}))
+
+
+def damage_elsewhere(folder, tensors):
+    state = json.loads((folder / "last.json").read_text())
+    (folder / "last.json").write_text(json.dumps({**state, "tensors": "../" + tensors.name}))
+
+
+@pytest.mark.parametrize(
+    "damage", [damage_truncated, damage_tampered, damage_missing, damage_json, damage_version, damage_elsewhere]
+)
+def test_a_damaged_state_is_refused(saved, damage):
+    folder, *_ = saved
+    damage(folder, folder / "step-00000001.safetensors")
+    with pytest.raises(CheckpointError, match=r"delete .* to train anew"):
+        load_state(folder)
+
+
+class Malice:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+def test_a_pickle_in_place_of_the_tensors_is_never_executed(saved, tmp_path):
+    folder, model, optimizer = saved
+    content = pickle.dumps(Malice(tmp_path / "executed"))
+    pickle.loads(content).close()  # noqa: S301  (it does what it says)
+    (tmp_path / "executed").unlink()
+    (folder / "step-00000001.safetensors").write_bytes(content)
+    state = json.loads((folder / "last.json").read_text())
+    state["sha256"] = hashlib.sha256(content).hexdigest()
+    (folder / "last.json").write_text(json.dumps(state))
+    with pytest.raises(CheckpointError, match="not of this model"):
+        restore(load_state(folder), model, optimizer)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_run_goes_on_under_its_own_settings_data_and_codec_alone(settings, shown, tmp_path):
+    run = settings(steps=1)
+    Trainer(run).fit()
+    for changes, message in [
+        ({"learning_rate": 0.5}, "learning_rate was 0.01, is 0.5"),
+        ({"model": {"dropout": 0.2}}, "model.dropout was 0.1, is 0.2"),
+        ({"final_learning_rate": 1e-4, "steps": 2}, "final_learning_rate was None"),
+    ]:
+        with pytest.raises(CheckpointError, match=message):
+            Trainer(settings(**{"steps": 1, **changes})).fit()
+    # How long and where may change.
+    assert Trainer(settings(steps=2, patience=7, checkpoint_every=1, num_workers=0)).fit().step == 2
+
+    state = json.loads((run.output / "checkpoints" / "last.json").read_text())
+    last = run.output / "checkpoints" / "last.json"
+    for part, value, message in [
+        ("n_voxels", {"01": 13}, "n_voxels.01 was 13, is 12"),
+        ("codec_fingerprint", {"codec": "0" * 64}, "codec_fingerprint.codec was '0000"),
+        ("sources", {**state["sources"], str(shown["speech"][1]): "1" * 64}, "speech.*was '1111"),
+    ]:
+        last.write_text(json.dumps({**state, part: value}))
+        with pytest.raises(CheckpointError, match=message):
+            Trainer(settings(steps=2)).fit()
+    last.write_text(json.dumps(state))
+    assert Trainer(settings(steps=2)).fit().status == "up to date"
+
+
+def test_other_voxels_in_the_files_are_noticed(settings, shown, tmp_path):
+    table = pd.read_csv(shown["speech"][1], sep="\t").iloc[:, :7]
+    table.to_csv(tmp_path / "bold.tsv", sep="\t", index=False)
+    run = {"bold": str(tmp_path / "bold.tsv"), "audio": str(shown["speech"][0])}
+    data = {"subjects": [{"name": "01", "runs": [run] * 3}], "fractions": (0.34, 0.33, 0.33)}
+    Trainer(settings(steps=1, data=data)).fit()
+    table.iloc[:, :6].to_csv(tmp_path / "bold.tsv", sep="\t", index=False)
+    with pytest.raises(CheckpointError, match=r"n_voxels\.01 was 7, is 6"):
+        Trainer(settings(steps=1, data=data)).fit()

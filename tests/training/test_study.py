@@ -1,0 +1,144 @@
+"""Runs of several films and subjects become one recording each, with nothing moved, and nothing taken for data."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from giblet.errors import AlignmentError, CheckpointError, CodecError, InputError
+from giblet.features import new_features, save_features
+from giblet.timing import TRGrid
+from giblet.training.run_folder import read_normalisers, write_normalisers
+from giblet.training.settings import TrainSettings
+from giblet.training.study import build_study
+
+
+def codes(path, n_trs, first, fingerprint="f" * 64, tr=1.5):
+    """Code k of each TR says which TR it is."""
+    grid = TRGrid(tr, n_trs, 75)
+    width = grid.frames_per_tr
+    table = np.broadcast_to((first + np.arange(n_trs))[:, None, None], (n_trs, 2, width)).astype(np.int32)
+    variables = {
+        "codes": (("tr", "codebook", "frame"), table),
+        "spill": (("tr", "codebook", "extra"), table[:, :, :1]),
+        "spill_mask": (("tr", "extra"), (grid.counts > width)[:, None]),
+    }
+    attrs = {"codec_fingerprint": fingerprint, "bandwidth": 1.5, "codebook_size": 1024, **ABOUT}
+    film = new_features(variables, grid, film_duration=n_trs * tr, kind="codes", desc="encodec24k", **attrs)
+    return save_features(film, path)
+
+
+ABOUT = {"source": "film.mp4", "source_sha256": "0", "duration": 1.0, "settings": {}}
+
+
+def words(path, n_trs, there, tr=1.5):
+    variables = {
+        "embedding": (("tr", "dim"), np.arange(n_trs)[:, None] * np.ones((1, 3))),
+        "embedding_mask": (("tr",), np.asarray(there)),
+    }
+    grid = TRGrid(tr, n_trs, 1 / tr + 1e-9)
+    film = new_features(variables, grid, film_duration=n_trs * tr, kind="continuous", desc="text", **ABOUT)
+    return save_features(film, path)
+
+
+def table(path, n_volumes, first=0, tr=1.5):
+    """BOLD of volume v is 1000 + v in one region, and noise in another."""
+    noise = np.random.default_rng(0).standard_normal(n_volumes)
+    pd.DataFrame({"a": 1000.0 + first + np.arange(n_volumes), "b": noise}).to_csv(path, sep="\t", index=False)
+    return path
+
+
+def settings(runs, subjects=None, **changes):
+    data = {"subjects": subjects or [{"name": "01", "runs": runs}], "whole_runs": True, "fractions": (0.5, 0.25, 0.25)}
+    model = {"n_codebooks": 2, **changes.pop("model", {})}
+    return TrainSettings.make(data={**data, **changes.pop("data", {})}, output="unused", model=model, **changes)
+
+
+@pytest.fixture
+def four(tmp_path):
+    """Four runs of 30 volumes: the second began 6 s into its film, the third 4.5 s before it, the last has no sound."""
+    runs = []
+    for number in range(4):
+        run = {"bold": str(table(tmp_path / f"{number}.tsv", 30, 100 * number)),
+               "text": str(words(tmp_path / f"{number}_words.nc", 40, np.arange(40) % 5 > 0))}  # fmt: skip
+        if number < 3:
+            run["audio"] = str(codes(tmp_path / f"{number}.nc", 40, 100 * number))
+        runs.append({**run, "on_short_bold": "trim"})
+    runs[1]["start_offset"] = 6.0
+    runs[2]["start_offset"] = -4.5
+    return runs
+
+
+def test_runs_are_laid_end_to_end_each_on_its_own_clock(four):
+    study = build_study(settings(four))
+    (recording,) = study.recordings
+    # The third run began three volumes before its film: they are cut.
+    assert [int((recording.run == r).sum()) for r in (1, 2, 3, 4)] == [30, 30, 27, 30]
+    bold = recording.series["bold"].read(0, 117)[:, 0] - 1000
+    audio = recording.series["audio"].read(0, 117)[:, 0, 0]
+    for run, lag in ((1, 0), (2, 4), (3, -3)):  # TRs of the film before volume 0
+        rows = recording.run == run
+        np.testing.assert_array_equal(audio[rows], bold[rows] + lag)
+    assert not recording.series["audio"].valid[recording.run == 4].any()
+    assert study.stimulus_trs["01"][[0, 30, 60, 87]].tolist() == [0, 4, 0, 0]
+    assert study.volumes["01"][[0, 30, 60, 87]].tolist() == [0, 0, 3, 0]
+    spoken = recording.series["text"].read(0, 117)[:, 0]
+    np.testing.assert_array_equal(recording.series["text"].valid, spoken % 5 > 0)
+
+
+def test_normalisers_know_the_training_part_alone_and_come_back_from_disk(four, tmp_path):
+    study = build_study(settings(four))
+    train = study.splits["01"].train
+    assert train.tolist() == list(range(60)) and study.part("train")["01"] is train
+    bold = study.recordings[0].series["bold"].read(0, 60)
+    normaliser = study.normalisers["01"]["bold"]
+    np.testing.assert_allclose(normaliser.mean, bold.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(normaliser.scale, bold.std(0), rtol=1e-5)
+    assert set(study.normalisers["01"]) == {"bold", "text"}  # codes have no mean
+    write_normalisers(study.normalisers, tmp_path)
+    again = read_normalisers(tmp_path)["01"]["bold"]
+    assert np.array_equal(again.mean, normaliser.mean) and np.array_equal(again.scale, normaliser.scale)
+    (tmp_path / "normalisers.safetensors").write_bytes(b"no")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        read_normalisers(tmp_path)
+
+
+def test_a_hole_in_a_film_keeps_its_place(tmp_path):
+    """Windows close up over nothing: TRs behind a hole stay as far from those before it as they were."""
+    path = codes(tmp_path / "a.nc", 30, 0)
+    features = xr.load_dataset(path, engine="h5netcdf")
+    features["valid"].values[10:13] = False
+    save_features(features, path)
+    runs = [{"bold": str(table(tmp_path / "a.tsv", 30)), "audio": str(path)}] * 3
+    study = build_study(settings(runs, data={"fractions": (0.34, 0.33, 0.33)}))
+    audio, bold = (study.recordings[0].series[name] for name in ("audio", "bold"))
+    assert np.flatnonzero(~audio.valid[:30]).tolist() == [10, 11, 12] and len(audio) == 90
+    assert not bold.valid[10:13].any() and bold.read(13, 14)[0, 0] == 1013 and audio.read(13, 14)[0, 0, 0] == 13
+
+
+def test_what_does_not_fit_is_refused(four, tmp_path):
+    other = codes(tmp_path / "other.nc", 40, 0, fingerprint="e" * 64)
+    slow = codes(tmp_path / "slow.nc", 40, 0, tr=2.0)
+    confounds = pd.DataFrame({"trans_x": np.arange(30.0)})
+    confounds.to_csv(tmp_path / "confounds.tsv", sep="\t", index=False)
+    for made, error, message in [
+        (settings([{"bold": four[0]["bold"]}]), InputError, "subject 01, run 1 has no features"),
+        (settings(four, model={"use_encodec": False}), InputError, "holds codes values.*use_encodec is False"),
+        (settings(four, model={"n_codebooks": 8}), InputError, "has n_codebooks 2, model.n_codebooks is 8"),
+        (settings([four[0], {**four[0], "audio": str(other)}, four[0]]), CodecError, "differ in codec_fingerprint"),
+        (settings([{**four[0], "audio": str(slow)}]), AlignmentError, "has TR 2 s, the BOLD 1.5 s"),
+        (settings([four[0], {**four[0], "confounds": str(tmp_path / "confounds.tsv")}]), InputError, "some none"),
+        (settings([{**four[0], "bold": "absent.tsv"}]), InputError, "subject 01: no such scan"),
+        (settings([{**four[0], "on_short_bold": "error"}]), AlignmentError, "its last 15 s were not scanned"),
+    ]:
+        with pytest.raises(error, match=message):
+            build_study(made)
+
+
+def test_cleaning_that_sees_test_volumes_is_told(four, caplog, monkeypatch):
+    monkeypatch.setattr("giblet.data.fmri.clean_run", lambda *_args, **_kwargs: None)
+    subjects = [{"name": "01", "runs": four, "detrend": True}]
+    build_study(settings(four, subjects))
+    assert "test volumes" not in caplog.text
+    build_study(settings(four, subjects, data={"whole_runs": False, "gap": 3.0}))
+    assert "test volumes included" in caplog.text
