@@ -240,10 +240,12 @@ def test_unknown_settings_and_values_out_of_range_are_one_clear_line(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_the_bundled_configuration_is_valid_and_holds_out_26_speakers_and_two_pieces():
-    config = CodecTrainingConfig.from_yaml(Path(__file__).parents[2] / "configs/codec/bundled.yaml")
-    assert len(config.held_out) == 28
-    assert sum(p[0].isdigit() for p in config.held_out) == 26
+def test_both_bundled_configurations_hold_out_the_same_26_speakers_and_two_pieces():
+    folder = Path(__file__).parents[2] / "configs/codec"
+    first, second = (CodecTrainingConfig.from_yaml(folder / f"{name}.yaml") for name in ("bundled_first", "bundled"))
+    assert first.held_out == second.held_out and len(first.held_out) == 28
+    assert sum(p[0].isdigit() for p in first.held_out) == 26
+    assert second.start_from == first.output / "final"
 
 
 def test_scores_have_their_analytic_values():
