@@ -75,6 +75,7 @@ class MultimodalAutoencoder(nn.Module):
         audio: dict[str, Any] = {
             "n_codebooks": s.n_codebooks, "codebook_size": s.codebook_size, "frames_per_tr": s.frames_per_tr,
             "embedding_dim": s.embedding_dim, "codebooks": codebooks if s.codebook_init else None, "dropout": s.dropout,
+            "priors": priors,
         }  # fmt: skip
         self.encoders = nn.ModuleDict({n: build_encoder(m, s.features, **audio) for n, m in self.modalities.items()})
         self.fusion = LinearPlus(s.features * len(self.modalities), s.features, s.features)

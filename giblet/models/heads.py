@@ -29,13 +29,30 @@ class RegressionHead(nn.Module):
         return self.linear(hidden).unflatten(-1, self.shape).float().sigmoid() * self.top
 
 
+class Frames(nn.Module):
+    """A vector for each frame of a TR: one for all of them, and beside it, small at the start, what makes each differ.
+
+    BOLD tells what a TR was like long before it tells its frames apart: were each frame learned by itself, it would be
+    learned from a 112th of the data.
+    """
+
+    def __init__(self, n_in: int, f: int) -> None:
+        super().__init__()
+        self.f = f
+        self.whole = nn.Linear(n_in, FRAME_WIDTH)
+        self.each = quiet(nn.Linear(n_in, f * FRAME_WIDTH))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(..., n_in) to (..., F, FRAME_WIDTH)."""
+        return self.whole(hidden)[..., None, :] + self.each(hidden).unflatten(-1, (self.f, FRAME_WIDTH))
+
+
 class ClassificationHead(nn.Module):
     """A vector by frame, projected for each codebook, against a vector by entry."""
 
     def __init__(self, n_in: int, k: int, f: int, size: int, counts: Tensor | None) -> None:
         super().__init__()
-        self.f = f
-        self.frames = nn.Linear(n_in, f * FRAME_WIDTH)
+        self.frames = Frames(n_in, f)
         self.projections = nn.Parameter(torch.randn(k, FRAME_WIDTH, FRAME_WIDTH) / FRAME_WIDTH**0.5)
         self.keys = nn.Parameter(torch.randn(k, size, FRAME_WIDTH) * 0.1)
         start = torch.zeros(k, size)
@@ -46,7 +63,7 @@ class ClassificationHead(nn.Module):
 
     def forward(self, hidden: Tensor) -> CodeLogits:
         """(..., n_in) to scores (..., K, F, V), in factors."""
-        frames = self.frames(hidden).unflatten(-1, (self.f, FRAME_WIDTH))
+        frames = self.frames(hidden)
         return CodeLogits(torch.einsum("...fr,krs->...kfs", frames, self.projections), self.keys, self.bias)
 
 
@@ -55,8 +72,7 @@ class LatentHead(nn.Module):
 
     def __init__(self, n_in: int, d: int, f: int, mean: Tensor | None) -> None:
         super().__init__()
-        self.f = f
-        self.frames = nn.Linear(n_in, f * FRAME_WIDTH)
+        self.frames = Frames(n_in, f)
         self.latent = quiet(nn.Linear(FRAME_WIDTH, d))
         if mean is not None:
             with torch.no_grad():
@@ -64,7 +80,7 @@ class LatentHead(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(..., n_in) to (..., D, F)."""
-        return self.latent(self.frames(hidden).unflatten(-1, (self.f, FRAME_WIDTH))).transpose(-1, -2)
+        return self.latent(self.frames(hidden)).transpose(-1, -2)
 
 
 class ShapedHead(nn.Module):

@@ -1,0 +1,53 @@
+"""``giblet reconstruct``: what a trained run hears in a brain, and how much it is worth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from giblet.cli.shared import Device, Json, app, err, out, print_json
+
+
+@app.command()
+def reconstruct(
+    run: Annotated[Path, typer.Argument(help="Folder of a training run.", show_default=False)],
+    bold: Annotated[
+        list[Path] | None,
+        typer.Option(help="Scan to decode instead of the configuration's; once for each run.", show_default=False),
+    ] = None,
+    split: Annotated[str, typer.Option(help="Which TRs: test, val or train.")] = "test",
+    lesion: Annotated[
+        str | None,
+        typer.Option(help="Silence voxels: a mask image, a .npy of bool, or regions as a,b.", show_default=False),
+    ] = None,
+    out_dir: Annotated[
+        Path | None, typer.Option("--out-dir", "-o", help="Default: reconstruction, in the run.", show_default=False)
+    ] = None,
+    subject: Annotated[str | None, typer.Option(help="Which one, if the run has several.", show_default=False)] = None,
+    original: Annotated[
+        Path | None, typer.Option(help="Film that the features are of, to compare sound with.", show_default=False)
+    ] = None,
+    texts: Annotated[
+        Path | None, typer.Option(help="Texts of which the nearest to what is decoded are named.", show_default=False)
+    ] = None,
+    codec: Annotated[str | None, typer.Option(help="Where the run's codec is now, if it has moved.")] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Decode sound, picture and words from a brain, and score them beside chance and the codec alone."""
+    from giblet.pipeline.reconstruct import reconstruct as job
+
+    result = job(
+        run, bold or None, split=split, lesion=lesion, out_dir=out_dir, subject=subject, original=original, texts=texts,
+        codec=codec, device=device,
+    )  # fmt: skip
+    if as_json:
+        print_json({**result.scorecard.as_dict(), "files": list(map(str, result.files))})
+    else:
+        out.print(result.scorecard.table(), markup=False)
+        for path in result.files:
+            out.print(str(path), markup=False)
+    for note in result.scorecard.notes:
+        err.print(f"giblet: note: {note}", markup=False)

@@ -1,0 +1,254 @@
+"""How well BOLD is predicted from the stimulus: cross-validated ridge to compare a model with, and scores by voxel.
+
+References
+----------
+Huth, de Heer, Griffiths, Theunissen, Gallant (2016). Natural speech reveals the semantic maps that tile human cerebral
+cortex. Nature 532, 453-458.
+Dupré la Tour, Eickenberg, Nunez-Elizalde, Gallant (2022). Feature-space selection with banded ridge regression.
+NeuroImage 264, 119728.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import numpy as np
+from himalaya.kernel_ridge import KernelRidgeCV
+from himalaya.ridge import RidgeCV
+
+from giblet.alignment import convolve_hrf
+from giblet.data.splits import HRF_SECONDS, run_of_trs, segments
+from giblet.errors import InputError
+from giblet.evaluation.statistics import Chance, Correlations, Estimate, Resampling, correlations
+from giblet.timing import exact
+
+ALPHAS = tuple(float(a) for a in np.logspace(-1, 7, 17))
+"""Penalties that are tried, on features of variance 1; in each voxel the best of cross-validation is used."""
+FIR_DELAYS = (1.5, 3.0, 4.5, 6.0, 7.5, 9.0)
+"""Seconds by which features are delayed with ``hrf="fir"``, which lets each voxel have a response of its own."""
+
+
+def voxelwise_r(bold: np.ndarray, predicted: np.ndarray) -> Correlations:
+    """Correlation of measured and predicted BOLD over TRs, voxel by voxel.
+
+    Parameters
+    ----------
+    bold, predicted : ndarray of float, shape (n_trs, n_voxels)
+        The same TRs, of no training.
+
+    Returns
+    -------
+    Correlations
+        Voxels that never change have none, and are counted in ``n_undefined``.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ, or values are not finite.
+    """
+    return correlations(bold, predicted)
+
+
+@dataclass(frozen=True)
+class EncodingScore:
+    """How well held-out BOLD is predicted."""
+
+    by_voxel: Correlations
+    mean: Estimate
+    """Mean r over the voxels that have one, with its interval."""
+    shifted: Chance
+    """The same of predictions that are shifted in time."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        r = self.by_voxel.r[self.by_voxel.defined]
+        return {
+            "r": self.mean.as_dict(),
+            "median": self.by_voxel.median,
+            "best_decile": float(np.quantile(r, 0.9)) if len(r) else None,
+            "n_voxels": len(self.by_voxel.r),
+            "n_undefined": self.by_voxel.n_undefined,
+            "shifted": self.shifted.mean,
+            "p": self.shifted.p,
+            "n_shifts": self.shifted.n,
+        }
+
+
+def score_encoding(bold: np.ndarray, predicted: np.ndarray, plan: Resampling) -> EncodingScore:
+    """Voxel by voxel r, the interval of its mean, and the chance of it.
+
+    Parameters
+    ----------
+    bold, predicted : ndarray of float, shape (n_trs, n_voxels)
+    plan : Resampling
+        Of so many TRs.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ, or values are not finite.
+    """
+    by_voxel = voxelwise_r(bold, predicted)
+    observed = by_voxel.mean
+    if observed is None:
+        why = "no voxel's BOLD and prediction both change over these TRs"
+        return EncodingScore(by_voxel, Estimate(None, why=why), Chance(None, None, 0))
+    kept = by_voxel.defined
+    # By products of z-scores each draw is one product of matrices, however many voxels there are. Means and deviations
+    # are those of the whole part: in a draw they differ little.
+    z_bold, z_predicted = (_z(np.asarray(values, np.float64)[:, kept]) for values in (bold, predicted))
+    by_tr = (z_bold * z_predicted).mean(axis=1)
+    low, high = plan.interval(plan.counts @ by_tr / plan.n_trs)
+    chance = plan.chance(observed, lambda k: float((z_bold * np.roll(z_predicted, k, axis=0)).mean()))
+    return EncodingScore(by_voxel, Estimate(observed, low, high), chance)
+
+
+def _z(values: np.ndarray) -> np.ndarray:
+    return (values - values.mean(axis=0)) / values.std(axis=0)
+
+
+@dataclass(frozen=True)
+class RidgeFit:
+    """A ridge regression from features to BOLD, fitted on training TRs."""
+
+    predicted: np.ndarray
+    """float32 (n_trs, n_voxels): the prediction for all TRs, of which only those of no training are evidence."""
+    alphas: np.ndarray
+    """float64 (n_voxels,): the penalty chosen in each voxel."""
+    cv_r2: np.ndarray
+    """float64 (n_voxels,): R2 within the training TRs, by cross-validation."""
+    n_features: int
+    """Columns that the fit had, delays included."""
+
+    @property
+    def at_the_edge(self) -> int:
+        """Voxels whose penalty is the least or the greatest of those tried: the grid may be too narrow."""
+        return int(np.isin(self.alphas, [min(ALPHAS), max(ALPHAS)]).sum())
+
+
+def fit_ridge(
+    features: np.ndarray,
+    bold: np.ndarray,
+    train: np.ndarray,
+    tr: float,
+    *,
+    run: Sequence[int] | np.ndarray | None = None,
+    hrf: str = "glover",
+    delays: Sequence[float] = FIR_DELAYS,
+    alphas: Sequence[float] = ALPHAS,
+    n_folds: int = 5,
+) -> RidgeFit:
+    """Ridge regression from features, convolved with an HRF, to BOLD; each voxel with a penalty of its own.
+
+    Parameters
+    ----------
+    features : ndarray of float, shape (n_trs, n_features)
+        Of all TRs. Codes are categories: give their latents, or counts of each entry.
+    bold : ndarray of float, shape (n_trs, n_voxels)
+    train : ndarray of int
+        TRs to learn from, as ``make_splits(...).train``. Means, deviations and penalties come from these alone.
+    tr : float
+        Repetition time in seconds.
+    run : array_like, shape (n_trs,), optional
+        Run of each TR; nothing is convolved across runs.
+    hrf : str
+        ``"glover"``, ``"spm"`` or ``"fir"``.
+    delays : sequence of float
+        Seconds, for ``"fir"``.
+    alphas : sequence of float
+        Penalties to choose from.
+    n_folds : int
+        Contiguous parts of the training TRs for the choice; TRs within 32 s of the part left out are not used.
+
+    Returns
+    -------
+    RidgeFit
+
+    Raises
+    ------
+    InputError
+        If shapes differ, values are not finite, nothing varies, or there are too few training TRs.
+    """
+    features, bold = np.asarray(features, np.float64), np.asarray(bold, np.float64)
+    train = np.unique(np.asarray(train, np.int64))
+    if features.ndim != 2 or bold.ndim != 2 or len(features) != len(bold):
+        raise InputError(
+            f"features have shape {features.shape}, BOLD {bold.shape}: (n_trs, n_features) and (n_trs, n_voxels) are "
+            "needed"
+        )
+    if not len(train) or train[0] < 0 or train[-1] >= len(bold):
+        raise InputError(f"{len(train)} training TRs of {len(bold)}: TRs of the scan are needed")
+    if not np.isfinite(bold[train]).all():
+        raise InputError(f"BOLD holds NaN or infinity in {int((~np.isfinite(bold[train])).any(1).sum())} training TRs")
+    run = run_of_trs(len(bold), run)
+    varies = np.ptp(features[train], axis=0) > 0
+    if not varies.any():
+        raise InputError(f"all {features.shape[1]} features are constant over the training TRs: nothing to learn from")
+    x = _standardised(features[:, varies], train)
+    delayed = convolve_hrf(x, tr=tr, hrf=hrf, run=run, delays=delays if hrf == "fir" else None)
+    x = _standardised(delayed.reshape(len(x), -1), train)
+    mean = bold[train].mean(axis=0)
+    folds = blocked_folds(train, run, n_folds, ceil(exact(HRF_SECONDS) / exact(tr)))
+    wide = x.shape[1] > len(train)
+    model = (KernelRidgeCV if wide else RidgeCV)(alphas=np.array(alphas), cv=folds)
+    model.fit(x[train], bold[train] - mean)
+    predicted = np.asarray(model.predict(x)) + mean
+    return RidgeFit(
+        predicted.astype(np.float32), np.asarray(model.best_alphas_), np.asarray(model.cv_scores_), x.shape[1]
+    )
+
+
+def _standardised(x: np.ndarray, train: np.ndarray) -> np.ndarray:
+    spread = x[train].std(axis=0)
+    return (x - x[train].mean(axis=0)) / np.where(spread > 1e-12, spread, 1.0)
+
+
+def blocked_folds(trs: np.ndarray, run: np.ndarray, n_folds: int, gap_trs: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Contiguous folds with a gap around the part left out, so that no response is on both sides.
+
+    Parameters
+    ----------
+    trs : ndarray of int, ascending
+        TRs to divide.
+    run : ndarray, shape (n_trs_of_the_scan,)
+        Run of each TR: no gap is needed from run to run.
+    n_folds : int
+        At least 2.
+    gap_trs : int
+
+    Returns
+    -------
+    list of (learn, test)
+        Places in `trs`, as scikit-learn's splitters give them.
+
+    Raises
+    ------
+    InputError
+        If a fold would have nothing to learn from or to test on.
+
+    Examples
+    --------
+    >>> learn, test = blocked_folds(np.arange(10), np.ones(10), 2, 2)[0]
+    >>> learn.tolist(), test.tolist()
+    ([7, 8, 9], [0, 1, 2, 3, 4])
+    """
+    if n_folds < 2 or len(trs) < 2 * n_folds:
+        raise InputError(f"{len(trs)} training TRs in {n_folds} folds: at least 2 folds of 2 TRs are needed")
+    folds = []
+    for test in np.array_split(np.arange(len(trs)), n_folds):
+        near = np.zeros(len(run), bool)
+        for start, stop in segments(trs[test], run):
+            near[max(0, start - gap_trs) : stop + gap_trs] |= (
+                run[max(0, start - gap_trs) : stop + gap_trs] == run[start]
+            )
+        learn = np.flatnonzero(~near[trs])
+        if len(learn) < 2:
+            raise InputError(
+                f"{len(trs)} training TRs in {n_folds} folds leave {len(learn)} TRs to learn from beyond gaps of "
+                f"{gap_trs} TRs: use fewer folds or a longer scan"
+            )
+        folds.append((learn, test))
+    return folds

@@ -1,0 +1,295 @@
+"""Sound, picture and words decoded from the brain by a trained run, and how much they are worth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from giblet.codec import AudioCodec, load_codec
+from giblet.data.media import AudioReader
+from giblet.errors import CheckpointError, InputError
+from giblet.evaluation.encoding import score_encoding
+from giblet.evaluation.predictions import Stretch, predict
+from giblet.evaluation.reconstruction import log_mel
+from giblet.evaluation.scorecard import MEAN, Score, Scorecard
+from giblet.evaluation.scores import compare, score_codes
+from giblet.evaluation.statistics import Resampling
+from giblet.features import load_features
+from giblet.files import atomic_path, check_writable, sha256_of
+from giblet.models import MultimodalAutoencoder
+from giblet.models.settings import AUDIO, TEXT
+from giblet.pipeline.brain_files import lesion_of, replacement_bold
+from giblet.pipeline.predicted_files import write_sound_files, write_text, write_video
+from giblet.training.run_folder import read_normalisers
+from giblet.training.settings import SubjectSettings, TrainSettings
+from giblet.training.study import Study, build_study
+
+if TYPE_CHECKING:
+    from giblet.data.normalise import Normaliser
+
+PARTS = ("test", "val", "train")
+
+
+@dataclass(frozen=True)
+class Reconstructed:
+    """What a reconstruction left."""
+
+    scorecard: Scorecard
+    files: tuple[Path, ...]
+    """Feature files, sounds, pictures, texts, and last the scorecard as JSON and as a table."""
+
+
+def reconstruct(
+    run: str | Path,
+    bold: Sequence[str | Path] | str | Path | None = None,
+    *,
+    split: str = "test",
+    lesion: str | Path | None = None,
+    out_dir: str | Path | None = None,
+    subject: str | None = None,
+    original: str | Path | None = None,
+    texts: str | Path | None = None,
+    codec: str | None = None,
+    device: str = "auto",
+) -> Reconstructed:
+    """Decode a part of the scan with a trained run, write what comes out, and score it.
+
+    Parameters
+    ----------
+    run : str or Path
+        Folder of a training run. Its configuration is read again, with the files that it names.
+    bold : path or sequence of path, optional
+        Decode these scans, one a run, instead of those of the configuration; volume by volume of the same stimulus.
+    split : {"test", "val", "train"}
+        Which TRs. Only those of ``"test"`` are evidence.
+    lesion : str or Path, optional
+        Voxels that are silenced: a mask image on the voxels of the scan, a ``.npy`` of bool by voxel, or, for tables
+        and atlases, names of regions as ``a,b``.
+    out_dir : str or Path, optional
+        By default ``<run>/reconstruction``, or ``<run>/reconstruction_lesion-<name>``.
+    subject : str, optional
+        Needed where the run has several.
+    original : str or Path, optional
+        The film or sound that the features were made from: sound is then compared with it, and the codec's own loss
+        is told. Needs a split of one stretch.
+    texts : str or Path, optional
+        Table or subtitles of which the nearest to each decoded text vector are named.
+    codec : str, optional
+        Where the codec of the codes is now, if it has moved.
+    device : str
+
+    Returns
+    -------
+    Reconstructed
+
+    Raises
+    ------
+    CheckpointError
+        If the run is not finished, damaged, or of other data or another codec.
+    GibletError
+        If a file or an option cannot be used.
+    """
+    run = Path(run)
+    if split not in PARTS:
+        raise InputError(f"split is {split!r}: {', '.join(PARTS)} are known")
+    settings, study, normalisers = _open(run)
+    name = _subject(study, subject)
+    recording = next(one for one in study.recordings if one.subject == name)
+    model = MultimodalAutoencoder.from_pretrained(
+        run / "best", codec_fingerprint=study.codec_fingerprint, n_voxels=study.n_voxels
+    )
+    out_dir = Path(out_dir) if out_dir is not None else run / _default_folder(lesion)
+    check_writable(out_dir)
+    own = next(one for one in settings.data.subjects if one.name == name)
+    silenced = None if lesion is None else lesion_of(lesion, own, settings.model.tr, study.n_voxels[name])
+    given = None if bold is None else replacement_bold(bold, own, settings.model.tr, study.volumes[name], recording.run)
+    loaded = _codec(settings, study, codec, device)
+    if texts is not None and TEXT not in model.modalities:
+        raise InputError("the model decodes no text: leave out --texts")
+    if original is not None:
+        _check_original(original, own, loaded)
+    trs = study.part(split)[name]
+    if not len(trs):
+        raise InputError(f"the run has no TRs of {split}: choose another split")
+    where = torch.device("cuda" if device in ("auto", "cuda") and torch.cuda.is_available() else "cpu")
+    with ExitStack() as stack:
+        if silenced is not None:
+            stack.enter_context(model.to(where).lesion(torch.from_numpy(silenced), name))
+        stretches = predict(
+            model, recording, normalisers[name], trs, stimulus_trs=study.stimulus_trs[name], bold=given, device=where
+        )
+    card = _score(stretches, study, name, split, settings, loaded, original, normalisers[name], silenced)
+    files: list[Path] = []
+    source = {"source": run.name, "source_sha256": sha256_of(run / "best" / "model.safetensors")}
+    for stretch in stretches:
+        label = f"sub-{name}_split-{split}" + (f"_rows-{stretch.start}" if len(stretches) > 1 else "")
+        about = {"subject": name, "split": split, "first_row": stretch.start, "run": stretch.run,
+                 "first_stimulus_tr": int(study.stimulus_trs[name][stretch.start]), "head": settings.model.head,
+                 "lesion": "" if lesion is None else Path(lesion).name}  # fmt: skip
+        if AUDIO in stretch.decoded:
+            files += write_sound_files(stretch, out_dir / label, settings.model, loaded, study.bandwidth, source, about)
+        files += write_video(stretch, out_dir / label, settings.model.tr)
+        files += write_text(stretch, out_dir / label, settings, own, texts)
+    stem = f"sub-{name}_split-{split}_scorecard"
+    with atomic_path(out_dir / f"{stem}.json") as temporary:
+        temporary.write_text(json.dumps(card.as_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    with atomic_path(out_dir / f"{stem}.md") as temporary:
+        notes = "".join(f"\n- {note}" for note in card.notes)
+        temporary.write_text(f"{card.table()}\n{notes}\n", encoding="utf-8")
+    return Reconstructed(card, (*files, out_dir / f"{stem}.json", out_dir / f"{stem}.md"))
+
+
+def _open(run: Path) -> tuple[TrainSettings, Study, dict[str, dict[str, Normaliser]]]:
+    """Settings, data and normalisers of a run, found to be what it was trained on."""
+    if not run.is_dir():
+        raise CheckpointError(f"no such run: {run}; giblet train makes one from a configuration")
+    for needed in ("config.yaml", "splits.json", "best/model.json"):
+        if not (run / needed).is_file():
+            raise CheckpointError(f"{run} lacks {needed}: it is no training run, or has not validated yet; train first")
+    settings = TrainSettings.from_yaml(run / "config.yaml")
+    study = build_study(settings)
+    try:
+        saved = json.loads((run / "splits.json").read_text(encoding="utf-8"))
+        for name, splits in study.splits.items():
+            for part in ("train", "val", "test"):
+                if saved[name][part] != getattr(splits, part).tolist():
+                    raise CheckpointError(
+                        f"the {part} TRs of subject {name} are not those of {run / 'splits.json'}: the features or "
+                        "scans that the configuration names have changed; train again"
+                    )
+    except (ValueError, KeyError, TypeError) as exc:
+        raise CheckpointError(f"{run / 'splits.json'} cannot be read ({exc!r}): train again") from exc
+    return settings, study, read_normalisers(run)
+
+
+def _subject(study: Study, subject: str | None) -> str:
+    names = list(study.splits)
+    if subject is None and len(names) > 1:
+        raise InputError(f"the run has subjects {', '.join(names)}: say which with --subject")
+    if subject is not None and subject not in names:
+        raise InputError(f"the run has no subject {subject}: it has {', '.join(names)}")
+    return subject or names[0]
+
+
+def _default_folder(lesion: str | Path | None) -> str:
+    if lesion is None:
+        return "reconstruction"
+    stem = Path(lesion).name.split(".")[0].replace(",", "-")
+    return f"reconstruction_lesion-{stem}"
+
+
+def _codec(settings: TrainSettings, study: Study, codec: str | None, device: str) -> AudioCodec | None:
+    if study.codec_fingerprint is None:
+        return None
+    assert study.bandwidth is not None
+    loaded = load_codec(codec or settings.codec, bandwidth=study.bandwidth, device=device)
+    if loaded.fingerprint != study.codec_fingerprint:
+        raise CheckpointError(
+            f"the run was trained on codes of codec {study.codec_fingerprint[:12]}, {loaded.name} is "
+            f"{loaded.fingerprint[:12]}: name the one that made them (--codec)"
+        )
+    return loaded
+
+
+def _score(
+    stretches: Sequence[Stretch],
+    study: Study,
+    subject: str,
+    split: str,
+    settings: TrainSettings,
+    codec: AudioCodec | None,
+    original: str | Path | None,
+    normalisers: dict[str, Normaliser],
+    silenced: np.ndarray | None,
+) -> Scorecard:
+    tr = settings.model.tr
+    recording = next(one for one in study.recordings if one.subject == subject)
+    notes, scores = [], list[Score]()
+    if split != "test":
+        notes.append(f"TRs of {split} were used in training: these scores are no evidence")
+    if silenced is not None:
+        notes.append(f"{int(silenced.sum())} of {len(silenced)} voxels are silenced in decoding")
+    if len(stretches) > 1:
+        notes.append(f"{len(stretches)} stretches of TRs are scored end to end")
+    for name in stretches[0].decoded:
+        keep = [s.scored[name] for s in stretches]
+        n = int(sum(k.sum() for k in keep))
+        if n < 3:
+            notes.append(f"{name} is not scored: {n} TRs have all of their BOLD in this part, 3 are needed")
+            continue
+        truth, own = (np.concatenate([getattr(s, what)[name][k] for s, k in zip(stretches, keep, strict=True)])
+                      for what in ("truth", "decoded"))  # fmt: skip
+        plan = Resampling(n, tr)
+        if name == AUDIO and codec is not None:
+            train = study.part("train")[subject]
+            codes = recording.series[name]
+            seen = np.concatenate([codes.read(int(k), int(k) + 1) for k in train if codes.valid[k]])
+            sound = None
+            if original is not None:
+                sound = _original(original, study, subject, stretches, keep, settings, codec)
+            found, said = score_codes(truth, own, seen, codec, tr, original=sound, plan=plan)
+            scores += found
+            notes += said
+        else:
+            mean = np.broadcast_to(normalisers[name].mean, truth.shape)
+            if name == AUDIO:
+                loudest = float(truth.max())
+                truth, own, mean = (log_mel(values, loudest) for values in (truth, own, mean))
+            elif truth.ndim == 4:  # (n, H, W, 3): each pixel and colour is a feature
+                truth, own, mean = (values.reshape(n, -1) for values in (truth, own, mean))
+            scores += compare("mel r" if name == AUDIO else f"{name} r", truth, own, {MEAN: mean}, plan)
+            notes += plan.notes
+    rows = np.concatenate([s.bold_scored for s in stretches])
+    encoding = None
+    if rows.sum() >= 3:
+        measured, predicted = (np.concatenate([getattr(s, what) for s in stretches])[rows]
+                               for what in ("bold", "bold_predicted"))  # fmt: skip
+        encoding = score_encoding(measured, predicted, Resampling(int(rows.sum()), tr))
+    about: dict[str, Any] = {
+        "subject": subject, "split": split, "tr": tr, "n_trs": int(sum(s.stop - s.start for s in stretches)),
+        "n_trs_scored": {name: int(sum(s.scored[name].sum() for s in stretches)) for name in stretches[0].decoded},
+        "n_trs_encoding": int(rows.sum()), "head": settings.model.head if settings.model.use_encodec else "mel",
+        "codec": None if codec is None else {"name": codec.name, "fingerprint": codec.fingerprint},
+    }  # fmt: skip
+    return Scorecard(about, tuple(scores), encoding, tuple(dict.fromkeys(notes)))
+
+
+def _check_original(path: str | Path, subject: SubjectSettings, codec: AudioCodec | None) -> None:
+    """Say before any work that this is not the sound that the codes were made from."""
+    if codec is None:
+        raise InputError("the original is compared with the sound of codes, and the run has none: leave out --original")
+    if not Path(path).is_file():
+        raise InputError(f"no such file: {path}")
+    known = {load_features(run.audio).attrs["source_sha256"] for run in subject.runs if run.audio is not None}
+    if sha256_of(path) not in known:
+        raise InputError(f"{path} is not the file that the run's features were made from: name that, or leave it out")
+
+
+def _original(
+    path: str | Path,
+    study: Study,
+    subject: str,
+    stretches: Sequence[Stretch],
+    keep: Sequence[np.ndarray],
+    settings: TrainSettings,
+    codec: AudioCodec,
+) -> np.ndarray:
+    """The film's sound at the TRs that are scored, at the codec's rate."""
+    if len(stretches) > 1 or not np.array_equal(keep[0], np.arange(len(keep[0])) < keep[0].sum()):
+        raise InputError("the original can be compared with one stretch of TRs only: leave it out for this split")
+    own = next(one for one in settings.data.subjects if one.name == subject).runs[stretches[0].run - 1]
+    assert own.audio is not None
+    if load_features(own.audio).attrs["source_sha256"] != sha256_of(path):
+        raise InputError(f"{path} is not the file that {own.audio} was made from: name that one, or leave it out")
+    volume = int(study.volumes[subject][stretches[0].start])
+    start = round((own.start_offset + volume * settings.model.tr) * codec.sample_rate)
+    sound = np.concatenate(list(AudioReader(path, sample_rate=codec.sample_rate)))
+    n = round(int(keep[0].sum()) * settings.model.tr * codec.sample_rate)
+    return np.pad(sound, (max(0, -start), 0))[max(0, start) : max(0, start) + n]

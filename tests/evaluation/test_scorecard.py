@@ -1,0 +1,161 @@
+"""The scorecard, on a tiny codec whose answers are known."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.stats import pearsonr
+
+from giblet.codec import load_codec
+from giblet.errors import InputError
+from giblet.evaluation.encoding import score_encoding
+from giblet.evaluation.scorecard import FREQUENT, MEAN, Scorecard
+from giblet.evaluation.scores import compare, score_codes
+from giblet.evaluation.statistics import Resampling
+from giblet.timing import group_codes_by_tr
+
+TR = 0.75
+"""Short, so that a minute of speech holds blocks and shifts."""
+
+
+@pytest.fixture(scope="module")
+def codec():
+    return load_codec("bundled", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def codes(codec, speech):
+    return group_codes_by_tr(codec.encode(speech[: 30 * 24_000]), tr=TR, frame_rate=75)
+
+
+@pytest.fixture(scope="module")
+def parts(codes):
+    """A quarter of a minute to take nulls from, a quarter to be predicted."""
+    return codes[:20], codes[20:]
+
+
+@pytest.fixture(scope="module")
+def spoiled(parts):
+    """Half of the TRs predicted right, half wrong."""
+    truth = parts[1]
+    predicted = truth.copy()
+    predicted[::2] = (predicted[::2] + 1) % 1024
+    return predicted
+
+
+@pytest.fixture(scope="module")
+def spoiled_scores(parts, spoiled, codec):
+    return score_codes(parts[1], spoiled, parts[0], codec, TR)
+
+
+def by_name(scores):
+    return Scorecard({}, tuple(scores)).score
+
+
+def test_accuracy_is_the_share_of_right_codes_and_the_majority_comes_from_training(parts, spoiled, spoiled_scores):
+    train, truth = parts
+    one = by_name(spoiled_scores[0])("accuracy, codebook 1")
+    assert one.reconstruction.value == pytest.approx((truth[:, 0] == spoiled[:, 0]).mean())
+    frequent = np.bincount(train[:, 0].ravel()).argmax()
+    assert one.nulls[FREQUENT].score.value == pytest.approx((truth[:, 0] == frequent).mean())
+    assert one.nulls[FREQUENT].margin.value == pytest.approx(one.reconstruction.value - one.nulls[FREQUENT].score.value)
+
+
+def test_latent_and_mel_correlation_are_scipys_over_all_values(parts, spoiled, spoiled_scores, codec):
+    truth = parts[1]
+
+    def latents(x):
+        return np.stack([codec.latents(one) for one in x])
+
+    one = by_name(spoiled_scores[0])("latent r")
+    oracle = pearsonr(latents(truth).ravel(), latents(spoiled).ravel()).statistic
+    assert one.reconstruction.value == pytest.approx(oracle, abs=1e-5)
+    over_time = by_name(spoiled_scores[0])("latent r over time")
+    a, b = latents(truth).mean(2), latents(spoiled).mean(2)
+    each = [pearsonr(a[:, d], b[:, d]).statistic for d in range(a.shape[1]) if np.ptp(a[:, d]) > 1e-6]
+    assert over_time.reconstruction.value == pytest.approx(np.mean(each), abs=1e-4)
+
+
+def test_a_perfect_prediction_is_right_everywhere_and_above_every_null(parts, codec):
+    train, truth = parts
+    scores, _ = score_codes(truth, truth.copy(), train, codec, TR)
+    for one in scores:
+        if one.name == "SI-SDR, dB":
+            assert one.reconstruction.value is None  # infinite: the same sound
+        else:
+            assert one.reconstruction.value == pytest.approx(1.0, abs=1e-3), one.name
+
+
+@pytest.mark.parametrize("null", [MEAN, FREQUENT])
+def test_the_nulls_are_not_above_themselves_and_have_no_correlation_over_time(parts, codec, null):
+    from giblet.evaluation.reconstruction import mean_latent_codes, most_frequent_codes
+
+    train, truth = parts
+    of = mean_latent_codes(train, codec) if null == MEAN else most_frequent_codes(train, 1024)
+    constant = np.ascontiguousarray(np.broadcast_to(of[None, :, None], truth.shape)).astype(np.int32)
+    get = by_name(score_codes(truth, constant, train, codec, TR)[0])
+    for name in ("latent r", "mel r", "accuracy, codebook 1"):
+        one = get(name)
+        assert one.nulls[null].margin.value == pytest.approx(0, abs=1e-9)
+        assert not one.above_nulls
+    over_time = get("latent r over time")
+    assert over_time.reconstruction.value is None
+    assert "constant" in over_time.reconstruction.why or "never changes" in over_time.reconstruction.why
+    assert over_time.above_nulls is None
+
+
+def test_the_ceiling_is_measured_against_the_film_where_it_is_given(parts, spoiled, codec, speech):
+    train, truth = parts
+    start = round(len(train) * TR * 24_000)
+    original = speech[start:]
+    scores, notes = score_codes(truth, spoiled, train, codec, TR, original=original)
+    one = by_name(scores)("mel r")
+    assert one.reconstruction.value < one.ceiling < 1
+    late = by_name(score_codes(truth, spoiled, train, codec, TR, original=speech[: 30 * 24_000])[0])("mel r")
+    assert late.ceiling < one.ceiling - 0.1  # another place in the film
+    assert not any("compared with that of the true codes" in note for note in notes)
+
+
+def test_silence_is_counted_and_accuracy_without_it_is_told(codec, speech):
+    quiet = speech[: 30 * 24_000].copy()
+    quiet[21 * 24_000 : 27 * 24_000] = 0
+    codes = group_codes_by_tr(codec.encode(quiet), tr=TR, frame_rate=75)
+    original = quiet[18 * 24_000 :]
+    _, notes = score_codes(codes[24:], codes[24:].copy(), codes[:20], codec, TR, original=original)
+    told = [note for note in notes if "silent" in note]
+    assert len(told) == 1 and told[0].startswith("8 of 16 TRs are silent")
+
+
+def test_short_parts_have_no_intervals_and_say_so(parts, codec):
+    train, truth = parts
+    scores, notes = score_codes(truth[:8], truth[:8].copy(), train, codec, TR)
+    assert by_name(scores)("accuracy, codebook 1").reconstruction.low is None
+    assert any("no intervals" in note for note in notes)
+    assert any("no time-shifted null" in note for note in notes)
+
+
+def test_the_shifted_null_tells_a_prediction_in_its_place_from_the_same_elsewhere():
+    rng = np.random.default_rng(0)
+    truth = rng.standard_normal((120, 5, 3))
+    plan = Resampling(120, 1.5)
+    right = compare("r", truth, truth + rng.standard_normal(truth.shape), {}, plan)
+    elsewhere = compare("r", truth, np.roll(truth, 30, axis=0), {}, plan)
+    for one, other in zip(right, elsewhere, strict=True):
+        assert one.above_nulls and one.shifted.p < 0.05
+        assert not other.above_nulls and other.shifted.p > 0.05
+
+
+def test_the_scorecard_is_json_and_a_table(spoiled_scores):
+    scores, notes = spoiled_scores
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((120, 4))
+    encoding = score_encoding(x, x + rng.standard_normal(x.shape), Resampling(120, 1.5))
+    card = Scorecard({"split": "test"}, tuple(scores), encoding, tuple(notes))
+    said = json.loads(json.dumps(card.as_dict(), allow_nan=False))
+    assert [one["name"] for one in said["scores"]][:2] == ["accuracy, codebook 1", "accuracy, codebook 2"]
+    assert said["encoding"]["p"] < 0.05
+    lines = card.table().splitlines()
+    assert len({line.count("|") for line in lines}) == 1
+    assert len(lines) == 2 + len(scores) + 1
+    with pytest.raises(InputError, match="there is no score 'loudness'"):
+        card.score("loudness")

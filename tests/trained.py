@@ -1,0 +1,58 @@
+"""A tiny training run, by the commands that a user gives: sound to features, a simulated brain, a model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+import yaml
+
+from tests.conftest import at_24k
+
+TR = 1.5
+N_TRS, N_REGIONS = 24, 6
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Where things are."""
+
+    folder: Path
+    run: Path
+    sound: Path
+    features: Path
+    bold: Path
+    use_encodec: bool
+
+
+def train_tiny(giblet: Callable, folder: Path, *, use_encodec: bool) -> Trained:
+    """36 s of speech, three times: a run to learn from, one to choose by, one to be tested on."""
+    sound = folder / "talk.wav"
+    soundfile.write(sound, at_24k("speech.flac")[: N_TRS * 36_000], 24_000)
+    mel = [] if use_encodec else ["--mel", "--n-mels", 24, "--mel-average"]
+    assert giblet("extract", sound, "-o", folder, "--bandwidth", 1.5, *mel)[0] == 0
+    features = folder / f"talk_desc-{'encodec24k' if use_encodec else 'mel'}_features.nc"
+    made = giblet("simulate", features, "-o", folder, "--table", "--n-voxels", N_REGIONS, "--snr", 4, "--json")
+    assert made[0] == 0
+    bold = Path(json.loads(made[1])["files"][0])
+    shown = {"bold": str(bold), "audio": str(features)}
+    model = {
+        "use_encodec": use_encodec,
+        "n_codebooks": 2,
+        "embedding_dim": 8,
+        "features": 16,
+        "bottleneck": 8,
+        "rank": 8,
+    }
+    config = {
+        "data": {"subjects": [{"name": "01", "runs": [shown] * 3}], "fractions": [0.4, 0.3, 0.3], "whole_runs": True},
+        "model": model, "output": str(folder / "run"), "window": 12, "batch_size": 2, "epochs": 2, "device": "cpu",
+    }  # fmt: skip
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    status, said, err = giblet("train", folder / "config.yaml", "--json")
+    assert status == 0, err
+    assert json.loads(said)["status"] == "finished"
+    return Trained(folder, folder / "run", sound, features, bold, use_encodec)
