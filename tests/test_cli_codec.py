@@ -31,9 +31,9 @@ def training(audio, tmp_path):
 
 @pytest.fixture
 def terminal(monkeypatch) -> io.StringIO:
-    """What a terminal 160 columns wide gets to see on stderr."""
+    """What a terminal 240 columns wide gets to see on stderr."""
     screen = io.StringIO()
-    monkeypatch.setattr(command, "err", Console(file=screen, force_terminal=True, width=160, soft_wrap=True))
+    monkeypatch.setattr(command, "err", Console(file=screen, force_terminal=True, width=240, soft_wrap=True))
     return screen
 
 
@@ -59,7 +59,7 @@ def test_a_terminal_shows_step_time_left_and_each_loss(giblet, training, termina
     assert "step 3/3" in shown
     assert "0:00:00" in shown
     for name in (
-        "loss", "mel", "magnitude", "complex", "waveform", "commitment", "adversarial", "features", "discriminator",
+        "loss", "mel", "magnitude", "complex", "compressed", "waveform", "commitment", "adversarial", "features", "discriminator",
     ):  # fmt: skip
         assert f"{name} " in shown
     assert "lr " not in shown

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import warnings
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
-import soxr
 import torch
 from torch import Tensor
 
+from giblet.codec import perceptual
 from giblet.codec.losses import MultiScaleLoss
 from giblet.codec.rvq import codebooks_of, rvq_quantize
 
@@ -71,7 +68,7 @@ def validate(
         decoded = y[0, 0].numpy()
         row = {"si_sdr": si_sdr(clip, decoded), "mel": float(spectral(y, x)["mel"])}
         if perceptual:
-            row |= _perceptual(decoded, clip, sample_rate)
+            row |= _perceptual(clip, decoded, sample_rate)
         rows.append(row)
     model.train(training)
     keys = {key for row in rows for key in row}
@@ -79,19 +76,10 @@ def validate(
     return scores | {"perplexity": min(perplexity(torch.cat(used, 1), books.shape[1]))}
 
 
-def _perceptual(decoded: np.ndarray, clip: np.ndarray, sample_rate: int) -> dict[str, float]:
-    x, y = (soxr.resample(v, sample_rate, 16_000) for v in (clip, decoded))
-    scores = {}
-    if importlib.util.find_spec("pystoi"):
-        from pystoi import stoi
-
-        with warnings.catch_warnings():  # on clips with little speech pystoi warns and answers 1e-5
-            warnings.simplefilter("error", RuntimeWarning)
-            with suppress(RuntimeWarning):
-                scores["stoi"] = float(stoi(x, y, 16_000))
-    if importlib.util.find_spec("pesq"):
-        from pesq import PesqError, pesq
-
-        with suppress(PesqError):  # no utterance found: music, silence
-            scores["pesq"] = float(pesq(16_000, x, y, "wb"))
-    return scores
+def _perceptual(clip: np.ndarray, decoded: np.ndarray, sample_rate: int) -> dict[str, float]:
+    scores = {
+        name: measure(clip, decoded, sample_rate)
+        for name, measure in (("stoi", perceptual.stoi), ("pesq", perceptual.pesq))
+        if name not in perceptual.missing()
+    }
+    return {name: score for name, score in scores.items() if score is not None}

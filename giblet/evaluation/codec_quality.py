@@ -12,11 +12,12 @@ import torch
 
 from giblet.codec.base import AudioCodec
 from giblet.codec.losses import MultiScaleLoss
+from giblet.codec.perceptual import PACKAGES
 from giblet.codec.validate import perplexity
 from giblet.errors import InputError
 from giblet.evaluation import sound_scores
 from giblet.evaluation.mel_baseline import MelBaseline
-from giblet.evaluation.sound_scores import PACKAGES, REMEDY, SCORES, score
+from giblet.evaluation.sound_scores import REMEDY, SCORES, score
 from giblet.timing import TRGrid
 
 MEL_MEAN = MelBaseline("mel, mean of each TR", bands=2048, frames_per_tr=1)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import warnings
-
 import numpy as np
 
 from giblet.codec.base import AudioCodec
@@ -177,33 +174,3 @@ def silent_trs(sound: np.ndarray, sample_rate: int, n_trs: int, tr: float) -> np
     sound, edges = np.asarray(sound, np.float64), TRGrid(tr, n_trs, sample_rate).edges
     pieces = np.split(sound, np.minimum(edges[1:-1], len(sound)))
     return np.array([np.sqrt(np.mean(piece**2)) < SILENCE if len(piece) else True for piece in pieces])
-
-
-def has_stoi() -> bool:
-    """Whether the package that measures STOI is installed."""
-    return importlib.util.find_spec("pystoi") is not None
-
-
-def stoi(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float | None:
-    """Short-time objective intelligibility, 1 for the same sound; None where there is less than 0.4 s of speech.
-
-    Parameters
-    ----------
-    reference, estimate : ndarray, shape (n_samples,)
-        At the same times.
-    sample_rate : int
-        In Hz.
-
-    References
-    ----------
-    Taal, Hendriks, Heusdens, Jensen (2011). An algorithm for intelligibility prediction of time-frequency weighted
-    noisy speech. IEEE TASLP 19(7).
-    """
-    from pystoi import stoi as measure
-
-    with warnings.catch_warnings():  # with too few frames of speech it warns, and answers 1e-5
-        warnings.simplefilter("error", RuntimeWarning)
-        try:
-            return float(measure(reference, estimate, sample_rate))
-        except RuntimeWarning:
-            return None

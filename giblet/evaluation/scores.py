@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from giblet.codec.base import AudioCodec
+from giblet.codec.perceptual import missing, stoi
 from giblet.evaluation.reconstruction import (
     code_matches,
-    has_stoi,
     latents_by_tr,
     log_mel,
     mean_latent_codes,
@@ -18,7 +18,6 @@ from giblet.evaluation.reconstruction import (
     si_sdr,
     silent_trs,
     sound_of,
-    stoi,
 )
 from giblet.evaluation.scorecard import FREQUENT, MEAN, Null, Score
 from giblet.evaluation.statistics import Estimate, Resampling, pearson, sums_by_tr
@@ -101,7 +100,7 @@ def score_codes(
         "mel r", log_mel(target, loudest), mels["own"], {n: mels[n] for n in constants}, plan,
         ceiling=None if original is None else mels["true"],
     )  # fmt: skip
-    if not has_stoi():
+    if "stoi" in missing():
         notes.append("STOI is not measured: the package pystoi is not installed (pip install 'giblet[quality]')")
     return [*scores, *_sound_scores(reference, sounds, codec, original is not None)], notes
 
@@ -233,7 +232,7 @@ def _sound_scores(
         "STOI": lambda sound: stoi(reference, sound, codec.sample_rate),
         "SI-SDR, dB": lambda sound: si_sdr(reference, sound) if sound.any() else None,
     }
-    if not has_stoi():
+    if "stoi" in missing():
         del measures["STOI"]
     return [
         Score(

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import warnings
 
 import numpy as np
-import soxr
 import torch
 
+from giblet.codec import perceptual
 from giblet.codec.losses import MultiScaleLoss
+from giblet.codec.perceptual import missing
 from giblet.evaluation.reconstruction import si_sdr
 
 SCORES = {"pesq": "PESQ-wb", "stoi": "STOI", "si_sdr": "SI-SDR, dB", "mel": "mel distance"}
 """Scores and their headings. More is better, but for the mel distance."""
-PACKAGES = {"pesq": "pesq", "stoi": "pystoi"}
 REMEDY = "pip install 'giblet[quality]' (building pesq needs a C compiler)"
-SPEECH_RATE = 16_000
-"""Hz at which wide-band PESQ is defined; STOI resamples to 10 kHz itself."""
-
-
-def missing() -> list[str]:
-    """Scores whose package is not installed."""
-    return [score for score, package in PACKAGES.items() if importlib.util.find_spec(package) is None]
 
 
 def score(
@@ -54,9 +45,7 @@ def score(
 
     References
     ----------
-    ITU-T P.862.2 (2007). Wideband extension to Recommendation P.862.
-    Taal, Hendriks, Heusdens, Jensen (2011). An algorithm for intelligibility prediction of time-frequency weighted
-    noisy speech. IEEE TASLP 19(7).
+    See `giblet.codec.perceptual`.
     """
     spectral = spectral or MultiScaleLoss(sample_rate)
     si = si_sdr(reference, estimate) if estimate.any() else -math.inf
@@ -64,32 +53,9 @@ def score(
     with torch.no_grad():
         mel = float(spectral(y, x)["mel"])
     absent = missing()
-    at_16k = [np.asarray(soxr.resample(v, sample_rate, SPEECH_RATE)) for v in (reference, estimate)]
     return {
-        "pesq": None if "pesq" in absent else _pesq(*at_16k),
-        "stoi": None if "stoi" in absent else _stoi(*at_16k),
+        "pesq": None if "pesq" in absent else perceptual.pesq(reference, estimate, sample_rate),
+        "stoi": None if "stoi" in absent else perceptual.stoi(reference, estimate, sample_rate),
         "si_sdr": si,
         "mel": mel,
     }
-
-
-def _pesq(reference: np.ndarray, estimate: np.ndarray) -> float | None:
-    from pesq import BufferTooShortError, NoUtterancesError, pesq
-
-    if not estimate.any():
-        return None  # it divides by the estimate's power
-    try:
-        return float(pesq(SPEECH_RATE, reference, estimate, "wb"))
-    except (NoUtterancesError, BufferTooShortError):
-        return None
-
-
-def _stoi(reference: np.ndarray, estimate: np.ndarray) -> float | None:
-    from pystoi import stoi
-
-    with warnings.catch_warnings():  # with too few frames of speech it warns, and answers 1e-5
-        warnings.simplefilter("error", RuntimeWarning)
-        try:
-            return float(stoi(reference, estimate, SPEECH_RATE))
-        except RuntimeWarning:
-            return None
