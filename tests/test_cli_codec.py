@@ -52,14 +52,17 @@ def signal_in_step(monkeypatch, step, number) -> list[int]:
 
 
 def test_a_terminal_shows_step_time_left_and_each_loss(giblet, training, terminal):
-    status, said, _ = giblet("codec", "train", training(adversarial={"from_step": 0, "channels": 1, "scales": [128]}))
+    status, said, _ = giblet(
+        "codec", "train", training(adversarial={"from_step": 0, "lead_steps": 0, "channels": 1, "scales": [128]})
+    )
     assert status == 0
     assert "trained" in said
     shown = terminal.getvalue()
     assert "step 3/3" in shown
     assert "0:00:00" in shown
     for name in (
-        "loss", "mel", "magnitude", "complex", "compressed", "waveform", "commitment", "adversarial", "features", "discriminator",
+        "loss", "mel", "magnitude", "complex", "compressed", "waveform", "commitment", "adversarial", "features",
+        "discriminator",
     ):  # fmt: skip
         assert f"{name} " in shown
     assert "lr " not in shown
