@@ -88,10 +88,9 @@ def brain(features: Path, codec: AudioCodec, name: str, voxels: int, work: Path)
     return path
 
 
-def settings_of(features: Path, bold: Path, head: str, output: Path, options: argparse.Namespace) -> TrainSettings:
-    # The best step is that of the way which the tables are about: the two overfit at different times, and share no
-    # weights.
-    beside = "bold" if bold.stem == "codes" else "audio"
+def settings_of(features: Path, bold: Path, head: str, way: str, output: Path, options: Any) -> TrainSettings:
+    """Of a run whose best step is that of one way, ``"encoding"`` or ``"decoding"``: they share no weights."""
+    beside = "bold" if way == "decoding" else "audio"
     return TrainSettings.make(
         data={"subjects": [{"name": "01", "runs": [{"bold": bold, "audio": features}]}], "fractions": (0.7, 0.1, 0.2)},
         model={"head": head, "modality_weights": {beside: 0.01}}, output=output, epochs=options.epochs,
@@ -126,7 +125,7 @@ def encoding_rows(study: Study, stretch: Any, codec: AudioCodec, mapping: str, t
     return found
 
 
-def head_rows(study: Study, settings: TrainSettings, codec: AudioCodec) -> list[str]:
+def head_rows(name: str, study: Study, settings: TrainSettings, codec: AudioCodec) -> list[str]:
     """The scores of each way to make codes of what a head says."""
     head, rows = settings.model.head, []
     model = MultimodalAutoencoder.from_pretrained(settings.output / "best")
@@ -144,7 +143,7 @@ def head_rows(study: Study, settings: TrainSettings, codec: AudioCodec) -> list[
         cells = [f"{_value(first.reconstruction)}, {_value(first.nulls[FREQUENT].margin)} above"]
         cells += [_beside(by_name[name]) for name in ("latent r", "latent r over time", "mel r", "mel r over time")]
         cells.append(f"{_number(by_name['STOI'].reconstruction.value)}" if "STOI" in by_name else "-")
-        rows.append(f"| {head} | {how} | {' | '.join(cells)} |")
+        rows.append(f"| {name} | {head} | {how} | {' | '.join(cells)} |")
     return rows
 
 
@@ -168,11 +167,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--audio", type=Path, default=ROOT.parent / "shared" / "audio" / "librispeech")
     parser.add_argument("--work", type=Path, required=True, help="folder for what is made on the way")
-    parser.add_argument("--minutes", type=float, default=23.0)
+    parser.add_argument("--minutes", type=float, default=46.0)
     parser.add_argument("--voxels", type=int, default=200)
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--validate-every", type=int, default=2, help="epochs")
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--heads", nargs="+", default=list(ROWS))
     parser.add_argument("--brains", nargs="+", default=["linear", "tanh", "codes"])
     parser.add_argument("--write", action="store_true", help="put the tables into docs/heads.md")
@@ -183,30 +182,32 @@ def main() -> None:
     features = extract_film(sound, ExtractSettings.make(tr=TR, device="cpu"), options.work).path
     assert features is not None
     encoding, decoding, about = [], [], ""
-    for mapping in options.brains:
-        bold = brain(features, codec, mapping, options.voxels, options.work)
-        truth = load_features(options.work / f"{mapping}_truth.nc")
-        # The two ways share no weights: encoding asks for one head, whichever it is.
-        for head in options.heads if mapping == "codes" else options.heads[-1:]:
-            settings = settings_of(features, bold, head, options.work / f"run_{mapping}_{head}", options)
+    for name in options.brains:
+        bold = brain(features, codec, name, options.voxels, options.work)
+        ways = [("encoding", options.heads[-1])] if name != "codes" else []
+        ways += [("decoding", head) for head in options.heads] if name != "tanh" else []
+        for way, head in ways:
+            settings = settings_of(features, bold, head, way, options.work / f"run_{name}_{way}_{head}", options)
             study = build_study(settings)
             result = Trainer(settings, study=study).fit()
-            print(f"{mapping}, {head}: {result.status}, best of {result.step} steps is {result.best_step}", flush=True)
-            if mapping != "codes":
-                model = MultimodalAutoencoder.from_pretrained(settings.output / "best")
-                (stretch,) = predict(
-                    model, study.recordings[0], study.normalisers["01"], study.splits["01"].test,
-                    stimulus_trs=study.stimulus_trs["01"],
-                )  # fmt: skip
-                encoding += encoding_rows(study, stretch, codec, mapping, truth)
-            else:
-                decoding += head_rows(study, settings, codec)
-                splits = study.splits["01"]
-                about = (
-                    f"Codec {codec.fingerprint[:8]}; {options.minutes:g} min of speech, {len(splits.train)} TRs of "
-                    f"{TR:g} s to train on, {len(splits.val)} to choose by, {len(splits.test)} to test; "
-                    f"{options.voxels} voxels; {result.parameters:,} parameters, {options.epochs} epochs."
-                )
+            told = f"{result.status}, best of {result.step} steps is {result.best_step}"
+            print(f"{name}, {way}, {head}: {told}", flush=True)
+            if way == "decoding":
+                decoding += head_rows(name, study, settings, codec)
+                continue
+            model = MultimodalAutoencoder.from_pretrained(settings.output / "best")
+            (stretch,) = predict(
+                model, study.recordings[0], study.normalisers["01"], study.splits["01"].test,
+                stimulus_trs=study.stimulus_trs["01"],
+            )  # fmt: skip
+            truth = load_features(options.work / f"{name}_truth.nc")
+            encoding += encoding_rows(study, stretch, codec, name, truth)
+            splits = study.splits["01"]
+            about = (
+                f"Codec {codec.fingerprint[:8]}; {options.minutes:g} min of speech, {len(splits.train)} TRs of "
+                f"{TR:g} s to train on, {len(splits.val)} to choose by, {len(splits.test)} to test; "
+                f"{options.voxels} voxels; {options.epochs} epochs."
+            )
     text = "\n".join(
         [
             about, "",
@@ -214,9 +215,9 @@ def main() -> None:
             "time-shifted (p) |",
             "|---|---|--:|--:|--:|--:|--:|--:|",
             *encoding, "",
-            "| head | codes from | accuracy, codebook 1, and margin over the most frequent code | latent r [nulls] | "
-            "latent r over time [nulls] | mel r [nulls] | mel r over time [nulls] | STOI |",
-            "|---|---|--:|--:|--:|--:|--:|--:|",
+            "| brain | head | codes from | accuracy, codebook 1, and margin over the most frequent code | "
+            "latent r [nulls] | latent r over time [nulls] | mel r [nulls] | mel r over time [nulls] | STOI |",
+            "|---|---|---|--:|--:|--:|--:|--:|--:|",
             *decoding,
         ]
     )  # fmt: skip

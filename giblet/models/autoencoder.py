@@ -49,7 +49,7 @@ class MultimodalAutoencoder(nn.Module):
 
     Examples
     --------
-    >>> settings = ModelSettings(codebook_init=False)
+    >>> settings = ModelSettings(head="classification", codebook_init=False)
     >>> model = MultimodalAutoencoder(settings, {"audio": Modality("codes", (8, 112))}, {"sub-01": 100})
     >>> codes = torch.randint(0, 1024, (1, 40, 8, 112))
     >>> present = torch.ones(1, 40, dtype=torch.bool)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from giblet.models.layers import quiet
+from giblet.models.layers import QUIET, quiet
 from giblet.models.logits import CodeLogits
 
 FRAME_WIDTH = 32
@@ -33,18 +33,19 @@ class Frames(nn.Module):
     """A vector for each frame of a TR: one for all of them, and beside it, small at the start, what makes each differ.
 
     BOLD tells what a TR was like long before it tells its frames apart: were each frame learned by itself, it would be
-    learned from a 112th of the data.
+    learned from a 112th of the data. What makes frames differ is scaled down, so that it also learns more slowly.
     """
 
     def __init__(self, n_in: int, f: int) -> None:
         super().__init__()
         self.f = f
         self.whole = nn.Linear(n_in, FRAME_WIDTH)
-        self.each = quiet(nn.Linear(n_in, f * FRAME_WIDTH))
+        self.each = nn.Linear(n_in, f * FRAME_WIDTH)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(..., n_in) to (..., F, FRAME_WIDTH)."""
-        return self.whole(hidden)[..., None, :] + self.each(hidden).unflatten(-1, (self.f, FRAME_WIDTH))
+        each = self.each(hidden).unflatten(-1, (self.f, FRAME_WIDTH))
+        return self.whole(hidden)[..., None, :] + QUIET * each
 
 
 class ClassificationHead(nn.Module):

@@ -23,7 +23,9 @@ class ModelSettings(Settings):
     """Shape of the multimodal autoencoder. Same settings, same shapes of data: same parameters."""
 
     use_encodec: bool = Field(True, description="sound as codec codes; False: the legacy mel spectrogram")
-    head: Head = Field("classification", description="how codes are decoded: regression, classification or latent")
+    head: Head = Field(
+        "latent", description="how codes are decoded: regression, classification or latent; see docs/heads.md"
+    )
     regression_loss: Literal["mse", "smooth_l1"] = Field("mse", description="loss of the regression head")
     tr: float = Field(1.5, gt=0, allow_inf_nan=False, description="repetition time of the scan, s")
     hrf: Literal["glover", "spm"] = Field("glover", description="haemodynamic response")

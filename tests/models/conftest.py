@@ -9,7 +9,15 @@ from giblet.codec.rvq import codebooks_of
 from giblet.models import Modality, ModelSettings, MultimodalAutoencoder
 from giblet.timing import group_codes_by_tr
 
-TINY = {"features": 16, "bottleneck": 8, "rank": 6, "embedding_dim": 8, "dropout": 0.0, "codebook_init": False}
+TINY = {
+    "head": "classification",
+    "features": 16,
+    "bottleneck": 8,
+    "rank": 6,
+    "embedding_dim": 8,
+    "dropout": 0.0,
+    "codebook_init": False,
+}
 
 
 @pytest.fixture(scope="session")

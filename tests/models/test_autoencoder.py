@@ -173,7 +173,9 @@ def test_the_default_model_fits_a_small_gpu():
         "video": Modality("frames", (90, 160, 3)),
         "text": Modality("vector", (384,)),
     }
-    model = MultimodalAutoencoder(ModelSettings(codebook_init=False), modalities, {"sub-01": 85_810})
+    model = MultimodalAutoencoder(
+        ModelSettings(head="classification", codebook_init=False), modalities, {"sub-01": 85_810}
+    )
     n = sum(p.numel() for p in model.parameters())
     assert n <= 50_000_000
     rows = model.describe()
@@ -184,7 +186,7 @@ def test_the_default_model_fits_a_small_gpu():
 
 def test_the_encodec_mode_has_524288_embedding_parameters_and_less_than_half_the_features():
     model = MultimodalAutoencoder(
-        ModelSettings(codebook_init=False), {"audio": Modality("codes", (8, 112))}, {"sub-01": 3}
+        ModelSettings(head="classification", codebook_init=False), {"audio": Modality("codes", (8, 112))}, {"sub-01": 3}
     )
     assert model.encoders["audio"].embedding.shape == (8, 1024, 64)
 

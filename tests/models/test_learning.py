@@ -34,7 +34,7 @@ def overfit(model, batch, steps, rate):
 def by_heart(tiny, speech_codes, codebooks):
     """Train one head on the first codebooks of 32 TRs and the 7 that they are decoded from."""
 
-    def train(head, n_codebooks=1, steps=25, rate=1e-2):
+    def train(head, n_codebooks=1, steps=100, rate=1e-2):
         options = {"n_codebooks": n_codebooks, "features": 64, "bottleneck": 32, "rank": 32, "embedding_dim": 4}
         weights = {"modality_weights": {"bold": 0.1}}
         model = tiny(
@@ -65,7 +65,7 @@ def test_regression_learns_32_trs_by_heart(by_heart):
 
 
 def test_latents_learn_32_trs_by_heart(by_heart, codebooks):
-    model, history, decoded, true = by_heart("latent", n_codebooks=2, steps=80)
+    model, history, decoded, true = by_heart("latent", n_codebooks=2, steps=160)
     assert history[-1]["audio"] < 0.2 * history[0]["audio"]
     codes = model.decoder.to_codes(decoded)
     latents = rvq_dequantize(codes, codebooks[:2]), rvq_dequantize(true, codebooks[:2])

@@ -70,7 +70,7 @@ def test_scales_are_the_loss_of_the_best_constant_prediction():
     text = torch.randn(1, 50, 4, generator=gen) * 3 + 100
     mask = torch.rand(1, 50, generator=gen) > 0.3
     books = torch.randn(2, 30, 6)
-    settings = ModelSettings(**SMALL)
+    settings = ModelSettings(head="classification", **SMALL)
     data = {"audio": codes, "text": torch.where(mask[..., None], text, torch.nan)}
     batches = [
         {"data": {k: v[:, at] for k, v in data.items()}, "mask": {"audio": mask[:, at], "text": mask[:, at]}}
