@@ -18,6 +18,7 @@ TRAIN, TEST = np.arange(60), np.arange(90, 120)
 def model():
     torch.manual_seed(0)
     settings = ModelSettings.make(
+        head="classification",
         n_codebooks=2, codebook_size=16, frames_per_tr=6, embedding_dim=4, features=8, bottleneck=4, rank=4,
         codebook_init=False,
     )  # fmt: skip
