@@ -52,7 +52,7 @@ def child(mode: str, n_trs: int, n_voxels: int, steps: int, batch: int) -> dict[
         splits = {"01": make_splits(n_trs, TR)}
         study = Study(
             [recording], splits, fit_normalisers([recording], splits["01"].train), {"01": np.arange(n_trs)},
-            {"01": np.arange(n_trs)}, features.attrs.get("codec_fingerprint"), features.attrs.get("bandwidth"), {},
+            {"01": np.arange(n_trs)}, features.attrs.get("codec_fingerprint"), features.attrs.get("bandwidth"), (),
         )  # fmt: skip
         settings = TrainSettings.make(
             data={"subjects": [{"name": "01", "runs": [{"bold": "synthetic"}]}]}, output=Path(folder) / "run",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -55,12 +56,30 @@ class Settings(BaseModel):
 
     @classmethod
     def _explain(cls, error: Any) -> str:
-        name = ".".join(str(part) for part in error["loc"])
+        name = ".".join(map(str, error["loc"]))
         if error["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(name, cls.model_fields, n=1)
-            hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(cls.model_fields)}"
-            return f"there is no option {name}{hint}"
+            known = cls._owner(error["loc"]).model_fields
+            near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+            return f"there is no option {name}; {hint}"
         return f"{name} is {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
+
+    @classmethod
+    def _owner(cls, place: tuple[str | int, ...]) -> type[BaseModel]:
+        """The settings that an option at this place would belong to: these, or a part of them."""
+        owner: type[BaseModel] = cls
+        for part in place[:-1]:
+            if isinstance(part, str):
+                owner = next(_models_in(owner.model_fields[part].annotation), owner)
+        return owner
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The settings classes that a field's type mentions."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
 
 
 class ExtractSettings(Settings):

@@ -58,6 +58,18 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
                 temporary.unlink()
 
 
+def write_atomic(path: str | Path, content: bytes | str) -> None:
+    """Write a file so that a kill at any moment leaves the old one or the new one, whole; text as UTF-8.
+
+    Raises
+    ------
+    InputError
+        As :func:`atomic_path`.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

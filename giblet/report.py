@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from giblet import __version__
 from giblet.errors import InputError
-from giblet.files import atomic_path
+from giblet.files import write_atomic
 
 SPECTROGRAM_WINDOW, SPECTROGRAM_HOP = 1024, 256
 FLOOR_DB = -80.0
@@ -160,8 +160,7 @@ def write_report(path: str | Path, title: str, sections: Sequence[Section], *, s
     InputError
         If it cannot be written.
     """
-    with atomic_path(path) as temporary:
-        temporary.write_text(render(title, sections, summary=summary), encoding="utf-8")
+    write_atomic(path, render(title, sections, summary=summary))
     return Path(path)
 
 

@@ -48,3 +48,10 @@ def test_provenance_holds_what_decides_the_numbers_and_nothing_else():
     assert set(codes) == {"tr", "n_trs", "use_encodec", "bandwidth", "track"}
     assert set(mel) == {"tr", "n_trs", "use_encodec", "track", "n_mels", "mel_average"}
     assert ExtractSettings.make(device="cpu").provenance() == codes
+
+
+def test_an_unknown_option_of_an_inner_part_is_compared_with_those_of_that_part():
+    from giblet.codec.training_config import CodecTrainingConfig
+
+    with pytest.raises(InputError, match=r"no option loss_weights\.complx; did you mean complex\?"):
+        CodecTrainingConfig.make(audio="a", output="b", loss_weights={"complx": 1.0})

@@ -12,22 +12,16 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from giblet.errors import CheckpointError
-from giblet.files import atomic_path
+from giblet.files import write_atomic
 
 FORMAT = "giblet-codec-training-1"
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file so that a kill at any moment leaves the old one or the new one, whole."""
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
 
 
 def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, Any], keep: int = 2) -> Path:
     """Write `step-N.safetensors`, then `step-N.json`, which makes it valid; older ones than `keep` are removed."""
     stem = folder / f"step-{step:08d}"
     write_atomic(stem.with_suffix(".safetensors"), save({k: v.detach().contiguous() for k, v in tensors.items()}))
-    write_atomic(stem.with_suffix(".json"), json.dumps({"format": FORMAT, "step": step, **state}, indent=1).encode())
+    write_atomic(stem.with_suffix(".json"), json.dumps({"format": FORMAT, "step": step, **state}, indent=1))
     for old in sorted(folder.glob("step-*.json"))[:-keep]:
         old.unlink()
         old.with_suffix(".safetensors").unlink(missing_ok=True)
@@ -104,7 +98,7 @@ def export_model(model: Any, folder: Path, half: bool = True) -> Path:
         tensors[name] = value.half() if half and value.is_floating_point() and "inited" not in name else value
     config = model.config.to_dict() | {"architectures": ["EncodecModel"], "dtype": "float32"}
     write_atomic(folder / "model.safetensors", save(tensors, {"format": "pt"}))
-    write_atomic(folder / "config.json", json.dumps(config, indent=2, sort_keys=True).encode())
+    write_atomic(folder / "config.json", json.dumps(config, indent=2, sort_keys=True))
     return folder / "model.safetensors"
 
 

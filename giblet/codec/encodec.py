@@ -205,7 +205,8 @@ class EncodecCodec(AudioCodec):
         books = [layer.codebook.embed for layer in own.quantizer.layers[: self.n_codebooks]]
         self._quantizer = ResidualQuantizer(books)
         encoder, decoder = ([_core(module) for module in half.layers] for half in (own.encoder, own.decoder))
-        lead = max(layer(core).lead for core in [*encoder, *decoder])
+        encode, decode = [layer(core) for core in encoder], [layer(core) for core in decoder]
+        lead = max(one.lead for one in [*encode, *decode])
         if block_frames < lead:
             raise InputError(
                 f"block_frames is {block_frames}: give at least {lead}, what the convolutions look back on"
@@ -214,14 +215,14 @@ class EncodecCodec(AudioCodec):
         # Convolutions run in tiles; LSTM and what else is at the frame rate takes the block whole.
         tile = min(block_frames, max(TILE_FRAMES, lead))
         recurrent = [type(core) for core in encoder].index(nn.LSTM)
-        convolutions = Chain([layer(core) for core in encoder[:recurrent]], tile * self.hop_length)
+        convolutions = Chain(encode[:recurrent], tile * self.hop_length)
         tiled: Layer = convolutions
         if self.runtime == "openvino":
             tiled = CompiledChain(convolutions, encoder[:recurrent], self.hop_length, tile)
-        self._encoder = Chain([tiled, *map(layer, encoder[recurrent:])])
+        self._encoder = Chain([tiled, *encode[recurrent:]])
         recurrent = [type(core) for core in decoder].index(nn.LSTM)
-        convolutions = Chain([layer(core) for core in decoder[recurrent + 1 :]], tile)
-        self._decoder = Chain([*map(layer, decoder[: recurrent + 1]), convolutions])
+        convolutions = Chain(decode[recurrent + 1 :], tile)
+        self._decoder = Chain([*decode[: recurrent + 1], convolutions])
 
     def _new_encoder(self) -> Callable[[np.ndarray, bool], np.ndarray]:
         state = self._encoder.new_state()

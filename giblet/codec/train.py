@@ -23,13 +23,14 @@ import numpy as np
 import soundfile as sf
 import torch
 
-from giblet.codec.checkpoints import export_model, load_checkpoint, save_checkpoint, write_atomic
+from giblet.codec.checkpoints import export_model, load_checkpoint, save_checkpoint
 from giblet.codec.rvq import codebooks_of, rvq_quantize
 from giblet.codec.training_config import CodecTrainingConfig
 from giblet.codec.training_data import Clip, CropSampler, find_clips, read_mono
 from giblet.codec.training_step import Learner, annealing
 from giblet.codec.training_stop import Stop, delayed_signals
 from giblet.codec.validate import validate
+from giblet.files import write_atomic
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ class _Run:
         self.means: dict[str, float] = {}
         if not self._resume():
             self.learner.begin()
-        write_atomic(config.output / "training.yaml", config.to_yaml().encode())
+        write_atomic(config.output / "training.yaml", config.to_yaml())
 
     def _load(self, clips: list[Clip]) -> dict[str, np.ndarray]:
         return {
@@ -182,7 +183,7 @@ class _Run:
         )
         writer.writeheader()
         writer.writerows(self.rows)
-        write_atomic(output / "log.csv", text.getvalue().encode())
+        write_atomic(output / "log.csv", text.getvalue())
         if samples:
             self._write_samples()
 

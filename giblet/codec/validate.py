@@ -77,9 +77,10 @@ def validate(
 
 
 def _perceptual(clip: np.ndarray, decoded: np.ndarray, sample_rate: int) -> dict[str, float]:
+    absent = perceptual.missing()
     scores = {
         name: measure(clip, decoded, sample_rate)
         for name, measure in (("stoi", perceptual.stoi), ("pesq", perceptual.pesq))
-        if name not in perceptual.missing()
+        if name not in absent
     }
     return {name: score for name, score in scores.items() if score is not None}

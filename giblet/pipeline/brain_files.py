@@ -16,10 +16,7 @@ from giblet.training.settings import SubjectSettings
 
 
 def _load(paths: Sequence[Path], subject: SubjectSettings, tr: float) -> tuple[FMRIProcessor, xr.Dataset]:
-    fmri = FMRIProcessor(
-        subject.mask, subject.atlas, tr=tr, columns=subject.columns, confound_columns=subject.confound_columns,
-        detrend=subject.detrend, high_pass=subject.high_pass, bad=subject.bad,
-    )  # fmt: skip
+    fmri = subject.processor(tr)
     confounds = [run.confounds for run in subject.runs if run.confounds]
     return fmri, fmri.load(list(paths), confounds=confounds or None)
 

@@ -20,7 +20,7 @@ from giblet.data.sound import Progress
 from giblet.errors import InputError
 from giblet.evaluation.codec_quality import Clip, Quality, Row, evaluate_codec
 from giblet.evaluation.sound_scores import SCORES
-from giblet.files import atomic_path, check_writable
+from giblet.files import check_writable, write_atomic
 from giblet.report import Picture, Player, Section, Table, spectrograms, write_report
 
 SUFFIXES = {
@@ -119,9 +119,8 @@ def codec_quality(
         raise
     quality.skipped = skipped
     data, page = Path(out_dir) / DATA, Path(out_dir) / PAGE
-    with atomic_path(data) as temporary:
-        text = json.dumps(quality.as_dict() | {"seconds_per_file": seconds}, indent=2, allow_nan=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    text = json.dumps(quality.as_dict() | {"seconds_per_file": seconds}, indent=2, allow_nan=False)
+    write_atomic(data, text + "\n")
     write_report(page, f"Sound quality of codec {codec}", quality_sections(quality), summary=_summary(quality))
     return Evaluated(quality, page, data)
 

@@ -22,7 +22,7 @@ from giblet.evaluation.scorecard import MEAN, Score, Scorecard
 from giblet.evaluation.scores import compare, score_codes
 from giblet.evaluation.statistics import Resampling
 from giblet.features import load_features
-from giblet.files import atomic_path, check_writable, sha256_of
+from giblet.files import check_writable, sha256_of, write_atomic
 from giblet.models import MultimodalAutoencoder
 from giblet.models.settings import AUDIO, TEXT
 from giblet.pipeline.brain_files import lesion_of, replacement_bold
@@ -138,11 +138,9 @@ def reconstruct(
         files += write_video(stretch, out_dir / label, settings.model.tr)
         files += write_text(stretch, out_dir / label, settings, own, texts)
     stem = f"sub-{name}_split-{split}_scorecard"
-    with atomic_path(out_dir / f"{stem}.json") as temporary:
-        temporary.write_text(json.dumps(card.as_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    with atomic_path(out_dir / f"{stem}.md") as temporary:
-        notes = "".join(f"\n- {note}" for note in card.notes)
-        temporary.write_text(f"{card.table()}\n{notes}\n", encoding="utf-8")
+    write_atomic(out_dir / f"{stem}.json", json.dumps(card.as_dict(), indent=1, allow_nan=False) + "\n")
+    notes = "".join(f"\n- {note}" for note in card.notes)
+    write_atomic(out_dir / f"{stem}.md", f"{card.table()}\n{notes}\n")
     return Reconstructed(card, (*files, out_dir / f"{stem}.json", out_dir / f"{stem}.md"))
 
 

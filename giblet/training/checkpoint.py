@@ -19,7 +19,7 @@ from torch import Tensor
 
 from giblet.codec.checkpoints import optimizer_tensors, restore_optimizer
 from giblet.errors import CheckpointError
-from giblet.files import atomic_path, sha256_of
+from giblet.files import atomic_path, sha256_of, write_atomic
 
 FORMAT = "giblet-training-1"
 LAST = "last.json"
@@ -46,8 +46,7 @@ def save_state(
         # Each tensor in memory of its own: safetensors refuses tensors that share.
         save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, temporary)
     content = {"format": FORMAT, "step": step, "tensors": path.name, "sha256": sha256_of(path), **state}
-    with atomic_path(folder / LAST) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_atomic(folder / LAST, json.dumps(content, indent=1, allow_nan=False) + "\n")
     for other in folder.glob("step-*.safetensors"):
         if other != path:
             other.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from giblet.errors import InputError
-from giblet.files import atomic_path
+from giblet.files import write_atomic
 
 FIRST = ("step", "epoch", "seconds", "learning_rate", "gradient", "train", "val")
 
@@ -59,8 +59,7 @@ class RunLog:
         writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
-        with atomic_path(self.path) as temporary:
-            temporary.write_text(text.getvalue(), encoding="utf-8")
+        write_atomic(self.path, text.getvalue())
 
 
 def _place(name: str) -> tuple[int, str]:

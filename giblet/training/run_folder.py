@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save
 
 from giblet.data.normalise import Normaliser
 from giblet.errors import CheckpointError
-from giblet.files import atomic_path
+from giblet.files import write_atomic
 from giblet.training.study import Study
 
 
@@ -28,8 +28,7 @@ def write_splits(study: Study, path: Path) -> None:
         }
         for recording in study.recordings
     }  # fmt: skip
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    write_atomic(path, json.dumps(content) + "\n")
 
 
 def write_normalisers(normalisers: Mapping[str, Mapping[str, Normaliser]], folder: Path) -> None:
@@ -40,10 +39,8 @@ def write_normalisers(normalisers: Mapping[str, Mapping[str, Normaliser]], folde
             tensors[f"{subject}.{name}.mean"] = np.ascontiguousarray(normaliser.mean)
             tensors[f"{subject}.{name}.scale"] = np.ascontiguousarray(normaliser.scale)
             counts[f"{subject}.{name}"] = {"n_constant": normaliser.n_constant, "shape": list(normaliser.mean.shape)}
-    with atomic_path(folder / "normalisers.safetensors") as temporary:
-        temporary.write_bytes(save(tensors))
-    with atomic_path(folder / "normalisers.json") as temporary:
-        temporary.write_text(json.dumps(counts, indent=1) + "\n", encoding="utf-8")
+    write_atomic(folder / "normalisers.safetensors", save(tensors))
+    write_atomic(folder / "normalisers.json", json.dumps(counts, indent=1) + "\n")
 
 
 def read_normalisers(folder: str | Path) -> dict[str, dict[str, Normaliser]]:

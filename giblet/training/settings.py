@@ -5,14 +5,13 @@ Paths in a configuration file are relative to the folder in which the command ru
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
 from giblet.config import Settings
+from giblet.data.fmri import FMRIProcessor
 from giblet.data.splits import HRF_SECONDS
 from giblet.models.settings import ModelSettings
 
@@ -55,6 +54,13 @@ class SubjectSettings(Settings):
     detrend: bool = Field(False, description="take mean and straight line out of each run")
     high_pass: Positive | None = Field(None, description="take out drifts slower than this, Hz")
     bad: Literal["error", "mask"] = Field("error", description="NaN and constant voxels: refuse, or leave out")
+
+    def processor(self, tr: float) -> FMRIProcessor:
+        """What reads this subject's scans at a repetition time of `tr` seconds."""
+        return FMRIProcessor(
+            self.mask, self.atlas, tr=tr, columns=self.columns, confound_columns=self.confound_columns,
+            detrend=self.detrend, high_pass=self.high_pass, bad=self.bad,
+        )  # fmt: skip
 
 
 class DataSettings(Settings):
@@ -120,26 +126,3 @@ class TrainSettings(Settings):
             if name not in ("bold", *MODALITIES):
                 raise ValueError(f"modality_weights names {name!r}: known are bold, {', '.join(MODALITIES)}")
         return self
-
-    @classmethod
-    def _explain(cls, error: Any) -> str:
-        """As the base, but an option of an inner part is compared with the options of that part."""
-        if error["type"] != "extra_forbidden":
-            return super()._explain(error)
-        *place, unknown = error["loc"]
-        owner: type[BaseModel] = cls
-        for part in place:
-            if isinstance(part, str):
-                owner = next(_models_in(owner.model_fields[part].annotation), owner)
-        near = difflib.get_close_matches(str(unknown), owner.model_fields, n=1)
-        name = ".".join(map(str, error["loc"]))
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(owner.model_fields)}"
-        return f"there is no option {name}; {hint}"
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The settings classes that a field's type mentions."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for part in get_args(annotation):
-        yield from _models_in(part)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import xarray as xr
 
 from giblet.alignment import align_all_modalities
 from giblet.data.dataset import Recording, fit_normalisers
-from giblet.data.fmri import FMRIProcessor
 from giblet.data.normalise import Normaliser
 from giblet.data.splits import Splits, make_splits
 from giblet.errors import CodecError, InputError
@@ -43,8 +43,13 @@ class Study:
     """Of the codec that made the codes."""
     bandwidth: float | None
     """Of the codes, kbps."""
-    sources: dict[str, str]
-    """SHA-256 of each file that was read, by path."""
+    paths: tuple[Path, ...]
+    """The files that were read."""
+
+    @cached_property
+    def sources(self) -> dict[str, str]:
+        """SHA-256 of each file that was read, by path."""
+        return {str(path): sha256_of(path) for path in self.paths}
 
     def part(self, name: str) -> dict[str, np.ndarray]:
         """The TRs of ``"train"``, ``"val"``, ``"test"`` or ``"gap"`` by subject."""
@@ -114,18 +119,18 @@ def build_study(settings: TrainSettings, *, min_trs: int = 1) -> Study:
     return Study(
         recordings, splits, fit_normalisers(recordings, train), volumes, stimulus_trs,
         next(iter(said["codec_fingerprint"]), None), next(iter(said["bandwidth"]), None),
-        {str(p): sha256_of(p) for p in _paths(settings)},
+        _paths(settings),
     )  # fmt: skip
 
 
-def _paths(settings: TrainSettings) -> list[Path]:
+def _paths(settings: TrainSettings) -> tuple[Path, ...]:
     found: set[Path] = set()
     for subject in settings.data.subjects:
         given = [subject.mask, subject.atlas]
         for run in subject.runs:
             given += [run.bold, run.confounds, *(getattr(run, name) for name in MODALITIES)]
         found |= {path for path in given if path is not None}
-    return sorted(found)
+    return tuple(sorted(found))
 
 
 def _recording(
@@ -133,15 +138,11 @@ def _recording(
 ) -> tuple[Recording, np.ndarray, np.ndarray]:
     """All runs of a subject, one after the other; of each row its volume in the run, and the TR of the stimulus."""
     tr = settings.model.tr
-    fmri = FMRIProcessor(
-        subject.mask, subject.atlas, tr=tr, columns=subject.columns, confound_columns=subject.confound_columns,
-        detrend=subject.detrend, high_pass=subject.high_pass, bad=subject.bad,
-    )  # fmt: skip
     confounds = [run.confounds for run in subject.runs]
     if any(confounds) and not all(confounds):
         raise InputError(f"subject {subject.name}: some runs have confounds, some none: name one file a run")
     try:
-        bold = fmri.load(
+        bold = subject.processor(tr).load(
             [run.bold for run in subject.runs],
             confounds=[c for c in confounds if c] or None,
             subject=subject.name,

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from giblet import __version__
 from giblet.errors import GibletError
-from giblet.files import atomic_path, check_writable
+from giblet.files import check_writable, write_atomic
 from giblet.training.build import model_of, windows_of
 from giblet.training.checkpoint import check_unchanged, load_state, restore, save_state
 from giblet.training.log import RunLog
@@ -132,8 +132,7 @@ class _Run:
             write_splits(study, self.output / "splits.json")
             write_normalisers(study.normalisers, self.output)
         if self.main:
-            with atomic_path(self.output / "config.yaml") as temporary:
-                temporary.write_text(settings.to_yaml(), encoding="utf-8")
+            write_atomic(self.output / "config.yaml", settings.to_yaml())
 
     def train(self, until: int | None, stop: Stop) -> RunResult:
         began, first = time.monotonic() - self.seconds, self.step
@@ -163,9 +162,9 @@ class _Run:
             status = "finished" if self.step >= self.last else "stopped early"
         result = self._result(status)
         if self.main and status != "up to date":
-            with atomic_path(self.output / "summary.json") as temporary:
-                about = {**asdict(result), "giblet_version": __version__, "device": str(self.fabric.device)}
-                temporary.write_text(json.dumps({**about, "processes": self.fabric.world_size}, indent=1) + "\n")
+            about = {**asdict(result), "giblet_version": __version__, "device": str(self.fabric.device)}
+            text = json.dumps({**about, "processes": self.fabric.world_size}, indent=1)
+            write_atomic(self.output / "summary.json", text + "\n")
         if status == "paused" and float(asked) > 0:
             raise TrainingInterrupted(self.step, self.fabric.global_rank)
         return result

@@ -16,13 +16,14 @@ from safetensors.torch import load_file
 from transformers import EncodecModel
 
 from giblet.codec import train
-from giblet.codec.checkpoints import last_step, load_checkpoint, write_atomic
+from giblet.codec.checkpoints import last_step, load_checkpoint
 from giblet.codec.encodec import build_config, build_model
 from giblet.codec.start import transform_start
 from giblet.codec.train import CodecTrainingConfig, train_codec
 from giblet.codec.training_data import find_clips
 from giblet.codec.validate import perplexity, si_sdr
 from giblet.errors import CheckpointError, InputError
+from giblet.files import write_atomic
 from tests.codec.training import listening, log, same, speech_like, stop_at, tiny, weights, write_audio
 
 
