@@ -5,10 +5,13 @@ References
 Défossez, Copet, Synnaeve, Adi (2022). High Fidelity Neural Audio Compression. https://arxiv.org/abs/2210.13438
 Braun, Tashev (2021). A consolidated view of loss functions (compressed spectra). https://arxiv.org/abs/2009.12286
 Yamamoto, Song, Kim (2020). Parallel WaveGAN (log-magnitude STFT loss). https://arxiv.org/abs/1910.11480
+Taal, Hendriks, Heusdens, Jensen (2011). An algorithm for intelligibility prediction of time-frequency weighted noisy
+speech (third-octave envelopes). https://doi.org/10.1109/TASL.2011.2114881
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -22,6 +25,11 @@ from giblet.errors import InputError
 SCALES: tuple[tuple[int, int], ...] = ((2048, 80), (1024, 64), (512, 40), (256, 24), (128, 12))
 COMPRESSION = 0.3  # about how loudness grows with pressure
 COMPRESSED_FLOOR = 1e-3  # a magnitude; keeps gradients finite where a spectrum is empty
+ENVELOPE_FRAME_S, ENVELOPE_HOP_S = 0.0256, 0.0128  # as in STOI, and so are the next lines
+ENVELOPE_FRAMES = 30  # 384 ms
+ENVELOPE_BANDS, ENVELOPE_LOWEST_HZ = 15, 150.0
+ENVELOPE_CLIP_DB = 15.0
+ENVELOPE_RANGE_DB = 40.0  # a frame that is further below the loudest is silence
 LOG_FLOOR = 1e-5  # below this a magnitude is silence: no gradient is spent on what nobody hears
 
 
@@ -94,6 +102,73 @@ class MultiScaleLoss(nn.Module):
             "compressed": compressed / n,
             "waveform": waveform,
         }
+
+
+class EnvelopeLoss(nn.Module):
+    """What intelligibility hangs on: how far third-octave envelopes of 384 ms are from correlating with the target's.
+
+    One minus STOI (short-time objective intelligibility), differentiable and at this sample rate: no resampling to
+    10 kHz, and a frame of silence leaves out the stretch that it ends in place of being cut out of the waveform.
+    Whoever trains a codec with it trains for its STOI score, and judges it by others too.
+
+    Parameters
+    ----------
+    sample_rate : int
+        In Hz.
+    """
+
+    def __init__(self, sample_rate: int = 24_000) -> None:
+        super().__init__()
+        self.frame, self.hop = round(ENVELOPE_FRAME_S * sample_rate), round(ENVELOPE_HOP_S * sample_rate)
+        self.n_fft = 2 ** math.ceil(math.log2(self.frame))
+        centres = ENVELOPE_LOWEST_HZ * 2 ** (torch.arange(ENVELOPE_BANDS, dtype=torch.float64)[:, None] / 3)
+        frequencies = torch.arange(self.n_fft // 2 + 1) * (sample_rate / self.n_fft)
+        bank = (frequencies >= centres * 2 ** (-1 / 6)) & (frequencies < centres * 2 ** (1 / 6))
+        self.register_buffer("bank", bank.float(), persistent=False)
+        self.register_buffer("window", torch.hann_window(self.frame + 1, periodic=False)[:-1], persistent=False)
+
+    def forward(self, reconstruction: Tensor, target: Tensor) -> Tensor:
+        """Mean of 1 - r over the bands and the stretches that are heard; 0 where none is.
+
+        Parameters
+        ----------
+        reconstruction, target : Tensor, (B, 1, N) float32
+            Waveforms; shorter ones than 384 ms count nothing.
+
+        Returns
+        -------
+        Tensor, () float32
+        """
+        y, x = _same_length(reconstruction, target)
+        if x.shape[-1] < self.frame + (ENVELOPE_FRAMES - 1) * self.hop:
+            return y.new_zeros(())
+        with torch.no_grad():
+            power = self._power(x)
+            loudness = power.sum(1)  # (B, frames), of all frequencies
+            quietest = loudness.amax(-1, keepdim=True) * 10 ** (-ENVELOPE_RANGE_DB / 10)
+            heard = (loudness > quietest) & (loudness > LOG_FLOOR)
+            x_envelopes = self._envelopes(power)
+        y_envelopes = self._envelopes(self._power(y))
+        # beyond what is 15 dB too loud a frame is as wrong as can be
+        level = x_envelopes.norm(dim=-1, keepdim=True) / y_envelopes.norm(dim=-1, keepdim=True)
+        y_envelopes = torch.minimum(y_envelopes * level, x_envelopes * (1 + 10 ** (ENVELOPE_CLIP_DB / 20)))
+        r = F.cosine_similarity(_centred(y_envelopes), _centred(x_envelopes), dim=-1)  # (B, bands, stretches)
+        counted = heard[:, None, ENVELOPE_FRAMES - 1 :].expand_as(r)
+        return ((1 - r) * counted).sum() / counted.sum().clamp(min=1)
+
+    def _power(self, x: Tensor) -> Tensor:
+        spectrum = torch.stft(
+            x, self.n_fft, self.hop, self.frame, self.get_buffer("window"), center=False, return_complex=True
+        )
+        return torch.view_as_real(spectrum).square().sum(-1)
+
+    def _envelopes(self, power: Tensor) -> Tensor:
+        """Of every stretch: (B, bands, stretches, frames)."""
+        return (self.get_buffer("bank") @ power + LOG_FLOOR**2).sqrt().unfold(-1, ENVELOPE_FRAMES, 1)
+
+
+def _centred(x: Tensor) -> Tensor:
+    return x - x.mean(-1, keepdim=True)
 
 
 def _compressed_distance(Y: Tensor, X: Tensor) -> Tensor:

@@ -15,13 +15,14 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class LossWeights(Settings):
-    """Weights of the terms of `giblet.codec.losses.MultiScaleLoss`, and of the commitment."""
+    """Weights of the terms of `giblet.codec.losses.MultiScaleLoss`, of its `EnvelopeLoss`, and of the commitment."""
 
     mel: Weight = 1.0
     magnitude: Weight = 0.3
     complex: Weight = 1.0
     compressed: Weight = 0.0
     waveform: Weight = 1.0
+    envelope: Weight = 0.0
     commitment: Weight = 0.25
 
 

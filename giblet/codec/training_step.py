@@ -13,7 +13,7 @@ from giblet.codec.adversary import Adversary
 from giblet.codec.checkpoints import load_weights, optimizer_tensors, restore_optimizer
 from giblet.codec.codebooks import CodebookTrainer
 from giblet.codec.encodec import build_config, build_model
-from giblet.codec.losses import MultiScaleLoss
+from giblet.codec.losses import EnvelopeLoss, MultiScaleLoss
 from giblet.codec.start import transform_start
 from giblet.codec.training_config import CodecTrainingConfig
 from giblet.codec.training_data import CropSampler
@@ -61,7 +61,7 @@ class Learner:
             )
         ).train()
         self.codebooks = CodebookTrainer(self.model.quantizer, config.codebook_decay, loudness=config.codebook_loudness)
-        self.spectral = MultiScaleLoss(config.sample_rate)
+        self.spectral, self.envelope = MultiScaleLoss(config.sample_rate), EnvelopeLoss(config.sample_rate)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=config.learning_rate, betas=(0.8, 0.99), weight_decay=config.weight_decay, foreach=True
@@ -125,7 +125,7 @@ class Learner:
             y = self.model.decoder(z).float()[..., : x.shape[-1]]
         # a leaf: what the losses ask of the waveform is balanced before it goes on into the codec
         decoded = y.detach().requires_grad_()
-        terms: dict[str, Tensor] = self.spectral(decoded, x)
+        terms: dict[str, Tensor] = self.spectral(decoded, x) | {"envelope": self.envelope(decoded, x)}
         reconstruction = torch.stack([self._weight(key, step) * value for key, value in terms.items()]).sum()
         (gradient,) = torch.autograd.grad(reconstruction, decoded)
         loss = float(reconstruction.detach() + config.loss_weights.commitment * commitment.detach())

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
+import librosa
+import numpy as np
 import pytest
 import torch
 
-from giblet.codec.losses import MultiScaleLoss, commitment_loss, loss, spectral_loss
+from giblet.codec.losses import EnvelopeLoss, MultiScaleLoss, commitment_loss, loss, spectral_loss
 from giblet.errors import InputError
 
 
@@ -79,6 +81,44 @@ def test_commitment_moves_the_encoder_and_never_the_codebook():
 def test_gradients_are_finite_for_silence():
     y = torch.zeros(1, 1, 4000, requires_grad=True)
     sum(MultiScaleLoss()(y, torch.zeros(1, 1, 4000)).values()).backward()
+    assert torch.isfinite(y.grad).all()
+
+
+def batch_of(sound):
+    return torch.from_numpy(sound).float()[None, None]
+
+
+@pytest.mark.parametrize("snr_db", [20, 5, -5])
+def test_envelope_term_is_what_stoi_lacks_of_one(speech, snr_db):
+    pystoi = pytest.importorskip("pystoi")
+    clean = librosa.resample(speech[: 10 * 24_000].astype(float), orig_sr=24_000, target_sr=10_000)
+    clean, _ = pystoi.utils.remove_silent_frames(clean, clean, 40, 256, 128)
+    noisy = clean + np.random.default_rng(0).normal(size=len(clean)) * np.std(clean) * 10 ** (-snr_db / 20)
+    stoi = pystoi.stoi(clean, noisy, 10_000)
+    for rate in (10_000, 24_000):
+        again, target = (librosa.resample(x, orig_sr=10_000, target_sr=rate) for x in (noisy, clean))
+        assert 1 - float(EnvelopeLoss(rate)(batch_of(again), batch_of(target))) == pytest.approx(stoi, abs=0.01)
+
+
+def test_envelope_term_is_deaf_to_level_and_sign_and_not_to_time(speech):
+    sound = batch_of(speech[: 4 * 24_000])
+    assert float(EnvelopeLoss()(-0.3 * sound, sound)) < 0.01
+    assert float(EnvelopeLoss()(sound.flip(-1), sound)) > 0.5
+
+
+def test_silence_and_what_follows_a_sound_count_nothing_in_the_envelope_term(speech):
+    sound = batch_of(speech[: 2 * 24_000])
+    silent = torch.zeros_like(sound)
+    assert float(EnvelopeLoss()(sound, silent)) == 0
+    paused = torch.cat([sound, silent], -1)
+    hissing = paused.clone()
+    hissing[..., 3 * 24_000 :] = torch.randn(24_000, generator=torch.Generator().manual_seed(1))
+    assert float(EnvelopeLoss()(hissing, paused)) < 1e-5
+
+
+def test_gradients_of_the_envelope_term_are_finite_in_silence():
+    y = torch.zeros(1, 1, 18_000, requires_grad=True)
+    EnvelopeLoss()(y, torch.randn(1, 1, 18_000, generator=torch.Generator().manual_seed(0))).backward()
     assert torch.isfinite(y.grad).all()
 
 

@@ -241,12 +241,15 @@ def test_unknown_settings_and_values_out_of_range_are_one_clear_line(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_both_bundled_configurations_hold_out_the_same_26_speakers_and_two_pieces():
+def test_the_bundled_configurations_hold_out_the_same_26_speakers_and_two_pieces_and_follow_one_another():
     folder = Path(__file__).parents[2] / "configs/codec"
-    first, second = (CodecTrainingConfig.from_yaml(folder / f"{name}.yaml") for name in ("bundled_first", "bundled"))
-    assert first.held_out == second.held_out and len(first.held_out) == 28
-    assert sum(p[0].isdigit() for p in first.held_out) == 26
-    assert second.start_from == first.output / "final"
+    runs = [
+        CodecTrainingConfig.from_yaml(folder / f"{name}.yaml")
+        for name in ("bundled_first", "bundled_second", "bundled")
+    ]
+    assert all(run.held_out == runs[0].held_out for run in runs) and len(runs[0].held_out) == 28
+    assert sum(p[0].isdigit() for p in runs[0].held_out) == 26
+    assert [run.start_from for run in runs] == [None, runs[0].output / "final", runs[1].output / "final"]
 
 
 def test_scores_have_their_analytic_values():
