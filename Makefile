@@ -17,10 +17,6 @@ test: setup
 test-slow: setup
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,quality]'
 	$(OFFLINE) $(BIN)/python -m pytest -m 'slow or pesq'
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,fast]'
-	# In a process of its own: OpenVINO enlarges the processor state that a signal saves, and pytest's small stack for
-	# signals overflows in the tests that send one.
-	$(OFFLINE) $(BIN)/python -m pytest tests/codec/test_runtime.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -14,6 +14,7 @@ import importlib.util
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -209,7 +210,20 @@ def _compile(cores: Sequence[Core], n_rows: int, n_threads: int) -> Any:
         "NUM_STREAMS": 1,
         "ENABLE_CPU_PINNING": False,
     }
-    return ov.Core().compile_model(ov.Model([x], [rows]), "CPU", options).create_infer_request()
+    return _core().compile_model(ov.Model([x], [rows]), "CPU", options).create_infer_request()
+
+
+@lru_cache(maxsize=1)
+def _core() -> Any:
+    """The one of this process.
+
+    On processors with AMX a core gives its thread another stack for signal handlers, and puts back what it found when
+    it is dropped: of several, dropped in the order they were made, the last puts back one that is unmapped, and the
+    next signal (Ctrl-C) ends the process.
+    """
+    import openvino as ov
+
+    return ov.Core()
 
 
 def _conv(op: Any, x: Any, conv: Any) -> Any:

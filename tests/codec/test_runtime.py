@@ -3,6 +3,8 @@
 import copy
 import importlib.util
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -136,3 +138,25 @@ def test_a_runtime_that_cannot_be_had_is_refused(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"not installed: pip install 'giblet\[fast\]'"):
         pick_runtime("openvino", CPU, wide=True)
+
+
+@needs_openvino
+def test_a_signal_is_handled_after_codecs_have_come_and_gone():
+    """A core of OpenVINO moves the stack of signal handlers; a core for each codec left one that was unmapped."""
+    code = """
+import gc, signal
+import numpy as np
+from giblet.codec import load_codec
+
+codecs = [load_codec("bundled", device="cpu", runtime="openvino") for _ in range(2)]
+for codec in codecs:
+    codec.encode(np.zeros(48_000, np.float32))
+del codec
+while codecs:
+    del codecs[0]
+    gc.collect()
+signal.signal(signal.SIGINT, lambda *_: print("handled"))
+signal.raise_signal(signal.SIGINT)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr

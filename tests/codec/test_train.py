@@ -113,6 +113,7 @@ def test_progress_is_told_after_each_step(audio, tmp_path, caplog):
         "complex",
         "compressed",
         "waveform",
+        "envelope",
         "commitment",
     }
     assert seen[0].means == seen[0].terms
