@@ -121,6 +121,7 @@ class EnvelopeLoss(nn.Module):
         super().__init__()
         self.frame, self.hop = round(ENVELOPE_FRAME_S * sample_rate), round(ENVELOPE_HOP_S * sample_rate)
         self.n_fft = 2 ** math.ceil(math.log2(self.frame))
+        self.shortest = self.frame + (ENVELOPE_FRAMES - 1) * self.hop
         centres = ENVELOPE_LOWEST_HZ * 2 ** (torch.arange(ENVELOPE_BANDS, dtype=torch.float64)[:, None] / 3)
         frequencies = torch.arange(self.n_fft // 2 + 1) * (sample_rate / self.n_fft)
         bank = (frequencies >= centres * 2 ** (-1 / 6)) & (frequencies < centres * 2 ** (1 / 6))
@@ -133,15 +134,17 @@ class EnvelopeLoss(nn.Module):
         Parameters
         ----------
         reconstruction, target : Tensor, (B, 1, N) float32
-            Waveforms; shorter ones than 384 ms count nothing.
+            Waveforms, of at least `shortest` samples (397 ms).
 
         Returns
         -------
         Tensor, () float32
         """
         y, x = _same_length(reconstruction, target)
-        if x.shape[-1] < self.frame + (ENVELOPE_FRAMES - 1) * self.hop:
-            return y.new_zeros(())
+        if x.shape[-1] < self.shortest:
+            raise InputError(
+                f"waveforms of {x.shape[-1]} samples are too short for the envelope loss: give at least {self.shortest}"
+            )
         with torch.no_grad():
             power = self._power(x)
             loudness = power.sum(1)  # (B, frames), of all frequencies

@@ -20,7 +20,7 @@ from giblet.codec.encodec import build_config, build_model
 from giblet.errors import InputError
 
 HOP_LENGTH = 320
-NUM_CODEBOOKS, CODEBOOK_SIZE, HIDDEN_DIM, SAMPLE_RATE, BANDWIDTH = 8, 1024, 128, 24_000, 6.0
+NUM_CODEBOOKS, CODEBOOK_SIZE, HIDDEN_DIM, SAMPLE_RATE = 8, 1024, 128, 24_000
 
 
 class LatentEncoder(nn.Module):
@@ -52,7 +52,7 @@ def build(
     codebook_size: int = CODEBOOK_SIZE,
     hidden_dim: int = HIDDEN_DIM,
     sample_rate: int = SAMPLE_RATE,
-    bandwidth: float = BANDWIDTH,
+    bandwidth: float | None = None,
     **architecture: int,
 ) -> tuple[LatentEncoder, LatentDecoder]:
     """Encoder and decoder of an untrained EnCodec.
@@ -65,8 +65,8 @@ def build(
         Dimensions of a latent frame, D.
     sample_rate : int
         In Hz.
-    bandwidth : float
-        In kbps; has to be one that the codebooks reach (8 x 1024 at 75 Hz: 6).
+    bandwidth : float, optional
+        In kbps, at most what all codebooks take (8 x 1024 at 75 Hz: 6), which it is where absent.
     **architecture : int
         `num_filters` and `num_lstm_layers`, as in `giblet.codec.encodec.build_config`.
 
@@ -95,15 +95,20 @@ def build_rvq(
     codebook_size: int = CODEBOOK_SIZE,
     hidden_dim: int = HIDDEN_DIM,
     sample_rate: int = SAMPLE_RATE,
-    bandwidth: float = BANDWIDTH,
+    bandwidth: float | None = None,
 ) -> dict[str, int | float]:
     """What a residual quantiser of these options looks like; its codebooks come from `init_codebooks`.
+
+    Parameters
+    ----------
+    num_codebooks, codebook_size, hidden_dim, sample_rate, bandwidth
+        As in `build`.
 
     Returns
     -------
     dict
         `num_codebooks`, `codebook_size`, `embedding_dim`, `frame_rate` (Hz), `bandwidth` (kbps) and
-        `active_codebooks`, how many of them that bandwidth uses.
+        `active_codebooks`, how many of them fit that bandwidth.
 
     Raises
     ------
@@ -119,11 +124,12 @@ def build_rvq(
         if value < 1:
             raise InputError(f"{name} is {value}: give a whole number of at least 1")
     kbps_each = (codebook_size - 1).bit_length() * sample_rate / HOP_LENGTH / 1000
-    active = round(bandwidth / kbps_each) if kbps_each else 0
-    if not 1 <= active <= num_codebooks:
+    most = kbps_each * num_codebooks
+    bandwidth = most if bandwidth is None else bandwidth
+    if codebook_size < 2 or not kbps_each <= bandwidth <= most:
         raise InputError(
-            f"bandwidth {bandwidth:g} kbps needs {active} codebooks of {codebook_size} entries and there are"
-            f" {num_codebooks}: give {kbps_each:g} to {kbps_each * num_codebooks:g} kbps, or change num_codebooks"
+            f"bandwidth is {bandwidth:g} kbps: {num_codebooks} codebooks of {codebook_size} entries reach {kbps_each:g}"
+            f" to {most:g} kbps"
         )
     return {
         "num_codebooks": num_codebooks,
@@ -131,7 +137,7 @@ def build_rvq(
         "embedding_dim": output_size(hidden_dim=hidden_dim),
         "frame_rate": sample_rate / HOP_LENGTH,
         "bandwidth": bandwidth,
-        "active_codebooks": active,
+        "active_codebooks": int(bandwidth / kbps_each + 1e-9),
     }
 
 
@@ -187,6 +193,8 @@ def rvq_quantize(z_e: Tensor, codebooks: Tensor) -> tuple[Tensor, Tensor]:
             f"latents have {z_e.shape[-1]} dimensions and codebooks {codebooks.shape[-1]}:"
             " use the codebooks of this encoder"
         )
+    if not len(codebooks):
+        raise InputError("there are no codebooks to quantise with: give one or more")
     flat = z_e.detach().reshape(-1, z_e.shape[-1])
     residual, quantised, indices = flat, torch.zeros_like(flat), []
     for codebook in codebooks:
@@ -211,8 +219,10 @@ def rvq_dequantize(indices: Tensor, codebooks: Tensor) -> Tensor:
     Tensor, (B, T, D) float32
     """
     n_used, size = indices.shape[1], codebooks.shape[1]
-    if n_used > len(codebooks):
-        raise InputError(f"indices use {n_used} codebooks and there are {len(codebooks)}")
+    if not 1 <= n_used <= len(codebooks):
+        raise InputError(f"indices use {n_used} codebooks and there are {len(codebooks)}: give one to all")
+    if indices.is_floating_point():
+        raise InputError(f"indices are {indices.dtype}: give whole numbers of an integer type")
     if indices.numel() and not 0 <= int(indices.min()) <= int(indices.max()) < size:
         raise InputError(f"indices run from {int(indices.min())} to {int(indices.max())}: allowed are 0 to {size - 1}")
     latents = codebooks[0][indices[:, 0].long()]

@@ -30,9 +30,11 @@ from giblet.codec.training_data import Clip, CropSampler, find_clips, read_mono
 from giblet.codec.training_step import Learner, annealing
 from giblet.codec.training_stop import Stop, delayed_signals
 from giblet.codec.validate import validate
+from giblet.errors import CheckpointError
 from giblet.files import write_atomic
 
 logger = logging.getLogger(__name__)
+SHORTEST_CLIP = 0.5  # s, that scores can be had of
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ def train_codec(config: CodecTrainingConfig, progress: Callable[[TrainingProgres
     InputError
         There is nothing to train on.
     CheckpointError
-        A checkpoint, or the codec to start from, is damaged or of another architecture; or the loss is not a number.
+        A checkpoint, or the codec to start from, is damaged or of another architecture, or has done more steps than
+        there are; or the loss is not a number.
     """
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -124,9 +127,17 @@ class _Run:
         write_atomic(config.output / "training.yaml", config.to_yaml())
 
     def _load(self, clips: list[Clip]) -> dict[str, np.ndarray]:
-        return {
-            c.path.stem: read_mono(c.path, self.config.sample_rate, 0, self.config.validation_seconds) for c in clips
-        }
+        """Beginnings of clips by name, without those on which scores would mean nothing."""
+        sounds, seconds = {}, self.config.validation_seconds
+        for clip in clips:
+            sound = read_mono(clip.path, self.config.sample_rate, 0, seconds)
+            if len(sound) < SHORTEST_CLIP * self.config.sample_rate:
+                logger.warning("%s is held out and not scored: it is shorter than %g s", clip.path, SHORTEST_CLIP)
+            elif not sound.any():
+                logger.warning("%s is held out and not scored: its first %g s are silent", clip.path, seconds)
+            else:
+                sounds[clip.path.stem] = sound
+        return sounds
 
     def train(self, stop: Stop, progress: Callable[[TrainingProgress], None] | None) -> None:
         config, began = self.config, time.monotonic() - self.minutes * 60
@@ -208,6 +219,11 @@ class _Run:
         if found is None:
             return False
         tensors, state = found
+        if state["step"] > self.config.steps:
+            raise CheckpointError(
+                f"the checkpoint in {self.config.output} is at step {state['step']} and steps is {self.config.steps}:"
+                " give at least as many, or a fresh output folder"
+            )
         self.learner.restore(tensors, state["step"])
         self.step, self.minutes, self.rows = state["step"], state["minutes"], state["rows"]
         self.means = state.get("means", {})  # older checkpoints have none

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from giblet.codec.losses import SCALES, EnvelopeLoss
 from giblet.config import Settings
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -43,6 +45,12 @@ class AdversarialSettings(Settings):
     every: Count = Field(1, description="steps from one turn of the discriminators to the next; 1.5 in the paper")
 
 
+def _bandwidths(data: dict[str, Any]) -> dict[int, float]:
+    """All codebooks in four steps for one of each lower power of two: {2: 1, 4: 1, 8: 4} of eight."""
+    n = data.get("num_codebooks", 1)
+    return {2**i: 1.0 for i in range(1, math.ceil(math.log2(n)))} | {n: 4.0}
+
+
 class CodecTrainingConfig(Settings):
     """All that decides a training run; `held_out` are patterns over file names that are never trained on."""
 
@@ -64,7 +72,7 @@ class CodecTrainingConfig(Settings):
     num_lstm_layers: Count = 2
 
     start_from: Path | None = Field(
-        None, description="folder of a codec of the same architecture to go on from, instead of a transform start"
+        None, description="codec of the same architecture to go on from, a folder or bundled; else a transform start"
     )
     seed: int = 0
     steps: Count = 8000
@@ -86,8 +94,8 @@ class CodecTrainingConfig(Settings):
     spectral_ramp_steps: int = Field(
         500, ge=0, description="steps over which mel and magnitude grow from a fifth to their weight"
     )
-    codebooks_per_step: dict[int, Weight] = Field(
-        {2: 1, 4: 1, 8: 4}, description="how often a step uses so many codebooks"
+    codebooks_per_step: dict[Count, Weight] = Field(
+        default_factory=_bandwidths, description="how often a step uses so many codebooks; all of them at times"
     )
     codebook_decay: Share = 0.99
     codebook_loudness: Share = Field(
@@ -109,6 +117,29 @@ class CodecTrainingConfig(Settings):
     def _steps_left_to_anneal(cls, value: int, info: ValidationInfo) -> int:
         if "steps" in info.data and value >= info.data["steps"]:
             raise ValueError(f"must be fewer than steps ({info.data['steps']})")
+        return value
+
+    @field_validator("codebooks_per_step")
+    @classmethod
+    def _every_codebook_learns(cls, value: dict[int, float], info: ValidationInfo) -> dict[int, float]:
+        n = info.data.get("num_codebooks")
+        if n is not None and max((k for k, weight in value.items() if weight > 0), default=0) != n:
+            raise ValueError(f"must use all {n} codebooks (num_codebooks) in some steps and never more: add {n}: 4")
+        return value
+
+    @field_validator("loss_weights")
+    @classmethod
+    def _crops_are_long_enough(cls, value: LossWeights, info: ValidationInfo) -> LossWeights:
+        if not {"crop_seconds", "sample_rate"} <= info.data.keys():
+            return value
+        rate = info.data["sample_rate"]
+        least = max(n_fft for n_fft, _ in SCALES) // 2 + 1
+        if value.envelope:
+            least = max(least, EnvelopeLoss(rate).shortest)
+        if round(info.data["crop_seconds"] * rate) < least:
+            raise ValueError(
+                f"crop_seconds is {info.data['crop_seconds']:g}: these losses need at least {least / rate:.3g} s"
+            )
         return value
 
     @field_validator("adversarial")

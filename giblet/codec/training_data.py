@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import math
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -45,23 +46,18 @@ def find_clips(folder: Path, held_out: list[str]) -> tuple[list[Clip], list[Clip
     Raises
     ------
     InputError
-        No such folder, nothing in it to train on, or a pattern that matches nothing (a typing error there
-        would train on what was meant for the test).
+        No such folder, nothing in it to train on, a file or manifest that cannot be read, or a pattern that matches
+        nothing (a typing error there would train on what was meant for the test).
     """
     if not folder.is_dir():
         raise InputError(f"no folder of audio at {folder}: give one that holds {', '.join(sorted(SUFFIXES))} files")
-    listed: dict[str, tuple[str, float]] = {}
-    manifest = folder / "manifest.csv"
-    if manifest.is_file():
-        with manifest.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                listed["/".join(Path(row["file"]).parts[-2:])] = (row["dataset"], float(row["seconds"]))
+    listed = _listed(folder / "manifest.csv")
     training: list[Clip] = []
     kept: list[Clip] = []
     unused = set(held_out)
     for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES):
         known = listed.get("/".join(path.parts[-2:]))
-        dataset, seconds = known if known else (path.parent.name, float(sf.info(path).duration))
+        dataset, seconds = known if known else (path.parent.name, _duration(path))
         hits = [pattern for pattern in held_out if fnmatch(path.name, pattern)]
         unused.difference_update(hits)
         (kept if hits else training).append(Clip(path, dataset, seconds))
@@ -74,13 +70,50 @@ def find_clips(folder: Path, held_out: list[str]) -> tuple[list[Clip], list[Clip
     return training, kept
 
 
+def _listed(manifest: Path) -> dict[str, tuple[str, float]]:
+    """Data set and seconds by the last two parts of a file's path; nothing where there is no manifest."""
+    if not manifest.is_file():
+        return {}
+    listed: dict[str, tuple[str, float]] = {}
+    with manifest.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            try:
+                seconds = float(row["seconds"])
+                listed["/".join(Path(row["file"]).parts[-2:])] = (row["dataset"], seconds)
+            except (KeyError, TypeError, ValueError) as exc:
+                raise InputError(
+                    f"{manifest} cannot be read at {row}: it needs the columns file, dataset and seconds"
+                ) from exc
+            if not 0 <= seconds < math.inf:
+                raise InputError(f"{manifest} gives {row['file']} {row['seconds']} seconds: give its duration")
+    return listed
+
+
+def _duration(path: Path) -> float:
+    try:
+        return float(sf.info(path).duration)
+    except sf.LibsndfileError as exc:
+        raise InputError(f"{path} cannot be read as sound ({exc}): replace or remove it") from exc
+
+
 def read_mono(path: Path, sample_rate: int, start: float = 0.0, seconds: float | None = None) -> np.ndarray:
-    """Sound of a file, mixed down: (N,) float32 at `sample_rate` (Hz), from `start` (s), `seconds` long or all."""
-    with sf.SoundFile(path) as file:
-        file.seek(min(int(start * file.samplerate), file.frames))
-        count = -1 if seconds is None else int(np.ceil(seconds * file.samplerate)) + 1
-        sound = file.read(count, dtype="float32", always_2d=True).mean(1)
-        rate = file.samplerate
+    """Sound of a file, mixed down: (N,) float32 at `sample_rate` (Hz), from `start` (s), `seconds` long or all.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or holds samples that are not numbers.
+    """
+    try:
+        with sf.SoundFile(path) as file:
+            file.seek(min(int(start * file.samplerate), file.frames))
+            count = -1 if seconds is None else int(np.ceil(seconds * file.samplerate)) + 1
+            sound = file.read(count, dtype="float32", always_2d=True).mean(1)
+            rate = file.samplerate
+    except sf.LibsndfileError as exc:
+        raise InputError(f"{path} cannot be read as sound ({exc}): replace or remove it") from exc
+    if not np.isfinite(sound).all():
+        raise InputError(f"{path} holds samples that are not finite numbers: replace or remove it")
     return sound if rate == sample_rate else soxr.resample(sound, rate, sample_rate)
 
 
@@ -130,10 +163,10 @@ class CropSampler:
         self.shares = balance(
             {name: sum(c.seconds for c in group) for name, group in self.groups.items()}, max_share, weights or {}
         )
-        self._odds = {name: _normalised([c.seconds for c in group]) for name, group in self.groups.items()}
+        self._odds = {name: _normalised([c.seconds for c in self.groups[name]]) for name in self.shares}
         self._cache: dict[Path, np.ndarray] = {}
         room = cache_mb * 2**20
-        for clip in clips:
+        for clip in (c for c in clips if c.dataset in self.shares):
             room -= clip.seconds * sample_rate * 2
             if room < 0:
                 break
@@ -185,7 +218,7 @@ def balance(seconds: dict[str, float], max_share: float, weights: dict[str, floa
     Parameters
     ----------
     seconds : dict of str to float
-        Duration of each data set.
+        Duration of each data set; one without any, or of weight 0, gets no share.
     max_share : float
         Cap on each share; raised to an equal split where there are too few data sets to keep it.
     weights : dict of str to float
@@ -194,11 +227,14 @@ def balance(seconds: dict[str, float], max_share: float, weights: dict[str, floa
     Raises
     ------
     InputError
-        A weight for a data set that is not there.
+        A weight for a data set that is not there, or none with any weight and duration.
     """
     if unknown := set(weights) - set(seconds):
         raise InputError(f"dataset_weights name {sorted(unknown)}: there are {sorted(seconds)}")
     wanted = {name: value * weights.get(name, 1.0) for name, value in seconds.items()}
+    wanted = {name: value for name, value in wanted.items() if value > 0}
+    if not wanted:
+        raise InputError(f"dataset_weights and durations leave nothing of {sorted(seconds)}: give one a weight above 0")
     cap = max(max_share, 1 / len(wanted))
     capped: set[str] = set()
     while True:

@@ -13,6 +13,7 @@ from giblet.codec.adversary import Adversary
 from giblet.codec.checkpoints import load_weights, optimizer_tensors, restore_optimizer
 from giblet.codec.codebooks import CodebookTrainer
 from giblet.codec.encodec import build_config, build_model
+from giblet.codec.loading import find_codec
 from giblet.codec.losses import EnvelopeLoss, MultiScaleLoss
 from giblet.codec.start import transform_start
 from giblet.codec.training_config import CodecTrainingConfig
@@ -76,7 +77,7 @@ class Learner:
             sound = np.concatenate([self.sampler.batch(2**40 + i, 16) for i in range(8)])
             transform_start(self.model, torch.from_numpy(sound))
         else:
-            load_weights(self.model, self.config.start_from)
+            load_weights(self.model, find_codec(str(self.config.start_from))[0].parent)
 
     def quantises(self, step: int) -> bool:
         """Whether the codebooks are in use at a step."""
@@ -118,14 +119,16 @@ class Learner:
             z = self.model.encoder(x).float()
         commitment = z.new_zeros(())
         if self.quantises(step):
-            counts = {min(n, config.num_codebooks): odds for n, odds in config.codebooks_per_step.items()}
-            odds = np.array(list(counts.values()), float)
-            z, commitment = self.codebooks.quantise(z, int(rng.choice(list(counts), p=odds / odds.sum())), generator)
+            counts, odds = zip(*config.codebooks_per_step.items(), strict=True)
+            n_books = int(rng.choice(counts, p=np.array(odds) / sum(odds)))
+            z, commitment = self.codebooks.quantise(z, n_books, generator)
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
             y = self.model.decoder(z).float()[..., : x.shape[-1]]
         # a leaf: what the losses ask of the waveform is balanced before it goes on into the codec
         decoded = y.detach().requires_grad_()
-        terms: dict[str, Tensor] = self.spectral(decoded, x) | {"envelope": self.envelope(decoded, x)}
+        terms: dict[str, Tensor] = self.spectral(decoded, x)
+        if config.loss_weights.envelope:
+            terms["envelope"] = self.envelope(decoded, x)
         reconstruction = torch.stack([self._weight(key, step) * value for key, value in terms.items()]).sum()
         (gradient,) = torch.autograd.grad(reconstruction, decoded)
         loss = float(reconstruction.detach() + config.loss_weights.commitment * commitment.detach())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from transformers.models.encodec.modeling_encodec import EncodecResidualVectorQuantizer
 
 from giblet.codec import rvq
 from giblet.codec.codebooks import CodebookTrainer, kmeans
@@ -80,15 +81,28 @@ def test_the_same_key_gives_the_same_codebooks():
     assert not torch.equal(rvq.init_codebooks(2, 4, 3, 1), rvq.init_codebooks(2, 4, 3, 2))
 
 
-@pytest.mark.parametrize(("bandwidth", "active"), [(1.5, 2), (3.0, 4), (6.0, 8)])
-def test_bandwidth_decides_how_many_codebooks_are_active(bandwidth, active):
+@pytest.mark.parametrize("bandwidth", [0.75, 1.5, 2.2, 3.0, 5.0, 5.9, 6.0])
+def test_as_many_codebooks_are_active_as_transformers_takes_for_a_bandwidth(bandwidth):
     described = rvq.build_rvq(bandwidth=bandwidth)
-    assert (described["active_codebooks"], described["embedding_dim"], described["frame_rate"]) == (active, 128, 75)
+    theirs = EncodecResidualVectorQuantizer(build_config()).get_num_quantizers_for_bandwidth(bandwidth)
+    assert described["active_codebooks"] == theirs
+    assert (described["embedding_dim"], described["frame_rate"]) == (128, 75)
+
+
+def test_without_a_bandwidth_all_codebooks_are_used():
+    assert rvq.build_rvq()["bandwidth"] == 6.0
+    for options in ({"num_codebooks": 4}, {"codebook_size": 512}, {"sample_rate": 16_000}):
+        described = rvq.build_rvq(**options)
+        assert described["active_codebooks"] == described["num_codebooks"]
+    encoder, decoder = rvq.build(num_codebooks=4, num_filters=2, hidden_dim=16)
+    assert decoder(encoder(torch.zeros(1, 1, 640))).shape == (1, 1, 640)
 
 
 def test_a_bandwidth_out_of_reach_says_which_are_in_reach():
-    with pytest.raises(InputError, match=r"24 kbps needs 32 codebooks.*0\.75 to 6 kbps"):
+    with pytest.raises(InputError, match=r"bandwidth is 24 kbps: 8 codebooks of 1024 entries reach 0\.75 to 6 kbps"):
         rvq.build_rvq(bandwidth=24.0)
+    with pytest.raises(InputError, match="bandwidth is nan kbps"):
+        rvq.build_rvq(bandwidth=float("nan"))
     with pytest.raises(InputError, match="num_codebooks is 0"):
         rvq.build_rvq(num_codebooks=0)
 
@@ -99,6 +113,12 @@ def test_indices_and_latents_that_do_not_fit_the_codebooks_are_refused():
         rvq.rvq_dequantize(torch.full((1, 2, 3), 16), books)
     with pytest.raises(InputError, match="use 3 codebooks and there are 2"):
         rvq.rvq_dequantize(torch.zeros(1, 3, 3, dtype=torch.long), books)
+    with pytest.raises(InputError, match="use 0 codebooks and there are 2"):
+        rvq.rvq_dequantize(torch.zeros(1, 0, 3, dtype=torch.long), books)
+    with pytest.raises(InputError, match=r"indices are torch\.float32"):
+        rvq.rvq_dequantize(torch.full((1, 2, 3), 0.7), books)
+    with pytest.raises(InputError, match="no codebooks"):
+        rvq.rvq_quantize(torch.zeros(1, 3, 8), books[:0])
     with pytest.raises(InputError, match="7 dimensions and codebooks 8"):
         rvq.rvq_quantize(torch.zeros(1, 3, 7), books)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import shutil
 import signal
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile as sf
 import torch
 from safetensors.torch import load_file
 from transformers import EncodecModel
@@ -22,9 +24,9 @@ from giblet.codec.start import transform_start
 from giblet.codec.train import CodecTrainingConfig, train_codec
 from giblet.codec.training_data import find_clips
 from giblet.codec.validate import perplexity, si_sdr
-from giblet.errors import CheckpointError, InputError
+from giblet.errors import CheckpointError, CodecError, InputError
 from giblet.files import write_atomic
-from tests.codec.training import listening, log, same, speech_like, stop_at, tiny, weights, write_audio
+from tests.codec.training import RATE, listening, log, same, speech_like, stop_at, tiny, weights, write_audio
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +115,6 @@ def test_progress_is_told_after_each_step(audio, tmp_path, caplog):
         "complex",
         "compressed",
         "waveform",
-        "envelope",
         "commitment",
     }
     assert seen[0].means == seen[0].terms
@@ -160,11 +161,12 @@ def test_a_codec_that_cannot_be_started_from_is_one_line(audio, trained, tmp_pat
             "another architecture: give start_from a codec with the same num_filters",
         ),
         (trained / "final", {"codebook_size": 32}, "another architecture"),
-        (trained / "final", {"num_codebooks": 4}, "another architecture"),
-        (tmp_path / "absent", {}, "absent/model.safetensors cannot be read"),
-        (trained / "samples", {}, "samples/model.safetensors cannot be read"),
+        (trained / "final", {"num_codebooks": 4, "codebooks_per_step": {4: 1}}, "another architecture"),
+        (Path("bundled"), {}, "another architecture"),
+        (tmp_path / "absent", {}, "absent.*there is no such folder"),
+        (trained / "samples", {}, "samples' lacks config.json and model.safetensors"),
     ):
-        with pytest.raises(CheckpointError, match=message) as caught:
+        with pytest.raises((CheckpointError, CodecError), match=message) as caught:
             train_codec(tiny(audio, tmp_path / "run", start_from=folder, **changes))
         assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
@@ -240,6 +242,67 @@ def test_unknown_settings_and_values_out_of_range_are_one_clear_line(tmp_path):
     with pytest.raises(InputError, match=r"max_share is 2: .*no option batchsize; did you mean batch_size") as caught:
         CodecTrainingConfig.from_yaml(tmp_path / "c.yaml")
     assert "\n" not in str(caught.value)
+
+
+def test_every_codebook_learns_whatever_their_number(audio, tmp_path):
+    assert tiny(audio, tmp_path).codebooks_per_step == {1: 1, 2: 1}
+    for n, steps in (
+        (1, {1: 4}),
+        (2, {2: 4}),
+        (3, {2: 1, 3: 4}),
+        (8, {2: 1, 4: 1, 8: 4}),
+        (16, {2: 1, 4: 1, 8: 1, 16: 4}),
+    ):
+        config = CodecTrainingConfig(audio=audio, output=tmp_path, num_codebooks=n)
+        assert config.codebooks_per_step == steps
+    for wrong in ({}, {1: 1}, {1: 1, 2: 0}, {2: 1, 3: 1}):
+        with pytest.raises(ValueError, match="must use all 2 codebooks"):
+            tiny(audio, tmp_path, codebooks_per_step=wrong)
+    with pytest.raises(ValueError, match="greater than or equal to 1"):
+        tiny(audio, tmp_path, codebooks_per_step={0: 1, 2: 1})
+    train_codec(tiny(audio, tmp_path / "five", num_codebooks=5, codebooks_per_step={2: 1, 5: 4}))
+    before, after = (load_file(tmp_path / f"five/checkpoints/step-{n:08d}.safetensors") for n in (4, 8))
+    for k in range(5):
+        name = f"model.quantizer.layers.{k}.codebook.embed"
+        assert not torch.equal(before[name], after[name])
+
+
+def test_crops_too_short_for_a_loss_are_refused_before_anything_is_read(audio, tmp_path):
+    tiny(audio, tmp_path, crop_seconds=0.4, loss_weights={"envelope": 1})
+    with pytest.raises(ValueError, match=r"crop_seconds is 0\.3: these losses need at least 0\.397 s"):
+        tiny(audio, tmp_path, crop_seconds=0.3, loss_weights={"envelope": 1})
+    with pytest.raises(ValueError, match=r"crop_seconds is 0\.04: these losses need at least 0\.0427 s"):
+        tiny(audio, tmp_path, crop_seconds=0.04, loss_weights={})
+
+
+def test_the_envelope_loss_is_learnt_from(audio, tmp_path):
+    seen = []
+    config = tiny(audio, tmp_path, crop_seconds=0.5, loss_weights={"envelope": 5.0}, steps=1)
+    train_codec(config, seen.append)
+    terms = seen[0].terms
+    weights = config.loss_weights.model_dump()
+    ramp = {"mel": 0.2, "magnitude": 0.2}
+    assert 0 < terms["envelope"] < 2
+    assert terms["loss"] == pytest.approx(sum(weights[k] * ramp.get(k, 1) * terms[k] for k in weights), rel=1e-5)
+
+
+def test_held_out_clips_that_cannot_be_scored_are_named_and_left_out(audio, tmp_path, caplog):
+    for name, sound in (("4-short.flac", speech_like(0.1, 4)), ("5-silent.flac", np.zeros(RATE, np.float32))):
+        sf.write(audio / "speech" / name, sound, RATE)
+    try:
+        train_codec(tiny(audio, tmp_path, held_out=["3-*", "4-*", "5-*"], validation_clips=3))
+    finally:
+        for name in ("4-short.flac", "5-silent.flac"):
+            (audio / "speech" / name).unlink()
+    assert "4-short.flac is held out and not scored: it is shorter than 0.5 s" in caplog.text
+    assert "5-silent.flac is held out and not scored: its first 0.5 s are silent" in caplog.text
+    assert all(float(row["si_sdr"]) > -60 for row in log(tmp_path))
+
+
+def test_a_run_is_not_called_trained_by_lowering_its_steps(audio, trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "run")
+    with pytest.raises(CheckpointError, match="is at step 8 and steps is 6: give at least as many"):
+        train_codec(tiny(audio, tmp_path / "run", steps=6))
 
 
 def test_the_bundled_configurations_hold_out_the_same_26_speakers_and_two_pieces_and_follow_one_another():

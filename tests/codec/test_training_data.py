@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile as sf
 
 from giblet.codec.training_data import CropSampler, balance, find_clips
 from giblet.codec.validate import si_sdr
 from giblet.errors import InputError
-from tests.codec.training import RATE, write_audio
+from tests.codec.training import RATE, speech_like, write_audio
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +62,51 @@ def test_no_data_set_takes_more_than_its_cap():
     assert balance({"a": 100, "b": 100}, 1, {"a": 3}) == pytest.approx({"a": 0.75, "b": 0.25})
     with pytest.raises(InputError, match="typo"):
         balance({"a": 1}, 1, {"typo": 2})
+    # what is not wanted neither counts nor crashes
+    assert balance({"a": 100, "b": 100, "c": 50}, 1 / 3, {"c": 0}) == pytest.approx({"a": 0.5, "b": 0.5})
+    assert balance({"a": 100, "empty": 0}, 1 / 3, {}) == {"a": 1}
+    with pytest.raises(InputError, match="leave nothing"):
+        balance({"a": 1}, 1, {"a": 0})
+
+
+def test_a_data_set_of_weight_zero_is_never_drawn_from(audio):
+    clips, _ = find_clips(audio, ["3-*.flac"])
+    sampler = CropSampler(clips, RATE, 4800, weights={"music": 0})
+    assert sampler.shares == {"reading": 1}
+    assert {path.name for path in sampler._cache} == {"1-a.flac", "2-a.flac"}
+    assert sampler.batch(0, 4).any(axis=(1, 2)).all()
+
+
+@pytest.mark.parametrize("cache_mb", [0, 100])
+def test_a_file_that_cannot_be_trained_on_is_named_in_one_line(tmp_path, cache_mb):
+    def sampled():
+        clips, _ = find_clips(tmp_path, [])
+        CropSampler(clips, RATE, 4800, cache_mb=cache_mb).batch(0, 4)
+
+    sound = speech_like(1, 0)
+    sf.write(tmp_path / "good.wav", sound, RATE)
+    sampled()
+    (tmp_path / "bad.flac").write_bytes(b"not sound")
+    with pytest.raises(InputError, match=r"bad\.flac cannot be read as sound"):
+        sampled()
+    (tmp_path / "bad.flac").unlink()
+    for name in ("bad.wav", "good.wav"):
+        sf.write(tmp_path / name, np.full(RATE, np.nan, np.float32), RATE, subtype="FLOAT")
+    with pytest.raises(InputError, match=r"(bad|good)\.wav holds samples that are not finite"):
+        sampled()
+
+
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [
+        ("name,seconds\na.wav,3\n", "needs the columns file, dataset and seconds"),
+        ("file,dataset,seconds\na.wav,x,long\n", "needs the columns file, dataset and seconds"),
+        ("file,dataset,seconds\na.wav,x,nan\n", "gives a.wav nan seconds"),
+    ],
+)
+def test_a_manifest_that_cannot_be_read_is_one_line(tmp_path, manifest, message):
+    sf.write(tmp_path / "a.wav", speech_like(1, 0), RATE)
+    (tmp_path / "manifest.csv").write_text(manifest)
+    with pytest.raises(InputError, match=message) as caught:
+        find_clips(tmp_path, [])
+    assert "\n" not in str(caught.value)
