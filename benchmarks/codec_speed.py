@@ -1,13 +1,17 @@
 """How fast giblet's codec is beside transformers' own, on the published model's architecture with random weights.
 
 Both are timed in turns, in one process with the same threads, and medians are compared; a ratio is worth more than a
-time, and neither means much while another process wants the same cores:
+time, and neither means much while another process wants the same cores. Memory is the peak of a process that streams
+--film-seconds of sound through the codec and back, less what the imports took (Linux):
 
     python benchmarks/codec_speed.py --seconds 60 --repeats 3 --threads 2
 """
 
 import argparse
 import importlib.util
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -24,6 +28,30 @@ from giblet.codec import load_codec
 from giblet.codec.encodec import BLOCK_FRAMES, EncodecCodec, build_config, build_model
 
 DATA = Path(__file__).parents[1] / "data"
+STREAM = """
+import sys
+from pathlib import Path
+import numpy as np
+from giblet.codec import load_codec
+if sys.argv[2] == "openvino":
+    import openvino
+import torch
+
+def peak():
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
+
+folder, runtime, seconds, threads, sound = sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4]), sys.argv[5]
+torch.set_num_threads(threads)
+wave = np.load(sound, mmap_mode="r")
+before = peak()
+codec = load_codec(folder, bandwidth=6.0, device="cpu", runtime=runtime)
+pieces = (np.array(wave[: 24_000 * 10]) for _ in range(round(seconds / 10)))
+encoded = list(codec.encode_stream(pieces))
+middle = peak()
+for _ in codec.decode_stream(encoded):
+    pass
+print(f"{middle - before:.0f} {peak() - before:.0f}")
+"""
 
 
 def sound(seconds: float) -> np.ndarray:
@@ -87,6 +115,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--bandwidth", type=float, default=6.0)
     parser.add_argument("--block-frames", type=int, default=BLOCK_FRAMES)
+    parser.add_argument("--film-seconds", type=float, default=1380, help="for the memory; 0: leave it out")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
 
@@ -106,6 +135,24 @@ def main() -> None:
         encode, decode, _, _ = in_turns(partial(bundled.encode, wave), partial(bundled.decode, codes), args.repeats)
         speeds = f"encodes {args.seconds / encode:.0f} x, decodes {args.seconds / decode:.0f} x"
         print(f"bundled codec, {runtime}: {speeds} as fast as real time")
+    if args.film_seconds:
+        memory(theirs, wave, there, args)
+
+
+def memory(model: Any, wave: np.ndarray, runtimes: list[str], args: argparse.Namespace) -> None:
+    """Peak of a process of its own for each runtime, less its imports."""
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        np.save(f"{folder}/wave.npy", wave)
+        for runtime in runtimes:
+            values = [folder, runtime, args.film_seconds, args.threads, f"{folder}/wave.npy"]
+            command = [sys.executable, "-c", STREAM, *map(str, values)]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            encode, both = done.stdout.split()
+            print(
+                f"{runtime}, memory over import for {args.film_seconds:g} s: {encode} MiB to encode, {both} MiB"
+                " to decode again"
+            )
 
 
 def compare(theirs: Any, wave: np.ndarray, tensor: torch.Tensor, runtime: str, args: argparse.Namespace) -> None:

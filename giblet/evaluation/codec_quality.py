@@ -22,12 +22,20 @@ from giblet.timing import TRGrid
 
 MEL_MEAN = MelBaseline("mel, mean of each TR", bands=2048, frames_per_tr=1)
 """What the old pipeline kept."""
-MEL_FINE_TIME = MelBaseline("mel, 16 bands x 56 a TR", bands=16, frames_per_tr=56, n_fft=512, hop_length=128)
-MEL_FINE_PITCH = MelBaseline("mel, 32 bands x 28 a TR", bands=32, frames_per_tr=28, n_fft=256, hop_length=64)
-"""896 numbers per TR each, as eight codebooks have at TR 1.5 s: of the layouts and windows that
-`benchmarks/codec_quality.py` tries on other speakers, the best for STOI and the best for PESQ, as none is for both."""
 MEL_FULL = MelBaseline("mel, every frame", bands=2048)
-BASELINES = (MEL_MEAN, MEL_FINE_TIME, MEL_FINE_PITCH, MEL_FULL)
+
+
+def mels_of_as_many_numbers(numbers_per_tr: int) -> tuple[MelBaseline, MelBaseline]:
+    """Mel spectrograms of about so many numbers per TR, not fewer, at their best for STOI and for PESQ.
+
+    The bands and windows are those that `benchmarks/codec_quality.py` finds best on other speakers for the 896 numbers
+    of eight codebooks at TR 1.5 s; no layout is the best for both scores.
+    """
+    times, pitches = (math.ceil(numbers_per_tr / bands) for bands in (16, 32))
+    return (
+        MelBaseline(f"mel, 16 bands x {times} a TR", bands=16, frames_per_tr=times, n_fft=512, hop_length=128),
+        MelBaseline(f"mel, 32 bands x {pitches} a TR", bands=32, frames_per_tr=pitches, n_fft=256, hop_length=64),
+    )
 
 
 @dataclass(frozen=True)
@@ -158,7 +166,7 @@ def evaluate_codec(
     clips: Iterable[Clip],
     *,
     tr: float = 1.5,
-    baselines: Sequence[MelBaseline] = BASELINES,
+    baselines: Sequence[MelBaseline] | None = None,
     keep: int = 0,
     progress: Callable[[float, float | None], None] | None = None,
 ) -> Quality:
@@ -172,7 +180,8 @@ def evaluate_codec(
         Read one by one, so that many may be given.
     tr : float
         In seconds: for the numbers per TR, and the stretches of the baselines.
-    baselines : sequence of MelBaseline
+    baselines : sequence of MelBaseline, optional
+        By default the TR mean, mels of as many numbers as the richest of the codecs keeps, and the full mel.
     keep : int
         Clips of which all sounds are kept to be listened to.
     progress : callable, optional
@@ -192,6 +201,8 @@ def evaluate_codec(
         raise InputError("no codec was given: load one for each bandwidth")
     head = codecs[0]
     rows = [_codec_row(codec, tr) for codec in codecs]
+    if baselines is None:
+        baselines = (MEL_MEAN, *mels_of_as_many_numbers(max(row.numbers_per_tr for row in rows)), MEL_FULL)
     rows += [Row(one.label, one.numbers_per_tr(tr), "float32", one.bits_per_second(tr)) for one in baselines]
     spectral = MultiScaleLoss(head.sample_rate)
     codes: list[list[np.ndarray]] = [[] for _ in codecs]

@@ -18,14 +18,12 @@ from giblet.data.audio import AudioProcessor
 from giblet.errors import InputError
 from giblet.evaluation import sound_scores
 from giblet.evaluation.codec_quality import (
-    BASELINES,
-    MEL_FINE_PITCH,
-    MEL_FINE_TIME,
     MEL_FULL,
     MEL_MEAN,
     Clip,
     Quality,
     evaluate_codec,
+    mels_of_as_many_numbers,
 )  # fmt: skip
 from giblet.evaluation.mel_baseline import MelBaseline
 from giblet.evaluation.sound_scores import score
@@ -37,6 +35,7 @@ SPEECH = ROOT.parent / "shared" / "audio" / "librispeech"
 CONFIG = ROOT / "configs" / "codec" / "bundled.yaml"
 TR = 1.5
 
+MEL_FINE_TIME, MEL_FINE_PITCH = mels_of_as_many_numbers(896)
 HAS_PESQ = importlib.util.find_spec("pesq") is not None
 needs_stoi = pytest.mark.skipif(
     importlib.util.find_spec("pystoi") is None, reason="pystoi is not installed: giblet[quality]"
@@ -139,6 +138,15 @@ def test_numbers_and_bits_are_those_of_the_feature_files(speech):
     assert found[MEL_FULL.label] == (133_120, pytest.approx(2048 * 32 * 22_050 / 512))
 
 
+@pytest.mark.parametrize(("tr", "kbps", "numbers"), [(2.0, 6, 1200), (0.72, 6, 432), (1.5, 3, 448)])
+def test_mels_beside_codes_keep_as_many_numbers_at_any_tr_and_bandwidth(speech, tr, kbps, numbers):
+    codec = load_codec("bundled", bandwidth=kbps, device="cpu")
+    quality = evaluate_codec([codec], [Clip("a", speech[:24_000])], tr=tr)
+    assert quality.rows[0].numbers_per_tr == numbers
+    for row in quality.rows[2:4]:
+        assert numbers <= row.numbers_per_tr < numbers + 32, row.label
+
+
 def test_the_mean_of_each_tr_is_what_the_legacy_mode_extracts(speech, tmp_path):
     sound = librosa.resample(speech[: 24_000 * 6], orig_sr=24_000, target_sr=22_050).astype(np.float32)
     soundfile.write(tmp_path / "a.wav", sound, 22_050, subtype="FLOAT")
@@ -183,7 +191,7 @@ def test_a_click_comes_back_where_it_was(baseline):
 
 def test_a_steady_sound_survives_any_averaging():
     tone = np.sin(2 * np.pi * 440 * np.arange(24_000 * 2) / 24_000).astype(np.float32) / 2
-    for baseline in BASELINES:
+    for baseline in (MEL_MEAN, MEL_FINE_TIME, MEL_FINE_PITCH, MEL_FULL):
         back = baseline.round_trip(tone, 24_000, TR)[6_000:-6_000]
         spectrum = np.abs(np.fft.rfft(back * np.hanning(len(back))))
         found = np.argmax(spectrum) * 24_000 / len(back)
