@@ -22,6 +22,7 @@ from giblet.codec.checkpoints import last_step, load_checkpoint
 from giblet.codec.encodec import build_config, build_model
 from giblet.codec.start import transform_start
 from giblet.codec.train import CodecTrainingConfig, train_codec
+from giblet.codec.training_config import LossWeights
 from giblet.codec.training_data import find_clips
 from giblet.codec.validate import perplexity, si_sdr
 from giblet.errors import CheckpointError, CodecError, InputError
@@ -303,6 +304,14 @@ def test_a_run_is_not_called_trained_by_lowering_its_steps(audio, trained, tmp_p
     shutil.copytree(trained, tmp_path / "run")
     with pytest.raises(CheckpointError, match="is at step 8 and steps is 6: give at least as many"):
         train_codec(tiny(audio, tmp_path / "run", steps=6))
+
+
+def test_every_option_is_explained_in_the_docs():
+    page = (Path(__file__).parents[2] / "docs/codec_training.md").read_text(encoding="utf-8")
+    missing = [
+        name for name in (*CodecTrainingConfig.model_fields, *LossWeights.model_fields) if f"`{name}`" not in page
+    ]
+    assert not missing
 
 
 def test_the_bundled_configurations_hold_out_the_same_26_speakers_and_two_pieces_and_follow_one_another():
