@@ -14,7 +14,8 @@ def main() -> int:
     """Reconstruct what the arguments name; 2 if it cannot be done."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="folder of a training run")
-    parser.add_argument("--bold", nargs="+", help="scans to decode instead of the configuration's, one a run")
+    parser.add_argument("--bold", nargs="+", help="scans to decode instead, one a run of the split")
+    parser.add_argument("--confounds", nargs="+", help="confounds of these scans, one a scan")
     parser.add_argument("--split", default="test", help="test, val or train")
     parser.add_argument("--lesion", help="mask image, .npy of bool, or regions as a,b")
     parser.add_argument("--out-dir", help="default: reconstruction, in the run")

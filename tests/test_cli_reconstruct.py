@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from giblet.cli import main
-from giblet.features import load_features
-from tests.trained import N_REGIONS, N_TRS, Trained, train_tiny
+from giblet.features import load_features, new_features, save_features
+from giblet.timing import TRGrid
+from tests.trained import N_REGIONS, N_TRS, TR, Trained, train_tiny
 
 ROOT = Path(__file__).parents[1]
 
@@ -80,6 +81,109 @@ def test_another_scan_of_the_same_stimulus_is_decoded_in_its_place(giblet, train
     assert not (tmp_path / "short").exists()
 
 
+def test_columns_of_a_scan_are_found_by_name_and_the_scan_of_the_split_is_enough(giblet, trained, tmp_path):
+    table = pd.read_csv(trained.bold, sep="\t")
+    table[table.columns[::-1]].to_csv(tmp_path / "turned.tsv", sep="\t", index=False)
+    status, said, err = giblet(
+        "reconstruct", trained.run, "-o", tmp_path / "turned", "--bold", tmp_path / "turned.tsv", "--json"
+    )
+    assert status == 0, err
+    about = json.loads(said)
+    assert [(one["name"], len(one["sha256"])) for one in about["bold"]] == [("turned.tsv", 64)]
+    assert giblet("reconstruct", trained.run, "-o", tmp_path / "own")[0] == 0
+    assert np.array_equal(predicted(tmp_path / "turned"), predicted(tmp_path / "own"))
+    first = table.columns[0]
+    table.rename(columns={first: "other"}).to_csv(tmp_path / "renamed.tsv", sep="\t", index=False)
+    status, _, err = giblet("reconstruct", trained.run, "--bold", tmp_path / "renamed.tsv")
+    assert status == 2 and f"no column '{first}'" in err
+    twice = ["--bold", tmp_path / "turned.tsv"] * 2
+    status, _, err = giblet("reconstruct", trained.run, *twice)
+    assert status == 2 and "run 3 of 3" in err
+
+
+def test_other_scans_and_lesions_have_folders_of_their_own(giblet, trained, tmp_path):
+    (tmp_path / "talk.tsv").write_bytes(trained.bold.read_bytes())
+    assert giblet("reconstruct", trained.run, "--bold", tmp_path / "talk.tsv")[0] == 0
+    names = list(pd.read_csv(trained.bold, sep="\t").columns)
+    for regions in (names[:2], names[1:3]):
+        assert giblet("reconstruct", trained.run, "--lesion", ",".join(regions))[0] == 0
+    assert len(list(trained.run.glob("reconstruction_bold-talk-*"))) == 1
+    assert len(list(trained.run.glob("reconstruction_lesion-*"))) == 2
+    many = ",".join(names * 60)
+    status, said, err = giblet("reconstruct", trained.run, "--lesion", many, "--json")
+    assert status == 0, err
+    assert json.loads(said)["lesion"]["name"] == many
+
+
+def test_confounds_without_another_scan_or_use_are_refused(giblet, trained, tmp_path):
+    status, _, err = giblet("reconstruct", trained.run, "--confounds", tmp_path / "c.tsv")
+    assert status == 2 and "give --bold too" in err
+    status, _, err = giblet("reconstruct", trained.run, "--bold", trained.bold, "--confounds", tmp_path / "c.tsv")
+    assert status == 2 and "leave out --confounds" in err
+
+
+def test_a_run_is_reconstructed_from_another_working_directory(giblet, trained, tmp_path, monkeypatch):
+    """Paths that were relative where it was trained hold elsewhere, and going on with it from there is the same run."""
+    monkeypatch.chdir(trained.folder)
+    config = yaml.safe_load((trained.folder / "config.yaml").read_text())
+    for one in config["data"]["subjects"][0]["runs"]:
+        one.update({name: Path(one[name]).name for name in ("bold", "audio")})
+    config |= {"output": "elsewhere", "epochs": 1}
+    Path("relative.yaml").write_text(yaml.safe_dump(config))
+    assert giblet("train", "relative.yaml")[0] == 0
+    Path("longer.yaml").write_text(yaml.safe_dump({**config, "epochs": 2}))
+    assert giblet("train", "longer.yaml")[0] == 0
+    monkeypatch.chdir(tmp_path)
+    status, _, err = giblet("reconstruct", trained.folder / "elsewhere")
+    assert status == 0, err
+    assert np.array_equal(
+        predicted(trained.folder / "elsewhere" / "reconstruction"), predicted_by(giblet, trained, tmp_path / "own")
+    )
+
+
+def predicted_by(giblet, trained: Trained, out: Path) -> np.ndarray:
+    assert giblet("reconstruct", trained.run, "-o", out)[0] == 0
+    return predicted(out)
+
+
+def test_another_codec_than_that_of_the_training_is_refused(giblet, trained, tmp_path, official_folder):
+    status, said, err = giblet("reconstruct", trained.run, "-o", tmp_path / "out", "--codec", official_folder)
+    assert (status, said, len(err.splitlines())) == (2, "", 1)
+    assert "name the one that made them" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_decoded_picture_and_text_features_are_files_of_the_decoded_trs(giblet, tmp_path):
+    rng, grid = np.random.default_rng(0), TRGrid(TR, 40, 1 / TR + 1e-9)
+    shown = {}
+    for name, variable, width in (("video", "features", 5), ("text", "embedding", 3)):
+        variables = {variable: (("tr", "dim"), rng.standard_normal((40, width)))}
+        if name == "text":
+            variables["embedding_mask"] = (("tr",), np.ones(40, bool))
+        about = {"source": "film.mp4", "source_sha256": "0", "duration": 1.0, "settings": {}}
+        made = new_features(variables, grid, film_duration=40 * TR, kind="continuous", desc=name, **about)
+        shown[name] = str(save_features(made, tmp_path / f"film_desc-{name}_features.nc"))
+    table = pd.DataFrame(rng.standard_normal((40, N_REGIONS)), columns=[f"r{i}" for i in range(N_REGIONS)])
+    table.to_csv(tmp_path / "bold.tsv", sep="\t", index=False)
+    config = {
+        "data": {"subjects": [{"name": "01", "runs": [{"bold": str(tmp_path / "bold.tsv"), **shown}] * 3}],
+                 "fractions": [0.4, 0.3, 0.3], "whole_runs": True},
+        "model": {"n_codebooks": 2, "features": 8, "bottleneck": 4, "rank": 4},
+        "output": str(tmp_path / "run"), "window": 12, "batch_size": 2, "epochs": 1, "device": "cpu",
+    }  # fmt: skip
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    status, _, err = giblet("train", tmp_path / "config.yaml")
+    assert status == 0, err
+    status, said, err = giblet("reconstruct", tmp_path / "run", "--json")
+    assert status == 0, err
+    files = [Path(one) for one in json.loads(said)["files"]]
+    for name, width in (("video", 5), ("text", 3)):
+        (path,) = (one for one in files if one.name == f"sub-01_split-test_desc-predicted{name}_features.nc")
+        values = load_features(path)[name].values
+        assert values.shape == (40, width) and values.dtype == np.float32
+        assert np.isfinite(values).all()
+
+
 def test_training_trs_are_said_to_be_no_evidence(giblet, trained, tmp_path):
     status, said, err = giblet("reconstruct", trained.run, "-o", tmp_path, "--split", "train", "--json")
     assert status == 0
@@ -104,6 +208,27 @@ def spoiled(trained: Trained, folder: Path, what: str) -> Path:
         splits = json.loads((run / "splits.json").read_text())
         splits["01"]["test"] = splits["01"]["test"][1:]
         (run / "splits.json").write_text(json.dumps(splits))
+    elif what == "description":
+        about = json.loads((run / "best" / "model.json").read_text())
+        about["settings"]["dropout"] = 0.37
+        (run / "best" / "model.json").write_text(json.dumps(about))
+    elif what == "head":
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        config["model"]["head"] = "classification" if config["model"]["head"] != "classification" else "latent"
+        (run / "config.yaml").write_text(yaml.safe_dump(config))
+    elif what == "empty normalisers":
+        (run / "normalisers.json").write_text("{}")
+    elif what == "tampered normalisers":
+        path = run / "normalisers.safetensors"
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+    elif what == "scan":
+        last = run / "checkpoints" / "last.json"
+        state = json.loads(last.read_text())
+        state["sources"][str(trained.bold)] = "0" * 64
+        last.write_text(json.dumps(state))
+    elif what == "no sources":
+        last = run / "checkpoints" / "last.json"
+        last.write_text(json.dumps({**json.loads(last.read_text()), "sources": {}}))
     elif what in ("voxels", "gone"):
         config = yaml.safe_load((run / "config.yaml").read_text())
         for number, one in enumerate(config["data"]["subjects"][0]["runs"]):
@@ -126,8 +251,14 @@ def spoiled(trained: Trained, folder: Path, what: str) -> Path:
         ("tampered", "model.safetensors"),
         ("no model", "train first"),
         ("splits", "have changed"),
-        ("voxels", "7"),
-        ("gone", "no such"),
+        ("voxels", "begun otherwise"),
+        ("gone", "begun otherwise"),
+        ("description", "model.json"),
+        ("head", "model.head"),
+        ("empty normalisers", "normalisers"),
+        ("tampered normalisers", "normalisers"),
+        ("scan", "simulated_bold.tsv has changed"),
+        ("no sources", "SHA-256"),
     ],
 )
 def test_a_run_that_is_not_what_was_trained_is_refused_in_one_line(giblet, trained, tmp_path, what, message):

@@ -15,7 +15,12 @@ def reconstruct(
     run: Annotated[Path, typer.Argument(help="Folder of a training run.", show_default=False)],
     bold: Annotated[
         list[Path] | None,
-        typer.Option(help="Scan to decode instead of the configuration's; once for each run.", show_default=False),
+        typer.Option(
+            help="Scan to decode instead of the configuration's; once for each run of the split.", show_default=False
+        ),
+    ] = None,
+    confounds: Annotated[
+        list[Path] | None, typer.Option(help="Confounds of a --bold; once for each.", show_default=False)
     ] = None,
     split: Annotated[str, typer.Option(help="Which TRs: test, val or train.")] = "test",
     lesion: Annotated[
@@ -40,8 +45,8 @@ def reconstruct(
     from giblet.pipeline.reconstruct import reconstruct as job
 
     result = job(
-        run, bold or None, split=split, lesion=lesion, out_dir=out_dir, subject=subject, original=original, texts=texts,
-        codec=codec, device=device,
+        run, bold or None, confounds=confounds or None, split=split, lesion=lesion,
+        out_dir=out_dir, subject=subject, original=original, texts=texts, codec=codec, device=device,
     )  # fmt: skip
     if as_json:
         print_json({**result.scorecard.as_dict(), "files": list(map(str, result.files))})

@@ -68,12 +68,22 @@ class Normaliser:
         )
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """Normalised `values` (..., one TR), float32."""
+        """Normalised `values` (..., one TR), float32; InputError if a TR has another shape."""
+        self._check(values)
         return ((values - self.mean) / self.scale).astype(np.float32)
 
     def inverse(self, values: np.ndarray) -> np.ndarray:
-        """Back to the units of the data, float32."""
+        """Back to the units of the data, float32; InputError if a TR has another shape."""
+        self._check(values)
         return (values * self.scale + self.mean).astype(np.float32)
+
+    def _check(self, values: np.ndarray) -> None:
+        shape = self.mean.shape
+        if np.shape(values)[np.ndim(values) - len(shape) :] != shape:
+            raise InputError(
+                f"values of shape {np.shape(values)} are to be normalised, one TR of the training had {shape}: use the "
+                "voxels or features of the training"
+            )
 
 
 def present_rows(series: Series, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:

@@ -32,8 +32,8 @@ def save_model(model: MultimodalAutoencoder, folder: Path) -> Path:
     ----------
     model : MultimodalAutoencoder
     folder : Path
-        Gets ``model.safetensors`` and ``model.json``. The JSON holds the digest of the weights, so that one of
-        another model beside them is noticed.
+        Gets ``model.safetensors`` and ``model.json``. The JSON holds the digest of the weights and of all else in
+        itself, so that a change of either is noticed. Of versions, ``format`` alone is checked on reading.
 
     Returns
     -------
@@ -49,12 +49,12 @@ def save_model(model: MultimodalAutoencoder, folder: Path) -> Path:
     about = {
         "format": FORMAT,
         "giblet_version": __version__,
-        "sha256": hashlib.sha256(content).hexdigest(),
         "settings": model.settings.model_dump(mode="json"),
         "modalities": {n: {"kind": m.kind, "shape": list(m.shape)} for n, m in model.modalities.items()},
         "n_voxels": model.n_voxels,
         "codec_fingerprint": model.codec_fingerprint,
     }
+    about["sha256"] = _digest(content, about)
     # Both are whole on disk before either takes its name.
     with atomic_path(folder / ABOUT) as text, atomic_path(folder / WEIGHTS) as weights:
         weights.write_bytes(content)
@@ -82,9 +82,9 @@ def read_model(
     said = about.get("format") if isinstance(about, dict) else None
     if said != FORMAT:
         raise CheckpointError(f"{folder / ABOUT} has format {said!r}: this version reads {FORMAT!r}; train anew")
-    if hashlib.sha256(content).hexdigest() != about.get("sha256"):
+    if _digest(content, about) != about.get("sha256"):
         raise CheckpointError(
-            f"{folder / WEIGHTS} is not what {ABOUT} describes: it is truncated, changed, or of another model; "
+            f"{folder / WEIGHTS} is not what {ABOUT} describes: one is truncated, changed, or of another model; "
             "copy the folder again"
         )
     try:
@@ -110,6 +110,12 @@ def read_model(
                 f"{folder} was trained on the voxels of {known}; asked for are {name} {n}: use the same mask"
             )
     return parts, tensors
+
+
+def _digest(weights: bytes, about: Mapping[str, Any]) -> str:
+    """SHA-256 of the weights and of the description, its own entry left out."""
+    described = json.dumps({k: v for k, v in about.items() if k != "sha256"}, sort_keys=True)
+    return hashlib.sha256(weights + described.encode()).hexdigest()
 
 
 def fill_model(model: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> None:

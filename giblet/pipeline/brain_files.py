@@ -2,60 +2,112 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from giblet.data.fmri import FMRIProcessor
 from giblet.data.tables import is_table
 from giblet.data.volumes import read_mask
 from giblet.errors import InputError
+from giblet.files import sha256_of
 from giblet.training.settings import SubjectSettings
 
+Paths = Sequence[str | Path] | str | Path
 
-def _load(paths: Sequence[Path], subject: SubjectSettings, tr: float) -> tuple[FMRIProcessor, xr.Dataset]:
-    fmri = subject.processor(tr)
-    confounds = [run.confounds for run in subject.runs if run.confounds]
-    return fmri, fmri.load(list(paths), confounds=confounds or None)
+
+def listed(paths: Paths | None) -> list[Path]:
+    """One path or many as a list; none as an empty one."""
+    if paths is None:
+        return []
+    return [Path(paths)] if isinstance(paths, (str, Path)) else [Path(one) for one in paths]
+
+
+def training_columns(subject: SubjectSettings, tr: float) -> xr.Dataset:
+    """The voxels or regions of the training scans: what is bad in any run is out."""
+    plain = subject.model_copy(update={"confound_columns": None, "detrend": False, "high_pass": None})
+    return plain.processor(tr).load([run.bold for run in subject.runs])
 
 
 def replacement_bold(
-    bold: Sequence[str | Path] | str | Path, subject: SubjectSettings, tr: float, volumes: np.ndarray, run: np.ndarray
-) -> np.ndarray:
+    bold: Paths, confounds: Paths | None, subject: SubjectSettings, tr: float, volumes: np.ndarray, run: np.ndarray,
+    rows: np.ndarray,
+) -> np.ndarray:  # fmt: skip
     """Other scans in the place of those of the configuration, float32 (n_rows, n_voxels).
 
     Parameters
     ----------
     bold : path or sequence of path
-        One a run, of the same stimulus and as many volumes.
+        One for each run that has `rows`, or one for each run of the study; of the same stimulus.
+    confounds : path or sequence of path, optional
+        One for each scan; needed where the training scans had them.
     subject : SubjectSettings
     tr : float
         Repetition time in seconds.
     volumes, run : ndarray of int, shape (n_rows,)
         Of each row the volume in its run, and the run.
+    rows : ndarray of int
+        Rows that are decoded; the others become NaN.
 
     Raises
     ------
     InputError
-        If there are not as many scans as runs, or one is too short.
+        If the scans are not as many as needed, too short, of other voxels or regions, or confounds are missing.
     """
-    paths = [Path(bold)] if isinstance(bold, (str, Path)) else [Path(one) for one in bold]
-    if len(paths) != len(subject.runs):
-        raise InputError(f"{len(paths)} scans are given, the run was trained on {len(subject.runs)}: name one a run")
-    _, data = _load(paths, subject, tr)
+    needed = [int(number) for number in np.unique(run[rows])]
+    paths, tables = listed(bold), listed(confounds)
+    had = any(one.confounds for one in subject.runs)
+    if had and len(tables) != len(paths):
+        raise InputError(
+            f"the training scans were cleaned with confounds; there are {len(paths)} scans and {len(tables)} confounds "
+            "tables: give --confounds once for each --bold"
+        )
+    if tables and not had:
+        raise InputError("the training scans were not cleaned with confounds: leave out --confounds")
+    if len(paths) not in (len(needed), len(subject.runs)):
+        told = ", ".join(map(str, needed))
+        raise InputError(
+            f"{len(paths)} scans are given, this split has TRs of run {told} of {len(subject.runs)}: give --bold "
+            f"{len(needed)} times, one for each of these, or once for each run"
+        )
+    if len(paths) != len(needed):
+        paths, tables = ([some[n - 1] for n in needed] if some else [] for some in (paths, tables))
+    data = _on_columns(paths, tables, subject, tr)
     values, labels = data["bold"].values, data["run"].values
-    pieces = []
-    for number, path in enumerate(paths, start=1):
-        own, rows = values[labels == number], volumes[run == number]
-        if len(own) <= rows.max():
+    found = np.full((len(run), values.shape[1]), np.nan, np.float32)
+    for number, (path, wanted) in enumerate(zip(paths, needed, strict=True), start=1):
+        own, at = values[labels == number], run == wanted
+        if len(own) <= volumes[at].max():
             raise InputError(
-                f"{path.name} has {len(own)} volumes, the stimulus of run {number} needs {rows.max() + 1}: "
+                f"{path.name} has {len(own)} volumes, the stimulus of run {wanted} needs {volumes[at].max() + 1}: "
                 "decode scans of the same stimulus"
             )
-        pieces.append(own[rows])
-    return np.concatenate(pieces)
+        found[at] = own[volumes[at]]
+    return found
+
+
+def _on_columns(paths: list[Path], tables: list[Path], subject: SubjectSettings, tr: float) -> xr.Dataset:
+    """Scans on the voxels or regions of the training, in its order, and nothing else."""
+    columns = training_columns(subject, tr)
+    wanted: dict[str, object] = {"bad": "error"}
+    if is_table(subject.runs[0].bold):
+        wanted["columns"] = tuple(map(str, columns["region"].values))
+    fmri = subject.model_copy(update=wanted).processor(tr)
+    if "i" in columns.coords:
+        fmri.mask = np.zeros(json.loads(columns.attrs["volume_shape"]), bool)
+        fmri.mask[tuple(columns[axis].values for axis in "ijk")] = True
+    data = fmri.load(paths, confounds=list(tables) or None)
+    if data.attrs["mask_sha256"] != columns.attrs["mask_sha256"]:
+        raise InputError(
+            f"{paths[0].name} has {data['bold'].shape[1]} voxels or regions, not the {columns['bold'].shape[1]} "
+            "of the training scans: give scans of the same space, mask and regions"
+        )
+    return data
 
 
 def lesion_of(lesion: str | Path, subject: SubjectSettings, tr: float, n_voxels: int) -> np.ndarray:
@@ -88,15 +140,11 @@ def lesion_of(lesion: str | Path, subject: SubjectSettings, tr: float, n_voxels:
                 "silenced"
             )
     else:
-        fmri, data = _load([subject.runs[0].bold], _first_run(subject), tr)
-        found = _regions(str(lesion), data) if "region" in data.coords else _voxels(path, fmri, data)
+        data = training_columns(subject, tr)
+        found = _regions(str(lesion), data) if "region" in data.coords else _voxels(path, data)
     if not found.any():
         raise InputError(f"the lesion {path.name} silences no voxel of the scan: check that it overlaps with the brain")
     return found
-
-
-def _first_run(subject: SubjectSettings) -> SubjectSettings:
-    return subject.model_copy(update={"runs": subject.runs[:1]})
 
 
 def _regions(lesion: str, data: xr.Dataset) -> np.ndarray:
@@ -109,15 +157,56 @@ def _regions(lesion: str, data: xr.Dataset) -> np.ndarray:
     return np.isin(known, names)
 
 
-def _voxels(path: Path, fmri: FMRIProcessor, data: xr.Dataset) -> np.ndarray:
+def _voxels(path: Path, data: xr.Dataset) -> np.ndarray:
     if is_table(path):
         raise InputError(f"the lesion {path.name} is a table: a mask image on the voxels of the scan is needed")
     mask, affine = read_mask(path)
-    assert fmri.mask is not None
-    if mask.shape != fmri.mask.shape or not np.allclose(affine, fmri.affine, atol=1e-3):
+    shape, own = tuple(json.loads(data.attrs["volume_shape"])), np.array(json.loads(data.attrs["affine"]))
+    if mask.shape != shape or not np.allclose(affine, own, atol=1e-3):
         raise InputError(
             f"the lesion {path.name} has voxels {mask.shape} and another affine or shape than the scan's mask, "
-            f"{fmri.mask.shape}: resample it to the scan, with nilearn.image.resample_to_img(..., "
+            f"{shape}: resample it to the scan, with nilearn.image.resample_to_img(..., "
             "interpolation='nearest')"
         )
     return mask[data["i"].values, data["j"].values, data["k"].values]
+
+
+def default_folder(bold: Sequence[Path], lesion: str | Path | None) -> str:
+    """A short name that is another for each scan and lesion."""
+    parts = ["reconstruction"]
+    if bold:
+        parts.append(f"bold-{_short(bold[0].name.split('.')[0], ''.join(map(sha256_of, bold)))}")
+    if lesion is not None:
+        content = _lesion_content(lesion)
+        readable = Path(lesion).name.split(".")[0] if _is_lesion_file(lesion) else content
+        parts.append(f"lesion-{_short(readable, content)}")
+    return "_".join(parts)
+
+
+def _short(name: str, content: str) -> str:
+    readable = re.sub("[^A-Za-z0-9]+", "-", name)[:32].strip("-")
+    return f"{readable}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+
+
+def _is_lesion_file(lesion: str | Path) -> bool:
+    try:
+        return Path(lesion).is_file()
+    except OSError:  # many regions are longer than the name of a file may be
+        return False
+
+
+def _lesion_content(lesion: str | Path) -> str:
+    """What tells one lesion from another: a file's digest, or the regions, in whichever order they were named."""
+    if _is_lesion_file(lesion):
+        return sha256_of(lesion)
+    return ",".join(sorted({name.strip() for name in str(lesion).split(",")}))
+
+
+def brain_about(bold: Paths | None, confounds: Paths | None, lesion: str | Path | None) -> dict[str, Any]:
+    """Which scans were decoded instead of the training's, and the whole lesion."""
+    scans = {
+        what: [{"name": path.name, "sha256": sha256_of(path)} for path in listed(paths)]
+        for what, paths in (("bold", bold), ("confounds", confounds))
+    }
+    found = None if lesion is None else {"name": str(lesion), "content": _lesion_content(lesion)}
+    return {**scans, "lesion": found}

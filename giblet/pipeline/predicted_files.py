@@ -14,6 +14,7 @@ from giblet.data.audio import AudioProcessor
 from giblet.data.subtitles import read_segments
 from giblet.data.text import TextProcessor, nearest_segments
 from giblet.data.video import VideoProcessor
+from giblet.data.windows import volume_rate
 from giblet.errors import InputError
 from giblet.evaluation.predictions import Stretch
 from giblet.features import CODES, CONTINUOUS, load_features, new_features, save_features
@@ -104,6 +105,25 @@ def _mel(
         sample_rate=processor.source.sample_rate, hop_length=processor.source.hop_length, **source,
         settings=dict(about), start_offset=0.0, duration=float(grid.duration),
     )  # fmt: skip
+
+
+def write_vectors(
+    stretch: Stretch, stem: Path, tr: float, source: Mapping[str, str], about: Mapping[str, Any]
+) -> list[Path]:
+    """Decoded picture and text features as feature files, ``_desc-predicted<modality>_features.nc``."""
+    written = []
+    for name in (VIDEO, TEXT):
+        if name not in stretch.decoded:
+            continue
+        values = np.asarray(stretch.decoded[name], np.float32)
+        grid = TRGrid(tr, len(values), volume_rate(tr))
+        dims = ("tr", *(f"axis_{i}" for i in range(values.ndim - 1)))
+        made = new_features(
+            {name: (dims, values)}, grid, film_duration=grid.duration, kind=CONTINUOUS, desc=f"predicted{name}",
+            **source, settings=dict(about), start_offset=0.0, duration=float(grid.duration),
+        )  # fmt: skip
+        written.append(save_features(made, stem.with_name(f"{stem.name}_desc-predicted{name}_features.nc")))
+    return written
 
 
 def write_video(stretch: Stretch, stem: Path, tr: float) -> list[Path]:

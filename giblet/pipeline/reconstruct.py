@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +23,12 @@ from giblet.evaluation.scores import compare, score_codes
 from giblet.evaluation.statistics import Resampling
 from giblet.features import load_features
 from giblet.files import check_writable, sha256_of, write_atomic
-from giblet.models import MultimodalAutoencoder
 from giblet.models.settings import AUDIO, TEXT
-from giblet.pipeline.brain_files import lesion_of, replacement_bold
-from giblet.pipeline.predicted_files import write_sound_files, write_text, write_video
-from giblet.training.run_folder import read_normalisers
+from giblet.pipeline.brain_files import Paths, brain_about, default_folder, lesion_of, listed, replacement_bold
+from giblet.pipeline.predicted_files import write_sound_files, write_text, write_vectors, write_video
+from giblet.pipeline.run_checks import open_run
 from giblet.training.settings import SubjectSettings, TrainSettings
-from giblet.training.study import Study, build_study
+from giblet.training.study import Study
 
 if TYPE_CHECKING:
     from giblet.data.normalise import Normaliser
@@ -48,8 +47,9 @@ class Reconstructed:
 
 def reconstruct(
     run: str | Path,
-    bold: Sequence[str | Path] | str | Path | None = None,
+    bold: Paths | None = None,
     *,
+    confounds: Paths | None = None,
     split: str = "test",
     lesion: str | Path | None = None,
     out_dir: str | Path | None = None,
@@ -66,14 +66,17 @@ def reconstruct(
     run : str or Path
         Folder of a training run. Its configuration is read again, with the files that it names.
     bold : path or sequence of path, optional
-        Decode these scans, one a run, instead of those of the configuration; volume by volume of the same stimulus.
+        Decode these scans, one for each run that the split touches (or one a run), instead of those of the
+        configuration; volume by volume of the same stimulus, on the voxels or regions of the training.
+    confounds : path or sequence of path, optional
+        One for each scan of `bold`; needed where the training scans were cleaned with confounds.
     split : {"test", "val", "train"}
         Which TRs. Only those of ``"test"`` are evidence.
     lesion : str or Path, optional
         Voxels that are silenced: a mask image on the voxels of the scan, a ``.npy`` of bool by voxel, or, for tables
         and atlases, names of regions as ``a,b``.
     out_dir : str or Path, optional
-        By default ``<run>/reconstruction``, or ``<run>/reconstruction_lesion-<name>``.
+        By default ``<run>/reconstruction``, with ``_bold-<name>-<hash>`` and ``_lesion-<name>-<hash>`` behind it.
     subject : str, optional
         Needed where the run has several.
     original : str or Path, optional
@@ -99,25 +102,28 @@ def reconstruct(
     run = Path(run)
     if split not in PARTS:
         raise InputError(f"split is {split!r}: {', '.join(PARTS)} are known")
-    settings, study, normalisers = _open(run)
+    if confounds and not bold:
+        raise InputError("confounds belong to other scans: give --bold too, or leave out --confounds")
+    settings, study, normalisers, model = open_run(run)
     name = _subject(study, subject)
     recording = next(one for one in study.recordings if one.subject == name)
-    model = MultimodalAutoencoder.from_pretrained(
-        run / "best", codec_fingerprint=study.codec_fingerprint, n_voxels=study.n_voxels
-    )
-    out_dir = Path(out_dir) if out_dir is not None else run / _default_folder(lesion)
-    check_writable(out_dir)
+    trs = study.part(split)[name]
+    if not len(trs):
+        raise InputError(f"the run has no TRs of {split}: choose another split")
     own = next(one for one in settings.data.subjects if one.name == name)
     silenced = None if lesion is None else lesion_of(lesion, own, settings.model.tr, study.n_voxels[name])
-    given = None if bold is None else replacement_bold(bold, own, settings.model.tr, study.volumes[name], recording.run)
+    given = None
+    if bold is not None:
+        given = replacement_bold(
+            bold, confounds, own, settings.model.tr, study.volumes[name], recording.run, trs
+        )  # fmt: skip
+    out_dir = Path(out_dir) if out_dir is not None else run / default_folder(listed(bold), lesion)
+    check_writable(out_dir)
     loaded = _codec(settings, study, codec, device)
     if texts is not None and TEXT not in model.modalities:
         raise InputError("the model decodes no text: leave out --texts")
     if original is not None:
         _check_original(original, own, loaded)
-    trs = study.part(split)[name]
-    if not len(trs):
-        raise InputError(f"the run has no TRs of {split}: choose another split")
     where = torch.device("cuda" if device in ("auto", "cuda") and torch.cuda.is_available() else "cpu")
     with ExitStack() as stack:
         if silenced is not None:
@@ -126,15 +132,17 @@ def reconstruct(
             model, recording, normalisers[name], trs, stimulus_trs=study.stimulus_trs[name], bold=given, device=where
         )
     card = _score(stretches, study, name, split, settings, loaded, original, normalisers[name], silenced)
+    card = replace(card, about={**card.about, **brain_about(bold, confounds, lesion)})
     files: list[Path] = []
     source = {"source": run.name, "source_sha256": sha256_of(run / "best" / "model.safetensors")}
     for stretch in stretches:
         label = f"sub-{name}_split-{split}" + (f"_rows-{stretch.start}" if len(stretches) > 1 else "")
         about = {"subject": name, "split": split, "first_row": stretch.start, "run": stretch.run,
                  "first_stimulus_tr": int(study.stimulus_trs[name][stretch.start]), "head": settings.model.head,
-                 "lesion": "" if lesion is None else Path(lesion).name}  # fmt: skip
+                 **brain_about(bold, confounds, lesion)}  # fmt: skip
         if AUDIO in stretch.decoded:
             files += write_sound_files(stretch, out_dir / label, settings.model, loaded, study.bandwidth, source, about)
+        files += write_vectors(stretch, out_dir / label, settings.model.tr, source, about)
         files += write_video(stretch, out_dir / label, settings.model.tr)
         files += write_text(stretch, out_dir / label, settings, own, texts)
     stem = f"sub-{name}_split-{split}_scorecard"
@@ -144,29 +152,6 @@ def reconstruct(
     return Reconstructed(card, (*files, out_dir / f"{stem}.json", out_dir / f"{stem}.md"))
 
 
-def _open(run: Path) -> tuple[TrainSettings, Study, dict[str, dict[str, Normaliser]]]:
-    """Settings, data and normalisers of a run, found to be what it was trained on."""
-    if not run.is_dir():
-        raise CheckpointError(f"no such run: {run}; giblet train makes one from a configuration")
-    for needed in ("config.yaml", "splits.json", "best/model.json"):
-        if not (run / needed).is_file():
-            raise CheckpointError(f"{run} lacks {needed}: it is no training run, or has not validated yet; train first")
-    settings = TrainSettings.from_yaml(run / "config.yaml")
-    study = build_study(settings)
-    try:
-        saved = json.loads((run / "splits.json").read_text(encoding="utf-8"))
-        for name, splits in study.splits.items():
-            for part in ("train", "val", "test"):
-                if saved[name][part] != getattr(splits, part).tolist():
-                    raise CheckpointError(
-                        f"the {part} TRs of subject {name} are not those of {run / 'splits.json'}: the features or "
-                        "scans that the configuration names have changed; train again"
-                    )
-    except (ValueError, KeyError, TypeError) as exc:
-        raise CheckpointError(f"{run / 'splits.json'} cannot be read ({exc!r}): train again") from exc
-    return settings, study, read_normalisers(run)
-
-
 def _subject(study: Study, subject: str | None) -> str:
     names = list(study.splits)
     if subject is None and len(names) > 1:
@@ -174,13 +159,6 @@ def _subject(study: Study, subject: str | None) -> str:
     if subject is not None and subject not in names:
         raise InputError(f"the run has no subject {subject}: it has {', '.join(names)}")
     return subject or names[0]
-
-
-def _default_folder(lesion: str | Path | None) -> str:
-    if lesion is None:
-        return "reconstruction"
-    stem = Path(lesion).name.split(".")[0].replace(",", "-")
-    return f"reconstruction_lesion-{stem}"
 
 
 def _codec(settings: TrainSettings, study: Study, codec: str | None, device: str) -> AudioCodec | None:

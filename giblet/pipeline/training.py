@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from giblet.training.run_folder import absolute_paths
 from giblet.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ def train(config: str | Path | TrainSettings, *, progress: Progress | None = Non
     Parameters
     ----------
     config : str, Path or TrainSettings
-        A YAML file; paths in it are relative to where this runs.
+        A YAML file; paths in it are relative to where this runs, and
+        absolute in the ``config.yaml`` of the run.
     progress : callable, optional
         Called after each step with the step, the last step, and the losses by name.
 
@@ -36,4 +38,4 @@ def train(config: str | Path | TrainSettings, *, progress: Progress | None = Non
     # Here, as Lightning takes seconds to import, and a mistake in the settings should be told before.
     from giblet.training.trainer import Trainer
 
-    return Trainer(settings, progress).fit()
+    return Trainer(absolute_paths(settings), progress).fit()

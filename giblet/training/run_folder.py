@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, save
 
 from giblet.data.normalise import Normaliser
 from giblet.errors import CheckpointError
 from giblet.files import write_atomic
+from giblet.training.settings import MODALITIES, TrainSettings
 from giblet.training.study import Study
 
 
@@ -39,8 +41,35 @@ def write_normalisers(normalisers: Mapping[str, Mapping[str, Normaliser]], folde
             tensors[f"{subject}.{name}.mean"] = np.ascontiguousarray(normaliser.mean)
             tensors[f"{subject}.{name}.scale"] = np.ascontiguousarray(normaliser.scale)
             counts[f"{subject}.{name}"] = {"n_constant": normaliser.n_constant, "shape": list(normaliser.mean.shape)}
-    write_atomic(folder / "normalisers.safetensors", save(tensors))
-    write_atomic(folder / "normalisers.json", json.dumps(counts, indent=1) + "\n")
+    content = save(tensors)
+    about = {"sha256": _digest(content, counts), "normalisers": counts}
+    write_atomic(folder / "normalisers.safetensors", content)
+    write_atomic(folder / "normalisers.json", json.dumps(about, indent=1) + "\n")
+
+
+def _digest(tensors: bytes, counts: Mapping[str, object]) -> str:
+    return hashlib.sha256(tensors + json.dumps(counts, sort_keys=True).encode()).hexdigest()
+
+
+def absolute_paths(settings: TrainSettings) -> TrainSettings:
+    """The same settings with paths that hold from any working directory."""
+
+    def fixed(value: Path | None) -> Path | None:
+        return None if value is None else value.absolute()
+
+    subjects = []
+    for subject in settings.data.subjects:
+        runs = tuple(
+            run.model_copy(update={name: fixed(getattr(run, name)) for name in ("bold", "confounds", *MODALITIES)})
+            for run in subject.runs
+        )
+        own = {"runs": runs, "mask": fixed(subject.mask), "atlas": fixed(subject.atlas)}
+        subjects.append(subject.model_copy(update=own))
+    data = settings.data.model_copy(update={"subjects": tuple(subjects)})
+    codec = settings.codec
+    if codec != "bundled" and Path(codec).is_dir():
+        codec = str(Path(codec).absolute())
+    return settings.model_copy(update={"data": data, "output": settings.output.absolute(), "codec": codec})
 
 
 def read_normalisers(folder: str | Path) -> dict[str, dict[str, Normaliser]]:
@@ -52,13 +81,17 @@ def read_normalisers(folder: str | Path) -> dict[str, dict[str, Normaliser]]:
         If it is missing or damaged.
     """
     try:
-        tensors = load_file(Path(folder) / "normalisers.safetensors")
-        counts = json.loads((Path(folder) / "normalisers.json").read_text(encoding="utf-8"))
+        content = (Path(folder) / "normalisers.safetensors").read_bytes()
+        about = json.loads((Path(folder) / "normalisers.json").read_text(encoding="utf-8"))
+        counts = about["normalisers"]
+        if _digest(content, counts) != about["sha256"]:
+            raise CheckpointError(f"the normalisers in {folder} were changed or are damaged: copy the run again")
+        tensors = load(content)
         found: dict[str, dict[str, Normaliser]] = {}
-        for key, about in counts.items():
+        for key, own in counts.items():
             subject, name = key.rsplit(".", 1)
             found.setdefault(subject, {})[name] = Normaliser(
-                tensors[f"{key}.mean"], tensors[f"{key}.scale"], about["n_constant"]
+                tensors[f"{key}.mean"], tensors[f"{key}.scale"], own["n_constant"]
             )
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as exc:
         raise CheckpointError(f"the normalisers in {folder} cannot be read ({exc}): train again") from exc

@@ -26,8 +26,10 @@ def saved(tiny, tmp_path):
 def rewrite(folder, **changes):
     """Change entries of model.json, with a digest that fits."""
     about = json.loads((folder / "model.json").read_text())
-    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-    (folder / "model.json").write_text(json.dumps({**about, "sha256": digest, **changes}))
+    about = {**about, **changes}
+    del about["sha256"]
+    content = (folder / "model.safetensors").read_bytes() + json.dumps(about, sort_keys=True).encode()
+    (folder / "model.json").write_text(json.dumps({**about, "sha256": hashlib.sha256(content).hexdigest()}))
 
 
 def refused(folder, says, **options):
@@ -98,6 +100,15 @@ def test_one_flipped_bit_is_noticed(saved):
     content = bytearray(weights.read_bytes())
     content[-5] ^= 1
     weights.write_bytes(bytes(content))
+    refused(saved[1], "truncated, changed")
+
+
+def test_a_description_that_was_edited_or_lacks_its_digest_is_refused(saved):
+    path = saved[1] / "model.json"
+    about = json.loads(path.read_text())
+    path.write_text(json.dumps({**about, "settings": {**about["settings"], "hrf": "double_gamma", "dropout": 0.31}}))
+    refused(saved[1], "truncated, changed")
+    path.write_text(json.dumps({k: v for k, v in about.items() if k != "sha256"}))
     refused(saved[1], "truncated, changed")
 
 

@@ -99,6 +99,9 @@ def test_normalisers_know_the_training_part_alone_and_come_back_from_disk(four, 
     again = read_normalisers(tmp_path)["01"]["bold"]
     assert np.array_equal(again.mean, normaliser.mean) and np.array_equal(again.scale, normaliser.scale)
     (tmp_path / "normalisers.safetensors").write_bytes(b"no")
+    with pytest.raises(CheckpointError, match="changed or are damaged"):
+        read_normalisers(tmp_path)
+    (tmp_path / "normalisers.safetensors").unlink()
     with pytest.raises(CheckpointError, match="cannot be read"):
         read_normalisers(tmp_path)
 
