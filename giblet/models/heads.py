@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from giblet.models.layers import QUIET, quiet
-from giblet.models.logits import CodeLogits
+from giblet.models.logits import CodeLogits, log_frequency
 
 FRAME_WIDTH = 32
 """Length of the vector that stands for a frame."""
@@ -56,10 +56,7 @@ class ClassificationHead(nn.Module):
         self.frames = Frames(n_in, f)
         self.projections = nn.Parameter(torch.randn(k, FRAME_WIDTH, FRAME_WIDTH) / FRAME_WIDTH**0.5)
         self.keys = nn.Parameter(torch.randn(k, size, FRAME_WIDTH) * 0.1)
-        start = torch.zeros(k, size)
-        if counts is not None:
-            # Half a count for every entry: what was never seen in training is rare, not impossible.
-            start = ((counts + 0.5) / (counts + 0.5).sum(1, keepdim=True)).log().float()
+        start = torch.zeros(k, size) if counts is None else log_frequency(counts)
         self.bias = nn.Parameter(start)
 
     def forward(self, hidden: Tensor) -> CodeLogits:

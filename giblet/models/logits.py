@@ -78,6 +78,14 @@ class CodeLogits:
         return out.reshape(*lead, *out.shape[1:])
 
 
+def log_frequency(counts: Tensor) -> Tensor:
+    """Log share of each code, (K, V) to float32 (K, V); never minus infinity.
+
+    Half a count for every entry: what was never seen in training is rare, not impossible.
+    """
+    return ((counts + 0.5) / (counts + 0.5).sum(1, keepdim=True)).log().float()
+
+
 def _scores(queries: Tensor, keys: Tensor, bias: Tensor) -> Tensor:
     """(..., r), (V, r), (V,) to (..., V), float32 whatever the precision around it."""
     with torch.autocast(queries.device.type, enabled=False):

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from giblet.codec.rvq import rvq_dequantize
 from giblet.errors import InputError
 from giblet.models.layers import is_code_dtype
-from giblet.models.logits import CodeLogits
+from giblet.models.logits import CodeLogits, log_frequency
 from giblet.models.scales import Scales, fit_scales
 from giblet.models.settings import AUDIO, BOLD, ModelSettings
 
 __all__ = [
-    "Scales", "combined_loss", "cross_entropy", "fit_scales", "latent_loss", "loss_counts", "mse", "scored_mask",
-    "smooth_l1",
+    "Scales", "combined_loss", "cross_entropy", "fit_scales", "latent_loss", "loss_counts", "mean_loss", "mse",
+    "scored_mask", "smooth_l1",
 ]  # fmt: skip
 
 
@@ -133,6 +133,58 @@ def combined_loss(
         parts[name] = each.sum() / max(n, torch.finfo(torch.float32).tiny)
         total = total + settings.modality_weights.get(name, 1.0) * parts[name]
     return total, {name: loss.detach() for name, loss in parts.items()}
+
+
+def mean_loss(
+    scored: Mapping[str, Tensor],
+    batch: Mapping[str, Any],
+    settings: ModelSettings,
+    scales: Scales,
+    codebooks: Tensor | None = None,
+) -> dict[str, Tensor]:
+    """What knowing nothing costs on a batch: the loss of predicting the training mean for every TR.
+
+    For codes the mean is what the head could say of all TRs alike: how often each code occurs, the mean code of each
+    codebook, or the mean latent.
+
+    Parameters
+    ----------
+    scored : mapping of str to Tensor
+        As a model answers it: ``"bold"`` and ``"decode"``, bool (B, W).
+    batch, settings, scales, codebooks
+        As for :func:`combined_loss`.
+
+    Returns
+    -------
+    dict of str to Tensor, ()
+        By modality of the batch, sum over the rows that count, on the scale of :func:`combined_loss`.
+    """
+    subject = int(torch.as_tensor(batch["subject"]).flatten()[0]) if "subject" in batch else 0
+    sums = {}
+    for name, values in batch["data"].items():
+        target = values[scored_mask(name, scored, batch)]
+        if len(target):
+            nothing = _mean_prediction(name, target, settings, scales, subject)
+            sums[name] = _normalised(name, nothing, target, settings, scales, codebooks).sum()
+        else:
+            sums[name] = torch.zeros((), device=values.device)
+    return sums
+
+
+def _mean_prediction(name: str, target: Tensor, settings: ModelSettings, scales: Scales, subject: int) -> Any:
+    """The same prediction for all rows of the target, in the form in which the head gives it."""
+    if name != AUDIO or not settings.use_encodec:
+        return scales.mean(name, subject).to(target.device).reshape(target.shape[1:]).expand(target.shape)
+    n, k, f = target.shape
+    if settings.head == "latent":
+        return scales.mean("latent").to(target.device)[:, None].expand(n, -1, f)
+    scales.by_codebook("entropy")
+    counts = torch.as_tensor(scales.priors, device=target.device).double()
+    if settings.head == "regression":
+        entry = torch.arange(counts.shape[1], dtype=counts.dtype, device=counts.device)
+        return (counts @ entry / counts.sum(1)).float()[:, None].expand(n, k, f)
+    keys = target.new_zeros((k, counts.shape[1], 1), dtype=torch.float32)
+    return CodeLogits(keys.new_zeros(n, k, f, 1), keys, log_frequency(counts))
 
 
 def _normalised(

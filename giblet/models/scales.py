@@ -31,11 +31,14 @@ class Scales:
         of the mean, in deviations.
     priors : Tensor or None, shape (K, V)
         How many times each code occurs, for ``MultimodalAutoencoder(priors=...)``.
+    means : dict of str to dict of int to Tensor
+        Mean training TR, flat, float32, by modality and subject (0 where a batch names none); ``"latent"``: (D,).
     """
 
     constant: dict[str, float]
     codebooks: dict[str, list[float]] = field(default_factory=dict)
     priors: Tensor | None = None
+    means: dict[str, dict[int, Tensor]] = field(default_factory=dict)
 
     def of(self, name: str) -> float:
         """Of a modality.
@@ -48,6 +51,18 @@ class Scales:
         if name not in self.constant:
             raise InputError(f"there is no scale for {name}: fit_scales saw {', '.join(self.constant) or 'nothing'}")
         return self.constant[name]
+
+    def mean(self, name: str, subject: int = 0) -> Tensor:
+        """Mean training TR of a modality, flat; of all subjects where this one had none of it in training.
+
+        Raises
+        ------
+        InputError
+            If the training TRs held none of it.
+        """
+        self.of(name)
+        own = self.means[name]
+        return own[subject] if subject in own else torch.stack(list(own.values())).mean(0)
 
     def by_codebook(self, name: str) -> list[float]:
         """Of the codes, one number a codebook.
@@ -112,7 +127,10 @@ def fit_scales(
     for name, parts in groups.items():
         variance = sum(p.n * p.variance() for p in parts) / sum(p.n for p in parts)
         constant[name] = variance if variance > CONSTANT else 1.0
-    return Scales(constant, _of_codes(counts), counts if counts.any() else None)
+    means: dict[str, dict[int, Tensor]] = {}
+    for (name, subject), moment in moments.items():
+        means.setdefault(name, {})[subject] = torch.as_tensor(moment.mean).float()
+    return Scales(constant, _of_codes(counts), counts if counts.any() else None, means)
 
 
 class _Moments:

@@ -21,7 +21,7 @@ from giblet.codec.checkpoints import optimizer_tensors, restore_optimizer
 from giblet.errors import CheckpointError
 from giblet.files import atomic_path, sha256_of, write_atomic
 
-FORMAT = "giblet-training-1"
+FORMAT = "giblet-training-2"
 LAST = "last.json"
 
 

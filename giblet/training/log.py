@@ -23,6 +23,8 @@ class RunLog:
         Of the run.
     tensorboard : bool
         Also write ``tensorboard/``.
+    after : int, optional
+        The run goes on after this step: what TensorBoard was told of later ones, before the stop, is hidden.
 
     Raises
     ------
@@ -30,14 +32,16 @@ class RunLog:
         If TensorBoard is asked for and not installed.
     """
 
-    def __init__(self, folder: Path, *, tensorboard: bool = False) -> None:
+    def __init__(self, folder: Path, *, tensorboard: bool = False, after: int | None = None) -> None:
         self.path, self.rows = folder / "log.csv", list[dict[str, Any]]()
         self._board: Any = None
         if tensorboard:
             from lightning_fabric.loggers import TensorBoardLogger
 
             try:
-                self._board = TensorBoardLogger(folder, name="tensorboard", version="")
+                self._board = TensorBoardLogger(
+                    folder, name="tensorboard", version="", purge_step=None if after is None else after + 1
+                )
             except ModuleNotFoundError as exc:
                 raise InputError(
                     "log is 'tensorboard', which is not installed: pip install tensorboard, or choose 'csv'"

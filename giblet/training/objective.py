@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from giblet.errors import GibletError
 from giblet.models import MultimodalAutoencoder, Scales, combined_loss
-from giblet.models.losses import scored_mask
+from giblet.models.losses import mean_loss, scored_mask
+from giblet.models.scales import CONSTANT
 from giblet.models.settings import BOLD
 from giblet.training.windows import ScoredWindows
 
@@ -78,16 +79,43 @@ class Objective:
         return sum(self.model.settings.modality_weights.get(name, 1.0) * loss for name, loss in losses.items())
 
     @torch.no_grad()
-    def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
-        """Mean of each loss over all TRs of all processes; a loss that no TR counts for is left out."""
+    def validate(self, batches: Iterable[Batch], knowing_nothing: Mapping[str, float]) -> dict[str, float]:
+        """Mean of each loss over all TRs of all processes; a loss that no TR counts for is left out.
+
+        Parameters
+        ----------
+        batches : iterable of mapping
+        knowing_nothing : mapping of str to float
+            What :meth:`know_nothing` found for the same TRs: the unit of the losses. Validation TRs may be louder, or
+            easier to guess, than the training TRs that the losses are scaled by.
+        """
         self.model.eval()
+        means = self._means(batches, self._parts)
+        self.model.train()
+        return {name: loss / knowing_nothing[name] for name, loss in means.items()}
+
+    @torch.no_grad()
+    def know_nothing(self, batches: Iterable[Batch]) -> dict[str, float]:
+        """What predicting the training mean costs, as `validate` would measure it; 1 where even that is never wrong."""
+        settings, scales, books = self.model.settings, self.losses.scales, self.model.decoder.codebooks
+
+        def parts(batch: Batch) -> dict[str, Tensor]:
+            scored = own_rows(self.model.scored_rows(batch["mask"], batch["trs"]), batch)
+            return mean_loss(scored, batch, settings, scales, books)
+
+        return {name: loss if loss > CONSTANT else 1.0 for name, loss in self._means(batches, parts).items()}
+
+    def _parts(self, batch: Batch) -> dict[str, Tensor]:
+        """Sum of each loss over the rows that count."""
+        with self.fabric.autocast():
+            return self.losses(batch, dict.fromkeys(self.names, 1.0))[1]
+
+    def _means(self, batches: Iterable[Batch], parts_of: Callable[[Batch], Mapping[str, Tensor]]) -> dict[str, float]:
         sums = torch.zeros(2, len(self.names), dtype=torch.float64)
         for batch in batches:
             counts = self.counts(batch)
-            with self.fabric.autocast():
-                _, parts = self.losses(self.fabric.to_device(batch), dict.fromkeys(self.names, 1.0))
+            parts = parts_of(self.fabric.to_device(batch))
             sums += torch.tensor([[float(parts[n]) for n in self.names], [counts[n] for n in self.names]])
-        self.model.train()
         sums = self.sum_over_processes(sums)
         return {name: float(s / n) for name, s, n in zip(self.names, *sums, strict=True) if n > 0}
 
@@ -107,21 +135,25 @@ class Objective:
         """
         if math.isfinite(norm):
             return
+        names = "; ".join(windows.name_of(item) for batch in pieces for item in batch["item"].tolist())
+        where = "; ".join(self.not_finite(pieces, windows)) or f"the gradient is {norm} in one of {names}"
+        raise GibletError(
+            f"the loss is not a number at step {step + 1}: {where}; "
+            "look at these data, or train with a lower learning_rate in another output folder"
+        )
+
+    def not_finite(self, pieces: Iterable[Batch], windows: ScoredWindows) -> list[str]:
+        """The windows whose loss is no number, each with the names of those losses."""
         found = []
         for batch in pieces:
             for row, item in enumerate(batch["item"].tolist()):
                 one = {**_row(batch, row), "subject": batch["subject"]}
                 with torch.no_grad():
-                    _, parts = self.losses(self.fabric.to_device(one), dict.fromkeys(self.names, 1.0))
+                    parts = self._parts(self.fabric.to_device(one))
                 bad = [name for name, loss in parts.items() if not math.isfinite(float(loss))]
                 if bad:
                     found.append(f"{windows.name_of(item)} ({', '.join(bad)})")
-        names = "; ".join(windows.name_of(item) for batch in pieces for item in batch["item"].tolist())
-        where = "; ".join(found) or f"the gradient is {norm} in one of {names}"
-        raise GibletError(
-            f"the loss is not a number at step {step + 1}: {where}; "
-            "look at these data, or train with a lower learning_rate in another output folder"
-        )
+        return found
 
 
 def _row(value: Any, row: int) -> Any:

@@ -56,8 +56,9 @@ def launch(settings: TrainSettings) -> Fabric:
     try:
         fabric = Fabric(
             accelerator=kind, devices=settings.devices, num_nodes=settings.num_nodes, precision=settings.precision,
-            # A step is of one subject: the brain layers of the others get no gradient.
-            strategy=DDPStrategy(find_unused_parameters=True) if several else "auto",
+            # A step is of one subject: the brain layers of the others get no gradient. With one there is nothing to
+            # look for, and looking costs a walk through the graph a step.
+            strategy=DDPStrategy(find_unused_parameters=len(settings.data.subjects) > 1) if several else "auto",
         )  # fmt: skip
         fabric.launch()
     except (ValueError, RuntimeError) as exc:

@@ -22,7 +22,7 @@ class RunResult:
     best_val: float
     """Weighted sum of the validation losses at `best_step`."""
     val: dict[str, float]
-    """Each of them; 1 is what knowing nothing costs."""
+    """Each of them, in units of what predicting the training mean costs on the same validation TRs: 1 is no better."""
     parameters: int
     seconds: float
     """Of training, all calls together."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,8 +19,6 @@ from giblet.features import CODES, CONTINUOUS, load_features
 from giblet.files import sha256_of
 from giblet.timing import exact
 from giblet.training.settings import MODALITIES, RunSettings, SubjectSettings, TrainSettings
-
-log = logging.getLogger(__name__)
 
 BOLD = "bold"
 
@@ -98,11 +95,6 @@ def build_study(settings: TrainSettings, *, min_trs: int = 1) -> Study:
     recordings, splits, volumes, stimulus_trs = [], {}, {}, {}
     said: dict[str, Any] = {"codec_fingerprint": set(), "bandwidth": set()}
     for subject in settings.data.subjects:
-        if not settings.data.whole_runs and (subject.detrend or subject.high_pass or subject.confound_columns):
-            log.warning(
-                "subject %s: cleaning looks at all volumes of a run, test volumes included, and the split may cut "
-                "within a run; whole_runs: true keeps them apart", subject.name,
-            )  # fmt: skip
         recording, volumes[subject.name], stimulus_trs[subject.name] = _recording(subject, settings, said)
         try:
             splits[subject.name] = make_splits(
@@ -111,6 +103,8 @@ def build_study(settings: TrainSettings, *, min_trs: int = 1) -> Study:
             )  # fmt: skip
         except InputError as exc:
             raise InputError(f"subject {subject.name}: {exc}") from exc
+        if subject.detrend or subject.high_pass or subject.confound_columns:
+            _check_cleaned_apart(subject.name, recording.run, splits[subject.name])
         recordings.append(recording)
     for what, found in said.items():
         if len(found) > 1:
@@ -121,6 +115,19 @@ def build_study(settings: TrainSettings, *, min_trs: int = 1) -> Study:
         next(iter(said["codec_fingerprint"]), None), next(iter(said["bandwidth"]), None),
         _paths(settings),
     )  # fmt: skip
+
+
+def _check_cleaned_apart(subject: str, runs: np.ndarray, splits: Splits) -> None:
+    """Refuse cleaning where the split cuts within a run: it fits all volumes of a run at once."""
+    for run in np.unique(runs):
+        rows = np.flatnonzero(runs == run)
+        parts = [p for p in ("train", "gap", "val", "test") if np.isin(getattr(splits, p), rows).any()]
+        if len(parts) > 1:
+            raise InputError(
+                f"subject {subject}: run {run} is cut into {', '.join(parts[:-1])} and {parts[-1]}, and detrend, "
+                "high_pass and confound_columns would fit all its volumes at once, so that training would know of the "
+                "rest; set data.whole_runs: true, or clean the parts of the run beforehand, each by itself"
+            )
 
 
 def _paths(settings: TrainSettings) -> tuple[Path, ...]:

@@ -122,9 +122,11 @@ class _Run:
         self.network, wrapped = fabric.setup(losses, self.optimizer)
         self.step_optimizer = wrapped.step
         self.objective = Objective(fabric, losses)
-        self.log = RunLog(self.output, tensorboard=settings.log == "tensorboard") if self.main else None
+        after = None if state is None else int(state["step"])
+        self.log = RunLog(self.output, tensorboard=settings.log == "tensorboard", after=after) if self.main else None
         self.step, self.seconds, self.rows = 0, 0.0, list[dict[str, Any]]()
         self.best: dict[str, Any] = {"step": 0, "total": None, "val": {}, "since": 0}
+        self.knowing_nothing = dict[str, float]()
         self.running = {name: [0.0, 0.0] for name in ("gradient", *self.objective.names)}
         if state is not None:
             self._restore(state)
@@ -138,6 +140,7 @@ class _Run:
         began, first = time.monotonic() - self.seconds, self.step
         self.model.train()
         if not self.rows:
+            self.knowing_nothing = self.objective.know_nothing(self._val_batches())
             self._validate({})
         loader = iter(self._loader())
         status = "up to date"
@@ -160,6 +163,11 @@ class _Run:
             self._save()
         if status != "paused" and self.step > first:
             status = "finished" if self.step >= self.last else "stopped early"
+            if self.main and self.best["step"] == 0:
+                log.warning(
+                    "no validation was better than that of the untrained model (step 0), which is what %s holds: "
+                    "nothing that carries over was learned; see docs/training.md", self.output / "best",
+                )  # fmt: skip
         result = self._result(status)
         if self.main and status != "up to date":
             about = {**asdict(result), "giblet_version": __version__, "device": str(self.fabric.device)}
@@ -212,7 +220,7 @@ class _Run:
         return {"val": self.rows[-1]["val"]} if self.rows else {}
 
     def _validate(self, train: dict[str, float]) -> None:
-        val = self.objective.validate(self._batches(self.val_windows, self.val_schedule.in_order()))
+        val = self.objective.validate(self._val_batches(), self.knowing_nothing)
         total = self.objective.total(val)
         row: dict[str, Any] = {
             "step": self.step, "epoch": self.step / self.schedule.steps_per_epoch, "seconds": round(self.seconds, 3),
@@ -223,9 +231,11 @@ class _Run:
             row |= {"gradient": train["gradient"], "train": self.objective.total(losses)}
             row |= {f"train_{name}": loss for name, loss in losses.items()}
         if not math.isfinite(total):
+            self.model.eval()
+            where = "; ".join(self.objective.not_finite(self._val_batches(), self.val_windows))
             raise GibletError(
-                f"the validation loss is {total} at step {self.step}: train with a lower learning_rate in another "
-                "output folder"
+                f"the validation loss is {total} at step {self.step}: {where or 'in windows of another process'}; look "
+                "at these data, or train with a lower learning_rate in another output folder"
             )
         self.rows.append(row)
         if self.best["total"] is None or total < self.best["total"]:
@@ -260,11 +270,15 @@ class _Run:
         )  # fmt: skip
         return iter(loader)
 
+    def _val_batches(self) -> Iterator[Batch]:
+        return self._batches(self.val_windows, self.val_schedule.in_order())
+
     def _save(self) -> None:
         if self.main:
             state = {
                 "settings": self.settings.model_dump(mode="json"), **self.now, "giblet_version": __version__,
                 "seconds": self.seconds, "rows": self.rows, "best": self.best, "running": self.running,
+                "knowing_nothing": self.knowing_nothing,
             }  # fmt: skip
             save_state(self.output / "checkpoints", self.model, self.optimizer, self.step, state)
         self.fabric.barrier()
@@ -273,6 +287,7 @@ class _Run:
         restore(state, self.model, self.optimizer)
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
         self.rows, self.best, self.running = state["rows"], state["best"], state["running"]
+        self.knowing_nothing = state["knowing_nothing"]
         if self.log is not None:
             self.log.rows = list(self.rows)
             self.log.write()

@@ -10,7 +10,7 @@ from giblet.codec.rvq import rvq_dequantize
 from giblet.errors import InputError
 from giblet.models import Modality, ModelSettings, Scales, combined_loss, fit_scales, loss_counts
 from giblet.models.logits import AT_A_TIME, CodeLogits
-from giblet.models.losses import cross_entropy, latent_loss, mse, smooth_l1
+from giblet.models.losses import cross_entropy, latent_loss, mean_loss, mse, smooth_l1
 from tests.models.conftest import batch_of
 
 ALL = {"audio": Modality("codes", (2, 9)), "text": Modality("vector", (4,))}
@@ -172,6 +172,41 @@ def test_an_empty_selection_is_0_without_nan(tiny, head):
     total.backward()
     assert float(total.detach()) == 0 and all(float(v) == 0 for v in parts.values())
     assert all(p.grad is None or not p.grad.any() for p in model.parameters())
+
+
+KNOWN = [("regression", "mse"), ("regression", "smooth_l1"), ("classification", "mse"), ("latent", "mse")]
+
+
+@pytest.mark.parametrize(("head", "regression_loss"), KNOWN)
+def test_the_training_mean_costs_1_on_the_training_trs_and_what_it_costs_on_others(tiny, head, regression_loss):
+    books = torch.randn(2, 30, 6)
+    model = tiny(ALL, codebooks=books, head=head, regression_loss=regression_loss, **SMALL)
+    batch = batch_of(model)
+    scales = fit_scales([batch], model.settings, books)
+    every = torch.ones(1, 40, dtype=torch.bool)
+    nothing = mean_loss({"bold": every, "decode": every}, batch, model.settings, scales, books)
+    for name, cost in nothing.items():  # half a count is added to each code's number
+        assert float(cost) / 40 == pytest.approx(1, abs=1e-3 if name == "audio" else 1e-5), name
+    louder = {**batch, "data": {**batch["data"], "bold": 3 * batch["data"]["bold"] + 1}}
+    some = every.clone()
+    some[:, 30:] = False
+    again = mean_loss({"bold": some, "decode": some & False}, louder, model.settings, scales, books)
+    wanted = (louder["data"]["bold"][0, :30] - batch["data"]["bold"][0].mean(0)).square().mean(1).sum()
+    assert float(again["bold"]) == pytest.approx(float(wanted) / scales.constant["bold"], rel=1e-5)
+    assert float(again["text"]) == float(again["audio"]) == 0
+
+
+def test_each_subject_has_a_mean_of_its_own(tiny):
+    model = tiny(ALL, n_voxels={"a": 5, "b": 3}, **SMALL)
+    batches = [batch_of(model, subject=which, seed=which) for which in (0, 1)]
+    scales = fit_scales(batches, model.settings)
+    for which, batch in enumerate(batches):
+        torch.testing.assert_close(scales.mean("bold", which), batch["data"]["bold"][0].mean(0))
+    batches[1]["mask"]["text"][:] = False
+    elsewhere = fit_scales(batches, model.settings)
+    torch.testing.assert_close(elsewhere.mean("text", 1), elsewhere.mean("text", 0))
+    with pytest.raises(InputError, match="no scale for video"):
+        scales.mean("video")
 
 
 @pytest.mark.parametrize("head", HEADS)

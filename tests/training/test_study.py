@@ -138,10 +138,18 @@ def test_what_does_not_fit_is_refused(four, tmp_path):
             build_study(made)
 
 
-def test_cleaning_that_sees_test_volumes_is_told(four, caplog, monkeypatch):
+def test_cleaning_that_would_see_test_volumes_is_refused(four, monkeypatch):
     monkeypatch.setattr("giblet.data.fmri.clean_run", lambda *_args, **_kwargs: None)
     subjects = [{"name": "01", "runs": four, "detrend": True}]
     build_study(settings(four, subjects))
-    assert "test volumes" not in caplog.text
-    build_study(settings(four, subjects, data={"whole_runs": False, "gap": 3.0}))
-    assert "test volumes included" in caplog.text
+    within = {"whole_runs": False, "gap": 3.0}
+    with pytest.raises(InputError, match=r"subject 01: run 2 is cut into train, gap and val.*whole_runs: true"):
+        build_study(settings(four, subjects, data=within))
+    for cleaning in ({"high_pass": 0.01}, {"confound_columns": ["trans_x"]}):
+        with pytest.raises(InputError, match="run 2 is cut"):
+            build_study(settings(four, [{"name": "01", "runs": four, **cleaning}], data=within))
+    build_study(settings(four, data=within))
+    # a cut that happens to fall between runs is one between runs
+    even = {"whole_runs": False, "fractions": (0.5, 0.25, 0.25), "gap": 3.0}
+    equal = [{**four[0]}] * 4
+    build_study(settings(equal, [{"name": "01", "runs": equal, "detrend": True}], data=even))

@@ -10,9 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from giblet.data.windows import volume_rate
 from giblet.errors import GibletError, InputError
-from giblet.features import load_features, save_features
+from giblet.features import load_features, new_features, save_features
 from giblet.models import MultimodalAutoencoder
+from giblet.timing import TRGrid
 from giblet.training.build import model_of, windows_of
 from giblet.training.objective import Losses, Objective
 from giblet.training.processes import launch
@@ -135,8 +137,36 @@ def test_the_best_model_reloads_to_its_validation_loss(whole):
     objective = Objective(launch(settings), Losses(model, scales))
     windows = windows_of(settings, study, "val")
     batches = [next(iter(torch.utils.data.DataLoader(windows, batch_size=len(windows))))]
-    again = objective.validate(batches)
+    again = objective.validate(batches, objective.know_nothing(batches))
     assert again == pytest.approx(result.val, abs=1e-6) and objective.total(again) == pytest.approx(result.best_val)
+
+
+def test_validation_losses_are_in_units_of_the_training_mean_on_the_same_trs(shown, settings):
+    """Trained on speech, validated on music, which is another thing to guess: the units come from the music."""
+    runs = [
+        {"bold": str(bold), "audio": str(codes)} for codes, bold in (shown["speech"], shown["music"], shown["speech"])
+    ]
+    run = settings(model={"head": "classification"}, steps=1, data={
+        "subjects": [{"name": "01", "runs": runs}], "fractions": (0.4, 0.2, 0.4)})  # fmt: skip
+    Trainer(run).fit()
+    study = build_study(run)
+    train, val = study.splits["01"].train, study.splits["01"].val
+    assert len(val) == 20 and val[0] == 40
+    heard = study.recordings[0].series["audio"].read(0, 100)
+    share = np.stack([np.bincount(heard[train, k].ravel(), minlength=1024) + 0.5 for k in range(2)])
+    share /= share.sum(1, keepdims=True)
+    counts = share * (heard[train].shape[0] * 112 + 512) - 0.5
+    entropy = [-(p[p > 0] * np.log(p[p > 0])).sum() for p in (counts / counts.sum(1, keepdims=True))]
+    weights = np.array(run.model.codebook_weights)
+    nats = np.stack([-np.log(share[k][heard[val[:-7], k]]).mean() for k in range(2)])  # the last 7 are not decoded
+    bold = study.normalisers["01"]["bold"](study.recordings[0].series["bold"].read(0, 100))
+    state = json.loads((run.output / "checkpoints" / "last.json").read_text())
+    knowing_nothing = state["knowing_nothing"]
+    assert knowing_nothing["audio"] == pytest.approx((nats / entropy) @ weights, rel=1e-4)
+    assert knowing_nothing["bold"] == pytest.approx(np.square(bold[val]).mean(), rel=1e-4)
+    assert knowing_nothing["audio"] > 1.1  # music is not what speech is
+    # The head starts from how often each code occurs: it knows as little, whatever it is validated on.
+    assert float(rows(run)[0]["val_audio"]) == pytest.approx(1, abs=0.03)
 
 
 def poison(shown, where, folder):
@@ -150,9 +180,10 @@ def poison(shown, where, folder):
     return {"bold": str(folder / "bold.tsv"), "audio": str(save_features(features, folder / "codes.nc"))}
 
 
-def test_nothing_of_test_and_gap_reaches_the_weights(shown, settings, tmp_path):
+@pytest.mark.parametrize("head", ["classification", "latent"])
+def test_nothing_of_test_and_gap_reaches_the_weights(shown, settings, tmp_path, head):
     """One run, cut within: bit for bit the weights, best model and log of a run on clean data; TRs of training do."""
-    options = {"model": {"head": "classification", "rank": 4}, "steps": 2, "window": 10}
+    options = {"model": {"head": head, "rank": 4}, "steps": 2, "window": 10}
     clean = {"bold": str(shown["speech"][1]), "audio": str(shown["speech"][0])}
     cut = {"fractions": (0.5, 0.25, 0.25), "gap": 3.0, "whole_runs": False}
 
@@ -171,11 +202,50 @@ def test_nothing_of_test_and_gap_reaches_the_weights(shown, settings, tmp_path):
     assert not all(torch.equal(value, weights(reference)[name]) for name, value in weights(control).items())
 
 
-def test_training_stops_when_validation_grows_no_better(settings):
+def test_training_stops_when_validation_grows_no_better(settings, caplog):
     run = settings(learning_rate=1e-30, warmup_steps=0, weight_decay=0.0, epochs=50, patience=2)
+    Trainer(run).fit(until=1)
+    assert not caplog.text
     result = Trainer(run).fit()
     assert (result.status, result.step, result.best_step) == ("stopped early", 4, 0)
-    assert Trainer(run).fit().status == "up to date"
+    assert "no validation was better than that of the untrained model" in caplog.text
+    caplog.clear()
+    assert Trainer(run).fit().status == "up to date" and not caplog.text
+
+
+def test_a_run_that_learned_is_not_warned_of(settings, caplog):
+    assert Trainer(settings()).fit().best_step > 0
+    assert not caplog.text
+
+
+def test_no_modality_drowns_another_and_none_rises_in_training(shown, settings, tmp_path):
+    """Sound, words and BOLD: their losses begin within a factor of 10, and end below where they began."""
+    codes, _ = shown["speech"]
+    sound = load_features(codes)
+    rng = np.random.default_rng(0)
+    loud = sound["codes"].values.mean((1, 2), keepdims=True)[..., 0] / 100
+    vectors = 1e3 + 200 * (loud @ rng.standard_normal((1, 6)) + 0.3 * rng.standard_normal((len(loud), 6)))
+    words = new_features(
+        {"embedding": (("tr", "dim"), vectors), "embedding_mask": (("tr",), np.arange(len(loud)) % 7 > 0)},
+        TRGrid(1.5, len(loud), volume_rate(1.5)), film_duration=1.5 * len(loud), kind="continuous", desc="text",
+        source="film.mp4", source_sha256="0", duration=1.5 * len(loud), settings={},
+    )  # fmt: skip
+    text = str(save_features(words, tmp_path / "words.nc"))
+    runs = [{"bold": str(shown["speech"][1]), "audio": str(codes), "text": text}] * 3
+    for head in ("regression", "classification", "latent"):
+        run = settings(head, epochs=12, model={"head": head, "dropout": 0.0}, validate_every=3,
+                       data={"subjects": [{"name": "01", "runs": runs}], "fractions": (0.34, 0.33, 0.33)})  # fmt: skip
+        Trainer(run).fit()
+        first, *_, last = rows(run)
+        trained = [row for row in rows(run) if row["train"]]
+        names = ("bold", "audio", "text")
+        begun = [float(first[f"val_{name}"]) for name in names]
+        assert max(begun) < 10 * min(begun), (head, begun)
+        for name in names:
+            course = [float(row[f"train_{name}"]) for row in trained]
+            assert course[-1] < course[0], (head, name, course)
+            assert max(course) < 1.05 * course[0], (head, name, course)
+        assert float(last["val"]) < float(first["val"])
 
 
 def test_a_loss_that_is_no_number_names_the_windows_it_comes_from(settings, monkeypatch):
@@ -193,6 +263,44 @@ def test_a_loss_that_is_no_number_names_the_windows_it_comes_from(settings, monk
         Trainer(run).fit()
     assert "run 1" not in str(told.value)
     assert "lower learning_rate" in str(told.value)
+
+
+def test_a_validation_loss_that_is_no_number_names_the_windows_too(settings, monkeypatch):
+    read = ScoredWindows.__getitem__
+
+    def damaged(self, item):
+        sample = read(self, item)
+        if len(self) == 2 and item == 1:  # the last of the validation windows
+            sample["data"]["bold"][25, 0] = float("nan")
+        return sample
+
+    monkeypatch.setattr(ScoredWindows, "__getitem__", damaged)
+    with pytest.raises(
+        GibletError, match=r"validation loss is nan at step 0: subject 01, run 3, TRs 12 to 39 \(bold\);"
+    ):
+        Trainer(settings()).fit()
+
+
+def test_tensorboard_has_each_validation_once_however_often_the_run_was_stopped(settings):
+    """Killed after a validation that no state was saved of: what was told of it is hidden, and told again."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = settings(log="tensorboard", epochs=3, checkpoint_every=3)
+
+    def die(step, last, losses):
+        if step == 5:
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):  # states of step 3; validations of 0, 2 and 4
+        Trainer(run, die).fit()
+    Trainer(run).fit()
+    told = EventAccumulator(str(run.output / "tensorboard"))
+    told.Reload()
+    for name in ("val", "val_bold", "train_audio"):
+        events = [(event.step, event.value) for event in told.Scalars(name)]
+        wanted = [(int(row["step"]), float(row[name])) for row in rows(run) if row[name]]
+        assert [step for step, _ in events] == [step for step, _ in wanted] and len(wanted) >= 3
+        assert [value for _, value in events] == pytest.approx([value for _, value in wanted], rel=1e-6)
 
 
 def test_subjects_of_different_voxels_train_together(shown, settings, tmp_path):
