@@ -5,15 +5,20 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from rich.console import Console
 
 from giblet.cli import model as command
+from giblet.data.windows import volume_rate
+from giblet.features import new_features, save_features
+from giblet.timing import TRGrid
 from tests.training.conftest import values
 from tests.training.test_trainer import rows, weights
 
@@ -87,22 +92,46 @@ def test_the_bar_shows_the_step_and_each_loss(monkeypatch):
     assert not quiet.getvalue()
 
 
-def processes(config, n, how) -> subprocess.CompletedProcess:
+def environment() -> dict[str, str]:
     gone = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_PORT", "MASTER_ADDR")
     env = {k: v for k, v in os.environ.items() if k not in gone and not k.startswith("SLURM_")}
-    return subprocess.run([sys.executable, *how, str(config)], cwd=ROOT, env={**env, "OMP_NUM_THREADS": "1"},
+    return {**env, "OMP_NUM_THREADS": "1"}
+
+
+def processes(config, how) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, *how, str(config)], cwd=ROOT, env=environment(),
                           capture_output=True, text=True, timeout=300, check=False)  # fmt: skip
+
+
+def two_subjects(shown, folder) -> dict:
+    """One of whom heard and one of whom also read, in some runs: a step leaves the other's brain layer alone."""
+    words = np.random.default_rng(0).standard_normal((40, 6))
+    film = new_features(
+        {"embedding": (("tr", "dim"), words)}, TRGrid(1.5, 40, volume_rate(1.5)), film_duration=60.0,
+        kind="continuous", desc="text", source="film.mp4", source_sha256="0", duration=60.0, settings={},
+    )  # fmt: skip
+    text = str(save_features(film, folder / "words.nc"))
+    codes, bold = map(str, shown["speech"])
+    heard, read, both = {"audio": codes}, {"text": text}, {"audio": codes, "text": text}
+    subjects = [
+        {"name": name, "runs": [{"bold": bold, **run} for run in runs]}
+        for name, runs in (("01", [both, heard, read, both, both]), ("02", [heard] * 5))
+    ]
+    return {"subjects": subjects, "fractions": (0.6, 0.2, 0.2)}
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.cpu_count() == 1, reason="two processes need two processors")
-def test_two_processes_learn_what_one_learns(config, tmp_path):
+@pytest.mark.parametrize("n_subjects", [1, 2])
+def test_two_processes_learn_what_one_learns(shown, config, tmp_path, n_subjects):
     """Three windows a step, so that one process has two and the other one, and at times none; TRs differ in number."""
     options = {"steps": 4, "model": {"dropout": 0.0, "head": "classification"}, "learning_rate": 0.001}
+    if n_subjects == 2:
+        options |= {"data": two_subjects(shown, tmp_path), "steps": 8}
     runs = {}
     for n in (1, 2):
         path = config(f"processes-{n}", devices=n, strategy="ddp" if n > 1 else "auto", **options)
-        done = processes(path, n, ["scripts/train.py"] if n == 1 else ["-m", "giblet", "train"])
+        done = processes(path, ["scripts/train.py"] if n == 1 else ["-m", "giblet", "train"])
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("finished") == 1  # one of them speaks
         runs[n] = type("Run", (), {"output": tmp_path / f"processes-{n}"})
@@ -117,3 +146,23 @@ def test_two_processes_learn_what_one_learns(config, tmp_path):
     for name, value in single.items():
         if name.startswith("model."):
             assert (value - double[name]).abs().max() < 1e-4, name
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.cpu_count() == 1, reason="two processes need two processors")
+def test_two_processes_stopped_by_ctrl_c_say_so_once(config, tmp_path):
+    """A terminal sends Ctrl-C to all of them."""
+    path = config(devices=2, epochs=2000, patience=None, checkpoint_every=1)
+    with subprocess.Popen(
+        [sys.executable, "-m", "giblet", "train", str(path)], cwd=ROOT, env=environment(),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    ) as run:  # fmt: skip
+        began = time.monotonic()
+        while not (tmp_path / "train" / "checkpoints" / "last.json").exists() and run.poll() is None:
+            assert time.monotonic() - began < 200
+            time.sleep(0.1)
+        os.killpg(run.pid, signal.SIGINT)
+        said, told = run.communicate(timeout=120)
+    assert run.returncode == 130 and not said
+    assert told.count("training stopped after step") == 1 and "interrupted" not in told and "Traceback" not in told
+    assert "up to date" in processes(config(devices=2, steps=1), ["-m", "giblet", "train"]).stdout  # it goes on

@@ -138,16 +138,19 @@ def test_what_does_not_fit_is_refused(four, tmp_path):
             build_study(made)
 
 
-def test_cleaning_that_would_see_test_volumes_is_refused(four, monkeypatch):
+def test_cleaning_that_would_see_test_volumes_is_refused(four, tmp_path, monkeypatch):
     monkeypatch.setattr("giblet.data.fmri.clean_run", lambda *_args, **_kwargs: None)
     subjects = [{"name": "01", "runs": four, "detrend": True}]
     build_study(settings(four, subjects))
     within = {"whole_runs": False, "gap": 3.0}
     with pytest.raises(InputError, match=r"subject 01: run 2 is cut into train, gap and val.*whole_runs: true"):
         build_study(settings(four, subjects, data=within))
-    for cleaning in ({"high_pass": 0.01}, {"confound_columns": ["trans_x"]}):
+    confounds = tmp_path / "confounds.tsv"
+    pd.DataFrame({"trans_x": np.arange(30.0)}).to_csv(confounds, sep="\t", index=False)
+    confounded = [{**run, "confounds": str(confounds)} for run in four]
+    for runs, cleaning in ((four, {"high_pass": 0.01}), (confounded, {"confound_columns": ["trans_x"]})):
         with pytest.raises(InputError, match="run 2 is cut"):
-            build_study(settings(four, [{"name": "01", "runs": four, **cleaning}], data=within))
+            build_study(settings(runs, [{"name": "01", "runs": runs, **cleaning}], data=within))
     build_study(settings(four, data=within))
     # a cut that happens to fall between runs is one between runs
     even = {"whole_runs": False, "fractions": (0.5, 0.25, 0.25), "gap": 3.0}
