@@ -152,7 +152,3 @@ def test_cleaning_that_would_see_test_volumes_is_refused(four, tmp_path, monkeyp
         with pytest.raises(InputError, match="run 2 is cut"):
             build_study(settings(runs, [{"name": "01", "runs": runs, **cleaning}], data=within))
     build_study(settings(four, data=within))
-    # a cut that happens to fall between runs is one between runs
-    even = {"whole_runs": False, "fractions": (0.5, 0.25, 0.25), "gap": 3.0}
-    equal = [{**four[0]}] * 4
-    build_study(settings(equal, [{"name": "01", "runs": equal, "detrend": True}], data=even))
