@@ -229,6 +229,10 @@ def spoiled(trained: Trained, folder: Path, what: str) -> Path:
     elif what == "no sources":
         last = run / "checkpoints" / "last.json"
         last.write_text(json.dumps({**json.loads(last.read_text()), "sources": {}}))
+    elif what == "untrained":
+        last = run / "checkpoints" / "last.json"
+        state = json.loads(last.read_text())
+        last.write_text(json.dumps({**state, "best": {**state["best"], "step": 0}}))
     elif what in ("voxels", "gone"):
         config = yaml.safe_load((run / "config.yaml").read_text())
         for number, one in enumerate(config["data"]["subjects"][0]["runs"]):
@@ -251,8 +255,8 @@ def spoiled(trained: Trained, folder: Path, what: str) -> Path:
         ("tampered", "model.safetensors"),
         ("no model", "train first"),
         ("splits", "have changed"),
-        ("voxels", "begun otherwise"),
-        ("gone", "begun otherwise"),
+        ("voxels", "holds a run of other settings or data"),
+        ("gone", "holds a run of other settings or data"),
         ("description", "model.json"),
         ("head", "model.head"),
         ("empty normalisers", "normalisers"),
@@ -267,6 +271,13 @@ def test_a_run_that_is_not_what_was_trained_is_refused_in_one_line(giblet, train
     assert (status, said, len(err.splitlines())) == (2, "", 1)
     assert err.startswith("giblet: error: ") and message in err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_learned_nothing_is_told(giblet, trained, tmp_path):
+    assert "untrained" not in giblet("reconstruct", trained.run, "-o", tmp_path / "learned")[2]
+    run = spoiled(trained, tmp_path, "untrained")
+    status, _, err = giblet("reconstruct", run, "-o", tmp_path / "out")
+    assert status == 0 and "warning" in err and "is the untrained model" in err
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 from giblet.data.normalise import Normaliser
@@ -13,6 +14,9 @@ from giblet.training.checkpoint import LAST, check_unchanged, load_state
 from giblet.training.run_folder import read_normalisers
 from giblet.training.settings import FREE_TO_CHANGE, TrainSettings
 from giblet.training.study import Study, build_study
+
+
+log = logging.getLogger(__name__)
 
 
 def open_run(run: Path) -> tuple[TrainSettings, Study, dict[str, dict[str, Normaliser]], MultimodalAutoencoder]:
@@ -43,6 +47,8 @@ def open_run(run: Path) -> tuple[TrainSettings, Study, dict[str, dict[str, Norma
         )
     normalisers = read_normalisers(run)
     _check_normalisers(normalisers, study, run)
+    if state.get("best", {}).get("step") == 0:
+        log.warning("%s is the untrained model: no validation of this run was better (docs/training.md)", run / "best")
     return settings, study, normalisers, model
 
 

@@ -125,8 +125,8 @@ def check_unchanged(state: Mapping[str, Any], now: Mapping[str, Any], free: froz
     if found:
         more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
         raise CheckpointError(
-            f"{folder} holds a run that was begun otherwise: {'; '.join(found[:3])}{more}; put that back to go on, or "
-            "choose another output folder"
+            f"{folder} holds a run of other settings or data: {'; '.join(found[:3])}{more}; put that back, or train in "
+            "another output folder"
         )
 
 

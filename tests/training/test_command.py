@@ -166,3 +166,26 @@ def test_two_processes_stopped_by_ctrl_c_say_so_once(config, tmp_path):
     assert run.returncode == 130 and not said
     assert told.count("training stopped after step") == 1 and "interrupted" not in told and "Traceback" not in told
     assert "up to date" in processes(config(devices=2, steps=1), ["-m", "giblet", "train"]).stdout  # it goes on
+
+
+@pytest.mark.slow
+def test_the_example_learns_from_some_readers_what_carries_over_to_others(tmp_path):
+    """The commands in the head of the file, as they stand there."""
+    config = ROOT / "configs" / "train" / "example.yaml"
+    head = config.read_text().split("\noutput:")[0]
+    commands = "\n".join(line[4:] for line in head.splitlines() if line.startswith("#   "))
+    assert commands.count("giblet ") == 5
+    for name in ("data", "configs"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(["bash", "-ec", commands], cwd=tmp_path, env={**environment(), "PATH": path},
+                          capture_output=True, text=True, timeout=1500, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "runs" / "example"
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["best_step"] > 0 and summary["val"]["bold"] < 0.75  # 1: what predicting the training mean costs
+    splits = json.loads((run / "splits.json").read_text())["sim"]
+    heard = {part: {splits["run"][row] for row in splits[part]} for part in ("train", "val", "test")}
+    assert heard == {"train": {1, 2}, "val": {3}, "test": {4}}
+    card = json.loads((run / "reconstruction" / "sub-sim_split-test_scorecard.json").read_text())
+    assert card["encoding"]["r"]["value"] > 0.4
