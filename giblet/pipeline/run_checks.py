@@ -15,7 +15,6 @@ from giblet.training.run_folder import read_normalisers
 from giblet.training.settings import FREE_TO_CHANGE, TrainSettings
 from giblet.training.study import Study, build_study
 
-
 log = logging.getLogger(__name__)
 
 
