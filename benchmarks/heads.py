@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
+import torch
 import xarray as xr
 from sklearn.decomposition import PCA
 
@@ -25,10 +26,10 @@ from giblet.config import ExtractSettings
 from giblet.data.simulate import simulate_bold, write_simulation
 from giblet.evaluation.encoding import fit_ridge, score_encoding
 from giblet.evaluation.predictions import predict
-from giblet.evaluation.reconstruction import latents_by_tr
+from giblet.evaluation.reconstruction import latents_by_tr, mean_latent_codes, most_frequent_codes
 from giblet.evaluation.scorecard import FREQUENT, MEAN, Score
-from giblet.evaluation.scores import score_codes
-from giblet.evaluation.statistics import Estimate, Resampling, correlations
+from giblet.evaluation.scores import compare, score_codes
+from giblet.evaluation.statistics import Estimate, Resampling, correlations, mean_r_of_draws
 from giblet.features import load_features
 from giblet.models import MultimodalAutoencoder
 from giblet.pipeline import extract_film
@@ -114,9 +115,9 @@ def encoding_rows(study: Study, stretch: Any, codec: AudioCodec, mapping: str, t
     for name, features in {"mean latents": latents, "the true components": truth.features.values}.items():
         ridge = fit_ridge(features, bold, splits.train, TR).predicted[rows]
         theirs = score_encoding(measured, ridge, plan)
-        z = [(v - v.mean(0)) / v.std(0) for v in (measured, model, ridge)]
-        gap = plan.difference((z[0] * z[1]).mean(axis=1), (z[0] * z[2]).mean(axis=1))
         assert ours.mean.value is not None and theirs.mean.value is not None
+        apart = mean_r_of_draws(measured, model, plan) - mean_r_of_draws(measured, ridge, plan)
+        gap = Estimate(ours.mean.value - theirs.mean.value, *plan.interval(apart))
         found.append(
             f"| {mapping} | {name} | {_value(ours.mean)} | {_value(theirs.mean)} |"
             f" {ours.mean.value / theirs.mean.value:.3f} | {_value(gap)} | {_number(ceiling)} |"
@@ -144,6 +145,19 @@ def head_rows(name: str, study: Study, settings: TrainSettings, codec: AudioCode
         cells += [_beside(by_name[name]) for name in ("latent r", "latent r over time", "mel r", "mel r over time")]
         cells.append(f"{_number(by_name['STOI'].reconstruction.value)}" if "STOI" in by_name else "-")
         rows.append(f"| {name} | {head} | {how} | {' | '.join(cells)} |")
+    if head == "latent":
+        with torch.no_grad():
+            outputs = model.decode(torch.from_numpy(stretch.bold)[None], "01")
+            own = model.decoder.to_latents(outputs)[0].numpy()[keep]
+        nulls = {MEAN: mean_latent_codes(train, codec), FREQUENT: most_frequent_codes(train, codec.codebook_size)}
+        shape = stretch.truth["audio"][keep].shape
+        constants = {
+            null: latents_by_tr(np.broadcast_to(codes[None, :, None], shape).astype(np.int32), codec)
+            for null, codes in nulls.items()
+        }
+        true = latents_by_tr(stretch.truth["audio"][keep], codec)
+        found = compare("latent r", true, own, constants, Resampling(len(true), TR))
+        rows.append(f"| {name} | {head} | latent, as it is | - | {' | '.join(map(_beside, found))} | - | - | - |")
     return rows
 
 

@@ -22,7 +22,7 @@ from himalaya.ridge import RidgeCV
 from giblet.alignment import convolve_hrf
 from giblet.data.splits import HRF_SECONDS, run_of_trs, segments
 from giblet.errors import InputError
-from giblet.evaluation.statistics import Chance, Correlations, Estimate, Resampling, correlations
+from giblet.evaluation.statistics import Chance, Correlations, Estimate, Resampling, correlations, mean_r_of_draws
 from giblet.timing import exact
 
 ALPHAS = tuple(float(a) for a in np.logspace(-1, 7, 17))
@@ -97,11 +97,10 @@ def score_encoding(bold: np.ndarray, predicted: np.ndarray, plan: Resampling) ->
         why = "no voxel's BOLD and prediction both change over these TRs"
         return EncodingScore(by_voxel, Estimate(None, why=why), Chance(None, None, 0))
     kept = by_voxel.defined
-    # By products of z-scores each draw is one product of matrices, however many voxels there are. Means and deviations
-    # are those of the whole part: in a draw they differ little.
-    z_bold, z_predicted = (_z(np.asarray(values, np.float64)[:, kept]) for values in (bold, predicted))
-    by_tr = (z_bold * z_predicted).mean(axis=1)
-    low, high = plan.interval(plan.counts @ by_tr / plan.n_trs)
+    bold, predicted = (np.asarray(values, np.float64)[:, kept] for values in (bold, predicted))
+    low, high = plan.interval(mean_r_of_draws(bold, predicted, plan)) if plan.has_intervals else (None, None)
+    # A rotation leaves means and deviations as they are.
+    z_bold, z_predicted = _z(bold), _z(predicted)
     chance = plan.chance(observed, lambda k: float((z_bold * np.roll(z_predicted, k, axis=0)).mean()))
     return EncodingScore(by_voxel, Estimate(observed, low, high), chance)
 

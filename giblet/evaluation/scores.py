@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from giblet.evaluation.reconstruction import (
     sound_of,
 )
 from giblet.evaluation.scorecard import FREQUENT, MEAN, Null, Score
-from giblet.evaluation.statistics import Estimate, Resampling, pearson, sums_by_tr
+from giblet.evaluation.statistics import Estimate, Resampling, correlations, mean_r_of_draws, pearson, sums_by_tr
 
 CONSTANT = "never changes, so it has no correlation over time"
 
@@ -71,7 +72,8 @@ def score_codes(
     latents = {
         name: latents_by_tr(codes, codec) for name, codes in {"true": truth, "own": predicted, **constants}.items()
     }
-    scores += compare("latent r", latents["true"], latents["own"], {n: latents[n] for n in constants}, plan)
+    same = bool((predicted == predicted[:1]).all())
+    scores += compare("latent r", latents["true"], latents["own"], {n: latents[n] for n in constants}, plan, same=same)
     sounds = {
         name: sound_of(codes, codec, tr) for name, codes in {"true": truth, "own": predicted, **constants}.items()
     }
@@ -98,7 +100,7 @@ def score_codes(
     mels = {name: log_mel(mel, loudest) for name, mel in mels.items()}
     scores += compare(
         "mel r", log_mel(target, loudest), mels["own"], {n: mels[n] for n in constants}, plan,
-        ceiling=None if original is None else mels["true"],
+        ceiling=None if original is None else mels["true"], same=same,
     )  # fmt: skip
     if "stoi" in missing():
         notes.append("STOI is not measured: the package pystoi is not installed (pip install 'giblet[quality]')")
@@ -137,6 +139,7 @@ def compare(
     plan: Resampling,
     *,
     ceiling: np.ndarray | None = None,
+    same: bool = False,
 ) -> list[Score]:
     """Two correlations of continuous features with their prediction.
 
@@ -147,10 +150,13 @@ def compare(
     truth, predicted : ndarray, shape (n_trs, n_features, ...)
         What is behind the second axis is within the TR.
     nulls : mapping of str to ndarray
-        Predictions of nothing, of the same shape.
+        Predictions that say the same of every TR, of the same shape. Their sound may still differ a little from TR to
+        TR, as a codec needs some frames to settle: that is no prediction, and not scored over time.
     plan : Resampling
     ceiling : ndarray, optional
         The best prediction that the codec allows.
+    same : bool
+        `predicted` says the same of every TR too.
 
     Returns
     -------
@@ -164,14 +170,14 @@ def compare(
     InputError
         If the shapes differ, or values are not finite.
     """
-    over_time = {null: _tr_means(values) for null, values in nulls.items()}
-    best = None if ceiling is None else _tr_means(ceiling)
+    own, best = _tr_means(predicted), None if ceiling is None else _tr_means(ceiling)
+    if same:
+        own = np.broadcast_to(own.mean(axis=0), own.shape)
+    over_time = _compared(f"{name} over time", _tr_means(truth), own, {}, plan, best, columns=True)
     return [
         _compared(name, truth, predicted, nulls, plan, ceiling, columns=False),
-        _compared(
-            f"{name} over time", _tr_means(truth), _tr_means(predicted), over_time, plan, best, columns=True
-        ),
-    ]  # fmt: skip
+        replace(over_time, nulls=dict.fromkeys(nulls, Null(Estimate(None, why=CONSTANT)))),
+    ]
 
 
 def _tr_means(values: np.ndarray) -> np.ndarray:
@@ -188,40 +194,31 @@ def _compared(
     *,
     columns: bool,
 ) -> Score:
-    def of(values: np.ndarray) -> np.ndarray:
-        return sums_by_tr(truth, values, columns=columns)
+    def draws(values: np.ndarray) -> np.ndarray:
+        if columns:
+            return mean_r_of_draws(truth, values, plan)
+        return pearson(np.tensordot(plan.counts, sums_by_tr(truth, values), axes=1))
 
-    def draws(sums: np.ndarray) -> np.ndarray:
-        r = pearson(np.tensordot(plan.counts, sums, axes=1))
-        return _mean_of_defined(r) if columns else r
+    def value(values: np.ndarray) -> float:
+        if columns:
+            mean = correlations(truth, values).mean
+            return np.nan if mean is None else mean
+        return float(pearson(sums_by_tr(truth, values).sum(axis=0)))
 
-    def value(sums: np.ndarray) -> float:
-        r = pearson(sums.sum(axis=0))
-        return float(_mean_of_defined(r[None])[0]) if columns else float(r)
-
-    own = of(predicted)
-    observed, drawn = value(own), draws(own)
+    observed, drawn = value(predicted), draws(predicted)
     found = {}
     for null, values in nulls.items():
-        sums = of(values)
-        at = value(sums)
+        at = value(values)
         if np.isnan(at):
             found[null] = Null(Estimate(None, why=CONSTANT))
         else:
-            other = draws(sums)
+            other = draws(values)
             margin = Estimate(observed - at, *plan.interval(drawn - other)) if np.isfinite(observed) else None
             found[null] = Null(Estimate(at, *plan.interval(other)), margin)
-    chance = plan.chance(observed, lambda k: value(of(np.roll(predicted, k, axis=0))))
-    best = None if ceiling is None else value(of(ceiling))
+    chance = plan.chance(observed, lambda k: value(np.roll(predicted, k, axis=0)))
+    best = None if ceiling is None else value(ceiling)
     mine = Estimate(observed, *plan.interval(drawn)) if np.isfinite(observed) else Estimate(None, why=CONSTANT)
     return Score(name, mine, best if best is None or np.isfinite(best) else None, found, chance)
-
-
-def _mean_of_defined(r: np.ndarray) -> np.ndarray:
-    """Mean over the last axis of what is not NaN; NaN where nothing is left."""
-    there = np.isfinite(r)
-    n = there.sum(axis=-1)
-    return np.where(n > 0, np.where(there, r, 0).sum(axis=-1) / np.maximum(n, 1), np.nan)
 
 
 def _sound_scores(

@@ -20,6 +20,8 @@ BLOCK_SECONDS = 15.0
 MIN_BLOCKS = 5
 """With fewer blocks an interval would be a guess."""
 CONFIDENCE = 0.95
+COLUMNS_AT_A_TIME = 256
+"""Voxels whose correlations in all draws are held in memory together."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,34 @@ def sums_by_tr(truth: np.ndarray, predicted: np.ndarray, *, columns: bool = Fals
     )
 
 
+def mean_r_of_draws(truth: np.ndarray, predicted: np.ndarray, plan: Resampling) -> np.ndarray:
+    """Mean correlation over columns in each draw of TRs; each draw with means and deviations of its own.
+
+    Parameters
+    ----------
+    truth, predicted : ndarray, shape (n_trs, n_columns)
+    plan : Resampling
+
+    Returns
+    -------
+    ndarray of float64, shape (n_draws,)
+        Of the columns that vary in the draw; NaN where none does.
+
+    Raises
+    ------
+    InputError
+        As :func:`correlations`.
+    """
+    total, n = np.zeros(plan.n_draws), np.zeros(plan.n_draws)
+    for at in range(0, truth.shape[1], COLUMNS_AT_A_TIME):
+        part = slice(at, at + COLUMNS_AT_A_TIME)
+        r = pearson(np.tensordot(plan.counts, sums_by_tr(truth[:, part], predicted[:, part], columns=True), axes=1))
+        there = np.isfinite(r)
+        total += np.where(there, r, 0).sum(axis=1)
+        n += there.sum(axis=1)
+    return np.where(n > 0, total / np.maximum(n, 1), np.nan)
+
+
 class Resampling:
     """How the TRs of a test part are drawn anew, and by how much a prediction is shifted to be wrong.
 
@@ -180,10 +210,15 @@ class Resampling:
         return self.n_trs // self.block
 
     @property
+    def has_intervals(self) -> bool:
+        """Whether the part is long enough for them."""
+        return self.n_blocks >= MIN_BLOCKS
+
+    @property
     def notes(self) -> list[str]:
         """What a part that is too short does not allow."""
         found = []
-        if self.n_blocks < MIN_BLOCKS:
+        if not self.has_intervals:
             found.append(
                 f"no intervals: {self.n_trs} TRs are {self.n_blocks} blocks of {self.block} TRs, "
                 f"{MIN_BLOCKS} are needed"
@@ -207,7 +242,7 @@ class Resampling:
     def interval(self, draws: np.ndarray) -> tuple[float | None, float | None]:
         """The middle 95 % of a statistic over the draws, (None, None) where the part is too short."""
         draws = draws[np.isfinite(draws)]
-        if self.n_blocks < MIN_BLOCKS or not len(draws):
+        if not self.has_intervals or not len(draws):
             return None, None
         low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
         return float(low), float(high)

@@ -122,6 +122,22 @@ def test_scores_are_scipys_and_signal_is_told_from_chance(features, simulation):
     assert k30.shifted.p > 0.05
 
 
+def test_the_interval_is_that_of_correlations_in_draws_with_means_of_their_own():
+    """Of scipy's, draw by draw; and where a loud stretch carries all of the correlation, no bound lies beyond 1."""
+    rng = np.random.default_rng(1)
+    truth = rng.standard_normal((120, 300)) * np.where(np.arange(120) < 20, 8.0, 1.0)[:, None] + 3
+    predicted = truth + rng.standard_normal(truth.shape)
+    plan = Resampling(120, TR, n_draws=40)
+    score = score_encoding(truth, predicted, plan)
+    drawn = []
+    for counts in plan.counts.astype(int):
+        rows = np.repeat(np.arange(120), counts)
+        drawn.append(np.mean([pearsonr(truth[rows, v], predicted[rows, v]).statistic for v in range(300)]))
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    assert (score.mean.low, score.mean.high) == pytest.approx((low, high), abs=1e-6)
+    assert score.mean.high <= 1
+
+
 def test_a_voxel_that_never_changes_is_reported_and_does_not_spoil_the_mean(simulation):
     truth, predicted = simulation.bold[:150].copy(), simulation.truth.signal.values[:150].copy()
     truth[:, 3] = 0

@@ -145,6 +145,21 @@ def test_the_shifted_null_tells_a_prediction_in_its_place_from_the_same_elsewher
         assert not other.above_nulls and other.shifted.p > 0.05
 
 
+def test_a_prediction_that_is_the_same_for_every_tr_has_no_correlation_over_time(parts, codec):
+    """Its sound differs a little from TR to TR, as the codec begins somewhere: that is not the prediction's doing."""
+    train, truth = parts
+    constant = np.ascontiguousarray(np.broadcast_to(train[5, :, 7][None, :, None], truth.shape))
+    found = by_name(score_codes(truth, constant, train, codec, TR)[0])
+    for name in ("latent r over time", "mel r over time"):
+        one = found(name)
+        assert one.reconstruction.value is None and "never changes" in one.reconstruction.why and not one.above_nulls
+        assert all(null.score.value is None and null.margin is None for null in one.nulls.values())
+    assert found("mel r").reconstruction.value > 0  # pooled, it has the spectrum of speech
+    own = by_name(score_codes(truth, truth.copy(), train, codec, TR)[0])("mel r over time")
+    assert own.reconstruction.value == pytest.approx(1) and set(own.nulls) == {MEAN, FREQUENT}
+    assert all(null.score.value is None for null in own.nulls.values())
+
+
 def test_the_scorecard_is_json_and_a_table(spoiled_scores):
     scores, notes = spoiled_scores
     rng = np.random.default_rng(0)
