@@ -28,6 +28,8 @@ from giblet.codec import load_codec
 from giblet.codec.encodec import BLOCK_FRAMES, EncodecCodec, build_config, build_model
 
 DATA = Path(__file__).parents[1] / "data"
+CLIPS = (3.0, 8.0, 20.0)
+"""Seconds of the clips that are encoded side by side."""
 STREAM = """
 import sys
 from pathlib import Path
@@ -108,6 +110,17 @@ def in_turns(first: Callable[[], Any], second: Callable[[], Any], repeats: int) 
     return median(times[0][1:]), median(times[1][1:]), a, b
 
 
+def together(codec: EncodecCodec, wave: np.ndarray, seconds: float, args: argparse.Namespace) -> None:
+    """Clips side by side against one after another."""
+    clips = np.array_split(wave, max(1, round(args.seconds / seconds)))
+    alone, joint, codes, joint_codes = in_turns(
+        lambda: [codec.encode(clip) for clip in clips], lambda: codec.encode_many(clips), args.repeats
+    )
+    same = np.mean(np.concatenate([(a == b).ravel() for a, b in zip(codes, joint_codes, strict=True)]))
+    print(f"{len(clips)} clips of {seconds:g} s, {codec.runtime}: together {alone / joint:.2f} x as fast as one after "
+          f"another, {100 * same:.3f} % of codes identical")  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60)
@@ -135,6 +148,8 @@ def main() -> None:
         encode, decode, _, _ = in_turns(partial(bundled.encode, wave), partial(bundled.decode, codes), args.repeats)
         speeds = f"encodes {args.seconds / encode:.0f} x, decodes {args.seconds / decode:.0f} x"
         print(f"bundled codec, {runtime}: {speeds} as fast as real time")
+        for seconds in CLIPS:
+            together(EncodecCodec(theirs, args.bandwidth, runtime=runtime), wave, seconds, args)
     if args.film_seconds:
         memory(theirs, wave, there, args)
 

@@ -11,6 +11,8 @@ from giblet.errors import InputError
 
 # Samples or frames that are checked at a time.
 PIECE = 1 << 16
+# Sounds that are encoded side by side: an LSTM's step takes about as long for so many as for one.
+TOGETHER = 16
 
 
 class AudioCodec(ABC):
@@ -87,6 +89,40 @@ class AudioCodec(ABC):
             If the waveform is empty, not one-dimensional, not of floats, or not finite.
         """
         return np.concatenate(list(self.encode_stream([waveform])), axis=1)
+
+    def encode_many(self, waveforms: Iterable[np.ndarray]) -> list[np.ndarray]:
+        """Several sounds to codes, faster than one after another where they are short.
+
+        Parameters
+        ----------
+        waveforms : iterable of arrays, (N,) float
+            As for `encode`, of any lengths. All of them are held in memory.
+
+        Returns
+        -------
+        list of array, (K, T) int32
+            Of each waveform what `encode` gives, but for rounding: what is computed side by side is summed in another
+            order, so that of some hundred thousand codes one may be the second nearest. Where a code must not hang on
+            what was encoded beside it, call `encode`.
+
+        Raises
+        ------
+        InputError
+            As `encode`, naming which waveform.
+        """
+        checked = []
+        for number, waveform in enumerate(waveforms):
+            try:
+                checked.append(_joined(list(_checked_samples([waveform]))))
+            except InputError as exc:
+                raise InputError(f"waveform {number}: {exc}") from exc
+        codes: list[np.ndarray] = [np.empty(0)] * len(checked)
+        by_length = sorted(range(len(checked)), key=lambda i: len(checked[i]))
+        for at in range(0, len(by_length), TOGETHER):
+            group = by_length[at : at + TOGETHER]
+            for i, found in zip(group, self._encode_together([checked[i] for i in group]), strict=True):
+                codes[i] = found
+        return codes
 
     def encode_stream(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Sound to codes, chunk by chunk.
@@ -204,6 +240,10 @@ class AudioCodec(ABC):
     @abstractmethod
     def _new_encoder(self) -> Callable[[np.ndarray, bool], np.ndarray]:
         """A fresh stream: (block of samples, whether it is the last) to (K, t) int32."""
+
+    @abstractmethod
+    def _encode_together(self, waveforms: list[np.ndarray]) -> list[np.ndarray]:
+        """Codes of each of several float32 waveforms, at most `TOGETHER`."""
 
     @abstractmethod
     def _new_decoder(self) -> Callable[[np.ndarray, bool], np.ndarray]:

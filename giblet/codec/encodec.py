@@ -22,7 +22,7 @@ from transformers import EncodecConfig, EncodecModel
 from transformers.models.encodec import modeling_encodec as parts
 from transformers.utils import cached_file
 
-from giblet.codec.base import AudioCodec
+from giblet.codec.base import AudioCodec, reblock
 from giblet.codec.device import exact_float32
 from giblet.codec.lstm import STRETCH
 from giblet.codec.quantizer import ResidualQuantizer
@@ -233,6 +233,23 @@ class EncodecCodec(AudioCodec):
                 return self._quantizer.quantize(latents).to("cpu", torch.int32).numpy()
 
         return encode
+
+    def _encode_together(self, waveforms: list[np.ndarray]) -> list[np.ndarray]:
+        streams = [reblock([waveform], self.block_frames * self.hop_length) for waveform in waveforms]
+        states = [self._encoder.new_state() for _ in waveforms]
+        found: list[list[np.ndarray]] = [[] for _ in waveforms]
+        going = list(range(len(waveforms)))
+        while going:
+            blocks = [next(streams[i]) for i in going]
+            with exact_float32(self._device, self._threads):
+                pieces = [self._tensor(samples)[:, None] for samples, _ in blocks]
+                lasts = [last for _, last in blocks]
+                latents = self._encoder.together(pieces, [states[i] for i in going], lasts)
+                codes = self._quantizer.quantize(torch.cat(latents)).to("cpu", torch.int32)
+            for i, piece in zip(going, codes.split([len(one) for one in latents], dim=1), strict=True):
+                found[i].append(piece.numpy())
+            going = [i for i, last in zip(going, lasts, strict=True) if not last]
+        return [np.concatenate(pieces, axis=1) for pieces in found]
 
     def _new_decoder(self) -> Callable[[np.ndarray, bool], np.ndarray]:
         state = self._decoder.new_state()

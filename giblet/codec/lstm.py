@@ -8,6 +8,7 @@ ended, and if not, the rest is computed again in order: how long an LSTM remembe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -43,16 +44,41 @@ class SkipLSTM(Layer):
 
     def __call__(self, x: Tensor, state: LSTMState, last: bool) -> Tensor:
         """(time, channels) rows to rows of the same shape."""
-        done = []
-        rest = x
+        return self.together([x], [state], [last])[0]
+
+    def together(self, pieces: Sequence[Tensor], states: Sequence[LSTMState], lasts: Sequence[bool]) -> list[Tensor]:
+        """Several signals at once, where their own stretches do not fill a step already: the rests, and short ones."""
+        done = [self._stretches(x, state) for x, state in zip(pieces, states, strict=True)]
+        rests = [x[len(y) :] for x, y in zip(pieces, done, strict=True)]
+        for ends in (False, True):
+            # Signals that go on are of one length but for what their stretches did, and need the state at that end;
+            # those that end here need none, and can be filled up.
+            groups: dict[int, list[int]] = {}
+            for which, (rest, last) in enumerate(zip(rests, lasts, strict=True)):
+                if len(rest) and last == ends:
+                    groups.setdefault(0 if ends else len(rest), []).append(which)
+            for group in groups.values():
+                answers = self._rests([rests[i] for i in group], [states[i] for i in group])
+                for i, y in zip(group, answers, strict=True):
+                    done[i] = torch.cat([done[i], y])
+        return [y + x for x, y in zip(pieces, done, strict=True)]
+
+    def _stretches(self, x: Tensor, state: LSTMState) -> Tensor:
+        """The output for the stretches of a piece that can be done side by side; for none, if there is but one."""
         n_stretches = len(x) // STRETCH
         if n_stretches > 1 and state.forgets:
-            done.append(self._side_by_side(x[: n_stretches * STRETCH], state))
-            rest = x[len(done[0]) :]
-        if len(rest):
-            y, state.hidden = self.lstm(rest[:, None], state.hidden)
-            done.append(y[:, 0])
-        return torch.cat(done) + x
+            return self._side_by_side(x[: n_stretches * STRETCH], state)
+        return x[:0]
+
+    def _rests(self, rests: Sequence[Tensor], states: Sequence[LSTMState]) -> list[Tensor]:
+        """The output for one piece of each signal, filled up to the longest; states are right where none was."""
+        x = torch.nn.utils.rnn.pad_sequence(list(rests))  # (time, signals, channels)
+        zero = x.new_zeros(self.lstm.num_layers, 1, self.lstm.hidden_size)
+        hidden = [torch.cat([zero if s.hidden is None else s.hidden[i] for s in states], 1) for i in (0, 1)]
+        y, ends = self.lstm(x, (hidden[0], hidden[1]))
+        for i, state in enumerate(states):
+            state.hidden = (ends[0][:, i : i + 1].contiguous(), ends[1][:, i : i + 1].contiguous())
+        return [y[: len(rest), i] for i, rest in enumerate(rests)]
 
     def _side_by_side(self, x: Tensor, state: LSTMState) -> Tensor:
         """The output for as many stretches as agree with the ones before them, at least the first."""

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from giblet.codec import load_codec
+from giblet.errors import InputError
 
 RATE = 24_000
 RUNTIMES = pytest.mark.parametrize(
@@ -148,3 +149,29 @@ def test_every_bandwidth_uses_its_codebooks(official_model, official_folder, spe
     # What is left for the last of 32 random codebooks is as small as the rounding of the first.
     assert (codes[:8] == expected[:8]).mean() >= 0.9999
     assert (codes == expected).mean() >= 0.9
+
+
+@RUNTIMES
+@pytest.mark.parametrize("name", ["bundled", "official"])
+def test_sounds_encoded_together_have_the_codes_of_each_by_itself(sounds, models, name, runtime):
+    """More than are done side by side, of all lengths, from a sample to more than a block."""
+    codec = load_codec(models[name][1], device="cpu", runtime=runtime, block_frames=700)
+    speech, music = sounds["speech"], sounds["music"]
+    lengths = [1, 319, 24_000, 5_000, 70_001, 30_000, 224_000, 224_001, 300_000, *range(7_000, 20_000, 1_300)]
+    assert len(lengths) > 16
+    waves = [(speech if i % 2 else music)[1_000 * i :][:n] for i, n in enumerate(lengths)]
+    together, alone = codec.encode_many(waves), [codec.encode(wave) for wave in waves]
+    for one, other in zip(together, alone, strict=True):
+        assert one.shape == other.shape and one.dtype == np.int32
+    same = np.concatenate([(one == other).ravel() for one, other in zip(together, alone, strict=True)])
+    assert same.mean() >= 0.9999
+
+
+def test_of_many_sounds_the_bad_one_is_named():
+    codec = load_codec("bundled", device="cpu")
+    assert codec.encode_many([]) == []
+    fine = np.zeros(500, np.float32)
+    with pytest.raises(InputError, match=r"waveform 1: samples hold nan at position 3"):
+        codec.encode_many([fine, np.where(np.arange(500) == 3, np.nan, fine)])
+    with pytest.raises(InputError, match=r"waveform 2: there are no samples"):
+        codec.encode_many([fine, fine, fine[:0]])

@@ -104,3 +104,24 @@ def test_silence_agrees_with_itself(whole):
     found, state = run(whole.lstm, torch.zeros(N, 8), [])
     assert state.forgets
     assert not found.any()
+
+
+@pytest.mark.parametrize("remembers", [False, True])
+def test_several_signals_together_are_each_by_itself(whole, remembers):
+    """Some end with a piece and some go on, with stretches of their own and without; what ends later is right too."""
+    if remembers:
+        remembering(whole.lstm)
+    lengths = [17, STRETCH, 2 * STRETCH + 50, 2 * STRETCH + 50 + 9, 2 * STRETCH + 50 + 2 * STRETCH]
+    gen = torch.Generator().manual_seed(2)
+    signals = [torch.randn(n, 8, generator=gen) for n in lengths]
+    layer, block = SkipLSTM(whole.lstm), 2 * STRETCH + 50
+    states, found = [layer.new_state() for _ in signals], [[] for _ in signals]
+    with torch.inference_mode():
+        for start in range(0, max(lengths), block):
+            going = [i for i, n in enumerate(lengths) if n > start]
+            pieces = [signals[i][start : start + block].clone() for i in going]
+            lasts = [lengths[i] <= start + block for i in going]
+            for i, y in zip(going, layer.together(pieces, [states[i] for i in going], lasts), strict=True):
+                found[i].append(y)
+    for signal, pieces in zip(signals, found, strict=True):
+        torch.testing.assert_close(torch.cat(pieces), whole(signal.t()[None])[0].t(), atol=2e-6, rtol=1e-5)
