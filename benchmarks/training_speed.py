@@ -93,17 +93,17 @@ def main(options: argparse.Namespace) -> None:
             rounds[mode].append(run(mode, options))
     print(f"{options.n_trs} TRs of {TR} s, {options.voxels} voxels, {options.batch} windows a step, "
           f"{options.rounds} rounds of {options.steps} steps")  # fmt: skip
-    print(f"{'mode':<28}{'s a step':>10}{'features a TR':>15}{'parameters':>13}{'peak GB':>9}{'codes faster':>14}")
-    codes = median(r["seconds"] for r in rounds["codes"])
+    print("| mode | s a step | steps of codes to one of this | features a TR | against codes | parameters | codes have "
+          "more | peak GB |\n|---|--:|--:|--:|--:|--:|--:|--:|")  # fmt: skip
+    codes, first = median(r["seconds"] for r in rounds["codes"]), rounds["codes"][0]
     for mode, name in MODES.items():
         seconds = median(r["seconds"] for r in rounds[mode])
         one = rounds[mode][0]
-        ratio = "" if mode == "codes" else f"{seconds / codes:.2f}x"
-        print(f"{name:<28}{seconds:>10.3f}{one['features']:>15,.0f}{one['parameters']:>13,.0f}"
-              f"{max(r['peak_gb'] for r in rounds[mode]):>9.2f}{ratio:>14}")  # fmt: skip
-    first = rounds["codes"][0]
-    share = first["features"] / rounds["mel_mean"][0]["features"] - 1
-    print(f"features a TR against the mean mel: {share:+.0%}; embedding of codes: {first['embedding']:,.0f} parameters")
+        print(f"| {name} | {seconds:.3f} | {seconds / codes:.2f} | {one['features']:,.0f} | "
+              f"{first['features'] / one['features'] - 1:+.0%} | {one['parameters']:,.0f} | "
+              f"{first['parameters'] - one['parameters']:+,.0f} | "
+              f"{max(r['peak_gb'] for r in rounds[mode]):.2f} |")  # fmt: skip
+    print(f"the embedding of codes has {first['embedding']:,.0f} parameters")
     if options.whole:
         whole = run("codes", options, n_voxels=85_810, n_trs=920, steps=3, batch=8)
         print(f"85,810 voxels x 920 TRs, 8 windows a step: {whole['seconds']:.2f} s a step, "

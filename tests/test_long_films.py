@@ -143,5 +143,4 @@ def test_a_whole_scan_of_85810_voxels_and_920_trs_trains_in_8_gb(tmp_path, speec
     _, peak = run("train", tmp_path / "train.yaml")
     about = MultimodalAutoencoder.from_pretrained(tmp_path / "run" / "best")
     assert about.n_voxels == {"01": n_voxels} and sum(p.numel() for p in about.parameters()) <= 50e6
-    print(f"peak {peak / 1e9:.2f} GB")
     assert peak < 8e9
