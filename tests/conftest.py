@@ -78,6 +78,19 @@ def official_folder(official_model, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def stereo_folder(tmp_path_factory) -> Path:
+    """A codec of the layout of the published 48 kHz model: stereo, not causal."""
+    config = EncodecConfig(
+        sampling_rate=48_000, audio_channels=2, normalize=True, chunk_length_s=1.0, overlap=0.01,
+        use_causal_conv=False, norm_type="time_group_norm", num_filters=2, hidden_size=16, codebook_dim=16,
+        target_bandwidths=[3.0, 6.0],
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("stereo")
+    EncodecModel(config).save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
 def giblet(capsys, monkeypatch):
     """Run the command in this process: (exit status, stdout, stderr)."""

@@ -1,12 +1,13 @@
 """Codecs are found, told apart and refused for what they are."""
 
 import json
+from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import EncodecConfig, EncodecModel
 
 from giblet.codec import AudioCodec, load_codec
 from giblet.codec.encodec import build_config, build_model
@@ -75,15 +76,17 @@ def test_a_bandwidth_that_the_codec_has_not_is_refused_with_those_it_has(bandwid
         load_codec("bundled", bandwidth=bandwidth, device="cpu")
 
 
-def test_the_48_khz_layout_is_refused(tmp_path):
-    config = EncodecConfig(
-        sampling_rate=48_000, audio_channels=2, normalize=True, chunk_length_s=1.0, overlap=0.01,
-        use_causal_conv=False, norm_type="time_group_norm", num_filters=2, hidden_size=16, codebook_dim=16,
-        target_bandwidths=[3.0, 6.0],
-    )  # fmt: skip
-    EncodecModel(config).save_pretrained(tmp_path)
+def test_the_48_khz_layout_is_refused(stereo_folder):
     with pytest.raises(CodecError, match="audio_channels=2"):
-        load_codec(tmp_path, bandwidth=6.0, device="cpu")
+        load_codec(stereo_folder, bandwidth=6.0, device="cpu")
+
+
+def test_the_bundled_codec_is_at_most_8_mib_and_of_the_published_layout():
+    folder = Path(str(resources.files("giblet.codec") / "assets" / "bundled"))
+    assert sum(path.stat().st_size for path in folder.glob("*.safetensors")) <= 8 * 2**20
+    codec = load_codec("bundled", device="cpu")
+    assert (codec.sample_rate, codec.hop_length, codec.n_codebooks, codec.codebook_size) == (24_000, 320, 8, 1024)
+    assert [load_codec("bundled", bandwidth=kbps, device="cpu").n_codebooks for kbps in (1.5, 3, 6)] == [2, 4, 8]
 
 
 def test_a_name_that_leads_nowhere_names_both_remedies(tmp_path, monkeypatch):

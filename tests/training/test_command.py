@@ -59,11 +59,12 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(giblet, config, tmp_path, mon
     assert status == 0 and ": up to date after 2 steps" in said
 
 
-def test_mistakes_are_one_line_and_leave_nothing(giblet, config, tmp_path):
+def test_mistakes_are_one_line_and_leave_nothing(giblet, config, tmp_path, stereo_folder):
     for changes, message in [
         ({"windw": 3}, "did you mean window?"),
         ({"devices": 4096, "batch_size": 4096}, "devices is 4096"),
         ({"codec": str(tmp_path / "nowhere")}, "nowhere"),
+        ({"codec": str(stereo_folder)}, "audio_channels=2"),
     ]:
         status, said, told = giblet("train", config(**changes))
         assert status == 2 and message in told and not said and told.count("\n") == 1, told
