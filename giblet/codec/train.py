@@ -144,7 +144,8 @@ class _Run:
         while not stop and (annealed := annealing(config, self.step, self.minutes)) < 1:
             terms = self._one_step(annealed)
             for key, value in terms.items():
-                self.means[key] = 0.98 * self.means.get(key, value) + 0.02 * value
+                before = self.means.get(key, value)
+                self.means[key] = before + 0.02 * (value - before)
             self.step += 1
             self.minutes = (time.monotonic() - began) / 60
             if progress is not None:

@@ -233,7 +233,7 @@ def test_no_modality_drowns_another_and_none_rises_in_training(shown, settings, 
     text = str(save_features(words, tmp_path / "words.nc"))
     runs = [{"bold": str(shown["speech"][1]), "audio": str(codes), "text": text}] * 3
     for head in ("regression", "classification", "latent"):
-        run = settings(head, epochs=12, model={"head": head, "dropout": 0.0}, validate_every=3,
+        run = settings(head, epochs=30, learning_rate=0.003, model={"head": head, "dropout": 0.0}, validate_every=5,
                        data={"subjects": [{"name": "01", "runs": runs}], "fractions": (0.34, 0.33, 0.33)})  # fmt: skip
         Trainer(run).fit()
         first, *_, last = rows(run)
