@@ -42,6 +42,8 @@ START, END = "<!-- heads: start -->", "<!-- heads: end -->"
 TR = 1.5
 COMPONENTS = 8
 """Of the mean latents, which the simulated brain answers to."""
+OF_ENTRIES = 4
+"""Of how often each entry of the first codebook occurs in a TR."""
 ROWS = {
     "regression": [("round", False)],
     "classification": [("most probable code", False), ("latent: mean under the probabilities", True)],
@@ -73,17 +75,18 @@ def brain(features: Path, codec: AudioCodec, name: str, voxels: int, work: Path)
     """A simulated scan.
 
     ``"linear"`` and ``"tanh"`` answer to the main components of the mean latents of each TR. Knowing those tells
-    nothing of which code is right, so ``"codes"`` answers, linearly, to four of them and to the main components of how
-    often each entry of the first codebook occurs in the TR.
+    nothing of which code is right, so ``"codes"`` answers, linearly, to the four main components of how often each entry
+    of the first codebook occurs in the TR.
     """
     path = work / f"{name}.tsv"
     if not path.exists():
         codes = load_features(features).codes.values
-        latents = latents_by_tr(codes, codec).mean(axis=2, dtype=np.float64)
-        heard = PCA(COMPONENTS).fit_transform(latents)
         if name == "codes":
             shares = np.stack([np.bincount(one[0], minlength=codec.codebook_size) for one in codes]) / codes.shape[2]
-            heard = np.concatenate([heard[:, : COMPONENTS // 2], PCA(COMPONENTS).fit_transform(shares)], axis=1)
+            heard = PCA(OF_ENTRIES).fit_transform(shares)
+        else:
+            latents = latents_by_tr(codes, codec).mean(axis=2, dtype=np.float64)
+            heard = PCA(COMPONENTS).fit_transform(latents)
         mapping = "tanh" if name == "tanh" else "linear"
         write_simulation(simulate_bold(heard, tr=TR, n_voxels=voxels, mapping=mapping, snr=1.0), path)
     return path
