@@ -75,8 +75,8 @@ def brain(features: Path, codec: AudioCodec, name: str, voxels: int, work: Path)
     """A simulated scan.
 
     ``"linear"`` and ``"tanh"`` answer to the main components of the mean latents of each TR. Knowing those tells
-    nothing of which code is right, so ``"codes"`` answers, linearly, to the four main components of how often each entry
-    of the first codebook occurs in the TR.
+    nothing of which code is right, so ``"codes"`` answers, linearly, to the four main components of how often each
+    entry of the first codebook occurs in the TR.
     """
     path = work / f"{name}.tsv"
     if not path.exists():
