@@ -179,12 +179,12 @@ def _mean_prediction(name: str, target: Tensor, settings: ModelSettings, scales:
     if settings.head == "latent":
         return scales.mean("latent").to(target.device)[:, None].expand(n, -1, f)
     scales.by_codebook("entropy")
-    counts = torch.as_tensor(scales.priors, device=target.device).double()
+    counts = torch.as_tensor(scales.priors).double()  # on the CPU: not every device has doubles
     if settings.head == "regression":
-        entry = torch.arange(counts.shape[1], dtype=counts.dtype, device=counts.device)
-        return (counts @ entry / counts.sum(1)).float()[:, None].expand(n, k, f)
+        mean = counts @ torch.arange(counts.shape[1], dtype=counts.dtype) / counts.sum(1)
+        return mean.float().to(target.device)[:, None].expand(n, k, f)
     keys = target.new_zeros((k, counts.shape[1], 1), dtype=torch.float32)
-    return CodeLogits(keys.new_zeros(n, k, f, 1), keys, log_frequency(counts))
+    return CodeLogits(keys.new_zeros(n, k, f, 1), keys, log_frequency(counts).to(target.device))
 
 
 def _normalised(
