@@ -26,9 +26,9 @@ from giblet.config import ExtractSettings
 from giblet.data.simulate import simulate_bold, write_simulation
 from giblet.evaluation.encoding import fit_ridge, score_encoding
 from giblet.evaluation.predictions import predict
-from giblet.evaluation.reconstruction import latents_by_tr, mean_latent_codes, most_frequent_codes
+from giblet.evaluation.reconstruction import latents_by_tr
 from giblet.evaluation.scorecard import FREQUENT, MEAN, Score
-from giblet.evaluation.scores import compare, score_codes
+from giblet.evaluation.scores import compare, constant_codes, score_codes
 from giblet.evaluation.statistics import Estimate, Resampling, correlations, mean_r_of_draws
 from giblet.features import load_features
 from giblet.models import MultimodalAutoencoder
@@ -112,14 +112,14 @@ def encoding_rows(study: Study, stretch: Any, codec: AudioCodec, mapping: str, t
     rows = np.arange(stretch.start, stretch.stop)[stretch.bold_scored]
     measured, model = stretch.bold[stretch.bold_scored], stretch.bold_predicted[stretch.bold_scored]
     plan = Resampling(len(rows), TR)
-    ours = score_encoding(measured, model, plan)
+    ours, drawn = score_encoding(measured, model, plan), mean_r_of_draws(measured, model, plan)
     ceiling = correlations(measured, truth.signal.values[rows]).mean
     found = []
     for name, features in {"mean latents": latents, "the true components": truth.features.values}.items():
         ridge = fit_ridge(features, bold, splits.train, TR).predicted[rows]
         theirs = score_encoding(measured, ridge, plan)
         assert ours.mean.value is not None and theirs.mean.value is not None
-        apart = mean_r_of_draws(measured, model, plan) - mean_r_of_draws(measured, ridge, plan)
+        apart = drawn - mean_r_of_draws(measured, ridge, plan)
         gap = Estimate(ours.mean.value - theirs.mean.value, *plan.interval(apart))
         found.append(
             f"| {mapping} | {name} | {_value(ours.mean)} | {_value(theirs.mean)} |"
@@ -152,14 +152,9 @@ def head_rows(name: str, study: Study, settings: TrainSettings, codec: AudioCode
         with torch.no_grad():
             outputs = model.decode(torch.from_numpy(stretch.bold)[None], "01")
             own = model.decoder.to_latents(outputs)[0].numpy()[keep]
-        nulls = {MEAN: mean_latent_codes(train, codec), FREQUENT: most_frequent_codes(train, codec.codebook_size)}
-        shape = stretch.truth["audio"][keep].shape
-        constants = {
-            null: latents_by_tr(np.broadcast_to(codes[None, :, None], shape).astype(np.int32), codec)
-            for null, codes in nulls.items()
-        }
-        true = latents_by_tr(stretch.truth["audio"][keep], codec)
-        found = compare("latent r", true, own, constants, Resampling(len(true), TR))
+        heard = stretch.truth["audio"][keep]
+        nulls = {null: latents_by_tr(codes, codec) for null, codes in constant_codes(train, heard, codec).items()}
+        found = compare("latent r", latents_by_tr(heard, codec), own, nulls, Resampling(len(heard), TR))
         rows.append(f"| {name} | {head} | latent, as it is | - | {' | '.join(map(_beside, found))} | - | - | - |")
     return rows
 

@@ -50,17 +50,16 @@ class SkipLSTM(Layer):
         """Several signals at once, where their own stretches do not fill a step already: the rests, and short ones."""
         done = [self._stretches(x, state) for x, state in zip(pieces, states, strict=True)]
         rests = [x[len(y) :] for x, y in zip(pieces, done, strict=True)]
-        for ends in (False, True):
-            # Signals that go on are of one length but for what their stretches did, and need the state at that end;
-            # those that end here need none, and can be filled up.
-            groups: dict[int, list[int]] = {}
-            for which, (rest, last) in enumerate(zip(rests, lasts, strict=True)):
-                if len(rest) and last == ends:
-                    groups.setdefault(0 if ends else len(rest), []).append(which)
-            for group in groups.values():
-                answers = self._rests([rests[i] for i in group], [states[i] for i in group])
-                for i, y in zip(group, answers, strict=True):
-                    done[i] = torch.cat([done[i], y])
+        # Signals that go on are of one length but for what their stretches did, and need the state at that end; those
+        # that end here need none, and can be filled up.
+        groups: dict[int | None, list[int]] = {}
+        for which, (rest, last) in enumerate(zip(rests, lasts, strict=True)):
+            if len(rest):
+                groups.setdefault(None if last else len(rest), []).append(which)
+        for group in groups.values():
+            answers = self._rests([rests[i] for i in group], [states[i] for i in group])
+            for i, y in zip(group, answers, strict=True):
+                done[i] = torch.cat([done[i], y])
         return [y + x for x, y in zip(pieces, done, strict=True)]
 
     def _stretches(self, x: Tensor, state: LSTMState) -> Tensor:

@@ -64,10 +64,7 @@ def score_codes(
         If arrays are not codes or not of fitting shapes.
     """
     plan = plan or Resampling(len(truth), tr)
-    constants = {
-        MEAN: _constant(mean_latent_codes(train, codec), truth),
-        FREQUENT: _constant(most_frequent_codes(train, codec.codebook_size), truth),
-    }
+    constants = constant_codes(train, truth, codec)
     scores = _accuracies(truth, predicted, constants, plan)
     latents = {
         name: latents_by_tr(codes, codec) for name, codes in {"true": truth, "own": predicted, **constants}.items()
@@ -107,8 +104,22 @@ def score_codes(
     return [*scores, *_sound_scores(reference, sounds, codec, original is not None)], notes
 
 
-def _constant(codes: np.ndarray, like: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(np.broadcast_to(codes[None, :, None], like.shape)).astype(np.int32)
+def constant_codes(train: np.ndarray, like: np.ndarray, codec: AudioCodec) -> dict[str, np.ndarray]:
+    """Codes that know nothing of the brain, by the null's name: the same ones in every frame, in the shape of `like`.
+
+    Parameters
+    ----------
+    train : ndarray of int, shape (n_train_trs, n_codebooks, frames_per_tr)
+        Of training TRs alone.
+    like : ndarray, shape (n_trs, n_codebooks, frames_per_tr)
+    codec : AudioCodec
+        The one that made the codes.
+    """
+    found = {MEAN: mean_latent_codes(train, codec), FREQUENT: most_frequent_codes(train, codec.codebook_size)}
+    return {
+        null: np.ascontiguousarray(np.broadcast_to(codes[None, :, None], like.shape)).astype(np.int32)
+        for null, codes in found.items()
+    }
 
 
 def _accuracies(

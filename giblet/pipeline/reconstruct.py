@@ -132,14 +132,15 @@ def reconstruct(
             model, recording, normalisers[name], trs, stimulus_trs=study.stimulus_trs[name], bold=given, device=where
         )
     card = _score(stretches, study, name, split, settings, loaded, original, normalisers[name], silenced)
-    card = replace(card, about={**card.about, **brain_about(bold, confounds, lesion)})
+    brain = brain_about(bold, confounds, lesion)
+    card = replace(card, about={**card.about, **brain})
     files: list[Path] = []
     source = {"source": run.name, "source_sha256": sha256_of(run / "best" / "model.safetensors")}
     for stretch in stretches:
         label = f"sub-{name}_split-{split}" + (f"_rows-{stretch.start}" if len(stretches) > 1 else "")
         about = {"subject": name, "split": split, "first_row": stretch.start, "run": stretch.run,
                  "first_stimulus_tr": int(study.stimulus_trs[name][stretch.start]), "head": settings.model.head,
-                 **brain_about(bold, confounds, lesion)}  # fmt: skip
+                 **brain}  # fmt: skip
         if AUDIO in stretch.decoded:
             files += write_sound_files(stretch, out_dir / label, settings.model, loaded, study.bandwidth, source, about)
         files += write_vectors(stretch, out_dir / label, settings.model.tr, source, about)

@@ -16,10 +16,8 @@ import yaml
 from rich.console import Console
 
 from giblet.cli import model as command
-from giblet.data.windows import volume_rate
-from giblet.features import new_features, save_features
-from giblet.timing import TRGrid
 from tests.training.conftest import values
+from tests.training.test_study import words
 from tests.training.test_trainer import rows, weights
 
 ROOT = Path(__file__).parents[2]
@@ -106,12 +104,7 @@ def processes(config, how) -> subprocess.CompletedProcess:
 
 def two_subjects(shown, folder) -> dict:
     """One of whom heard and one of whom also read, in some runs: a step leaves the other's brain layer alone."""
-    words = np.random.default_rng(0).standard_normal((40, 6))
-    film = new_features(
-        {"embedding": (("tr", "dim"), words)}, TRGrid(1.5, 40, volume_rate(1.5)), film_duration=60.0,
-        kind="continuous", desc="text", source="film.mp4", source_sha256="0", duration=60.0, settings={},
-    )  # fmt: skip
-    text = str(save_features(film, folder / "words.nc"))
+    text = str(words(folder / "words.nc", 40, np.ones(40)))
     codes, bold = map(str, shown["speech"])
     heard, read, both = {"audio": codes}, {"text": text}, {"audio": codes, "text": text}
     subjects = [
