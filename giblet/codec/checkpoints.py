@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from giblet.codec.start import deepened
 from giblet.errors import CheckpointError
 from giblet.files import write_atomic
 
@@ -105,6 +106,8 @@ def export_model(model: Any, folder: Path, half: bool = True) -> Path:
 def load_weights(model: Any, folder: Path) -> None:
     """Fill a model with the weights of a folder that `export_model` wrote.
 
+    Blocks of a model that has more residual layers than the codec in the folder start as the identity, nearly.
+
     Raises
     ------
     CheckpointError
@@ -112,11 +115,14 @@ def load_weights(model: Any, folder: Path) -> None:
     """
     try:
         tensors = load_file(folder / "model.safetensors")
-        model.load_state_dict({name: value.float() for name, value in tensors.items()})
-    except (OSError, SafetensorError) as exc:
-        raise CheckpointError(f"{folder / 'model.safetensors'} cannot be read ({exc})") from exc
+        layers = int(json.loads((folder / "config.json").read_text(encoding="utf-8"))["num_residual_layers"])
+    except (OSError, SafetensorError, ValueError, KeyError) as exc:
+        raise CheckpointError(f"{folder / 'model.safetensors'} and config.json cannot be read ({exc})") from exc
+    try:
+        grown = deepened(model, tensors, layers)
+        model.load_state_dict({name: value.float() for name, value in grown.items()})
     except RuntimeError as exc:
         raise CheckpointError(
             f"{folder} holds a codec of another architecture: give start_from a codec with the same num_filters,"
-            " hidden_dim, num_lstm_layers, num_codebooks and codebook_size"
+            " hidden_dim, num_lstm_layers, num_codebooks and codebook_size, and no more num_residual_layers"
         ) from exc

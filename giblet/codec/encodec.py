@@ -62,6 +62,7 @@ def build_config(
     sample_rate: int = 24_000,
     num_filters: int = 32,
     num_lstm_layers: int = 2,
+    num_residual_layers: int = 1,
 ) -> EncodecConfig:
     """Configuration of a causal, mono EnCodec with a hop of 320 samples.
 
@@ -77,6 +78,8 @@ def build_config(
         Channels of the first convolution; doubled at each of the four strided stages.
     num_lstm_layers : int
         Layers of the LSTM between convolutions and latents.
+    num_residual_layers : int
+        Residual blocks of each strided stage, with dilations of 1, 2, 4 and so on; the published model has one.
 
     Returns
     -------
@@ -100,6 +103,7 @@ def build_config(
         codebook_dim=hidden_dim,
         codebook_size=codebook_size,
         num_lstm_layers=num_lstm_layers,
+        num_residual_layers=num_residual_layers,
         upsampling_ratios=[8, 5, 4, 2],
         norm_type="weight_norm",
         use_causal_conv=True,

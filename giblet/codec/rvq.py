@@ -68,7 +68,7 @@ def build(
     bandwidth : float, optional
         In kbps, at most what all codebooks take (8 x 1024 at 75 Hz: 6), which it is where absent.
     **architecture : int
-        `num_filters` and `num_lstm_layers`, as in `giblet.codec.encodec.build_config`.
+        `num_filters`, `num_lstm_layers` and `num_residual_layers`, as in `giblet.codec.encodec.build_config`.
 
     Returns
     -------

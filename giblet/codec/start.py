@@ -64,6 +64,39 @@ def transform_start(model: Any, waveform: Tensor) -> None:
     _set(up[0], outer)
 
 
+@torch.no_grad()
+def deepened(model: Any, tensors: dict[str, Tensor], num_residual_layers: int) -> dict[str, Tensor]:
+    """Weights for a model with more residual blocks a stage than the codec that they are of; the new ones pass all on.
+
+    Parameters
+    ----------
+    model : transformers.EncodecModel
+        Its blocks past `num_residual_layers` of a stage become nearly the identity, in place.
+    tensors : dict of str to Tensor
+        State of a model that differs in `num_residual_layers` only.
+    num_residual_layers : int
+        How many it has.
+
+    Returns
+    -------
+    dict of str to Tensor
+        For `model.load_state_dict`.
+    """
+    grown = {name: value for name, value in tensors.items() if not name.startswith(("encoder.", "decoder."))}
+    for half in ("encoder", "decoder"):
+        old = blocks = 0
+        for new, layer in enumerate(getattr(model, half).layers):
+            blocks = blocks + 1 if hasattr(layer, "block") else 0
+            if blocks > num_residual_layers:
+                _near_identity(layer)
+                found = {f"{half}.layers.{old}.{name}": value for name, value in layer.state_dict().items()}
+            else:
+                found = {name: value for name, value in tensors.items() if name.startswith(f"{half}.layers.{old}.")}
+            grown |= {name.replace(f".{old}.", f".{new}.", 1): value for name, value in found.items()}
+            old += blocks <= num_residual_layers
+    return grown
+
+
 def _strided_stage(conv: Any, mirror: Any, values: Tensor) -> Tensor:
     """Give a strided convolution and its transposed mirror the transform of `values` (B, T, C): (B, T / r, C')."""
     ratio, channels = conv.stride[0], values.shape[-1]

@@ -70,9 +70,12 @@ class CodecTrainingConfig(Settings):
     hidden_dim: Count = 128
     num_filters: int = Field(16, ge=2)
     num_lstm_layers: Count = 2
+    num_residual_layers: Count = 1
 
     start_from: Path | None = Field(
-        None, description="codec of the same architecture to go on from, a folder or bundled; else a transform start"
+        None,
+        description="codec of the same architecture, or with fewer residual layers, to go on from, a folder or bundled;"
+        " else a transform start",
     )
     seed: int = 0
     steps: Count = 8000

@@ -59,6 +59,7 @@ class Learner:
                 config.sample_rate,
                 config.num_filters,
                 config.num_lstm_layers,
+                config.num_residual_layers,
             )
         ).train()
         self.codebooks = CodebookTrainer(self.model.quantizer, config.codebook_decay, loudness=config.codebook_loudness)

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from transformers import EncodecModel
 
 from giblet.codec import train
-from giblet.codec.checkpoints import last_step, load_checkpoint
+from giblet.codec.checkpoints import export_model, last_step, load_checkpoint
 from giblet.codec.encodec import build_config, build_model
 from giblet.codec.start import transform_start
 from giblet.codec.train import CodecTrainingConfig, train_codec
@@ -148,6 +148,23 @@ def test_a_run_from_another_codec_begins_with_its_codes(audio, trained, tmp_path
     assert not torch.equal(untrained.encode(x, None, bandwidth=kbps).audio_codes, codes[1])
 
 
+def test_a_run_with_more_residual_layers_goes_on_from_the_sound_of_a_shallower_codec(audio, trained, tmp_path):
+    config = tiny(audio, tmp_path, start_from=trained / "final", num_residual_layers=3)
+    begun = train._Run(config, *find_clips(audio, config.held_out)).model.eval()
+    untouched = build_model(begun.config).eval()
+    shallow = EncodecModel.from_pretrained(trained / "final").eval()
+    assert len(begun.encoder.layers) == len(shallow.encoder.layers) + 4 * 2
+    x = torch.from_numpy(speech_like(1, 9))[None, None]
+    with torch.no_grad():
+        latents = shallow.encoder(x)
+        for half, given in (("encoder", x), ("decoder", latents)):
+            expected, found, random = (getattr(m, half)(given) for m in (shallow, begun, untouched))
+            assert (found - expected).norm() < 0.1 * expected.norm()
+            assert (random - expected).norm() > 0.5 * expected.norm()
+    train_codec(config)
+    assert EncodecModel.from_pretrained(tmp_path / "final").config.num_residual_layers == 3
+
+
 def test_a_run_from_another_codec_uses_its_codebooks_from_the_first_step(audio, trained, tmp_path):
     seen = []
     train_codec(tiny(audio, tmp_path, start_from=trained / "final", steps=1, unquantised_steps=50), seen.append)
@@ -155,6 +172,8 @@ def test_a_run_from_another_codec_uses_its_codebooks_from_the_first_step(audio, 
 
 
 def test_a_codec_that_cannot_be_started_from_is_one_line(audio, trained, tmp_path):
+    deeper = tmp_path / "deeper"
+    export_model(build_model(build_config(2, 16, 16, RATE, 2, 1, num_residual_layers=2)), deeper)
     for folder, changes, message in (
         (
             trained / "final",
@@ -164,6 +183,7 @@ def test_a_codec_that_cannot_be_started_from_is_one_line(audio, trained, tmp_pat
         (trained / "final", {"codebook_size": 32}, "another architecture"),
         (trained / "final", {"num_codebooks": 4, "codebooks_per_step": {4: 1}}, "another architecture"),
         (Path("bundled"), {}, "another architecture"),
+        (deeper, {}, "another architecture.*no more num_residual_layers"),
         (tmp_path / "absent", {}, "absent.*there is no such folder"),
         (trained / "samples", {}, "samples' lacks config.json and model.safetensors"),
     ):
