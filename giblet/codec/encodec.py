@@ -208,7 +208,7 @@ class EncodecCodec(AudioCodec):
         own.to(self._device, torch.float32)
         books = [layer.codebook.embed for layer in own.quantizer.layers[: self.n_codebooks]]
         self._quantizer = ResidualQuantizer(books)
-        encoder, decoder = ([_core(module) for module in half.layers] for half in (own.encoder, own.decoder))
+        encoder, decoder = cores(own.encoder), cores(own.decoder)
         encode, decode = [layer(core) for core in encoder], [layer(core) for core in decoder]
         lead = max(one.lead for one in [*encode, *decode])
         if block_frames < lead:
@@ -294,15 +294,26 @@ def _kbps(n_codebooks: int, codebook_size: int, frame_rate: int) -> float:
     return kbps if 1000 * kbps >= bits_per_second else math.nextafter(kbps, math.inf)
 
 
-def _core(module: Any) -> Core:
-    """What one of transformers' layers consists of."""
+def cores(half: Any, take: Callable[[Any], Any] = folded) -> list[Core]:
+    """What the layers of one of transformers' halves, encoder or decoder, consist of.
+
+    Parameters
+    ----------
+    half : transformers EncodecEncoder or EncodecDecoder
+    take : callable
+        What to make of its convolutions, of either kind.
+    """
+    return [_core(module, take) for module in half.layers]
+
+
+def _core(module: Any, take: Callable[[Any], Any]) -> Core:
     match module:
         case parts.EncodecConv1d() | parts.EncodecConvTranspose1d():
-            return folded(module.conv)
+            return take(module.conv)
         case parts.EncodecResnetBlock():
             block: Any = module.block
-            shortcut = folded(module.shortcut.conv) if isinstance(module.shortcut, parts.EncodecConv1d) else None
-            return folded(block[1].conv), folded(block[3].conv), shortcut
+            shortcut = take(module.shortcut.conv) if isinstance(module.shortcut, parts.EncodecConv1d) else None
+            return take(block[1].conv), take(block[3].conv), shortcut
         case parts.EncodecLSTM():
             return module.lstm
         case nn.ELU():

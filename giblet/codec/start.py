@@ -97,6 +97,42 @@ def deepened(model: Any, tensors: dict[str, Tensor], num_residual_layers: int) -
     return grown
 
 
+@torch.no_grad()
+def waken(model: Any, waveform: Tensor) -> None:
+    """Scale the hidden units of all residual blocks to unit variance on the given sound, in place.
+
+    At the small amplitudes of `transform_start` a unit is a straight line, whatever its activation function: the codec
+    is a linear transform, its branches give a thousandth of what passes by them, and learn as slowly. What follows a
+    unit is scaled the other way and its mean taken over into the biases, so that the codec does nearly as before; but
+    now units bend, and can tell how loud a band is.
+
+    Parameters
+    ----------
+    model : transformers.EncodecModel
+    waveform : Tensor, (B, 1, N) float32
+        Sound as it will be trained on.
+    """
+    x = waveform
+    for half in (model.encoder, model.decoder):
+        for layer in half.layers:
+            if hasattr(layer, "block"):
+                first, last = layer.block[1].conv, layer.block[3].conv
+                hidden = layer.block[1](layer.block[0](x))
+                scale, mean = hidden.std((0, 2)).clamp(min=1e-6), hidden.mean((0, 2))
+                last.bias += last.weight[:, :, 0] @ mean
+                first.bias.sub_(mean).div_(scale)
+                _set_by_norm(first, first.weight / scale[:, None, None])
+                _set_by_norm(last, last.weight * scale[:, None])
+            x = layer(x)
+
+
+def _set_by_norm(conv: Any, weight: Tensor) -> None:
+    """With the length of each row in its gain and none in its direction, whose steps would be as large as it is."""
+    lengths = weight.flatten(1).norm(dim=1).clamp(min=1e-12)[:, None, None]
+    conv.parametrizations.weight.original0.copy_(lengths)
+    conv.parametrizations.weight.original1.copy_(weight / lengths)
+
+
 def _strided_stage(conv: Any, mirror: Any, values: Tensor) -> Tensor:
     """Give a strided convolution and its transposed mirror the transform of `values` (B, T, C): (B, T / r, C')."""
     ratio, channels = conv.stride[0], values.shape[-1]

@@ -17,7 +17,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class LossWeights(Settings):
-    """Weights of the terms of `giblet.codec.losses.MultiScaleLoss`, of its `EnvelopeLoss`, and of the commitment."""
+    """Weights of the terms of `MultiScaleLoss` in `giblet.codec.losses`, of its other losses, and of the commitment."""
 
     mel: Weight = 1.0
     magnitude: Weight = 0.3
@@ -25,6 +25,7 @@ class LossWeights(Settings):
     compressed: Weight = 0.0
     waveform: Weight = 1.0
     envelope: Weight = 0.0
+    probe: Weight = 0.0
     commitment: Weight = 0.25
 
 
@@ -77,6 +78,9 @@ class CodecTrainingConfig(Settings):
         description="codec of the same architecture, or with fewer residual layers, to go on from, a folder or bundled;"
         " else a transform start",
     )
+    waken: bool = Field(
+        False, description="before the first step, scale the hidden units of residual blocks to unit variance"
+    )
     seed: int = 0
     steps: Count = 8000
     steady_steps: int = Field(0, ge=0, description="steps at the full learning rate before it is annealed")
@@ -107,6 +111,9 @@ class CodecTrainingConfig(Settings):
     loss_weights: LossWeights = LossWeights()
     adversarial: AdversarialSettings | None = None
     bfloat16: bool = False
+    shards: Count = Field(
+        1, description="parts of a batch, by whole crops, that are learnt from side by side, `threads` threads each"
+    )
     threads: Count | None = None
 
     checkpoint_every: Count = 500

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import librosa
 import numpy as np
 import pytest
+import scipy.signal
 import torch
 
-from giblet.codec.losses import EnvelopeLoss, MultiScaleLoss, commitment_loss, loss, spectral_loss
+from giblet.codec.losses import BandProbe, EnvelopeLoss, MultiScaleLoss, commitment_loss, loss, spectral_loss
 from giblet.errors import InputError
 
 
@@ -120,6 +122,48 @@ def test_gradients_of_the_envelope_term_are_finite_in_silence():
     y = torch.zeros(1, 1, 18_000, requires_grad=True)
     EnvelopeLoss()(y, torch.randn(1, 1, 18_000, generator=torch.Generator().manual_seed(0))).backward()
     assert torch.isfinite(y.grad).all()
+
+
+def third_octaves(sound):
+    """log10 power of the Hann-windowed frames of a (N,) sound in ten third octaves from 800 Hz: (10, frames)."""
+    frames = sound[: len(sound) // 320 * 320].reshape(-1, 320) * scipy.signal.get_window("hann", 320)
+    power = np.abs(np.fft.rfft(frames, 1024)) ** 2
+    frequencies = np.fft.rfftfreq(1024, 1 / 24_000)
+    edges = 800 * 2 ** ((np.arange(11) - 0.5) / 3)
+    bands = [power[:, (frequencies >= low) & (frequencies < high)].sum(1) for low, high in itertools.pairwise(edges)]
+    return np.log10(np.array(bands) + 1e-3)
+
+
+def test_probe_is_zero_for_latents_that_are_the_loudness_and_counts_how_far_others_are(speech):
+    sound = speech[: 24_000 + 100]  # a rest that makes no frame
+    latents = torch.from_numpy(third_octaves(sound)).float()[None]
+    probe = BandProbe(10)
+    with torch.no_grad():
+        probe.read.weight.copy_(torch.eye(10))
+        probe.read.bias.zero_()
+    assert probe(latents, batch_of(sound)).item() < 1e-4
+    assert probe(latents + 0.5, batch_of(sound)).item() == pytest.approx(0.5, abs=1e-4)
+
+
+def test_a_fitted_probe_reads_loudness_off_mixed_latents_and_not_off_others(speech):
+    sound = batch_of(speech[: 10 * 24_000])
+    generator = torch.Generator().manual_seed(0)
+    mixed = (
+        torch.linalg.qr(torch.randn(16, 10, generator=generator))[0]
+        @ torch.from_numpy(third_octaves(speech[: 10 * 24_000])).float()
+    )
+    found = {}
+    for name, latents in (("mixed", mixed[None]), ("others", torch.randn(1, 16, 750, generator=generator))):
+        probe = BandProbe(16)
+        probe.fit(latents, sound)
+        found[name] = probe(latents, sound).item()
+    assert found["mixed"] < 0.1 * found["others"]
+
+
+def test_probe_moves_latents_and_its_map(speech):
+    latents, probe = torch.zeros(1, 16, 75, requires_grad=True), BandProbe(16)
+    probe(latents, batch_of(speech[:24_000])).backward()
+    assert latents.grad.abs().sum() > 0 and probe.read.bias.grad.abs().sum() > 0
 
 
 def test_unequal_or_short_waveforms_are_refused(tone):

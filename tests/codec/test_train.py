@@ -20,7 +20,7 @@ from transformers import EncodecModel
 from giblet.codec import train
 from giblet.codec.checkpoints import export_model, last_step, load_checkpoint
 from giblet.codec.encodec import build_config, build_model
-from giblet.codec.start import transform_start
+from giblet.codec.start import transform_start, waken
 from giblet.codec.train import CodecTrainingConfig, train_codec
 from giblet.codec.training_config import LossWeights
 from giblet.codec.training_data import find_clips
@@ -258,6 +258,41 @@ def test_the_transform_start_reproduces_the_waveform_before_any_step():
     assert min(si_sdr(t[0], y[0].numpy()) for y, t in zip(decoded, x[8:], strict=True)) > 8
 
 
+def test_waking_gives_hidden_units_unit_variance_and_leaves_the_sound_nearly_as_it_was():
+    torch.manual_seed(0)
+    x = torch.from_numpy(np.stack([speech_like(0.4, s) for s in range(8)]))[:, None]
+    model = build_model(build_config(2, 16, 32, num_filters=8, num_lstm_layers=1, num_residual_layers=2)).eval()
+    transform_start(model, x)
+    heard: dict[int, torch.Tensor] = {}
+    blocks = [layer for half in (model.encoder, model.decoder) for layer in half.layers if hasattr(layer, "block")]
+    assert len(blocks) == 16
+    for i, block in enumerate(blocks):
+        block.block[1].register_forward_hook(lambda module, _, output, i=i: heard.update({i: output}))
+    with torch.no_grad():
+        latents = model.encoder(x)
+        before = model.decoder(latents)
+        assert max(float(units.std((0, 2)).max()) for units in heard.values()) < 0.2
+        waken(model, x)
+        after = model.decoder(model.encoder(x))
+    for units in heard.values():
+        torch.testing.assert_close(units.std((0, 2)), torch.ones(units.shape[1]), atol=1e-2, rtol=0)
+        torch.testing.assert_close(units.mean((0, 2)), torch.zeros(units.shape[1]), atol=1e-2, rtol=0)
+    assert (after - before).norm() < 0.1 * before.norm()
+    for block in blocks:
+        directions = block.block[3].conv.parametrizations.weight.original1
+        torch.testing.assert_close(directions.flatten(1).norm(dim=1), torch.ones(len(directions)))
+
+
+def test_a_run_that_wakes_units_resumes_and_does_not_wake_them_again(audio, tmp_path):
+    changes = {"waken": True}
+    train_codec(tiny(audio, tmp_path / "whole", **changes))
+    stop_at(5, tiny(audio, tmp_path / "stopped", **changes))
+    train_codec(tiny(audio, tmp_path / "stopped", **changes))
+    assert same(weights(tmp_path / "stopped"), weights(tmp_path / "whole"))
+    train_codec(tiny(audio, tmp_path / "asleep"))
+    assert not same(weights(tmp_path / "asleep"), weights(tmp_path / "whole"))
+
+
 def test_unknown_settings_and_values_out_of_range_are_one_clear_line(tmp_path):
     (tmp_path / "c.yaml").write_text("audio: a\noutput: b\nbatchsize: 4\nmax_share: 2\n")
     with pytest.raises(InputError, match=r"max_share is 2: .*no option batchsize; did you mean batch_size") as caught:
@@ -301,10 +336,22 @@ def test_the_envelope_loss_is_learnt_from(audio, tmp_path):
     config = tiny(audio, tmp_path, crop_seconds=0.5, loss_weights={"envelope": 5.0}, steps=1)
     train_codec(config, seen.append)
     terms = seen[0].terms
-    weights = config.loss_weights.model_dump()
+    weights = {term: weight for term, weight in config.loss_weights.model_dump().items() if weight}
     ramp = {"mel": 0.2, "magnitude": 0.2}
     assert 0 < terms["envelope"] < 2
     assert terms["loss"] == pytest.approx(sum(weights[k] * ramp.get(k, 1) * terms[k] for k in weights), rel=1e-5)
+
+
+def test_the_probe_is_learnt_with_and_resumed_and_not_exported(audio, tmp_path):
+    changes = {"loss_weights": {"probe": 5.0}}
+    train_codec(tiny(audio, tmp_path / "whole", **changes))
+    stop_at(5, tiny(audio, tmp_path / "stopped", **changes))
+    before = weights(tmp_path / "stopped")
+    train_codec(tiny(audio, tmp_path / "stopped", **changes))
+    assert same(weights(tmp_path / "stopped"), weights(tmp_path / "whole"))
+    assert not torch.equal(before["probe.read.weight"], weights(tmp_path / "whole")["probe.read.weight"])
+    assert all(float(row["probe"]) > 0 for row in log(tmp_path / "whole"))
+    assert not any("probe" in name for name in load_file(tmp_path / "whole" / "final" / "model.safetensors"))
 
 
 def test_held_out_clips_that_cannot_be_scored_are_named_and_left_out(audio, tmp_path, caplog):

@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from giblet.codec import train
+from giblet.codec.rvq import codebooks_of, rvq_quantize
 from giblet.codec.train import CodecTrainingConfig, train_codec
+from giblet.codec.training_data import find_clips
 from giblet.errors import InputError
 from tests.codec.training import same, stop_at, tiny, weights, write_audio
 
@@ -55,3 +59,54 @@ def test_the_encoder_can_stand_still_while_the_rest_learns(audio, tmp_path):
     train_codec(tiny(audio, tmp_path, steps=8, encoder_until=0.5))
     moved = {k.split(".")[1] for k, v in weights(tmp_path).items() if k[0] == "m" and not torch.equal(v, before[k])}
     assert moved == {"decoder", "quantizer"}
+
+
+def learner(audio, tmp_path, **changes):
+    config = tiny(audio, tmp_path, batch_size=4, crop_seconds=0.5, unquantised_steps=0, **changes)
+    found = train._Run(config, *find_clips(audio, config.held_out)).learner
+    return found, found.step(0, 0.0)
+
+
+def apart(one, other) -> float:
+    """How far the gradients of two learners are from one another, relative to their length."""
+    a, b = (torch.cat([p.grad.flatten() for p in each.parameters]) for each in (one, other))
+    return float((a - b).norm() / b.norm())
+
+
+@pytest.mark.parametrize("shards", [2, 3])
+def test_shards_learn_what_the_batch_learns(audio, tmp_path, shards):
+    """With losses that are means over crops; those relative to the target's loudness are relative to the shard's."""
+    means = {"mel": 1.0, "magnitude": 1.0, "complex": 0.0, "waveform": 0.0, "probe": 1.0}
+    whole, told = learner(audio, tmp_path / "whole", loss_weights=means)
+    parts, told_parts = learner(audio, tmp_path / "parts", loss_weights=means, shards=shards)
+    for key in ("loss", "gradient", "mel", "magnitude", "commitment", "probe"):
+        assert told_parts[key] == pytest.approx(told[key], rel=1e-4), key
+    assert apart(parts, whole) < 1e-4
+
+
+def test_shards_learn_the_same_twice(audio, tmp_path):
+    for name in ("once", "twice"):
+        train_codec(tiny(audio, tmp_path / name, batch_size=3, shards=2))
+    assert same(weights(tmp_path / "once"), weights(tmp_path / "twice"))
+
+
+def test_a_step_learns_what_transformers_layers_ask_for(audio, tmp_path):
+    """Against one graph of transformers' own layers from the crops to the loss."""
+    learnt, told = learner(audio, tmp_path, codebooks_per_step={2: 1}, clip_gradient=1e9)
+    fresh = train._Run(learnt.config, *find_clips(audio, learnt.config.held_out)).learner
+    fresh._start_codebooks(torch.Generator().manual_seed(int(np.random.default_rng([0, 0, 1]).integers(2**62))))
+    x = torch.from_numpy(fresh.sampler.batch(0, 4))
+    z = fresh.model.encoder(x)
+    quantised, indices = rvq_quantize(z.detach().transpose(1, 2), codebooks_of(fresh.model.quantizer))
+    books = [
+        layer.codebook.embed[chosen]
+        for layer, chosen in zip(fresh.model.quantizer.layers, indices.transpose(0, 1), strict=True)
+    ]
+    sums = torch.stack(books).cumsum(0).transpose(2, 3)
+    commitment = torch.stack([torch.nn.functional.mse_loss(z, one) for one in sums]).mean()
+    y = fresh.model.decoder(z + (quantised.transpose(1, 2) - z).detach())[..., : x.shape[-1]]
+    terms = fresh.spectral(y, x)
+    loss = sum(fresh._weight(key, 0) * value for key, value in terms.items()) + 0.25 * commitment
+    loss.backward()
+    assert told["loss"] == pytest.approx(float(loss.detach()), rel=1e-5)
+    assert apart(learnt, fresh) < 1e-4
