@@ -111,9 +111,6 @@ class CodecTrainingConfig(Settings):
     loss_weights: LossWeights = LossWeights()
     adversarial: AdversarialSettings | None = None
     bfloat16: bool = False
-    shards: Count = Field(
-        1, description="parts of a batch, by whole crops, that are learnt from side by side, `threads` threads each"
-    )
     threads: Count | None = None
 
     checkpoint_every: Count = 500

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +22,6 @@ from giblet.codec.training_data import CropSampler
 from giblet.codec.training_net import RowNet
 from giblet.errors import CheckpointError
 
-Result = TypeVar("Result")
 RAMPED = ("mel", "magnitude")
 """Terms that grow to their weight: magnitudes alone would lose the phase."""
 
@@ -43,21 +38,6 @@ def learning_rate(config: CodecTrainingConfig, step: int, annealed: float) -> fl
     return min(1.0, (step + 1) / config.warmup_steps) * (
         low + (high - low) * 0.5 * (1 + math.cos(math.pi * min(1.0, annealed)))
     )
-
-
-@dataclass(frozen=True)
-class _Decoded:
-    """A shard's sound (B, 1, N) with its graph, the gradient of its weighted losses there, these and each term."""
-
-    sound: Tensor
-    gradient: Tensor
-    terms: dict[str, Tensor]
-
-
-def _give(parameters: Sequence[Tensor], gradients: Sequence[Sequence[Tensor]]) -> None:
-    """Each parameter the sum of what the shards ask of it, in memory of its own: two biases may be asked the same."""
-    for parameter, asked in zip(parameters, zip(*gradients, strict=True), strict=True):
-        parameter.grad = torch.stack(asked).sum(0)
 
 
 class Learner:
@@ -87,7 +67,6 @@ class Learner:
         self.encode, self.decode = self.model.encoder, self.model.decoder
         if not config.bfloat16:
             self.encode, self.decode = (RowNet(cores(half, lambda conv: conv)) for half in (self.encode, self.decode))
-        self.pool = ThreadPoolExecutor(config.shards) if config.shards > 1 else None
         self.codebooks = CodebookTrainer(self.model.quantizer, config.codebook_decay, loudness=config.codebook_loudness)
         self.spectral, self.envelope = MultiScaleLoss(config.sample_rate), EnvelopeLoss(config.sample_rate)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
@@ -150,54 +129,35 @@ class Learner:
             self._start_codebooks(generator)
         # pauses are a tight cloud of latents that moves as a whole: its codes spread over it once it stands still
         learns = annealed < config.encoder_until
-        size = math.ceil(len(x) / config.shards)
-        crops = x.split(size)
-        ends = self._side_by_side(partial(self._encoded, learns=learns), crops)
-        # leaves: what the losses ask of the latents, and of the waveform, is gathered before it goes on into the codec
-        latents = torch.cat([end.detach() for end in ends]).requires_grad_(learns)
-        quantised, commitment, read = latents, x.new_zeros(()), x.new_zeros(())
+        with torch.set_grad_enabled(learns), torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+            z = self.encode(x).float()
+        commitment = read = z.new_zeros(())
         if self.quantises(step):
             counts, odds = zip(*config.codebooks_per_step.items(), strict=True)
             n_books = int(rng.choice(counts, p=np.array(odds) / sum(odds)))
-            quantised, commitment = self.codebooks.quantise(latents, n_books, generator)
+            z, commitment = self.codebooks.quantise(z, n_books, generator)
         if self.probe is not None:
-            read = self.probe(quantised, x)
+            read = self.probe(z, x)
         of_latents = config.loss_weights.commitment * commitment + config.loss_weights.probe * read
-        pieces = [piece.requires_grad_() for piece in quantised.detach().split(size)]
-        decoded = self._side_by_side(partial(self._decoded, step=step), pieces, crops)
-        shares = [len(crop) / len(x) for crop in crops]
-        gradient = torch.cat([one.gradient * share for one, share in zip(decoded, shares, strict=True)])
-        said = {
-            term: sum(float(one.terms[term]) * share for one, share in zip(decoded, shares, strict=True))
-            for term in decoded[0].terms
-        }
-        loss = said.pop("loss") + float(of_latents.detach())
-        said["commitment"] = float(commitment.detach())
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+            y = self.decode(z).float()[..., : x.shape[-1]]
+        # a leaf: what the losses ask of the waveform is balanced before it goes on into the codec
+        decoded = y.detach().requires_grad_()
+        terms: dict[str, Tensor] = self.spectral(decoded, x)
+        if config.loss_weights.envelope:
+            terms["envelope"] = self.envelope(decoded, x)
+        reconstruction = torch.stack([self._weight(key, step) * value for key, value in terms.items()]).sum()
+        (gradient,) = torch.autograd.grad(reconstruction, decoded)
+        loss = float(reconstruction.detach() + of_latents.detach())
+        said = {key: float(value.detach()) for key, value in (terms | {"commitment": commitment}).items()}
         if self.probe is not None:
             said["probe"] = float(read.detach())
         if self.adversary is not None and step >= self.adversary.settings.from_step:
-            sound = torch.cat([one.sound.detach() for one in decoded]).requires_grad_()
-            gradient, judged = self.adversary.step(sound, x, gradient, step)
+            gradient, judged = self.adversary.step(decoded, x, gradient, step)
             said |= judged
         self.optimizer.zero_grad()
-        heads = list(self.model.decoder.parameters())
-        asked = self._side_by_side(
-            lambda piece, one, of_sound: torch.autograd.grad(one.sound, [piece, *heads], of_sound),
-            pieces, decoded, gradient.split(size),
-        )  # fmt: skip
-        _give(heads, [one[1:] for one in asked])
-        if of_latents.requires_grad or learns:
-            # a scalar whose gradient at the quantised latents is what the decoder asks of them
-            ((quantised * torch.cat([one[0] for one in asked])).sum() + of_latents).backward()
-        if learns:
-            assert latents.grad is not None
-            tails = list(self.model.encoder.parameters())
-            _give(
-                tails,
-                self._side_by_side(
-                    lambda end, of_end: torch.autograd.grad(end, tails, of_end), ends, latents.grad.split(size)
-                ),
-            )
+        # a scalar whose gradient at y is the one balanced above
+        ((y * gradient).sum() + of_latents).backward()
         norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, config.clip_gradient))
         if not math.isfinite(loss) or not math.isfinite(norm):
             raise CheckpointError(
@@ -206,27 +166,6 @@ class Learner:
             )
         self.optimizer.step()
         return {"loss": loss, "lr": rate, "gradient": norm} | said
-
-    def _side_by_side(self, job: Callable[..., Result], *arguments: Iterable[Any]) -> list[Result]:
-        """What a job gives for each shard, in their order, on a thread each where there are several."""
-        if self.pool is None:
-            return [job(*one) for one in zip(*arguments, strict=True)]
-        return list(self.pool.map(job, *arguments))
-
-    def _encoded(self, x: Tensor, learns: bool) -> Tensor:
-        with torch.set_grad_enabled(learns), torch.autocast("cpu", torch.bfloat16, enabled=self.config.bfloat16):
-            return self.encode(x).float()
-
-    def _decoded(self, latents: Tensor, x: Tensor, step: int) -> _Decoded:
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bfloat16):
-            sound = self.decode(latents).float()[..., : x.shape[-1]]
-        leaf = sound.detach().requires_grad_()
-        terms: dict[str, Tensor] = self.spectral(leaf, x)
-        if self.config.loss_weights.envelope:
-            terms["envelope"] = self.envelope(leaf, x)
-        loss = torch.stack([self._weight(key, step) * value for key, value in terms.items()]).sum()
-        (gradient,) = torch.autograd.grad(loss, leaf)
-        return _Decoded(sound, gradient, {"loss": loss.detach()} | {key: term.detach() for key, term in terms.items()})
 
     def _weight(self, term: str, step: int) -> float:
         ramp = min(1.0, 0.2 + 0.8 * step / max(1, self.config.spectral_ramp_steps)) if term in RAMPED else 1.0
