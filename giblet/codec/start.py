@@ -20,6 +20,7 @@ from torch import Tensor
 INPUT_GAIN = 0.3  # keeps activations where ELU bends by a few per cent only
 BRANCH_GAIN = 0.01  # residual branches start small beside the shortcut
 LSTM_GAIN = 0.02
+LSTM_INPUT = 0.1  # deviation of the loudest channel that comes to a woken LSTM: the ELU behind it hardly bends it
 
 
 @torch.no_grad()
@@ -99,12 +100,12 @@ def deepened(model: Any, tensors: dict[str, Tensor], num_residual_layers: int) -
 
 @torch.no_grad()
 def waken(model: Any, waveform: Tensor) -> None:
-    """Scale the hidden units of all residual blocks to unit variance on the given sound, in place.
+    """Scale what lies dormant in a codec, on the given sound and in place: hidden units of blocks, and what LSTMs hear.
 
     At the small amplitudes of `transform_start` a unit is a straight line, whatever its activation function: the codec
-    is a linear transform, its branches give a thousandth of what passes by them, and learn as slowly. What follows a
-    unit is scaled the other way and its mean taken over into the biases, so that the codec does nearly as before; but
-    now units bend, and can tell how loud a band is.
+    is a linear transform, its branches give a thousandth of what passes by them, and learn as slowly. So the hidden
+    units of all residual blocks are scaled to unit variance, and what comes to an LSTM to `LSTM_INPUT`; what follows is
+    scaled the other way, so that the codec does nearly as before. But now units bend, and can tell how loud a band is.
 
     Parameters
     ----------
@@ -114,7 +115,7 @@ def waken(model: Any, waveform: Tensor) -> None:
     """
     x = waveform
     for half in (model.encoder, model.decoder):
-        for layer in half.layers:
+        for i, layer in enumerate(half.layers):
             if hasattr(layer, "block"):
                 first, last = layer.block[1].conv, layer.block[3].conv
                 hidden = layer.block[1](layer.block[0](x))
@@ -123,6 +124,13 @@ def waken(model: Any, waveform: Tensor) -> None:
                 first.bias.sub_(mean).div_(scale)
                 _set_by_norm(first, first.weight / scale[:, None, None])
                 _set_by_norm(last, last.weight * scale[:, None])
+            elif hasattr(layer, "lstm"):
+                before, after = half.layers[i - 1].conv, half.layers[i + 2].conv  # an ELU stands between
+                louder = LSTM_INPUT / x.std((0, 2)).max()
+                before.parametrizations.weight.original0 *= louder
+                before.bias *= louder
+                after.parametrizations.weight.original0 /= louder
+                x = x * louder
             x = layer(x)
 
 

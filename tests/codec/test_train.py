@@ -258,16 +258,22 @@ def test_the_transform_start_reproduces_the_waveform_before_any_step():
     assert min(si_sdr(t[0], y[0].numpy()) for y, t in zip(decoded, x[8:], strict=True)) > 8
 
 
-def test_waking_gives_hidden_units_unit_variance_and_leaves_the_sound_nearly_as_it_was():
+def test_waking_gives_hidden_units_unit_variance_and_lstms_something_to_hear_and_leaves_the_sound_nearly_as_it_was():
     torch.manual_seed(0)
     x = torch.from_numpy(np.stack([speech_like(0.4, s) for s in range(8)]))[:, None]
     model = build_model(build_config(2, 16, 32, num_filters=8, num_lstm_layers=1, num_residual_layers=2)).eval()
     transform_start(model, x)
     heard: dict[int, torch.Tensor] = {}
+    loudest: dict[int, float] = {}
     blocks = [layer for half in (model.encoder, model.decoder) for layer in half.layers if hasattr(layer, "block")]
     assert len(blocks) == 16
     for i, block in enumerate(blocks):
         block.block[1].register_forward_hook(lambda module, _, output, i=i: heard.update({i: output}))
+    lstms = [layer for half in (model.encoder, model.decoder) for layer in half.layers if hasattr(layer, "lstm")]
+    for i, layer in enumerate(lstms):
+        layer.register_forward_hook(
+            lambda module, given, _, i=i: loudest.update({i: float(given[0].std((0, 2)).max())})
+        )
     with torch.no_grad():
         latents = model.encoder(x)
         before = model.decoder(latents)
@@ -277,6 +283,7 @@ def test_waking_gives_hidden_units_unit_variance_and_leaves_the_sound_nearly_as_
     for units in heard.values():
         torch.testing.assert_close(units.std((0, 2)), torch.ones(units.shape[1]), atol=1e-2, rtol=0)
         torch.testing.assert_close(units.mean((0, 2)), torch.zeros(units.shape[1]), atol=1e-2, rtol=0)
+    assert list(loudest.values()) == pytest.approx([0.1, 0.1], rel=0.02)
     assert (after - before).norm() < 0.1 * before.norm()
     for block in blocks:
         directions = block.block[3].conv.parametrizations.weight.original1
