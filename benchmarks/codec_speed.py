@@ -131,7 +131,7 @@ def training(wave: np.ndarray, args: argparse.Namespace) -> None:
         model.zero_grad()
         decode(encode(crops)).square().mean().backward()
 
-    rows = [RowNet(cores(half, lambda conv: conv)) for half in (model.encoder, model.decoder)]
+    rows = [RowNet(cores(half, fold=False)) for half in (model.encoder, model.decoder)]
     t, o, _, _ = in_turns(partial(learn, model.encoder, model.decoder), partial(learn, *rows), args.repeats)
     print(f"training, forward and backward: transformers {t:.2f} s, giblet {o:.2f} s, {t / o:.2f} x")
 

@@ -294,16 +294,16 @@ def _kbps(n_codebooks: int, codebook_size: int, frame_rate: int) -> float:
     return kbps if 1000 * kbps >= bits_per_second else math.nextafter(kbps, math.inf)
 
 
-def cores(half: Any, take: Callable[[Any], Any] = folded) -> list[Core]:
+def cores(half: Any, fold: bool = True) -> list[Core]:
     """What the layers of one of transformers' halves, encoder or decoder, consist of.
 
     Parameters
     ----------
     half : transformers EncodecEncoder or EncodecDecoder
-    take : callable
-        What to make of its convolutions, of either kind.
+    fold : bool
+        Whether to give convolutions as copies without their weight norm, or those that the layers themselves use.
     """
-    return [_core(module, take) for module in half.layers]
+    return [_core(module, folded if fold else lambda conv: conv) for module in half.layers]
 
 
 def _core(module: Any, take: Callable[[Any], Any]) -> Core:

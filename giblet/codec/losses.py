@@ -125,10 +125,8 @@ class EnvelopeLoss(nn.Module):
         self.frame, self.hop = round(ENVELOPE_FRAME_S * sample_rate), round(ENVELOPE_HOP_S * sample_rate)
         self.n_fft = 2 ** math.ceil(math.log2(self.frame))
         self.shortest = self.frame + (ENVELOPE_FRAMES - 1) * self.hop
-        centres = ENVELOPE_LOWEST_HZ * 2 ** (torch.arange(ENVELOPE_BANDS, dtype=torch.float64)[:, None] / 3)
-        frequencies = torch.arange(self.n_fft // 2 + 1) * (sample_rate / self.n_fft)
-        bank = (frequencies >= centres * 2 ** (-1 / 6)) & (frequencies < centres * 2 ** (1 / 6))
-        self.register_buffer("bank", bank.float(), persistent=False)
+        bank = _third_octaves(ENVELOPE_LOWEST_HZ, ENVELOPE_BANDS, self.n_fft, sample_rate)
+        self.register_buffer("bank", bank, persistent=False)
         self.register_buffer("window", torch.hann_window(self.frame + 1, periodic=False)[:-1], persistent=False)
 
     def forward(self, reconstruction: Tensor, target: Tensor) -> Tensor:
@@ -192,10 +190,8 @@ class BandProbe(nn.Module):
         super().__init__()
         self.hop_length, self.n_fft = hop_length, 2 ** math.ceil(math.log2(2 * hop_length))
         self.read = nn.Linear(latent_dim, PROBE_BANDS)
-        centres = PROBE_LOWEST_HZ * 2 ** (torch.arange(PROBE_BANDS, dtype=torch.float64)[:, None] / 3)
-        frequencies = torch.arange(self.n_fft // 2 + 1) * (sample_rate / self.n_fft)
-        bank = (frequencies >= centres * 2 ** (-1 / 6)) & (frequencies < centres * 2 ** (1 / 6))
-        self.register_buffer("bank", bank.float(), persistent=False)
+        bank = _third_octaves(PROBE_LOWEST_HZ, PROBE_BANDS, self.n_fft, sample_rate)
+        self.register_buffer("bank", bank, persistent=False)
         self.register_buffer("window", torch.hann_window(hop_length), persistent=False)
 
     @torch.no_grad()
@@ -232,6 +228,13 @@ class BandProbe(nn.Module):
         frames = x[:, 0].unfold(-1, self.hop_length, self.hop_length) * self.get_buffer("window")
         power = torch.fft.rfft(frames, self.n_fft).abs().square()
         return (power @ self.get_buffer("bank").T + PROBE_FLOOR).log10()
+
+
+def _third_octaves(lowest: float, n_bands: int, n_fft: int, sample_rate: int) -> Tensor:
+    """Which bins of an FFT belong to each third octave, from the one centred on `lowest` Hz upwards: (bands, bins)."""
+    centres = lowest * 2 ** (torch.arange(n_bands, dtype=torch.float64)[:, None] / 3)
+    frequencies = torch.arange(n_fft // 2 + 1) * (sample_rate / n_fft)
+    return ((frequencies >= centres * 2 ** (-1 / 6)) & (frequencies < centres * 2 ** (1 / 6))).float()
 
 
 def _centred(x: Tensor) -> Tensor:

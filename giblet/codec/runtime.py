@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from giblet.codec.lstm import SkipLSTM
-from giblet.codec.streaming import ELU, Chain, Layer, ResidualBlock, TransposedConv, causal_conv
+from giblet.codec.streaming import ELU, Chain, Layer, ResidualBlock, TransposedConv, causal_conv, padding
 from giblet.errors import InputError
 
 # What a codec consists of: convolutions either way, LSTM, ELU, and residual blocks, (conv, pointwise, shortcut).
@@ -177,13 +177,9 @@ def _reach(cores: Sequence[Core]) -> int:
     for core in cores:
         conv = core[0] if isinstance(core, tuple) else core
         if isinstance(conv, nn.Conv1d):
-            reach += _pad(conv) * spacing
+            reach += padding(conv) * spacing
             spacing *= conv.stride[0]
     return reach
-
-
-def _pad(conv: nn.Conv1d) -> int:
-    return (conv.kernel_size[0] - 1) * conv.dilation[0] + 1 - conv.stride[0]
 
 
 def _compile(cores: Sequence[Core], n_rows: int, n_threads: int) -> Any:
@@ -229,7 +225,7 @@ def _core() -> Any:
 def _conv(op: Any, x: Any, conv: Any) -> Any:
     """A convolution with its bias."""
     weight = op.constant(np.ascontiguousarray(conv.weight.detach().numpy()))
-    y = op.convolution(x, weight, list(conv.stride), [_pad(conv)], [0], list(conv.dilation))
+    y = op.convolution(x, weight, list(conv.stride), [padding(conv)], [0], list(conv.dilation))
     if conv.bias is None:
         return y
     return op.add(y, op.constant(conv.bias.detach().numpy().reshape(1, -1, 1)))

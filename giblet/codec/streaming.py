@@ -93,18 +93,33 @@ class Taps:
         return y
 
 
+def padding(conv: nn.Conv1d) -> int:
+    """How many samples a causal convolution sees before those of its first stride."""
+    return (conv.kernel_size[0] - 1) * conv.dilation[0] + 1 - conv.stride[0]
+
+
+def conv_blocks(weight: Tensor, stride: int) -> Tensor:
+    """A convolution's (out, in, width) weight as (width / stride, stride * in, out): a matrix a block, oldest first."""
+    by_sample = weight.permute(2, 1, 0)
+    return by_sample.reshape(weight.shape[2] // stride, -1, weight.shape[0])
+
+
+def transposed_blocks(weight: Tensor, stride: int) -> Tensor:
+    """A transposed one's (in, out, width) as (width / stride, in, stride * out): of the present row first."""
+    n_in, n_out, width = weight.shape
+    by_block = weight.permute(2, 0, 1).reshape(width // stride, stride, n_in, n_out)
+    return by_block.permute(0, 2, 1, 3).reshape(width // stride, n_in, stride * n_out)
+
+
 class CausalConv(Layer):
     """A causal convolution, with the reflected ends of transformers' ``EncodecConv1d``."""
 
     def __init__(self, conv: nn.Conv1d) -> None:
         weight, bias = conv.weight.detach(), _bias(conv)
-        (self.stride,), (dilation,) = conv.stride, conv.dilation
-        self.width = weight.shape[-1]
-        self.pad = (self.width - 1) * dilation + 1 - self.stride
+        (self.stride,), (self.width,) = conv.stride, conv.kernel_size
+        self.pad = padding(conv)
         self.lead = self.pad + 1
-        by_sample = weight.permute(2, 1, 0)  # (width, in, out)
-        newest_first = by_sample.reshape(self.width // self.stride, -1, by_sample.shape[-1]).flip(0)
-        self.taps = Taps(list(newest_first), bias, dilation)
+        self.taps = Taps(list(conv_blocks(weight, self.stride).flip(0)), bias, conv.dilation[0])
 
     def new_state(self) -> ConvState:
         """A stream that has seen nothing."""
@@ -185,11 +200,8 @@ class TransposedConv(Layer):
 
     def __init__(self, conv: nn.ConvTranspose1d) -> None:
         (stride,) = conv.stride
-        in_channels, self.out_channels, width = conv.weight.shape
-        by_sample = conv.weight.detach().permute(2, 0, 1)  # (width, in, out)
-        by_block = by_sample.reshape(width // stride, stride, in_channels, self.out_channels)
-        taps = by_block.permute(0, 2, 1, 3).reshape(width // stride, in_channels, stride * self.out_channels)
-        self.taps = Taps(list(taps), _bias(conv).repeat(stride))
+        self.out_channels = conv.out_channels
+        self.taps = Taps(list(transposed_blocks(conv.weight.detach(), stride)), _bias(conv).repeat(stride))
 
     def new_state(self) -> ConvState:
         """A stream that has seen nothing."""

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from giblet.codec.runtime import Core
+from giblet.codec.streaming import conv_blocks, padding, transposed_blocks
 
 FEWEST_COLUMNS = 16  # products with fewer run at a sixth of the speed: zeros fill them up
 
@@ -124,7 +125,7 @@ class _ToMono(torch.autograd.Function):
 def _conv(conv: Any, x: Tensor, bent: bool = False, spare: int = 0) -> Tensor:
     """A causal convolution; `bent`: of elu(x); `spare`: how many channels of zeros to add."""
     (stride,), (dilation,), (width,) = conv.stride, conv.dilation, conv.kernel_size
-    before, after = (width - 1) * dilation + 1 - stride, -x.shape[1] % stride
+    before, after = padding(conv), -x.shape[1] % stride
     # A signal too short for its own mirror is lengthened by zeros first, and what they add is cut off again.
     zeros = max(0, max(before, after) - x.shape[1] + 1)
     rows = _Reflected.apply(F.pad(x, (0, 0, 0, zeros)) if zeros else x, before, after)
@@ -132,25 +133,21 @@ def _conv(conv: Any, x: Tensor, bent: bool = False, spare: int = 0) -> Tensor:
         rows = rows[:, :-zeros].contiguous()
     if bent:
         rows = F.elu_(rows)
-    by_sample, bias = conv.weight.permute(2, 1, 0), conv.bias  # (width, in, out)
+    taps, bias = conv_blocks(conv.weight, stride), conv.bias
     if conv.out_channels == stride == dilation == 1 and not spare:
-        return _ToMono.apply(rows, by_sample[:, :, 0].t()) + bias
+        return _ToMono.apply(rows, taps[:, :, 0].t()) + bias
     if spare:
-        by_sample, bias = F.pad(by_sample, (0, spare)), F.pad(bias, (0, spare))
+        taps, bias = F.pad(taps, (0, spare)), F.pad(bias, (0, spare))
     if conv.in_channels == stride == dilation == 1:  # one product of all windows beats a product for each tap
         windows = rows[:, :, 0].unfold(1, width, 1).contiguous()
-        return _Taps.apply(windows, by_sample.transpose(0, 1), bias, 1)
-    taps = by_sample.reshape(width // stride, -1, by_sample.shape[-1])
+        return _Taps.apply(windows, taps.transpose(0, 1), bias, 1)
     return _Taps.apply(rows.reshape(len(rows), -1, stride * rows.shape[2]), taps, bias, dilation)
 
 
 def _transposed(conv: Any, x: Tensor) -> Tensor:
     """A causal transposed convolution, its overhang trimmed on the right."""
-    (stride,), (width,) = conv.stride, conv.kernel_size
-    reach = width // stride - 1
-    by_block = conv.weight.permute(2, 0, 1).reshape(reach + 1, stride, conv.in_channels, conv.out_channels)
-    taps = by_block.permute(0, 2, 1, 3).reshape(reach + 1, conv.in_channels, -1).flip(0)
-    y = _Taps.apply(F.pad(x, (0, 0, reach, 0)), taps, conv.bias.repeat(stride), 1)
+    taps = transposed_blocks(conv.weight, conv.stride[0]).flip(0)  # oldest first
+    y = _Taps.apply(F.pad(x, (0, 0, len(taps) - 1, 0)), taps, conv.bias.repeat(conv.stride[0]), 1)
     return y.view(len(x), -1, conv.out_channels)
 
 

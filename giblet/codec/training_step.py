@@ -66,7 +66,7 @@ class Learner:
         ).train()
         self.encode, self.decode = self.model.encoder, self.model.decoder
         if not config.bfloat16:
-            self.encode, self.decode = (RowNet(cores(half, lambda conv: conv)) for half in (self.encode, self.decode))
+            self.encode, self.decode = (RowNet(cores(half, fold=False)) for half in (self.encode, self.decode))
         self.codebooks = CodebookTrainer(self.model.quantizer, config.codebook_decay, loudness=config.codebook_loudness)
         self.spectral, self.envelope = MultiScaleLoss(config.sample_rate), EnvelopeLoss(config.sample_rate)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
@@ -131,14 +131,14 @@ class Learner:
         learns = annealed < config.encoder_until
         with torch.set_grad_enabled(learns), torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
             z = self.encode(x).float()
-        commitment = read = z.new_zeros(())
+        asked = {"commitment": z.new_zeros(())}  # of the latents
         if self.quantises(step):
             counts, odds = zip(*config.codebooks_per_step.items(), strict=True)
             n_books = int(rng.choice(counts, p=np.array(odds) / sum(odds)))
-            z, commitment = self.codebooks.quantise(z, n_books, generator)
+            z, asked["commitment"] = self.codebooks.quantise(z, n_books, generator)
         if self.probe is not None:
-            read = self.probe(z, x)
-        of_latents = config.loss_weights.commitment * commitment + config.loss_weights.probe * read
+            asked["probe"] = self.probe(z, x)
+        of_latents = torch.stack([self._weight(key, step) * value for key, value in asked.items()]).sum()
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
             y = self.decode(z).float()[..., : x.shape[-1]]
         # a leaf: what the losses ask of the waveform is balanced before it goes on into the codec
@@ -149,9 +149,7 @@ class Learner:
         reconstruction = torch.stack([self._weight(key, step) * value for key, value in terms.items()]).sum()
         (gradient,) = torch.autograd.grad(reconstruction, decoded)
         loss = float(reconstruction.detach() + of_latents.detach())
-        said = {key: float(value.detach()) for key, value in (terms | {"commitment": commitment}).items()}
-        if self.probe is not None:
-            said["probe"] = float(read.detach())
+        said = {key: float(value.detach()) for key, value in (terms | asked).items()}
         if self.adversary is not None and step >= self.adversary.settings.from_step:
             gradient, judged = self.adversary.step(decoded, x, gradient, step)
             said |= judged

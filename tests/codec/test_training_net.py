@@ -32,7 +32,7 @@ def test_latents_sound_and_gradients_are_those_of_transformers(layout, shortcut,
     config.use_conv_shortcut = shortcut
     model = build_model(config).double().train()
     x = torch.randn(3, 1, n, dtype=torch.float64)
-    rows = [RowNet(cores(half, lambda conv: conv)) for half in (model.encoder, model.decoder)]
+    rows = [RowNet(cores(half, fold=False)) for half in (model.encoder, model.decoder)]
     ours, theirs = gradients(model, *rows, x), gradients(model, model.encoder, model.decoder, x)
     for found, expected in zip(ours[:2], theirs[:2], strict=True):
         torch.testing.assert_close(found, expected)
@@ -45,7 +45,7 @@ def test_a_signal_that_needs_a_gradient_gets_it():
     torch.manual_seed(0)
     model = build_model(build_config(2, 16, **LAYOUTS["of the tests"])).double()
     found = []
-    for encode in (RowNet(cores(model.encoder, lambda conv: conv)), model.encoder):
+    for encode in (RowNet(cores(model.encoder, fold=False)), model.encoder):
         x = torch.linspace(-1, 1, 1000, dtype=torch.float64).sin().view(1, 1, -1).requires_grad_()
         encode(x).square().sum().backward()
         found.append(x.grad)
