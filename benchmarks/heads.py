@@ -83,10 +83,10 @@ def brain(features: Path, codec: AudioCodec, name: str, voxels: int, work: Path)
         codes = load_features(features).codes.values
         if name == "codes":
             shares = np.stack([np.bincount(one[0], minlength=codec.codebook_size) for one in codes]) / codes.shape[2]
-            heard = PCA(OF_ENTRIES).fit_transform(shares)
+            heard = PCA(OF_ENTRIES, svd_solver="full").fit_transform(shares)
         else:
             latents = latents_by_tr(codes, codec).mean(axis=2, dtype=np.float64)
-            heard = PCA(COMPONENTS).fit_transform(latents)
+            heard = PCA(COMPONENTS, svd_solver="full").fit_transform(latents)
         mapping = "tanh" if name == "tanh" else "linear"
         write_simulation(simulate_bold(heard, tr=TR, n_voxels=voxels, mapping=mapping, snr=1.0), path)
     return path

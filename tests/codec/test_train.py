@@ -392,11 +392,16 @@ def test_the_bundled_configurations_hold_out_the_same_26_speakers_and_two_pieces
     folder = Path(__file__).parents[2] / "configs/codec"
     runs = [
         CodecTrainingConfig.from_yaml(folder / f"{name}.yaml")
-        for name in ("bundled_first", "bundled_second", "bundled")
+        for name in ("bundled_first", "bundled_second", "bundled_third", "bundled_fourth", "bundled")
     ]
     assert all(run.held_out == runs[0].held_out for run in runs) and len(runs[0].held_out) == 28
     assert sum(p[0].isdigit() for p in runs[0].held_out) == 26
-    assert [run.start_from for run in runs] == [None, runs[0].output / "final", runs[1].output / "final"]
+    assert [run.start_from for run in runs] == [None, *(run.output / "final" for run in runs[:-1])]
+    for run in runs:  # and were run as they stand, the first of them changed by hand on its way
+        made = CodecTrainingConfig.from_yaml(folder / "logs" / f"{run.output.name}.yaml")
+        assert (made.output, made.start_from, made.held_out) == (run.output, run.start_from, run.held_out)
+        assert (made.num_residual_layers, made.waken) == (run.num_residual_layers, run.waken)
+        assert made.loss_weights == run.loss_weights
 
 
 def test_scores_have_their_analytic_values():

@@ -49,7 +49,8 @@ def place_of_click(sound, near, width=0.5):
 def test_audio_to_features(audio, speech_file, extracted, bundled_model):
     """Each code is the one that transformers gives for the same samples, at the TR in which it sounds.
 
-    One frame of a thousand may differ: where two entries are equally near, the last bit of a float decides.
+    Where two entries are equally near the last bit of a float decides, as in the silence after the end, for which the
+    codebook has many; and what follows in the residual. One frame of a thousand may differ otherwise.
     """
     codes, metadata = extracted
     assert codes.shape == (14, 8, 112)  # 20.3 s are 13.53 TRs
@@ -63,14 +64,27 @@ def test_audio_to_features(audio, speech_file, extracted, bundled_model):
         whole = (
             bundled_model.encode(torch.from_numpy(padded)[None, None], None, bandwidth=6.0).audio_codes[0, 0].numpy()
         )
-    found, expected = [], []
+        latents = bundled_model.encoder(torch.from_numpy(padded)[None, None])[0].T.double().numpy()
+    books = bundled_model.quantizer.layers
+    entries = [layer.codebook.embed.double().numpy() for layer in books]
+
+    def as_near(frame, ours, theirs):
+        """Whether two entries are equally near, to what float32 keeps of a distance that is a difference of squares."""
+        k = int(np.argmax(ours != theirs))
+        target = latents[frame] - sum(entries[i][ours[i]] for i in range(k))
+        near, far = (np.sum((target - entries[k][codes[k]]) ** 2) for codes in (ours, theirs))
+        return near - far < 4 * np.finfo(np.float32).eps * (target @ target)
+
+    differs = []
     for k in range(14):
         first = int(Fraction(k * 225, 2) + Fraction(1, 2))  # floor(112.5 k + 1/2)
-        found.append(np.concatenate([codes[k], metadata["spill"][k]], axis=1)[:, : 113 - k % 2])
-        expected.append(whole[:, first : first + 113 - k % 2])
-        assert (found[-1] == expected[-1]).mean() > 0.98, f"TR {k}"
-    differs = (np.concatenate(found, axis=1) != np.concatenate(expected, axis=1)).any(axis=0)
-    assert differs.mean() <= 1e-3
+        found = np.concatenate([codes[k], metadata["spill"][k]], axis=1)[:, : 113 - k % 2]
+        for at in range(found.shape[1]):
+            ours, theirs = found[:, at], whole[:, first + at]
+            differs.append((ours != theirs).any() and not as_near(first + at, ours, theirs))
+        sounds = slice(0, max(0, int(20.3 * 75) - first))  # the silence after the end may be all ties
+        assert (found[:, sounds] == whole[:, first : first + 113 - k % 2][:, sounds]).mean() > 0.98, f"TR {k}"
+    assert np.mean(differs) <= 1e-3
     assert metadata["spill_mask"][:, 0].tolist() == [k % 2 == 0 for k in range(14)]
     assert metadata["valid"].tolist() == [True] * 13 + [False]
     assert metadata["duration"] == pytest.approx(20.3)

@@ -10,6 +10,7 @@ from pathlib import Path
 import librosa
 import numpy as np
 import pytest
+import scipy
 import soundfile
 import yaml
 
@@ -244,6 +245,8 @@ def check_comparison(quality: Quality) -> None:
     for other in (MEL_MEAN, MEL_FINE_TIME, MEL_FINE_PITCH) if HAS_PESQ else ():
         assert six.median("pesq") > quality.row(other.label).median("pesq") + 0.1, other.label
     assert six.mean("stoi") > quality.row(MEL_MEAN.label).mean("stoi") + 0.3
+    for other in (MEL_FINE_TIME, MEL_FINE_PITCH):
+        assert six.mean("stoi") > quality.row(other.label).mean("stoi") + 0.03, other.label
     codes = [quality.row(f"codes, {kbps} kbps") for kbps in ("1.5", "3", "6")]
     for less, more in pairwise(codes):
         for name in ("pesq", "stoi", "si_sdr") if HAS_PESQ else ("stoi", "si_sdr"):
@@ -277,19 +280,14 @@ def test_quality_comparison_on_every_held_out_speaker(all_held_out):
 @pytest.mark.slow
 @needs_pesq
 @needs_stoi
-@pytest.mark.parametrize(
-    "other",
-    [
-        pytest.param(
-            MEL_FINE_TIME,
-            marks=pytest.mark.xfail(strict=True, reason="a layout chosen for STOI still beats the codec on STOI"),
-        ),
-        MEL_FINE_PITCH,
-    ],
-    ids=["16 bands", "32 bands"],
-)
-def test_codes_are_understood_better_than_a_mel_of_as_many_numbers(all_held_out, other):
-    assert all_held_out.row("codes, 6 kbps").mean("stoi") > all_held_out.row(other.label).mean("stoi")
+@pytest.mark.parametrize("name", ["stoi", "pesq", "si_sdr"])
+@pytest.mark.parametrize("other", [MEL_MEAN, MEL_FINE_TIME, MEL_FINE_PITCH], ids=["mean", "16 bands", "32 bands"])
+def test_codes_clearly_beat_mels_of_as_many_numbers_speaker_by_speaker(all_held_out, other, name):
+    """The 99 % interval of the median difference lies above 0: medians, as PESQ now and then praises a hum."""
+    six, mel = all_held_out.row("codes, 6 kbps"), all_held_out.row(other.label)
+    better = [six.per_clip[clip][name] - mel.per_clip[clip][name] for clip in six.per_clip]
+    found = scipy.stats.bootstrap((better,), np.median, confidence_level=0.99, rng=np.random.default_rng(0))
+    assert found.confidence_interval.low > 0
 
 
 @pytest.mark.slow
