@@ -41,6 +41,8 @@ class MultimodalAutoencoder(nn.Module):
         How many times each code occurs in the training TRs: where the audio head starts.
     codec_fingerprint : str, optional
         Of the codec that made the codes; saved, and compared by :meth:`from_pretrained`.
+    statistics : Tensor, shape (2, 2 * D), optional
+        Of the training TRs' latents (:attr:`giblet.models.scales.Scales.statistics`): what is standardised by.
 
     Raises
     ------
@@ -65,6 +67,7 @@ class MultimodalAutoencoder(nn.Module):
         codebooks: Tensor | None = None,
         priors: Tensor | None = None,
         codec_fingerprint: str | None = None,
+        statistics: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.settings, self.modalities, self.n_voxels = settings, dict(modalities), dict(n_voxels)
@@ -75,7 +78,7 @@ class MultimodalAutoencoder(nn.Module):
         audio: dict[str, Any] = {
             "n_codebooks": s.n_codebooks, "codebook_size": s.codebook_size, "frames_per_tr": s.frames_per_tr,
             "embedding_dim": s.embedding_dim, "codebooks": codebooks if s.codebook_init else None, "dropout": s.dropout,
-            "priors": priors,
+            "statistics": statistics,
         }  # fmt: skip
         self.encoders = nn.ModuleDict({n: build_encoder(m, s.features, **audio) for n, m in self.modalities.items()})
         self.fusion = LinearPlus(s.features * len(self.modalities), s.features, s.features)

@@ -21,7 +21,7 @@ from giblet.models.settings import Modality, ModelSettings
 if TYPE_CHECKING:
     from giblet.models.autoencoder import MultimodalAutoencoder
 
-FORMAT = "giblet-model-1"
+FORMAT = "giblet-model-2"
 WEIGHTS, ABOUT = "model.safetensors", "model.json"
 
 

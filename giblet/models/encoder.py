@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from giblet.errors import InputError
-from giblet.models.latents import ABSENT, MeanLatents
+from giblet.models.latents import ABSENT, LatentStatistics
 from giblet.models.layers import LinearPlus, check_floats, check_mask, is_code_dtype, present_only, quiet
 from giblet.models.settings import Modality
 
@@ -20,9 +20,10 @@ class AudioEncoder(nn.Module):
 
     Codes are categories: each has a vector in the embedding of its codebook. Embedded codes become the channels of a
     temporal convolution, channel ``k * embedding_dim + d`` being dimension ``d`` of codebook ``k``. Beside the
-    convolution the mean over frames goes through a linear map. With `codebooks` there is a third way: the mean latent
-    of the TR, linearly. It is what ridge regression would be given, and hundreds of TRs do not suffice to find it again
-    among the embeddings of all codebooks, of which it is the sum.
+    convolution the mean over frames goes through a linear map. With `codebooks` there is a third way: mean and
+    deviation of the TR's latents, linearly (:class:`giblet.models.latents.LatentStatistics`). They are what ridge
+    regression would be given, and hundreds of TRs do not suffice to find them again among the embeddings of all
+    codebooks.
 
     Parameters
     ----------
@@ -41,8 +42,8 @@ class AudioEncoder(nn.Module):
         codebooks share. At random (standard normal) without.
     dropout : float
         Share of hidden features dropped in training.
-    priors : Tensor, shape (K, V), optional
-        How many times each code occurs in training, for the scale of the mean latents.
+    statistics : Tensor, shape (2, 2 * D), optional
+        Mean and deviation over training TRs of their latents' statistics, which standardise them.
 
     Raises
     ------
@@ -69,7 +70,7 @@ class AudioEncoder(nn.Module):
         codebooks: Tensor | None = None,
         dropout: float = 0.0,
         hidden: int = 128,
-        priors: Tensor | None = None,
+        statistics: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.use_encodec, self.n_codebooks, self.codebook_size = use_encodec, n_codebooks, codebook_size
@@ -98,11 +99,11 @@ class AudioEncoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.pooled = quiet(nn.Linear(2 * hidden, features))
         self.linear = nn.Linear(channels, features)
-        self.latents: MeanLatents | None = None
+        self.latents: LatentStatistics | None = None
         if use_encodec and codebooks is not None:
             quiet(self.linear)
-            self.latents = MeanLatents(codebooks, frames_per_tr, priors)
-            self.from_latents = nn.Linear(codebooks.shape[2], features)
+            self.latents = LatentStatistics(codebooks, statistics)
+            self.from_latents = nn.Linear(2 * codebooks.shape[2], features)
 
     def embed(self, codes: Tensor) -> Tensor:
         """Codes (B, K, F), integers in [-1, codebook_size), to vectors (B, K, F, embedding_dim); -1 is absent.

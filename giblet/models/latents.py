@@ -1,4 +1,4 @@
-"""What codes stand for, averaged over a TR: what a linear model of the brain would be given."""
+"""What codes stand for, summarised over a TR: what a linear model of the brain would be given."""
 
 from __future__ import annotations
 
@@ -8,39 +8,78 @@ from torch import Tensor, nn
 ABSENT = -1
 """The code that says: no code here."""
 
+# A dimension whose deviation over training TRs is this much less than the largest says nothing.
+CONSTANT = 1e-4
 
-class MeanLatents(nn.Module):
-    """Mean over frames of the latents that codes stand for, each dimension on a scale near 1; nothing of it learns.
+
+def latent_statistics(latents: Tensor, present: Tensor | None = None) -> Tensor:
+    """Mean and deviation of latents over the frames of a TR.
+
+    The mean says which sound it was, the deviation how much there was of it and how it moved: loudness, in a codec
+    whose latents are centred. Both together are statistics pooling, as in speaker recognition (Snyder et al. 2018,
+    https://doi.org/10.1109/ICASSP.2018.8461375).
+
+    Parameters
+    ----------
+    latents : Tensor, shape (..., F, D), float32
+    present : Tensor of bool, shape (..., F), optional
+        Which frames count; all by default.
+
+    Returns
+    -------
+    Tensor, shape (..., 2 * D), float32
+        Means, then deviations (of the population: divided by the number of frames); 0 where no frame counts.
+    """
+    weights = torch.ones_like(latents[..., :1]) if present is None else present[..., None].to(latents.dtype)
+    n = weights.sum(-2).clamp_min(1)
+    mean = (latents * weights).sum(-2) / n
+    variance = ((latents - mean[..., None, :]).square() * weights).sum(-2) / n
+    return torch.cat([mean, variance.sqrt()], dim=-1)
+
+
+class LatentStatistics(nn.Module):
+    """:func:`latent_statistics` of the latents that codes stand for, standardised; nothing of it learns.
 
     Parameters
     ----------
     codebooks : Tensor, shape (K, V, D)
         Of the codec.
-    frames_per_tr : int
-    priors : Tensor, shape (K, V), optional
-        How many times each code occurs in training; all the same by default.
+    over_trs : Tensor, shape (2, 2 * D), optional
+        Mean and deviation of the statistics over training TRs (:attr:`giblet.models.scales.Scales.statistics`): what
+        they are standardised by. Without, by what frames would have whose codes were drawn evenly and independently.
     """
 
     table: Tensor
-    """float32 (K * (V + 1), D): entries less their mean, scaled; 0, the mean, for codes that are absent."""
+    """float32 (K * (V + 1), D): entries of the codebooks; 0 for codes that are absent."""
+    centre: Tensor
+    """float32 (2 * D,)."""
+    gain: Tensor
+    """float32 (2 * D,): one over the deviation; 0 for what does not vary."""
 
-    def __init__(self, codebooks: Tensor, frames_per_tr: int, priors: Tensor | None = None) -> None:
+    def __init__(self, codebooks: Tensor, over_trs: Tensor | None = None) -> None:
         super().__init__()
         books = codebooks.detach().float().cpu()
         k, self.size, d = books.shape
-        counts = torch.ones(k, self.size) if priors is None else priors.detach().float().cpu()
-        shares = (counts / counts.sum(1, keepdim=True))[..., None]
-        mean = (shares * books).sum(1, keepdim=True)
-        variance = (shares * (books - mean).square()).sum((0, 1))
-        # What codebooks leave to the next is nearly uncorrelated, and frames are nearly independent but for loudness:
-        # the mean of F of them varies by their deviation over the root of F. Dimensions that never vary stay 0.
-        scale = torch.where(variance > 1e-8 * variance.max(), (variance / frames_per_tr).sqrt(), torch.inf)
-        table = torch.cat([(books - mean) / scale, torch.zeros(k, 1, d)], dim=1)
-        self.register_buffer("table", table.flatten(0, 1))
+        if over_trs is None:
+            drawn = books.var(1, correction=0).sum(0).sqrt()
+            over_trs = torch.stack([torch.cat([books.mean(1).sum(0), drawn]), drawn.repeat(2)])
+        centre, deviation = over_trs.detach().float().cpu()
+        self.register_buffer("table", torch.cat([books, torch.zeros(k, 1, d)], dim=1).flatten(0, 1))
+        self.register_buffer("centre", centre)
+        varies = deviation > CONSTANT * deviation.unflatten(0, (2, d)).amax(1).repeat_interleave(d)
+        self.register_buffer("gain", torch.where(varies, 1 / deviation, 0.0))
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Codes (B, K, F), -1 where absent, to (B, D)."""
+        """Codes (B, K, F), -1 where absent, to (B, 2 * D).
+
+        A frame counts where it has any code; an absent code in it adds nothing, as in decoding with fewer codebooks. A
+        TR without a frame is 0, as the mean training TR is.
+        """
         k, f = codes.shape[1:]
-        within = torch.where(codes == ABSENT, self.size, codes.long())
+        absent = codes == ABSENT
         first = torch.arange(k, device=codes.device)[:, None] * (self.size + 1)
-        return nn.functional.embedding_bag((within + first).flatten(1), self.table, mode="sum") / f
+        rows = (torch.where(absent, self.size, codes.long()) + first).transpose(1, 2).flatten(0, 1)  # (B * F, K)
+        latents = nn.functional.embedding_bag(rows, self.table, mode="sum").unflatten(0, (-1, f))
+        present = ~absent.all(1)
+        standard = (latent_statistics(latents, present) - self.centre) * self.gain
+        return torch.where(present.any(1)[:, None], standard, 0.0)

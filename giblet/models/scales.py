@@ -11,6 +11,7 @@ from torch import Tensor
 
 from giblet.codec.rvq import rvq_dequantize
 from giblet.errors import InputError
+from giblet.models.latents import latent_statistics
 from giblet.models.layers import is_code_dtype
 from giblet.models.settings import AUDIO, ModelSettings
 
@@ -33,12 +34,16 @@ class Scales:
         How many times each code occurs, for ``MultimodalAutoencoder(priors=...)``.
     means : dict of str to dict of int to Tensor
         Mean training TR, flat, float32, by modality and subject (0 where a batch names none); ``"latent"``: (D,).
+    statistics : Tensor or None, shape (2, 2 * D)
+        Mean and deviation over training TRs of :func:`giblet.models.latents.latent_statistics`, for
+        ``MultimodalAutoencoder(statistics=...)``; None without codebooks.
     """
 
     constant: dict[str, float]
     codebooks: dict[str, list[float]] = field(default_factory=dict)
     priors: Tensor | None = None
     means: dict[str, dict[int, Tensor]] = field(default_factory=dict)
+    statistics: Tensor | None = None
 
     def of(self, name: str) -> float:
         """Of a modality.
@@ -90,7 +95,7 @@ def fit_scales(
     settings : ModelSettings
         `n_codebooks` and `codebook_size`.
     codebooks : Tensor, shape (K, V, D), optional
-        Of the codec, for the scale of ``head="latent"``.
+        Of the codec, for the scale of ``head="latent"`` and the statistics of latents.
 
     Raises
     ------
@@ -98,6 +103,7 @@ def fit_scales(
         If there is no data at all, or a code is out of range.
     """
     moments: dict[tuple[str, int], _Moments] = {}
+    statistics = _Moments()
     counts = torch.zeros(settings.n_codebooks, settings.codebook_size, dtype=torch.float64)
     for batch in batches:
         for name, values in batch["data"].items():
@@ -113,6 +119,7 @@ def fit_scales(
                 if codebooks is None:
                     continue
                 latents = rvq_dequantize(chosen, codebooks.cpu())  # (N, F, D)
+                statistics.add(latent_statistics(latents).double())
                 key, chosen = ("latent", 0), latents.flatten(0, 1)
             elif "subject" in batch:
                 # Subjects differ in voxels, and so in what lies where.
@@ -130,7 +137,8 @@ def fit_scales(
     means: dict[str, dict[int, Tensor]] = {}
     for (name, subject), moment in moments.items():
         means.setdefault(name, {})[subject] = torch.as_tensor(moment.mean).float()
-    return Scales(constant, _of_codes(counts), counts if counts.any() else None, means)
+    over_trs = torch.stack([torch.as_tensor(statistics.mean), statistics.deviation()]).float() if statistics.n else None
+    return Scales(constant, _of_codes(counts), counts if counts.any() else None, means, over_trs)
 
 
 class _Moments:
@@ -148,6 +156,9 @@ class _Moments:
         self.squares = self.squares + (rows - mean).square().sum(0) + delta.square() * (self.n * n / together)
         self.mean = self.mean + delta * (n / together)
         self.n = together
+
+    def deviation(self) -> Tensor:
+        return (torch.as_tensor(self.squares) / self.n).sqrt()
 
     def variance(self) -> float:
         return float(torch.as_tensor(self.squares).mean()) / self.n

@@ -46,7 +46,7 @@ def model_of(settings: TrainSettings, study: Study) -> tuple[MultimodalAutoencod
     kinds = {name: Modality.of(name, shape, kind == CODES) for name, (kind, shape) in study.stimuli.items()}
     torch.manual_seed(settings.seed)
     model = MultimodalAutoencoder(
-        settings.model, kinds, study.n_voxels, books, scales.priors, study.codec_fingerprint
+        settings.model, kinds, study.n_voxels, books, scales.priors, study.codec_fingerprint, scales.statistics
     )  # fmt: skip
     return model, scales
 
