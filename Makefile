@@ -16,7 +16,7 @@ test: setup
 
 test-slow: setup
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,quality]'
-	$(OFFLINE) $(BIN)/python -m pytest -m 'slow or pesq'
+	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'slow or pesq' -n 2 --dist loadfile --durations 15
 
 lint: setup
 	$(BIN)/ruff check .
