@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from giblet.errors import InputError
-from giblet.models.latents import ABSENT, LatentStatistics
+from giblet.models.latents import ABSENT, LatentStatistics, rows_of
 from giblet.models.layers import LinearPlus, check_floats, check_mask, is_code_dtype, present_only, quiet
 from giblet.models.settings import Modality
 
@@ -116,9 +116,7 @@ class AudioEncoder(nn.Module):
         self._check_codes(codes)
         k, v, d = self.embedding.shape
         table = torch.cat([self.embedding, self.absent[:, None]], dim=1).view(k * (v + 1), d)
-        within = torch.where(codes == ABSENT, v, codes.long())
-        first = torch.arange(k, device=codes.device)[:, None] * (v + 1)
-        return nn.functional.embedding(within + first, table)  # (B, K, F, d)
+        return nn.functional.embedding(rows_of(codes, v), table)  # (B, K, F, d)
 
     @staticmethod
     def to_channels(embedded: Tensor) -> Tensor:

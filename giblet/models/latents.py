@@ -12,6 +12,23 @@ ABSENT = -1
 CONSTANT = 1e-4
 
 
+def rows_of(codes: Tensor, size: int) -> Tensor:
+    """Where codes stand in a table of K * (size + 1) rows: those of each codebook, and behind them the one for absent.
+
+    Parameters
+    ----------
+    codes : Tensor, shape (B, K, F), integers in [-1, size)
+    size : int
+        Entries of a codebook.
+
+    Returns
+    -------
+    Tensor, shape (B, K, F), int64
+    """
+    first = torch.arange(codes.shape[1], device=codes.device)[:, None] * (size + 1)
+    return torch.where(codes == ABSENT, size, codes.long()) + first
+
+
 def latent_statistics(latents: Tensor, present: Tensor | None = None) -> Tensor:
     """Mean and deviation of latents over the frames of a TR.
 
@@ -75,11 +92,8 @@ class LatentStatistics(nn.Module):
         A frame counts where it has any code; an absent code in it adds nothing, as in decoding with fewer codebooks. A
         TR without a frame is 0, as the mean training TR is.
         """
-        k, f = codes.shape[1:]
-        absent = codes == ABSENT
-        first = torch.arange(k, device=codes.device)[:, None] * (self.size + 1)
-        rows = (torch.where(absent, self.size, codes.long()) + first).transpose(1, 2).flatten(0, 1)  # (B * F, K)
-        latents = nn.functional.embedding_bag(rows, self.table, mode="sum").unflatten(0, (-1, f))
-        present = ~absent.all(1)
+        rows = rows_of(codes, self.size).transpose(1, 2).flatten(0, 1)  # (B * F, K)
+        latents = nn.functional.embedding_bag(rows, self.table, mode="sum").unflatten(0, (-1, codes.shape[2]))
+        present = (codes != ABSENT).any(1)
         standard = (latent_statistics(latents, present) - self.centre) * self.gain
         return torch.where(present.any(1)[:, None], standard, 0.0)
