@@ -24,15 +24,15 @@ from transformers.utils import cached_file
 
 from giblet.codec.base import AudioCodec, reblock
 from giblet.codec.device import exact_float32
-from giblet.codec.lstm import STRETCH
 from giblet.codec.quantizer import ResidualQuantizer
 from giblet.codec.runtime import CompiledChain, Core, folded, layer, pick_runtime
 from giblet.codec.streaming import Chain, Layer
 from giblet.errors import CodecError, InputError
 
-# Frames at a time, by measurement (benchmarks/codec_speed.py): through the LSTM, sixteen stretches side by side,
-# and through the convolutions, whose rows should stay in the processor's caches.
-BLOCK_FRAMES, TILE_FRAMES = 16 * STRETCH, 100
+# Frames at a time, by measurement (benchmarks/codec_speed.py): through the LSTM, whose stretches side by side should be
+# long, through the convolutions, whose rows should stay in the processor's caches, and through the strided one next to
+# the LSTM, whose weights do not stay there and should be read for many rows.
+BLOCK_FRAMES, TILE_FRAMES, WEIGHTY_FRAMES = 4800, 100, 800
 # Channels of the first convolution from which more threads than one pay; the published model has 32.
 WIDE = 32
 # What this streaming can do exactly; the 48 kHz model differs in most of it.
@@ -216,17 +216,19 @@ class EncodecCodec(AudioCodec):
                 f"block_frames is {block_frames}: give at least {lead}, what the convolutions look back on"
             )
         self.block_frames = block_frames
-        # Convolutions run in tiles; LSTM and what else is at the frame rate takes the block whole.
-        tile = min(block_frames, max(TILE_FRAMES, lead))
-        recurrent = [type(core) for core in encoder].index(nn.LSTM)
-        convolutions = Chain(encode[:recurrent], tile * self.hop_length)
-        tiled: Layer = convolutions
+        # Convolutions run in tiles, those with the largest weights in longer ones; LSTM and what else is at the frame
+        # rate takes the block whole.
+        tile, stride = min(block_frames, max(TILE_FRAMES, lead)), config.upsampling_ratios[0]
+        weighty = max(tile, WEIGHTY_FRAMES)
+        strided = [type(core) for core in encoder].index(nn.LSTM) - 1
+        tiled: Layer = Chain(encode[:strided], tile * self.hop_length)
         if self.runtime == "openvino":
-            tiled = CompiledChain(convolutions, encoder[:recurrent], self.hop_length, tile)
-        self._encoder = Chain([tiled, *encode[recurrent:]])
-        recurrent = [type(core) for core in decoder].index(nn.LSTM)
-        convolutions = Chain(decode[recurrent + 1 :], tile)
-        self._decoder = Chain([*decode[: recurrent + 1], convolutions])
+            tiled = CompiledChain(tiled, encoder[:strided], self.hop_length // stride, tile * stride)
+        tiled = Chain([tiled, encode[strided]], weighty * self.hop_length)
+        self._encoder = Chain([tiled, *encode[strided + 1 :]])
+        strided = [type(core) for core in decoder].index(nn.ConvTranspose1d)
+        tiled = Chain([decode[strided], Chain(decode[strided + 1 :], tile * stride)], weighty)
+        self._decoder = Chain([*decode[:strided], tiled])
 
     def _new_encoder(self) -> Callable[[np.ndarray, bool], np.ndarray]:
         state = self._encoder.new_state()

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from giblet.codec.streaming import Layer
 
-# Frames of a stretch, and of its start from nothing. By measurement: stretches of trained and of random models agree
-# to rounding after 25 to 50 frames.
-STRETCH, RUN_UP = 300, 100
+# Stretches of a piece at most, as many as fill a step of the LSTM: with more, the starts from nothing cost more than
+# the sharing saves. Frames of a stretch at least, and of its start from nothing: by measurement, stretches of trained
+# and of random models agree to rounding after 25 to 50 frames.
+SIDE_BY_SIDE, STRETCH, RUN_UP = 6, 300, 100
 # How far the state after a run-up may be from the one wanted, relative to the largest in its layer. Other summation
 # orders in the same products make as much of a difference.
 AGREEMENT = 32 * torch.finfo(torch.float32).eps
@@ -64,9 +65,10 @@ class SkipLSTM(Layer):
 
     def _stretches(self, x: Tensor, state: LSTMState) -> Tensor:
         """The output for the stretches of a piece that can be done side by side; for none, if there is but one."""
-        n_stretches = len(x) // STRETCH
+        n_stretches = min(SIDE_BY_SIDE, len(x) // STRETCH)
         if n_stretches > 1 and state.forgets:
-            return self._side_by_side(x[: n_stretches * STRETCH], state)
+            length = len(x) // n_stretches
+            return self._side_by_side(x[: n_stretches * length].view(n_stretches, length, -1), state)
         return x[:0]
 
     def _rests(self, rests: Sequence[Tensor], states: Sequence[LSTMState]) -> list[Tensor]:
@@ -80,8 +82,8 @@ class SkipLSTM(Layer):
         return [y[: len(rest), i] for i, rest in enumerate(rests)]
 
     def _side_by_side(self, x: Tensor, state: LSTMState) -> Tensor:
-        """The output for as many stretches as agree with the ones before them, at least the first."""
-        stretches = x.view(-1, STRETCH, x.shape[1]).transpose(0, 1)  # (time, stretches, channels)
+        """The output for as many of (stretches, time, channels) as agree with the ones before, at least the first."""
+        stretches = x.transpose(0, 1)
         _, run_up = self.lstm(stretches[-RUN_UP:, :-1])
         first = state.hidden or tuple(torch.zeros_like(part[:, :1]) for part in run_up)
         starts = [torch.cat(parts, 1) for parts in zip(first, run_up, strict=True)]  # (layers, stretches, units)

@@ -1,10 +1,11 @@
 """An encoder's convolutions through OpenVINO, where it is installed and the codec computes on a CPU.
 
-The decoder's stay with torch: OpenVINO's transposed convolutions are slower (measured: the whole decoder by half).
+The last strided one stays with torch, as OpenVINO takes three times as long over its large weights as a matrix product
+does, and so does the decoder: its transposed convolutions are slower in OpenVINO (measured: the whole decoder by half).
 
-The convolutions look back on little: what they give for a frame hangs on one or two frames before it. So each tile of a
-signal is computed from its own samples and those few before, with nothing carried from layer to layer, in a network of
-one shape that OpenVINO compiles once. What is particular about the two ends of a signal is left to the layers of
+The convolutions look back on little: what they give for a row hangs on the few rows before it. So each tile of a signal
+is computed from its own samples and those few before, with nothing carried from layer to layer, in a network of one
+shape that OpenVINO compiles once. What is particular about the two ends of a signal is left to the layers of
 `streaming`.
 """
 
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from giblet.codec.lstm import SkipLSTM
-from giblet.codec.streaming import ELU, Chain, Layer, ResidualBlock, TransposedConv, causal_conv, padding
+from giblet.codec.streaming import ELU, Layer, ResidualBlock, TransposedConv, causal_conv, padding
 from giblet.errors import InputError
 
 # What a codec consists of: convolutions either way, LSTM, ELU, and residual blocks, (conv, pointwise, shortcut).
@@ -106,17 +107,17 @@ class CompiledChain(Layer):
 
     Parameters
     ----------
-    chain : Chain
+    chain : Layer
         The same convolutions, for the ends of a signal.
     cores : sequence of Core
         What the chain consists of.
     hop_length : int
-        Samples per frame.
+        Samples per frame, a row that the chain gives.
     tile : int
         Frames at a time.
     """
 
-    def __init__(self, chain: Chain, cores: Sequence[Core], hop_length: int, tile: int) -> None:
+    def __init__(self, chain: Layer, cores: Sequence[Core], hop_length: int, tile: int) -> None:
         self.chain = chain
         self.cores = list(cores)
         self.hop_length = hop_length
@@ -167,8 +168,8 @@ class CompiledChain(Layer):
         rows = torch.cat([x, x.new_zeros(missing, x.shape[1])]) if missing else x.contiguous()
         request.infer([rows.numpy()], share_inputs=True)
         n_frames = len(x) // self.hop_length
-        y = torch.from_numpy(request.get_output_tensor().data)
-        return y[self.reach : n_frames].clone()
+        # Copied by NumPy: torch's threads would wait for more to do for a while, and OpenVINO's have to wait for them.
+        return torch.from_numpy(request.get_output_tensor().data[self.reach : n_frames].copy())
 
 
 def _reach(cores: Sequence[Core]) -> int:

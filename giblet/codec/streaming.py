@@ -22,6 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+# Entries of a tap, and rows, from which two taps are cheaper in pairs of rows, by measurement.
+PAIRED_SIZE, PAIRED_ROWS = 32_768, 200
+
 
 class Layer(ABC):
     """One step of a codec's encoder or decoder. A runtime that does several at once is a layer as well.
@@ -79,9 +82,31 @@ class Taps:
         self.bias = bias
         self.spacing = spacing
         self.reach = (len(self.taps) - 1) * spacing
+        in_pairs = self.reach == 1 and self.taps[0].numel() >= PAIRED_SIZE
+        self.both = self.taps[0] + self.taps[1] if in_pairs else None
 
     def __call__(self, x: Tensor, context: Tensor) -> Tensor:
         """(time, in) rows and the (reach, in) rows before them to (time, out) rows."""
+        if self.both is None or len(x) < PAIRED_ROWS:
+            return self._one_by_one(x, context)
+        n = len(x) // 2 * 2
+        y = self._in_pairs(x[:n], context, self.both)
+        return y if n == len(x) else torch.cat([y, self._one_by_one(x[n:], x[n - 1 : n])])
+
+    def _in_pairs(self, x: Tensor, context: Tensor, both: Tensor) -> Tensor:
+        """Two rows by three products in place of four.
+
+        Of two taps a and b, rows 0 and 1 after row -1 are ``x0 a + x-1 b = x0 (a + b) + (x-1 - x0) b`` and
+        ``x1 a + x0 b = x0 (a + b) + (x1 - x0) a``: the shortest of the fast FIR algorithms (Mou, Duhamel 1991,
+        Short-length FIR filters and their use in fast nonrecursive filtering, https://doi.org/10.1109/78.136537).
+        """
+        first, second = x[::2], x[1::2]
+        y = x.new_empty(len(first), 2, both.shape[1]).copy_(torch.addmm(self.bias, first, both)[:, None])
+        y[:, 0].addmm_(torch.cat([context, second[:-1]]).sub_(first), self.taps[1])
+        y[:, 1].addmm_(second - first, self.taps[0])
+        return y.view(len(x), -1)
+
+    def _one_by_one(self, x: Tensor, context: Tensor) -> Tensor:
         y = torch.addmm(self.bias, x, self.taps[0])
         for lag, tap in enumerate(self.taps[1:], 1):
             back = lag * self.spacing

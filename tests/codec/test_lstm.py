@@ -8,7 +8,9 @@ from transformers.models.encodec import modeling_encodec as theirs
 from giblet.codec import lstm as module
 from giblet.codec.lstm import RUN_UP, STRETCH, SkipLSTM
 
-N = 4 * STRETCH + 17
+N = 4 * STRETCH + 19
+LENGTH, REST = STRETCH + 4, 3
+"""Of four stretches of N frames, and what is left."""
 
 
 @pytest.fixture
@@ -58,14 +60,14 @@ def test_an_lstm_that_forgets_goes_through_a_stretch_and_its_run_up_and_no_more(
     seen = steps(whole.lstm)
     _, state = run(whole.lstm, x, [])
     assert state.forgets
-    assert sum(seen) == STRETCH + RUN_UP + 17
+    assert sum(seen) == RUN_UP + LENGTH + REST
 
 
 def test_an_lstm_that_remembers_is_found_out_once_and_then_taken_in_order(whole, x):
     seen = steps(remembering(whole.lstm))
     _, state = run(whole.lstm, x, [2 * STRETCH + 5])
     assert not state.forgets
-    assert sum(seen) == RUN_UP + STRETCH + (N - STRETCH)
+    assert sum(seen) == RUN_UP + (STRETCH + 2) + (N - (STRETCH + 2))
 
 
 def test_without_the_check_an_lstm_that_remembers_would_be_wrong(whole, x, monkeypatch):
@@ -93,7 +95,7 @@ def test_stretches_before_the_one_that_disagrees_are_kept(whole, x, monkeypatch)
     seen = steps(whole.lstm)
     found, state = run(whole.lstm, x, [])
     assert not state.forgets
-    assert sum(seen) == RUN_UP + STRETCH + (N - 2 * STRETCH)
+    assert sum(seen) == RUN_UP + LENGTH + (N - 2 * LENGTH)
     torch.testing.assert_close(found, expected, atol=2e-6, rtol=1e-5)
 
 
