@@ -98,7 +98,7 @@ class Taps:
 
         Of two taps a and b, rows 0 and 1 after row -1 are ``x0 a + x-1 b = x0 (a + b) + (x-1 - x0) b`` and
         ``x1 a + x0 b = x0 (a + b) + (x1 - x0) a``: the shortest of the fast FIR algorithms (Mou, Duhamel 1991,
-        Short-length FIR filters and their use in fast nonrecursive filtering, https://doi.org/10.1109/78.136537).
+        Short-length FIR filters and their use in fast nonrecursive filtering, IEEE Transactions on Signal Processing).
         """
         first, second = x[::2], x[1::2]
         y = x.new_empty(len(first), 2, both.shape[1]).copy_(torch.addmm(self.bias, first, both)[:, None])

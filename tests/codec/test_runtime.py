@@ -13,7 +13,7 @@ from transformers import EncodecModel
 
 from giblet.codec import load_codec
 from giblet.codec.encodec import EncodecCodec, build_config
-from giblet.codec.runtime import CompiledChain, pick_runtime
+from giblet.codec.runtime import CompiledChain, _compile, pick_runtime
 from giblet.errors import InputError
 
 RATE = 24_000
@@ -70,6 +70,18 @@ def test_compiled_latents_are_as_near_to_exact_as_those_of_transformers(pair, bu
         of_transformers = bundled_model.encoder(wave[None, None])[0].t()
         ours = encoder(wave[:, None].clone(), encoder.new_state(), True)
     assert (ours - exact).square().mean().sqrt() < 3 * (of_transformers - exact).square().mean().sqrt()
+
+
+@needs_openvino
+def test_the_compiled_elu_keeps_the_digits_of_small_values():
+    """Float32 has 6e-8; exp(x) - 1 is wrong by more than 1e-3 of the smallest of these."""
+    same = torch.nn.Conv1d(1, 1, 1, bias=False).requires_grad_(False)
+    same.weight.fill_(1)
+    x = np.concatenate([-np.logspace(-6, 2, 5000), np.logspace(-6, 2, 50), [0]]).astype(np.float32)
+    request = _compile([torch.nn.ELU(), same], len(x), 1)
+    request.infer([x[:, None]])
+    found, exact = request.get_output_tensor().data[:, 0], np.where(x > 0, x, np.expm1(x.astype(np.float64)))
+    np.testing.assert_allclose(found, exact, rtol=4e-7)
 
 
 @needs_openvino
