@@ -29,8 +29,8 @@ from giblet.errors import InputError
 # What a codec consists of: convolutions either way, LSTM, ELU, and residual blocks, (conv, pointwise, shortcut).
 Core: TypeAlias = nn.Module | tuple[nn.Conv1d, nn.Conv1d, nn.Conv1d | None]
 RUNTIMES = ("auto", "torch", "openvino")
-# Below the first of these, exp(x) - 1 is -1 to rounding. Of an eighth y of what is above, it is y / (g - y / 2), where g
-# is the even function y / 2 coth(y / 2); the coefficients of its second and fourth power (1 / 12 and -1 / 720 in its
+# Below the first of these, exp(x) - 1 is -1 to rounding. Of an eighth y of what is above, it is y / (g - y / 2), where
+# g is the even function y / 2 coth(y / 2); the coefficients of its second and fourth power (1 / 12 and -1 / 720 in its
 # series at 0) are fitted to keep the error of the whole within 4e-8 of the value, before rounding.
 LOWEST, DOUBLINGS = -17.4, 3
 EVEN = (0.08333029, -0.0013625212)
