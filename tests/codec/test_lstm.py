@@ -63,6 +63,15 @@ def test_an_lstm_that_forgets_goes_through_a_stretch_and_its_run_up_and_no_more(
     assert sum(seen) == RUN_UP + LENGTH + REST
 
 
+def test_a_longer_piece_has_longer_stretches_and_not_more_than_fill_a_step(whole, x, monkeypatch):
+    monkeypatch.setattr(module, "SIDE_BY_SIDE", 2)
+    seen = steps(whole.lstm)
+    found, state = run(whole.lstm, x, [])
+    assert state.forgets
+    assert sum(seen) == RUN_UP + N // 2 + N % 2
+    torch.testing.assert_close(found, whole(x.t()[None])[0].t(), atol=2e-6, rtol=1e-5)
+
+
 def test_an_lstm_that_remembers_is_found_out_once_and_then_taken_in_order(whole, x):
     seen = steps(remembering(whole.lstm))
     _, state = run(whole.lstm, x, [2 * STRETCH + 5])

@@ -57,7 +57,7 @@ def test_a_convolution_in_pieces_is_the_whole_one_at_any_length(channels, out, w
     with pairing(paired):
         layer = causal_conv(whole.conv)
         found = in_pieces(layer, x, draw_cuts(data, n, layer.lead, stride))
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("paired", [False, True])
@@ -73,7 +73,7 @@ def test_a_transposed_convolution_in_pieces_is_the_whole_one(stride, paired, dat
         expected = whole(x[None])[0]
     with pairing(paired):
         found = in_pieces(TransposedConv(whole.conv), x, draw_cuts(data, n, 1, 1))
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found, expected)
 
 
 def test_rows_in_pairs_take_three_products_in_place_of_four_and_stay_as_near_to_exact():
@@ -93,7 +93,7 @@ def test_rows_in_pairs_take_three_products_in_place_of_four_and_stay_as_near_to_
     direct = torch.addmm(bias, x, a) + torch.cat([context, x[:-1]]) @ b
     errors = [(y - exact).norm(dim=1) / exact.norm(dim=1) for y in (found, direct)]
     assert errors[0].max() < 3 * errors[1].max()
-    assert errors[0][1::7].max() < 3 * errors[1].max()
+    assert errors[0][1::7].max() < 3 * errors[1][1::7].max()
 
 
 @pytest.mark.parametrize("shortcut", [True, False])
