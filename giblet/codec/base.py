@@ -43,7 +43,7 @@ class AudioCodec(ABC):
     device : str
         Where it computes, e.g. ``"cpu"`` or ``"cuda:0"``.
     runtime : str
-        What computes the encoder's convolutions, ``"torch"`` or ``"openvino"``.
+        What computes the encoder's convolutions, of long sounds at least, ``"torch"`` or ``"openvino"``.
     block_frames : int
         Frames that are encoded or decoded at a time.
     """

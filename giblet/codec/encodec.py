@@ -33,8 +33,9 @@ from giblet.errors import CodecError, InputError
 # long, through the convolutions, whose rows should stay in the processor's caches, and through the strided one next to
 # the LSTM, whose weights do not stay there and should be read for many rows.
 BLOCK_FRAMES, TILE_FRAMES, WEIGHTY_FRAMES = 4800, 100, 800
-# Channels of the first convolution from which more threads than one pay; the published model has 32.
-WIDE = 32
+# Channels of the first convolution from which more threads than one pay; the published model has 32. And frames from
+# which a narrower codec gains more by OpenVINO than its start takes (0.7 s, saved in 45 s of sound).
+WIDE, LONG_FRAMES = 32, 3000
 # What this streaming can do exactly; the 48 kHz model differs in most of it.
 SUPPORTED = {
     "audio_channels": 1,
@@ -165,7 +166,7 @@ class EncodecCodec(AudioCodec):
     block_frames : int
         Frames at a time.
     runtime : str
-        What computes the encoder's convolutions, ``"torch"``, ``"openvino"`` or ``"auto"``, see `runtime.pick_runtime`.
+        What computes the encoder's convolutions, ``"torch"``, ``"openvino"`` or ``"auto"``, see `load_codec`.
 
     Raises
     ------
@@ -199,7 +200,7 @@ class EncodecCodec(AudioCodec):
         self.fingerprint = fingerprint(model)
         self._device = torch.device(device)
         self.device = str(self._device)
-        self.runtime = pick_runtime(runtime, self._device, config.num_filters >= WIDE)
+        self.runtime = pick_runtime(runtime, self._device)
         # Products of narrow layers are over before a second thread has started; waiting for it costs many times more
         # where the processor is shared (measured: 18 s instead of 1 s for a minute of sound).
         self._threads = 1 if config.num_filters < WIDE else None
@@ -221,28 +222,42 @@ class EncodecCodec(AudioCodec):
         tile, stride = min(block_frames, max(TILE_FRAMES, lead)), config.upsampling_ratios[0]
         weighty = max(tile, WEIGHTY_FRAMES)
         strided = [type(core) for core in encoder].index(nn.LSTM) - 1
-        tiled: Layer = Chain(encode[:strided], tile * self.hop_length)
+
+        def whole(tiled: Layer) -> Chain:
+            return Chain([Chain([tiled, encode[strided]], weighty * self.hop_length), *encode[strided + 1 :]])
+
+        tiled = Chain(encode[:strided], tile * self.hop_length)
+        self._encoder = self._encoder_of_short = whole(tiled)
         if self.runtime == "openvino":
-            tiled = CompiledChain(tiled, encoder[:strided], self.hop_length // stride, tile * stride)
-        tiled = Chain([tiled, encode[strided]], weighty * self.hop_length)
-        self._encoder = Chain([tiled, *encode[strided + 1 :]])
+            self._encoder = whole(CompiledChain(tiled, encoder[:strided], self.hop_length // stride, tile * stride))
+            if runtime != "auto" or config.num_filters >= WIDE:
+                self._encoder_of_short = self._encoder
         strided = [type(core) for core in decoder].index(nn.ConvTranspose1d)
         tiled = Chain([decode[strided], Chain(decode[strided + 1 :], tile * stride)], weighty)
         self._decoder = Chain([*decode[:strided], tiled])
 
+    def _encoder_for(self, n_samples: int) -> Chain:
+        """The encoder for a stream that begins with so many samples, to be kept until its end."""
+        return self._encoder if n_samples >= LONG_FRAMES * self.hop_length else self._encoder_of_short
+
     def _new_encoder(self) -> Callable[[np.ndarray, bool], np.ndarray]:
-        state = self._encoder.new_state()
+        encoder, state = self._encoder, None
 
         def encode(samples: np.ndarray, last: bool) -> np.ndarray:
+            nonlocal encoder, state
+            if state is None:
+                encoder = self._encoder_for(len(samples))
+                state = encoder.new_state()
             with exact_float32(self._device, self._threads):
-                latents = self._encoder(self._tensor(samples)[:, None], state, last)
+                latents = encoder(self._tensor(samples)[:, None], state, last)
                 return self._quantizer.quantize(latents).to("cpu", torch.int32).numpy()
 
         return encode
 
     def _encode_together(self, waveforms: list[np.ndarray]) -> list[np.ndarray]:
         streams = [reblock([waveform], self.block_frames * self.hop_length) for waveform in waveforms]
-        states = [self._encoder.new_state() for _ in waveforms]
+        encoder = self._encoder_for(min(map(len, waveforms)))
+        states = [encoder.new_state() for _ in waveforms]
         found: list[list[np.ndarray]] = [[] for _ in waveforms]
         going = list(range(len(waveforms)))
         while going:
@@ -250,7 +265,7 @@ class EncodecCodec(AudioCodec):
             with exact_float32(self._device, self._threads):
                 pieces = [self._tensor(samples)[:, None] for samples, _ in blocks]
                 lasts = [last for _, last in blocks]
-                latents = self._encoder.together(pieces, [states[i] for i in going], lasts)
+                latents = encoder.together(pieces, [states[i] for i in going], lasts)
                 codes = self._quantizer.quantize(torch.cat(latents)).to("cpu", torch.int32)
             for i, piece in zip(going, codes.split([len(one) for one in latents], dim=1), strict=True):
                 found[i].append(piece.numpy())

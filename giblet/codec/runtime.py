@@ -64,17 +64,14 @@ def layer(core: Core) -> Layer:
     raise TypeError(f"no streaming form of {type(core).__name__}")
 
 
-def pick_runtime(wanted: str, device: torch.device, wide: bool) -> str:
+def pick_runtime(wanted: str, device: torch.device) -> str:
     """What computes the encoder's convolutions.
 
     Parameters
     ----------
     wanted : str
-        ``"auto"``: OpenVINO if it is installed, the device is the CPU and the codec is wide enough to gain by it, else
-        torch. Or one of them by name.
+        ``"auto"``: OpenVINO if it is installed and the device is the CPU, else torch. Or one of them by name.
     device : torch.device
-    wide : bool
-        Whether the codec has as many channels as the published one.
 
     Returns
     -------
@@ -90,7 +87,7 @@ def pick_runtime(wanted: str, device: torch.device, wide: bool) -> str:
         raise InputError(f"runtime {wanted!r} is not known: give one of {', '.join(RUNTIMES)}")
     installed = importlib.util.find_spec("openvino") is not None
     if wanted == "auto":
-        return "openvino" if installed and wide and device.type == "cpu" else "torch"
+        return "openvino" if installed and device.type == "cpu" else "torch"
     if wanted == "openvino" and not installed:
         raise InputError("runtime 'openvino' is not installed: pip install 'giblet[fast]', or give runtime='auto'")
     if wanted == "openvino" and device.type != "cpu":

@@ -133,14 +133,34 @@ def test_a_codec_that_has_computed_can_be_copied_and_sent_to_another_process(pai
         np.testing.assert_array_equal(other.encode(speech[:RATE]), codes)
 
 
-def test_torch_is_taken_where_openvino_is_absent_or_gains_nothing(monkeypatch):
+def test_torch_is_taken_where_openvino_is_absent_or_does_not_compute(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
-    assert pick_runtime("auto", CPU, wide=True) == "openvino"
-    assert pick_runtime("auto", CPU, wide=False) == "torch"
-    assert pick_runtime("auto", torch.device("cuda"), wide=True) == "torch"
-    assert pick_runtime("torch", CPU, wide=True) == "torch"
+    assert pick_runtime("auto", CPU) == "openvino"
+    assert pick_runtime("auto", torch.device("cuda")) == "torch"
+    assert pick_runtime("torch", CPU) == "torch"
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert pick_runtime("auto", CPU, wide=True) == "torch"
+    assert pick_runtime("auto", CPU) == "torch"
+
+
+@needs_openvino
+def test_a_narrow_codec_starts_openvino_for_long_sounds_only(speech):
+    """And to its end: a last block is short too."""
+    codec, by_torch = (load_codec("bundled", device="cpu", runtime=name) for name in ("auto", "torch"))
+    assert codec.runtime == "openvino"
+    repeated = np.tile(speech, 2)
+    short, long = repeated[: 39 * RATE], repeated[: 70 * RATE]
+    np.testing.assert_array_equal(codec.encode(short), by_torch.encode(short))
+    codec.encode_many([short[:RATE], long])
+    assert not tiled(codec)._compiled
+    assert (codec.encode(long) == by_torch.encode(long)).mean() >= 0.9999
+    assert tiled(codec)._compiled
+
+
+@needs_openvino
+def test_a_wide_codec_and_one_told_to_take_openvino_for_all_sounds(speech, official_model):
+    for codec in EncodecCodec(official_model, 6.0), load_codec("bundled", device="cpu", runtime="openvino"):
+        codec.encode(speech[:RATE])
+        assert tiled(codec)._compiled
 
 
 def test_a_runtime_that_cannot_be_had_is_refused(monkeypatch):
@@ -148,10 +168,10 @@ def test_a_runtime_that_cannot_be_had_is_refused(monkeypatch):
         load_codec("bundled", runtime="onnx")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     with pytest.raises(InputError, match="device is 'cuda'"):
-        pick_runtime("openvino", torch.device("cuda"), wide=True)
+        pick_runtime("openvino", torch.device("cuda"))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"not installed: pip install 'giblet\[fast\]'"):
-        pick_runtime("openvino", CPU, wide=True)
+        pick_runtime("openvino", CPU)
 
 
 @needs_openvino
