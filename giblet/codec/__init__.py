@@ -36,9 +36,9 @@ def load_codec(
         Frames that are encoded or decoded at a time, 4800 by default. Less takes less memory and more time; what
         comes out is the same to rounding.
     runtime : str
-        What computes the encoder's convolutions: ``"auto"`` (on the CPU OpenVINO, if ``giblet[fast]`` is installed, else
-        torch), ``"torch"``, ``"openvino"``. The codes are the same. With ``"auto"``, codecs narrower than the published
-        one, such as the bundled one, take OpenVINO for sounds from 40 s only: its start takes 0.7 s.
+        What computes the encoder's convolutions: ``"auto"`` (on the CPU OpenVINO, if ``giblet[fast]`` is installed,
+        else torch), ``"torch"``, ``"openvino"``. The codes are the same. With ``"auto"``, codecs narrower than the
+        published one, such as the bundled one, take OpenVINO for sounds from 40 s only: its start takes 0.7 s.
 
     Returns
     -------
