@@ -1,0 +1,119 @@
+"""The model learns: from simulated brains that heard real speech, as much as ridge does, and more than the nulls know.
+
+The study is that of `benchmarks/heads.py`, whose parts these tests use; its tables stand in docs/heads.md.
+"""
+
+import importlib.util
+from argparse import Namespace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+from giblet.codec import load_codec
+from giblet.config import ExtractSettings
+from giblet.evaluation.encoding import fit_ridge, score_encoding
+from giblet.evaluation.predictions import predict
+from giblet.evaluation.reconstruction import latents_by_tr
+from giblet.evaluation.scorecard import FREQUENT
+from giblet.evaluation.scores import score_codes
+from giblet.evaluation.statistics import Resampling
+from giblet.models import MultimodalAutoencoder
+from giblet.pipeline import extract_film
+from giblet.training.study import build_study
+from giblet.training.trainer import Trainer
+
+ROOT = Path(__file__).parents[1]
+SPEECH = ROOT.parent / "shared" / "audio" / "librispeech"
+OPTIONS = Namespace(epochs=20, learning_rate=2e-3, validate_every=2)
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not SPEECH.is_dir(), reason="46 minutes of LibriSpeech are needed (../shared/audio)"),
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Sums in one order, so that the same weights are learned wherever the test runs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def heads() -> ModuleType:
+    """The benchmark, as a module."""
+    spec = importlib.util.spec_from_file_location("heads", ROOT / "benchmarks" / "heads.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def codec():
+    return load_codec("bundled", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def learned(heads, codec, tmp_path_factory):
+    """A model trained on one simulated brain, its study, and what it says of the test TRs."""
+    work = tmp_path_factory.mktemp("learning")
+    sound = heads.speech(SPEECH, 46.0, work / "speech.flac")
+    features = extract_film(sound, ExtractSettings.make(tr=heads.TR, device="cpu"), work).path
+
+    def learn(brain: str, head: str, way: str):
+        bold = heads.brain(features, codec, brain, 200, work)
+        settings = heads.settings_of(features, bold, head, way, work / f"run_{brain}_{way}", OPTIONS)
+        study = build_study(settings)
+        Trainer(settings, study=study).fit()
+        model = MultimodalAutoencoder.from_pretrained(settings.output / "best")
+        (stretch,) = predict(
+            model, study.recordings[0], study.normalisers["01"], study.splits["01"].test,
+            stimulus_trs=study.stimulus_trs["01"],
+        )  # fmt: skip
+        return study, stretch
+
+    return learn
+
+
+@pytest.mark.parametrize(("brain", "at_least"), [("linear", 0.95), ("tanh", 1.0)])
+def test_bold_is_predicted_as_well_as_by_ridge_and_better_where_the_brain_saturates(
+    learned, heads, codec, brain, at_least
+):
+    study, stretch = learned(brain, "latent", "encoding")
+    recording = study.recordings[0]
+    n = len(recording.run)
+    latents = latents_by_tr(recording.series["audio"].read(0, n), codec).mean(axis=2, dtype=np.float64)
+    bold = study.normalisers["01"]["bold"](recording.series["bold"].read(0, n))
+    ridge = fit_ridge(latents, bold, study.splits["01"].train, heads.TR)
+    rows = np.arange(stretch.start, stretch.stop)[stretch.bold_scored]
+    plan = Resampling(len(rows), heads.TR)
+    measured = stretch.bold[stretch.bold_scored]
+    ours = score_encoding(measured, stretch.bold_predicted[stretch.bold_scored], plan).mean.value
+    theirs = score_encoding(measured, ridge.predicted[rows], plan).mean.value
+    assert theirs > 0.5  # there is something to be learned
+    assert ours > at_least * theirs
+
+
+def scores_of(study, stretch, codec, tr):
+    train = study.splits["01"].train
+    heard = study.recordings[0].series["audio"].read(int(train[0]), int(train[-1]) + 1)
+    keep = stretch.scored["audio"]
+    found, _ = score_codes(stretch.truth["audio"][keep], stretch.decoded["audio"][keep], heard, codec, tr)
+    return {score.name: score for score in found}
+
+
+def test_more_codes_of_the_first_codebook_are_right_than_the_most_frequent_one_is(learned, heads, codec):
+    first = scores_of(*learned("codes", "classification", "decoding"), codec, heads.TR)["accuracy, codebook 1"]
+    assert first.nulls[FREQUENT].margin.low > 0  # the 95 % interval lies above the majority baseline
+
+
+def test_reconstruction_is_above_all_nulls_in_latents_and_mel(learned, heads, codec):
+    found = scores_of(*learned("linear", "latent", "decoding"), codec, heads.TR)
+    for name in ("latent r", "latent r over time", "mel r", "mel r over time"):
+        assert found[name].above_nulls, name
