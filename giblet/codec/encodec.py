@@ -203,7 +203,8 @@ class EncodecCodec(AudioCodec):
         self.runtime = pick_runtime(runtime, self._device)
         # Products of narrow layers are over before a second thread has started; waiting for it costs many times more
         # where the processor is shared (measured: 18 s instead of 1 s for a minute of sound).
-        self._threads = 1 if config.num_filters < WIDE else None
+        wide = config.num_filters >= WIDE
+        self._threads = None if wide else 1
 
         own: Any = copy.deepcopy(model).requires_grad_(False)
         own.to(self._device, torch.float32)
@@ -230,7 +231,7 @@ class EncodecCodec(AudioCodec):
         self._encoder = self._encoder_of_short = whole(tiled)
         if self.runtime == "openvino":
             self._encoder = whole(CompiledChain(tiled, encoder[:strided], self.hop_length // stride, tile * stride))
-            if runtime != "auto" or config.num_filters >= WIDE:
+            if wide or runtime != "auto":
                 self._encoder_of_short = self._encoder
         strided = [type(core) for core in decoder].index(nn.ConvTranspose1d)
         tiled = Chain([decode[strided], Chain(decode[strided + 1 :], tile * stride)], weighty)
