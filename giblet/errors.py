@@ -1,6 +1,12 @@
-"""The exceptions that users meet: one family, each message says what, which value, what is allowed and what to do."""
+"""The exceptions that users meet, one family, and the one place where those of other libraries become ours.
+
+Each message says what is wrong and which value, what is allowed, and what to do.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class GibletError(Exception):
@@ -21,3 +27,57 @@ class AlignmentError(GibletError, ValueError):
 
 class CheckpointError(GibletError):
     """A checkpoint that is damaged, or belongs to another model, codec or version."""
+
+
+def one_line(exc: BaseException, length: int = 160) -> str:
+    """What an exception says, as one line of at most `length` characters; its type, where it says nothing.
+
+    Examples
+    --------
+    >>> one_line(KeyError("tr")), one_line(EOFError()), one_line(FileNotFoundError(2, "No such file or directory"))
+    ("KeyError: 'tr'", 'EOFError', 'No such file or directory')
+    """
+    text = " ".join(str(getattr(exc, "strerror", None) or exc).split())[:length]
+    if not text:
+        return type(exc).__name__
+    # "'tr'" and "255" mean nothing without the type.
+    return f"{type(exc).__name__}: {text}" if isinstance(exc, LookupError) else text
+
+
+@contextmanager
+def reading(
+    what: object, remedy: str = "it is damaged, cut short or of another type", error: type[GibletError] = InputError
+) -> Iterator[None]:
+    """Turn whatever a library raises while it reads a file into one of ours.
+
+    Readers raise what their authors thought of: struct.error, KeyError and zlib.error beside OSError and ValueError,
+    and other ones in the next version. So nothing is listed here, and the block holds the library's call and nothing
+    of ours.
+
+    Parameters
+    ----------
+    what : object
+        The file, as the message shall name it.
+    remedy : str
+        What may be wrong with it, or what to do.
+    error : type of GibletError
+        What is raised instead.
+
+    Raises
+    ------
+    GibletError
+        Of the type `error`, with the library's exception as its cause; one of ours goes through unchanged.
+
+    Examples
+    --------
+    >>> with reading("run-1_bold.nii", "copy it again"):
+    ...     raise KeyError(255)
+    Traceback (most recent call last):
+    giblet.errors.InputError: cannot read run-1_bold.nii (KeyError: 255): copy it again
+    """
+    try:
+        yield
+    except GibletError:
+        raise
+    except Exception as exc:
+        raise error(f"cannot read {what} ({one_line(exc)}): {remedy}") from exc

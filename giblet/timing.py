@@ -24,6 +24,15 @@ Number = int | float | str | Fraction
 TAIL = Fraction(1, 20)
 """Seconds at the end of a film that do not count: encoders pad a sound track by up to one packet (46 ms)."""
 
+LONGEST_TR = 60
+"""Seconds. Scanners that wait between volumes reach some 20; what is beyond was written in milliseconds."""
+
+LONGEST_FILM = 24 * 3600
+"""Seconds that a grid may have without being asked for: times in milliseconds would fill years."""
+
+SAME = 1e-5
+"""Relative difference up to which two TRs are one: a hundredth of a TR after a thousand volumes."""
+
 
 def exact(value: Number, what: str = "value") -> Fraction:
     """The rational number that `value` is written as: 0.72 is 18/25, not the nearest binary fraction.
@@ -51,6 +60,60 @@ def exact(value: Number, what: str = "value") -> Fraction:
         raise InputError(f"{what} is {value!r}: a finite number is needed") from exc
 
 
+def check_tr(tr: Number) -> Fraction:
+    """The TR as a rational number of seconds, if it can be one.
+
+    Parameters
+    ----------
+    tr : int, float, str or Fraction
+        Repetition time in seconds.
+
+    Raises
+    ------
+    InputError
+        If it is no positive number, or longer than :data:`LONGEST_TR`.
+
+    Examples
+    --------
+    >>> check_tr(0.72)
+    Fraction(18, 25)
+    """
+    step = exact(tr, "TR")
+    if step <= 0:
+        raise InputError(f"TR is {tr} s: it must be positive, as in the scan's header")
+    if step > LONGEST_TR:
+        raise InputError(
+            f"TR is {shown(step)} s, over {LONGEST_TR} s: was it written in milliseconds? Give it in seconds, "
+            f"such as {shown(step / 1000)}"
+        )
+    return step
+
+
+def same_tr(one: Number, other: Number) -> bool:
+    """Whether two TRs are the same repetition time: they differ by less than 1 part in 100,000.
+
+    A header keeps 0.72 as a 32-bit number, or as 0.7199999; that is the TR of features at 0.72.
+
+    Examples
+    --------
+    >>> same_tr(0.7199999, 0.72), same_tr(0.72, 0.7201)
+    (True, False)
+    """
+    first, second = exact(one, "TR"), exact(other, "TR")
+    return abs(first - second) <= exact(SAME) * max(abs(first), abs(second))
+
+
+def shown(seconds: Number) -> str:
+    """Seconds for a message, with the digits that tell them apart.
+
+    Examples
+    --------
+    >>> shown(0.7199999), shown(2.0)
+    ('0.7199999', '2')
+    """
+    return f"{float(exact(seconds)):.10g}"
+
+
 @dataclass(frozen=True)
 class TRGrid:
     """Volumes of a scan, and the frames of a feature series that fall into each.
@@ -67,7 +130,8 @@ class TRGrid:
     Raises
     ------
     InputError
-        If `tr` or `frame_rate` is not positive, a TR is shorter than one frame, or `n_trs` is below 1.
+        If `tr` or `frame_rate` is not positive, a TR is shorter than one frame or longer than a minute, or `n_trs` is
+        below 1.
 
     Examples
     --------
@@ -81,9 +145,7 @@ class TRGrid:
     frame_rate: float | Fraction
 
     def __post_init__(self) -> None:
-        tr, rate = exact(self.tr, "TR"), exact(self.frame_rate, "frame rate")
-        if tr <= 0:
-            raise InputError(f"TR is {self.tr} s: it must be positive, as in the scan's header")
+        tr, rate = check_tr(self.tr), exact(self.frame_rate, "frame rate")
         if rate <= 0:
             raise InputError(f"frame rate is {self.frame_rate} Hz: it must be positive")
         if tr * rate < 1:
@@ -167,12 +229,19 @@ def grid_for(duration: Number, tr: float, frame_rate: float | Fraction) -> TRGri
 
     A last TR that would hold no more than :data:`TAIL` is not opened: a film of 1380 s that its encoder padded to
     1380.011 s must not become 921 TRs.
+
+    Raises
+    ------
+    InputError
+        If the TR or the frame rate cannot be used, or the medium is longer than :data:`LONGEST_FILM`.
     """
-    exact_tr = exact(tr, "TR")
-    if exact_tr <= 0:
-        return TRGrid(tr, 1, frame_rate)  # which says what is wrong with the TR
-    n_trs = ceil((exact(duration, "duration") - TAIL) / exact_tr)
-    return TRGrid(tr, max(1, n_trs), frame_rate)
+    step, seconds = check_tr(tr), exact(duration, "duration")
+    if seconds > LONGEST_FILM:
+        raise InputError(
+            f"the stimulus lasts {shown(seconds)} s, which is {float(seconds / 3600):.4g} hours: are its times in "
+            "milliseconds? If it is really that long, give n_trs"
+        )
+    return TRGrid(tr, max(1, ceil((seconds - TAIL) / step)), frame_rate)
 
 
 class Grouped(NamedTuple):

@@ -16,6 +16,7 @@ from giblet.timing import (
     grid_for,
     group_codes_by_tr,
     group_with_spill,
+    same_tr,
     ungroup_codes,
     ungroup_frames,
 )
@@ -168,3 +169,20 @@ def test_shapes_that_do_not_fit_the_clock_are_refused():
         group_with_spill(np.zeros((8, 449), np.int32), TRGrid(1.5, 4, 75))
     with pytest.raises(InputError, match="n_features"):
         ungroup_frames(np.zeros((4, 3, 64)), TRGrid(1.5, 4, Fraction(22_050, 512)))
+
+
+@pytest.mark.parametrize("tr", [1500, 2000, 720, 61])
+def test_a_tr_in_milliseconds_is_refused_with_the_seconds_that_it_may_mean(tr):
+    with pytest.raises(InputError, match=f"TR is {tr} s.*milliseconds.*{tr / 1000:g}"):
+        TRGrid(tr, 10, 75)
+
+
+def test_a_day_of_stimulus_needs_n_trs():
+    assert grid_for(24 * 3600, 1.5, 75).n_trs == 57600
+    with pytest.raises(InputError, match=r"55.54 hours.*milliseconds.*n_trs"):
+        grid_for(199_934, 1.0, 75)
+
+
+def test_trs_that_differ_by_a_rounding_of_the_header_are_one():
+    assert same_tr(np.float32(0.72), 0.72) and same_tr(0.7199999, "0.72")
+    assert not same_tr(0.72, 0.721)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from giblet.errors import InputError
-from giblet.timing import exact
+from giblet.timing import check_tr, exact
 
 HRF = str | Callable[[float, int], np.ndarray]
 NAMES = (
@@ -71,9 +71,7 @@ def check_hrf(hrf: Any, tr: Any, delays: Any, slice_time_ref: float, oversamplin
     """
     if not callable(hrf) and hrf not in NAMES:
         raise InputError(f"hrf is {hrf!r}: a function or one of {', '.join(map(repr, NAMES))} is needed")
-    step = exact(tr, "TR")
-    if step <= 0:
-        raise InputError(f"TR is {tr} s: it must be positive, as in the scan's header")
+    step = check_tr(tr)
     if isinstance(oversampling, bool) or not isinstance(oversampling, (int, np.integer)) or oversampling < 1:
         raise InputError(f"oversampling is {oversampling!r}: a whole number of at least 1 is needed")
     if not 0 <= slice_time_ref <= 1:

@@ -15,7 +15,7 @@ import numpy as np
 
 from giblet.alignment.checks import array_of_kind, increasing
 from giblet.errors import AlignmentError, InputError
-from giblet.timing import exact
+from giblet.timing import check_tr
 
 SPAN = 15.0
 """Lags that are scanned if none are given, in seconds to either side."""
@@ -121,9 +121,7 @@ def lag_scan(
         raise InputError(f"tail is {tail!r}: 'positive' or 'both' is needed")
     if n_surrogates < 19:
         raise InputError(f"n_surrogates is {n_surrogates}: at least 19 are needed for p <= 0.05")
-    tr = float(exact(tr, "TR"))
-    if tr <= 0:
-        raise InputError(f"TR is {tr} s: it must be positive, as in the scan's header")
+    tr = float(check_tr(tr))
     whole = int(SPAN / tr + 1e-9)
     seconds = increasing(np.arange(-whole, whole + 1) * tr if lags is None else lags, "lags")
     times = _regressor_times(signal, len(data), tr, seconds, regressor_times)

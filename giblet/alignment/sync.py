@@ -17,7 +17,7 @@ from giblet.alignment.checks import LatentCodec, array_of_kind
 from giblet.alignment.resample import Method, resample_features
 from giblet.errors import AlignmentError, InputError
 from giblet.features import CODES, CONTINUOUS, load_features
-from giblet.timing import Number, TRGrid, exact, ungroup_codes, ungroup_frames
+from giblet.timing import Number, TRGrid, check_tr, exact, same_tr, shown, ungroup_codes, ungroup_frames
 
 __all__ = ["Aligned", "AlignmentReport", "SourceReport", "align_all_modalities", "resample_features"]
 
@@ -146,8 +146,10 @@ def _bold_and_tr(bold: Any, tr: float | None) -> tuple[Any, float]:
         if bold.dims[0] != "tr":
             raise AlignmentError(f"bold has dimensions {bold.dims}: 'tr' must come first")
         own = bold.attrs.get("tr")
-        if own is not None and tr is not None and exact(own) != exact(tr, "TR"):
-            raise AlignmentError(f"the BOLD says TR {own} s, {tr} s was given: drop tr=, or check the scan's header")
+        if own is not None and tr is not None and not same_tr(own, tr):
+            raise AlignmentError(
+                f"the BOLD says TR {shown(own)} s, {shown(tr)} s was given: drop tr=, or check the scan's header"
+            )
         tr = own if tr is None else tr
         if "run" in bold.coords and len(np.unique(bold.coords["run"])) > 1:
             raise AlignmentError(
@@ -159,9 +161,7 @@ def _bold_and_tr(bold: Any, tr: float | None) -> tuple[Any, float]:
         raise InputError(f"bold has shape {data.shape}: (n_volumes, n_voxels) is needed")
     if tr is None:
         raise InputError("the TR of the BOLD is not known: give tr in seconds")
-    if exact(tr, "TR") <= 0:
-        raise InputError(f"TR is {tr} s: it must be positive, as in the scan's header")
-    return data, float(exact(tr))
+    return data, float(check_tr(tr))
 
 
 class _Source:
@@ -185,9 +185,11 @@ class _Source:
         pictures = self.kind == CONTINUOUS and self.variable.dtype.kind == "u"
         self.table = self.variable.values if pictures else array_of_kind(self.variable, self.kind, self.size, name)
         self.tr, self.n_trs = exact(attrs["tr"], f"TR of {name}"), len(self.table)
-        if self.tr != exact(tr) and not resample:
+        if same_tr(self.tr, tr):
+            self.tr = exact(tr)
+        elif not resample:
             raise AlignmentError(
-                f"{name} has TR {float(self.tr):g} s, the BOLD {tr:g} s: extract it again with --tr {tr:g}, "
+                f"{name} has TR {shown(self.tr)} s, the BOLD {shown(tr)} s: extract it again with --tr {shown(tr)}, "
                 "or say resample=True"
             )
         self.valid = self.data["valid"].values.astype(bool) if "valid" in self.data else np.ones(self.n_trs, bool)

@@ -18,7 +18,7 @@ from giblet.data.sound import Progress, SoundOnGrid, write_sound
 from giblet.errors import CodecError, InputError
 from giblet.features import CODES, CONTINUOUS, ENCODEC, MEL, main_variable, metadata_of, new_features
 from giblet.files import sha256_of
-from giblet.timing import TRGrid, blocks_by_tr, exact, group_with_spill, ungroup_codes, ungroup_frames
+from giblet.timing import TRGrid, blocks_by_tr, group_with_spill, same_tr, shown, ungroup_codes, ungroup_frames
 
 
 class AudioProcessor:
@@ -272,9 +272,10 @@ class AudioProcessor:
         metadata = metadata or {}
         features = np.asarray(features)
         tr = self.settings.tr
-        if "tr" in metadata and exact(metadata["tr"]) != exact(tr):
+        if "tr" in metadata and not same_tr(metadata["tr"], tr):
             raise InputError(
-                f"the features have TR {metadata['tr']} s, this processor {tr} s: make one with tr={metadata['tr']}"
+                f"the features have TR {shown(metadata['tr'])} s, this processor {shown(tr)} s: make one with "
+                f"tr={shown(metadata['tr'])}"
             )
         grid = TRGrid(tr, features.shape[0] if features.ndim else 0, self.frame_rate)
         if self.codec is not None:

@@ -34,6 +34,7 @@ from giblet.data.scan import Scan, load_bold, region_means, space_of, to_nifti
 from giblet.data.tables import is_table, read_confounds, read_table
 from giblet.data.volumes import agreed_tr, check_grid, read_atlas, read_mask, series_of, voxels_in
 from giblet.errors import InputError
+from giblet.timing import same_tr, shown
 
 __all__ = ["BoldSettings", "FMRIProcessor", "load_bold"]
 
@@ -272,8 +273,8 @@ class FMRIProcessor:
             raise InputError("no region of the atlas lies inside the mask")
         images = [series_of(path) for path in paths]
         trs = [agreed_tr(self.settings.tr, image, path.name) for image, path in zip(images, paths, strict=True)]
-        if not np.allclose(trs, trs[0], rtol=1e-5):
-            raise InputError(f"the runs have different TRs, {', '.join(f'{tr:g}' for tr in trs)} s: load them apart")
+        if not all(same_tr(tr, trs[0]) for tr in trs):
+            raise InputError(f"the runs have different TRs, {', '.join(map(shown, trs))} s: load them apart")
         what = "the mask" if self.atlas is None else "the atlas"
         runs = []
         for image, path in zip(images, paths, strict=True):

@@ -31,7 +31,7 @@ from giblet.data.simulation_files import write_simulation
 from giblet.data.windows import volume_rate
 from giblet.errors import InputError
 from giblet.features import CODES, CONTINUOUS, load_features, main_variable, new_features
-from giblet.timing import TRGrid, exact
+from giblet.timing import TRGrid, check_tr, exact, same_tr, shown
 
 __all__ = ["SimulateSettings", "Simulation", "simulate_bold", "write_simulation"]
 
@@ -124,9 +124,11 @@ def simulate_bold(
     x, own_tr, about = _numbers(features, rng)
     if tr is None and own_tr is None:
         raise InputError("an array does not say its TR: give tr in seconds")
-    if tr is not None and own_tr is not None and exact(tr) != exact(own_tr):
-        raise InputError(f"the features have TR {own_tr} s, you say {tr} s: extract them anew with that TR")
-    seconds = float(exact(tr if tr is not None else own_tr, "TR"))  # type: ignore[arg-type]
+    if tr is not None and own_tr is not None and not same_tr(tr, own_tr):
+        raise InputError(
+            f"the features have TR {shown(own_tr)} s, you say {shown(tr)} s: extract them anew with that TR"
+        )
+    seconds = float(check_tr(tr if tr is not None else own_tr))  # type: ignore[arg-type]
     lengths = [len(x)] if run_lengths is None else [int(n) for n in run_lengths]
     if sum(lengths) != len(x) or min(lengths) < 2:
         raise InputError(f"runs of {lengths} TRs do not make the {len(x)} TRs of the features, at least 2 each")

@@ -9,7 +9,7 @@ from math import ceil, isfinite
 import numpy as np
 
 from giblet.errors import InputError
-from giblet.timing import exact
+from giblet.timing import check_tr, exact
 
 HRF_SECONDS = 32.0
 """Length of the canonical response: BOLD of this long after a TR still depends on it."""
@@ -122,9 +122,9 @@ def make_splits(
     >>> splits.gap_trs, len(splits.train), len(splits.val), len(splits.test)
     (22, 701, 88, 87)
     """
-    seconds, step = exact(gap, "gap"), exact(tr, "TR")
-    if step <= 0 or seconds < 0 or n_trs < 1 or min_trs < 1:
-        raise InputError(f"TR {tr} s, gap {gap} s, n_trs {n_trs}, min_trs {min_trs}: positive ones are needed")
+    seconds, step = exact(gap, "gap"), check_tr(tr)
+    if seconds < 0 or n_trs < 1 or min_trs < 1:
+        raise InputError(f"gap {gap} s, n_trs {n_trs}, min_trs {min_trs}: positive ones are needed")
     shares = [float(f) for f in fractions]
     if len(shares) != 3 or not all(isfinite(f) and f >= 0 for f in shares) or abs(sum(shares) - 1) > 1e-6:
         raise InputError(

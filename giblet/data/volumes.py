@@ -16,7 +16,7 @@ from nilearn.masking import apply_mask, load_mask_img
 
 from giblet.errors import InputError
 from giblet.files import atomic_path
-from giblet.timing import exact
+from giblet.timing import exact, same_tr, shown
 
 BLOCK_BYTES = 64 * 2**20
 """Volumes are read this many bytes (of float64) at a time."""
@@ -78,7 +78,7 @@ def header_tr(image: nib.Nifti1Image) -> float | None:
 def agreed_tr(given: float | None, image: nib.Nifti1Image, name: str) -> float:
     """The TR that the caller and the header agree on, in seconds.
 
-    They agree if they differ by less than 1 part in 100,000, a hundredth of a TR after a thousand volumes.
+    They agree as :func:`giblet.timing.same_tr` has it.
 
     Raises
     ------
@@ -88,10 +88,10 @@ def agreed_tr(given: float | None, image: nib.Nifti1Image, name: str) -> float:
     found = header_tr(image)
     if given is None and found is None:
         raise InputError(f"{name} has no TR in its header: give tr in seconds")
-    if given is not None and found is not None and not math.isclose(given, found, rel_tol=1e-5):
+    if given is not None and found is not None and not same_tr(given, found):
         unit = image.header.get_xyzt_units()[1]
         raise InputError(
-            f"the header of {name} says TR {found:g} s (its unit is {unit!r}), you say {given:g} s: "
+            f"the header of {name} says TR {shown(found)} s (its unit is {unit!r}), you say {shown(given)} s: "
             "give the TR that the scanner used, or correct the header"
         )
     return float(given if given is not None else found)  # type: ignore[arg-type]

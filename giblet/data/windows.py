@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from math import ceil, floor, inf, nextafter
 
-from giblet.timing import Number, TRGrid, exact, grid_for
+from giblet.timing import Number, TRGrid, check_tr, exact, grid_for
 
 
 def volume_rate(tr: Number) -> float:
@@ -17,7 +17,7 @@ def volume_rate(tr: Number) -> float:
     >>> TRGrid(1.5, 4, volume_rate(1.5)).edges.tolist()
     [0, 1, 2, 3, 4]
     """
-    step = exact(tr, "TR")
+    step = check_tr(tr)
     rate = float(1 / step)
     # 1/1.5 falls short of 2/3 by a bit, and the frame would be longer than the TR by as little.
     return rate if exact(rate) * step >= 1 else nextafter(rate, inf)
@@ -25,7 +25,6 @@ def volume_rate(tr: Number) -> float:
 
 def volume_grid(tr: float, n_trs: int | None, duration: Number) -> TRGrid:
     """The clock of a series with one value per TR: `n_trs` of them, or as many as `duration` seconds fill."""
-    TRGrid(tr, 1 if n_trs is None else n_trs, 1 / exact(tr, "TR") if exact(tr, "TR") > 0 else 1)
     rate = volume_rate(tr)
     return grid_for(duration, tr, rate) if n_trs is None else TRGrid(tr, n_trs, rate)
 

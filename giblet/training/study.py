@@ -17,7 +17,7 @@ from giblet.data.splits import Splits, make_splits
 from giblet.errors import CodecError, InputError
 from giblet.features import CODES, CONTINUOUS, load_features
 from giblet.files import sha256_of
-from giblet.timing import exact
+from giblet.timing import same_tr
 from giblet.training.settings import MODALITIES, RunSettings, SubjectSettings, TrainSettings
 
 BOLD = "bold"
@@ -209,7 +209,7 @@ def _features(
                  "codebook_size": int(audio.attrs["codebook_size"])}  # fmt: skip
         for name, value in shape.items():
             # Of another TR there are other frames, and alignment says so better.
-            if exact(audio.attrs["tr"]) == exact(model.tr) and getattr(model, name) != value:
+            if same_tr(audio.attrs["tr"], model.tr) and getattr(model, name) != value:
                 raise InputError(f"{run.audio} has {name} {value}, model.{name} is {getattr(model, name)}: change it")
     return files
 
