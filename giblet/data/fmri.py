@@ -335,6 +335,8 @@ class FMRIProcessor:
         """The good columns of a scan, as it was taken; with an atlas the means of its regions."""
         policy, what = self.settings.bad, "regions" if scan.dim == "region" else "voxels"
         bad = find_bad(scan.runs, scan.keep)
+        if n_censored := sum(int((~keep).sum()) for keep in scan.keep):
+            source += f" without its {n_censored} censored volumes"
         good = judge(bad, policy, what, scan.name_of, source)
         if what == "regions":
             return scan.settle(good, policy)

@@ -151,6 +151,24 @@ def test_an_impossible_header_is_one_line(series, capfd, field, offset, value, p
     assert capfd.readouterr().err == "", "nibabel's own lines"
 
 
+def test_no_byte_of_a_header_brings_the_reader_down(series):
+    folder, _, content = series
+    path, outcomes = folder / "a.nii", {"read": 0, "refused": 0}
+    image(INSIDE.astype(np.uint8)).to_filename(folder / "mask.nii")
+    fmri = FMRIProcessor(folder / "mask.nii")
+    for place in range(0, 348, 3):
+        damaged = bytearray(content)
+        damaged[place] = 0xFF if damaged[place] != 0xFF else 0
+        path.write_bytes(damaged)
+        try:
+            fmri.load(path)
+            outcomes["read"] += 1
+        except InputError as exc:
+            assert "\n" not in str(exc)
+            outcomes["refused"] += 1
+    assert min(outcomes.values()) > 10
+
+
 def test_a_slope_of_nan_is_none_as_nibabel_has_it(series):
     folder, data, content = series
     damaged = bytearray(content)
