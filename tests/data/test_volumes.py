@@ -198,11 +198,11 @@ def test_what_nibabel_mends_in_a_header_is_told_with_the_name_of_the_file(series
     odd = bytearray(content)
     odd[80:84] = struct.pack("<f", -2.5)
     (folder / "odd.nii").write_bytes(odd)
+    before = list(logging.getLogger("nibabel.global").handlers)
     with caplog.at_level(logging.WARNING):
         open_image(folder / "odd.nii")
     assert "the header of odd.nii: pixdim[1,2,3] should be positive" in caplog.text
-    handlers = logging.getLogger("nibabel.global").handlers
-    assert len(handlers) == 1, "nibabel logs as before"
+    assert logging.getLogger("nibabel.global").handlers == before, "nibabel logs as before"
 
 
 def test_grids_are_one_up_to_a_hundredth_of_a_voxel_and_no_farther():
