@@ -141,6 +141,14 @@ def test_columns_of_which_cleaning_leaves_rounding_are_bad(regions, options):
     assert not held.bold.values[held.sample_mask.values][:, 2:].any()
 
 
+@pytest.mark.parametrize("bad", ["mask", "zero"])
+def test_a_scan_of_which_nothing_is_left_is_refused_whatever_becomes_of_bad_columns(regions, bad):
+    path, confounds = regions
+    fmri = FMRIProcessor(tr=TR, columns=["dead", "moved"], detrend=True, bad=bad)
+    with pytest.raises(InputError, match=r"1 of 1 regions are bad .*leaves nothing\): moved; nothing is left"):
+        fmri.load(path, confounds=confounds)
+
+
 def test_censored_volumes_keep_their_place_as_nan(regions, tmp_path):
     path, confounds = regions
     fmri = FMRIProcessor(tr=TR, columns=["a", "b"], detrend=True, standardize=True)
