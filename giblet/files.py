@@ -58,7 +58,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
                 temporary.unlink()
 
 
-def write_atomic(path: str | Path, content: bytes | str) -> None:
+def write_atomic(path: str | Path, content: bytes | memoryview | str) -> None:
     """Write a file so that a kill at any moment leaves the old one or the new one, whole; text as UTF-8.
 
     Raises

@@ -12,7 +12,7 @@ ROOT = Path(giblet.__file__).parent
 # From the ground up; a module may import from its own floor and from those below.
 FLOORS = [
     {"errors", "__init__"},
-    {"timing", "files"},
+    {"timing", "files", "netcdf"},
     {"config", "features"},
     {"codec", "alignment"},
     {"data", "models"},
