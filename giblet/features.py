@@ -36,6 +36,7 @@ from giblet.netcdf import netcdf_bytes, read_netcdf
 from giblet.timing import TAIL, TRGrid, exact
 
 CODES, CONTINUOUS = "codes", "continuous"
+REPLACE = "use another output folder, or --overwrite (overwrite=True) to replace it"
 ENCODEC, MEL = "encodec24k", "mel"
 REQUIRED = (
     "variable",
@@ -199,17 +200,15 @@ def standing(path: str | Path, *, defaults: Mapping[str, Any] | None = None, **e
         settings (each is named, with both values), a damaged file, or a JSON file that is not giblet's.
     """
     path = Path(path)
-    replace = "use another output folder, or --overwrite (overwrite=True) to replace it"
+    check_sidecar(path)
     if not path.exists():
-        if sidecar_path(path).exists() and _about(sidecar_path(path)) is None:
-            raise InputError(f"{sidecar_path(path)} is there already and is not of giblet: {replace}")
         return None
     try:
         features = load_features(path)
     except InputError as exc:
-        raise InputError(f"{path} is there already and is no whole feature file ({exc}): {replace}") from exc
+        raise InputError(f"{path} is there already and is no whole feature file ({exc}): {REPLACE}") from exc
     if found := _differences(features, defaults or {}, expected):
-        raise InputError(f"{path} is there already and holds other features ({'; '.join(found)}): {replace}")
+        raise InputError(f"{path} is there already and holds other features ({'; '.join(found)}): {REPLACE}")
     return features
 
 
@@ -232,7 +231,7 @@ def up_to_date(path: str | Path, *, defaults: Mapping[str, Any] | None = None, *
 
 def is_current(features: xr.Dataset, path: str | Path) -> bool:
     """Whether features that were read from `path` were made by this version and have their own sidecar there."""
-    return features.attrs["giblet_version"] == __version__ and _about(sidecar_path(path)) == _own(features)
+    return features.attrs["giblet_version"] == __version__ and read_sidecar(path) == _own(features)
 
 
 def _differences(features: xr.Dataset, defaults: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
@@ -257,13 +256,25 @@ def _shown(value: Any) -> str:
     return "none" if value is None else json.dumps(value).strip('"')
 
 
-def _about(sidecar: Path) -> dict[str, Any] | None:
-    """What a sidecar of giblet says of the features; None where there is no such file."""
+def read_sidecar(path: str | Path) -> dict[str, Any] | None:
+    """What giblet says of a file in the JSON beside it; None where there is none, or none of giblet."""
     try:
-        content = json.loads(sidecar.read_text(encoding="utf-8"))
+        content = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return content.get("giblet") if isinstance(content, dict) else None
+    about = content.get("giblet") if isinstance(content, dict) else None
+    return about if isinstance(about, dict) else None
+
+
+def check_sidecar(path: str | Path) -> None:
+    """An error if a JSON file that giblet did not write stands where the sidecar of `path` would.
+
+    Raises
+    ------
+    InputError
+    """
+    if sidecar_path(path).exists() and read_sidecar(path) is None:
+        raise InputError(f"{sidecar_path(path)} is there already and is not of giblet: {REPLACE}")
 
 
 def metadata_of(features: xr.Dataset) -> dict[str, Any]:

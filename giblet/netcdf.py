@@ -1,7 +1,7 @@
 """Datasets as netCDF4 that Octave, R and MATLAB read in full, and back.
 
-What h5netcdf writes by itself xarray reads, but Octave's netcdf package gives up at the first text: h5netcdf stores text
-as HDF5 strings of variable length. Here text attributes become netCDF ``char`` (HDF5 strings of fixed length, UTF-8) and
+What h5netcdf writes by itself xarray reads, but Octave's netcdf package stops at the first text: it is stored as HDF5
+strings of variable length. Here text attributes become netCDF ``char`` (HDF5 strings of fixed length, UTF-8), and
 variables of text become arrays of ``char`` with ``_Encoding = "utf-8"``, as the netCDF library itself writes them. So a
 file holds nothing but byte, ubyte, int, int64, float, double and char, in one group, with dimensions of fixed length:
 what every netCDF4 reader knows.

@@ -55,11 +55,12 @@ def test_extract_info_decode_give_the_film_back(giblet, film, tmp_path):
     assert soundfile.info(tmp_path / "back.wav").samplerate == 24_000
 
 
-def test_a_second_run_does_nothing_and_any_change_recomputes(giblet, sound, tmp_path):
+def test_a_second_run_does_nothing_and_any_change_is_asked_about(giblet, sound, tmp_path):
     def extract(*more):
-        status, said, _ = giblet("extract", sound, "-o", tmp_path, "--json", *more)
-        assert status == 0
-        return json.loads(said)[0]["status"]
+        status, said, err = giblet("extract", sound, "-o", tmp_path, "--json", *more)
+        done = json.loads(said)[0]
+        assert (status, len(err.splitlines())) == ((2, 1) if done["status"] == "failed" else (0, 0))
+        return done["error"] or done["status"]
 
     path = tmp_path / "talk_desc-encodec24k_features.nc"
     assert extract() == "written"
@@ -67,13 +68,24 @@ def test_a_second_run_does_nothing_and_any_change_recomputes(giblet, sound, tmp_
     assert extract() == "up to date"
     assert "up to date" in giblet("extract", sound, "-o", tmp_path)[1]
     assert path.stat().st_mtime_ns == written
-    assert extract("--tr", "2") == "written"
-    assert extract("--tr", "2", "--n-trs", "3") == "written"
-    assert extract("--tr", "2", "--n-trs", "3", "--bandwidth", "3") == "written"
+    held = path.read_bytes()
+    for change, named in (
+        (["--tr", "2"], "tr 1.5 -> 2.0"),
+        (["--n-trs", "3"], "n_trs none -> 3"),
+        (["--bandwidth", "3"], "bandwidth 6.0 -> 3.0"),
+        (["--track", "0"], "track none -> 0"),
+    ):
+        refused = extract(*change)
+        assert f"{path} is there already" in refused
+        assert f"({named})" in refused
+        assert "--overwrite" in refused
+    assert path.read_bytes() == held
+    assert extract("--tr", "2", "--n-trs", "3", "--bandwidth", "3", "--overwrite") == "written"
     assert extract("--tr", "2", "--n-trs", "3", "--bandwidth", "3", "--device", "cpu") == "up to date"
     assert extract("--tr", "2", "--n-trs", "3", "--bandwidth", "3", "--overwrite") == "written"
     path.write_bytes(path.read_bytes()[:5000])
-    assert extract("--tr", "2", "--n-trs", "3", "--bandwidth", "3") == "written"
+    assert "no whole feature file" in extract("--tr", "2", "--n-trs", "3", "--bandwidth", "3")
+    assert extract("--tr", "2", "--n-trs", "3", "--bandwidth", "3", "--overwrite") == "written"
 
 
 def stopped_while_writing(film: Path, folder: Path, by: signal.Signals) -> tuple[int, str]:

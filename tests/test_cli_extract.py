@@ -55,30 +55,30 @@ def test_the_picture_is_extracted_described_and_decoded(giblet, film, video, tmp
     assert error.mean() < 6  # 4:2:0 colour and compression of a picture of 18 x 32
 
 
-def test_a_second_extraction_does_nothing_and_any_change_recomputes(giblet, tmp_path):
+def test_a_second_extraction_does_nothing_and_any_change_needs_overwrite(giblet, tmp_path):
     film = write_film(tmp_path / "grey.mp4", picture=6.0)
 
     def extract(*more):
-        status, said, _ = giblet("extract", film, "--video", "--n-trs", 4, "-o", tmp_path, "--json", *more)
-        assert status == 0
-        return json.loads(said)[0]["status"]
+        said = giblet("extract", film, "--video", "--n-trs", 4, "-o", tmp_path, "--json", *more)[1]
+        return json.loads(said)[0]["error"] or json.loads(said)[0]["status"]
 
     small = ["--video-size", "10x10"]
     assert extract(*small) == "written"
     assert extract(*small, "--device", "cpu") == "up to date"
-    assert extract("--video-size", "10x12") == "written"
-    assert extract("--video-size", "10x12", "--frame", "middle") == "written"
-    assert extract("--video-size", "10x12", "--frame", "middle", "--tr", 2) == "written"
-    assert extract("--video-size", "10x12", "--frame", "middle", "--tr", 2) == "up to date"
+    assert "size [10, 10] -> [10, 12]" in extract("--video-size", "10x12")
+    assert "frame mean -> middle" in extract(*small, "--frame", "middle")
+    changed = ["--video-size", "10x12", "--frame", "middle", "--tr", 2]
+    assert "tr 1.5 -> 2.0" in extract(*changed)
+    assert extract(*changed, "--overwrite") == "written"
+    assert extract(*changed) == "up to date"
 
 
-def test_words_are_extracted_and_any_option_that_changes_them_recomputes(giblet, tmp_path):
+def test_words_are_extracted_and_any_option_that_changes_them_needs_overwrite(giblet, tmp_path):
     table = words(tmp_path)
 
     def extract(*more):
-        status, said, _ = giblet("extract", "--text", table, *BARE, "-o", tmp_path / "out", "--json", *more)
-        assert status == 0
-        return json.loads(said)[0]["status"]
+        said = giblet("extract", "--text", table, *BARE, "-o", tmp_path / "out", "--json", *more)[1]
+        return json.loads(said)[0]["error"] or json.loads(said)[0]["status"]
 
     path = tmp_path / "out" / "words_desc-text_features.nc"
     assert extract() == "written"
@@ -86,13 +86,16 @@ def test_words_are_extracted_and_any_option_that_changes_them_recomputes(giblet,
     np.testing.assert_allclose(load_features(path).word_rate, [1.5, 0.5, 0, 0.5, 0, 0.5, 0])
     xr.testing.assert_identical(load_features(path), TextProcessor(2.0, model=None).extract(table))
     assert extract() == "up to date"
-    assert extract("--start-offset", 1) == "written"
-    assert extract("--start-offset", 1, "--film-duration", 20) == "written"
+    assert "start_offset 0.0 -> 1.0" in extract("--start-offset", 1)
+    assert extract("--start-offset", 1, "--film-duration", 20, "--overwrite") == "written"
     assert load_features(path).valid.values.sum() == 10
-    assert extract("--start-offset", 1, "--film-duration", 20, "--gaps", "hold") == "written"
-    assert extract("--start-offset", 1, "--film-duration", 20, "--gaps", "hold") == "up to date"
+    holding = ["--start-offset", 1, "--film-duration", 20, "--gaps", "hold"]
+    assert "(gaps zero -> hold)" in extract(*holding)
+    assert extract(*holding, "--overwrite") == "written"
+    assert extract(*holding) == "up to date"
     words(tmp_path, [*ROWS[:3], (11, 13, "is")])
-    assert extract("--start-offset", 1, "--film-duration", 20, "--gaps", "hold") == "written"
+    assert "another words.tsv" in extract(*holding)
+    assert extract(*holding, "--overwrite") == "written"
 
 
 def test_columns_are_chosen_by_name_and_subtitles_have_none(giblet, tmp_path):

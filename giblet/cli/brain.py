@@ -34,6 +34,7 @@ def simulate(
     seed: Annotated[int, typer.Option(help="Chooses mapping and noise.")] = 0,
     noise_seed: Annotated[int | None, typer.Option(help="Chooses the noise alone: one a subject.")] = None,
     table: Annotated[bool, typer.Option("--table", help="A table of columns instead of an image.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another simulation of that name.")] = False,
     codec: Codec = None,
     device: Device = "auto",
     as_json: Json = False,
@@ -42,8 +43,8 @@ def simulate(
     from giblet.pipeline import simulate as run
 
     simulation, paths = run(
-        features, out_dir, table=table, regressor=regressor, codec=codec, device=device, snr=snr, lag=lag,
-        n_voxels=n_voxels, mapping=mapping, hrf=hrf, ar=ar, drift=drift, seed=seed, noise_seed=noise_seed,
+        features, out_dir, table=table, regressor=regressor, codec=codec, device=device, overwrite=overwrite, snr=snr,
+        lag=lag, n_voxels=n_voxels, mapping=mapping, hrf=hrf, ar=ar, drift=drift, seed=seed, noise_seed=noise_seed,
     )  # fmt: skip
     n_trs, tr = len(simulation.bold), float(simulation.truth.attrs["tr"])
     if as_json:

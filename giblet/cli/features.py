@@ -65,7 +65,9 @@ def extract(
     overlaps: Annotated[str, typer.Option(help="Words: rows that overlap, error or allow.")] = "error",
     empty: Annotated[str, typer.Option(help="Words: rows without text, error or drop.")] = "error",
     out_dir: Annotated[Path, typer.Option("--out-dir", "-o", help="Folder for the feature files.")] = Path(),
-    overwrite: Annotated[bool, typer.Option(help="Extract again even if the file is up to date.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Extract again, and replace other features of that name.")
+    ] = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -161,6 +163,9 @@ def decode(
         typer.Option("--out", "-o", help="Sound file, .wav or .flac, or .mp4 of pictures; default: beside it."),
     ] = None,
     codec: Annotated[str | None, typer.Option(help="Where the file's codec is now, if it has moved.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a file that is not from these features.")
+    ] = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -168,7 +173,7 @@ def decode(
     from giblet.pipeline import decode_features
 
     with bar("decoding") as progress:
-        decoded = decode_features(features, to, codec=codec, device=device, progress=progress)
+        decoded = decode_features(features, to, codec=codec, device=device, overwrite=overwrite, progress=progress)
     if as_json:
         print_json(vars(decoded))
     else:

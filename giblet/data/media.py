@@ -109,7 +109,7 @@ class AudioReader:
         self.path, self.sample_rate, self.chunk_seconds, self.track = Path(path), int(sample_rate), chunk_seconds, track
         self.info = media_info(path, track)
         if self.info.audio is None:
-            raise InputError(f"{path} has no sound track: give a film with sound")
+            raise InputError(f"{path} has no sound track: give a film with sound, or --video for its picture")
         self.gaps = self.overlaps = self.damaged_packets = 0
         self.gap_seconds = self.overlap_seconds = self.duration = self.film_duration = self.peak = 0.0
 

@@ -66,6 +66,7 @@ def simulate(
     regressor: str | None = None,
     codec: str | None = None,
     device: str = "auto",
+    overwrite: bool = False,
     **settings: Any,
 ) -> tuple[Simulation, list[Path]]:
     """BOLD that answers to a feature file through a known mapping, as files, with the truth beside them.
@@ -82,6 +83,8 @@ def simulate(
         :func:`check_alignment` looks for it, instead of the whole of the features.
     codec, device : str
         As for :func:`regressors_from`, for ``"envelope"``.
+    overwrite : bool
+        Replace files of another simulation that stand by these names.
     **settings
         Fields of :class:`giblet.data.simulate.SimulateSettings`.
 
@@ -113,7 +116,7 @@ def simulate(
         simulation = replace(simulation, bold=simulation.bold * sign, truth=truth)
     stem = Path(features).name.removesuffix(".nc").removesuffix("_features")
     name = f"{stem}_simulated_bold{'.tsv' if table else '.nii.gz'}"
-    return simulation, write_simulation(simulation, Path(out_dir) / name)
+    return simulation, write_simulation(simulation, Path(out_dir) / name, overwrite=overwrite)
 
 
 def _by_tr(regressor: Regressor, features: xr.Dataset) -> xr.Dataset:
