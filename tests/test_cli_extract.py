@@ -149,7 +149,7 @@ def test_a_picture_simulates_a_brain(giblet, video, tmp_path):
         (["--video", "--video-size", "0x9"], "size is (0, 9)"),
         (["--video", "--frame", "median"], "frame is 'median'"),
         (["--video", "--tr", 0], "tr is 0"),
-        (["--video", "--image-model", "nobody/nothing"], "image model nobody/nothing cannot be loaded"),
+        (["--video", "--image-model", "nobody/nothing"], "cannot read image model nobody/nothing"),
         (["--video", "--image-model", "nobody/no thing"], "there is no such folder"),
         (["--text"], "sintel_trailer.mp4 is no timed text"),
     ],

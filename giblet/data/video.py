@@ -38,6 +38,9 @@ class VideoSettings(Settings):
     frame: Literal["mean", "middle"] = Field("mean", description="what stands for a TR")
     track: int | None = Field(None, ge=0, description="the sound track used; film zero depends on it")
     model: str | None = Field(None, description="image model for embeddings: a folder or a hub name")
+    image_fit: Literal["crop", "squash", "pad"] = Field(
+        "crop", description="how pictures come into the image model's shape"
+    )
     device: str = Field("auto", description="of the model: 'auto', 'cpu', 'cuda' or 'mps'")
 
 
@@ -78,6 +81,9 @@ class VideoProcessor:
     model : str, optional
         Image model for an embedding of the frame at mid-TR: a folder or a hub name
         (``"facebook/dinov2-small"``).
+    image_fit : {"crop", "squash", "pad"}
+        How a picture comes into the shape that the model wants: as the model's own processor does it, which for most
+        cuts off the sides; or whole, squashed or with black bars (see :class:`giblet.data.embeddings.ImageModel`).
     device : str
         Of the model: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
 
@@ -97,12 +103,15 @@ class VideoProcessor:
         frame: str = "mean",
         track: int | None = None,
         model: str | None = None,
+        image_fit: str = "crop",
         device: str = "auto",
     ) -> None:
-        self.settings = VideoSettings.make(tr=tr, size=size, frame=frame, track=track, model=model, device=device)
+        self.settings = VideoSettings.make(
+            tr=tr, size=size, frame=frame, track=track, model=model, image_fit=image_fit, device=device
+        )
         if min(self.settings.size) < 1:
             raise InputError(f"size is {size}: height and width of at least 1 pixel are needed")
-        self.model = None if model is None else ImageModel(model, device=device)
+        self.model = None if model is None else ImageModel(model, device=device, fit=image_fit)
 
     @classmethod
     def from_settings(cls, settings: VideoSettings) -> VideoProcessor:
@@ -113,9 +122,10 @@ class VideoProcessor:
         """The attributes that decide what the features of a film are; equal ones mean an equal file."""
         settings = VideoSettings.make(**{**self.settings.model_dump(), "n_trs": n_trs})
         fingerprint = {} if self.model is None else {"model_fingerprint": self.model.fingerprint}
+        of_the_model = set() if self.model is not None else {"image_fit"}
         return {
             "source_sha256": sha256_of(path),
-            "settings": settings.model_dump(mode="json", exclude={"model", "device"}),
+            "settings": settings.model_dump(mode="json", exclude={"model", "device", *of_the_model}),
             **fingerprint,
         }
 
