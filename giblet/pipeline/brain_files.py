@@ -28,6 +28,17 @@ def listed(paths: Paths | None) -> list[Path]:
     return [Path(paths)] if isinstance(paths, (str, Path)) else [Path(one) for one in paths]
 
 
+def subject_entity(name: str) -> str:
+    """The BIDS entity of a subject, whether or not its name has it already.
+
+    Examples
+    --------
+    >>> subject_entity("22"), subject_entity("sub-22")
+    ('sub-22', 'sub-22')
+    """
+    return f"sub-{name.removeprefix('sub-')}"
+
+
 def training_columns(subject: SubjectSettings, tr: float) -> xr.Dataset:
     """The voxels or regions of the training scans: what is bad in any run is out."""
     plain = subject.model_copy(update={"confound_columns": None, "detrend": False, "high_pass": None})

@@ -24,7 +24,15 @@ from giblet.evaluation.statistics import Resampling
 from giblet.features import load_features
 from giblet.files import check_writable, sha256_of, write_atomic
 from giblet.models.settings import AUDIO, TEXT
-from giblet.pipeline.brain_files import Paths, brain_about, default_folder, lesion_of, listed, replacement_bold
+from giblet.pipeline.brain_files import (
+    Paths,
+    brain_about,
+    default_folder,
+    lesion_of,
+    listed,
+    replacement_bold,
+    subject_entity,
+)
 from giblet.pipeline.predicted_files import write_sound_files, write_text, write_vectors, write_video
 from giblet.pipeline.run_checks import open_run
 from giblet.training.settings import SubjectSettings, TrainSettings
@@ -137,7 +145,7 @@ def reconstruct(
     files: list[Path] = []
     source = {"source": run.name, "source_sha256": sha256_of(run / "best" / "model.safetensors")}
     for stretch in stretches:
-        label = f"sub-{name}_split-{split}" + (f"_rows-{stretch.start}" if len(stretches) > 1 else "")
+        label = f"{subject_entity(name)}_split-{split}" + (f"_rows-{stretch.start}" if len(stretches) > 1 else "")
         about = {"subject": name, "split": split, "first_row": stretch.start, "run": stretch.run,
                  "first_stimulus_tr": int(study.stimulus_trs[name][stretch.start]), "head": settings.model.head,
                  **brain}  # fmt: skip
@@ -146,7 +154,7 @@ def reconstruct(
         files += write_vectors(stretch, out_dir / label, settings.model.tr, source, about)
         files += write_video(stretch, out_dir / label, settings.model.tr)
         files += write_text(stretch, out_dir / label, settings, own, texts)
-    stem = f"sub-{name}_split-{split}_scorecard"
+    stem = f"{subject_entity(name)}_split-{split}_scorecard"
     write_atomic(out_dir / f"{stem}.json", json.dumps(card.as_dict(), indent=1, allow_nan=False) + "\n")
     notes = "".join(f"\n- {note}" for note in card.notes)
     write_atomic(out_dir / f"{stem}.md", f"{card.table()}\n{notes}\n")

@@ -244,7 +244,9 @@ def processors():
     yield "vit", squash_to_32(), (1, 1)
 
 
-@pytest.mark.parametrize(("name", "processor", "shares"), list(processors()), ids=lambda v: v if isinstance(v, str) else "")
+@pytest.mark.parametrize(
+    ("name", "processor", "shares"), list(processors()), ids=lambda v: v if isinstance(v, str) else ""
+)
 def test_what_a_processor_crops_is_measured_and_said_once(name, processor, shares, tmp_path, caplog):
     from transformers import ViTConfig, ViTModel
 
