@@ -60,8 +60,9 @@ def _device(device: str) -> str:
 
 def _quiet(load: Callable[[bool], Any], local: bool) -> Any:
     """Load without what transformers prints of it: progress bars, and tables of weights, which are checked here."""
-    from transformers.utils import logging as told
+    import transformers
 
+    told = transformers.utils.logging
     shown, level = told.is_progress_bar_enabled(), told.get_verbosity()
     told.disable_progress_bar()
     told.set_verbosity_error()
@@ -255,18 +256,18 @@ class ImageModel:
 
     def _load(self, local: bool) -> tuple[Any, ...]:
         """Processor, model, the type of its weights as saved, and which of them were missing."""
-        import transformers as library
+        import transformers
 
-        config = library.AutoConfig.from_pretrained(self.name, local_files_only=local)
+        config = transformers.AutoConfig.from_pretrained(self.name, local_files_only=local)
         saved = config.dtype
-        model, told = library.AutoModel.from_pretrained(
+        model, told = transformers.AutoModel.from_pretrained(
             self.name,
             config=getattr(config, "vision_config", config),
             dtype=self.torch.float32,
             local_files_only=local,
             output_loading_info=True,
         )
-        return library.AutoImageProcessor.from_pretrained(self.name, local_files_only=local), model, saved, told
+        return transformers.AutoImageProcessor.from_pretrained(self.name, local_files_only=local), model, saved, told
 
     def embed(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Vectors of images, each uint8 (height, width, 3): float32 (n, dim)."""

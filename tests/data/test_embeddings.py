@@ -3,6 +3,7 @@
 import logging
 import shutil
 import socket
+import sys
 import threading
 from pathlib import Path
 
@@ -317,3 +318,9 @@ def test_the_fit_is_an_option_of_extraction_and_part_of_what_the_file_says(gible
     status, _, err = giblet(*argv)
     assert status == 2
     assert "image_fit pad -> crop" in err
+
+
+def test_without_pillow_the_hint_names_an_extra_that_brings_it(image_folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(InputError, match=r"PIL is not installed: pip install 'giblet\[video\]'"):
+        ImageModel(str(image_folder), device="cpu")
