@@ -169,7 +169,7 @@ def bad_files(folder: Path, film: Path) -> dict[str, tuple[Path, str]]:
     return {
         "no such file": (folder / "none.mp4", "No such file"),
         "a folder": (folder / "folder.mp4", "directory"),
-        "a text file named mp4": (folder / "text.mp4", "cannot be read"),
+        "a text file named mp4": (folder / "text.mp4", "cannot read"),
         "a truncated mp4": (folder / "truncated.mp4", "cut off"),
         "no audio track": (folder / "silent.mp4", "no sound track"),
         "zero-length audio": (folder / "empty.wav", "empty.wav"),
