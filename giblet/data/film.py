@@ -6,7 +6,6 @@ Sound, picture and words all count their seconds from it.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,8 +22,6 @@ from av.video.stream import VideoStream
 from giblet.data.headers import OggEnd, ogg_end
 from giblet.data.packets import MOVIE, PacketReader, opened
 from giblet.errors import InputError, reading
-
-log = logging.getLogger(__name__)
 
 DECLARE_EACH_STREAM = (MOVIE, "flac", "aiff", "wv")
 """Containers whose header tells how long each stream is. Matroska tells when the last of them ends; RIFF (WAV, AVI)
@@ -126,9 +123,7 @@ class Film:
             raise InputError(f"{path} has no sound track {track!r}: choose one of {there}")
         self.track = None if track is None else self.tracks[track]
         if self.track is None and self.video is None:
-            raise InputError(
-                f"{path} holds neither sound nor picture ({container.format.name}): give a film or sound"
-            )
+            raise InputError(f"{path} holds neither sound nor picture ({container.format.name}): give a film or sound")
         self.packets = PacketReader(path, container, track, self.video)
 
     @property
@@ -202,7 +197,7 @@ class Film:
         self.video.thread_type = "AUTO"
         yield from self.packets.frames(self.video)
 
-    def check_complete(self, sound_end: Fraction | None = None) -> None:
+    def check_complete(self, sound_end: Fraction | None = None) -> tuple[str, ...]:
         """After all packets were read: compare what there is with what the header declares.
 
         Parameters
@@ -210,32 +205,37 @@ class Film:
         sound_end : Fraction, optional
             Where the sound ended, in seconds on the medium's clock. Without it the picture is compared.
 
+        Returns
+        -------
+        tuple of str
+            What may be wrong with the file all the same.
+
         Raises
         ------
         InputError
             If the header declares more than there is, and is to be trusted.
         """
-        self._warn_of_bytes()
-        name, stream = self.container.format.name, self.video if sound_end is None else self.packets.sound
-        declared, held = self.packets.declared_end(stream), sound_end
-        if held is None:
-            held = self.packets.shown_until()
+        remarks, name = self._remarks_on_bytes(), self.container.format.name
+        stream, held = (
+            (self.video, self.packets.shown_until()) if sound_end is None else (self.packets.sound, sound_end)
+        )
+        declared, slack = self.packets.declared_end(stream), FILE_SLACK if sound_end is None else STREAM_SLACK
         if stream is None or declared is None or held is None:
-            return
-        slack = FILE_SLACK if sound_end is None else STREAM_SLACK
-        if name.startswith("matroska"):
-            if any(stream.duration is not None for stream in self.container.streams):
-                return  # the header has no duration: FFmpeg estimated it, for the streams as for the file
-            held, slack = self.packets.reached(), FILE_SLACK
-        elif name == "mp3":  # a count of frames in the first one, or else an estimate from the bit rate
+            return remarks
+        if name == "mp3":  # a count of frames in the first one, or else an estimate from the bit rate
             if held < declared * Fraction("0.95") - 1:
                 found = f"ends at {float(held):.2f} s, {float(declared):.2f} s were expected"
-                log.warning("%s: the sound %s: see whether the file is complete", self.path, found)
-            return
+                remarks += (f"{self.path}: the sound {found}: see whether the file is complete",)
+            return remarks
+        if name.startswith("matroska"):
+            if any(stream.duration is not None for stream in self.container.streams):
+                return remarks  # the header has no duration: FFmpeg estimated it, for the streams as for the file
+            held, slack = self.packets.reached(), FILE_SLACK
         elif name not in DECLARE_EACH_STREAM or self.packets.count(stream) >= stream.frames > 0:
-            return  # all packets are there: it is the last that is said to last longer
+            return remarks  # all packets are there: it is the last that is said to last longer
         if held < declared - slack:
             raise _cut_off(self.path, _share(held, declared))
+        return remarks
 
     def video_end(self, default: Fraction) -> Fraction:
         """When the picture ends, in seconds on the medium's clock, after all packets were read."""
@@ -267,18 +267,19 @@ class Film:
                 "ffmpeg -ignore_length 1 -i OLD.wav -c copy -rf64 auto NEW.wav"
             )
 
-    def _warn_of_bytes(self) -> None:
+    def _remarks_on_bytes(self) -> tuple[str, ...]:
         with reading(self.path):
             ogg = ogg_end(self.path)
         riff = self.packets.riff
         if ogg is OggEnd.UNMARKED:
-            log.warning("%s: the mark that ends an Ogg stream is missing: see whether the file is complete", self.path)
+            return (f"{self.path}: the mark that ends an Ogg stream is missing: see whether the file is complete",)
         if riff is not None and riff.sound is not None and riff.seconds(riff.unread) > STREAM_SLACK:
-            log.warning(
-                "%s: its header declares %.2f s of sound, behind which lie %d bytes (%.2f s) that it does not name: they "
-                "were not read; if the sound should be longer, repair the header or export it again",
-                self.path, riff.seconds(riff.sound), riff.unread, riff.seconds(riff.unread),
-            )  # fmt: skip
+            declared, unread = float(riff.seconds(riff.sound)), float(riff.seconds(riff.unread))
+            return (
+                f"{self.path}: its header declares {declared:.2f} s of sound; the {riff.unread} bytes behind it, enough "
+                f"for {unread:.2f} s, were not read: if the sound is longer, repair its header or export it again",
+            )
+        return ()
 
 
 def _cut_off(path: Path, how: str) -> InputError:

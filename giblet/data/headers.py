@@ -1,4 +1,4 @@
-"""What the bytes of WAV, AVI and Ogg files say where FFmpeg does not: how samples are stored, where the file should end.
+"""What the bytes of WAV, AVI and Ogg files say where FFmpeg does not: types of samples, and where files should end.
 
 FFmpeg takes samples for as wide as the bits that are valid in them, a number of bytes that wrapped at 4 GB for the
 truth, and what is there of an Ogg file for the whole.

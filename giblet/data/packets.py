@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
@@ -61,6 +62,7 @@ class Seen:
     length_of_last_read: int = 0
 
     def add(self, packet: Packet) -> None:
+        """One packet more."""
         self.packets += 1
         if packet.pts is not None:
             self.length_of_last_read = packet.duration or 0
@@ -121,7 +123,9 @@ class PacketReader:
         A picture of which nothing can be decoded begins with its first packet and has no frame.
         """
         streams = {stream.index: stream for stream in (self.sound, self.video) if stream is not None}
-        decoders = {index: self._decoder(stream) for index, stream in streams.items() if stream.codec_context}
+        decoders = {
+            index: self._decoder(stream) for index, stream in streams.items() if stream.codec_context is not None
+        }
         first: dict[int, tuple[Any, Fraction]] = {}
         ended = 0
         for packet in self._packets():
@@ -130,10 +134,9 @@ class PacketReader:
                 continue
             ended += _is_last(packet)
             if index not in first and index in decoders:
-                frames = self._decoded(packet, decoders[index])
-                frame = next((frame for frame in frames if not frame.is_corrupt and getattr(frame, "samples", 1)), None)
-                if frame is not None:
-                    first[index] = frame, seconds(streams[index], frame.pts)
+                whole = [frame for frame in self._decoded(packet, decoders[index]) if _is_whole(frame)]
+                if whole:
+                    first[index] = whole[0], seconds(streams[index], whole[0].pts)
             if self.video is not None and index == self.video.index and index not in first:
                 n = self.count(self.video)
                 if n and (index not in decoders or n >= FIRST_LOOK or _is_last(packet)):
@@ -178,7 +181,9 @@ class PacketReader:
 
     def reached(self) -> Fraction:
         """How far packets have been read, in seconds on the medium's clock."""
-        ends = [seconds(self.container.streams[i], s.last + s.length) for i, s in self.seen.items() if s.last is not None]
+        ends = [
+            seconds(self.container.streams[i], s.last + s.length) for i, s in self.seen.items() if s.last is not None
+        ]
         return max(ends, default=Fraction(0))
 
     @cached_property
@@ -271,6 +276,10 @@ class _Beyond:
 
     def __str__(self) -> str:
         return f"{self.packets.path} beyond {float(self.packets.reached()):.2f} s"
+
+
+def _is_whole(frame: Any) -> bool:
+    return frame.samples > 0 if isinstance(frame, AudioFrame) else not frame.is_corrupt
 
 
 def _is_last(packet: Packet) -> bool:

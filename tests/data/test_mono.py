@@ -135,9 +135,7 @@ def test_a_hole_is_as_long_as_the_frames_behind_it_say_not_as_the_first():
 def test_two_holes_within_a_second_stay_two():
     clock = SoundClock(8_000)
     moved = [0] * 10 + [100] * 5 + [250] * 85
-    blocks = [
-        (np.full(160, k, np.float32), 8_000, Fraction(k, 50) + Fraction(ms, 1000)) for k, ms in enumerate(moved)
-    ]
+    blocks = [(np.full(160, k, np.float32), 8_000, Fraction(k, 50) + Fraction(ms, 1000)) for k, ms in enumerate(moved)]
     result = laid(clock, *blocks)
     assert (clock.gaps, clock.gap_seconds, clock.overlaps) == (2, Fraction(1, 4), 0)
     assert np.flatnonzero(result == 10)[0] == 10 * 160 + 800
