@@ -197,6 +197,10 @@ class Film:
         self.video.thread_type = "AUTO"
         yield from self.packets.frames(self.video)
 
+    def begins(self, frame: VideoFrame) -> Fraction | None:
+        """When a frame of the picture is shown first, in seconds on the medium's clock; None where nothing tells."""
+        return None if self.video is None else self.packets.begins(frame, self.video)
+
     def check_complete(self, sound_end: Fraction | None = None) -> tuple[str, ...]:
         """After all packets were read: compare what there is with what the header declares.
 

@@ -101,6 +101,9 @@ class PacketReader:
         self.seen: dict[int, Seen] = {}
         self.damaged = 0
         self._track = track
+        self._begun: int | None = None
+        # How many packets the decoder of the picture must see before the frame of the first one can be shown.
+        self._depth = getattr(getattr(video, "codec_context", None), "reorder_depth", 0)
 
     def frames(self, stream: Stream) -> Iterator[Any]:
         """The frames of a stream as FFmpeg decodes it; packets that it cannot decode are counted and left out.
@@ -112,7 +115,7 @@ class PacketReader:
         """
         decoder = self._decoder(stream)
         for packet in self._packets():
-            if packet.stream_index == stream.index:
+            if packet.stream.index == stream.index:
                 yield from self._decoded(packet, decoder)
                 if _is_last(packet):
                     return  # PyAV fails on the empty packets of streams that came up on the way
@@ -129,14 +132,14 @@ class PacketReader:
         first: dict[int, tuple[Any, Fraction]] = {}
         ended = 0
         for packet in self._packets():
-            index = packet.stream_index
+            index = packet.stream.index
             if index not in streams:
                 continue
             ended += _is_last(packet)
             if index not in first and index in decoders:
                 whole = [frame for frame in self._decoded(packet, decoders[index]) if _is_whole(frame)]
                 if whole:
-                    first[index] = whole[0], seconds(streams[index], whole[0].pts)
+                    first[index] = whole[0], self.begins(whole[0], streams[index]) or Fraction(0)
             if self.video is not None and index == self.video.index and index not in first:
                 n = self.count(self.video)
                 if n and (index not in decoders or n >= FIRST_LOOK or _is_last(packet)):
@@ -161,7 +164,8 @@ class PacketReader:
         # In a movie the length of a packet is a step from one decoding to the next. With pictures decoded out of order,
         # that of the one shown last may be a hole long past; only the last one decoded has a length of its own.
         length = seen.length_of_last_read if self.container.format.name == MOVIE else seen.length
-        return seconds(self.video, seen.last + length)
+        late = self._depth - (self.container.format.name == "avi") if self._guesses_times else 0
+        return seconds(self.video, seen.last + (1 + max(0, late)) * length)
 
     def video_end(self) -> Fraction | None:
         """When the picture ends, in seconds on the medium's clock, after all packets were read; None without one.
@@ -215,12 +219,27 @@ class PacketReader:
             )
         return None if stored.codec in (None, context.name) else stored
 
+    def begins(self, frame: Any, stream: Stream) -> Fraction | None:
+        """When the next frame is heard or shown first, in seconds on the medium's clock; None where nothing tells."""
+        ticks, tick = frame.pts, Fraction(frame.time_base or 0)
+        if stream is self.video and self._guesses_times:
+            # Decoders give frames in the order shown, each when the packet is decoded that must be known before. The
+            # sound of AVI is not late by that: there the first frame is shown with the first packet.
+            length = frame.duration or 0
+            if frame.dts is not None:
+                late = self.container.format.name == "avi" and stream.codec_context.has_b_frames
+                ticks = frame.dts - length * bool(late)
+            elif self._begun is not None:  # given when there were no more packets
+                ticks = self._begun + length
+            self._begun = ticks
+        return None if ticks is None or not tick else ticks * tick
+
     @cached_property
-    def guesses_times(self) -> bool:
+    def _guesses_times(self) -> bool:
         """Whether FFmpeg makes up when pictures are shown, because AVI and ASF store only when they are decoded.
 
-        Packets of the picture carry the times of decoding then, and so do its frames: as ``pts`` that of the packet
-        that the frame came from, as ``dts`` that of the one that the decoder had to see before it gave the frame.
+        Packets of the picture carry the times of decoding then, and so do its frames: as ``dts`` that of the packet
+        that the decoder had to see before it gave the frame.
         """
         if self.video is None or self.container.format.name in PRESENTATION_TIMES:
             return False
@@ -231,17 +250,17 @@ class PacketReader:
 
     def _packets(self) -> Iterator[Packet]:
         """Packets of all streams, as the film's own end is that of the longest; behind them an empty one for each."""
-        guessed = self.video.index if self.video is not None and self.guesses_times else None
+        guessed = self.video.index if self.video is not None and self._guesses_times else None
         packets = self.container.demux()
         while True:
             with reading(_Beyond(self), "it is damaged or cut off; copy or download it again, or re-encode it"):
                 packet = next(packets, None)
             if packet is None:
                 return
-            if packet.stream_index == guessed:
+            if packet.stream.index == guessed:
                 packet.pts = packet.dts
             if not _is_last(packet):
-                self.seen.setdefault(packet.stream_index, Seen()).add(packet)
+                self.seen.setdefault(packet.stream.index, Seen()).add(packet)
             yield packet
 
     def _decoder(self, stream: Stream) -> Any:

@@ -147,22 +147,12 @@ class PictureReader:
 
     def _timed(self, film: Film) -> Iterator[tuple[VideoFrame, Fraction | None]]:
         """The frames that are whole, and when each begins; None where its timestamp is missing."""
-        start, step, late = None, ZERO, None
         for frame in film.pictures():
             if frame.is_corrupt:
                 self.damaged += 1
-                continue
-            tick = Fraction(frame.time_base or 0)
-            step = (frame.duration or 0) * tick or step
-            if not film.packets.guesses_times:
-                start = None if frame.pts is None or not tick else frame.pts * tick
-            elif frame.dts is None:  # the last ones, which the decoder gives when there is nothing more to see
-                start = None if start is None else start + step
             else:
-                # Decoders give frames in the order shown, at an even pace, each some packets after its own.
-                late = frame.dts - (frame.pts or 0) if late is None else late
-                start = (frame.dts - late) * tick
-            yield frame, None if start is None else start - self.info.zero
+                start = film.begins(frame)
+                yield frame, None if start is None else start - self.info.zero
 
     def _in_order(self, timed: Iterable[tuple[VideoFrame, Fraction | None]]) -> Iterator[tuple[VideoFrame, Fraction]]:
         """Frames with times that do not go back: what the next ones take back is no jump."""
@@ -175,9 +165,10 @@ class PictureReader:
                 before = start
                 yield frame, start
                 continue
-            ahead = [(k, time) for k, time in enumerate(later, 2) if time is not None and time > before]
-            if start is None or (start < before and ahead and not going_back) or any(t < start for _, t in ahead):
-                k, time = min(ahead, key=lambda item: item[1], default=(1, before))
+            ahead = [(time, k) for k, time in enumerate(later, 2) if time is not None and time > before]
+            if start is None or (ahead and (min(ahead)[0] < start or (start < before and not going_back))):
+                step = (frame.duration or 0) * Fraction(frame.time_base or 0)
+                time, k = min(ahead, default=(before + step, 1))
                 start = before + (time - before) / k
                 self.mended += 1
             if start < before - LONGEST_STEP_BACK:
