@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
@@ -188,7 +189,7 @@ class VideoProcessor:
         by_tr = _ByTR(tr, self.settings.size, self.settings.frame, self.model)
         for shown in reader:  # to the film's end: what is cut must be known, too
             if end is None or shown.start < end:
-                by_tr.add(shown if end is None else Shown(shown.frame, shown.start, min(shown.end, end)))
+                by_tr.add(shown if end is None else replace(shown, end=min(shown.end, end)))
             if progress is not None:
                 progress(float(shown.end), reader.info.duration_hint)
         grid = volume_grid(self.settings.tr, n_trs, reader.film_duration)
@@ -205,6 +206,8 @@ class VideoProcessor:
             start_offset=reader.info.video_offset,
             duration=float(grid.duration if n_trs else min(reader.film_duration, grid.duration)),
             damaged_frames=reader.damaged,
+            overlapping_frames=reader.overlapping,
+            mended_frames=reader.mended,
         )
 
     def features_to_video(self, features: np.ndarray, path: str | Path) -> Path:
