@@ -11,8 +11,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from giblet.data.cells import SEPARATORS
-from giblet.data.tables import is_table
+from giblet.data.tables import SEPARATORS, is_table
 from giblet.data.volumes import write_image
 from giblet.errors import InputError
 from giblet.features import save_features

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from giblet.data.cells import SEPARATORS as SEPARATORS  # of written tables too
 from giblet.data.cells import UNNAMED, Cells, read_cells, separator_of
 from giblet.errors import InputError, reading
 
@@ -71,7 +72,7 @@ def read_table(
         raise InputError(f"{path.name} has more than one column {twice[0]!r}: each name may stand once")
     if columns is None:
         _check_named(cells, path.name)
-    wanted = names if columns is None else _chosen(names, columns, path.name)
+    wanted = names if columns is None else chosen_columns(names, columns, path.name)
     if not cells.n_rows:
         raise InputError(f"{path.name} has 0 rows and {len(names)} columns: numbers are needed")
     places = [cells.names.index(name) for name in wanted]
@@ -96,6 +97,17 @@ def read_table(
     return numbers.astype(np.float64)
 
 
+def column_names(path: str | Path) -> list[str]:
+    """Names of the columns of a table, as :func:`read_table` knows them.
+
+    Raises
+    ------
+    InputError
+        If the file is no table, or a row does not fit its header.
+    """
+    return [name for name in read_cells(Path(path)).names if name]
+
+
 def _check_named(cells: Cells, source: str) -> None:
     for place, name in enumerate(cells.names, 1):
         if name == "" or (place == 1 and name in UNNAMED):
@@ -114,7 +126,7 @@ def _not_a_number(source: str, column: str, row: int, cell: str, decimal: str) -
     return InputError(f"{source}: column {column!r}, row {row} holds {cell!r}, not a number; {remedy}")
 
 
-def _chosen(names: list[str], patterns: Sequence[str], source: str) -> list[str]:
+def chosen_columns(names: list[str], patterns: Sequence[str], source: str) -> list[str]:
     """The columns that fit the patterns, each once, in the order of the patterns."""
     chosen: dict[str, None] = {}
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
@@ -163,7 +175,7 @@ def read_confounds(
         name = "the confounds table"
         table = pd.DataFrame(confounds).rename(columns=str)
         if columns is not None:
-            table = table[_chosen(list(table.columns), columns, name)]
+            table = table[chosen_columns(list(table.columns), columns, name)]
         table = table.astype(np.float64)
     if len(table) != n_trs:
         raise InputError(f"{name} has {len(table)} rows, the run {n_trs} volumes: give the confounds of the same run")

@@ -136,7 +136,9 @@ class TextProcessor:
             ``word_rate``, words that begin in the TR per second; ``character_rate``, their letters and digits per
             second; ``word_length``, their mean length in letters and digits, 0 where no word begins;
             ``speech_fraction``, share of the TR within a row. ``onset_count`` int32 (tr): rows that begin in the TR.
-            The words of a row of several are taken to begin at equal distances from its onset.
+            The words of a row of several are taken to begin at equal distances from its onset. A row of length 0 counts
+            at its onset and weighs 1 ms in the mean. Attributes count what was left out: ``cut_rows`` and ``cut_words``
+            (outside the scan), ``nonspeech_words``, ``repeated_words``, ``untimed_rows``.
 
         Raises
         ------

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from giblet.data.fmri import FMRIProcessor
-from giblet.data.tables import read_table
+from giblet.data.tables import column_names, read_table
 from giblet.errors import InputError
 
 NAMES = ["left V1", "right V1", "A1"]
@@ -76,6 +76,7 @@ def test_r_row_names_are_not_a_region(written):
 def test_an_index_that_pandas_wrote_is_not_a_region(written, label):
     check(written(FRAME.to_csv(index_label=label), "a.csv"))
     check(written(FRAME.set_index(pd.Index([f"t{k}" for k in range(12)])).to_csv(index_label=label), "b.csv"))
+    assert column_names(written(FRAME.to_csv(index_label=label), "a.csv")) == NAMES
     bold = FMRIProcessor(tr=2.0).load(written(FRAME.to_csv(index_label=label), "a.csv"))
     assert bold.region.values.tolist() == NAMES
 
@@ -122,9 +123,10 @@ def test_a_row_that_does_not_fit_the_header_is_named(written, rows, message):
         assert "\n" not in str(caught.value)
 
 
-def test_what_ends_a_table_is_no_row(written):
+def test_what_ends_a_table_is_no_row(tmp_path, written):
     for end in ("\n", "\n\n\n", "\n \n", ""):
         check(written(tsv().rstrip("\n") + end))
+        assert FMRIProcessor(tr=2.0).load(tmp_path / "sub-1_bold.tsv").sizes["tr"] == len(FRAME)
     trailing = "\n".join(line + "\t" for line in tsv().splitlines())
     check(written(trailing))
     header, rest = tsv().split("\n", 1)
