@@ -280,6 +280,8 @@ def _names(
     extra = widths[0] - len(names)
     if extra == 1 and last_empty:  # a separator at the end of each row
         return [*names, None]
+    if extra == 1 and len(header) == 1 and any(separator in header[0] for separator in SPOKEN if separator != " "):
+        return None  # the header has another separator than the rows
     if extra == 1 and (_count(first) or (not words and _label(first))):
         return [None, *names]
     if extra == -1 and names[-1] == "":

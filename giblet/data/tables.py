@@ -82,7 +82,7 @@ def read_table(
             usecols=places, index_col=False, keep_default_na=False, na_values=MISSING, skip_blank_lines=False,
             decimal=decimal, skipinitialspace=cells.separator != "\t", quoting=cells.quoting,
         )[places].set_axis(wanted, axis=1)  # fmt: skip
-    numbers = found.apply(pd.to_numeric, errors="coerce")
+        numbers = found.apply(pd.to_numeric, errors="coerce").astype(np.float64)
     text = numbers.isna() & found.notna()
     if decimal == ",":  # to_numeric knows points only, and 1.234 may be a thousand
         text |= found.map(lambda cell: isinstance(cell, str))
@@ -94,7 +94,7 @@ def read_table(
             "%s: the numbers of column %r go up by one in each row, as if they counted the volumes; if they do, name "
             "the columns to read", path.name, wanted[0],
         )  # fmt: skip
-    return numbers.astype(np.float64)
+    return numbers
 
 
 def column_names(path: str | Path) -> list[str]:

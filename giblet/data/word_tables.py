@@ -52,7 +52,8 @@ def read_word_table(
     InputError
         If the table cannot be read, lacks a column, or a time is no number; the row is named.
     """
-    names, rows = _workbook(path) if path.suffix.lower() == ".xlsx" else _text_table(path, encoding)
+    workbook = path.suffix.lower() == ".xlsx"
+    names, rows = _workbook(path) if workbook else _text_table(path, encoding)
     if offset is not None and duration is not None:
         raise InputError("both offset and duration are named: name the column that holds the end, or the length")
     if offset is None and duration is None:
@@ -63,14 +64,15 @@ def read_word_table(
             raise _missing(name, names, path.name)
     places = [names.index(name) for name in (onset, end, text)]
     per_second = 1000 if time_unit == "ms" else 1
+    signs = ".," if workbook and decimal == "," else decimal  # numbers of a workbook have points in any language
     cues, n_untimed = [], 0
     for number, row in enumerate(rows, 1):
         start, stop, words = (row[place] for place in places)
         if untimed == "drop" and any(cell.strip().lower() in NO_TIME for cell in (start, stop)):
             n_untimed += 1
             continue
-        begin = _seconds(start, onset, number, path.name, decimal) / per_second
-        until = _seconds(stop, end, number, path.name, decimal) / per_second
+        begin = _seconds(start, onset, number, path.name, signs) / per_second
+        until = _seconds(stop, end, number, path.name, signs) / per_second
         words = "" if words in EMPTY_CELLS else words
         cues.append(Cue(number, begin, until if offset else begin + until, words))
     if n_untimed and not cues:
@@ -88,16 +90,18 @@ def _missing(column: str, names: Sequence[str | None], source: str) -> InputErro
     return InputError(f"{source} has no column {column!r}: it has {listed}; name the one to use")
 
 
-def _seconds(cell: str, column: str, row: int, name: str, decimal: str) -> Fraction:
+def _seconds(cell: str, column: str, row: int, name: str, signs: str) -> Fraction:
     where, written = f"{name}, row {row}: {column} is {cell!r}, ", cell.strip()
     if written.lower() in NO_TIME:
         raise InputError(f"{where}a number of seconds is needed; correct it, or set untimed='drop'")
-    if decimal == ",":
-        if "." in written:
-            raise InputError(f"{where}which has a point, and the decimal sign is to be a comma")
+    if "." in written and "." not in signs:
+        raise InputError(f"{where}which has a point, and the decimal sign is to be a comma")
+    if "," in signs:
         written = written.replace(",", ".")
     elif re.fullmatch(r"-?\d*,\d+", written):
         raise InputError(f"{where}a number of seconds is needed; if that is a decimal comma, set decimal=','")
+    if not is_number(written):  # a Fraction may be "1/2" too
+        raise InputError(f"{where}a number of seconds is needed")
     try:
         return exact(written, column)
     except InputError as exc:

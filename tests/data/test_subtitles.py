@@ -78,6 +78,7 @@ BAD_ROWS = {
     "0\t1\ta\n1\t2\tn/a": "row 2: the text is empty",
     "5\t6\ta\n1\t2\tb": "row 2: onset 1 s is before that of the row above, 5 s",
     "0\t9\ta\n1\t2\tb\n3\t4\tc": "row 2: it begins at 1 s, before another ends at 9 s",
+    "0\t1\ta\n3/2\t2\tb": "row 2: onset is '3/2', a number of seconds",
     "0\t1\ta\nlater\t2\tb": "row 2: onset is 'later', a number of seconds",
     "0\t1\ta\n\t2\tb": "row 2: onset is '', a number of seconds",
     "0\tinf\ta": "row 1: offset is 'inf', a number of seconds",
@@ -189,6 +190,9 @@ def test_what_nobody_says_is_left_out_by_default_and_counted(tmp_path):
 def test_decimal_commas_of_times_are_read_when_asked_for(tmp_path):
     path = written(tmp_path, "a.csv", TABLE.replace(".", ",").replace("\t", ";"))
     assert read_segments(path, decimal=",") == EXPECTED
+    sheet = pd.DataFrame({"onset": ["0,5", 2], "offset": [2, 3.25], "text": ["Down the", "Rabbit & Hole"]})
+    sheet.to_excel(tmp_path / "a.xlsx", index=False)
+    assert read_segments(tmp_path / "a.xlsx", decimal=",") == EXPECTED
     with pytest.raises(InputError, match="has a point, and the decimal sign is to be a comma"):
         read_segments(written(tmp_path, "b.csv", TABLE.replace("\t", ";")), decimal=",")
 

@@ -113,6 +113,7 @@ def test_a_column_that_counts_the_volumes_is_told_of(written, caplog):
         ("9\t1\t2\n8\t3\t4\n7\t5\n", "row 3: 2 cells, 3 are needed"),
         ("1\t2\n\n5\t6\n", "row 2 is an empty line: write n/a into each cell"),
         ("1\n2\n", "row 1: 1 cell, 2 are needed"),
+        ("1,2\n2,3\n", "row 1: 1 cell, 2 are needed"),
         ('1\t2\n3\t"4\n5\t6\n', "is there a quotation mark too many"),
     ],
 )
@@ -225,6 +226,7 @@ def test_whatever_a_library_raises_is_one_line(written, monkeypatch):
         ("großhirn\tb\n1\t2\n".encode("latin-1"), "d.tsv"),
         (b"", "e.tsv"),
         (b"\n\n", "f.tsv"),
+        (b"a\tb\n" + b"1" * 400 + b"\t2\n3\t4\n", "h.tsv"),
     ]:
         with pytest.raises(InputError) as caught:
             read_table(written(content, name))
