@@ -167,7 +167,7 @@ def test_bad_options_are_one_line_and_write_nothing(giblet, film, tmp_path, monk
     [
         ([(3, 4, "b"), (1, 2, "a")], [], "row 2: onset 1 s is before that of the row above"),
         ([(1, 4, "a"), (2, 5, "b")], [], "row 2: it begins at 2 s, before another ends at 4 s"),
-        ([(-1, 2, "a")], [], "row 1: onset is -1 s"),
+        ([(2, 1, "a")], [], "row 1: it ends at 1 s, before its onset at 2 s"),
         ([(1, 2, "")], [], "row 1: the text is empty"),
         ([(1, 2, "a")], ["--duration-column", "length"], "no column 'length'"),
         ([(1, 2, "a")], ["--start-offset", 50], "ends 48 s before TR 0"),
