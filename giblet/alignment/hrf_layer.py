@@ -55,7 +55,7 @@ class HRFLayer(nn.Module):
     """
 
     kernels: torch.Tensor
-    """float32 (n_refs, n_lags, n_responses), of a fixed HRF: what a TR of stimulus shows in the volumes from its own on."""
+    """float32 (n_refs, n_lags, n_responses), of a fixed HRF: what a TR shows in the volumes from its own on."""
 
     def __init__(
         self,

@@ -87,9 +87,9 @@ def check_hrf(hrf: Any, tr: Any, delays: Any, slice_time_ref: float, oversamplin
         ahead = values < slice_time_ref * float(step) - 1e-9
         if ahead.any():
             raise InputError(
-                f"FIR delay {values[ahead][0]:g} s is shorter than the {slice_time_ref * float(step):g} s from the onset "
-                f"of a volume to where it is read (slice_time_ref {slice_time_ref:g}): it would look into the next TR; "
-                "give longer delays"
+                f"FIR delay {values[ahead][0]:g} s is shorter than the {slice_time_ref * float(step):g} s from a "
+                f"volume's onset to where it is read (slice_time_ref {slice_time_ref:g}): it would look into the next "
+                "TR; give longer delays"
             )
     elif delays is not None:
         raise InputError(f"delays were given with hrf={hrf!r}: they belong to hrf='fir'")
