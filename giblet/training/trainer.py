@@ -26,7 +26,7 @@ from giblet.training.build import model_of, windows_of
 from giblet.training.checkpoint import check_unchanged, load_state, restore, save_state
 from giblet.training.log import RunLog
 from giblet.training.objective import Batch, Losses, Objective
-from giblet.training.processes import Stop, between_steps, check_devices, ignore_ctrl_c, launch
+from giblet.training.processes import Stop, alone, between_steps, check_devices, check_launcher, ignore_ctrl_c, launch
 from giblet.training.result import Progress, RunResult, TrainingInterrupted
 from giblet.training.run_folder import write_normalisers, write_splits
 from giblet.training.settings import FREE_TO_CHANGE, TrainSettings
@@ -77,6 +77,7 @@ class Trainer:
             On Ctrl-C, after the state was saved.
         """
         check_devices(self.settings)
+        check_launcher(self.settings)
         check_writable(self.output)
         state = load_state(self.output / "checkpoints")
         if state is not None:  # before the data are read
@@ -84,7 +85,7 @@ class Trainer:
         study = self.study or build_study(self.settings, min_trs=self.settings.model.decode_trs)
         fabric = launch(self.settings)
         on_cuda = [fabric.device] if fabric.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=on_cuda), between_steps() as stop:
+        with alone(fabric, self.output), torch.random.fork_rng(devices=on_cuda), between_steps() as stop:
             return _Run(self.settings, study, fabric, state, self.progress).train(until, stop)
 
     def _free(self) -> frozenset[str]:
