@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 from giblet import __version__
 from giblet.errors import GibletError
 from giblet.files import check_writable, write_atomic
-from giblet.training.build import model_of, windows_of
+from giblet.training.build import check_columns, model_of, windows_of
 from giblet.training.checkpoint import check_unchanged, load_state, restore, save_state
 from giblet.training.log import RunLog
 from giblet.training.objective import Batch, Losses, Objective
@@ -83,6 +83,7 @@ class Trainer:
         if state is not None:  # before the data are read
             check_unchanged(state, {"settings": self.settings.model_dump(mode="json")}, self._free(), self.output)
         study = self.study or build_study(self.settings, min_trs=self.settings.model.decode_trs)
+        check_columns(self.settings, study)
         fabric = launch(self.settings)
         on_cuda = [fabric.device] if fabric.device.type == "cuda" else []
         with alone(fabric, self.output), torch.random.fork_rng(devices=on_cuda), between_steps() as stop:
