@@ -259,6 +259,13 @@ class MultimodalAutoencoder(nn.Module):
         with self._brain(subject).lesion(mask):
             yield
 
+    def leave_out(self, columns: Any, subject: Subject) -> None:
+        """Neither learn nor use voxels, True in `columns` (n_voxels,), whose normalised BOLD is 0 throughout.
+
+        Call it before training; the weights of these voxels stay 0.
+        """
+        self._brain(subject).leave_out(torch.as_tensor(columns))
+
     def describe(self) -> list[dict[str, Any]]:
         """A row a part: ``part``, ``input`` and ``output`` shape of one TR, ``parameters``, and ``trainable`` ones."""
         return describe_parts(self)

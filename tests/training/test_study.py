@@ -102,7 +102,7 @@ def test_normalisers_know_the_training_part_alone_and_come_back_from_disk(four, 
     with pytest.raises(CheckpointError, match="changed or are damaged"):
         read_normalisers(tmp_path)
     (tmp_path / "normalisers.safetensors").unlink()
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match="cannot read the normalisers"):
         read_normalisers(tmp_path)
 
 
