@@ -233,8 +233,9 @@ def test_bad_input_is_one_line_and_writes_nothing(giblet, words, tmp_path, what,
         fake = load_features(words).copy()
         fake["codes"] = (("tr", "codebook", "frame"), np.zeros((fake.sizes["tr"], 1, 1), np.int32))
         save_features(fake, tmp_path / "fake.nc")
+    said = ["--tr", TR]
     argv = {
-        "short": [words, tmp_path / "short.tsv"],
+        "short": [words, tmp_path / "short.tsv", *said],
         "3-D": [words, mask, "--mask", mask],
         "mask shape": [words, scan, "--mask", image(tmp_path / "big.nii.gz", (3, 2, 2))],
         "mask affine": [words, scan, "--mask", moved],
@@ -242,10 +243,10 @@ def test_bad_input_is_one_line_and_writes_nothing(giblet, words, tmp_path, what,
         "header TR": [words, scan, "--mask", mask, "--tr", 1.5],
         "missing": [words, tmp_path / "none.tsv"],
         "missing features": [tmp_path / "none.nc", tmp_path / "table.tsv"],
-        "constant": [words, tmp_path / "flat.tsv"],
-        "no column": [words, tmp_path / "table.tsv", "--columns", "nowhere"],
-        "lags": [words, tmp_path / "table.tsv", "--lags", "ten"],
-        "high pass": [words, tmp_path / "table.tsv", "--high-pass", 0.3],
+        "constant": [words, tmp_path / "flat.tsv", *said],
+        "no column": [words, tmp_path / "table.tsv", *said, "--columns", "nowhere"],
+        "lags": [words, tmp_path / "table.tsv", *said, "--lags", "ten"],
+        "high pass": [words, tmp_path / "table.tsv", *said, "--high-pass", 0.3],
         "confounds of another length": [
             words,
             scan,
@@ -257,7 +258,7 @@ def test_bad_input_is_one_line_and_writes_nothing(giblet, words, tmp_path, what,
             "a",
         ],
         "confounds without a file": [words, scan, "--mask", mask, "--confound-columns", "a"],
-        "NaN": [words, tmp_path / "nan.tsv"],
+        "NaN": [words, tmp_path / "nan.tsv", *said],
         "one file": [words],
         "codes as numbers": [tmp_path / "fake.nc", tmp_path / "table.tsv"],
     }[what]

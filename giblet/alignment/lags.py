@@ -300,8 +300,8 @@ def _refuse_holes(regressor: Any) -> None:
     volume = getattr(regressor, "coords", {}).get("volume")
     if volume is not None and (np.diff(volume.values) != 1).any():
         raise AlignmentError(
-            "the regressor has volumes left out between its rows, so that a shift by rows is none in time: align it with "
-            "on_holes='keep', and give the BOLD's volumes to leave out as sample_mask"
+            "the regressor has volumes left out between its rows, so that a shift by rows is none in time: align it "
+            "with on_holes='keep', and give the BOLD's volumes to leave out as sample_mask"
         )
 
 

@@ -64,7 +64,7 @@ def check_alignment(
     mask: Annotated[Path | None, typer.Option(help="Brain mask; images need it.", show_default=False)] = None,
     columns: Annotated[str | None, typer.Option(help="Columns of a table, as a,b; default: all.")] = None,
     tr: Annotated[float | None, typer.Option(help="Repetition time, s; default: the sidecar's or the image's.")] = None,
-    overrule_tr: Annotated[bool, typer.Option("--overrule-tr", help="--tr holds: header or sidecar are wrong.")] = False,
+    overrule_tr: Annotated[bool, typer.Option("--overrule-tr", help="--tr holds; header or sidecar is wrong.")] = False,
     slice_time_ref: Annotated[
         float | None,
         typer.Option(help="Part of the TR, 0 to 1, that slices were brought to; default: the sidecar's StartTime."),
@@ -93,7 +93,8 @@ def check_alignment(
 
     checks = run(
         files[:-1], files[-1], mask=mask, columns=_names(columns), tr=tr, overrule_tr=overrule_tr,
-        slice_time_ref=slice_time_ref, start_offset=start_offset, lags=_range(lags), hrf=hrf, n_surrogates=surrogates, high_pass=high_pass, confounds=confounds,
+        slice_time_ref=slice_time_ref, start_offset=start_offset, lags=_range(lags), hrf=hrf, n_surrogates=surrogates,
+        high_pass=high_pass, confounds=confounds,
         confound_columns=_names(confound_columns), bad=bad, trim=trim, seed=seed, plot=plot, codec=codec, device=device,
     )  # fmt: skip
     if as_json:

@@ -48,6 +48,8 @@ class Series:
         If there is no such file, or it is not one of ours, or the kind contradicts.
     """
 
+    volume: np.ndarray | None = None
+
     def __init__(self, source: Source, kind: str | None = None) -> None:
         self._path = Path(source) if isinstance(source, (str, Path)) else None
         self._held: Any = None if self._path else _known(source)
@@ -67,7 +69,8 @@ class Series:
             )
         self.tr = float(attrs["tr"]) if "tr" in attrs else None
         self.run = np.asarray(beside["run"]) if "run" in beside else None
-        self.volume = np.asarray(beside["volume"]) if "volume" in beside else None
+        if "volume" in beside:
+            self.volume = np.asarray(beside["volume"])
         self.valid = np.asarray(beside["valid"], bool) if "valid" in beside else np.ones(len(self), bool)
 
     @property

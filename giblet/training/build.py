@@ -69,7 +69,8 @@ def model_of(settings: TrainSettings, study: Study) -> tuple[MultimodalAutoencod
     kinds = {name: Modality.of(name, shape, kind == CODES) for name, (kind, shape) in study.stimuli.items()}
     torch.manual_seed(settings.seed)
     model = MultimodalAutoencoder(
-        settings.model, kinds, study.n_voxels, books, scales.priors, study.codec_fingerprint, scales.statistics
+        settings.model, kinds, study.n_voxels, books, scales.priors, study.codec_fingerprint, scales.statistics,
+        study.slice_time_ref,
     )  # fmt: skip
     for name, own in study.normalisers.items():
         model.leave_out(~own[BOLD].varies, name)

@@ -1,5 +1,7 @@
 """Runs of several films and subjects become one recording each, with nothing moved, and nothing taken for data."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -45,6 +47,7 @@ def table(path, n_volumes, first=0, tr=1.5):
     """BOLD of volume v is 1000 + v in one region, and noise in another."""
     noise = np.random.default_rng(0).standard_normal(n_volumes)
     pd.DataFrame({"a": 1000.0 + first + np.arange(n_volumes), "b": noise}).to_csv(path, sep="\t", index=False)
+    path.with_suffix(".json").write_text(json.dumps({"RepetitionTime": tr}))
     return path
 
 
@@ -129,7 +132,8 @@ def test_what_does_not_fit_is_refused(four, tmp_path):
         (settings(four, model={"use_encodec": False}), InputError, "holds codes values.*use_encodec is False"),
         (settings(four, model={"n_codebooks": 8}), InputError, "has n_codebooks 2, model.n_codebooks is 8"),
         (settings([four[0], {**four[0], "audio": str(other)}, four[0]]), CodecError, "differ in codec_fingerprint"),
-        (settings([{**four[0], "audio": str(slow)}]), AlignmentError, "has TR 2 s, the BOLD 1.5 s"),
+        (settings([{**four[0], "audio": str(slow)}], model={"tr": 1.5}), AlignmentError, "has TR 2 s, the BOLD 1.5 s"),
+        (settings([{**four[0], "audio": str(slow)}]), InputError, "slow.nc has TR 2 s, 0_words.nc 1.5 s"),
         (settings([four[0], {**four[0], "confounds": str(tmp_path / "confounds.tsv")}]), InputError, "some none"),
         (settings([{**four[0], "bold": "absent.tsv"}]), InputError, "subject 01: no such scan"),
         (settings([{**four[0], "on_short_bold": "error"}]), AlignmentError, "its last 15 s were not scanned"),
