@@ -299,7 +299,7 @@ def test_the_package_does_not_import_torch_or_nilearn_before_they_are_used():
         ({"hrf": "canonical"}, InputError, "hrf is 'canonical'.*'glover'"),
         ({"hrf": "fir"}, InputError, "delays=None"),
         ({"hrf": "fir", "delays": [-1.5]}, InputError, "does not look ahead"),
-        ({"hrf": "fir", "delays": [3], "slice_time_ref": 0.5}, InputError, "timing from delays"),
+        ({"hrf": "fir", "delays": [3, 0.5], "slice_time_ref": 0.5}, InputError, "0.5 s is shorter than the 0.75 s"),
         ({"delays": [3]}, InputError, "belong to hrf='fir'"),
         ({"slice_time_ref": 1.5}, InputError, "slice_time_ref is 1.5"),
         ({"oversampling": 0}, InputError, "oversampling is 0"),
