@@ -175,21 +175,21 @@ def _present_only(
 ) -> tuple[sparse.csr_array, np.ndarray]:
     """Weights without what is absent, each row summing to 1 again, and which rows reach anything that is present.
 
-    Rows that reach nothing stay as they are. `reach` has the weights, none negative, that say what belongs to a target.
+    `reach` has the weights, none negative, that say what belongs to a target; a row that reaches nothing present keeps
+    these.
     """
     if present.all():
         return weights, np.ones(weights.shape[0], bool)
     share = present.astype(np.float64)
-    there = reach @ share > LEAST
-    kept = weights @ share
+    near, kept = reach @ share, weights @ share
+    there = near > LEAST
     # Of lobes, what is left may sum to nearly nothing: then what the target reaches must do.
-    usable = there & (kept >= 0.5 if weights is not reach else there)
+    usable = there if weights is reach else there & (kept >= 0.5)
     rest = there & ~usable
-    own = sparse.diags_array(np.where(usable, 1 / np.where(usable, kept, 1), 0)) @ weights @ sparse.diags_array(share)
-    plain = sparse.diags_array(np.where(there, 0.0, 1.0)) @ weights
-    near = reach @ share
-    held = sparse.diags_array(np.where(rest, 1 / np.where(rest, near, 1), 0)) @ reach @ sparse.diags_array(share)
-    return sparse.csr_array(own + plain + held), there
+    only = sparse.diags_array(share)
+    own = sparse.diags_array(np.where(usable, 1 / np.where(usable, kept, 1), 0)) @ weights @ only
+    instead = sparse.diags_array(np.where(rest, 1 / np.where(rest, near, 1), 0)) @ reach @ only
+    return sparse.csr_array(own + instead + sparse.diags_array(np.where(there, 0.0, 1.0)) @ reach), there
 
 
 def _heaviest(weights: sparse.csr_array) -> np.ndarray:

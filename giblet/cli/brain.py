@@ -109,7 +109,7 @@ def check_alignment(
 def _one_line(one: Checked) -> str:
     scan = one.scan
     text = f"{one.name}: best lag {scan.mean_best_lag:+g} s, r = {one.r:.3f}, p = {scan.mean_p:.3g}"
-    text += f", 95 % null {scan.mean_threshold:.3f}; {scan.n_volumes} volumes of {one.tr:g} s"
+    text += f", 95 % null {scan.mean_threshold:.3f}; {scan.n_volumes} of {one.n_trs} volumes of {one.tr:g} s"
     return text + (f", read {one.slice_time_ref:.4g} TR after their onset" if one.slice_time_ref else "")
 
 

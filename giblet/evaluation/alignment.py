@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor
@@ -14,7 +15,11 @@ from giblet.alignment import LagScan, lag_scan, response_at
 from giblet.alignment.checks import recorded_offset
 from giblet.alignment.kernels import check_hrf
 from giblet.alignment.lags import censored, drifts, standardised
+from giblet.data.splits import HRF_SECONDS
 from giblet.errors import AlignmentError, InputError
+from giblet.timing import shown
+
+log = logging.getLogger(__name__)
 
 LOW_LEVEL = ("word_rate", "luminance", "motion_energy")
 """Variables of feature files that a brain answers to; the envelope of the sound is made from codes."""
@@ -56,6 +61,8 @@ class Checked:
     """Seconds of the stimulus behind the last volume; negative: of the scan behind the stimulus."""
     tr: float
     """Seconds."""
+    n_trs: int
+    """Volumes of the run."""
 
     @property
     def r(self) -> float:
@@ -108,6 +115,7 @@ class Checked:
             "r": self.r,
             "p": self.scan.mean_p,
             "null_95": self.scan.mean_threshold,
+            "tr": self.tr,
             "n_volumes": self.scan.n_volumes,
             "slice_time_ref": self.slice_time_ref,
             "verdict": self.verdict,
@@ -256,13 +264,19 @@ def check(
     )  # fmt: skip
     if bold.shape[1] > EACH:
         bold, targets = _mean_of(bold, tr, sample_mask), [f"mean of {bold.shape[1]}"]
+    if length - end > max(HRF_SECONDS, 0.1 * length):
+        log.warning(
+            "%s ends %g s before the BOLD, which lasts %g s (%d volumes of %s s), does: if the stimulus did not end "
+            "before the scan, check the TR and the run", regressor.name, length - end, length, len(bold), shown(tr),
+        )  # fmt: skip
     scan = lag_scan(
         response, bold, tr, lags, regressor_times=times, n_surrogates=n_surrogates, high_pass=high_pass,
         sample_mask=sample_mask, seed=seed,
     )  # fmt: skip
     return Checked(
-        regressor.name, scan, tuple(targets), start_offset, slice_time_ref, regressor.extracted_offset, end - length, tr
-    )
+        regressor.name, scan, tuple(targets), start_offset, slice_time_ref, regressor.extracted_offset, end - length,
+        tr, len(bold),
+    )  # fmt: skip
 
 
 def _mean_of(bold: np.ndarray, tr: float, sample_mask: Any) -> np.ndarray:

@@ -20,7 +20,7 @@ from himalaya.kernel_ridge import KernelRidgeCV
 from himalaya.ridge import RidgeCV
 
 from giblet.alignment import convolve_hrf
-from giblet.alignment.checks import rows_in_time, run_slices
+from giblet.alignment.checks import check_finite, rows_in_time, run_slices
 from giblet.alignment.lags import censored
 from giblet.data.splits import HRF_SECONDS, run_of_trs, segments
 from giblet.errors import InputError
@@ -200,6 +200,7 @@ def fit_ridge(
         train = train[censored(sample_mask, len(bold))[train]]
     if not np.isfinite(bold[train]).all():
         raise InputError(f"BOLD holds NaN or infinity in {int((~np.isfinite(bold[train])).any(1).sum())} training TRs")
+    check_finite(features, "features")
     run = run_of_trs(len(bold), run)
     varies = np.ptp(features[train], axis=0) > 0
     if not varies.any():
