@@ -180,9 +180,7 @@ REMEDY = (
 )
 
 
-def rows_in_time(
-    x: Any, volumes: Any, slices: list[slice], what: str = "x", remedy: str = REMEDY
-) -> np.ndarray | None:
+def rows_in_time(x: Any, volumes: Any, slices: list[slice], what: str = "x", remedy: str = REMEDY) -> np.ndarray | None:
     """The volume of each row, where rows are missing between them; None where all are neighbours.
 
     Parameters

@@ -87,6 +87,8 @@ class MultimodalAutoencoder(nn.Module):
         self.encoders = nn.ModuleDict({n: build_encoder(m, s.features, **audio) for n, m in self.modalities.items()})
         self.fusion = LinearPlus(s.features * len(self.modalities), s.features, s.features)
         self.dropout = nn.Dropout(s.dropout)
+        if unknown := set(slice_time_ref or {}) - set(self.n_voxels):
+            raise InputError(f"slice_time_ref names {sorted(unknown)}: the subjects are {', '.join(self.n_voxels)}")
         self.slice_time_ref = {name: float((slice_time_ref or {}).get(name, 0.0)) for name in self.n_voxels}
         refs = sorted(set(self.slice_time_ref.values())) or [0.0]
         self._which_ref = [refs.index(ref) for ref in self.slice_time_ref.values()]

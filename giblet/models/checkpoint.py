@@ -89,7 +89,8 @@ def read_model(
             "modalities": {n: Modality(m["kind"], tuple(m["shape"])) for n, m in about["modalities"].items()},
             "n_voxels": {str(name): int(n) for name, n in about["n_voxels"].items()},
             "codec_fingerprint": about["codec_fingerprint"],
-            "slice_time_ref": {str(name): float(ref) for name, ref in about.get("slice_time_ref", {}).items()},
+            # Models that were saved before there was such an option have none.
+            "slice_time_ref": {n: float(about.get("slice_time_ref", {}).get(n, 0.0)) for n in about["n_voxels"]},
         }
     except (KeyError, TypeError, AttributeError, ValueError, InputError) as exc:  # a JSON of anything at all
         told = " ".join(str(exc).split())

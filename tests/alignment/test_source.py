@@ -78,7 +78,7 @@ def test_codes_move_from_codes_that_are_there():
     for method, options in (("round", {}), ("nearest", {}), ("latent", {"codec": Lookup()})):
         moved = resample_features(codes, range(4), [0.6, 2.4], method=method, mask=mask, **options)
         assert moved.ravel().tolist() == [7, 1000], method
-        with pytest.raises(AlignmentError, match="1 of 2 target times have no code present, the first at 1.5 s"):
+        with pytest.raises(AlignmentError, match=r"1 of 2 target times have no code present, the first at 1.5 s"):
             resample_features(codes, range(4), [0.6, 1.5], method=method, mask=mask, **options)
     with pytest.raises(InputError, match=r"mask is bool \(3,\)"):
         resample_features(codes, range(4), [1], mask=mask[:3])
@@ -138,23 +138,30 @@ def test_numpy_goes_on_working_with_them():
 @pytest.mark.parametrize("names", [("word_rate", "onset_count"), ("speech", "word_rate")])
 def test_all_that_a_file_has_by_tr_can_be_had_and_is_named(names):
     rng = np.random.default_rng(0)
-    extra = {"word_rate": (("tr",), rng.random(N).astype(np.float32)),
-             "onset_count": (("tr",), rng.integers(0, 9, N).astype(np.int32)), "speech": (("tr",), rng.random(N))}  # fmt: skip
-    film = words(np.arange(N), np.ones(N, bool), **extra)
+    extra = {
+        "word_rate": rng.random(N).astype(np.float32),
+        "onset_count": rng.integers(0, 9, N).astype(np.int32),
+        "speech": rng.random(N),
+    }
+    film = words(np.arange(N), np.ones(N, bool), **{name: (("tr",), values) for name, values in extra.items()})
     wanted = {"text": film, **dict.fromkeys(names, film)}
     aligned = align_all_modalities(wanted, scan(N), 1.5, variables={n: n for n in names}, start_offset=3)
     for name in names:
         np.testing.assert_allclose(aligned.features[name][:58], film[name].values[2:], rtol=1e-6)
         assert aligned.features[name].attrs["kind"] == "continuous"
     assert aligned.features["text"].shape == (58, 3)
-    assert "text is embedding; its file also has word_rate, onset_count, speech (option variables)" in str(aligned.report)
+    assert "text is embedding; its file also has word_rate, onset_count, speech (option variables)" in str(
+        aligned.report
+    )
     with pytest.raises(InputError, match="no variable 'rate': it has embedding, word_rate, onset_count, speech"):
         align_all_modalities({"text": film}, scan(N), 1.5, variables={"text": "rate"})
 
 
 def test_words_without_an_embedding_are_their_rate(tmp_path):
     table = tmp_path / "w.tsv"
-    pd.DataFrame({"onset": [0.0, 3.1, 4.0], "duration": 0.5, "text": ["a", "b", "c"]}).to_csv(table, sep="\t", index=False)
+    pd.DataFrame({"onset": [0.0, 3.1, 4.0], "duration": 0.5, "text": ["a", "b", "c"]}).to_csv(
+        table, sep="\t", index=False
+    )
     film = TextProcessor(tr=1.5, model=None, duration="duration", film_duration=6).extract(table)
     aligned = align_all_modalities({"text": film}, scan(4), 1.5)
     np.testing.assert_allclose(aligned.features["text"], np.array([1, 0, 2, 0]) / 1.5, rtol=1e-6)
@@ -275,7 +282,9 @@ def extracted(tmp_path):
 @pytest.mark.parametrize("again", [20, -3, {"words": 20, "sound": 20}])
 def test_an_offset_that_is_given_twice_is_a_question(extracted, again):
     sound = envelope(100, 2.0)
-    with pytest.raises(InputError, match=r"words: w.tsv was extracted with start_offset 20 s, and start_offset (20|-3)"):
+    with pytest.raises(
+        InputError, match=r"words: w.tsv was extracted with start_offset 20 s, and start_offset (20|-3)"
+    ):
         align_all_modalities({"words": extracted(20), "sound": sound}, scan(90), 2.0, start_offset=again)
     one = align_all_modalities(
         {"words": extracted(20), "sound": sound}, scan(90), 2.0, start_offset={"sound": 20}, on_short_bold="trim"

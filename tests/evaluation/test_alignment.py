@@ -133,7 +133,7 @@ def test_censored_volumes_are_not_looked_at(n_voxels):
 
 @pytest.mark.parametrize("shift", [2, -2])
 def test_the_advice_can_be_followed_to_the_letter(shift):
-    """A scan as long as the film that came 3 s late is 3 s too short at the offset that is right: --trim is said too."""
+    """A scan as long as the film, 3 s late, is 3 s too short at the offset that is right: --trim is said too."""
     x = stimulus()
     bold = np.roll(convolve_hrf(x, TR), shift)[:, None]
     found = check(regressor(x), bold, TR, targets=["a"], n_surrogates=19)
