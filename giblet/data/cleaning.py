@@ -244,12 +244,12 @@ def _check_freedom(n_kept: int, n_regressors: int, source: str) -> None:
     told = f"{source}: mean, drifts and confounds take {n_regressors + 1} of the {n_kept} degrees of freedom"
     if left < 1:
         raise InputError(
-            f"{told} that its volumes have, and would explain everything; choose fewer confounds or a lower high_pass, or "
-            "censor fewer volumes"
+            f"{told} that its volumes have, and would explain everything; choose fewer confounds or a lower high_pass, "
+            "or censor fewer volumes"
         )
     if left < FEW or 5 * left < n_kept:
         log.warning(
-            "%s that its volumes have; what is left is fewer than %d, or than a fifth: choose fewer confounds or a lower "
-            "high_pass",
+            "%s that its volumes have; what is left is fewer than %d, or than a fifth: choose fewer confounds or a "
+            "lower high_pass",
             told, FEW,
         )  # fmt: skip

@@ -335,6 +335,8 @@ class FMRIProcessor:
         """The good columns of a scan, as it was taken; with an atlas the means of its regions."""
         policy, what = self.settings.bad, "regions" if scan.dim == "region" else "voxels"
         bad = find_bad(scan.runs, scan.keep)
+        if n_censored := sum(int((~keep).sum()) for keep in scan.keep):
+            source += f" without its {n_censored} censored volumes"
         good = judge(bad, policy, what, scan.name_of, source)
         if what == "regions":
             return scan.settle(good, policy)
@@ -363,10 +365,13 @@ class FMRIProcessor:
                 run[:, scan.good] = part
         if not any(options.values()) and not any(table.regressors.shape[1] for table in confounds):
             return scan
-        explained = find_bad(scan.runs, scan.keep).constant & scan.good
-        neither = np.zeros_like(explained)
-        what = "regions" if scan.dim == "region" else "voxels"
-        good = judge(Bad(neither, neither, explained), self.settings.bad, what, scan.name_of, paths[0].name)
+        alive = np.flatnonzero(scan.good)
+        explained = find_bad(scan.runs, scan.keep).constant[alive]
+        neither, what = np.zeros_like(explained), "regions" if scan.dim == "region" else "voxels"
+        good = scan.good.copy()
+        good[alive] = judge(
+            Bad(neither, neither, explained), self.settings.bad, what, lambda i: scan.name_of(alive[i]), paths[0].name
+        )
         return scan.settle(good, self.settings.bad)
 
 

@@ -30,7 +30,7 @@ SHORTEST_TR = Fraction(1, 100)
 NO_UNIT = "unknown"
 TIME_UNITS = {0: (NO_UNIT, 1), 8: ("sec", 1), 16: ("msec", 1000), 24: ("usec", 10**6)}
 """By the bits of NIfTI's ``xyzt_units`` that speak of time: nibabel's name, and how many make a second."""
-OTHER_UNITS = (Fraction(1, 10**6), Fraction(1, 1000), Fraction(1000), Fraction(10**6))
+OTHER_UNITS = (Fraction(1, 1000), Fraction(1000), Fraction(1, 10**6), Fraction(10**6))
 """What a number written in one unit and read in another is off by."""
 NOT_TIME = {32: "hz", 40: "ppm", 48: "rads"}
 
@@ -75,7 +75,8 @@ def header_tr(image: nib.Nifti1Image) -> HeaderTR:
     if len(zooms) < 4 or not np.isfinite(zooms[3]) or zooms[3] <= 0 or code in NOT_TIME:
         return HeaderTR(None, unit)
     # str gives the shortest decimal that is this 32-bit number.
-    return HeaderTR(round(exact(str(np.float32(zooms[3]))) / per_second, 6), unit)
+    tr = exact(str(np.float32(zooms[3]))) / per_second
+    return HeaderTR(tr if tr < SHORTEST_TR else round(tr, 6), unit)
 
 
 def sidecar_path(path: Path) -> Path:
@@ -215,7 +216,7 @@ def _of_header(header: HeaderTR, path: Path, table: bool) -> Fraction:
         unit = f" (its unit is {header.unit!r})" if header.unit in NOT_TIME.values() else ""
         raise InputError(f"{path.name} has no TR in its header{unit}: give tr in seconds")
     if not SHORTEST_TR <= header.tr <= LONGEST_TR:
-        meant = next((t for t in (header.tr / 1000, header.tr * 1000) if SHORTEST_TR <= t <= LONGEST_TR), None)
+        meant = next((t for o in OTHER_UNITS if SHORTEST_TR <= (t := header.tr * o) <= LONGEST_TR), None)
         raise InputError(
             f"the header of {path.name} says {header}: "
             + ("it can be none; " if meant is None else f"is its number in another unit? If it is {shown(meant)} s, ")
