@@ -183,7 +183,10 @@ def bad_files(folder: Path, film: Path) -> dict[str, tuple[Path, str]]:
         "a folder": (folder / "folder.mp4", "directory"),
         "a text file named mp4": (folder / "text.mp4", "cannot read"),
         "a truncated mp4": (folder / "truncated.mp4", "cut off"),
-        "no audio track": (folder / "silent.mp4", "no sound track: give a film with sound, or extract its picture instead (--video)"),
+        "no audio track": (
+            folder / "silent.mp4",
+            "no sound track: give a film with sound, or extract its picture",
+        ),
         "zero-length audio": (folder / "empty.wav", "empty.wav"),
         "NaN samples": (folder / "nan.wav", "0.500 s is nan"),
         "infinite samples": (folder / "inf.wav", "0.500 s is inf"),

@@ -12,11 +12,12 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
+from giblet.data.scan_timing import sidecar_path
 from giblet.data.tables import SEPARATORS, is_table
 from giblet.data.volumes import write_image
 from giblet.errors import InputError
 from giblet.features import REPLACE, save_features, standing
-from giblet.files import atomic_path
+from giblet.files import atomic_path, write_atomic
 
 if TYPE_CHECKING:
     from giblet.data.simulate import Simulation
@@ -30,14 +31,15 @@ def write_simulation(simulation: Simulation, path: str | Path, *, overwrite: boo
     simulation : Simulation
     path : str or Path
         ``.nii`` or ``.nii.gz``: voxels stand in a box of 3 mm voxels, with a mask ``<name>_mask.nii.gz`` beside it.
-        ``.tsv`` or ``.csv`` (or with ``.gz``): one column a voxel. Several runs become ``<name>_run-1`` and so on.
+        ``.tsv`` or ``.csv`` (or with ``.gz``): one column a voxel, and a sidecar ``.json`` that says the TR. Several
+        runs become ``<name>_run-1`` and so on.
     overwrite : bool
         Replace files of these names that are not of the same simulation.
 
     Returns
     -------
     list of Path
-        The runs, the mask of images, and ``<name>_truth.nc`` (its JSON sidecar stands beside it).
+        The runs, the mask of images, and ``<name>_truth.nc``. JSON sidecars, with the TR, stand beside runs and truth.
 
     Raises
     ------
@@ -71,6 +73,7 @@ def write_simulation(simulation: Simulation, path: str | Path, *, overwrite: boo
                     temporary, sep=SEPARATORS[path.suffixes[-2] if path.suffix == ".gz" else suffix], index=False,
                     float_format="%.9g",
                 )  # fmt: skip
+            write_atomic(sidecar_path(target), json.dumps({"RepetitionTime": tr}) + "\n")
         else:
             volume = np.zeros((*shape, stop - start), np.float32)
             volume[inside] = bold.T
@@ -78,6 +81,9 @@ def write_simulation(simulation: Simulation, path: str | Path, *, overwrite: boo
             image.header.set_xyzt_units("mm", "sec")
             image.header.set_zooms((3.0, 3.0, 3.0, tr))
             write_image(image, target)
+        # A table says no TR, and an image of 1 s looks as if nobody had set it.
+        with atomic_path(sidecar_path(target)) as temporary:
+            temporary.write_text(json.dumps({"RepetitionTime": tr, "StartTime": 0.0}) + "\n", encoding="utf-8")
         written.append(target)
     if not table:
         written.append(write_image(nib.Nifti1Image(inside.astype(np.uint8), affine), mask))

@@ -1,4 +1,4 @@
-"""Tables beside a scan: regions by volume, and the confounds of fMRIPrep."""
+"""Tables of numbers beside a scan, one row per volume: regions, confounds."""
 
 from __future__ import annotations
 
@@ -136,62 +136,3 @@ def chosen_columns(names: list[str], patterns: Sequence[str], source: str) -> li
             raise InputError(f"{source} has no column {pattern!r}; it has {len(names)}, such as {', '.join(near)}")
         chosen |= dict.fromkeys(found)
     return list(chosen)
-
-
-def read_confounds(
-    confounds: str | Path | pd.DataFrame | np.ndarray, n_trs: int, columns: Sequence[str] | None = None
-) -> np.ndarray:
-    """Confounds of one run, ready to be removed.
-
-    Parameters
-    ----------
-    confounds : str, Path, DataFrame or ndarray
-        fMRIPrep's ``*_desc-confounds_timeseries.tsv``, or a table in memory, as
-        :func:`nilearn.interfaces.fmriprep.load_confounds` returns it.
-    n_trs : int
-        Volumes of the run.
-    columns : sequence of str, optional
-        Names or shell patterns such as ``"trans_?"``; must be given for a file, which holds hundreds of columns that
-        nobody wants all at once.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_trs, n_confounds)
-        The first row of a derivative, which fMRIPrep leaves empty (``n/a``), takes the value of the second row, as
-        in nilearn's ``load_confounds``.
-
-    Raises
-    ------
-    InputError
-        If the length is not `n_trs`, no column is chosen, one is not there, a value other than the first row's is
-        missing, or there are as many confounds as volumes.
-    """
-    if isinstance(confounds, (str, Path)):
-        name = Path(confounds).name
-        if columns is None or not len(columns):
-            raise InputError(f"{name}: which confounds? name the columns, such as trans_?, rot_?, a_comp_cor_0[0-4]")
-        table = read_table(confounds, columns)
-    else:
-        name = "the confounds table"
-        table = pd.DataFrame(confounds).rename(columns=str)
-        if columns is not None:
-            table = table[chosen_columns(list(table.columns), columns, name)]
-        table = table.astype(np.float64)
-    if len(table) != n_trs:
-        raise InputError(f"{name} has {len(table)} rows, the run {n_trs} volumes: give the confounds of the same run")
-    values = table.to_numpy(copy=True)
-    if n_trs > 1:
-        empty = np.isnan(values[0])
-        values[0, empty] = values[1, empty]
-    bad = ~np.isfinite(values)
-    if bad.any():
-        row, column = np.argwhere(bad)[0]
-        raise InputError(
-            f"{name}: confound {table.columns[column]!r} has no number in row {row + 1}, and {int(bad.sum())} cells in "
-            "all: only the first row may be empty; leave that column out"
-        )
-    if values.shape[1] >= n_trs:
-        raise InputError(
-            f"{name}: {values.shape[1]} confounds for {n_trs} volumes would explain everything; choose fewer columns"
-        )
-    return values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ from giblet.data.volumes import read_mask
 from giblet.errors import InputError
 from giblet.files import sha256_of
 from giblet.training.settings import SubjectSettings
+
+log = logging.getLogger(__name__)
 
 Paths = Sequence[str | Path] | str | Path
 
@@ -118,6 +121,13 @@ def _on_columns(paths: list[Path], tables: list[Path], subject: SubjectSettings,
             f"{paths[0].name} has {data['bold'].shape[1]} voxels or regions, not the {columns['bold'].shape[1]} "
             "of the training scans: give scans of the same space, mask and regions"
         )
+    own, trained = (float(one.attrs["slice_time_ref"]) for one in (data, columns))
+    if abs(own - trained) > 1e-3:
+        log.warning(
+            "volumes of %s are read %.4g TR after their onset, those of the training %.4g TR: what is decoded lies as "
+            "far off; if that is not so, say StartTime in its sidecar, or give the subject slice_time_ref",
+            paths[0].name, own, trained,
+        )  # fmt: skip
     return data
 
 

@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from giblet.data.normalise import Normaliser
-from giblet.errors import CheckpointError
+from giblet.errors import CheckpointError, reading
 from giblet.files import write_atomic
 from giblet.training.settings import MODALITIES, TrainSettings
 from giblet.training.study import Study
@@ -80,19 +79,17 @@ def read_normalisers(folder: str | Path) -> dict[str, dict[str, Normaliser]]:
     CheckpointError
         If it is missing or damaged.
     """
-    try:
-        content = (Path(folder) / "normalisers.safetensors").read_bytes()
-        about = json.loads((Path(folder) / "normalisers.json").read_text(encoding="utf-8"))
-        counts = about["normalisers"]
-        if _digest(content, counts) != about["sha256"]:
-            raise CheckpointError(f"the normalisers in {folder} were changed or are damaged: copy the run again")
+    folder = Path(folder)
+    with reading(f"the normalisers in {folder}", "train again", CheckpointError):
+        content = (folder / "normalisers.safetensors").read_bytes()
+        about = json.loads((folder / "normalisers.json").read_text(encoding="utf-8"))
+        counts, digest = dict(about["normalisers"]), about["sha256"]
+    if _digest(content, counts) != digest:
+        raise CheckpointError(f"the normalisers in {folder} were changed or are damaged: copy the run again")
+    found: dict[str, dict[str, Normaliser]] = {}
+    with reading(f"the normalisers in {folder}", "train again", CheckpointError):
         tensors = load(content)
-        found: dict[str, dict[str, Normaliser]] = {}
-        for key, own in counts.items():
+        for key in counts:
             subject, name = key.rsplit(".", 1)
-            found.setdefault(subject, {})[name] = Normaliser(
-                tensors[f"{key}.mean"], tensors[f"{key}.scale"], own["n_constant"]
-            )
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as exc:
-        raise CheckpointError(f"the normalisers in {folder} cannot be read ({exc}): train again") from exc
+            found.setdefault(subject, {})[name] = Normaliser(tensors[f"{key}.mean"], tensors[f"{key}.scale"])
     return found

@@ -143,7 +143,8 @@ def test_other_voxels_in_the_files_are_noticed(settings, shown, tmp_path):
     table.to_csv(tmp_path / "bold.tsv", sep="\t", index=False)
     run = {"bold": str(tmp_path / "bold.tsv"), "audio": str(shown["speech"][0])}
     data = {"subjects": [{"name": "01", "runs": [run] * 3}], "fractions": (0.34, 0.33, 0.33)}
-    Trainer(settings(steps=1, data=data)).fit()
+    asked = settings(steps=1, data=data, model={"tr": 1.5})
+    Trainer(asked).fit()
     table.iloc[:, :6].to_csv(tmp_path / "bold.tsv", sep="\t", index=False)
     with pytest.raises(CheckpointError, match=r"n_voxels\.01 was 7, is 6"):
-        Trainer(settings(steps=1, data=data)).fit()
+        Trainer(asked).fit()

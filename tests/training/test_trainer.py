@@ -183,7 +183,7 @@ def poison(shown, where, folder):
 @pytest.mark.parametrize("head", ["classification", "latent"])
 def test_nothing_of_test_and_gap_reaches_the_weights(shown, settings, tmp_path, head):
     """One run, cut within: bit for bit the weights, best model and log of a run on clean data; TRs of training do."""
-    options = {"model": {"head": head, "rank": 4}, "steps": 2, "window": 10}
+    options = {"model": {"head": head, "rank": 4, "tr": 1.5}, "steps": 2, "window": 10}
     clean = {"bold": str(shown["speech"][1]), "audio": str(shown["speech"][0])}
     cut = {"fractions": (0.5, 0.25, 0.25), "gap": 3.0, "whole_runs": False}
 
@@ -310,7 +310,8 @@ def test_subjects_of_different_voxels_train_together(shown, settings, tmp_path):
         {"name": name, "runs": [{"bold": str(bold), "audio": str(shown["speech"][0])}] * 3}
         for name, bold in (("01", shown["speech"][1]), ("02", tmp_path / "narrow.tsv"))
     ]
-    run = settings(data={"subjects": subjects, "fractions": (0.34, 0.33, 0.33)}, steps=4, batch_size=2)
+    data = {"subjects": subjects, "fractions": (0.34, 0.33, 0.33)}
+    run = settings(data=data, model={"tr": 1.5}, steps=4, batch_size=2)
     Trainer(run).fit()
     assert MultimodalAutoencoder.from_pretrained(run.output / "best").n_voxels == {"01": 12, "02": 5}
 
