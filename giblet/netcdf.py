@@ -23,6 +23,7 @@ PACKED = {"zlib": True, "complevel": 4}
 """Deflate has a check sum of its own."""
 CHECKED = {"fletcher32": True}
 HDF5 = b"\x89HDF\r\n\x1a\n"
+DAMAGED = "it is not a feature file, or is damaged: copy or extract it again"
 INT32 = np.iinfo(np.int32)
 
 
@@ -53,8 +54,8 @@ def netcdf_bytes(dataset: xr.Dataset) -> memoryview:
     return content.getbuffer()
 
 
-def read_netcdf(path: Path) -> xr.Dataset:
-    """A netCDF4 file in memory, whoever wrote it.
+def open_netcdf(path: Path) -> xr.Dataset:
+    """A netCDF4 file, its variables still on disk, whoever wrote it.
 
     Raises
     ------
@@ -64,8 +65,8 @@ def read_netcdf(path: Path) -> xr.Dataset:
     with reading(path, "you have no access to it, or its disk is gone; check its permissions"), path.open("rb") as file:
         start = file.read(len(HDF5))
     if start != HDF5:
-        raise InputError(f"{path} is not a feature file: it is no netCDF4; name one that giblet has written (*.nc)")
-    with reading(path, "it is not a feature file, or is damaged: copy or extract it again"):
+        raise InputError(f"cannot read {path}: no netCDF4, so not a feature file; name one that giblet wrote (*.nc)")
+    with reading(path, DAMAGED):
         try:
             # h5netcdf leaves a half-made object behind where these are damaged, whose end is a traceback on stderr.
             with h5py.File(path) as file:
@@ -77,8 +78,19 @@ def read_netcdf(path: Path) -> xr.Dataset:
                     "close that program, or set HDF5_USE_FILE_LOCKING=FALSE"
                 ) from exc
             raise
-        with xr.open_dataset(path, engine="h5netcdf") as opened:
-            dataset = opened.load()
+        return xr.open_dataset(path, engine="h5netcdf", cache=False)
+
+
+def read_netcdf(path: Path) -> xr.Dataset:
+    """A netCDF4 file in memory, whoever wrote it.
+
+    Raises
+    ------
+    InputError
+        As :func:`open_netcdf`.
+    """
+    with reading(path, DAMAGED), open_netcdf(path) as opened:
+        dataset = opened.load()
     dataset.attrs = {name: v.item() if isinstance(v, np.generic) else v for name, v in dataset.attrs.items()}
     text = {name: variable.astype(str) for name, variable in dataset.variables.items() if variable.dtype == object}
     return dataset.assign_coords({name: text.pop(name) for name in list(text) if name in dataset.coords}).assign(text)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from giblet.errors import InputError
+from giblet.errors import InputError, reading
 from giblet.features import CODES, CONTINUOUS, REQUIRED
+from giblet.netcdf import open_netcdf
 
 Source = str | Path | np.ndarray | xr.DataArray | xr.Dataset
 
@@ -84,7 +85,9 @@ class Series:
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """TRs ``[start, stop)`` as an array of its own."""
-        return np.array(self._data()[start:stop])
+        data = self._data()
+        with reading(self.name):
+            return np.array(data[start:stop])
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the open file, which belongs to this process."""
@@ -102,13 +105,11 @@ class Series:
         if self._path is not None:
             if not self._path.is_file():
                 raise InputError(f"no such file: {self._path}")
-            try:
-                if self._path.suffix == ".npy":
+            if self._path.suffix == ".npy":
+                with reading(self._path):
                     source = np.load(self._path, mmap_mode="r", allow_pickle=False)
-                else:
-                    source = xr.open_dataset(self._path, engine="h5netcdf", cache=False)
-            except (OSError, ValueError, KeyError, TypeError, RuntimeError) as exc:
-                raise InputError(f"cannot read {self._path}: {' '.join(str(exc).split())[:160]}") from exc
+            else:
+                source = open_netcdf(self._path)
         attrs: dict[str, Any] = {}
         beside: dict[str, Any] = {}
         if isinstance(source, xr.Dataset):
@@ -116,14 +117,17 @@ class Series:
             if self._path is not None and missing:
                 raise InputError(f"{self._path} is not a giblet feature file: it lacks {', '.join(missing)}")
             attrs = dict(source.attrs)
-            beside = {k: source[k].values for k in ("run", "valid") if k in source.variables}
+            with reading(self.name):
+                beside = {k: source[k].values for k in ("run", "valid") if k in source.variables}
             array = source[attrs["variable"]] if "variable" in attrs else _only(source)
             own_masks = [f"{array.name}_mask"]  # embeddings say so which TRs have any
             if array.name == "bold":
                 own_masks.append("sample_mask")  # volumes with too much motion
             for own_mask in (source[name] for name in own_masks if name in source):
                 if own_mask.dims == ("tr",):
-                    beside["valid"] = own_mask.values.astype(bool) & beside.get("valid", True)
+                    with reading(self.name):
+                        here = own_mask.values.astype(bool)
+                    beside["valid"] = here & beside.get("valid", True)
             source = array
         if isinstance(source, xr.DataArray):
             if not attrs:

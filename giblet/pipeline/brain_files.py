@@ -15,7 +15,7 @@ import xarray as xr
 
 from giblet.data.tables import is_table
 from giblet.data.volumes import read_mask
-from giblet.errors import InputError
+from giblet.errors import InputError, reading
 from giblet.files import sha256_of
 from giblet.training.settings import SubjectSettings
 
@@ -151,10 +151,8 @@ def lesion_of(lesion: str | Path, subject: SubjectSettings, tr: float, n_voxels:
     """
     path = Path(lesion)
     if path.suffix == ".npy":
-        try:
+        with reading(f"the lesion {path}"):
             found = np.load(path, allow_pickle=False)
-        except (OSError, ValueError) as exc:
-            raise InputError(f"cannot read the lesion {path}: {exc}") from exc
         if found.dtype != bool or found.shape != (n_voxels,):
             raise InputError(
                 f"the lesion {path.name} is {found.dtype} {found.shape}: bool ({n_voxels},) is needed, True where "
