@@ -132,11 +132,12 @@ def _workbook(path: Path) -> tuple[list[str | None], list[list[str]]]:
 def unit_doubt(cues: Sequence[Cue]) -> tuple[str, bool]:
     """What speaks against times in seconds, or ``""``, and whether it does so beyond doubt."""
     words = [len(cue.text.split()) for cue in cues]
-    lengths = [(cue.offset - cue.onset) / n for cue, n in zip(cues, words, strict=True) if n and cue.offset > cue.onset]
+    lengths = [(cue.offset - cue.onset) / n for cue, n in zip(cues, words, strict=True) if n]
+    lengths = [length for length in lengths if length >= FASTEST]
     onsets = sorted(cue.onset for cue in cues)
     gaps = [after - before for before, after in pairwise(onsets) if after > before]
-    if 2 * len(lengths) < len(cues):  # events without a length
-        lengths = [gap / Fraction(median(words)) for gap in gaps] if median(words) else []
+    if 2 * len(lengths) < len(cues):  # events, whose lengths say nothing
+        lengths = [gap / Fraction(median(words)) for gap in gaps] if len(cues) >= FEW and median(words) else []
     if not lengths:
         return "", False
     word, gap = median(lengths), median(gaps) if gaps else Fraction(0)

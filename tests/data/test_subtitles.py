@@ -258,7 +258,7 @@ def spoken(step, length, words=2, n=20):
         (spoken(2500, 2400, 5), "a word lasts 480 s .* in milliseconds"),
         (spoken(13230, 11025, 1), "a word lasts 11025 s .* hours"),  # samples at 44.1 kHz
         (spoken(300, 0, 1), "a word lasts 300 s .* in milliseconds"),
-        (spoken(0.005, 0.004, 1), r"a word lasts 0\.004 s .* are the times in minutes"),
+        (spoken(0.005, 0.004, 1), r"a word lasts 0\.005 s .* are the times in minutes"),
     ],
 )
 def test_times_that_cannot_be_seconds_are_asked_about(tmp_path, content, said):
@@ -281,5 +281,7 @@ def test_times_that_are_hardly_seconds_are_doubted(tmp_path):
     (doubt,) = read_timed_text(written(tmp_path, "b.tsv", spoken(300, 0.25, 1))).doubts  # onsets alone in milliseconds
     assert "300 s lie between onsets" in doubt and "milliseconds" in doubt
     assert not read_timed_text(written(tmp_path, "c.tsv", spoken(4, 3, 1))).doubts
+    assert not read_timed_text(written(tmp_path, "f.tsv", spoken(0.4, 0.001, 1))).doubts
+    assert not read_timed_text(written(tmp_path, "g.tsv", spoken(300, 0, 1, n=2))).doubts
     assert not read_timed_text(written(tmp_path, "d.tsv", spoken(0.4, 0.15, 1))).doubts
     assert not read_timed_text(written(tmp_path, "e.tsv", "onset\tduration\ttext\n0\t12\tcredits\n")).doubts
