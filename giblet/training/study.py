@@ -126,7 +126,7 @@ def build_study(settings: TrainSettings, *, min_trs: int = 1) -> Study:
         recordings, splits, normalisers, {name: rows.volumes for name, rows in read.items()},
         {name: rows.stimulus_trs for name, rows in read.items()},
         next(iter(said["codec_fingerprint"]), None), next(iter(said["bandwidth"]), None),
-        _paths(settings), {name: rows.film_seconds for name, rows in read.items()}, columns, unlearnable,
+        files_of(settings), {name: rows.film_seconds for name, rows in read.items()}, columns, unlearnable,
     )  # fmt: skip
 
 
@@ -193,12 +193,15 @@ def _check_cleaned_apart(subject: str, runs: np.ndarray, splits: Splits) -> None
             )
 
 
-def _paths(settings: TrainSettings) -> tuple[Path, ...]:
+def files_of(settings: TrainSettings) -> tuple[Path, ...]:
+    """The files that settings name, and the sidecars beside the scans."""
     found: set[Path] = set()
     for subject in settings.data.subjects:
         given = [subject.mask, subject.atlas]
         for run in subject.runs:
             given += [run.bold, run.confounds, *(getattr(run, name) for name in MODALITIES)]
+            if (sidecar := sidecar_of(run.bold)).is_file():
+                given.append(sidecar)
         found |= {path for path in given if path is not None}
     return tuple(sorted(found))
 
@@ -210,6 +213,12 @@ class Rows(NamedTuple):
     stimulus_trs: np.ndarray
     film_seconds: np.ndarray
     columns: dict[str, np.ndarray]
+
+
+def sidecar_of(scan: Path) -> Path:
+    """The JSON file of BIDS beside a scan or a table: ``x_bold.json`` of ``x_bold.nii.gz``."""
+    name = scan.name.removesuffix(".gz")
+    return scan.with_name(name[: name.rfind(".")] + ".json" if "." in name else name + ".json")
 
 
 def _recording(
@@ -260,8 +269,8 @@ def _recording(
         for name, kind in {**kinds, BOLD: CONTINUOUS}.items()
     }
     columns = {str(name): bold[name].values for name in ("i", "j", "k", "region") if name in bold.coords}
-    rows = Rows(*map(np.concatenate, (volumes, stimulus_trs, film_seconds)), columns)
-    return Recording.of(subject.name, sources, runs=runs), rows
+    known = Rows(np.concatenate(volumes), np.concatenate(stimulus_trs), np.concatenate(film_seconds), columns)
+    return Recording.of(subject.name, sources, runs=runs), known
 
 
 def _film_seconds(aligned: Aligned, files: dict[str, xr.Dataset], volumes: np.ndarray) -> np.ndarray:
