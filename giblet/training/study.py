@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -276,8 +277,10 @@ def _recording(
 def _film_seconds(aligned: Aligned, files: dict[str, xr.Dataset], volumes: np.ndarray) -> np.ndarray:
     """The second of the film at which each volume begins, as alignment paired them."""
     source = aligned.report.sources[0]
-    onset = float(files[source.name]["onset"].values[0])
-    start, tr = exact(source.stimulus_time) + exact(onset), exact(aligned.tr)
+    file, tr = files[source.name], exact(aligned.tr)
+    # What extraction cut off at the start of a table stands in its settings, and its onsets begin at 0 all the same.
+    cut = json.loads(file.attrs["settings"]).get("start_offset", 0)
+    start = exact(source.stimulus_time) + exact(float(file["onset"].values[0])) + exact(cut)
     return np.array([float(k * tr + start) for k in volumes.tolist()])
 
 
