@@ -295,7 +295,7 @@ def sidecar_text(features: xr.Dataset, options: Mapping[str, Any] | None = None)
         "Description": f"{attrs['desc']} features of {attrs['source']}, grouped by volumes of the scan",
         "RepetitionTime": attrs["tr"],
         "SamplingFrequency": attrs["frame_rate"],
-        "StartTime": float(features["onset"][0]),
+        "StartTime": float(features["onset"].values[0]),
         "NumberOfVolumes": int(features.sizes["tr"]),
         "NumberOfValidVolumes": int(features["valid"].sum()),
         "Dimensions": {name: dict(zip(map(str, features[name].dims), features[name].shape, strict=True))},

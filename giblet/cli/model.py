@@ -22,10 +22,10 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train the multimodal autoencoder, going on where the same configuration was stopped."""
+    from giblet.pipeline.training import read_config
     from giblet.pipeline.training import train as run
-    from giblet.training.settings import TrainSettings
 
-    settings = TrainSettings.from_yaml(config)
+    settings = read_config(config)
     from giblet.training.result import TrainingInterrupted
 
     try:

@@ -28,8 +28,8 @@ FAR_FEATURE = 100
 class Normaliser:
     """Takes each feature or voxel to mean 0 and deviation 1 over the TRs it was fitted on.
 
-    What never varied over those TRs, but for rounding, has no unit: it becomes 0 everywhere, whatever it does later, and
-    comes back as its mean.
+    What never varied over those TRs, but for rounding, has no unit: it becomes 0 everywhere, whatever it does later,
+    and comes back as its mean.
     """
 
     mean: np.ndarray

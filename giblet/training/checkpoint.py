@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from torch import Tensor
 from giblet.codec.checkpoints import optimizer_tensors, restore_optimizer
 from giblet.errors import CheckpointError, InputError, one_line, reading
 from giblet.files import atomic_path, sha256_of, write_atomic
+from giblet.training.study import sidecar_of
 
 FORMAT = "giblet-training-2"
 LAST = "last.json"
@@ -106,6 +108,48 @@ def restore(state: Mapping[str, Any], model: torch.nn.Module, optimizer: torch.o
         restore_optimizer(
             optimizer, {k.removeprefix("optimizer."): v for k, v in tensors.items() if k.startswith("optimizer.")}
         )
+
+
+def followed(state: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A state with the paths that settings have now, where they lead to the same data as those of the state.
+
+    Parameters
+    ----------
+    state : mapping
+        As :func:`load_state` gives it.
+    settings : mapping
+        What the run would have now, as plain values.
+
+    Returns
+    -------
+    dict
+        A file that was moved or copied has its new path in ``settings`` and ``sources``; all else is as it was.
+    """
+    sources = dict(state.get("sources") or {})
+    before, after = _flat(state.get("settings", {}), "settings"), _flat(settings, "settings")
+    moved = {}
+    for name, path in before.items():
+        other = after.get(name)
+        if isinstance(path, str) and isinstance(other, str) and path != other and path in sources:
+            with suppress(OSError):
+                if sha256_of(other) == sources[path]:
+                    moved[path] = other
+    for path, other in list(moved.items()):  # sidecars lie beside the scans
+        old, new = sidecar_of(Path(path)), sidecar_of(Path(other))
+        moved |= {str(old): str(new)} if str(old) in sources else {}
+    return {
+        **state,
+        "settings": _replaced(state.get("settings", {}), moved),
+        "sources": {moved.get(path, path): digest for path, digest in sources.items()},
+    }
+
+
+def _replaced(value: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _replaced(v, names) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_replaced(v, names) for v in value]
+    return names.get(value, value) if isinstance(value, str) else value
 
 
 def check_unchanged(state: Mapping[str, Any], now: Mapping[str, Any], free: frozenset[str], folder: Path) -> None:

@@ -78,7 +78,8 @@ def check_launcher(settings: TrainSettings, environment: Mapping[str, str] = os.
     if started != wanted and (started > 1 or name == "torchrun" or (name == "srun" and by_slurm)):
         raise InputError(
             f"{name} started {started} process{'es' if started > 1 else ''}, {asked}: that makes {wanted}. Each would "
-            f"train by itself in one folder, or wait for others; start {wanted}, or let devices x num_nodes be {started}"
+            f"train by itself in one folder, or wait for others; start {wanted}, or let devices times num_nodes be "
+            f"{started}"
         )
     if started > 1 and name in ("mpirun", "mpiexec") and importlib.util.find_spec("mpi4py") is None:
         raise InputError(

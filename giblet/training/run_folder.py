@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import load, save
@@ -13,7 +14,7 @@ from safetensors.numpy import load, save
 from giblet.data.normalise import Normaliser
 from giblet.errors import CheckpointError, reading
 from giblet.files import write_atomic
-from giblet.training.settings import MODALITIES, TrainSettings
+from giblet.training.settings import TrainSettings
 from giblet.training.study import Study
 
 
@@ -50,25 +51,25 @@ def _digest(tensors: bytes, counts: Mapping[str, object]) -> str:
     return hashlib.sha256(tensors + json.dumps(counts, sort_keys=True).encode()).hexdigest()
 
 
+def with_paths(settings: TrainSettings, change: Callable[[Path], Path]) -> TrainSettings:
+    """The same settings with `change` made to the path of each file of the data."""
+
+    def changed(part: Any) -> Any:
+        return part.model_copy(update={name: change(value) for name, value in part if isinstance(value, Path)})
+
+    subjects = tuple(
+        changed(one).model_copy(update={"runs": tuple(map(changed, one.runs))}) for one in settings.data.subjects
+    )
+    return settings.model_copy(update={"data": settings.data.model_copy(update={"subjects": subjects})})
+
+
 def absolute_paths(settings: TrainSettings) -> TrainSettings:
     """The same settings with paths that hold from any working directory."""
-
-    def fixed(value: Path | None) -> Path | None:
-        return None if value is None else value.absolute()
-
-    subjects = []
-    for subject in settings.data.subjects:
-        runs = tuple(
-            run.model_copy(update={name: fixed(getattr(run, name)) for name in ("bold", "confounds", *MODALITIES)})
-            for run in subject.runs
-        )
-        own = {"runs": runs, "mask": fixed(subject.mask), "atlas": fixed(subject.atlas)}
-        subjects.append(subject.model_copy(update=own))
-    data = settings.data.model_copy(update={"subjects": tuple(subjects)})
     codec = settings.codec
     if codec != "bundled" and Path(codec).is_dir():
         codec = str(Path(codec).absolute())
-    return settings.model_copy(update={"data": data, "output": settings.output.absolute(), "codec": codec})
+    update = {"output": settings.output.absolute(), "codec": codec}
+    return with_paths(settings, Path.absolute).model_copy(update=update)
 
 
 def read_normalisers(folder: str | Path) -> dict[str, dict[str, Normaliser]]:

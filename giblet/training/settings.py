@@ -23,9 +23,11 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 FREE_TO_CHANGE = frozenset(
     ["epochs", "steps", "patience", "device", "devices", "num_nodes", "strategy", "num_workers", "log",
-     "checkpoint_every", "output", "accumulate"]
+     "checkpoint_every", "output", "accumulate", "codec"]
 )  # fmt: skip
-"""Options that a run may go on with after they changed: they say how long and where, not what is learned."""
+"""Options that a run may go on with after they changed: they say how long and where, not what is learned.
+
+Which codec it is says its fingerprint, whatever its folder is called."""
 
 
 class RunSettings(Settings):
@@ -78,7 +80,7 @@ class DataSettings(Settings):
 
     @model_validator(mode="after")
     def _each_subject_once(self) -> DataSettings:
-        names = [subject.name for subject in self.subjects]
+        names = [subject.name.removeprefix("sub-") for subject in self.subjects]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"subject {twice[0]} comes twice: put all its runs under one name")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -133,7 +134,7 @@ def build_study(settings: TrainSettings, *, min_trs: int = 1) -> Study:
         recordings, splits, normalisers, {name: rows.volumes for name, rows in read.items()},
         {name: rows.stimulus_trs for name, rows in read.items()},
         next(iter(said["codec_fingerprint"]), None), next(iter(said["bandwidth"]), None),
-        _paths(settings), {name: rows.film_seconds for name, rows in read.items()}, columns, unlearnable,
+        files_of(settings), {name: rows.film_seconds for name, rows in read.items()}, columns, unlearnable,
         {name: rows.slice_time_ref for name, rows in read.items()},
     )  # fmt: skip
 
@@ -228,12 +229,15 @@ def _check_cleaned_apart(subject: str, runs: np.ndarray, splits: Splits) -> None
             )
 
 
-def _paths(settings: TrainSettings) -> tuple[Path, ...]:
+def files_of(settings: TrainSettings) -> tuple[Path, ...]:
+    """The files that settings name, and the sidecars beside the scans."""
     found: set[Path] = set()
     for subject in settings.data.subjects:
         given = [subject.mask, subject.atlas]
         for run in subject.runs:
             given += [run.bold, run.confounds, *(getattr(run, name) for name in MODALITIES)]
+            if (sidecar := sidecar_of(run.bold)).is_file():
+                given.append(sidecar)
         found |= {path for path in given if path is not None}
     return tuple(sorted(found))
 
@@ -246,6 +250,12 @@ class Rows(NamedTuple):
     film_seconds: np.ndarray
     columns: dict[str, np.ndarray]
     slice_time_ref: float
+
+
+def sidecar_of(scan: Path) -> Path:
+    """The JSON file of BIDS beside a scan or a table: ``x_bold.json`` of ``x_bold.nii.gz``."""
+    name = scan.name.removesuffix(".gz")
+    return scan.with_name(name[: name.rfind(".")] + ".json" if "." in name else name + ".json")
 
 
 def _recording(
@@ -326,8 +336,10 @@ def _tell_cut(aligned: Aligned, which: str) -> None:
 def _film_seconds(aligned: Aligned, files: dict[str, xr.Dataset], volumes: np.ndarray) -> np.ndarray:
     """The second of the film at which each volume begins, as alignment paired them."""
     source = aligned.report.sources[0]
-    onset = float(files[source.name]["onset"].values[0])
-    start, tr = exact(source.stimulus_time) + exact(onset), exact(aligned.tr)
+    file, tr = files[source.name], exact(aligned.tr)
+    # What extraction cut off at the start of a table stands in its settings, and its onsets begin at 0 all the same.
+    cut = json.loads(file.attrs["settings"]).get("start_offset", 0)
+    start = exact(source.stimulus_time) + exact(float(file["onset"].values[0])) + exact(cut)
     return np.array([float(k * tr + start) for k in volumes.tolist()])
 
 

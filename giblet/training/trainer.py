@@ -23,7 +23,7 @@ from giblet import __version__
 from giblet.errors import GibletError
 from giblet.files import check_writable, write_atomic
 from giblet.training.build import check_columns, model_of, windows_of
-from giblet.training.checkpoint import check_unchanged, load_state, restore, save_state
+from giblet.training.checkpoint import check_unchanged, followed, load_state, restore, save_state
 from giblet.training.log import RunLog
 from giblet.training.objective import Batch, Losses, Objective
 from giblet.training.processes import Stop, alone, between_steps, check_devices, check_launcher, ignore_ctrl_c, launch
@@ -82,7 +82,9 @@ class Trainer:
         check_writable(self.output)
         state = load_state(self.output / "checkpoints")
         if state is not None:  # before the data are read
-            check_unchanged(state, {"settings": self.settings.model_dump(mode="json")}, self._free(), self.output)
+            settings = self.settings.model_dump(mode="json")
+            state = followed(state, settings)
+            check_unchanged(state, {"settings": settings}, self._free(), self.output)
         study = self.study or build_study(asked, min_trs=self.settings.model.decode_trs)
         check_columns(self.settings, study)
         fabric = launch(self.settings)

@@ -115,6 +115,50 @@ def test_what_has_no_statistics():
         Normaliser.fit(x, np.arange(0))
 
 
+@pytest.mark.parametrize("level", [0.0, 7.0, 1e6])
+@pytest.mark.parametrize("rounding", [False, True])
+def test_what_never_varied_in_training_is_0_everywhere_and_comes_back_as_its_mean(level, rounding):
+    """In single precision a number may change by its last bit without any change in what was measured."""
+    x = np.full((60, 3), level, np.float32)
+    if rounding:
+        x[1::2, 0] = np.nextafter(x[1::2, 0], np.float32(2 * level + 1))
+    x[:, 1] = np.sin(np.arange(60))
+    x[40:, 0], x[40:, 2] = 1000 + np.arange(20), -5
+    fitted = Normaliser.fit(x, np.arange(40))
+    assert fitted.varies.tolist() == [False, True, False] and fitted.n_constant == 2
+    z = fitted(x)
+    assert not z[:, [0, 2]].any()
+    np.testing.assert_allclose(z[:, 1], (x[:, 1] - x[:40, 1].mean()) / x[:40, 1].std(), rtol=1e-4, atol=1e-6)
+    back = fitted.inverse(np.full((1, 3), 100, np.float32))
+    np.testing.assert_allclose(back[0, [0, 2]], level, rtol=1e-6)
+
+
+def test_a_small_change_about_a_small_mean_is_a_change():
+    x = (1e-12 * np.random.default_rng(0).standard_normal((50, 2))).astype(np.float32)
+    fitted = Normaliser.fit(x, np.arange(50))
+    assert fitted.varies.all()
+    np.testing.assert_allclose(fitted(x).std(axis=0), 1, rtol=1e-5)
+
+
+def test_a_voxel_that_hardly_varied_in_training_is_found_and_a_scanner_of_another_gain_is_not():
+    rng = np.random.default_rng(0)
+    x = 1000 + 10 * rng.standard_normal((300, 9))
+    x[:200, 4] = 3 + 0.01 * rng.standard_normal(200)  # beyond the brain until the head moves
+    fitted = Normaliser.fit(x, np.arange(200))
+    assert fitted.varies.all()
+    assert np.flatnonzero(fitted.far(x, np.arange(200, 300), of_scan=True)).tolist() == [4]
+    assert not fitted.far(x, np.arange(200), of_scan=True).any()
+    louder = x.copy()
+    louder[200:] *= 2.5  # 150 deviations, in all voxels alike
+    assert np.flatnonzero(fitted.far(louder, np.arange(200, 300), of_scan=True)).tolist() == [4]
+    # Features of a film have no gain in common, and no scanner.
+    assert np.flatnonzero(fitted.far(x, np.arange(200, 300), of_scan=False)).tolist() == [4]
+    left = fitted.without(fitted.far(x, np.arange(200, 300), of_scan=True))
+    assert not left(x)[:, 4].any() and np.array_equal(left(x)[:, :4], fitted(x)[:, :4])
+    constant = Normaliser.fit(np.ones((9, 2)), np.arange(9))
+    assert not constant.far(np.full((9, 2), 7.0), np.arange(9), of_scan=True).any()
+
+
 def feature_file(folder, name, array, kind, tr=1.5, film_trs=None, codebook_size=None, **extra):
     grid = TRGrid(tr, len(array), 75)
     dims = ("tr", *[f"d{i}" for i in range(array.ndim - 1)])

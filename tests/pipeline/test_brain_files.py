@@ -131,7 +131,7 @@ def test_a_lesion_is_drawn_on_the_voxels_of_the_training(images):
     expected = np.zeros(SHAPE, bool)
     expected[3] = True
     np.testing.assert_array_equal(silenced, expected[kept])
-    with pytest.raises(InputError, match="another affine or shape"):
+    with pytest.raises(InputError, match=r"the lesion small.nii.gz has shape .* resample it first"):
         lesion_of(save(lesion[1:], folder / "small.nii.gz"), own, TR, int(kept.sum()))
 
 
