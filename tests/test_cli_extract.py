@@ -227,3 +227,26 @@ def test_the_script_extracts_words_as_the_command_does(giblet, tmp_path):
     subprocess.run([*argv, "--out-dir", tmp_path], check=True, stdout=subprocess.DEVNULL)
     more = ["--gaps", "hold", "--film-duration", 20]
     assert "up to date" in giblet("extract", "--text", table, *BARE, *more, "-o", tmp_path)[1]
+
+
+def test_words_that_nobody_speaks_are_counted_in_the_report(giblet, tmp_path):
+    rows = [(0.5, 1.0, "[MUSIC]"), (2, 3, "once upon"), (4, 5, "[laughs] a time")]
+    table = words(tmp_path, rows)
+    said = giblet("extract", "--text", table, *BARE, "-o", tmp_path / "out")[1]
+    assert "; 2 words that nobody speaks left out (" in said
+    options = ["--nonspeech", "keep", "--overwrite"]
+    assert "left out" not in giblet("extract", "--text", table, *BARE, *options, "-o", tmp_path / "out")[1]
+    assert load_features(tmp_path / "out" / "words_desc-text_features.nc").word_rate.values.sum() == 3
+
+
+def test_times_in_milliseconds_and_with_decimal_commas_are_read_if_asked(giblet, tmp_path):
+    plain = words(tmp_path, [(0.5, 1.5, "once"), (12.25, 13, "upon")])
+    wanted = TextProcessor(2.0, model=None).extract(plain).word_rate
+    for name, rows, options in (
+        ("ms.tsv", [(500, 1500, "once"), (12250, 13000, "upon")], ["--time-unit", "ms"]),
+        ("comma.tsv", [("0,5", "1,5", "once"), ("12,25", "13,0", "upon")], ["--decimal", ","]),
+    ):
+        table = words(tmp_path, rows, name=name)
+        assert giblet("extract", "--text", table, *BARE, *options, "-o", tmp_path)[0] == 0
+        found = load_features(tmp_path / f"{name[:-4]}_desc-text_features.nc").word_rate
+        np.testing.assert_array_equal(found, wanted)
