@@ -163,8 +163,8 @@ def describe_columns(constant: np.ndarray, far: np.ndarray, columns: dict[str, n
         if which.any():
             names = ", ".join(column_name(columns, int(n)) for n in np.flatnonzero(which)[:5])
             parts.append(
-                f"{int(which.sum())} of {len(which)} {unit_of(columns)} {why} "
-                f"({names}{', ...' if which.sum() > 5 else ''})"
+                f"{int(which.sum())} of {len(which)} {unit_of(columns)} {why}: "
+                f"{names}{', ...' if which.sum() > 5 else ''}"
             )
     return " and ".join(parts)
 
