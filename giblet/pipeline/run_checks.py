@@ -176,7 +176,7 @@ def fitted_to_part(
         what = f"{int(far.sum())} of {far.size} values of {name} with hardly any change over the training TRs"
         if name == BOLD:
             what = describe_columns(np.zeros_like(far), far, columns)
-        notes.append(f"{what}: left out of what is decoded and scored")
+        notes.append(f"{what}; left out of what is decoded and scored")
     return found, notes
 
 
