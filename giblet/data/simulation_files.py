@@ -17,7 +17,7 @@ from giblet.data.tables import SEPARATORS, is_table
 from giblet.data.volumes import write_image
 from giblet.errors import InputError
 from giblet.features import save_features
-from giblet.files import atomic_path, write_atomic
+from giblet.files import atomic_path
 
 if TYPE_CHECKING:
     from giblet.data.simulate import Simulation
@@ -31,8 +31,7 @@ def write_simulation(simulation: Simulation, path: str | Path) -> list[Path]:
     simulation : Simulation
     path : str or Path
         ``.nii`` or ``.nii.gz``: voxels stand in a box of 3 mm voxels, with a mask ``<name>_mask.nii.gz`` beside it.
-        ``.tsv`` or ``.csv`` (or with ``.gz``): one column a voxel, and a sidecar ``.json`` that says the TR. Several
-        runs become ``<name>_run-1`` and so on.
+        ``.tsv`` or ``.csv`` (or with ``.gz``): one column a voxel. Several runs become ``<name>_run-1`` and so on.
 
     Returns
     -------
@@ -67,7 +66,6 @@ def write_simulation(simulation: Simulation, path: str | Path) -> list[Path]:
                     temporary, sep=SEPARATORS[path.suffixes[-2] if path.suffix == ".gz" else suffix], index=False,
                     float_format="%.9g",
                 )  # fmt: skip
-            write_atomic(sidecar_path(target), json.dumps({"RepetitionTime": tr}) + "\n")
         else:
             volume = np.zeros((*shape, stop - start), np.float32)
             volume[inside] = bold.T
