@@ -137,7 +137,6 @@ class _Run:
         elif self.main:
             write_splits(study, self.output / "splits.json")
             write_normalisers(study.normalisers, self.output)
-        if self.main:
             write_atomic(self.output / "config.yaml", settings.to_yaml())
 
     def train(self, until: int | None, stop: Stop) -> RunResult:
@@ -285,6 +284,8 @@ class _Run:
                 "knowing_nothing": self.knowing_nothing,
             }  # fmt: skip
             save_state(self.output / "checkpoints", self.model, self.optimizer, self.step, state)
+            # With the state, so that both speak of the same files.
+            write_atomic(self.output / "config.yaml", self.settings.to_yaml())
         self.fabric.barrier()
 
     def _restore(self, state: dict[str, Any]) -> None:
