@@ -23,7 +23,7 @@ from giblet import __version__
 from giblet.errors import GibletError
 from giblet.files import check_writable, write_atomic
 from giblet.training.build import check_columns, model_of, windows_of
-from giblet.training.checkpoint import check_unchanged, followed, load_state, restore, save_state
+from giblet.training.checkpoint import check_complete, check_unchanged, followed, load_state, restore, save_state
 from giblet.training.log import RunLog
 from giblet.training.objective import Batch, Losses, Objective
 from giblet.training.processes import Stop, alone, between_steps, check_devices, check_launcher, ignore_ctrl_c, launch
@@ -81,6 +81,7 @@ class Trainer:
         check_writable(self.output)
         state = load_state(self.output / "checkpoints")
         if state is not None:  # before the data are read
+            check_complete(state, self.output / "checkpoints")
             settings = self.settings.model_dump(mode="json")
             state = followed(state, settings)
             check_unchanged(state, {"settings": settings}, self._free(), self.output)
