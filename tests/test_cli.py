@@ -367,8 +367,8 @@ def test_words_and_pictures_that_end_early_are_told_too(giblet, tmp_path):
 
 
 def test_words_of_more_than_a_day_ask_for_the_number_of_volumes(giblet, tmp_path):
-    (tmp_path / "words.tsv").write_text("onset\toffset\ttext\n1000\t2000\thello\n99000000\t99000500\tyou\n")
-    argv = ["extract", "--text", tmp_path / "words.tsv", "--text-model", "none", "-o", tmp_path]
+    (tmp_path / "words.tsv").write_text("onset\toffset\ttext\n1000\t1001\thello\n99000000\t99000001\tyou\n")
+    argv = ["extract", "--text", tmp_path / "words.tsv", "--text-model", "none", "--time-unit", "s", "-o", tmp_path]
     status, said, err = giblet(*argv)
     assert (status, said, len(err.splitlines())) == (2, "", 1)
     assert "hours: are its times in milliseconds? If it is really that long, give n_trs" in err

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from giblet.alignment.aligned import SourceReport
-from giblet.alignment.checks import LatentCodec, array_of_kind, check_one_offset
+from giblet.alignment.checks import LatentCodec, array_of_kind, check_one_offset, recorded_offset
 from giblet.alignment.hrf import response_at
 from giblet.alignment.kernels import HRF
 from giblet.alignment.resample import Method, resampled
@@ -74,6 +74,8 @@ class Source:
         if np.abs(onset - onset[0] - np.arange(self.n_trs) * float(self.file_tr)).max() > 1e-6:
             raise AlignmentError(f"onsets of {name} are not {shown(self.file_tr)} s apart: extract it again")
         self.first_onset = exact(round(float(onset[0]), 9))
+        # Second of the film at the file's first TR: its onsets begin at 0 where a table was cut at extraction.
+        self.begins = self.first_onset + exact(recorded_offset(self.data))
         self.by_frame = "frame" in self.variable.dims and "frame_rate" in attrs and self.variable.ndim == 3
         self.how = ""
 
@@ -162,10 +164,11 @@ class Source:
                 f"{self.name} holds {what}: give hrf by name, for features with one value per TR, or convolve its "
                 "latents (convolve_hrf_latents)"
             )
-        if self.first_onset > 0:
+        if self.begins > 0:
             raise AlignmentError(
-                f"{self.name} begins at second {float(self.first_onset):g} of its film: the response to what came "
-                "before is not known; convolve features of the whole film"
+                f"{self.name} begins at second {float(self.begins):g} of its film, and the response to what came "
+                "before reaches into it; use features of the whole film (extract with --start-offset 0), and give "
+                "start_offset here"
             )
         table = self.table.astype(np.float32) if self.table.dtype.kind == "u" else self.table
         there = (self.present & self.valid).reshape(-1, *[1] * (table.ndim - 1))
@@ -181,7 +184,7 @@ class Source:
 
     def onsets(self, volumes: np.ndarray) -> np.ndarray:
         """Second of the film at which each volume begins."""
-        return self._times(volumes) + float(self.first_onset)
+        return self._times(volumes) + float(self.begins)
 
     def _whole(self, volumes: np.ndarray) -> np.ndarray:
         """Which volumes have all of their frames: half of them are no TR."""

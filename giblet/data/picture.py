@@ -249,7 +249,8 @@ def write_pictures(path: str | Path, pictures: Iterable[np.ndarray], seconds: Nu
                         if stream.height % 2 or stream.width % 2:
                             raise InputError(f"pictures are {picture.shape[:2]}: height and width must be even")
                     frame = VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-                    frame.pts, frame.time_base = k * step.numerator, stream.time_base
+                    # Not stream.time_base, which the first packet that is written changes.
+                    frame.pts, frame.time_base = k * step.numerator, Fraction(1, step.denominator)
                     frame.duration = step.numerator
                     for packet in stream.encode(frame):
                         packet.duration = step.numerator

@@ -31,8 +31,7 @@ def write_simulation(simulation: Simulation, path: str | Path, *, overwrite: boo
     simulation : Simulation
     path : str or Path
         ``.nii`` or ``.nii.gz``: voxels stand in a box of 3 mm voxels, with a mask ``<name>_mask.nii.gz`` beside it.
-        ``.tsv`` or ``.csv`` (or with ``.gz``): one column a voxel, and a sidecar ``.json`` that says the TR. Several
-        runs become ``<name>_run-1`` and so on.
+        ``.tsv`` or ``.csv`` (or with ``.gz``): one column a voxel. Several runs become ``<name>_run-1`` and so on.
     overwrite : bool
         Replace files of these names that are not of the same simulation.
 
@@ -63,7 +62,8 @@ def write_simulation(simulation: Simulation, path: str | Path, *, overwrite: boo
     targets = targets if len(lengths) > 1 else [path]
     mask, truth = path.with_name(f"{stem}_mask.nii.gz"), path.with_name(f"{stem}_truth.nc")
     if not overwrite:
-        _check_replaced(simulation, targets if table else [*targets, mask], truth)
+        own = [*targets, *map(sidecar_path, targets)]
+        _check_replaced(simulation, own if table else [*own, mask], truth)
     for target, (start, stop) in zip(targets, pairwise(edges), strict=True):
         bold = simulation.bold[start:stop]
         if table:
@@ -73,7 +73,6 @@ def write_simulation(simulation: Simulation, path: str | Path, *, overwrite: boo
                     temporary, sep=SEPARATORS[path.suffixes[-2] if path.suffix == ".gz" else suffix], index=False,
                     float_format="%.9g",
                 )  # fmt: skip
-            write_atomic(sidecar_path(target), json.dumps({"RepetitionTime": tr}) + "\n")
         else:
             volume = np.zeros((*shape, stop - start), np.float32)
             volume[inside] = bold.T
@@ -82,8 +81,7 @@ def write_simulation(simulation: Simulation, path: str | Path, *, overwrite: boo
             image.header.set_zooms((3.0, 3.0, 3.0, tr))
             write_image(image, target)
         # A table says no TR, and an image of 1 s looks as if nobody had set it.
-        with atomic_path(sidecar_path(target)) as temporary:
-            temporary.write_text(json.dumps({"RepetitionTime": tr, "StartTime": 0.0}) + "\n", encoding="utf-8")
+        write_atomic(sidecar_path(target), json.dumps({"RepetitionTime": tr, "StartTime": 0.0}) + "\n")
         written.append(target)
     if not table:
         written.append(write_image(nib.Nifti1Image(inside.astype(np.uint8), affine), mask))

@@ -106,7 +106,8 @@ def read_model(
         if parts["n_voxels"].get(name) != n:
             known = ", ".join(f"{k} {v}" for k, v in parts["n_voxels"].items())
             raise CheckpointError(
-                f"{folder} was trained on the voxels of {known}; asked for are {name} {n}: use the same mask"
+                f"{folder} was trained on so many voxels or regions: {known}; asked for are {name} {n}: use the same "
+                "mask, atlas or columns"
             )
     return parts, tensors
 

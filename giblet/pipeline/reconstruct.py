@@ -134,7 +134,7 @@ def reconstruct(
         )  # fmt: skip
     fitting, notes = fitted_to_part(normalisers[name], recording, trs, given, study.columns[name])
     if name in study.unlearnable:
-        notes = [f"{study.unlearnable[name]}: left out of the scores", *notes]
+        notes = [f"{study.unlearnable[name]}; left out of the scores", *notes]
     out_dir = Path(out_dir) if out_dir is not None else run / default_folder(listed(bold), lesion, listed(confounds))
     check_writable(out_dir)
     loaded = _codec(settings, study, codec, device)

@@ -17,7 +17,7 @@ from giblet.data.normalise import Normaliser
 from giblet.errors import CheckpointError, reading
 from giblet.files import sha256_of
 from giblet.models import MultimodalAutoencoder
-from giblet.training.checkpoint import LAST, check_unchanged, load_state
+from giblet.training.checkpoint import LAST, check_unchanged, followed, load_state
 from giblet.training.run_folder import read_normalisers, with_paths
 from giblet.training.settings import FREE_TO_CHANGE, TrainSettings
 from giblet.training.study import BOLD, Study, build_study, describe_columns, files_of, sidecar_of
@@ -47,8 +47,9 @@ def open_run(
         if not (run / needed).is_file():
             raise CheckpointError(f"{run} lacks {needed}: it is no training run, or has not validated yet; train first")
     settings = TrainSettings.from_yaml(run / "config.yaml")
-    state = load_state(run / "checkpoints") or {}
-    check_unchanged(state, {"settings": settings.model_dump(mode="json")}, FREE_TO_CHANGE, run)
+    plain = settings.model_dump(mode="json")
+    state = followed(load_state(run / "checkpoints") or {}, plain)
+    check_unchanged(state, {"settings": plain}, FREE_TO_CHANGE, run)
     settings = located(settings, state.get("sources"), run, data)
     study = build_study(settings)
     _check_splits(study, run / "splits.json")
@@ -176,7 +177,7 @@ def fitted_to_part(
         what = f"{int(far.sum())} of {far.size} values of {name} with hardly any change over the training TRs"
         if name == BOLD:
             what = describe_columns(np.zeros_like(far), far, columns)
-        notes.append(f"{what}: left out of what is decoded and scored")
+        notes.append(f"{what}; left out of what is decoded and scored")
     return found, notes
 
 

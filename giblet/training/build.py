@@ -38,10 +38,10 @@ def check_columns(settings: TrainSettings, study: Study) -> None:
             raise InputError(f"{text}; nothing is left to learn: check the scans and the split")
         if subject.bad == "error":
             raise InputError(
-                f"{text}: they would outweigh all others in the losses; look at them, then leave them out of mask or "
+                f"{text}; they would outweigh all others in the losses; look at them, then leave them out of mask or "
                 "columns, or choose bad: mask, which leaves them out of losses and scores"
             )
-        log.warning("%s: left out of losses and scores", text)
+        log.warning("%s; left out of losses and scores", text)
 
 
 def model_of(settings: TrainSettings, study: Study) -> tuple[MultimodalAutoencoder, Scales]:

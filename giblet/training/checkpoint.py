@@ -26,6 +26,13 @@ from giblet.training.study import sidecar_of
 FORMAT = "giblet-training-2"
 LAST = "last.json"
 NEEDED = ("step", "tensors", "sha256")
+OF_A_RUN: dict[str, type | tuple[type, ...]] = {
+    "step": int, "seconds": (int, float), "settings": dict, "sources": dict, "rows": list, "best": dict,
+    "running": dict, "knowing_nothing": dict,
+}  # fmt: skip
+"""What a state that training goes on from holds, and as what."""
+BEST = frozenset(["step", "total", "val", "since"])
+"""What it says of the best validation so far."""
 
 
 def save_state(
@@ -86,6 +93,9 @@ def load_state(folder: Path) -> dict[str, Any] | None:
         raise CheckpointError(f"{last} has format {found!r}: this version reads {FORMAT!r}; {remedy}")
     if missing := [name for name in NEEDED if name not in state]:
         raise CheckpointError(f"{last} lacks {', '.join(missing)}: damaged? {remedy}")
+    wrong = [name for name, kind in OF_A_RUN.items() if name in state and not isinstance(state[name], kind)]
+    if wrong or not BEST.issubset(state.get("best", BEST)):
+        raise CheckpointError(f"{last} is damaged in {', '.join(wrong) or 'best'}: {remedy}")
     path = folder / str(state["tensors"])
     with reading(path, remedy, CheckpointError):
         whole = path.name == state["tensors"] and sha256_of(path) == state["sha256"]
@@ -142,6 +152,17 @@ def followed(state: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str,
         "settings": _replaced(state.get("settings", {}), moved),
         "sources": {moved.get(path, path): digest for path, digest in sources.items()},
     }
+
+
+def check_complete(state: Mapping[str, Any], folder: Path) -> None:
+    """Refuse a state that lacks what training needs to go on.
+
+    Raises
+    ------
+    CheckpointError
+    """
+    if missing := [name for name in OF_A_RUN if name not in state]:
+        raise CheckpointError(f"the state in {folder} lacks {', '.join(missing)}: delete {folder} to train anew")
 
 
 def _replaced(value: Any, names: Mapping[str, str]) -> Any:

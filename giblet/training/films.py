@@ -20,7 +20,7 @@ class Films:
         self._held: dict[Path, list[tuple[int, np.ndarray]]] = {}
 
     def load(self, path: Path) -> xr.Dataset:
-        """A feature file, read from disk once, whoever asks; a series of numbers is one of vectors of length 1.
+        """A feature file, from memory if its numbers are in use; a series of numbers is one of vectors of length 1.
 
         Raises
         ------
@@ -34,7 +34,6 @@ class Films:
             if features[name].ndim == 1:
                 features[name] = features[name].expand_dims("value", axis=1)
             self._files[place] = features
-            self._held[place] = [(0, features[name].values)]
         return self._files[place]
 
     def shared(self, path: Path, values: np.ndarray, first: int) -> np.ndarray:
@@ -52,12 +51,18 @@ class Films:
         -------
         ndarray, of the same shape, dtype and bytes
         """
-        held = self._held[path.resolve()]
-        for begins, there in held:
+        place = path.resolve()
+        held, file = self._held.setdefault(place, []), self.load(path)
+        whole = file[main_variable(file)].values
+        for begins, there in [*held, (0, whole)]:
             rows = there[max(0, first - begins) :][: len(values)]
             if first >= begins and _same(rows, values):
+                if there is whole:
+                    held.append((0, whole))
                 return rows
         held.append((first, values))
+        # Between whole TRs, or in another form: nobody needs the file's own numbers any longer.
+        del self._files[place]
         return values
 
 

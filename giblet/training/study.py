@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import floor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from giblet.data.splits import HRF_SECONDS, Splits, make_splits
 from giblet.errors import AlignmentError, CodecError, InputError
 from giblet.features import CODES, CONTINUOUS
 from giblet.files import sha256_of
-from giblet.timing import exact, same_tr, shown
+from giblet.timing import same_tr, shown
 from giblet.training.films import Films, Joined
 from giblet.training.settings import MODALITIES, RunSettings, SubjectSettings, TrainSettings
 
@@ -198,8 +198,8 @@ def describe_columns(constant: np.ndarray, far: np.ndarray, columns: dict[str, n
         if which.any():
             names = ", ".join(column_name(columns, int(n)) for n in np.flatnonzero(which)[:5])
             parts.append(
-                f"{int(which.sum())} of {len(which)} {unit_of(columns)} {why} "
-                f"({names}{', ...' if which.sum() > 5 else ''})"
+                f"{int(which.sum())} of {len(which)} {unit_of(columns)} {why}: "
+                f"{names}{', ...' if which.sum() > 5 else ''}"
             )
     return " and ".join(parts)
 
@@ -306,9 +306,10 @@ def _recording(
         pieces.append({**piece, BOLD: (aligned.bold, aligned.bold_mask)})
         volumes.append(aligned.volumes)
         # The latest of the modalities: where one was there before the scan, the response to it is in the first volumes.
-        began = max(int(trs[0]) for trs in aligned.source_trs.values())
+        onsets = [values["onset"].values for values in aligned.features.values()]
+        began = max(0, floor(max(float(onset[0]) for onset in onsets) / tr + 1e-6))
         stimulus_trs.append(began + np.arange(len(aligned.volumes)))
-        film_seconds.append(_film_seconds(aligned, files, volumes[-1]))
+        film_seconds.append(onsets[0])
     runs = np.repeat(np.arange(1, len(pieces) + 1), list(map(len, volumes)))
     sources = {
         name: _joined(name, kind, [p.get(name, len(v)) for p, v in zip(pieces, volumes, strict=True)], subject.name, tr)
@@ -331,16 +332,6 @@ def _tell_cut(aligned: Aligned, which: str) -> None:
             "%s: the last %d of %d volumes (%g s) have no stimulus and are left out; if the film did not end before "
             "the scan, check the TR, %s s", which, report.cut_end, report.n_volumes, seconds, shown(report.tr),
         )  # fmt: skip
-
-
-def _film_seconds(aligned: Aligned, files: dict[str, xr.Dataset], volumes: np.ndarray) -> np.ndarray:
-    """The second of the film at which each volume begins, as alignment paired them."""
-    source = aligned.report.sources[0]
-    file, tr = files[source.name], exact(aligned.tr)
-    # What extraction cut off at the start of a table stands in its settings, and its onsets begin at 0 all the same.
-    cut = json.loads(file.attrs["settings"]).get("start_offset", 0)
-    start = exact(source.stimulus_time) + exact(float(file["onset"].values[0])) + exact(cut)
-    return np.array([float(k * tr + start) for k in volumes.tolist()])
 
 
 def _features(

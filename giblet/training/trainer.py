@@ -23,7 +23,7 @@ from giblet import __version__
 from giblet.errors import GibletError
 from giblet.files import check_writable, write_atomic
 from giblet.training.build import check_columns, model_of, windows_of
-from giblet.training.checkpoint import check_unchanged, followed, load_state, restore, save_state
+from giblet.training.checkpoint import check_complete, check_unchanged, followed, load_state, restore, save_state
 from giblet.training.log import RunLog
 from giblet.training.objective import Batch, Losses, Objective
 from giblet.training.processes import Stop, alone, between_steps, check_devices, check_launcher, ignore_ctrl_c, launch
@@ -82,6 +82,7 @@ class Trainer:
         check_writable(self.output)
         state = load_state(self.output / "checkpoints")
         if state is not None:  # before the data are read
+            check_complete(state, self.output / "checkpoints")
             settings = self.settings.model_dump(mode="json")
             state = followed(state, settings)
             check_unchanged(state, {"settings": settings}, self._free(), self.output)
@@ -140,7 +141,6 @@ class _Run:
         elif self.main:
             write_splits(study, self.output / "splits.json")
             write_normalisers(study.normalisers, self.output)
-        if self.main:
             write_atomic(self.output / "config.yaml", settings.to_yaml())
 
     def train(self, until: int | None, stop: Stop) -> RunResult:
@@ -288,6 +288,8 @@ class _Run:
                 "knowing_nothing": self.knowing_nothing,
             }  # fmt: skip
             save_state(self.output / "checkpoints", self.model, self.optimizer, self.step, state)
+            # With the state, so that both speak of the same files.
+            write_atomic(self.output / "config.yaml", self.settings.to_yaml())
         self.fabric.barrier()
 
     def _restore(self, state: dict[str, Any]) -> None:

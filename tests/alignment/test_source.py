@@ -293,6 +293,11 @@ def test_an_offset_that_is_given_twice_is_a_question(extracted, again):
         {"words": extracted(0), "sound": sound}, scan(90), 2.0, start_offset=20, on_short_bold="trim"
     )
     np.testing.assert_array_equal(one.features["words"], other.features["words"])
+    np.testing.assert_allclose(one.features["words"].onset, other.features["words"].onset)
+    with pytest.raises(AlignmentError, match="begins 20 s into the stimulus"):
+        convolve_hrf(one.features["words"], 2.0)
+    with pytest.raises(AlignmentError, match=r"begins at second 20 of its film.*--start-offset 0"):
+        align_all_modalities({"words": extracted(20)}, scan(90), 2.0, hrf="glover")
 
 
 # --- what stands where it does not belong

@@ -233,3 +233,19 @@ def test_a_file_that_was_moved_is_the_same_and_one_that_was_changed_is_not(tmp_p
     assert found["sources"] == {new: digest, "a.nc": "1", str(tmp_path / "new" / "bold.json"): "2"}
     (tmp_path / "new" / "bold.tsv").write_text("a\n2\n")
     assert followed(state, now)["settings"] == state["settings"]
+
+
+def test_a_state_whose_json_was_edited_is_refused_in_one_line(settings):
+    run = settings(steps=1)
+    Trainer(run).fit()
+    last = run.output / "checkpoints" / "last.json"
+    state = json.loads(last.read_text())
+    for name in ("step", "seconds", "rows", "best", "running", "knowing_nothing", "settings", "sources"):
+        for content in (None, "x", ...):
+            edited = {k: v for k, v in state.items() if k != name} if content is ... else {**state, name: content}
+            last.write_text(json.dumps(edited))
+            with pytest.raises(CheckpointError, match=name) as told:
+                Trainer(run).fit()
+            assert "\n" not in str(told.value)
+    last.write_text(json.dumps(state))
+    assert Trainer(run).fit().status == "up to date"

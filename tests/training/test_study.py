@@ -1,7 +1,9 @@
 """Runs of several films and subjects become one recording each, with nothing moved, and nothing taken for data."""
 
 import json
+import tracemalloc
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
@@ -272,3 +274,141 @@ def test_a_scan_that_outlasts_its_film_by_far_is_told(tmp_path, caplog):
     ]
     build_study(settings(runs * 3, data={"fractions": (0.34, 0.33, 0.33)}))
     assert "subject 01, run 1: the last 30 of 90 volumes (90 s) have no stimulus" in caplog.text
+
+
+def film_of(path, n_trs, width=3, tr=1.5, seed=0, **attrs):
+    """Vectors that are others in each TR."""
+    values = np.random.default_rng(seed).standard_normal((n_trs, width)).astype(np.float32)
+    film = new_features(
+        {"embedding": (("tr", "dim"), values)}, TRGrid(tr, n_trs, 1 / tr + 1e-9), film_duration=n_trs * tr,
+        kind="continuous", desc="text", **{**ABOUT, **attrs},
+    )  # fmt: skip
+    return save_features(film, path), values
+
+
+def blocks(study):
+    """By subject, the arrays that its text is read from."""
+    return {r.subject: [b for b in r.series["text"]._blocks if not isinstance(b, int)] for r in study.recordings}
+
+
+def test_subjects_who_saw_the_same_films_share_them_in_any_order_and_length(tmp_path):
+    """The first saw films 1 and 2, the second 2 and 1, the third stopped early, the fourth began 6 s into each."""
+    paths, values = zip(*(film_of(tmp_path / f"{k}.nc", 40, seed=k) for k in (1, 2)), strict=True)
+    subjects = []
+    for name, order, n, offset in (
+        ("a", (0, 1), 40, 0),
+        ("b", (1, 0), 40, 0),
+        ("c", (0, 1), 35, 0),
+        ("d", (0, 1), 36, 6),
+    ):
+        for k in order:
+            table(tmp_path / f"{name}{k}.tsv", n)
+        runs = [{"bold": str(tmp_path / f"{name}{k}.tsv"), "text": str(paths[k]), "on_short_bold": "trim",
+                 "start_offset": offset} for k in order]  # fmt: skip
+        subjects.append({"name": name, "runs": [*runs, runs[-1]]})
+    study = build_study(settings(None, subjects, data={"fractions": (0.34, 0.33, 0.33)}))
+    held = blocks(study)
+    for one in held["a"]:
+        for other in ("b", "c", "d"):
+            assert sum(np.shares_memory(one, block) for block in held[other]) >= 1, other
+    for recording, order, (start, stop) in zip(
+        study.recordings, ((0, 1), (1, 0), (0, 1), (0, 1)), ((0, 40), (0, 40), (0, 35), (4, 40)), strict=True
+    ):
+        shown = np.concatenate([values[k][start:stop] for k in (*order, order[-1])])
+        np.testing.assert_array_equal(recording.series["text"].read(0, len(shown)), shown)
+        np.testing.assert_array_equal(recording.series["text"].read(30, 45), shown[30:45])  # across two runs
+
+
+def test_films_between_whole_trs_are_shared_by_those_who_began_alike(tmp_path):
+    path, _ = film_of(tmp_path / "film.nc", 40)
+    subjects = []
+    for name, n, offset in (("a", 38, 0.5), ("b", 30, 0.5), ("c", 38, 0.25)):
+        run = {"bold": str(table(tmp_path / f"{name}.tsv", n)), "text": str(path), "start_offset": offset}
+        subjects.append({"name": name, "runs": [{**run, "on_short_bold": "trim"}] * 3})
+    study = build_study(settings(None, subjects, data={"fractions": (0.34, 0.33, 0.33)}))
+    held = blocks(study)
+    assert all(np.shares_memory(held["a"][0], block) for block in (*held["a"], *held["b"]))
+    assert not np.shares_memory(held["a"][0], held["c"][0])
+    # Each alone has the same numbers.
+    for number, subject in enumerate(subjects):
+        alone = build_study(settings(None, [subject], data={"fractions": (0.34, 0.33, 0.33)})).recordings[0]
+        n = len(alone.run)
+        np.testing.assert_array_equal(
+            alone.series["text"].read(0, n), study.recordings[number].series["text"].read(0, n)
+        )
+
+
+def test_a_study_takes_no_more_memory_for_a_film_that_more_subjects_saw(tmp_path):
+    path, values = film_of(tmp_path / "film.nc", 300, width=20_000)  # 24 MB
+    peaks = []
+    for n in (1, 4):
+        subjects = [
+            {"name": f"{k}", "runs": [{"bold": str(table(tmp_path / f"{n}-{k}.tsv", 100, k)), "text": str(path),
+                                       "start_offset": 150.0 * r} for r in range(3)]} for k in range(n)
+        ]  # fmt: skip
+        for subject in subjects:
+            for run in subject["runs"]:
+                run["on_short_bold"] = "trim"
+        tracemalloc.start()
+        study = build_study(settings(None, subjects, data={"fractions": (0.34, 0.33, 0.33)}))
+        held, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        peaks.append(peak)
+        assert held < 2 * values.nbytes
+        del study
+    assert peaks[1] < 1.2 * peaks[0]
+
+
+def test_rows_know_their_second_of_the_film(four):
+    """Runs began 0 and 6 s into their films, and 4.5 s before; what a table was cut by at extraction counts too."""
+    study = build_study(settings(four))
+    seconds, runs = study.film_seconds["01"], study.recordings[0].run
+    for run, offset in ((1, 0.0), (2, 6.0), (3, -4.5), (4, 0.0)):
+        np.testing.assert_allclose(seconds[runs == run], study.volumes["01"][runs == run] * 1.5 + offset, atol=1e-9)
+    assert seconds[runs == 3][0] == 0
+
+
+def test_a_table_that_was_cut_at_extraction_keeps_the_seconds_of_its_film(tmp_path):
+    path, _ = film_of(tmp_path / "film.nc", 40, settings={"start_offset": 558.0})
+    run = {"bold": str(table(tmp_path / "a.tsv", 40)), "text": str(path)}
+    study = build_study(settings([run] * 3, data={"fractions": (0.34, 0.33, 0.33)}))
+    assert study.film_seconds["01"][[0, 1, 37]].tolist() == [558.0, 559.5, 613.5]
+    # What was said before is not in the file, and its response is in the first volumes: they lack context.
+    assert study.stimulus_trs["01"][[0, 1]].tolist() == [372, 373]
+
+
+def test_a_series_of_numbers_is_one_of_vectors_of_one(tmp_path):
+    """What extract --text-model none writes: how many words begin in each TR, no vector."""
+    rate = np.arange(40, dtype=np.float32)
+    film = new_features(
+        {"word_rate": (("tr",), rate), "speech_fraction": (("tr",), rate / 40)}, TRGrid(1.5, 40, 1 / 1.5 + 1e-9),
+        film_duration=60, kind="continuous", desc="text", **ABOUT,
+    )  # fmt: skip
+    run = {"bold": str(table(tmp_path / "a.tsv", 40)), "text": str(save_features(film, tmp_path / "film.nc"))}
+    study = build_study(settings([run] * 3, data={"fractions": (0.34, 0.33, 0.33)}))
+    assert study.stimuli["text"] == ("continuous", (1,))
+    np.testing.assert_array_equal(study.recordings[0].series["text"].read(0, 40)[:, 0], rate)
+
+
+def test_a_voxel_is_named_by_its_place_in_the_image(tmp_path):
+    """Dead in the training part alone, as at the edge of a brain that moves later."""
+    path, _ = film_of(tmp_path / "film.nc", 90)
+    scan = np.random.default_rng(0).normal(500, 10, (4, 3, 2, 90)).astype(np.float32)
+    scan[3, 1, 0, :50] = 7
+    for data, name in ((scan, "bold"), (np.ones((4, 3, 2), np.float32), "mask")):
+        image = nib.Nifti1Image(data, np.eye(4))
+        image.header.set_xyzt_units("mm", "sec")
+        if data.ndim == 4:
+            image.header.set_zooms((1, 1, 1, 1.5))
+        image.to_filename(tmp_path / f"{name}.nii")
+    run = {"bold": str(tmp_path / "bold.nii"), "text": str(path)}
+    subjects = [{"name": "01", "runs": [run], "mask": str(tmp_path / "mask.nii")}]
+    cut = {"fractions": (0.5, 0.25, 0.25), "gap": 3.0, "whole_runs": False}
+    study = build_study(settings(None, subjects, data=cut))
+    assert study.unlearnable == {"01": "1 of 24 voxels without any change over the training TRs: (3, 1, 0)"}
+    assert np.flatnonzero(~study.normalisers["01"]["bold"].varies).tolist() == [3 * 6 + 1 * 2]
+
+
+def test_one_subject_is_not_two_by_two_ways_to_write_its_name(four):
+    with pytest.raises(InputError, match="subject 22 comes twice"):
+        settings(None, [{"name": "22", "runs": four}, {"name": "sub-22", "runs": four}])

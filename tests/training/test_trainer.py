@@ -234,7 +234,7 @@ NOISE = 900 + 0.01 * np.random.default_rng(0).standard_normal(80)
 @pytest.mark.parametrize(("still", "why"), [(0.0, "without any"), (JITTER, "without any"), (NOISE, "with hardly any")])
 def test_a_region_that_the_training_part_says_nothing_of_is_refused_by_its_name(settings, tmp_path, still, why):
     run = settings(data=dead(tmp_path / "files", 3, still, LATER))
-    with pytest.raises(InputError, match=rf"subject 01 has 1 of 12 regions {why} change .*\(area 3\).*bad: mask"):
+    with pytest.raises(InputError, match=rf"subject 01 has 1 of 12 regions {why} change .*: area 3;.*bad: mask"):
         Trainer(run).fit()
     assert not run.output.exists()
 
