@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import Self
 
-from giblet.errors import InputError
+from giblet.errors import InputError, reading
 
 
 class Settings(BaseModel):
@@ -42,12 +42,12 @@ class Settings(BaseModel):
         InputError
             If the file cannot be read, is not a YAML mapping, or holds an option that does not exist.
         """
-        try:
+        with reading(f"settings from {path}", "a YAML file of options is needed"):
             values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
-            raise InputError(f"cannot read settings from {path}: {' '.join(str(exc).split())}") from exc
         if not isinstance(values, dict):
             raise InputError(f"{path} holds {type(values).__name__}: a YAML mapping of options is needed")
+        if odd := [name for name in values if not isinstance(name, str)]:
+            raise InputError(f"{path} has an option {odd[0]!r}: names of options are words")
         return cls.make(**values)
 
     def to_yaml(self) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import struct
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -25,7 +28,10 @@ log = logging.getLogger(__name__)
 ZERO = Fraction(0)
 
 LONGEST_STEP_BACK = 1
-"""Seconds by which a timestamp may fall behind the one before; such frames are left out, counted and reported."""
+"""Seconds by which timestamps may fall behind those before; such frames are left out, counted and reported."""
+
+LOOK_AHEAD = 3
+"""Frames that are read before the time of one is settled: what they take back was no jump."""
 
 SCALING = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT | Interpolation.FULL_CHR_H_INT
 """Each pixel the mean of those that it covers, computed alike on every processor."""
@@ -38,20 +44,47 @@ class Shown:
     frame: VideoFrame
     start: Fraction
     end: Fraction
+    pixel_aspect: Fraction = Fraction(1)
+    """How much wider than high the pixels of the frame are shown."""
 
     def pixels(self, size: tuple[int, int] | None = None) -> np.ndarray:
-        """The frame as sRGB, uint8 (height, width, 3), scaled to `size` (height, width), or as large as it is."""
-        height, width = size or (self.frame.height, self.frame.width)
-        scaled = self.frame.reformat(width, height, format="rgb24", interpolation=SCALING, threads=1)
-        return scaled.to_ndarray()
+        """The frame as sRGB, uint8 (height, width, 3), upright, scaled to `size` (height, width).
+
+        By default as large as it is, with square pixels. A frame that the film says is to be turned or mirrored, as
+        phones write them, is.
+        """
+        swapped, flipped = _turn(self.frame)
+        if size is None:
+            height, width = self.frame.height, max(1, round(self.frame.width * self.pixel_aspect))
+        else:
+            height, width = size[::-1] if swapped else size
+        scaled = self.frame.reformat(width, height, format="rgb24", interpolation=SCALING, threads=1).to_ndarray()
+        turned = scaled.transpose(1, 0, 2) if swapped else scaled
+        return np.ascontiguousarray(np.flip(turned, flipped)) if swapped or flipped else scaled
+
+
+def _turn(frame: VideoFrame) -> tuple[bool, tuple[int, ...]]:
+    """Whether rows and columns change places to show the frame upright, and which of them are flipped after that.
+
+    The display matrix maps a pixel at (x, y) to (a x + c y, b x + d y); what is no quarter turn is rounded to one.
+    """
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return False, ()
+    a, b, _, c, d = struct.unpack("=5i", bytes(matrix)[:20])
+    swapped = abs(b) + abs(c) > abs(a) + abs(d)
+    across, down = (c, b) if swapped else (a, d)
+    return swapped, tuple(axis for axis, sign in ((0, down), (1, across)) if sign < 0)
 
 
 class PictureReader:
     """The frames of a film in the order shown; memory does not grow with the film.
 
     A frame is on the screen from its timestamp (PTS) until that of the next, however long; the last one as long as
-    the film says. Seconds count from film zero, as in :class:`giblet.data.media.AudioReader`. Damaged frames are left
-    out (the one before stays), counted, and told in one warning. Iterating again reads again.
+    the film says. Seconds count from film zero, as in :class:`giblet.data.media.AudioReader`. Where the film stores
+    only when frames are decoded (AVI, ASF), they are shown in the same rhythm, the first of them when it is decoded.
+    Damaged frames are left out (the one before stays), a single timestamp that those around it contradict is put
+    between them; both are counted, and told in one warning. Iterating again reads again.
 
     Parameters
     ----------
@@ -67,14 +100,18 @@ class PictureReader:
     ----------
     info : MediaInfo
     damaged : int
-        Frames left out. This and the next are known after a complete reading.
+        Frames left out because they cannot be decoded. This and all below are known after a complete reading.
+    overlapping : int
+        Frames left out because timestamps go back to what was shown already.
+    mended : int
+        Frames whose timestamp was put between those around it.
     film_duration : Fraction
         Seconds from film zero to the end of sound or picture, whichever is later: the same as for the sound.
 
     Raises
     ------
     InputError
-        If the film cannot be read, has no picture, or its picture has no timestamps or such as jump back.
+        If the film cannot be read, has no picture, is cut off, or its picture has no timestamps or such as jump back.
     """
 
     def __init__(self, path: str | Path, track: int | None = None) -> None:
@@ -82,54 +119,98 @@ class PictureReader:
         self.info = media_info(path, track)
         if self.info.video_offset is None:
             raise InputError(f"{path} has no picture: give a film with picture, or extract its sound only")
-        self.damaged, self.film_duration = 0, Fraction(0)
+        self.damaged = self.overlapping = self.mended = 0
+        self.film_duration = ZERO
 
     def __iter__(self) -> Iterator[Shown]:
-        self.damaged, held, at = 0, None, Fraction(0)
-        last_duration = Fraction(0)
+        self.damaged = self.overlapping = self.mended = 0
+        held: VideoFrame | None = None
+        at = ZERO
+        remarks: tuple[str, ...] = ()
         with open_film(self.path, self.track) as film:
-            for frame in self._decoded(film):
-                if frame.pts is None or not frame.time_base:
-                    raise InputError(f"{self.path}: the picture has no timestamps: put it into an mp4 or mkv container")
-                start = frame.pts * Fraction(frame.time_base) - self.info.zero
-                if held is not None and start < at - LONGEST_STEP_BACK:
-                    raise InputError(
-                        f"{self.path}: timestamps of the picture jump back by {float(at - start):.2f} s at "
-                        f"{float(at):.2f} s: re-encode the film, or cut it there"
-                    )
-                if frame.is_corrupt or (held is not None and start < at):
-                    self.damaged += 1
-                    continue
+            aspect = getattr(film.video, "sample_aspect_ratio", None) or Fraction(1)
+            for frame, start in self._in_order(self._timed(film)):
                 if held is not None and start > max(at, ZERO):
-                    yield Shown(held, max(at, ZERO), start)
+                    yield Shown(held, max(at, ZERO), start, aspect)
                 held, at = frame, start
-                last_duration = (frame.duration or 0) * Fraction(frame.time_base)
             if held is None:
                 raise InputError(f"{self.path}: no frame of the picture can be decoded: use another copy of the film")
-            end = max(at + last_duration, film.video_end(default=Fraction(0)) - self.info.zero)
+            end = max(at, film.video_end(default=self.info.zero + at) - self.info.zero)
+            if self.info.audio is None:
+                remarks = film.check_complete()
             if end > max(at, ZERO):
-                yield Shown(held, max(at, ZERO), end)
+                yield Shown(held, max(at, ZERO), end, aspect)
+            self.damaged += film.damaged
         self.film_duration = max(end, self._sound_end())
-        if self.damaged:
-            log.warning("%s: %d damaged frames of the picture were left out", self.path, self.damaged)
+        for remark in (*remarks, *self._remarks()):
+            log.warning("%s", remark)
 
-    def _decoded(self, film: Film) -> Iterator[VideoFrame]:
-        """The picture as FFmpeg decodes it; packets that it cannot decode are counted and left out."""
-        stream = film.video
-        if not isinstance(stream, VideoStream) or stream.codec_context is None:
-            raise InputError(f"{self.path}: FFmpeg here has no decoder for the picture: re-encode the film")
-        stream.thread_type = "AUTO"
-        yield from film.decoded(stream)
-        self.damaged += film.damaged
+    def _timed(self, film: Film) -> Iterator[tuple[VideoFrame, Fraction | None]]:
+        """The frames that are whole, and when each begins; None where its timestamp is missing."""
+        for frame in film.pictures():
+            if frame.is_corrupt:
+                self.damaged += 1
+            else:
+                start = film.begins(frame)
+                yield frame, None if start is None else start - self.info.zero
+
+    def _in_order(self, timed: Iterable[tuple[VideoFrame, Fraction | None]]) -> Iterator[tuple[VideoFrame, Fraction]]:
+        """Frames with times that do not go back: what the next ones take back is no jump."""
+        before: Fraction | None = None
+        going_back = False
+        for (frame, start), later in _with_next(timed, LOOK_AHEAD):
+            if before is None:
+                if start is None:
+                    raise InputError(f"{self.path}: the picture has no timestamps: put it into an mp4 or mkv container")
+                before = start
+                yield frame, start
+                continue
+            ahead = [(time, k) for k, time in enumerate(later, 2) if time is not None and time > before]
+            if start is None or (ahead and (min(ahead)[0] < start or (start < before and not going_back))):
+                step = (frame.duration or 0) * Fraction(frame.time_base or 0)
+                time, k = min(ahead, default=(before + step, 1))
+                start = before + (time - before) / k
+                self.mended += 1
+            if start < before - LONGEST_STEP_BACK:
+                raise InputError(
+                    f"{self.path}: timestamps of the picture jump back by {float(before - start):.2f} s at "
+                    f"{float(before):.2f} s: re-encode the film, or cut it there"
+                )
+            going_back = start < before
+            if going_back:
+                self.overlapping += 1
+            else:
+                before = start
+                yield frame, start
+
+    def _remarks(self) -> Iterator[str]:
+        if self.damaged:
+            yield f"{self.path}: {self.damaged} damaged frames of the picture were left out"
+        if self.overlapping:
+            yield f"{self.path}: {self.overlapping} frames of the picture that go back in time were left out"
+        if self.mended:
+            yield f"{self.path}: {self.mended} timestamps of the picture that those around them contradict were mended"
 
     def _sound_end(self) -> Fraction:
         """When the film ends for who listens: only the decoded sound tells, and both must count the same TRs."""
         if self.info.audio is None:
-            return Fraction(0)
-        sound = AudioReader(self.path, sample_rate=self.info.audio.sample_rate, track=self.track)
-        for _ in sound:
-            pass
+            return ZERO
+        sound = AudioReader(self.path, track=self.track)
+        sound.measure()
         return exact(sound.film_duration)
+
+
+def _with_next(
+    timed: Iterable[tuple[VideoFrame, Fraction | None]], n: int
+) -> Iterator[tuple[tuple[VideoFrame, Fraction | None], list[Fraction | None]]]:
+    """Each frame with the times of the next `n`."""
+    waiting: deque[tuple[VideoFrame, Fraction | None]] = deque()
+    for item in timed:
+        waiting.append(item)
+        if len(waiting) > n:
+            yield waiting.popleft(), [time for _, time in waiting]
+    while waiting:
+        yield waiting.popleft(), [time for _, time in waiting]
 
 
 def write_pictures(path: str | Path, pictures: Iterable[np.ndarray], seconds: Number) -> Path:
@@ -168,7 +249,8 @@ def write_pictures(path: str | Path, pictures: Iterable[np.ndarray], seconds: Nu
                         if stream.height % 2 or stream.width % 2:
                             raise InputError(f"pictures are {picture.shape[:2]}: height and width must be even")
                     frame = VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-                    frame.pts, frame.time_base = k * step.numerator, stream.time_base
+                    # Not stream.time_base, which the first packet that is written changes.
+                    frame.pts, frame.time_base = k * step.numerator, Fraction(1, step.denominator)
                     frame.duration = step.numerator
                     for packet in stream.encode(frame):
                         packet.duration = step.numerator
