@@ -69,8 +69,9 @@ class Series:
             )
         if kind is None and own is None and self.dtype.kind == "i":
             raise InputError(
-                f"{self.name} is {self.dtype} and does not say whether these are codes (names, never averaged) or amounts: "
-                "give Series(x, kind='codes'), the arrays of align_all_modalities, which know it, or x.astype(np.float32)"
+                f"{self.name} is {self.dtype} and does not say whether these are codes (names, never averaged) or "
+                "amounts: give Series(x, kind='codes'), the arrays of align_all_modalities, which know it, or "
+                "x.astype(np.float32)"
             )
         self.tr = float(attrs["tr"]) if "tr" in attrs else None
         self.run = np.asarray(beside["run"]) if "run" in beside else None
