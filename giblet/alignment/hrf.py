@@ -176,6 +176,7 @@ def convolve_hrf_latents(
     run_lengths: Sequence[int] | None = None,
     run: Any = None,
     codebook_size: int = 1024,
+    slice_time_ref: float = 0.0,
 ) -> np.ndarray:
     """Convolve what codes stand for: dequantise to latents, convolve those, requantise.
 
@@ -199,6 +200,8 @@ def convolve_hrf_latents(
         As for :func:`convolve_hrf`.
     codebook_size : int
         Entries per codebook.
+    slice_time_ref : float
+        As for :func:`convolve_hrf`, for ``clock="tr"``; frames have times of their own.
 
     Returns
     -------
@@ -219,7 +222,7 @@ def convolve_hrf_latents(
     slices = run_slices(len(values), run_lengths, run)
     rows_in_time(codes, None, slices, "the codes", "convolve the codes of the whole film, and align the result")
     if clock == "tr":
-        kernel = tr_kernel(hrf, tr)[:, 0]
+        kernel = tr_kernel(hrf, tr, slice_time_ref=slice_time_ref)[:, 0]
         n_trs, n_codebooks, width = values.shape
         latents = codec.latents(values.transpose(1, 0, 2).reshape(n_codebooks, -1))
         by_tr = causal(latents.reshape(len(latents), n_trs, width).transpose(1, 0, 2), kernel, slices)
@@ -227,6 +230,10 @@ def convolve_hrf_latents(
         return np.ascontiguousarray(back.reshape(n_codebooks, n_trs, width).transpose(1, 0, 2))
     if clock != "frame":
         raise InputError(f"clock is {clock!r}: 'tr' or 'frame' is needed")
+    if slice_time_ref:
+        raise InputError(
+            f"slice_time_ref is {slice_time_ref:g} with clock='frame': it is a part of a TR, use clock='tr'"
+        )
     kernel = tr_kernel(hrf, float(1 / exact(frame_rate, "frame rate")))[:, 0]
     out = np.empty_like(values)
     for part in slices:

@@ -25,7 +25,7 @@ class Series:
         A file is opened, not loaded; each process that reads it opens it anew, so that the workers of a DataLoader
         share no HDF5 handle. A DataArray of :func:`giblet.alignment.align_all_modalities` says itself what it holds.
     kind : {"continuous", "codes"}, optional
-        What an array or ``.npy`` file holds; a feature file says itself.
+        What an array or ``.npy`` file holds, needed for signed integers; a feature file says itself.
 
     Attributes
     ----------
@@ -67,6 +67,12 @@ class Series:
         if not self.shape or self.dtype.kind not in "fiub" or (self.kind == CODES and self.dtype.kind not in "iu"):
             raise InputError(
                 f"{self.name} is {self.dtype} of shape {self.shape}, kind {self.kind}: (n_trs, ...) is needed"
+            )
+        if kind is None and own is None and self.dtype.kind == "i":
+            raise InputError(
+                f"{self.name} is {self.dtype} and does not say whether these are codes (names, never averaged) or "
+                "amounts: give Series(x, kind='codes'), the arrays of align_all_modalities, which know it, or "
+                "x.astype(np.float32)"
             )
         self.tr = float(attrs["tr"]) if "tr" in attrs else None
         self.run = np.asarray(beside["run"]) if "run" in beside else None

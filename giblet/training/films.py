@@ -57,13 +57,15 @@ class Films:
         for begins, there in [*held, (0, whole)]:
             rows = there[max(0, first - begins) :][: len(values)]
             if first >= begins and _same(rows, values):
-                if there is whole:
-                    held.append((0, whole))
-                return rows
-        held.append((first, values))
-        # Between whole TRs, or in another form: nobody needs the file's own numbers any longer.
-        del self._files[place]
-        return values
+                break
+        else:
+            begins, there, rows = first, values, values
+        if not any(one is there for _, one in held):
+            held.append((begins, there))
+        if not any(one is whole for _, one in held):
+            # Between whole TRs, or in another form: nobody needs the file's own numbers any longer.
+            del self._files[place]
+        return rows
 
 
 def _same(one: np.ndarray, other: np.ndarray) -> bool:

@@ -152,9 +152,9 @@ def with_tr(settings: TrainSettings) -> TrainSettings:
     found: dict[Path, float] = {}
     for run in (run for subject in settings.data.subjects for run in subject.runs):
         for path in filter(None, (getattr(run, name) for name in MODALITIES)):
-            tr = Series(path).tr
+            tr = None if path in found else Series(path).tr
             if tr is not None:
-                found.setdefault(path, tr)
+                found[path] = tr
     if not found:
         return settings
     (first, tr), *others = found.items()

@@ -307,6 +307,11 @@ def test_latents_by_tr_and_by_frame_are_the_convolution_of_latents():
     expected = np.clip(np.round(convolve_hrf(grouped.codes.astype(np.float32))), 0, 1023)
     np.testing.assert_array_equal(by_tr, expected)
     assert by_tr.dtype == np.int32
+    later = convolve_hrf_latents(grouped.codes, LinearCodec(), slice_time_ref=0.5)
+    at_half = np.clip(np.round(convolve_hrf(grouped.codes.astype(np.float32), slice_time_ref=0.5)), 0, 1023)
+    np.testing.assert_array_equal(later, at_half)
+    with pytest.raises(InputError, match=r"slice_time_ref is 0.5 with clock='frame'"):
+        convolve_hrf_latents(grouped.codes, LinearCodec(), clock="frame", slice_time_ref=0.5)
     by_frame = convolve_hrf_latents(grouped.codes, LinearCodec(), clock="frame", spill=grouped.spill)
     smooth = response_at(series[0].astype(float), np.arange(grid.n_frames + 1) / 75, np.arange(grid.n_frames) / 75)
     oracle = group_with_spill(np.clip(np.round(smooth), 0, 1023)[None], grid).codes

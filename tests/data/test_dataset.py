@@ -337,6 +337,9 @@ def test_trs_that_differ_by_rounding_are_one_and_lists_are_told(tmp_path):
     with pytest.raises(AlignmentError, match=r"contradictory: x 0.72 s, you say 0.73 s"):
         Recording.of("1", {"x": film}, tr=0.73)
     assert len(Series([[1.0], [2.0]])) == 2
+    with pytest.raises(InputError, match=r"is int32 and does not say whether these are codes"):
+        Series(np.zeros((9, 2, 4), np.int32))
+    assert Series(np.zeros((9, 4, 4, 3), np.uint8)).kind == "continuous"  # pictures
     for wrong in ([[1.0], [2.0, 3.0]], ["a", "b"], None):
         with pytest.raises(InputError):
             Series(wrong)

@@ -12,6 +12,7 @@ import xarray as xr
 from giblet.errors import AlignmentError, CheckpointError, CodecError, InputError
 from giblet.features import new_features, save_features
 from giblet.timing import TRGrid
+from giblet.training.build import model_of, windows_of
 from giblet.training.run_folder import read_normalisers, write_normalisers
 from giblet.training.settings import TrainSettings
 from giblet.training.study import build_study, with_tr
@@ -170,8 +171,11 @@ def test_the_tr_is_the_features_where_it_is_not_given_and_the_scan_must_say_the_
     ]
     asked = settings(slow * 4)
     assert with_tr(asked).model.tr == 2.0 and with_tr(asked).model.decode_trs == 6
-    (recording,) = build_study(asked).recordings
-    assert recording.tr == 2.0
+    study = build_study(asked)
+    assert study.recordings[0].tr == 2.0
+    small = settings(slow * 4, model={"head": "regression", "features": 4, "bottleneck": 4, "rank": 4})
+    model, _ = model_of(small, study)
+    assert model.tr == 2.0 and windows_of(small, study, "train").lead == 5
     given = settings(four, model={"tr": 1.5})
     assert with_tr(given) is given
     (tmp_path / "slow.json").write_text(json.dumps({"RepetitionTime": 1.5}))
