@@ -32,7 +32,8 @@ def heard(tmp_path_factory):
     settings = TrainSettings.make(
         data={"subjects": [{"name": "01", "runs": [run, {**run, "start_offset": OFFSET}]}],
               "fractions": (0.55, 0.2, 0.25), "gap": 3},
-        model={"n_codebooks": 2, "embedding_dim": 8, "features": 8, "bottleneck": 4, "rank": 4, "decode_seconds": 3},
+        model={"tr": TR, "n_codebooks": 2, "embedding_dim": 8, "features": 8, "bottleneck": 4, "rank": 4,
+               "decode_seconds": 3},
         output=str(folder / "run"), window=6, batch_size=2, epochs=1, device="cpu",
     )  # fmt: skip
     train(settings)
