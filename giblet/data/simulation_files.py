@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
@@ -11,6 +12,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
+from giblet.data.scan_timing import sidecar_path
 from giblet.data.tables import SEPARATORS, is_table
 from giblet.data.volumes import write_image
 from giblet.errors import InputError
@@ -34,7 +36,7 @@ def write_simulation(simulation: Simulation, path: str | Path) -> list[Path]:
     Returns
     -------
     list of Path
-        The runs, the mask of images, and ``<name>_truth.nc`` (its JSON sidecar stands beside it).
+        The runs, the mask of images, and ``<name>_truth.nc``. JSON sidecars, with the TR, stand beside runs and truth.
 
     Raises
     ------
@@ -71,6 +73,9 @@ def write_simulation(simulation: Simulation, path: str | Path) -> list[Path]:
             image.header.set_xyzt_units("mm", "sec")
             image.header.set_zooms((3.0, 3.0, 3.0, tr))
             write_image(image, target)
+        # A table says no TR, and an image of 1 s looks as if nobody had set it.
+        with atomic_path(sidecar_path(target)) as temporary:
+            temporary.write_text(json.dumps({"RepetitionTime": tr, "StartTime": 0.0}) + "\n", encoding="utf-8")
         written.append(target)
     if not table:
         written.append(

@@ -1,4 +1,4 @@
-"""Tables beside a scan: regions by volume, and the confounds of fMRIPrep."""
+"""Tables of numbers beside a scan, one row per volume: regions, confounds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from giblet.errors import InputError
+from giblet.errors import InputError, reading
 
 SEPARATORS = {".tsv": "\t", ".csv": ","}
 MISSING = ["n/a", "NA", "NaN", "nan", ""]
@@ -62,7 +62,7 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pd.Dat
     separator = SEPARATORS[_suffix(path)]
     try:
         names = _header(path, separator)
-        wanted = names if columns is None else _chosen(names, columns, path.name)
+        wanted = names if columns is None else chosen_columns(names, columns, path.name)
         cells = pd.read_csv(
             path, sep=separator, usecols=wanted, index_col=False, keep_default_na=False, na_values=MISSING,
             skip_blank_lines=False, encoding="utf-8-sig",
@@ -80,6 +80,21 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pd.Dat
             "name the columns to read"
         )
     return numbers.astype(np.float64)
+
+
+def column_names(path: str | Path) -> list[str]:
+    """Names of the columns of a table, as :func:`read_table` knows them.
+
+    Raises
+    ------
+    InputError
+        If the file is no table, or its header cannot be read.
+    """
+    path = Path(path)
+    if not is_table(path):
+        raise InputError(f"{path.name} is no table that giblet reads: .tsv, .csv, or either with .gz is needed")
+    with reading(path):
+        return _header(path, SEPARATORS[_suffix(path)])
 
 
 def _header(path: Path, separator: str) -> list[str]:
@@ -108,7 +123,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _chosen(names: list[str], patterns: Sequence[str], source: str) -> list[str]:
+def chosen_columns(names: list[str], patterns: Sequence[str], source: str) -> list[str]:
     """The columns that fit the patterns, each once, in the order of the patterns."""
     chosen: dict[str, None] = {}
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
@@ -118,62 +133,3 @@ def _chosen(names: list[str], patterns: Sequence[str], source: str) -> list[str]
             raise InputError(f"{source} has no column {pattern!r}; it has {len(names)}, such as {', '.join(near)}")
         chosen |= dict.fromkeys(found)
     return list(chosen)
-
-
-def read_confounds(
-    confounds: str | Path | pd.DataFrame | np.ndarray, n_trs: int, columns: Sequence[str] | None = None
-) -> np.ndarray:
-    """Confounds of one run, ready to be removed.
-
-    Parameters
-    ----------
-    confounds : str, Path, DataFrame or ndarray
-        fMRIPrep's ``*_desc-confounds_timeseries.tsv``, or a table in memory, as
-        :func:`nilearn.interfaces.fmriprep.load_confounds` returns it.
-    n_trs : int
-        Volumes of the run.
-    columns : sequence of str, optional
-        Names or shell patterns such as ``"trans_?"``; must be given for a file, which holds hundreds of columns that
-        nobody wants all at once.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_trs, n_confounds)
-        The first row of a derivative, which fMRIPrep leaves empty (``n/a``), takes the value of the second row, as
-        in nilearn's ``load_confounds``.
-
-    Raises
-    ------
-    InputError
-        If the length is not `n_trs`, no column is chosen, one is not there, a value other than the first row's is
-        missing, or there are as many confounds as volumes.
-    """
-    if isinstance(confounds, (str, Path)):
-        name = Path(confounds).name
-        if columns is None or not len(columns):
-            raise InputError(f"{name}: which confounds? name the columns, such as trans_?, rot_?, a_comp_cor_0[0-4]")
-        table = read_table(confounds, columns)
-    else:
-        name = "the confounds table"
-        table = pd.DataFrame(confounds).rename(columns=str)
-        if columns is not None:
-            table = table[_chosen(list(table.columns), columns, name)]
-        table = table.astype(np.float64)
-    if len(table) != n_trs:
-        raise InputError(f"{name} has {len(table)} rows, the run {n_trs} volumes: give the confounds of the same run")
-    values = table.to_numpy(copy=True)
-    if n_trs > 1:
-        empty = np.isnan(values[0])
-        values[0, empty] = values[1, empty]
-    bad = ~np.isfinite(values)
-    if bad.any():
-        row, column = np.argwhere(bad)[0]
-        raise InputError(
-            f"{name}: confound {table.columns[column]!r} has no number in row {row + 1}, and {int(bad.sum())} cells in "
-            "all: only the first row may be empty; leave that column out"
-        )
-    if values.shape[1] >= n_trs:
-        raise InputError(
-            f"{name}: {values.shape[1]} confounds for {n_trs} volumes would explain everything; choose fewer columns"
-        )
-    return values

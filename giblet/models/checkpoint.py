@@ -51,6 +51,7 @@ def save_model(model: MultimodalAutoencoder, folder: Path) -> Path:
         "modalities": {n: {"kind": m.kind, "shape": list(m.shape)} for n, m in model.modalities.items()},
         "n_voxels": model.n_voxels,
         "codec_fingerprint": model.codec_fingerprint,
+        "slice_time_ref": model.slice_time_ref,
     }
     about["sha256"] = _digest(content, about)
     # Both are whole on disk before either takes its name.
@@ -88,6 +89,8 @@ def read_model(
             "modalities": {n: Modality(m["kind"], tuple(m["shape"])) for n, m in about["modalities"].items()},
             "n_voxels": {str(name): int(n) for name, n in about["n_voxels"].items()},
             "codec_fingerprint": about["codec_fingerprint"],
+            # Models that were saved before there was such an option have none.
+            "slice_time_ref": {n: float(about.get("slice_time_ref", {}).get(n, 0.0)) for n in about["n_voxels"]},
         }
     except (KeyError, TypeError, AttributeError, ValueError, InputError) as exc:  # a JSON of anything at all
         told = " ".join(str(exc).split())

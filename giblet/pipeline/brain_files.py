@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import xarray as xr
 
@@ -18,6 +18,8 @@ from giblet.data.volumes import check_grid, read_mask
 from giblet.errors import InputError, reading
 from giblet.files import sha256_of
 from giblet.training.settings import SubjectSettings
+
+log = logging.getLogger(__name__)
 
 Paths = Sequence[str | Path] | str | Path
 
@@ -108,6 +110,13 @@ def _on_columns(paths: list[Path], tables: list[Path], subject: SubjectSettings,
             f"{paths[0].name} has {data['bold'].shape[1]} {data['bold'].dims[1]}s, which are not the "
             f"{columns['bold'].shape[1]} of the training scans: give scans of the same space, mask and regions"
         )
+    own, trained = (float(one.attrs["slice_time_ref"]) for one in (data, columns))
+    if abs(own - trained) > 1e-3:
+        log.warning(
+            "volumes of %s are read %.4g TR after their onset, those of the training %.4g TR: what is decoded lies as "
+            "far off; if that is not so, say StartTime in its sidecar, or give the subject slice_time_ref",
+            paths[0].name, own, trained,
+        )  # fmt: skip
     return data
 
 
@@ -163,9 +172,8 @@ def _voxels(path: Path, data: xr.Dataset) -> np.ndarray:
     if is_table(path):
         raise InputError(f"the lesion {path.name} is a table: a mask image on the voxels of the scan is needed")
     mask, affine = read_mask(path)
-    shape, own = json.loads(data.attrs["volume_shape"]), np.array(json.loads(data.attrs["affine"]))
-    like = nib.Nifti1Image(np.zeros(shape, np.uint8), own)
-    check_grid(mask.shape, affine, like, f"the lesion {path.name}", "the scan's mask")
+    shape, own = tuple(json.loads(data.attrs["volume_shape"])), np.array(json.loads(data.attrs["affine"]))
+    check_grid(mask.shape, affine, shape, own, f"the lesion {path.name}", "the scan's mask")
     return mask[data["i"].values, data["j"].values, data["k"].values]
 
 

@@ -55,12 +55,17 @@ class SubjectSettings(Settings):
     confound_columns: tuple[str, ...] | None = Field(None, description="confounds to remove: names or patterns")
     detrend: bool = Field(False, description="take mean and straight line out of each run")
     high_pass: Positive | None = Field(None, description="take out drifts slower than this, Hz")
+    slice_time_ref: Share | None = Field(
+        None, description="part of the TR that slices were brought to; default: StartTime of the scans' sidecars, or 0"
+    )
+    overrule_tr: bool = Field(False, description="model.tr holds, whatever headers and sidecars say")
     bad: Literal["error", "mask"] = Field("error", description="NaN and constant voxels: refuse, or leave out")
 
-    def processor(self, tr: float) -> FMRIProcessor:
-        """What reads this subject's scans at a repetition time of `tr` seconds."""
+    def processor(self, tr: float | None) -> FMRIProcessor:
+        """What reads this subject's scans at a repetition time of `tr` seconds; None: the scans say it."""
         return FMRIProcessor(
-            self.mask, self.atlas, tr=tr, columns=self.columns, confound_columns=self.confound_columns,
+            self.mask, self.atlas, tr=tr, overrule_tr=self.overrule_tr, slice_time_ref=self.slice_time_ref,
+            columns=self.columns, confound_columns=self.confound_columns,
             detrend=self.detrend, high_pass=self.high_pass, bad=self.bad,
         )  # fmt: skip
 

@@ -30,7 +30,7 @@ from giblet.training.processes import Stop, alone, between_steps, check_devices,
 from giblet.training.result import Progress, RunResult, TrainingInterrupted
 from giblet.training.run_folder import write_normalisers, write_splits
 from giblet.training.settings import FREE_TO_CHANGE, TrainSettings
-from giblet.training.study import Study, build_study
+from giblet.training.study import Study, build_study, with_tr
 from giblet.training.windows import Schedule, ScoredWindows
 
 log = logging.getLogger(__name__)
@@ -76,6 +76,7 @@ class Trainer:
         TrainingInterrupted
             On Ctrl-C, after the state was saved.
         """
+        asked, self.settings = self.settings, with_tr(self.settings)
         check_devices(self.settings)
         check_launcher(self.settings)
         check_writable(self.output)
@@ -85,7 +86,7 @@ class Trainer:
             settings = self.settings.model_dump(mode="json")
             state = followed(state, settings)
             check_unchanged(state, {"settings": settings}, self._free(), self.output)
-        study = self.study or build_study(self.settings, min_trs=self.settings.model.decode_trs)
+        study = self.study or build_study(asked, min_trs=self.settings.model.decode_trs)
         check_columns(self.settings, study)
         fabric = launch(self.settings)
         on_cuda = [fabric.device] if fabric.device.type == "cuda" else []
@@ -111,6 +112,8 @@ class _Run:
         self.now = {
             "n_voxels": study.n_voxels, "codec_fingerprint": {"codec": study.codec_fingerprint},
             "sources": study.sources,
+            # States of runs whose volumes are read at their onset have none.
+            "slice_time_ref": {name: ref for name, ref in study.slice_time_ref.items() if ref},
         }  # fmt: skip
         if state is not None:
             check_unchanged(state, self.now, frozenset(), self.output)
@@ -303,7 +306,7 @@ class _Run:
         return RunResult(
             str(self.output), status, self.step, self.step / self.schedule.steps_per_epoch, self.best["step"],
             float(self.best["total"]), self.best["val"], sum(p.numel() for p in self.model.parameters()),
-            round(self.seconds, 3), self.fabric.global_rank,
+            round(self.seconds, 3), self.fabric.global_rank, self.settings.model.tr, self.model.slice_time_ref,
         )  # fmt: skip
 
 
