@@ -22,6 +22,7 @@ from himalaya.ridge import RidgeCV
 from giblet.alignment import convolve_hrf
 from giblet.alignment.checks import check_finite, rows_in_time, run_slices
 from giblet.alignment.lags import censored
+from giblet.data.normalise import ROUNDING
 from giblet.data.splits import HRF_SECONDS, run_of_trs, segments
 from giblet.errors import InputError
 from giblet.evaluation.statistics import Chance, Correlations, Estimate, Resampling, correlations, mean_r_of_draws
@@ -202,7 +203,8 @@ def fit_ridge(
         raise InputError(f"BOLD holds NaN or infinity in {int((~np.isfinite(bold[train])).any(1).sum())} training TRs")
     check_finite(features, "features")
     run = run_of_trs(len(bold), run)
-    varies = np.ptp(features[train], axis=0) > 0
+    # What only rounding changes has no unit, and what it does later would be any number of deviations.
+    varies = np.ptp(features[train], axis=0) > ROUNDING * np.abs(features[train]).max(axis=0)
     if not varies.any():
         raise InputError(f"all {features.shape[1]} features are constant over the training TRs: nothing to learn from")
     x = _standardised(features[:, varies], train)

@@ -30,8 +30,9 @@ from giblet.pipeline.brain_files import Paths, brain_about, default_folder, lesi
 from giblet.pipeline.predicted_files import text_model, write_sound_files, write_text, write_vectors, write_video
 from giblet.pipeline.results import described, files_of_result
 from giblet.pipeline.run_checks import fitted_to_part, open_run
+from giblet.training.columns import unit_of
 from giblet.training.settings import SubjectSettings, TrainSettings
-from giblet.training.study import Study, unit_of
+from giblet.training.study import Study
 
 if TYPE_CHECKING:
     from giblet.data.normalise import Normaliser

@@ -18,9 +18,10 @@ from giblet.errors import CheckpointError, reading
 from giblet.files import sha256_of
 from giblet.models import MultimodalAutoencoder
 from giblet.training.checkpoint import LAST, check_unchanged, followed, load_state
+from giblet.training.columns import describe_columns
 from giblet.training.run_folder import read_normalisers, with_paths
 from giblet.training.settings import FREE_TO_CHANGE, TrainSettings
-from giblet.training.study import BOLD, Study, build_study, describe_columns, files_of, sidecar_of
+from giblet.training.study import BOLD, Study, build_study, files_of, sidecar_of
 
 log = logging.getLogger(__name__)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -21,6 +22,7 @@ from torch import Tensor
 from giblet.codec.checkpoints import optimizer_tensors, restore_optimizer
 from giblet.errors import CheckpointError, InputError, one_line, reading
 from giblet.files import atomic_path, sha256_of, write_atomic
+from giblet.training.settings import TrainSettings
 from giblet.training.study import sidecar_of
 
 FORMAT = "giblet-training-2"
@@ -121,7 +123,7 @@ def restore(state: Mapping[str, Any], model: torch.nn.Module, optimizer: torch.o
 
 
 def followed(state: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A state with the paths that settings have now, where they lead to the same data as those of the state.
+    """A state in the words of now: with the paths that settings have, and with options that are newer than it.
 
     Parameters
     ----------
@@ -133,10 +135,13 @@ def followed(state: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str,
     Returns
     -------
     dict
-        A file that was moved or copied has its new path in ``settings`` and ``sources``; all else is as it was.
+        A file that was moved or copied, and is the same to the last byte, has its new path in ``settings`` and
+        ``sources``. An option that did not exist when the state was saved has its default, which changes nothing.
     """
-    sources = dict(state.get("sources") or {})
-    before, after = _flat(state.get("settings", {}), "settings"), _flat(settings, "settings")
+    sources, saved = dict(state.get("sources") or {}), state.get("settings", {})
+    with suppress(ValidationError, TypeError):  # of a version that had other options: as it is
+        saved = TrainSettings(**saved).model_dump(mode="json")
+    before, after = _flat(saved, "settings"), _flat(settings, "settings")
     moved = {}
     for name, path in before.items():
         other = after.get(name)
@@ -149,7 +154,7 @@ def followed(state: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str,
         moved |= {str(old): str(new)} if str(old) in sources else {}
     return {
         **state,
-        "settings": _replaced(state.get("settings", {}), moved),
+        "settings": _replaced(saved, moved),
         "sources": {moved.get(path, path): digest for path, digest in sources.items()},
     }
 

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from giblet.alignment import Aligned, align_all_modalities
-from giblet.data.dataset import Recording, fit_normalisers
+from giblet.data.dataset import Recording
 from giblet.data.normalise import Normaliser
 from giblet.data.series import Series
 from giblet.data.splits import HRF_SECONDS, Splits, make_splits
@@ -21,6 +21,7 @@ from giblet.errors import AlignmentError, CodecError, InputError
 from giblet.features import CODES, CONTINUOUS
 from giblet.files import sha256_of
 from giblet.timing import same_tr, shown
+from giblet.training.columns import learnable
 from giblet.training.films import Films, Joined
 from giblet.training.settings import MODALITIES, RunSettings, SubjectSettings, TrainSettings
 
@@ -129,7 +130,7 @@ def build_study(settings: TrainSettings, *, min_trs: int = 1) -> Study:
         if len(found) > 1:
             raise CodecError(f"the codes differ in {what}: {', '.join(map(str, sorted(found)))}; extract all with one")
     columns = {name: rows.columns for name, rows in read.items()}
-    normalisers, unlearnable = _normalisers(recordings, splits, columns)
+    normalisers, unlearnable = learnable(recordings, splits, columns)
     return Study(
         recordings, splits, normalisers, {name: rows.volumes for name, rows in read.items()},
         {name: rows.stimulus_trs for name, rows in read.items()},
@@ -164,56 +165,6 @@ def with_tr(settings: TrainSettings) -> TrainSettings:
                 f"{first.name} has TR {shown(tr)} s, {path.name} {shown(other)} s: extract all with the TR of the scans"
             )
     return settings.model_copy(update={"model": settings.model.model_copy(update={"tr": tr})})
-
-
-def _normalisers(
-    recordings: list[Recording], splits: dict[str, Splits], columns: dict[str, dict[str, np.ndarray]]
-) -> tuple[dict[str, dict[str, Normaliser]], dict[str, str]]:
-    """Of training TRs; what hardly varies there and does in the validation TRs, which choose the model, becomes 0."""
-    fitted = fit_normalisers(recordings, {name: s.train for name, s in splits.items()})
-    unlearnable = {}
-    for recording in recordings:
-        subject, own = recording.subject, fitted[recording.subject]
-        for name, normaliser in own.items():
-            series = recording.series[name]
-            far = normaliser.far(series, splits[subject].val, of_scan=name == BOLD)
-            own[name] = normaliser.without(far)
-            if name == BOLD and own[name].n_constant:
-                unlearnable[subject] = describe_columns(~normaliser.varies, far, columns[subject])
-            elif far.any():
-                log.warning(
-                    "subject %s: %d of %d values of %s hardly vary over the training TRs, and do later: they count as "
-                    "constant", subject, far.sum(), far.size, name,
-                )  # fmt: skip
-    return fitted, unlearnable
-
-
-def describe_columns(constant: np.ndarray, far: np.ndarray, columns: dict[str, np.ndarray]) -> str:
-    """Which voxels or regions the training TRs say nothing of, and why: the first five of each kind by name."""
-    parts = []
-    for which, why in (
-        (constant, "without any change over the training TRs"),
-        (far, "with hardly any change over the training TRs and a large one later"),
-    ):
-        if which.any():
-            names = ", ".join(column_name(columns, int(n)) for n in np.flatnonzero(which)[:5])
-            parts.append(
-                f"{int(which.sum())} of {len(which)} {unit_of(columns)} {why}: "
-                f"{names}{', ...' if which.sum() > 5 else ''}"
-            )
-    return " and ".join(parts)
-
-
-def unit_of(columns: dict[str, np.ndarray]) -> str:
-    """What the columns of the BOLD are: ``"voxels"`` or ``"regions"``."""
-    return "regions" if "region" in columns else "voxels"
-
-
-def column_name(columns: dict[str, np.ndarray], n: int) -> str:
-    """Of a column of the BOLD: its region, or the place of its voxel in the image."""
-    if "region" in columns:
-        return str(columns["region"][n])
-    return str(tuple(int(columns[axis][n]) for axis in "ijk")) if "i" in columns else str(n)
 
 
 def _check_cleaned_apart(subject: str, runs: np.ndarray, splits: Splits) -> None:

@@ -151,6 +151,21 @@ def test_a_voxel_that_never_changes_is_reported_and_does_not_spoil_the_mean(simu
     assert nothing["r"]["value"] is None and "change" in nothing["r"]["why"]
 
 
+def test_what_never_varies_in_training_and_does_later_changes_no_prediction(features, simulation, splits):
+    """A feature whose last bit alone changes in the training part, and a voxel that is dead there."""
+    odd, bold = np.full((N, 1), 900.0), simulation.bold.copy()
+    odd[splits.train[::2]] = np.nextafter(np.float32(900), np.float32(901))
+    odd[splits.test] = -5000 + np.arange(len(splits.test))[:, None]
+    bold[: splits.test[0], 3], bold[splits.test, 3] = 7, 1000 + np.arange(len(splits.test))
+    plain = fit_ridge(features, simulation.bold, splits.train, TR)
+    fit = fit_ridge(np.hstack([features, odd]), bold, splits.train, TR)
+    assert fit.n_features == plain.n_features
+    others = np.arange(12) != 3
+    np.testing.assert_allclose(fit.predicted[:, others], plain.predicted[:, others], rtol=1e-5, atol=1e-5)
+    found = voxelwise_r(bold[splits.test], fit.predicted[splits.test])
+    assert (~found.defined).tolist() == (~others).tolist()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -249,3 +249,16 @@ def test_a_state_whose_json_was_edited_is_refused_in_one_line(settings):
             assert "\n" not in str(told.value)
     last.write_text(json.dumps(state))
     assert Trainer(run).fit().status == "up to date"
+
+
+def test_a_run_from_before_an_option_existed_goes_on(settings):
+    """The default of a new option does what was done before there was one; another value does not."""
+    run = settings(steps=1)
+    Trainer(run).fit()
+    last = run.output / "checkpoints" / "last.json"
+    state = json.loads(last.read_text())
+    del state["settings"]["clip_gradient"], state["settings"]["data"]["subjects"][0]["bad"]
+    last.write_text(json.dumps(state))
+    with pytest.raises(CheckpointError, match=r"clip_gradient was 1\.0, is 2\.0"):
+        Trainer(settings(steps=1, clip_gradient=2.0)).fit()
+    assert Trainer(settings(steps=2)).fit().step == 2
