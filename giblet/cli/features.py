@@ -21,7 +21,7 @@ ABOUT = {
         "text_model", "start_offset", "film_duration", "gaps", "onset_column", "offset_column", "duration_column",
         "text_column", "encoding", "decimal", "time_unit", "order", "overlaps", "empty", "untimed", "nonspeech",
     },
-    "sound": {"codec", "bandwidth", "mel", "n_mels", "mel_average", "track"},
+    "sound": {"codec", "bandwidth", "mel", "n_mels", "mel_average", "track", "gain"},
 }  # fmt: skip
 
 
@@ -43,6 +43,9 @@ def extract(
     n_mels: Annotated[int, typer.Option(help="Mel bands of the legacy mode.")] = 2048,
     mel_average: Annotated[bool, typer.Option(help="Legacy mode: keep only the mean of each TR.")] = False,
     track: Annotated[int | None, typer.Option(help="Audio track, counted from 0; default: the first.")] = None,
+    gain: Annotated[
+        str, typer.Option(help="dB by which the sound is made louder; peak: its loudest sample to full scale.")
+    ] = "0",
     video_size: Annotated[str, typer.Option(help="Picture: height x width of the frames kept.")] = "90x160",
     frame: Annotated[str, typer.Option(help="Picture: the mean of the TR's frames, or the middle one.")] = "mean",
     image_model: Annotated[
@@ -107,8 +110,8 @@ def extract(
         )  # fmt: skip
     else:
         settings = ExtractSettings.make(
-            tr=tr, n_trs=n_trs, use_encodec=not mel, codec=codec, bandwidth=bandwidth, track=track, n_mels=n_mels,
-            mel_average=mel_average, device=device,
+            tr=tr, n_trs=n_trs, use_encodec=not mel, codec=codec, bandwidth=bandwidth, track=track, gain=gain,
+            n_mels=n_mels, mel_average=mel_average, device=device,
         )  # fmt: skip
     results: list[Extracted] = []
     with bar("extracting") as progress:

@@ -184,8 +184,14 @@ class Film:
         self._check_decoder(self.packets.sound)
         yield from (frame for frame in self.packets.frames(self.packets.sound) if frame.samples)
 
-    def pictures(self) -> Iterator[VideoFrame]:
+    def pictures(self) -> Iterator[tuple[VideoFrame, int | None]]:
         """The picture as FFmpeg decodes it, in the order shown; packets that it cannot decode are counted, left out.
+
+        Yields
+        ------
+        VideoFrame
+        int or None
+            When it is shown first, in ticks of its time base; None where nothing tells.
 
         Raises
         ------
@@ -195,11 +201,8 @@ class Film:
         if not isinstance(self.video, VideoStream) or self.video.codec_context is None:
             raise InputError(f"{self.path}: FFmpeg here has no decoder for the picture: re-encode the film")
         self.video.thread_type = "AUTO"
-        yield from self.packets.frames(self.video)
-
-    def begins(self, frame: VideoFrame) -> Fraction | None:
-        """When a frame of the picture is shown first, in seconds on the medium's clock; None where nothing tells."""
-        return None if self.video is None else self.packets.begins(frame, self.video)
+        for frame in self.packets.frames(self.video):
+            yield frame, self.packets.begins(frame, self.video)
 
     def check_complete(self, sound_end: Fraction | None = None) -> tuple[str, ...]:
         """After all packets were read: compare what there is with what the header declares.
@@ -280,8 +283,8 @@ class Film:
         if riff is not None and riff.sound is not None and riff.seconds(riff.unread) > STREAM_SLACK:
             declared, unread = float(riff.seconds(riff.sound)), float(riff.seconds(riff.unread))
             return (
-                f"{self.path}: its header declares {declared:.2f} s of sound; the {riff.unread} bytes behind it, enough "
-                f"for {unread:.2f} s, were not read: if the sound is longer, repair its header or export it again",
+                f"{self.path}: its header declares {declared:.2f} s of sound; {riff.unread} bytes behind it, enough "
+                f"for {unread:.2f} s, were not read: if the sound is longer, repair the header or export it again",
             )
         return ()
 

@@ -9,25 +9,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from fractions import Fraction
-from math import isfinite, log10
+from math import log10
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from av import Codec
 from av.audio.frame import AudioFrame, format_dtypes
 from av.audio.resampler import AudioResampler
 
+from giblet.config import Gain, check_gain
 from giblet.data.film import AudioTrack, MediaInfo, open_film
 from giblet.data.mono import SoundClock, as_float, downmix
 from giblet.errors import InputError, reading
 
-__all__ = ["AudioReader", "AudioTrack", "Gain", "MediaInfo", "film_zero", "media_info"]
+__all__ = ["AudioReader", "AudioTrack", "MediaInfo", "film_zero", "media_info"]
 
 log = logging.getLogger(__name__)
-
-Gain = float | Literal["peak"]
-"""By how many dB sound is made louder; "peak": as many as bring its loudest sample to full scale."""
 
 FULL_SCALE, LOSSY_FULL_SCALE = 1.001, 1.5
 """Magnitudes beyond which sound is told to be too loud: with room for rounding, and for what lossy codecs add."""
@@ -127,10 +124,12 @@ class AudioReader:
             raise InputError(f"sample rate is {sample_rate!r}: a whole number of Hz of at least 1 is needed")
         if not 0 < chunk_seconds < float("inf"):
             raise InputError(f"chunk_seconds is {chunk_seconds!r}: a positive number of seconds is needed")
-        if gain != "peak" and not (isinstance(gain, (int, float)) and isfinite(gain)):
-            raise InputError(f"gain is {gain!r}: a number of dB, or 'peak', is needed")
+        try:
+            self.gain = check_gain(gain)
+        except ValueError as exc:
+            raise InputError(f"gain is {gain!r}: {exc}") from exc
         self.path, self.sample_rate, self.chunk_seconds, self.track = Path(path), int(sample_rate), chunk_seconds, track
-        self.gain, self.gain_db = gain, 0.0 if gain == "peak" else float(gain)
+        self.gain_db = 0.0 if self.gain == "peak" else self.gain
         self.info = media_info(path, track)
         if self.info.audio is None:
             raise InputError(

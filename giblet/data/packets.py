@@ -114,11 +114,12 @@ class PacketReader:
             If FFmpeg gives up before the end of the file.
         """
         decoder = self._decoder(stream)
-        for packet in self._packets():
-            if packet.stream.index == stream.index:
-                yield from self._decoded(packet, decoder)
-                if _is_last(packet):
-                    return  # PyAV fails on the empty packets of streams that came up on the way
+        with reading(_Beyond(self), "re-encode the film"):
+            for packet in self._packets():
+                if packet.stream.index == stream.index:
+                    yield from self._decoded(packet, decoder)
+                    if _is_last(packet):
+                        return  # PyAV fails on the empty packets of streams that came up on the way
 
     def first_frames(self) -> dict[int, tuple[Any, Fraction]]:
         """The first frame of sound and of picture with the second when it begins, by the index of the stream.
@@ -132,18 +133,17 @@ class PacketReader:
         first: dict[int, tuple[Any, Fraction]] = {}
         ended = 0
         for packet in self._packets():
-            index = packet.stream.index
-            if index not in streams:
-                continue
-            ended += _is_last(packet)
-            if index not in first and index in decoders:
-                whole = [frame for frame in self._decoded(packet, decoders[index]) if _is_whole(frame)]
+            index, last = packet.stream.index, _is_last(packet)
+            ended += last and index in streams
+            if index in streams and index not in first:
+                with reading(_Beyond(self), "re-encode the film"):
+                    frames = self._decoded(packet, decoders[index]) if index in decoders else []
+                whole = [frame for frame in frames if _is_whole(frame)]
+                given_up = last or index not in decoders or self.seen[index].packets >= FIRST_LOOK
                 if whole:
-                    first[index] = whole[0], self.begins(whole[0], streams[index]) or Fraction(0)
-            if self.video is not None and index == self.video.index and index not in first:
-                n = self.count(self.video)
-                if n and (index not in decoders or n >= FIRST_LOOK or _is_last(packet)):
-                    first[index] = None, seconds(self.video, self.seen[index].first)
+                    first[index] = whole[0], seconds(streams[index], self.begins(whole[0], streams[index]))
+                elif given_up and streams[index] is not self.sound and index in self.seen:
+                    first[index] = None, seconds(streams[index], self.seen[index].first)
             if len(first) == len(streams) or ended == len(streams):
                 break
         return first
@@ -219,20 +219,19 @@ class PacketReader:
             )
         return None if stored.codec in (None, context.name) else stored
 
-    def begins(self, frame: Any, stream: Stream) -> Fraction | None:
-        """When the next frame is heard or shown first, in seconds on the medium's clock; None where nothing tells."""
-        ticks, tick = frame.pts, Fraction(frame.time_base or 0)
-        if stream is self.video and self._guesses_times:
-            # Decoders give frames in the order shown, each when the packet is decoded that must be known before. The
-            # sound of AVI is not late by that: there the first frame is shown with the first packet.
-            length = frame.duration or 0
-            if frame.dts is not None:
-                late = self.container.format.name == "avi" and stream.codec_context.has_b_frames
-                ticks = frame.dts - length * bool(late)
-            elif self._begun is not None:  # given when there were no more packets
-                ticks = self._begun + length
-            self._begun = ticks
-        return None if ticks is None or not tick else ticks * tick
+    def begins(self, frame: Any, stream: Stream) -> int | None:
+        """When the next frame of a stream is heard or shown first, in ticks of its clock; None where nothing tells."""
+        if stream is not self.video or not self._guesses_times:
+            return frame.pts if frame.time_base else None
+        # Decoders give frames in the order shown, each when the packet is decoded that must be known before. The sound
+        # of AVI is not late by that: there the first frame is shown with the first packet.
+        length = frame.duration or 0
+        if frame.dts is not None:
+            late = self.container.format.name == "avi" and getattr(stream.codec_context, "has_b_frames", False)
+            self._begun = frame.dts - length * bool(late)
+        else:  # given when there were no more packets
+            self._begun = frame.pts if self._begun is None else self._begun + length
+        return self._begun
 
     @cached_property
     def _guesses_times(self) -> bool:
@@ -251,17 +250,14 @@ class PacketReader:
     def _packets(self) -> Iterator[Packet]:
         """Packets of all streams, as the film's own end is that of the longest; behind them an empty one for each."""
         guessed = self.video.index if self.video is not None and self._guesses_times else None
-        packets = self.container.demux()
-        while True:
-            with reading(_Beyond(self), "it is damaged or cut off; copy or download it again, or re-encode it"):
-                packet = next(packets, None)
-            if packet is None:
-                return
-            if packet.stream.index == guessed:
-                packet.pts = packet.dts
-            if not _is_last(packet):
-                self.seen.setdefault(packet.stream.index, Seen()).add(packet)
-            yield packet
+        with reading(_Beyond(self), "it is damaged or cut off; copy or download it again, or re-encode it"):
+            for packet in self.container.demux():
+                index = packet.stream.index
+                if index == guessed:
+                    packet.pts = packet.dts
+                if not _is_last(packet):
+                    self.seen.setdefault(index, Seen()).add(packet)
+                yield packet
 
     def _decoder(self, stream: Stream) -> Any:
         """What decodes a stream: FFmpeg's choice, unless the header says that samples are stored otherwise."""
@@ -275,16 +271,15 @@ class PacketReader:
         """The frames that a packet gives."""
         if not packet.size and not _is_last(packet):
             return []  # the picture before once more (Theora, VP8), or no sound
-        with reading(_Beyond(self), "re-encode the film"):
-            try:
-                frames = decoder.decode(packet)
-            except av.FFmpegError:  # of many kinds, by codec
-                self.damaged += 1
-                return []
+        try:
+            frames = decoder.decode(packet)
+        except av.FFmpegError:  # of many kinds, by codec
+            self.damaged += 1
+            return []
         if decoder is not packet.stream and self.container.format.name in ("wav", "w64"):
             for frame in frames:
                 frame.pts = None  # FFmpeg counted them in samples of another width
-        return list(frames)
+        return frames
 
 
 class _Beyond:

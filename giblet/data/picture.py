@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -17,7 +17,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 
-from giblet.data.film import Film, open_film
+from giblet.data.film import open_film
 from giblet.data.media import AudioReader, media_info
 from giblet.errors import InputError
 from giblet.files import atomic_path
@@ -37,6 +37,35 @@ SCALING = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXA
 """Each pixel the mean of those that it covers, computed alike on every processor."""
 
 
+class Upright(NamedTuple):
+    """What makes a stored frame upright and its pixels square."""
+
+    swapped: bool = False
+    """Whether rows and columns change places."""
+    flipped: tuple[int, ...] = ()
+    """The axes that are turned round after that: 0 for rows, 1 for columns."""
+    pixel_aspect: Fraction = Fraction(1)
+    """How much wider than high a stored pixel is shown."""
+
+    @classmethod
+    def of(cls, frame: VideoFrame, pixel_aspect: Fraction | None) -> Upright:
+        """By the frame's display matrix, which maps a pixel at (x, y) to (a x + c y, b x + d y).
+
+        What is no quarter turn is rounded to one.
+        """
+        matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+        if matrix is None:
+            return cls(pixel_aspect=pixel_aspect or Fraction(1))
+        a, b, _, c, d = struct.unpack("=5i", bytes(matrix)[:20])
+        swapped = abs(b) + abs(c) > abs(a) + abs(d)
+        across, down = (c, b) if swapped else (a, d)
+        flipped = tuple(axis for axis, sign in ((0, down), (1, across)) if sign < 0)
+        return cls(swapped, flipped, pixel_aspect or Fraction(1))
+
+
+AS_STORED = Upright()
+
+
 @dataclass(frozen=True)
 class Shown:
     """A frame, and the seconds on the film's clock in which it is on the screen, from `start` up to `end`."""
@@ -44,37 +73,22 @@ class Shown:
     frame: VideoFrame
     start: Fraction
     end: Fraction
-    pixel_aspect: Fraction = Fraction(1)
-    """How much wider than high the pixels of the frame are shown."""
+    upright: Upright = AS_STORED
 
     def pixels(self, size: tuple[int, int] | None = None) -> np.ndarray:
-        """The frame as sRGB, uint8 (height, width, 3), upright, scaled to `size` (height, width).
+        """The frame as sRGB, uint8 (height, width, 3), as players show it: turned, mirrored, with square pixels.
 
-        By default as large as it is, with square pixels. A frame that the film says is to be turned or mirrored, as
-        phones write them, is.
+        Scaled to `size` (height, width), whatever its shape, or by default as large as it is.
         """
-        swapped, flipped = _turn(self.frame)
+        swapped, flipped, pixel_aspect = self.upright
         if size is None:
-            height, width = self.frame.height, max(1, round(self.frame.width * self.pixel_aspect))
+            height, width = self.frame.height, max(1, round(self.frame.width * pixel_aspect))
         else:
             height, width = size[::-1] if swapped else size
         scaled = self.frame.reformat(width, height, format="rgb24", interpolation=SCALING, threads=1).to_ndarray()
-        turned = scaled.transpose(1, 0, 2) if swapped else scaled
-        return np.ascontiguousarray(np.flip(turned, flipped)) if swapped or flipped else scaled
-
-
-def _turn(frame: VideoFrame) -> tuple[bool, tuple[int, ...]]:
-    """Whether rows and columns change places to show the frame upright, and which of them are flipped after that.
-
-    The display matrix maps a pixel at (x, y) to (a x + c y, b x + d y); what is no quarter turn is rounded to one.
-    """
-    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
-    if matrix is None:
-        return False, ()
-    a, b, _, c, d = struct.unpack("=5i", bytes(matrix)[:20])
-    swapped = abs(b) + abs(c) > abs(a) + abs(d)
-    across, down = (c, b) if swapped else (a, d)
-    return swapped, tuple(axis for axis, sign in ((0, down), (1, across)) if sign < 0)
+        if not swapped and not flipped:
+            return scaled
+        return np.ascontiguousarray(np.flip(scaled.transpose(1, 0, 2) if swapped else scaled, flipped))
 
 
 class PictureReader:
@@ -125,63 +139,74 @@ class PictureReader:
     def __iter__(self) -> Iterator[Shown]:
         self.damaged = self.overlapping = self.mended = 0
         held: VideoFrame | None = None
-        at = ZERO
+        upright, at, zero = AS_STORED, ZERO, self.info.zero
         remarks: tuple[str, ...] = ()
         with open_film(self.path, self.track) as film:
-            aspect = getattr(film.video, "sample_aspect_ratio", None) or Fraction(1)
-            for frame, start in self._in_order(self._timed(film)):
+            for frame, ticks in self._in_order(film.pictures()):
+                start = ticks * Fraction(frame.time_base or 0) - zero
                 if held is not None and start > max(at, ZERO):
-                    yield Shown(held, max(at, ZERO), start, aspect)
+                    yield Shown(held, max(at, ZERO), start, upright)
+                if held is None or frame.rotation != held.rotation:
+                    upright = Upright.of(frame, getattr(film.video, "sample_aspect_ratio", None))
                 held, at = frame, start
             if held is None:
                 raise InputError(f"{self.path}: no frame of the picture can be decoded: use another copy of the film")
-            end = max(at, film.video_end(default=self.info.zero + at) - self.info.zero)
+            end = max(at, film.video_end(default=zero + at) - zero)
             if self.info.audio is None:
                 remarks = film.check_complete()
             if end > max(at, ZERO):
-                yield Shown(held, max(at, ZERO), end, aspect)
+                yield Shown(held, max(at, ZERO), end, upright)
             self.damaged += film.damaged
         self.film_duration = max(end, self._sound_end())
         for remark in (*remarks, *self._remarks()):
             log.warning("%s", remark)
 
-    def _timed(self, film: Film) -> Iterator[tuple[VideoFrame, Fraction | None]]:
-        """The frames that are whole, and when each begins; None where its timestamp is missing."""
-        for frame in film.pictures():
-            if frame.is_corrupt:
-                self.damaged += 1
-            else:
-                start = film.begins(frame)
-                yield frame, None if start is None else start - self.info.zero
-
-    def _in_order(self, timed: Iterable[tuple[VideoFrame, Fraction | None]]) -> Iterator[tuple[VideoFrame, Fraction]]:
-        """Frames with times that do not go back: what the next ones take back is no jump."""
-        before: Fraction | None = None
+    def _in_order(self, frames: Iterable[tuple[VideoFrame, int | None]]) -> Iterator[tuple[VideoFrame, int | Fraction]]:
+        """Whole frames with times that do not go back: what the next ones take back is no jump."""
+        before: int | Fraction | None = None
         going_back = False
-        for (frame, start), later in _with_next(timed, LOOK_AHEAD):
+        whole = (frame for frame in frames if not self._is_damaged(frame[0]))
+        for frame, start, *later in _with_next(whole, LOOK_AHEAD):
             if before is None:
                 if start is None:
                     raise InputError(f"{self.path}: the picture has no timestamps: put it into an mp4 or mkv container")
-                before = start
-                yield frame, start
-                continue
-            ahead = [(time, k) for k, time in enumerate(later, 2) if time is not None and time > before]
-            if start is None or (ahead and (min(ahead)[0] < start or (start < before and not going_back))):
-                step = (frame.duration or 0) * Fraction(frame.time_base or 0)
-                time, k = min(ahead, default=(before + step, 1))
-                start = before + (time - before) / k
-                self.mended += 1
-            if start < before - LONGEST_STEP_BACK:
-                raise InputError(
-                    f"{self.path}: timestamps of the picture jump back by {float(before - start):.2f} s at "
-                    f"{float(before):.2f} s: re-encode the film, or cut it there"
-                )
-            going_back = start < before
-            if going_back:
-                self.overlapping += 1
-            else:
-                before = start
-                yield frame, start
+            elif start is None or start < before or any(time is not None and time < start for time in later):
+                start = self._mended(frame, start, before, later, going_back)
+                going_back = start < before
+                if going_back:
+                    self.overlapping += 1
+                    continue
+            before = start
+            yield frame, start
+
+    def _is_damaged(self, frame: VideoFrame) -> bool:
+        self.damaged += frame.is_corrupt
+        return frame.is_corrupt
+
+    def _mended(
+        self,
+        frame: VideoFrame,
+        start: int | None,
+        before: int | Fraction,
+        later: list[int | None],
+        going_back: bool,
+    ) -> int | Fraction:
+        """The time of a frame whose own is missing or goes back, or is later than those of the next frames.
+
+        Between those around it where the next ones go on from the frame before. Otherwise its own: all go back.
+        """
+        tick = Fraction(frame.time_base or 0)
+        ahead = [(time, k) for k, time in enumerate(later, 2) if time is not None and time > before]
+        if start is None or (ahead and (min(ahead)[0] < start or not going_back)):
+            self.mended += 1
+            time, k = min(ahead, default=(before + (frame.duration or 0), 1))
+            return before + Fraction(time - before) / k
+        if start * tick < before * tick - LONGEST_STEP_BACK:
+            raise InputError(
+                f"{self.path}: timestamps of the picture jump back by {float((before - start) * tick):.2f} s at "
+                f"{float(before * tick - self.info.zero):.2f} s: re-encode the film, or cut it there"
+            )
+        return start
 
     def _remarks(self) -> Iterator[str]:
         if self.damaged:
@@ -200,17 +225,17 @@ class PictureReader:
         return exact(sound.film_duration)
 
 
-def _with_next(
-    timed: Iterable[tuple[VideoFrame, Fraction | None]], n: int
-) -> Iterator[tuple[tuple[VideoFrame, Fraction | None], list[Fraction | None]]]:
-    """Each frame with the times of the next `n`."""
-    waiting: deque[tuple[VideoFrame, Fraction | None]] = deque()
-    for item in timed:
+def _with_next(frames: Iterable[tuple[VideoFrame, int | None]], n: int) -> Iterator[tuple[Any, ...]]:
+    """Each frame with its time and those of the next `n`."""
+    waiting: deque[tuple[VideoFrame, int | None]] = deque()
+    for item in frames:
         waiting.append(item)
         if len(waiting) > n:
-            yield waiting.popleft(), [time for _, time in waiting]
+            yield (waiting[0][0], *(time for _, time in waiting))
+            waiting.popleft()
     while waiting:
-        yield waiting.popleft(), [time for _, time in waiting]
+        yield (waiting[0][0], *(time for _, time in waiting))
+        waiting.popleft()
 
 
 def write_pictures(path: str | Path, pictures: Iterable[np.ndarray], seconds: Number) -> Path:
