@@ -48,8 +48,8 @@ def test_a_settings_file_that_is_not_one_is_refused(tmp_path):
 
 def test_provenance_holds_what_decides_the_numbers_and_nothing_else():
     codes, mel = ExtractSettings.make().provenance(), ExtractSettings.make(use_encodec=False).provenance()
-    assert set(codes) == {"tr", "n_trs", "use_encodec", "bandwidth", "track"}
-    assert set(mel) == {"tr", "n_trs", "use_encodec", "track", "n_mels", "mel_average"}
+    assert set(codes) == {"tr", "n_trs", "use_encodec", "bandwidth", "track", "gain"}
+    assert set(mel) == {"tr", "n_trs", "use_encodec", "track", "n_mels", "mel_average", "gain"}
     assert ExtractSettings.make(device="cpu").provenance() == codes
 
 

@@ -134,7 +134,7 @@ def test_the_sidecar_records_every_option(giblet, tmp_path):
     sidecar = json.loads((tmp_path / "talk_desc-encodec24k_features.json").read_text())
     assert sidecar["Options"] == {
         "source": str(source), "tr": 1.5, "n_trs": 2, "use_encodec": True, "codec": "bundled", "bandwidth": 3.0,
-        "track": 0, "n_mels": 2048, "mel_average": False, "device": "cpu",
+        "track": 0, "n_mels": 2048, "mel_average": False, "gain": 0.0, "device": "cpu",
     }  # fmt: skip
     assert sidecar["giblet"]["codec"] == "bundled"
     assert len(sidecar["giblet"]["codec_fingerprint"]) == 64

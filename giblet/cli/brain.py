@@ -64,6 +64,7 @@ def check_alignment(
     ],
     mask: Annotated[Path | None, typer.Option(help="Brain mask; images need it.", show_default=False)] = None,
     columns: Annotated[str | None, typer.Option(help="Columns of a table, as a,b; default: all.")] = None,
+    decimal: Annotated[str, typer.Option(help="Decimal sign of tables, . or a comma.")] = ".",
     tr: Annotated[float | None, typer.Option(help="Repetition time, s; default: the sidecar's or the image's.")] = None,
     overrule_tr: Annotated[bool, typer.Option("--overrule-tr", help="--tr holds; header or sidecar is wrong.")] = False,
     slice_time_ref: Annotated[
@@ -93,7 +94,7 @@ def check_alignment(
     from giblet.pipeline import check_alignment as run
 
     checks = run(
-        files[:-1], files[-1], mask=mask, columns=_names(columns), tr=tr, overrule_tr=overrule_tr,
+        files[:-1], files[-1], mask=mask, columns=_names(columns), decimal=decimal, tr=tr, overrule_tr=overrule_tr,
         slice_time_ref=slice_time_ref, start_offset=start_offset, lags=_range(lags), hrf=hrf, n_surrogates=surrogates,
         high_pass=high_pass, confounds=confounds,
         confound_columns=_names(confound_columns), bad=bad, trim=trim, seed=seed, plot=plot, codec=codec, device=device,

@@ -88,7 +88,7 @@ def decoded(path: Path, encoding: str | None = None) -> str:
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
-def read_cells(path: Path, encoding: str | None = None, *, words: bool = False) -> Cells:
+def read_cells(path: Path, encoding: str | None = None, *, words: bool = False, decimal: str = ".") -> Cells:
     """The cells of a text table, once all rows are known to fit the header.
 
     The separator is that of the name (tab, comma), or else the one that the header shows: tab, comma, semicolon, or
@@ -105,6 +105,8 @@ def read_cells(path: Path, encoding: str | None = None, *, words: bool = False) 
     words : bool
         The table holds text: quotation marks in a ``.tsv`` are part of it unless the header has them too, and blank
         lines are no rows.
+    decimal : str
+        Decimal sign of the numbers. It separates cells only where numbers stand in quotation marks.
 
     Raises
     ------
@@ -126,7 +128,7 @@ def read_cells(path: Path, encoding: str | None = None, *, words: bool = False) 
     table = _Table(path.name, text, comments[-1] if comments else None, words)
     first_line, problem = text.split("\n", 1)[0], None
     marks = words and ".tsv" in path.name.lower() and not first_line.startswith('"')
-    for separator in _separators(first_line, declared, text):
+    for separator in _separators(first_line, declared, text, decimal):
         for quoting in (csv.QUOTE_NONE, csv.QUOTE_MINIMAL) if marks else (csv.QUOTE_MINIMAL,):
             try:
                 return table.split(separator, quoting)
@@ -136,8 +138,11 @@ def read_cells(path: Path, encoding: str | None = None, *, words: bool = False) 
     raise problem
 
 
-def _separators(line: str, declared: str, text: str) -> list[str]:
+def _separators(line: str, declared: str, text: str, decimal: str) -> list[str]:
     """What may separate the cells of a table that begins with this line, likeliest first."""
+    if declared == decimal:
+        others = [separator for separator in _separators(line, ";", text, ".") if separator != decimal]
+        return [*others, decimal]
     shown = [separator for separator in dict.fromkeys([declared, *"\t,;"]) if _width(line, separator) > 1]
     if declared in shown:
         return shown

@@ -12,7 +12,7 @@ import logging
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -91,7 +91,12 @@ def _is_mask(given: Any) -> bool:
 
 
 def read_confounds(
-    confounds: Table | None, n_trs: int, columns: Sequence[str] | None = None, sample_mask: np.ndarray | None = None
+    confounds: Table | None,
+    n_trs: int,
+    columns: Sequence[str] | None = None,
+    sample_mask: np.ndarray | None = None,
+    *,
+    decimal: Literal[".", ","] = ".",
 ) -> RunConfounds:
     """Confounds of one run, ready to be removed.
 
@@ -107,6 +112,8 @@ def read_confounds(
         nobody wants all at once. A pattern of outliers, such as ``"motion_outlier*"``, may match none.
     sample_mask : ndarray of int, shape (n_kept,), or of bool, shape (n_trs,), optional
         The volumes that are kept, beside what the table says.
+    decimal : {".", ","}
+        Decimal sign of a file.
 
     Returns
     -------
@@ -123,7 +130,7 @@ def read_confounds(
     keep = _kept(sample_mask, n_trs)
     if confounds is None:
         return RunConfounds(np.zeros((n_trs, 0)), keep)
-    name, table = _table(confounds, columns)
+    name, table = _table(confounds, columns, decimal)
     if table is None:
         return RunConfounds(np.zeros((n_trs, 0)), keep)
     if len(table) != n_trs:
@@ -175,14 +182,16 @@ def _flags(values: np.ndarray, name: str) -> bool:
     return bool(OUTLIER.search(name)) or (ones == 1 and len(values) > 2)
 
 
-def _table(confounds: Table, columns: Sequence[str] | None) -> tuple[str, pd.DataFrame | None]:
+def _table(
+    confounds: Table, columns: Sequence[str] | None, decimal: Literal[".", ","]
+) -> tuple[str, pd.DataFrame | None]:
     """What messages call it, and the columns wanted as float64; None where no column was."""
     if isinstance(confounds, (str, Path)):
         name = Path(confounds).name
         if columns is None or not len(columns):
             raise InputError(f"{name}: which confounds? name the columns, such as trans_?, rot_?, a_comp_cor_0[0-4]")
-        wanted = _wanted(column_names(confounds), columns, name)
-        return name, read_table(confounds, wanted) if wanted else None
+        wanted = _wanted(column_names(confounds, decimal), columns, name)
+        return name, read_table(confounds, wanted, decimal=decimal) if wanted else None
     name = "the confounds table"
     with reading(name, "a DataFrame or an array (n_trs, n_confounds) is needed"):
         table = pd.DataFrame(confounds).rename(columns=str)

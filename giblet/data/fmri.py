@@ -61,6 +61,7 @@ class BoldSettings(Settings):
     )  # fmt: skip
     background_label: int | None = Field(None, description="what an atlas holds where there is no region; default: 0")
     columns: tuple[str, ...] | None = Field(None, description="columns of a table to read; default: all")
+    decimal: Literal[".", ","] = Field(".", description="decimal sign in tables of regions and confounds")
     confound_columns: tuple[str, ...] | None = Field(None, description="confounds to remove: names or patterns")
     detrend: bool = Field(False, description="take out mean and straight line, in each run")
     high_pass: float | None = Field(None, gt=0, description="take out drifts slower than this, Hz; 1/128 is usual")
@@ -101,6 +102,8 @@ class FMRIProcessor:
         then it must be said.
     columns : sequence of str, optional
         Which columns of a table are regions, as names or shell patterns; all by default.
+    decimal : {".", ","}
+        Decimal sign in tables of regions and confounds.
     confound_columns : sequence of str, optional
         Which confounds are removed, as names or shell patterns such as ``"trans_?"``. Columns that mark single volumes
         (``"motion_outlier*"``, ``"non_steady_state_outlier*"``) censor these, and need not be in every run.
@@ -157,6 +160,7 @@ class FMRIProcessor:
         slice_time_ref: float | None = None,
         background_label: int | None = None,
         columns: Sequence[str] | None = None,
+        decimal: str = ".",
         confound_columns: Sequence[str] | None = None,
         detrend: bool = False,
         high_pass: float | None = None,
@@ -169,6 +173,7 @@ class FMRIProcessor:
             slice_time_ref=slice_time_ref,
             background_label=background_label,
             columns=columns,
+            decimal=decimal,
             confound_columns=confound_columns,
             detrend=detrend,
             high_pass=high_pass,
@@ -288,7 +293,7 @@ class FMRIProcessor:
     def _read_tables(self, paths: list[Path]) -> Scan:
         """All columns of tables."""
         timing = self._timing(paths, None)
-        frames = [read_table(path, self.settings.columns) for path in paths]
+        frames = [read_table(path, self.settings.columns, decimal=self.settings.decimal) for path in paths]
         names = list(frames[0].columns)
         for path, frame in zip(paths, frames, strict=True):
             if list(frame.columns) != names:
@@ -329,7 +334,9 @@ class FMRIProcessor:
         if given is None and columns:
             raise InputError("confound_columns are chosen, but no confounds are given: name one file per run")
         pairs = zip(per_run(given, len(lengths)), lengths, strict=True)
-        return [read_confounds(table, n_trs, columns, mask) for (table, mask), n_trs in pairs]
+        return [
+            read_confounds(table, n_trs, columns, mask, decimal=self.settings.decimal) for (table, mask), n_trs in pairs
+        ]
 
     def _without_bad(self, scan: Scan, source: str) -> Scan:
         """The good columns of a scan, as it was taken; with an atlas the means of its regions."""

@@ -65,7 +65,7 @@ def read_table(
     path = Path(path)
     if decimal not in (".", ","):
         raise InputError(f"decimal is {decimal!r}: '.' or ',' is needed")
-    cells = read_cells(path)
+    cells = read_cells(path, decimal=decimal)
     names = [name for name in cells.names if name is not None]
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
@@ -97,7 +97,7 @@ def read_table(
     return numbers
 
 
-def column_names(path: str | Path) -> list[str]:
+def column_names(path: str | Path, decimal: str = ".") -> list[str]:
     """Names of the columns of a table, as :func:`read_table` knows them.
 
     Raises
@@ -105,7 +105,7 @@ def column_names(path: str | Path) -> list[str]:
     InputError
         If the file is no table, or a row does not fit its header.
     """
-    return [name for name in read_cells(Path(path)).names if name]
+    return [name for name in read_cells(Path(path), decimal=decimal).names if name]
 
 
 def _check_named(cells: Cells, source: str) -> None:

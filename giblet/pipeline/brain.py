@@ -147,6 +147,7 @@ def check_alignment(
     *,
     mask: str | Path | None = None,
     columns: Sequence[str] | None = None,
+    decimal: str = ".",
     tr: float | None = None,
     overrule_tr: bool = False,
     slice_time_ref: float | None = None,
@@ -168,7 +169,7 @@ def check_alignment(
         Feature files of the same stimulus.
     bold : path
         NIfTI with `mask`, or a table of regions.
-    mask, columns, overrule_tr, confounds, confound_columns, bad
+    mask, columns, decimal, overrule_tr, confounds, confound_columns, bad
         As for :class:`giblet.data.fmri.FMRIProcessor`. Volumes that confounds censor count nowhere.
     tr : float, optional
         Repetition time in seconds; by default the sidecar's or the image's. A table without a sidecar needs it.
@@ -201,7 +202,7 @@ def check_alignment(
     for path in features:
         check_one_offset(load_features(path), start_offset, Path(path).name)
     fmri = FMRIProcessor(
-        mask, tr=tr, overrule_tr=overrule_tr, slice_time_ref=slice_time_ref, columns=columns,
+        mask, tr=tr, overrule_tr=overrule_tr, slice_time_ref=slice_time_ref, columns=columns, decimal=decimal,
         confound_columns=confound_columns, bad=bad,
     )  # fmt: skip
     data = fmri.load(bold, confounds=confounds)

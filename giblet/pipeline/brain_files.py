@@ -32,9 +32,9 @@ def listed(paths: Paths | None) -> list[Path]:
 
 
 def training_columns(subject: SubjectSettings, tr: float) -> xr.Dataset:
-    """The voxels or regions of the training scans: what is bad in any run is out."""
-    plain = subject.model_copy(update={"confound_columns": None, "detrend": False, "high_pass": None})
-    return plain.processor(tr).load([run.bold for run in subject.runs])
+    """The voxels or regions of the training scans: what is bad in any run, or empty once cleaned, is out."""
+    confounds = [run.confounds for run in subject.runs if run.confounds is not None]
+    return subject.processor(tr).load([run.bold for run in subject.runs], confounds=confounds or None)
 
 
 def replacement_bold(

@@ -14,6 +14,7 @@ import numpy as np
 
 from giblet.data.dataset import Recording
 from giblet.data.normalise import Normaliser
+from giblet.data.scan_timing import sidecar_path
 from giblet.errors import CheckpointError, reading
 from giblet.files import sha256_of
 from giblet.models import MultimodalAutoencoder
@@ -21,7 +22,7 @@ from giblet.training.checkpoint import LAST, check_unchanged, followed, load_sta
 from giblet.training.columns import describe_columns
 from giblet.training.run_folder import read_normalisers, with_paths
 from giblet.training.settings import FREE_TO_CHANGE, TrainSettings
-from giblet.training.study import BOLD, Study, build_study, files_of, sidecar_of
+from giblet.training.study import BOLD, Study, build_study, files_of
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ def located(settings: TrainSettings, sources: object, run: Path, data: Path | No
     now: dict[Path, Path] = {}
     named = [path for path in files_of(settings) if str(path) in sources]
     # Sidecars are read from beside their scan, and so are looked for there alone.
-    sidecars = {sidecar_of(path): path for path in named if str(sidecar_of(path)) in sources}
+    sidecars = {sidecar_path(path): path for path in named if str(sidecar_path(path)) in sources}
     for path in [*(path for path in named if path not in sidecars), *sidecars]:
         places = _places(path, settings.output, run, data)
         if path in sidecars:

@@ -20,10 +20,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from giblet.codec.checkpoints import optimizer_tensors, restore_optimizer
+from giblet.data.scan_timing import sidecar_path
 from giblet.errors import CheckpointError, InputError, one_line, reading
 from giblet.files import atomic_path, sha256_of, write_atomic
 from giblet.training.settings import TrainSettings
-from giblet.training.study import sidecar_of
 
 FORMAT = "giblet-training-2"
 LAST = "last.json"
@@ -150,7 +150,7 @@ def followed(state: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str,
                 if sha256_of(other) == sources[path]:
                     moved[path] = other
     for path, other in list(moved.items()):  # sidecars lie beside the scans
-        old, new = sidecar_of(Path(path)), sidecar_of(Path(other))
+        old, new = sidecar_path(Path(path)), sidecar_path(Path(other))
         moved |= {str(old): str(new)} if str(old) in sources else {}
     return {
         **state,

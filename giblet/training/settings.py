@@ -51,7 +51,9 @@ class SubjectSettings(Settings):
     runs: tuple[RunSettings, ...] = Field(min_length=1, description="in the order in which they are split")
     mask: Path | None = Field(None, description="brain mask; images need it, or an atlas")
     atlas: Path | None = Field(None, description="label image: the means of its regions are read")
+    background_label: int | None = Field(None, description="what the atlas holds where there is no region; default: 0")
     columns: tuple[str, ...] | None = Field(None, description="columns of a table to read; default: all")
+    decimal: Literal[".", ","] = Field(".", description="decimal sign in tables of regions and confounds")
     confound_columns: tuple[str, ...] | None = Field(None, description="confounds to remove: names or patterns")
     detrend: bool = Field(False, description="take mean and straight line out of each run")
     high_pass: Positive | None = Field(None, description="take out drifts slower than this, Hz")
@@ -65,7 +67,8 @@ class SubjectSettings(Settings):
         """What reads this subject's scans at a repetition time of `tr` seconds; None: the scans say it."""
         return FMRIProcessor(
             self.mask, self.atlas, tr=tr, overrule_tr=self.overrule_tr, slice_time_ref=self.slice_time_ref,
-            columns=self.columns, confound_columns=self.confound_columns,
+            background_label=self.background_label, columns=self.columns, decimal=self.decimal,
+            confound_columns=self.confound_columns,
             detrend=self.detrend, high_pass=self.high_pass, bad=self.bad,
         )  # fmt: skip
 

@@ -15,6 +15,7 @@ import xarray as xr
 from giblet.alignment import Aligned, align_all_modalities
 from giblet.data.dataset import Recording
 from giblet.data.normalise import Normaliser
+from giblet.data.scan_timing import sidecar_path
 from giblet.data.series import Series
 from giblet.data.splits import HRF_SECONDS, Splits, make_splits
 from giblet.errors import AlignmentError, CodecError, InputError
@@ -187,7 +188,7 @@ def files_of(settings: TrainSettings) -> tuple[Path, ...]:
         given = [subject.mask, subject.atlas]
         for run in subject.runs:
             given += [run.bold, run.confounds, *(getattr(run, name) for name in MODALITIES)]
-            if (sidecar := sidecar_of(run.bold)).is_file():
+            if (sidecar := sidecar_path(run.bold)).is_file():
                 given.append(sidecar)
         found |= {path for path in given if path is not None}
     return tuple(sorted(found))
@@ -201,12 +202,6 @@ class Rows(NamedTuple):
     film_seconds: np.ndarray
     columns: dict[str, np.ndarray]
     slice_time_ref: float
-
-
-def sidecar_of(scan: Path) -> Path:
-    """The JSON file of BIDS beside a scan or a table: ``x_bold.json`` of ``x_bold.nii.gz``."""
-    name = scan.name.removesuffix(".gz")
-    return scan.with_name(name[: name.rfind(".")] + ".json" if "." in name else name + ".json")
 
 
 def _recording(

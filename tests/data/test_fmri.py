@@ -330,3 +330,18 @@ def test_real_listeners_are_read_and_the_constant_one_is_refused():
     for bad in ("error", "mask", "zero"):
         with pytest.raises(InputError, match=r"subject 33: sub-33.*6 of 6 regions are bad.*6 constant.*LATL"):
             FMRIProcessor(tr=2.0, bad=bad).load_subjects({"33": constant})
+
+
+def test_tables_with_decimal_commas_are_read_where_that_is_said(tmp_path):
+    volume = np.arange(40)
+    regions, moved = 100 + np.sin(volume) + 0.1 * volume, np.cos(volume / 3)
+    bold, confounds = tmp_path / "bold.csv", tmp_path / "confounds.csv"
+    pd.DataFrame({"a": regions, "b": regions**0.5}).to_csv(bold, sep=";", decimal=",", index=False)
+    pd.DataFrame({"trans_x": moved}).to_csv(confounds, sep=";", decimal=",", index=False)
+    with pytest.raises(InputError, match="decimal"):
+        FMRIProcessor(tr=2.0).load(bold)
+    told = {"tr": 2.0, "decimal": ",", "confound_columns": ["trans_x"]}
+    found = FMRIProcessor(**told).load(bold, confounds=confounds)["bold"].values
+    centred = moved - moved.mean()
+    expected = regions - centred * (centred @ regions) / (centred @ centred)
+    np.testing.assert_allclose(found[:, 0], expected, rtol=1e-5)

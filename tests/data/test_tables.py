@@ -238,3 +238,19 @@ def test_whatever_a_library_raises_is_one_line(written, monkeypatch):
     monkeypatch.setattr(pd, "read_csv", broken)
     with pytest.raises(InputError, match=r"cannot read g\.tsv \(Error tokenizing data\. C error\)"):
         read_table(written(tsv(), "g.tsv"))
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("a\n1,5\n2,5\n", ["a"]),
+        ('a,b\n"1,5","3,5"\n"2,5","4,5"\n', ["a", "b"]),
+        ("a;b\n1,5;3,5\n2,5;4,5\n", ["a", "b"]),
+    ],
+)
+def test_a_decimal_comma_separates_cells_only_between_quotation_marks(tmp_path, text, columns):
+    path = tmp_path / "table.csv"
+    path.write_text(text)
+    found = read_table(path, decimal=",")
+    assert found.columns.tolist() == columns
+    assert found.to_numpy().tolist() == [[1.5, 3.5][: len(columns)], [2.5, 4.5][: len(columns)]]
