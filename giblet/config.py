@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
+from math import isfinite
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from typing_extensions import Self
 
-from giblet.errors import InputError
+from giblet.errors import InputError, reading
 
 
 class Settings(BaseModel):
@@ -42,12 +43,12 @@ class Settings(BaseModel):
         InputError
             If the file cannot be read, is not a YAML mapping, or holds an option that does not exist.
         """
-        try:
+        with reading(f"settings from {path}", "a YAML file of options is needed"):
             values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
-            raise InputError(f"cannot read settings from {path}: {' '.join(str(exc).split())}") from exc
         if not isinstance(values, dict):
             raise InputError(f"{path} holds {type(values).__name__}: a YAML mapping of options is needed")
+        if odd := [name for name in values if not isinstance(name, str)]:
+            raise InputError(f"{path} has an option {odd[0]!r}: names of options are words")
         return cls.make(**values)
 
     def to_yaml(self) -> str:
@@ -82,6 +83,34 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _models_in(part)
 
 
+def check_gain(gain: Any) -> float | Literal["peak"]:
+    """A gain in dB, or the word "peak".
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+
+    Examples
+    --------
+    >>> check_gain("-6"), check_gain("peak")
+    (-6.0, 'peak')
+    """
+    if gain == "peak":
+        return "peak"
+    try:
+        decibels = float("nan" if isinstance(gain, bool) else gain)
+    except (TypeError, ValueError):
+        decibels = float("nan")
+    if not isfinite(decibels):
+        raise ValueError("a number of dB, or 'peak', is needed")
+    return decibels
+
+
+Gain = Annotated[float | Literal["peak"], BeforeValidator(check_gain)]
+"""By how many dB sound is made louder; "peak": as many as bring its loudest sample to full scale."""
+
+
 class ExtractSettings(Settings):
     """What turns a film into audio features. Same film, same settings, same codec: same file."""
 
@@ -91,6 +120,7 @@ class ExtractSettings(Settings):
     codec: str = Field("bundled", description="'bundled', a transformers EnCodec folder, or a hub name")
     bandwidth: float = Field(6.0, description="kbps: 1.5, 3, 6, 12 or 24, as far as the codec has codebooks")
     track: int | None = Field(None, ge=0, description="which audio track of the film, from 0; default: the first")
+    gain: Gain = Field(0.0, description="dB by which the sound is made louder; 'peak': to full scale")
     n_mels: int = Field(2048, ge=1, description="mel bands of the legacy mode")
     mel_average: bool = Field(False, description="legacy mode: keep the mean of each TR only")
     device: str = Field("auto", description="'auto', 'cpu', 'cuda' or 'mps'")

@@ -81,3 +81,18 @@ def reading(
         raise
     except Exception as exc:
         raise error(f"cannot read {what} ({one_line(exc)}): {remedy}") from exc
+
+
+@contextmanager
+def postponed(errors: list[Exception]) -> Iterator[None]:
+    """Keep an exception for later, so that the other files of a batch are not lost to it.
+
+    Parameters
+    ----------
+    errors : list of Exception
+        What was raised is added to it; whoever asks for this raises it when the others are done.
+    """
+    try:
+        yield
+    except Exception as exc:  # noqa: BLE001 - raised again when the batch is done
+        errors.append(exc)

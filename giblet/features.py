@@ -21,6 +21,7 @@ and a JSON sidecar in the manner of BIDS beside it. ``attrs["kind"]``, never a d
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,12 @@ import xarray as xr
 
 from giblet import __version__
 from giblet.errors import InputError
-from giblet.files import atomic_path
+from giblet.files import write_atomic
+from giblet.netcdf import netcdf_bytes, read_netcdf
 from giblet.timing import TAIL, TRGrid, exact
 
 CODES, CONTINUOUS = "codes", "continuous"
+REPLACE = "use another output folder, or --overwrite (overwrite=True) to replace it"
 ENCODEC, MEL = "encodec24k", "mel"
 REQUIRED = (
     "variable",
@@ -105,8 +108,21 @@ def grid_of(features: xr.Dataset) -> TRGrid:
     return TRGrid(float(features.attrs["tr"]), int(features.sizes["tr"]), float(features.attrs["frame_rate"]))
 
 
-def save_features(features: xr.Dataset, path: str | Path) -> Path:
+def save_features(features: xr.Dataset, path: str | Path, *, options: Mapping[str, Any] | None = None) -> Path:
     """Write a feature file and its sidecar, each whole or not at all.
+
+    Parameters
+    ----------
+    features : xarray.Dataset
+        As :func:`new_features` makes it.
+    path : str or Path
+        Ending in ``.nc``; what stands there is replaced (see :func:`standing`).
+    options : mapping, optional
+        All that was asked for, for the sidecar: also what does not change the numbers, such as the device.
+
+    Returns
+    -------
+    Path
 
     Raises
     ------
@@ -114,13 +130,8 @@ def save_features(features: xr.Dataset, path: str | Path) -> Path:
         If the folder cannot be written to or the disk is full; nothing stands by the final name then.
     """
     path = Path(path)
-    packed = {name: {"zlib": True, "complevel": 4} for name, v in features.data_vars.items() if v.ndim > 1 and v.size}
-    # Into memory first: HDF5 on a full disk can lose its own error, a plain write cannot.
-    content = features.to_netcdf(engine="h5netcdf", encoding=packed)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
-    with atomic_path(sidecar_path(path)) as temporary:
-        temporary.write_text(sidecar_text(features), encoding="utf-8")
+    write_atomic(path, netcdf_bytes(features))
+    write_atomic(sidecar_path(path), sidecar_text(features, options))
     return path
 
 
@@ -137,15 +148,10 @@ def load_features(path: str | Path) -> xr.Dataset:
         raise InputError(f"no such feature file: {path}; giblet extract makes one from a film")
     if path.is_dir():
         raise InputError(f"{path} is a folder: name one feature file (*_features.nc)")
-    try:
-        with xr.open_dataset(path, engine="h5netcdf") as opened:
-            features = opened.load()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as exc:
-        raise InputError(f"{path} is not a feature file, or is damaged ({' '.join(str(exc).split())[:120]})") from exc
+    features = read_netcdf(path)
     missing = [name for name in REQUIRED if name not in features.attrs]
     if missing or "tr" not in features.sizes or features.attrs["variable"] not in features:
         raise InputError(f"{path} is netCDF but not a giblet feature file: it lacks {', '.join(missing) or 'its data'}")
-    features.attrs = {k: v.item() if isinstance(v, np.generic) else v for k, v in features.attrs.items()}
     _check(features, path)
     return features
 
@@ -171,26 +177,104 @@ def _check(features: xr.Dataset, path: Path) -> None:
             raise InputError(f"{path}: {name} hold {bad}, outside [0, {size - 1}]; extract the film again")
 
 
-def up_to_date(path: str | Path, **expected: Any) -> bool:
-    """Whether a feature file stands at `path`, whole, with these attributes, made by this version.
+def standing(path: str | Path, *, defaults: Mapping[str, Any] | None = None, **expected: Any) -> xr.Dataset | None:
+    """The feature file that stands where one with these attributes shall be written, if it is of the same work.
 
     Parameters
     ----------
     path : str or Path
+    defaults : mapping, optional
+        Settings that a file does not name had these values: it was written before there was such an option.
     **expected
-        Attributes that decide what the features are: source hash, settings, codec fingerprint; dictionaries are
-        compared as JSON text.
+        Attributes that decide what the features are: source hash, settings, fingerprints of codec or model.
+
+    Returns
+    -------
+    xarray.Dataset or None
+        None where nothing stands.
+
+    Raises
+    ------
+    InputError
+        If something else stands there, which a write would replace: the features of another film or of other
+        settings (each is named, with both values), a damaged file, or a JSON file that is not giblet's.
     """
+    path = Path(path)
+    check_sidecar(path)
+    if not path.exists():
+        return None
     try:
         features = load_features(path)
+    except InputError as exc:
+        raise InputError(f"{path} is there already and is no whole feature file ({exc}): {REPLACE}") from exc
+    if found := _differences(features, defaults or {}, expected):
+        raise InputError(f"{path} is there already and holds other features ({'; '.join(found)}): {REPLACE}")
+    return features
+
+
+def up_to_date(path: str | Path, *, defaults: Mapping[str, Any] | None = None, **expected: Any) -> bool:
+    """Whether a feature file stands at `path`, whole, with these attributes and its sidecar, made by this version.
+
+    Parameters
+    ----------
+    path : str or Path
+    defaults : mapping, optional
+    **expected
+        As for :func:`standing`.
+    """
+    try:
+        features = standing(path, defaults=defaults, **expected)
     except InputError:
         return False
-    sidecar = sidecar_path(path)
-    if not sidecar.is_file() or sidecar.read_bytes() != sidecar_text(features).encode():
-        return False
-    expected["giblet_version"] = __version__
-    wanted = {k: json.dumps(v, sort_keys=True) if isinstance(v, dict) else v for k, v in expected.items()}
-    return all(features.attrs.get(name) == value for name, value in wanted.items())
+    return features is not None and is_current(features, path)
+
+
+def is_current(features: xr.Dataset, path: str | Path) -> bool:
+    """Whether features that were read from `path` were made by this version and have their own sidecar there."""
+    return features.attrs["giblet_version"] == __version__ and read_sidecar(path) == _own(features)
+
+
+def _differences(features: xr.Dataset, defaults: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+    """In which of the expected attributes features differ, in words: each with its old and its new value."""
+    attrs, found = features.attrs, []
+    for name, value in expected.items():
+        if name == "settings":
+            old = {**defaults, **json.loads(attrs["settings"])}
+            new = {**defaults, **json.loads(json.dumps(value))}
+            found += [
+                f"{key} {_shown(old.get(key))} -> {_shown(new.get(key))}"
+                for key in dict.fromkeys([*new, *old])
+                if old.get(key) != new.get(key)
+            ]
+        elif attrs.get(name) != value:
+            what = f"another {attrs['source']}" if name == "source_sha256" else name.replace("_", " ")
+            found.append(f"{what}, {str(attrs.get(name))[:12]} -> {str(value)[:12]}")
+    return found
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else json.dumps(value).strip('"')
+
+
+def read_sidecar(path: str | Path) -> dict[str, Any] | None:
+    """What giblet says of a file in the JSON beside it; None where there is none, or none of giblet."""
+    try:
+        content = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    about = content.get("giblet") if isinstance(content, dict) else None
+    return about if isinstance(about, dict) else None
+
+
+def check_sidecar(path: str | Path) -> None:
+    """An error if a JSON file that giblet did not write stands where the sidecar of `path` would.
+
+    Raises
+    ------
+    InputError
+    """
+    if sidecar_path(path).exists() and read_sidecar(path) is None:
+        raise InputError(f"{sidecar_path(path)} is there already and is not of giblet: {REPLACE}")
 
 
 def metadata_of(features: xr.Dataset) -> dict[str, Any]:
@@ -204,24 +288,29 @@ def main_variable(features: xr.Dataset) -> str:
     return str(features.attrs["variable"])
 
 
-def sidecar_text(features: xr.Dataset) -> str:
-    """The sidecar's JSON: BIDS names where BIDS has one, the file's own attributes below them."""
-    attrs = dict(features.attrs)
-    attrs["settings"] = json.loads(attrs["settings"])
-    name = main_variable(features)
+def sidecar_text(features: xr.Dataset, options: Mapping[str, Any] | None = None) -> str:
+    """The sidecar's JSON: BIDS names where BIDS has one, all options, and the file's own attributes below them."""
+    attrs, name = _own(features), main_variable(features)
     content = {
         "Description": f"{attrs['desc']} features of {attrs['source']}, grouped by volumes of the scan",
         "RepetitionTime": attrs["tr"],
         "SamplingFrequency": attrs["frame_rate"],
-        "StartTime": 0.0,
+        "StartTime": float(features["onset"].values[0]),
         "NumberOfVolumes": int(features.sizes["tr"]),
         "NumberOfValidVolumes": int(features["valid"].sum()),
         "Dimensions": {name: dict(zip(map(str, features[name].dims), features[name].shape, strict=True))},
         "Sources": [attrs["source"]],
         "GeneratedBy": [{"Name": "giblet", "Version": attrs["giblet_version"]}],
+        **({} if options is None else {"Options": dict(options)}),
         "giblet": attrs,
     }
-    return json.dumps(content, indent=2, sort_keys=False, default=lambda v: v.item()) + "\n"
+    return json.dumps(content, indent=2, sort_keys=False) + "\n"
+
+
+def _own(features: xr.Dataset) -> dict[str, Any]:
+    """The attributes of a feature file as JSON holds them."""
+    attrs = {**features.attrs, "settings": json.loads(features.attrs["settings"])}
+    return dict(json.loads(json.dumps(attrs, default=lambda v: v.tolist())))
 
 
 def describe(features: xr.Dataset) -> dict[str, Any]:

@@ -41,10 +41,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=f".tmp{path.suffix}", dir=path.parent)
         os.close(handle)
         temporary = Path(name)
-        temporary.chmod(0o666 & ~_umask())
         yield temporary
         with open(temporary, "rb+") as written:
             os.fsync(written.fileno())
+        # Behind the block: a library may have put a file of its own there, which only its owner may read.
+        temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, path)
         temporary = None
         _sync_folder(path.parent)
@@ -58,7 +59,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
                 temporary.unlink()
 
 
-def write_atomic(path: str | Path, content: bytes | str) -> None:
+def write_atomic(path: str | Path, content: bytes | memoryview | str) -> None:
     """Write a file so that a kill at any moment leaves the old one or the new one, whole; text as UTF-8.
 
     Raises
@@ -101,6 +102,55 @@ def check_writable(folder: str | Path) -> None:
             pass
     except OSError as exc:
         raise InputError(f"cannot write to {folder}: {exc.strerror or exc}; choose another output folder") from exc
+
+
+@contextmanager
+def claimed(folder: str | Path) -> Iterator[None]:
+    """Keep other processes out of a folder within the block, as long as they ask in the same way.
+
+    The lock is the kernel's, on a file ``.lock`` in the folder: it ends with the process, however that ends. Where
+    the file system or the machine has no locks, nothing is kept out.
+
+    Raises
+    ------
+    InputError
+        If another process is at work in it, or it cannot be written to.
+    """
+    folder = Path(folder)
+    path, new = folder / ".lock", not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as exc:
+        raise InputError(f"cannot write {path}: {exc.strerror or exc}; choose another output folder") from exc
+    try:
+        locked = _lock(handle)
+        if locked is False:
+            raise InputError(
+                f"another process is at work in {folder}: wait for its end, stop it, or choose another output folder"
+            )
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                path.unlink()
+                if new:
+                    folder.rmdir()  # if nothing came of it
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int) -> bool | None:
+    """Lock an open file: False if another process has it, None where there are no locks."""
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (OSError, ModuleNotFoundError):  # a file system without locks; Windows
+        return None
+    return True
 
 
 def sha256_of(path: str | Path) -> str:

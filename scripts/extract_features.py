@@ -26,6 +26,7 @@ def main() -> int:
     parser.add_argument("--n-trs", type=int, help="volumes of the scan")
     parser.add_argument("--codec", help="bundled, a folder, or a hub name")
     parser.add_argument("--out-dir", default=".", help="folder for the feature files")
+    parser.add_argument("--overwrite", action="store_true", help="extract again, and replace other features")
     options = parser.parse_args()
     given = {name: value for name in ("tr", "n_trs", "codec") if (value := getattr(options, name)) is not None}
     failed = False
@@ -33,7 +34,7 @@ def main() -> int:
         kind = SETTINGS[options.what]
         base = kind.from_yaml(options.settings) if options.settings else kind.make()
         settings = kind.make(**{**base.model_dump(), **given})
-        for result in extract_features(options.films, settings, options.out_dir):
+        for result in extract_features(options.films, settings, options.out_dir, overwrite=options.overwrite):
             failed |= result.error is not None
             print(result.error or f"{result.path}: {result.status}", file=sys.stderr if result.error else sys.stdout)
     except GibletError as exc:

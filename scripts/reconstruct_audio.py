@@ -21,7 +21,10 @@ def main() -> int:
     parser.add_argument("--out-dir", help="default: reconstruction, in the run")
     parser.add_argument("--subject", help="which one, if the run has several")
     parser.add_argument("--original", help="film that the features are of, to compare sound with")
+    parser.add_argument("--texts", help="texts of which the nearest to what is decoded are named")
     parser.add_argument("--codec", help="where the run's codec is now, if it has moved")
+    parser.add_argument("--data", help="folder where the run's data are now, if they have moved")
+    parser.add_argument("--overwrite", action="store_true", help="replace a result of other options")
     options = vars(parser.parse_args())
     try:
         result = reconstruct(options.pop("run"), options.pop("bold"), **options)

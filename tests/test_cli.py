@@ -55,11 +55,12 @@ def test_extract_info_decode_give_the_film_back(giblet, film, tmp_path):
     assert soundfile.info(tmp_path / "back.wav").samplerate == 24_000
 
 
-def test_a_second_run_does_nothing_and_any_change_recomputes(giblet, sound, tmp_path):
+def test_a_second_run_does_nothing_and_any_change_is_asked_about(giblet, sound, tmp_path):
     def extract(*more):
-        status, said, _ = giblet("extract", sound, "-o", tmp_path, "--json", *more)
-        assert status == 0
-        return json.loads(said)[0]["status"]
+        status, said, err = giblet("extract", sound, "-o", tmp_path, "--json", *more)
+        done = json.loads(said)[0]
+        assert (status, len(err.splitlines())) == ((2, 1) if done["status"] == "failed" else (0, 0))
+        return done["error"] or done["status"]
 
     path = tmp_path / "talk_desc-encodec24k_features.nc"
     assert extract() == "written"
@@ -67,13 +68,24 @@ def test_a_second_run_does_nothing_and_any_change_recomputes(giblet, sound, tmp_
     assert extract() == "up to date"
     assert "up to date" in giblet("extract", sound, "-o", tmp_path)[1]
     assert path.stat().st_mtime_ns == written
-    assert extract("--tr", "2") == "written"
-    assert extract("--tr", "2", "--n-trs", "3") == "written"
-    assert extract("--tr", "2", "--n-trs", "3", "--bandwidth", "3") == "written"
+    held = path.read_bytes()
+    for change, named in (
+        (["--tr", "2"], "tr 1.5 -> 2.0"),
+        (["--n-trs", "3"], "n_trs none -> 3"),
+        (["--bandwidth", "3"], "bandwidth 6.0 -> 3.0"),
+        (["--track", "0"], "track none -> 0"),
+    ):
+        refused = extract(*change)
+        assert f"{path} is there already" in refused
+        assert f"({named})" in refused
+        assert "--overwrite" in refused
+    assert path.read_bytes() == held
+    assert extract("--tr", "2", "--n-trs", "3", "--bandwidth", "3", "--overwrite") == "written"
     assert extract("--tr", "2", "--n-trs", "3", "--bandwidth", "3", "--device", "cpu") == "up to date"
     assert extract("--tr", "2", "--n-trs", "3", "--bandwidth", "3", "--overwrite") == "written"
     path.write_bytes(path.read_bytes()[:5000])
-    assert extract("--tr", "2", "--n-trs", "3", "--bandwidth", "3") == "written"
+    assert "no whole feature file" in extract("--tr", "2", "--n-trs", "3", "--bandwidth", "3")
+    assert extract("--tr", "2", "--n-trs", "3", "--bandwidth", "3", "--overwrite") == "written"
 
 
 def stopped_while_writing(film: Path, folder: Path, by: signal.Signals) -> tuple[int, str]:
@@ -169,9 +181,12 @@ def bad_files(folder: Path, film: Path) -> dict[str, tuple[Path, str]]:
     return {
         "no such file": (folder / "none.mp4", "No such file"),
         "a folder": (folder / "folder.mp4", "directory"),
-        "a text file named mp4": (folder / "text.mp4", "cannot be read"),
+        "a text file named mp4": (folder / "text.mp4", "cannot read"),
         "a truncated mp4": (folder / "truncated.mp4", "cut off"),
-        "no audio track": (folder / "silent.mp4", "no sound track"),
+        "no audio track": (
+            folder / "silent.mp4",
+            "no sound track: give a film with sound, or extract its picture",
+        ),
         "zero-length audio": (folder / "empty.wav", "empty.wav"),
         "NaN samples": (folder / "nan.wav", "0.500 s is nan"),
         "infinite samples": (folder / "inf.wav", "0.500 s is inf"),
@@ -205,6 +220,7 @@ def test_bad_films_are_one_line_and_write_nothing(giblet, film, tmp_path, what, 
         (["--tr", "nan"], "tr is nan"),
         (["--tr", "fast"], "--tr"),
         (["--tr", 0.01], "shorter than one frame"),
+        (["--tr", 1500], "TR is 1500 s, over 60 s: was it written in milliseconds? Give it in seconds, such as 1.5"),
         (["--n-trs", 0], "n_trs is 0"),
         (["--n-trs", -3], "n_trs is -3"),
         (["--bandwidth", 5], "bandwidth"),
@@ -311,3 +327,50 @@ def test_a_warning_is_one_line_too_and_the_log_is_left_as_it_was(giblet, tmp_pat
     assert err.startswith("giblet: warning: ")
     assert "1 damaged packets" in err
     assert (logging.getLogger("giblet").handlers, logging.getLogger().handlers) == handlers
+
+
+# ---- what would be padding for the most part is said before the work ----
+
+
+def test_a_number_of_volumes_far_beyond_the_film_is_said_before_the_work(giblet, sound, tmp_path, monkeypatch):
+    monkeypatch.setattr("giblet.data.audio.AudioProcessor.extract", interrupted)
+    status, _, err = giblet("extract", sound, "--n-trs", 920, "-o", tmp_path)
+    assert status == 130
+    assert err.splitlines()[0] == (
+        "giblet: warning: talk.wav lasts 7 s, but 920 TRs of 1.5 s are 1380 s: the other 1373 s will be silence; "
+        "is n_trs that of this film?"
+    )
+
+
+def interrupted(*_, **__):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("n_trs", "warned"), [(9, 0), (10, 1)])
+def test_a_film_that_fills_half_of_the_scan_is_not_warned_of(giblet, sound, tmp_path, n_trs, warned):
+    """7 s of sound are more than half of 9 TRs of 1.5 s, and less than half of 10."""
+    status, said, err = giblet("extract", sound, "--mel", "--n-mels", 8, "--n-trs", n_trs, "-o", tmp_path)
+    assert (status, len(err.splitlines())) == (0, warned)
+    assert f"4 of {n_trs} TRs covered by the film" in said
+
+
+def test_words_and_pictures_that_end_early_are_told_too(giblet, tmp_path):
+    (tmp_path / "words.tsv").write_text("onset\toffset\ttext\n1\t2\thello\n")
+    argv = ["extract", "--text", tmp_path / "words.tsv", "--text-model", "none", "--n-trs", 100, "-o", tmp_path]
+    assert (
+        "words.tsv lasts 2 s, but 100 TRs of 1.5 s are 150 s: the other 148 s will be without words" in giblet(*argv)[2]
+    )
+    assert giblet(*argv[:-3], 1, *argv[-2:], "--overwrite")[2] == ""
+    film = write_film(tmp_path / "grey.mp4", picture=3.0)
+    argv = ["extract", "--video", film, "--video-size", "4x4", "--n-trs", 100, "-o", tmp_path]
+    assert "grey.mp4 lasts 3 s, but 100 TRs of 1.5 s are 150 s: the other 147 s will be black" in giblet(*argv)[2]
+
+
+def test_words_of_more_than_a_day_ask_for_the_number_of_volumes(giblet, tmp_path):
+    (tmp_path / "words.tsv").write_text("onset\toffset\ttext\n1000\t1001\thello\n99000000\t99000001\tyou\n")
+    argv = ["extract", "--text", tmp_path / "words.tsv", "--text-model", "none", "--time-unit", "s", "-o", tmp_path]
+    status, said, err = giblet(*argv)
+    assert (status, said, len(err.splitlines())) == (2, "", 1)
+    assert "hours: are its times in milliseconds? If it is really that long, give n_trs" in err
+    assert not list(tmp_path.glob("*.nc"))
+    assert giblet(*argv, "--n-trs", 1000, "--film-duration", 1500)[0] == 0

@@ -12,6 +12,8 @@ import pytest
 import soundfile
 import yaml
 
+from giblet.alignment import convolve_hrf
+from giblet.data.fmri import FMRIProcessor
 from giblet.data.text import TextProcessor
 from giblet.data.video import VideoSettings
 from giblet.features import load_features, save_features
@@ -187,6 +189,118 @@ def test_without_matplotlib_the_extra_is_named(giblet, words, tmp_path, monkeypa
     assert "pip install 'giblet[plot]'" in err
 
 
+@pytest.fixture
+def mid_tr(words, tmp_path) -> Path:
+    """A table of BOLD that answers to the words 0.6 TR after the onset of each volume."""
+    rate = load_features(words)["word_rate"].values.astype(np.float64)
+    response = convolve_hrf(rate - rate.mean(), TR, slice_time_ref=0.6)
+    noise = np.random.default_rng(5).standard_normal((200, 3))
+    bold = response[:, None] / response.std() + 0.5 * noise
+    pd.DataFrame(bold, columns=list("abc")).to_csv(tmp_path / "sub-01_bold.tsv", sep="\t", index=False)
+    return tmp_path / "sub-01_bold.tsv"
+
+
+def test_slice_timing_comes_from_the_sidecar_or_the_option_and_is_printed(giblet, words, mid_tr):
+    argv = ["check-alignment", words, mid_tr, "--tr", TR, "--surrogates", 99]
+
+    def found(*more):
+        status, said, _ = giblet(*argv, *more, "--json")
+        assert status == 0
+        return json.loads(said)["regressors"][0]
+
+    plain, given = found(), found("--slice-time-ref", 0.6)
+    assert (plain["slice_time_ref"], given["slice_time_ref"]) == (0, 0.6)
+    assert given["r"] > plain["r"] + 0.02 and given["best_lag"] == 0
+    mid_tr.with_suffix(".json").write_text(json.dumps({"RepetitionTime": TR, "StartTime": 1.2}))
+    beside = found()
+    assert (beside["slice_time_ref"], beside["r"]) == (0.6, given["r"])
+    assert found("--slice-time-ref", 0)["r"] == plain["r"]
+    status, said, _ = giblet(*argv)
+    assert "186 of 200 volumes of 2 s, read 0.6 TR after their onset" in said
+    status, _, err = giblet(*argv, "--slice-time-ref", 1.2)
+    assert (status, len(err.splitlines())) == (2, 1) and "slice_time_ref is 1.2" in err
+
+
+def test_a_table_that_does_not_say_its_tr_is_asked_for_it(giblet, words, mid_tr):
+    """Never the features': a table of TR 1 s would pass for one of 2 s, half as long."""
+    status, said, err = giblet("check-alignment", words, mid_tr, "--surrogates", 19)
+    assert (status, said, len(err.splitlines())) == (2, "", 1)
+    assert "does not say its TR" in err and "sub-01_bold.json" in err
+    mid_tr.with_suffix(".json").write_text(json.dumps({"RepetitionTime": 1.0}))
+    status, _, err = giblet("check-alignment", words, mid_tr, "--surrogates", 19)
+    assert status == 2 and "200 volumes (200 s), word_rate lasts 400 s" in err
+    status, _, err = giblet("check-alignment", words, mid_tr, "--tr", TR, "--surrogates", 19)
+    assert (status, len(err.splitlines())) == (2, 1) and "sidecar of sub-01_bold.tsv says TR 1 s" in err
+    status, _, err = giblet("check-alignment", words, mid_tr, "--tr", TR, "--overrule-tr", "--surrogates", 19)
+    assert status == 0
+
+
+def test_simulated_tables_say_their_tr(giblet, words, tmp_path):
+    assert giblet("simulate", words, "-o", tmp_path, "--table", "--n-voxels", 2, "--snr", 5)[0] == 0
+    bold = tmp_path / "talk_desc-text_simulated_bold.tsv"
+    assert json.loads(bold.with_suffix(".json").read_text())["RepetitionTime"] == TR
+    assert FMRIProcessor().load(bold).attrs["tr"] == TR
+
+
+def test_volumes_that_confounds_censor_are_not_looked_at(giblet, words, mid_tr, tmp_path):
+    table = pd.read_csv(mid_tr, sep="\t")
+    table.iloc[[30, 77]] = 500.0
+    table.to_csv(mid_tr, sep="\t", index=False)
+    marks = pd.DataFrame({"motion_outlier00": np.eye(200)[30], "motion_outlier01": np.eye(200)[77]})
+    marks.to_csv(tmp_path / "confounds.tsv", sep="\t", index=False)
+    argv = ["check-alignment", words, mid_tr, "--tr", TR, "--slice-time-ref", 0.6, "--surrogates", 99, "--json"]
+    foul = json.loads(giblet(*argv)[1])["regressors"][0]
+    argv += ["--confounds", tmp_path / "confounds.tsv", "--confound-columns", "motion_outlier*"]
+    clean = json.loads(giblet(*argv)[1])["regressors"][0]
+    assert (foul["verdict"], clean["verdict"]) == ("unclear", "aligned")
+    assert (foul["n_volumes"], clean["n_volumes"]) == (186, 184)
+
+
+@pytest.mark.parametrize("order", ["bold first", "image first", "features last", "only features"])
+def test_files_in_each_others_place_are_told_in_one_line(giblet, words, mid_tr, tmp_path, order):
+    files = {
+        "bold first": [mid_tr, words],
+        "image first": [image(tmp_path / "scan.nii.gz", (2, 2, 2, 200)), words],
+        "features last": [words, mid_tr, words],
+        "only features": [words, words],
+    }[order]
+    status, said, err = giblet("check-alignment", *files, "--surrogates", 19)
+    assert (status, said, len(err.splitlines())) == (2, "", 1)
+    assert "feature files come first, and the BOLD last" in err
+
+
+def test_an_offset_is_given_in_one_place_and_gives_nearly_the_same_in_either(giblet, tmp_path):
+    """The first volumes' words were cut at extraction, so that r is not the same to the last digit."""
+    onsets = np.sort(np.random.default_rng(2).uniform(0, 420, 500)).round(3)
+    pd.DataFrame({"onset": onsets, "duration": 0.001, "text": "word"}).drop_duplicates("onset").to_csv(
+        tmp_path / "talk.tsv", sep="\t", index=False
+    )
+    made = {}
+    for offset in (0.0, 20.0):
+        made[offset] = TextProcessor(
+            tr=TR, model=None, overlaps="allow", duration="duration", start_offset=offset, film_duration=420 - offset
+        ).extract(tmp_path / "talk.tsv")
+        save_features(made[offset], tmp_path / f"from_{offset:g}.nc")
+    rate = made[0.0]["word_rate"].values.astype(np.float64)
+    response = convolve_hrf(rate - rate.mean(), TR)[10:]
+    noise = np.random.default_rng(3).standard_normal((200, 2))
+    bold = tmp_path / "bold.tsv"
+    table = pd.DataFrame(response[:, None] / response.std() + noise, columns=["a", "b"])
+    table.to_csv(bold, sep="\t", index=False)
+    argv = ["--tr", TR, "--surrogates", 99, "--json"]
+    one, other = (
+        json.loads(giblet("check-alignment", tmp_path / f"from_{made:g}.nc", bold, "--start-offset", given, *argv)[1])
+        for made, given in ((0, 20), (20, 0))
+    )
+    first, second = one["regressors"][0], other["regressors"][0]
+    assert first["best_lag"] == second["best_lag"] == 0
+    assert first["r"] == pytest.approx(second["r"], abs=0.03)
+    status, _, err = giblet("check-alignment", tmp_path / "from_20.nc", bold, "--start-offset", 20, *argv)
+    assert (status, len(err.splitlines())) == (2, 1)
+    assert "from_20.nc: talk.tsv was extracted with start_offset 20 s, and start_offset 20 s is given again" in err
+    assert "give 40 s here" in err
+
+
 def image(path: Path, shape: tuple[int, ...], affine: np.ndarray | None = None) -> Path:
     data = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     made = nib.Nifti1Image(
@@ -233,8 +347,9 @@ def test_bad_input_is_one_line_and_writes_nothing(giblet, words, tmp_path, what,
         fake = load_features(words).copy()
         fake["codes"] = (("tr", "codebook", "frame"), np.zeros((fake.sizes["tr"], 1, 1), np.int32))
         save_features(fake, tmp_path / "fake.nc")
+    said = ["--tr", TR]
     argv = {
-        "short": [words, tmp_path / "short.tsv"],
+        "short": [words, tmp_path / "short.tsv", *said],
         "3-D": [words, mask, "--mask", mask],
         "mask shape": [words, scan, "--mask", image(tmp_path / "big.nii.gz", (3, 2, 2))],
         "mask affine": [words, scan, "--mask", moved],
@@ -242,10 +357,10 @@ def test_bad_input_is_one_line_and_writes_nothing(giblet, words, tmp_path, what,
         "header TR": [words, scan, "--mask", mask, "--tr", 1.5],
         "missing": [words, tmp_path / "none.tsv"],
         "missing features": [tmp_path / "none.nc", tmp_path / "table.tsv"],
-        "constant": [words, tmp_path / "flat.tsv"],
-        "no column": [words, tmp_path / "table.tsv", "--columns", "nowhere"],
-        "lags": [words, tmp_path / "table.tsv", "--lags", "ten"],
-        "high pass": [words, tmp_path / "table.tsv", "--high-pass", 0.3],
+        "constant": [words, tmp_path / "flat.tsv", *said],
+        "no column": [words, tmp_path / "table.tsv", *said, "--columns", "nowhere"],
+        "lags": [words, tmp_path / "table.tsv", *said, "--lags", "ten"],
+        "high pass": [words, tmp_path / "table.tsv", *said, "--high-pass", 0.3],
         "confounds of another length": [
             words,
             scan,
@@ -257,7 +372,7 @@ def test_bad_input_is_one_line_and_writes_nothing(giblet, words, tmp_path, what,
             "a",
         ],
         "confounds without a file": [words, scan, "--mask", mask, "--confound-columns", "a"],
-        "NaN": [words, tmp_path / "nan.tsv"],
+        "NaN": [words, tmp_path / "nan.tsv", *said],
         "one file": [words],
         "codes as numbers": [tmp_path / "fake.nc", tmp_path / "table.tsv"],
     }[what]

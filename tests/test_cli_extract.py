@@ -55,30 +55,30 @@ def test_the_picture_is_extracted_described_and_decoded(giblet, film, video, tmp
     assert error.mean() < 6  # 4:2:0 colour and compression of a picture of 18 x 32
 
 
-def test_a_second_extraction_does_nothing_and_any_change_recomputes(giblet, tmp_path):
+def test_a_second_extraction_does_nothing_and_any_change_needs_overwrite(giblet, tmp_path):
     film = write_film(tmp_path / "grey.mp4", picture=6.0)
 
     def extract(*more):
-        status, said, _ = giblet("extract", film, "--video", "--n-trs", 4, "-o", tmp_path, "--json", *more)
-        assert status == 0
-        return json.loads(said)[0]["status"]
+        said = giblet("extract", film, "--video", "--n-trs", 4, "-o", tmp_path, "--json", *more)[1]
+        return json.loads(said)[0]["error"] or json.loads(said)[0]["status"]
 
     small = ["--video-size", "10x10"]
     assert extract(*small) == "written"
     assert extract(*small, "--device", "cpu") == "up to date"
-    assert extract("--video-size", "10x12") == "written"
-    assert extract("--video-size", "10x12", "--frame", "middle") == "written"
-    assert extract("--video-size", "10x12", "--frame", "middle", "--tr", 2) == "written"
-    assert extract("--video-size", "10x12", "--frame", "middle", "--tr", 2) == "up to date"
+    assert "size [10, 10] -> [10, 12]" in extract("--video-size", "10x12")
+    assert "frame mean -> middle" in extract(*small, "--frame", "middle")
+    changed = ["--video-size", "10x12", "--frame", "middle", "--tr", 2]
+    assert "tr 1.5 -> 2.0" in extract(*changed)
+    assert extract(*changed, "--overwrite") == "written"
+    assert extract(*changed) == "up to date"
 
 
-def test_words_are_extracted_and_any_option_that_changes_them_recomputes(giblet, tmp_path):
+def test_words_are_extracted_and_any_option_that_changes_them_needs_overwrite(giblet, tmp_path):
     table = words(tmp_path)
 
     def extract(*more):
-        status, said, _ = giblet("extract", "--text", table, *BARE, "-o", tmp_path / "out", "--json", *more)
-        assert status == 0
-        return json.loads(said)[0]["status"]
+        said = giblet("extract", "--text", table, *BARE, "-o", tmp_path / "out", "--json", *more)[1]
+        return json.loads(said)[0]["error"] or json.loads(said)[0]["status"]
 
     path = tmp_path / "out" / "words_desc-text_features.nc"
     assert extract() == "written"
@@ -86,13 +86,16 @@ def test_words_are_extracted_and_any_option_that_changes_them_recomputes(giblet,
     np.testing.assert_allclose(load_features(path).word_rate, [1.5, 0.5, 0, 0.5, 0, 0.5, 0])
     xr.testing.assert_identical(load_features(path), TextProcessor(2.0, model=None).extract(table))
     assert extract() == "up to date"
-    assert extract("--start-offset", 1) == "written"
-    assert extract("--start-offset", 1, "--film-duration", 20) == "written"
+    assert "start_offset 0.0 -> 1.0" in extract("--start-offset", 1)
+    assert extract("--start-offset", 1, "--film-duration", 20, "--overwrite") == "written"
     assert load_features(path).valid.values.sum() == 10
-    assert extract("--start-offset", 1, "--film-duration", 20, "--gaps", "hold") == "written"
-    assert extract("--start-offset", 1, "--film-duration", 20, "--gaps", "hold") == "up to date"
+    holding = ["--start-offset", 1, "--film-duration", 20, "--gaps", "hold"]
+    assert "(gaps zero -> hold)" in extract(*holding)
+    assert extract(*holding, "--overwrite") == "written"
+    assert extract(*holding) == "up to date"
     words(tmp_path, [*ROWS[:3], (11, 13, "is")])
-    assert extract("--start-offset", 1, "--film-duration", 20, "--gaps", "hold") == "written"
+    assert "another words.tsv" in extract(*holding)
+    assert extract(*holding, "--overwrite") == "written"
 
 
 def test_columns_are_chosen_by_name_and_subtitles_have_none(giblet, tmp_path):
@@ -146,7 +149,7 @@ def test_a_picture_simulates_a_brain(giblet, video, tmp_path):
         (["--video", "--video-size", "0x9"], "size is (0, 9)"),
         (["--video", "--frame", "median"], "frame is 'median'"),
         (["--video", "--tr", 0], "tr is 0"),
-        (["--video", "--image-model", "nobody/nothing"], "image model nobody/nothing cannot be loaded"),
+        (["--video", "--image-model", "nobody/nothing"], "cannot read image model nobody/nothing"),
         (["--video", "--image-model", "nobody/no thing"], "there is no such folder"),
         (["--text"], "sintel_trailer.mp4 is no timed text"),
     ],
@@ -164,7 +167,7 @@ def test_bad_options_are_one_line_and_write_nothing(giblet, film, tmp_path, monk
     [
         ([(3, 4, "b"), (1, 2, "a")], [], "row 2: onset 1 s is before that of the row above"),
         ([(1, 4, "a"), (2, 5, "b")], [], "row 2: it begins at 2 s, before another ends at 4 s"),
-        ([(-1, 2, "a")], [], "row 1: onset is -1 s"),
+        ([(2, 1, "a")], [], "row 1: it ends at 1 s, before its onset at 2 s"),
         ([(1, 2, "")], [], "row 1: the text is empty"),
         ([(1, 2, "a")], ["--duration-column", "length"], "no column 'length'"),
         ([(1, 2, "a")], ["--start-offset", 50], "ends 48 s before TR 0"),
@@ -224,3 +227,26 @@ def test_the_script_extracts_words_as_the_command_does(giblet, tmp_path):
     subprocess.run([*argv, "--out-dir", tmp_path], check=True, stdout=subprocess.DEVNULL)
     more = ["--gaps", "hold", "--film-duration", 20]
     assert "up to date" in giblet("extract", "--text", table, *BARE, *more, "-o", tmp_path)[1]
+
+
+def test_words_that_nobody_speaks_are_counted_in_the_report(giblet, tmp_path):
+    rows = [(0.5, 1.0, "[MUSIC]"), (2, 3, "once upon"), (4, 5, "[laughs] a time")]
+    table = words(tmp_path, rows)
+    said = giblet("extract", "--text", table, *BARE, "-o", tmp_path / "out")[1]
+    assert "; 2 words that nobody speaks left out (" in said
+    options = ["--nonspeech", "keep", "--overwrite"]
+    assert "left out" not in giblet("extract", "--text", table, *BARE, *options, "-o", tmp_path / "out")[1]
+    assert load_features(tmp_path / "out" / "words_desc-text_features.nc").word_rate.values.sum() == 3
+
+
+def test_times_in_milliseconds_and_with_decimal_commas_are_read_if_asked(giblet, tmp_path):
+    plain = words(tmp_path, [(0.5, 1.5, "once"), (12.25, 13, "upon")])
+    wanted = TextProcessor(2.0, model=None).extract(plain).word_rate
+    for name, rows, options in (
+        ("ms.tsv", [(500, 1500, "once"), (12250, 13000, "upon")], ["--time-unit", "ms"]),
+        ("comma.tsv", [("0,5", "1,5", "once"), ("12,25", "13,0", "upon")], ["--decimal", ","]),
+    ):
+        table = words(tmp_path, rows, name=name)
+        assert giblet("extract", "--text", table, *BARE, *options, "-o", tmp_path)[0] == 0
+        found = load_features(tmp_path / f"{name[:-4]}_desc-text_features.nc").word_rate
+        np.testing.assert_array_equal(found, wanted)

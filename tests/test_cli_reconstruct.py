@@ -51,15 +51,15 @@ def test_a_lesion_changes_what_is_decoded_and_silencing_all_leaves_what_no_brain
         "reconstruct", trained.run, "-o", tmp_path / "all", "--lesion", tmp_path / "all.npy", "--json"
     )
     assert status == 0
-    assert f"{N_REGIONS} of {N_REGIONS} voxels are silenced" in err
+    assert f"{N_REGIONS} of {N_REGIONS} regions are silenced" in err
     codes = predicted(tmp_path / "all")
     # Every TR that has all of its volumes sounds the same, as nothing is known of any.
     assert (codes[: N_TRS - 7] == codes[0]).all()
     status, _, err = giblet("reconstruct", trained.run, "--lesion", tmp_path / "none.npy")
-    assert status == 2 and "silences no voxel" in err
+    assert status == 2 and "silences no region" in err
     two = list(pd.read_csv(trained.bold, sep="\t").columns[:2])
     status, _, err = giblet("reconstruct", trained.run, "-o", tmp_path / "two", "--lesion", ",".join(two), "--json")
-    assert status == 0 and "2 of 6 voxels" in err
+    assert status == 0 and "2 of 6 regions" in err
 
 
 def test_another_scan_of_the_same_stimulus_is_decoded_in_its_place(giblet, trained, tmp_path):
@@ -168,7 +168,7 @@ def test_decoded_picture_and_text_features_are_files_of_the_decoded_trs(giblet, 
     config = {
         "data": {"subjects": [{"name": "01", "runs": [{"bold": str(tmp_path / "bold.tsv"), **shown}] * 3}],
                  "fractions": [0.4, 0.3, 0.3], "whole_runs": True},
-        "model": {"n_codebooks": 2, "features": 8, "bottleneck": 4, "rank": 4},
+        "model": {"tr": TR, "n_codebooks": 2, "features": 8, "bottleneck": 4, "rank": 4},
         "output": str(tmp_path / "run"), "window": 12, "batch_size": 2, "epochs": 1, "device": "cpu",
     }  # fmt: skip
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))

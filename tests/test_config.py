@@ -35,7 +35,10 @@ def test_values_out_of_range_say_what_is_allowed(values, message):
 
 
 def test_a_settings_file_that_is_not_one_is_refused(tmp_path):
-    for content, message in (("- a\n", "list"), ("a: [", "cannot read"), ("", "NoneType")):
+    for content, message in (
+        ("- a\n", "list"), ("a: [", "cannot read"), ("", "NoneType"), ("tr: 2020-13-45\n", "month must be"),
+        ("tr: " + "[" * 3000, "cannot read"), ("1: x\n", "names of options are words"),
+    ):  # fmt: skip
         (tmp_path / "s.yaml").write_text(content)
         with pytest.raises(InputError, match=message):
             ExtractSettings.from_yaml(tmp_path / "s.yaml")
@@ -45,8 +48,8 @@ def test_a_settings_file_that_is_not_one_is_refused(tmp_path):
 
 def test_provenance_holds_what_decides_the_numbers_and_nothing_else():
     codes, mel = ExtractSettings.make().provenance(), ExtractSettings.make(use_encodec=False).provenance()
-    assert set(codes) == {"tr", "n_trs", "use_encodec", "bandwidth", "track"}
-    assert set(mel) == {"tr", "n_trs", "use_encodec", "track", "n_mels", "mel_average"}
+    assert set(codes) == {"tr", "n_trs", "use_encodec", "bandwidth", "track", "gain"}
+    assert set(mel) == {"tr", "n_trs", "use_encodec", "track", "n_mels", "mel_average", "gain"}
     assert ExtractSettings.make(device="cpu").provenance() == codes
 
 

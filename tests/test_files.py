@@ -82,3 +82,19 @@ def test_written_files_have_the_users_ordinary_permissions(tmp_path):
     (tmp_path / "b").write_text("")
     assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
     assert time.time() - (tmp_path / "a").stat().st_mtime < 60
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o007])
+def test_a_file_that_a_library_put_there_itself_has_ordinary_permissions_too(tmp_path, mask):
+    """As safetensors does: it writes beside the file, for its owner alone, and renames."""
+    before = os.umask(mask)
+    try:
+        with atomic_path(tmp_path / "a") as temporary:
+            handle = os.open(tmp_path / "own", os.O_WRONLY | os.O_CREAT, 0o600)
+            os.write(handle, b"content")
+            os.close(handle)
+            os.replace(tmp_path / "own", temporary)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").read_bytes() == b"content"
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o666 & ~mask

@@ -1,8 +1,10 @@
-"""Imports point one way, and the command line starts without the heavy libraries."""
+"""Imports point one way, are declared, and the command line starts without the heavy libraries."""
 
 import ast
+import re
 import subprocess
 import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import giblet
@@ -12,7 +14,7 @@ ROOT = Path(giblet.__file__).parent
 # From the ground up; a module may import from its own floor and from those below.
 FLOORS = [
     {"errors", "__init__"},
-    {"timing", "files"},
+    {"timing", "files", "netcdf"},
     {"config", "features"},
     {"codec", "alignment"},
     {"data", "models"},
@@ -68,3 +70,57 @@ def test_help_does_not_import_torch():
     )
     for argv in (["--help"], ["extract", "--help"], ["info", "--help"], ["--version"]):
         subprocess.run([sys.executable, "-c", check, *argv], check=True, stdout=subprocess.DEVNULL)
+
+
+def declared() -> tuple[set[str], dict[str, str]]:
+    """Names of the packages that pyproject.toml asks for, extras too, and the lines of each extra."""
+    text = (ROOT.parent / "pyproject.toml").read_text(encoding="utf-8")
+    always = re.search(r"^dependencies = \[\n(.*?)^\]", text, re.MULTILINE | re.DOTALL)
+    extras = re.search(r"^\[project.optional-dependencies\]\n(.*?)^\[", text, re.MULTILINE | re.DOTALL)
+    assert always and extras
+    by_name = dict(re.findall(r"^([\w-]+) = \[(.*?)\]$", extras[1], re.MULTILINE | re.DOTALL))
+    found = re.findall(r'"([A-Za-z0-9_.-]+)', always[1] + "".join(by_name.values()))
+    return {re.sub(r"[-_.]+", "-", name).lower() for name in found}, by_name
+
+
+def test_what_is_imported_is_asked_for():
+    """A package that comes with another one goes when that one changes its mind."""
+    packages, _ = declared()
+    assert {"numpy", "torch", "openpyxl", "huggingface-hub", "markupsafe"} <= packages
+    providers = packages_distributions()
+    for path in ROOT.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for top in {name.partition(".")[0] for name in names} - {"giblet", *sys.stdlib_module_names}:
+                from_where = {re.sub(r"[-_.]+", "-", d).lower() for d in providers.get(top, [top])}
+                assert from_where & packages, f"{path.relative_to(ROOT)} imports {top}, which pyproject.toml leaves out"
+
+
+def test_every_extra_that_is_named_exists():
+    _, extras = declared()
+    named = {
+        (path.name, name)
+        for folder in (ROOT, ROOT.parent / "docs", ROOT.parent / "scripts")
+        for path in folder.rglob("*")
+        if path.suffix in (".py", ".md")
+        for found in re.findall(r"giblet\[([\w,-]+)\]", path.read_text(encoding="utf-8"))
+        for name in found.split(",")
+    }
+    assert len(named) >= 5
+    assert {name for _, name in named} <= extras.keys(), named
+    # The hint for a missing library is made of a name of the package and of the extra.
+    hints = re.findall(
+        r'_library\("(\w+)", "([\w-]+)"\)', (ROOT / "data" / "embeddings.py").read_text(encoding="utf-8")
+    )
+    assert len(hints) == 3
+    for module, extra in hints:
+        provider = {"PIL": "pillow"}.get(module, module.replace("_", "-"))
+        assert provider in extras[extra], (module, extra)
+
+
+def test_the_constraints_hold_a_version_of_everything_that_is_asked_for():
+    packages, _ = declared()
+    lines = (ROOT.parent / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    held = {re.sub(r"[-_.]+", "-", line.partition("==")[0]).lower() for line in lines if not line.startswith("#")}
+    assert packages - held - {"giblet"} == set()

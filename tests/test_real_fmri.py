@@ -60,7 +60,7 @@ def test_words_shifted_by_3_trs_are_found_to_within_1_tr(tmp_path, monkeypatch, 
     words.assign(onset=words.onset + shift).to_csv(tmp_path / "words.tsv", sep="\t", index=False)
     features = TextProcessor(tr=2.0, model=None, duration="duration").extract(tmp_path / "words.tsv")
     path = save_features(features, tmp_path / "alice_desc-text_features.nc")
-    argv = ["check-alignment", path, tmp_path / "group.tsv", "--start-offset", 20, "--trim", "--json"]
+    argv = ["check-alignment", path, tmp_path / "group.tsv", "--tr", 2, "--start-offset", 20, "--trim", "--json"]
     monkeypatch.setattr(sys, "argv", ["giblet", *map(str, argv)])
     with pytest.raises(SystemExit) as left:
         main()

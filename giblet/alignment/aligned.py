@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import xarray as xr
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,10 @@ class SourceReport:
     """TRs that the film does not cover, and so were not used."""
     how: str
     """How values came onto the scan's clock, in words."""
+    variable: str
+    """The variable of the file that was used."""
+    others: tuple[str, ...]
+    """What else the file has by TR, for the option `variables`."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +56,13 @@ class AlignmentReport:
             f"{self.kept} of {self.n_volumes} volumes of {self.tr:g} s kept; cut {self.cut_start} at the start, "
             f"{self.cut_end} at the end, {self.holes} between"
         ]
-        lines += [
-            f"{s.name}: volume 0 is second {s.stimulus_time:g}; {s.how}; of {s.n_trs} TRs {s.cut_start} cut at the "
-            f"start, {s.cut_end} at the end"
-            for s in self.sources
-        ]
+        for s in self.sources:
+            lines.append(
+                f"{s.name}: volume 0 is second {s.stimulus_time:g}; {s.how}; of {s.n_trs} TRs {s.cut_start} cut at the "
+                f"start, {s.cut_end} at the end"
+            )
+            if s.others:
+                lines.append(f"{s.name} is {s.variable}; its file also has {', '.join(s.others)} (option variables)")
         return "\n".join([*lines, *self.reasons])
 
 
@@ -63,14 +70,23 @@ class AlignmentReport:
 class Aligned:
     """Features and BOLD, row by row the same volumes."""
 
-    features: dict[str, np.ndarray]
-    """By name, (n_kept, ...): codes int32, others float."""
+    features: dict[str, xr.DataArray]
+    """By name, (n_rows, ...), codes int32, others float. Each knows what it holds: attributes ``kind``, ``tr``,
+    ``variable``, and by row ``volume``, ``onset`` (second of the film at which the volume begins) and ``mask`` (False:
+    nothing is there, no words were spoken). ``.values`` is the bare array."""
     bold: np.ndarray
-    """(n_kept, n_voxels), as given."""
+    """(n_rows, n_voxels), as given; NaN where a volume that is not to be used keeps its place."""
     tr: float
     """Seconds."""
     volumes: np.ndarray
-    """int64 (n_kept,): which volumes of the scan were kept."""
+    """int64 (n_rows,): which volume of the scan each row is."""
     source_trs: dict[str, np.ndarray]
-    """By name, int64 (n_kept,): the TR of the modality in which each kept volume begins."""
+    """By name, int64 (n_rows,): the TR of the modality in which each volume begins."""
     report: AlignmentReport
+    bold_mask: np.ndarray
+    """bool (n_rows,): the BOLD is there; False only with ``on_holes="keep"``."""
+
+    @property
+    def masks(self) -> dict[str, np.ndarray]:
+        """By name, bool (n_rows,): the modality is there."""
+        return {name: values["mask"].values for name, values in self.features.items()}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal, Protocol
 
 import numpy as np
+import xarray as xr
 
 from giblet.errors import AlignmentError, InputError
 from giblet.features import CODES, CONTINUOUS
+from giblet.timing import Number, exact, shown
 
 Kind = Literal["codes", "continuous"]
 
@@ -169,3 +172,102 @@ def run_slices(n_trs: int, run_lengths: Any = None, run: Any = None) -> list[sli
     else:
         starts = np.array([0])
     return [slice(int(a), int(b)) for a, b in zip(starts, [*starts[1:], n_trs], strict=True)]
+
+
+REMEDY = (
+    "convolve before cutting, with align_all_modalities(..., hrf='glover'), or give volumes=x.volume, which counts "
+    "what is missing as zero"
+)
+
+
+def rows_in_time(x: Any, volumes: Any, slices: list[slice], what: str = "x", remedy: str = REMEDY) -> np.ndarray | None:
+    """The volume of each row, where rows are missing between them; None where all are neighbours.
+
+    Parameters
+    ----------
+    x : array_like or xarray.DataArray
+        A DataArray of :func:`giblet.alignment.align_all_modalities` says itself where its rows come from: it is refused
+        if some are missing and `volumes` does not say so too.
+    volumes : array_like of int (n_trs,), optional
+        The volume of its run that each row is.
+    slices : list of slice
+        The runs.
+    what, remedy : str
+        Name, and what to do, for error messages.
+
+    Raises
+    ------
+    AlignmentError
+        If a response would be put together from rows that are no neighbours, or `x` has been convolved already.
+    InputError
+        If `volumes` are not whole numbers that increase within a run.
+    """
+    attrs, coords = getattr(x, "attrs", {}), getattr(x, "coords", {})
+    if "hrf" in attrs:
+        raise AlignmentError(
+            f"{what} was convolved already, with {attrs['hrf']!r}: use it as it is, in fit_ridge with hrf=None"
+        )
+    if volumes is not None:
+        rows = np.asarray(volumes)
+        if rows.shape != (slices[-1].stop,) or rows.dtype.kind not in "iu":
+            raise InputError(
+                f"volumes are {rows.dtype} {rows.shape}: one whole number for each of {slices[-1].stop} rows is needed"
+            )
+        rows = rows.astype(np.int64)
+        for part in slices:
+            back = np.flatnonzero(np.diff(rows[part]) < 1)
+            if back.size:
+                at = part.start + int(back[0])
+                raise InputError(f"volumes go from {rows[at]} to {rows[at + 1]} at row {at + 1}: they must increase")
+        return rows
+    if "volume" not in coords:
+        return None
+    rows = np.asarray(coords["volume"].values)
+    for part in slices:
+        hole = np.flatnonzero(np.diff(rows[part]) != 1)
+        if hole.size:
+            at = part.start + int(hole[0])
+            raise AlignmentError(
+                f"rows {at} and {at + 1} of {what} are volumes {rows[at]} and {rows[at + 1]}: the response would run "
+                f"on from one to the other as if they were neighbours; {remedy}"
+            )
+    begins = float(coords["onset"].values[0]) if "onset" in coords and len(rows) else 0.0
+    if begins > 1e-6:
+        raise AlignmentError(
+            f"{what} begins {begins:g} s into the stimulus, whose first {begins:g} s were cut: their response reaches "
+            f"into the scan; {remedy}"
+        )
+    return None
+
+
+def recorded_offset(features: xr.Dataset) -> float:
+    """Second of its own table at which TR 0 of a feature file lies, as it was extracted; 0 where none was given."""
+    settings = features.attrs.get("settings", {})
+    found = json.loads(settings) if isinstance(settings, str) else settings
+    return float(found.get("start_offset") or 0.0)
+
+
+def check_one_offset(features: xr.Dataset, start_offset: Number, name: str) -> None:
+    """Refuse a start offset for features that were extracted with one: it would be applied twice.
+
+    Parameters
+    ----------
+    features : xarray.Dataset
+    start_offset : float
+        What is given now, seconds.
+    name : str
+        Of the features, for the message.
+
+    Raises
+    ------
+    InputError
+        Names both offsets and the file.
+    """
+    before, now = recorded_offset(features), exact(start_offset, f"start_offset of {name}")
+    if before and now:
+        source = features.attrs.get("source", "its table")
+        raise InputError(
+            f"{name}: {source} was extracted with start_offset {shown(before)} s, and start_offset {shown(now)} s is "
+            "given again: if the first says where the scan begins, leave the second out (0) for this file; if both are "
+            f"meant, extract it again with --start-offset 0 and give {shown(exact(before) + now)} s here"
+        )

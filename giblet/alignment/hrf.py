@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import sparse
 
-from giblet.alignment.checks import Kind, LatentCodec, array_of_kind, increasing, run_slices
+from giblet.alignment.checks import Kind, LatentCodec, array_of_kind, increasing, rows_in_time, run_slices
 from giblet.alignment.kernels import HRF, OVERSAMPLING, check_hrf, interval_weights, several, tr_kernel
 from giblet.errors import AlignmentError, InputError
 from giblet.features import CODES
@@ -37,6 +37,7 @@ def convolve_hrf(
     delays: Sequence[float] | None = None,
     run_lengths: Sequence[int] | None = None,
     run: Any = None,
+    volumes: Any = None,
     codebook_size: int = 1024,
     slice_time_ref: float = 0.0,
     oversampling: int = OVERSAMPLING,
@@ -44,12 +45,15 @@ def convolve_hrf(
     """Convolve features by TR with a haemodynamic response.
 
     Row ``k`` of `x` is what the stimulus was from ``k * tr`` to ``(k + 1) * tr``; row ``k`` of the result is the
-    response at the onset of volume ``k``. Before the first row of a run the stimulus counts as zero, so the first
-    20 s or so of each run rise from zero: subtract the mean of a feature first, or leave those volumes out.
+    response at the onset of volume ``k``, or `slice_time_ref` of a TR later. Before the first row of a run the stimulus
+    counts as zero, so the first 20 s or so of each run rise from zero: subtract the mean of a feature first, or leave
+    those volumes out.
 
     Parameters
     ----------
     x : array_like or xarray.DataArray, shape (n_trs, ...)
+        Rows must be neighbours in time. What :func:`giblet.alignment.align_all_modalities` returns knows whether they
+        are, and is refused where volumes are left out between them, or a part of the stimulus before them.
     tr : float
         Repetition time in seconds.
     hrf : str or callable
@@ -59,16 +63,20 @@ def convolve_hrf(
         ``"codes"``: convolve, round half to even, clip to [0, codebook_size - 1]. That treats names as amounts and is
         said once as a :class:`CategoriesWarning`; :func:`convolve_hrf_latents` and `HRFLayer` do not.
     delays : sequence of float, optional
-        For ``hrf="fir"``: seconds, not negative; a delay that is not a whole number of TRs shares its weight between
-        the two volumes around it.
+        For ``hrf="fir"``: seconds before a volume is read, at least ``slice_time_ref * tr``; one that is not a whole
+        number of TRs earlier than the volume's onset shares its weight between the two TRs around it.
     run_lengths : sequence of int, optional
         Volumes of each run; no response crosses from one run into the next.
     run : array_like (n_trs,), optional
         A run label per volume instead.
+    volumes : array_like of int (n_trs,), optional
+        The volume of its run that each row is, where rows are missing: censored volumes, a part that was cut. The
+        response goes on over them, and the stimulus in them counts as zero.
     codebook_size : int
         Entries per codebook, for ``kind="codes"``.
     slice_time_ref : float
-        When in its TR a volume is read, 0 (onset) to 1, as nilearn's; fMRIPrep's slice timing makes it 0.5.
+        When in its TR a volume is read, 0 (onset) to 1, as nilearn's; fMRIPrep's slice timing makes it about 0.5
+        (``StartTime`` of the scan's sidecar, divided by the TR).
     oversampling : int
         Fine samples of the HRF per TR.
 
@@ -84,7 +92,7 @@ def convolve_hrf(
     InputError
         If an option is out of range, or `x` holds NaN.
     AlignmentError
-        If `x` is not of that kind, or the runs do not add up.
+        If `x` is not of that kind, its rows are no neighbours in time, or the runs do not add up.
 
     Examples
     --------
@@ -97,13 +105,27 @@ def convolve_hrf(
     values = array_of_kind(x, kind, codebook_size)
     kernel = tr_kernel(hrf, tr, delays=delays, slice_time_ref=slice_time_ref, oversampling=oversampling)
     slices = run_slices(len(values), run_lengths, run)
+    rows = rows_in_time(x, volumes, slices)
     if kind == CODES:
         if several(hrf):
             raise InputError(f"hrf={hrf!r} gives several responses, codes need one: use 'glover' or 'spm'")
         warn_about_categories()
-        return round_to_codes(causal(values.astype(np.float64), kernel[:, 0], slices), codebook_size)
-    responses = [causal(values, column, slices) for column in kernel.T]
+        return round_to_codes(_in_place(values.astype(np.float64), kernel[:, 0], slices, rows), codebook_size)
+    responses = [_in_place(values, column, slices, rows) for column in kernel.T]
     return np.stack(responses, axis=-1) if several(hrf) else responses[0]
+
+
+def _in_place(x: np.ndarray, kernel: np.ndarray, slices: Sequence[slice], rows: np.ndarray | None) -> np.ndarray:
+    """:func:`causal` with each row at its volume, zeros at volumes that have none."""
+    if rows is None:
+        return causal(x, kernel, slices)
+    out = np.empty_like(x, order="C")
+    for part in slices:
+        at = rows[part] - rows[part.start]
+        whole = np.zeros((int(at[-1]) + 1, *x.shape[1:]), x.dtype)
+        whole[at] = x[part]
+        out[part] = causal(whole, kernel, [slice(0, len(whole))])[at]
+    return out
 
 
 def causal(x: np.ndarray, kernel: np.ndarray, slices: Sequence[slice]) -> np.ndarray:
@@ -154,6 +176,7 @@ def convolve_hrf_latents(
     run_lengths: Sequence[int] | None = None,
     run: Any = None,
     codebook_size: int = 1024,
+    slice_time_ref: float = 0.0,
 ) -> np.ndarray:
     """Convolve what codes stand for: dequantise to latents, convolve those, requantise.
 
@@ -177,6 +200,8 @@ def convolve_hrf_latents(
         As for :func:`convolve_hrf`.
     codebook_size : int
         Entries per codebook.
+    slice_time_ref : float
+        As for :func:`convolve_hrf`, for ``clock="tr"``; frames have times of their own.
 
     Returns
     -------
@@ -195,8 +220,9 @@ def convolve_hrf_latents(
     if several(hrf):
         raise InputError(f"hrf={hrf!r} gives several responses, codes need one: use 'glover' or 'spm'")
     slices = run_slices(len(values), run_lengths, run)
+    rows_in_time(codes, None, slices, "the codes", "convolve the codes of the whole film, and align the result")
     if clock == "tr":
-        kernel = tr_kernel(hrf, tr)[:, 0]
+        kernel = tr_kernel(hrf, tr, slice_time_ref=slice_time_ref)[:, 0]
         n_trs, n_codebooks, width = values.shape
         latents = codec.latents(values.transpose(1, 0, 2).reshape(n_codebooks, -1))
         by_tr = causal(latents.reshape(len(latents), n_trs, width).transpose(1, 0, 2), kernel, slices)
@@ -204,6 +230,10 @@ def convolve_hrf_latents(
         return np.ascontiguousarray(back.reshape(n_codebooks, n_trs, width).transpose(1, 0, 2))
     if clock != "frame":
         raise InputError(f"clock is {clock!r}: 'tr' or 'frame' is needed")
+    if slice_time_ref:
+        raise InputError(
+            f"slice_time_ref is {slice_time_ref:g} with clock='frame': it is a part of a TR, use clock='tr'"
+        )
     kernel = tr_kernel(hrf, float(1 / exact(frame_rate, "frame rate")))[:, 0]
     out = np.empty_like(values)
     for part in slices:

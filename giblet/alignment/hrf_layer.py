@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -36,8 +37,9 @@ class HRFLayer(nn.Module):
         Only for ``"glover"`` and ``"spm"``.
     delays : sequence of float, optional
         For ``hrf="fir"``, in seconds.
-    slice_time_ref : float
-        When in its TR a volume is read, 0 to 1.
+    slice_time_ref : float or sequence of float
+        When in its TR a volume is read, 0 to 1. Several share one HRF: scans whose slice timing refers to different
+        moments; `forward` says which.
     oversampling : int
         Fine samples of the HRF per TR.
 
@@ -52,8 +54,8 @@ class HRFLayer(nn.Module):
     torch.Size([2, 40, 16])
     """
 
-    kernel: torch.Tensor
-    """float32 (n_lags, n_responses): what one TR of stimulus shows in the volumes from its own on (fixed HRF)."""
+    kernels: torch.Tensor
+    """float32 (n_refs, n_lags, n_responses), of a fixed HRF: what a TR shows in the volumes from its own on."""
 
     def __init__(
         self,
@@ -62,19 +64,23 @@ class HRFLayer(nn.Module):
         *,
         learnable: bool = False,
         delays: Sequence[float] | None = None,
-        slice_time_ref: float = 0.0,
+        slice_time_ref: float | Sequence[float] = 0.0,
         oversampling: int = OVERSAMPLING,
     ) -> None:
         super().__init__()
+        refs = [slice_time_ref] if isinstance(slice_time_ref, (int, float)) else slice_time_ref
+        self.slice_time_refs = tuple(float(ref) for ref in refs)
+        if not self.slice_time_refs:
+            raise InputError("slice_time_ref is empty: a fraction of the TR, or one for each kind of scan, is needed")
         if learnable and hrf not in DOUBLE_GAMMA:
             raise InputError(f"hrf={hrf!r} cannot learn: 'glover' or 'spm' can")
         self.hrf, self.learnable, self.delays = hrf, learnable, delays
-        self.slice_time_ref, self.oversampling = slice_time_ref, oversampling
+        self.oversampling = oversampling
         if learnable:
             start = torch.tensor(DOUBLE_GAMMA[str(hrf)], dtype=torch.float32)
             self.log_parameters = nn.Parameter(start.log())
         # Not saved: they follow from the TR and the parameters, and a checkpoint may be used at another TR.
-        self.register_buffer("kernel", torch.empty(0), persistent=False)
+        self.register_buffer("kernels", torch.empty(0), persistent=False)
         self.register_buffer("_collapse", torch.empty(0), persistent=False)
         self.set_tr(tr)
 
@@ -86,19 +92,20 @@ class HRFLayer(nn.Module):
         InputError
             If `tr` is not positive.
         """
-        self.tr = check_hrf(self.hrf, tr, self.delays, self.slice_time_ref, self.oversampling)
-        device = self.kernel.device
+        for ref in self.slice_time_refs:
+            self.tr = check_hrf(self.hrf, tr, self.delays, ref, self.oversampling)
+        device = self.kernels.device
         if not self.learnable:
-            kernel = tr_kernel(
-                self.hrf, self.tr, delays=self.delays, slice_time_ref=self.slice_time_ref,
-                oversampling=self.oversampling,
-            )  # fmt: skip
-            self.kernel = torch.as_tensor(kernel, dtype=torch.float32, device=device)
+            kernels = [
+                tr_kernel(self.hrf, self.tr, delays=self.delays, slice_time_ref=ref, oversampling=self.oversampling)
+                for ref in self.slice_time_refs
+            ]
+            self.kernels = torch.as_tensor(np.stack(kernels), dtype=torch.float32, device=device)
             return
         n_fine = round(SECONDS * self.oversampling / self.tr)
         n_lags = -(-n_fine // self.oversampling) + 1
-        weights = collapse(n_lags, n_fine, self.oversampling, self.slice_time_ref)
-        self._collapse = torch.as_tensor(weights, dtype=torch.float32, device=device)
+        weights = [collapse(n_lags, n_fine, self.oversampling, ref) for ref in self.slice_time_refs]
+        self._collapse = torch.as_tensor(np.stack(weights), dtype=torch.float32, device=device)
 
     @property
     def parameters_in_seconds(self) -> dict[str, float]:
@@ -114,25 +121,38 @@ class HRFLayer(nn.Module):
         names = ("peak_delay", "undershoot_delay", "peak_dispersion", "undershoot_dispersion", "undershoot_ratio")
         return dict(zip(names, self.log_parameters.detach().exp().tolist(), strict=True))
 
-    def current_kernel(self) -> torch.Tensor:
-        """The kernel by volume, (n_lags, n_responses), with gradients if it is learnable."""
+    @property
+    def kernel(self) -> torch.Tensor:
+        """The kernel of the first `slice_time_ref`; see `current_kernel`."""
+        return self.current_kernel()
+
+    def current_kernel(self, which: int = 0) -> torch.Tensor:
+        """The kernel by volume, (n_lags, n_responses), with gradients if it is learnable.
+
+        Parameters
+        ----------
+        which : int
+            Place of the volumes' `slice_time_ref` among those of the layer.
+        """
         if not self.learnable:
-            return self.kernel
-        n_fine = self._collapse.shape[1]
+            return self.kernels[which]
+        n_fine = self._collapse.shape[2]
         # nilearn's own stamps, so that the layer starts where the NumPy function is.
         stamps = torch.linspace(0, SECONDS, n_fine, device=self._collapse.device)
         since = stamps - self.tr / self.oversampling
         peak, undershoot, peak_width, undershoot_width, ratio = self.log_parameters.float().exp()
         fine = _gamma_density(since, peak, peak_width) - ratio * _gamma_density(since, undershoot, undershoot_width)
-        return (self._collapse @ (fine / fine.sum()))[:, None]
+        return (self._collapse[which] @ (fine / fine.sum()))[:, None]
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, which: int = 0) -> torch.Tensor:
         """Convolve.
 
         Parameters
         ----------
         x : Tensor, shape (B, T, C) or (T, C)
             T successive TRs of one run; before them the stimulus counts as zero.
+        which : int
+            Place of the volumes' `slice_time_ref` among those of the layer.
 
         Returns
         -------
@@ -148,7 +168,7 @@ class HRFLayer(nn.Module):
             raise InputError(f"HRFLayer got {x.dtype} {tuple(x.shape)}: floats (B, T, C) or (T, C) are needed")
         batched = x[None] if x.ndim == 2 else x
         b, t, c = batched.shape
-        kernel = self.current_kernel().to(x.dtype)
+        kernel = self.current_kernel(which).to(x.dtype)
         n_lags, n_responses = kernel.shape
         series = batched.transpose(1, 2).reshape(b * c, 1, t)
         padded = nn.functional.pad(series, (n_lags - 1, 0))
@@ -159,7 +179,8 @@ class HRFLayer(nn.Module):
 
     def extra_repr(self) -> str:
         """TR and HRF, for ``print(model)``."""
-        return f"tr={self.tr:g}, hrf={self.hrf!r}, learnable={self.learnable}"
+        refs = ", ".join(f"{ref:g}" for ref in self.slice_time_refs)
+        return f"tr={self.tr:g}, hrf={self.hrf!r}, slice_time_ref={refs}, learnable={self.learnable}"
 
 
 def _gamma_density(since: torch.Tensor, delay: torch.Tensor, dispersion: torch.Tensor) -> torch.Tensor:

@@ -84,8 +84,13 @@ def check_hrf(hrf: Any, tr: Any, delays: Any, slice_time_ref: float, oversamplin
         values = np.asarray(delays, dtype=np.float64)
         if not np.isfinite(values).all() or (values < 0).any():
             raise InputError(f"FIR delays are {list(delays)} s: none may be negative, the brain does not look ahead")
-        if slice_time_ref:
-            raise InputError("hrf='fir' takes its timing from delays alone: leave slice_time_ref at 0")
+        ahead = values < slice_time_ref * float(step) - 1e-9
+        if ahead.any():
+            raise InputError(
+                f"FIR delay {values[ahead][0]:g} s is shorter than the {slice_time_ref * float(step):g} s from a "
+                f"volume's onset to where it is read (slice_time_ref {slice_time_ref:g}): it would look into the next "
+                "TR; give longer delays"
+            )
     elif delays is not None:
         raise InputError(f"delays were given with hrf={hrf!r}: they belong to hrf='fir'")
     return float(step)
@@ -132,9 +137,11 @@ def tr_kernel(
     """
     tr = check_hrf(hrf, tr, delays, slice_time_ref, oversampling)
     if hrf == "fir":
-        # A volume sees the mean of the TR-long stretch that began `delay` ago: two neighbours share a fraction.
-        lag = np.array([float(exact(d) / exact(tr)) for d in delays or ()])
-        return np.clip(1 - np.abs(np.arange(int(np.ceil(lag.max())) + 1)[:, None] - lag), 0, 1)
+        # A volume sees the mean of the TR-long stretch that began `delay` before it is read: two neighbours share a
+        # fraction.
+        delayed = np.array([float(exact(d) / exact(tr)) for d in delays or ()])
+        lag = np.maximum(delayed - slice_time_ref, 0)
+        return np.clip(1 - np.abs(np.arange(int(np.ceil(delayed.max())) + 1)[:, None] - lag), 0, 1)
     fine = fine_hrf(hrf, tr, oversampling)
     end = (np.arange(int(np.ceil(len(fine) / oversampling)) + 1) + slice_time_ref) * oversampling
     return response_so_far(fine, end) - response_so_far(fine, end - oversampling)

@@ -48,6 +48,8 @@ class LagScan:
     """As `threshold`."""
     volumes: slice
     """The volumes that every lag could use."""
+    n_volumes: int
+    """How many of them are not censored."""
 
     def __str__(self) -> str:
         """Best lag of the mean, with its p."""
@@ -69,6 +71,7 @@ def lag_scan(
     tail: Literal["positive", "both"] = "positive",
     detrend: bool = True,
     high_pass: float | None = None,
+    sample_mask: Any = None,
     seed: int = 0,
 ) -> LagScan:
     """Correlate a regressor with BOLD at several lags, against phase-randomised regressors.
@@ -98,6 +101,9 @@ def lag_scan(
         Remove linear trends from both sides (:func:`nilearn.signal.clean`).
     high_pass : float, optional
         Cut-off in Hz: slow cosines are removed from both sides.
+    sample_mask : array_like of bool (n_trs,), optional
+        False: the volume is censored, and counts neither in correlations nor in those of the surrogates; the others
+        keep their times.
     seed : int
         Of the surrogates.
 
@@ -113,7 +119,8 @@ def lag_scan(
         If lengths differ, a lag needs a finer regressor, or fewer than 20 volumes are left.
     """
     signal = array_of_kind(regressor, "continuous", what="regressor").astype(np.float64)
-    data = array_of_kind(bold, "continuous", what="bold")
+    kept = None if sample_mask is None else censored(sample_mask, len(np.asarray(bold)))
+    data = array_of_kind(bold if kept is None else _silenced(bold, kept), "continuous", what="bold")
     data = data[:, None] if data.ndim == 1 else data
     if signal.ndim != 1 or data.ndim != 2:
         raise InputError(f"regressor {signal.shape} and bold {data.shape}: (n_trs,) and (n_trs, n_targets) are needed")
@@ -124,12 +131,14 @@ def lag_scan(
     tr = float(check_tr(tr))
     whole = int(SPAN / tr + 1e-9)
     seconds = increasing(np.arange(-whole, whole + 1) * tr if lags is None else lags, "lags")
+    _refuse_holes(regressor)
     times = _regressor_times(signal, len(data), tr, seconds, regressor_times)
-    read, volumes = _reader(times, len(data), tr, seconds)
+    read, volumes = _reader(times, len(data), tr, seconds, kept)
     _refuse_constant(data[volumes])
+    slow = drifts(volumes - volumes[0], tr, detrend, high_pass)
 
     def standard(columns: np.ndarray) -> np.ndarray:
-        return _cleaned(columns, tr, detrend, high_pass)
+        return standardised(columns, slow)
 
     shifted = standard(read(signal[:, None])[:, :, 0].T)  # (n_volumes, n_lags)
     n = len(shifted)
@@ -155,7 +164,8 @@ def lag_scan(
     mean_r, mean_best, mean_p, mean_threshold = scan(_standardised(total[:, None]))
     return LagScan(
         seconds, r, best_lag, p, threshold,
-        mean_r[:, 0], float(mean_best[0]), float(mean_p[0]), float(mean_threshold[0]), volumes,
+        mean_r[:, 0], float(mean_best[0]), float(mean_p[0]), float(mean_threshold[0]),
+        slice(int(volumes[0]), int(volumes[-1]) + 1), n,
     )  # fmt: skip
 
 
@@ -181,16 +191,19 @@ def _regressor_times(signal: np.ndarray, n_trs: int, tr: float, lags: np.ndarray
     return np.arange(n_trs) * tr
 
 
-def _reader(times: np.ndarray, n_trs: int, tr: float, lags: np.ndarray) -> tuple[Any, slice]:
+def _reader(
+    times: np.ndarray, n_trs: int, tr: float, lags: np.ndarray, kept: np.ndarray | None
+) -> tuple[Any, np.ndarray]:
     """A function that reads series (n_times, n) at all lags, (n_lags, n_volumes, n), and the volumes it reads for."""
     onset = np.arange(n_trs) * tr
-    known = np.flatnonzero((onset - lags.max() >= times[0] - 1e-6) & (onset - lags.min() <= times[-1] + 1e-6))
-    if len(known) < MIN_VOLUMES:
+    known = (onset - lags.max() >= times[0] - 1e-6) & (onset - lags.min() <= times[-1] + 1e-6)
+    volumes = np.flatnonzero(known if kept is None else known & kept)
+    if len(volumes) < MIN_VOLUMES:
+        without = "" if kept is None else f", without {int((~kept).sum())} that are censored,"
         raise AlignmentError(
-            f"{len(known)} of {n_trs} volumes can be compared at all lags from {lags.min():g} to {lags.max():g} s: "
-            f"at least {MIN_VOLUMES} are needed; scan fewer lags or use a longer run"
+            f"{len(volumes)} of {n_trs} volumes{without} can be compared at all lags from {lags.min():g} to "
+            f"{lags.max():g} s: at least {MIN_VOLUMES} are needed; scan fewer lags or use a longer run"
         )
-    volumes = slice(int(known[0]), int(known[-1]) + 1)
     position = (onset[volumes] - lags[:, None] - times[0]) / (times[1] - times[0])
     left = np.clip(np.floor(position + 1e-6).astype(int), 0, len(times) - 2)
     share = np.clip(position - left, 0, 1)
@@ -214,14 +227,82 @@ def _phase_randomised(signal: np.ndarray, n: int, rng: np.random.Generator) -> n
     return np.fft.irfft(spectrum[:, None] * phases, n=len(signal), axis=0)
 
 
-def _cleaned(columns: np.ndarray, tr: float, detrend: bool, high_pass: float | None) -> np.ndarray:
+def drifts(volumes: np.ndarray, tr: float, detrend: bool, high_pass: float | None) -> np.ndarray:
+    """What is slow in a run, to be taken out of both sides: a straight line, and cosines below `high_pass`.
+
+    Parameters
+    ----------
+    volumes : ndarray of int, shape (n_volumes,)
+        Ascending from 0; censored ones are missing, and the others keep their times.
+    tr : float
+        Seconds.
+    detrend : bool
+    high_pass : float, optional
+        Hz.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_volumes, n_drifts)
+    """
+    from nilearn.glm.first_level.design_matrix import create_cosine_drift
+
+    n_trs = int(volumes[-1]) + 1
+    columns = [np.linspace(-1, 1, n_trs)[:, None]] if detrend else []
+    if high_pass is not None:
+        columns.append(create_cosine_drift(high_pass, np.arange(n_trs) * tr)[:, :-1])  # the last is constant
+    return np.concatenate(columns, axis=1)[volumes] if columns else np.zeros((len(volumes), 0))
+
+
+def standardised(columns: np.ndarray, slow: np.ndarray) -> np.ndarray:
+    """Series without what is slow, mean 0 and deviation 1, float64 (n_volumes, n).
+
+    Parameters
+    ----------
+    columns : ndarray of float, shape (n_volumes, n)
+    slow : ndarray of float, shape (n_volumes, n_drifts)
+        As :func:`drifts` gives it, at the same volumes.
+
+    Raises
+    ------
+    InputError
+        If nothing of a series is left.
+    """
     from nilearn.signal import clean
 
-    cleaned = clean(
-        np.asarray(columns, dtype=np.float64), detrend=detrend, standardize=None,
-        filter=False if high_pass is None else "cosine", high_pass=high_pass, t_r=tr,
-    )  # fmt: skip
-    return _standardised(cleaned)
+    values = np.asarray(columns, dtype=np.float64)
+    if slow.shape[1]:
+        values = clean(values, detrend=False, standardize=None, confounds=slow)
+    return _standardised(values)
+
+
+def censored(sample_mask: Any, n_trs: int) -> np.ndarray:
+    """`sample_mask` as bool (n_trs,), False where a volume is not to be used.
+
+    Raises
+    ------
+    InputError
+        If it is not one bool for each volume.
+    """
+    mask = np.asarray(sample_mask)
+    if mask.dtype != bool or mask.shape != (n_trs,):
+        raise InputError(f"sample_mask is {mask.dtype} {mask.shape}: bool ({n_trs},) is needed, False where censored")
+    return mask
+
+
+def _silenced(bold: Any, kept: np.ndarray) -> np.ndarray:
+    """BOLD with 0 in censored volumes, which may hold NaN."""
+    values = np.array(bold, copy=True)
+    values[~kept] = 0
+    return values
+
+
+def _refuse_holes(regressor: Any) -> None:
+    volume = getattr(regressor, "coords", {}).get("volume")
+    if volume is not None and (np.diff(volume.values) != 1).any():
+        raise AlignmentError(
+            "the regressor has volumes left out between its rows, so that a shift by rows is none in time: align it "
+            "with on_holes='keep', and give the BOLD's volumes to leave out as sample_mask"
+        )
 
 
 def _standardised(columns: np.ndarray) -> np.ndarray:

@@ -16,6 +16,8 @@ from giblet.features import CODES
 Method = Literal["linear", "mean", "lanczos", "round", "nearest", "latent"]
 METHODS = {"codes": ("round", "nearest", "latent"), "continuous": ("linear", "mean", "lanczos")}
 LOBES = 3
+LEAST = 1e-6
+"""Share of a target that what is present must have to count: less is rounding."""
 TOLERANCE = 1e-9
 """Seconds by which a time may lie outside and still count as the end of the series: rounding of k * tr."""
 
@@ -32,6 +34,7 @@ def resample_features(
     frame_rate: float | Fraction | None = None,
     outside: Literal["error", "nan", "hold"] = "error",
     window: float | None = None,
+    mask: Any = None,
 ) -> np.ndarray:
     """Put a series that is known at some times on other times.
 
@@ -64,6 +67,9 @@ def resample_features(
         repeat the first or last sample.
     window : float, optional
         For ``method="mean"``: length of every window in seconds.
+    mask : array_like of bool (n_source,), optional
+        False: there is nothing at that time, whatever `x` holds there. It is averaged in nowhere: a target takes the
+        mean of what is present around it, and where nothing is it is NaN.
 
     Returns
     -------
@@ -75,7 +81,8 @@ def resample_features(
     InputError
         If an option is out of range, or `x` holds codes out of range, or NaN where it is used.
     AlignmentError
-        If `x` is not of that kind, times do not increase or do not match `x`, or lie outside.
+        If `x` is not of that kind, times do not increase or do not match `x`, or lie outside, or nothing is present
+        where a code is wanted, which cannot be NaN.
 
     References
     ----------
@@ -85,6 +92,39 @@ def resample_features(
     --------
     >>> resample_features([[0], [10], [1000]], [0.0, 1.5, 3.0], [0.75, 2.25], kind="codes").ravel().tolist()
     [5, 505]
+    """
+    moved, there = resampled(
+        x, source_times, target_times, kind, method, codebook_size=codebook_size, codec=codec, frame_rate=frame_rate,
+        outside=outside, window=window, mask=mask,
+    )  # fmt: skip
+    if not there.all():
+        if kind == CODES:
+            at = np.asarray(target_times, np.float64)[~there][0]
+            raise AlignmentError(
+                f"{int((~there).sum())} of {len(there)} target times have no code present, the first at {at:g} s: cut "
+                "the target times"
+            )
+        moved[~there] = np.nan
+    return moved
+
+
+def resampled(
+    x: Any,
+    source_times: Any,
+    target_times: Any,
+    kind: Literal["codes", "continuous"],
+    method: Method | None = None,
+    *,
+    codebook_size: int = 1024,
+    codec: LatentCodec | None = None,
+    frame_rate: float | Fraction | None = None,
+    outside: Literal["error", "nan", "hold"] = "error",
+    window: float | None = None,
+    mask: Any = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """As :func:`resample_features`, and which targets anything is present for, bool (n_target,).
+
+    The others hold what `x` itself holds where nothing is present.
     """
     values = array_of_kind(x, kind, codebook_size, finite=False)
     source, target = increasing(source_times, "source times"), increasing(target_times, "target times")
@@ -99,28 +139,62 @@ def resample_features(
         raise InputError("method='latent' needs the codec that made the codes: codec=load_codec(...)")
     if len(source) != len(values):
         raise AlignmentError(f"{len(source)} source times for {len(values)} samples: one time per sample is needed")
+    present = np.ones(len(values), bool) if mask is None else np.asarray(mask)
+    if present.dtype != bool or present.shape != (len(values),):
+        raise InputError(f"mask is {present.dtype} {present.shape}: bool ({len(values)},) is needed")
     if frame_rate is not None:
-        return _by_frame(values, source, target, float(frame_rate), method, codebook_size, codec, outside)
-    if method == "mean":
-        weights, beyond = _overlap(source, target, window)
-    elif method == "lanczos":
+        return _by_frame(values, source, target, float(frame_rate), method, codebook_size, codec, outside, present)
+    if not present.all() and kind != CODES:
+        # A weight of 0 does not silence NaN.
+        values = np.where(present.reshape(-1, *[1] * (values.ndim - 1)) | np.isfinite(values), values, 0)
+    reach, beyond = _overlap(source, target, window) if method == "mean" else _linear(source, target)
+    weights = reach
+    if method == "lanczos":
         weights, beyond = _lanczos(source, target)
-    else:
-        weights, beyond = _linear(source, target)
+    weights, there = _present_only(weights, reach, present)
     _check_inside(beyond, source, target, outside)
     if method == "nearest":
-        return values[_nearest(source, target)]
+        nearest = _nearest(source, target)
+        moved_to = np.where(present[nearest], nearest, _heaviest(weights))
+        return values[np.where(there, moved_to, nearest)], there
     if method == "latent":
         assert codec is not None
-        return _through_latents(values, weights, codec)
+        return _through_latents(values, weights, codec), there
     moved = _apply(weights, values if kind != CODES else values.astype(np.float64))
     if kind == CODES:
-        return round_to_codes(moved, codebook_size)
+        return round_to_codes(moved, codebook_size), there
     if not np.isfinite(moved).all():
         check_finite(values)  # only now: an hour of frames is often read for a few hundred TRs
     if outside == "nan":
         moved[beyond] = np.nan
-    return moved
+    return moved, there
+
+
+def _present_only(
+    weights: sparse.csr_array, reach: sparse.csr_array, present: np.ndarray
+) -> tuple[sparse.csr_array, np.ndarray]:
+    """Weights without what is absent, each row summing to 1 again, and which rows reach anything that is present.
+
+    `reach` has the weights, none negative, that say what belongs to a target; a row that reaches nothing present keeps
+    these.
+    """
+    if present.all():
+        return weights, np.ones(weights.shape[0], bool)
+    share = present.astype(np.float64)
+    near, kept = reach @ share, weights @ share
+    there = near > LEAST
+    # Of lobes, what is left may sum to nearly nothing: then what the target reaches must do.
+    usable = there if weights is reach else there & (kept >= 0.5)
+    rest = there & ~usable
+    only = sparse.diags_array(share)
+    own = sparse.diags_array(np.where(usable, 1 / np.where(usable, kept, 1), 0)) @ weights @ only
+    instead = sparse.diags_array(np.where(rest, 1 / np.where(rest, near, 1), 0)) @ reach @ only
+    return sparse.csr_array(own + instead + sparse.diags_array(np.where(there, 0.0, 1.0)) @ reach), there
+
+
+def _heaviest(weights: sparse.csr_array) -> np.ndarray:
+    """The sample with the largest weight in each row."""
+    return np.asarray(weights.argmax(axis=1)).ravel()
 
 
 def _apply(weights: sparse.csr_array, values: np.ndarray) -> np.ndarray:
@@ -231,8 +305,8 @@ def first_frames(times: np.ndarray, frame_rate: float) -> np.ndarray:
 
 def _by_frame(
     codes: np.ndarray, source: np.ndarray, target: np.ndarray, rate: float,
-    method: Any, codebook_size: int, codec: LatentCodec | None, outside: Any,
-) -> np.ndarray:  # fmt: skip
+    method: Any, codebook_size: int, codec: LatentCodec | None, outside: Any, present: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Grouped codes as the series of frames they are, on the frames of the target TRs."""
     if codes.ndim != 3:
         raise InputError(f"frame_rate is for codes (n_trs, n_codebooks, frames_per_tr), these have shape {codes.shape}")
@@ -251,8 +325,10 @@ def _by_frame(
     wanted = first_frames(target, rate)[:, None] + np.arange(new_width)
     series = codes.transpose(0, 2, 1).reshape(-1, codes.shape[1])
     unique, back = np.unique(wanted, return_inverse=True)  # neighbouring TRs may share a frame when the TR shrinks
-    moved = resample_features(
+    moved, there = resampled(
         series, frames.ravel() / rate, unique / rate, "codes", method,
-        codebook_size=codebook_size, codec=codec, outside=outside,
+        codebook_size=codebook_size, codec=codec, outside=outside, mask=np.repeat(present, width),
     )  # fmt: skip
-    return np.ascontiguousarray(moved[back.reshape(wanted.shape)].transpose(0, 2, 1))
+    back = back.reshape(wanted.shape)
+    # Half a TR of frames is no TR: the model takes whole ones.
+    return np.ascontiguousarray(moved[back].transpose(0, 2, 1)), np.all(there[back], axis=1)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
-from math import floor
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ import numpy as np
 import xarray as xr
 
 from giblet.alignment.aligned import Aligned, AlignmentReport, SourceReport
-from giblet.alignment.checks import LatentCodec, array_of_kind
+from giblet.alignment.checks import LatentCodec
+from giblet.alignment.kernels import HRF, check_hrf
 from giblet.alignment.resample import Method, resample_features
-from giblet.errors import AlignmentError, InputError
-from giblet.features import CODES, CONTINUOUS, load_features
-from giblet.timing import Number, TRGrid, check_tr, exact, same_tr, shown, ungroup_codes, ungroup_frames
+from giblet.alignment.source import Source
+from giblet.errors import AlignmentError, InputError, one_line
+from giblet.timing import Number, check_tr, exact, same_tr, shown
 
 __all__ = ["Aligned", "AlignmentReport", "SourceReport", "align_all_modalities", "resample_features"]
 
@@ -27,6 +28,12 @@ REMEDY = (
     ": check start_offset, the TR and the run; if the scan was stopped early, say on_short_bold='trim', which cuts what"
     " was not scanned"
 )
+ORDER = "align_all_modalities takes the features first, {'sound': file, ...}, and the BOLD second"
+OF_ROWS = (
+    "codebook_size", "codec", "codec_fingerprint", "bandwidth", "frame_rate", "desc", "model", "source",
+    "source_sha256",
+)  # fmt: skip
+"""Attributes of a feature file that hold for its rows wherever they lie."""
 
 
 def align_all_modalities(
@@ -41,24 +48,30 @@ def align_all_modalities(
     methods: Mapping[str, Method] | None = None,
     variables: Mapping[str, str] | None = None,
     codec: LatentCodec | None = None,
+    hrf: HRF | Mapping[str, HRF] | None = None,
+    slice_time_ref: float | None = None,
     on_short_bold: str = "error",
+    on_holes: str = "cut",
 ) -> Aligned:
     """Pair every volume of one run with the stimulus it saw.
 
     Volume ``k`` is paired with second ``k * tr + start_offset - lag`` of each modality. Volumes for which a modality
-    has nothing, or only padding (``valid`` is False), are cut from all; nothing is stretched to fit.
+    has nothing, or only padding (``valid`` is False), are cut from all; nothing is stretched to fit. TRs in which there
+    is nothing to say (``<variable>_mask`` is False: no words) are kept, and marked in ``mask`` of the result.
 
     Parameters
     ----------
     features : mapping of str to Dataset or path
         Feature files, by the names they shall have; with attributes ``tr``, ``kind``, ``variable``.
     bold : array_like (n_volumes, ...), DataArray or Dataset with ``bold``
-        One run. A memory map is read only where volumes are kept.
+        One run. A memory map is read only where volumes are kept. Volumes that ``sample_mask`` of a Dataset censors
+        are left out.
     tr : float, optional
         Repetition time in seconds; needed unless `bold` has it as an attribute, and then it must agree.
     start_offset : float or mapping
         Second of the stimulus at the onset of volume 0: 20.0 if the scan began 20 s into the sound, -12.0 if the film
-        began 12 s into the scan. For all modalities, or by name (0 for names that are missing).
+        began 12 s into the scan. For all modalities, or by name (0 for names that are missing). Leave it at 0 for words
+        that were extracted with a start offset.
     lag : float or mapping
         Seconds by which BOLD follows the stimulus: 4.5 pairs each volume with what was there 4.5 s before. Leave it
         at 0 for features that are convolved with an HRF.
@@ -70,12 +83,22 @@ def align_all_modalities(
         By name, the method of :func:`resample_features` where resampling is needed. Features that know their frames
         (codes, mel frames) are shifted by whole frames instead, at most half a frame (7 ms) off, and not interpolated.
     variables : mapping, optional
-        By name, another variable of the file than the one it is about: ``{"light": "luminance"}``.
+        By name, another variable of the file than the one it is about: ``{"rate": "word_rate"}``. A file may stand
+        under several names; the report says what else each file has.
     codec : AudioCodec, optional
         For ``"latent"``.
+    hrf : str, callable or mapping, optional
+        Convolve with this haemodynamic response (:func:`giblet.alignment.convolve_hrf`), on the stimulus's own clock
+        and before anything is cut: all features, or by name. TRs where nothing is present count as zero, as does the
+        time before the stimulus.
+    slice_time_ref : float, optional
+        With `hrf`: when in its TR a volume is read, 0 to 1; by default what `bold` says of itself, or 0.
     on_short_bold : {"error", "trim"}
         When the scan ended at least one TR before the stimulus, whatever the `lag`: refuse, with both lengths, as
         another run or a wrong offset looks just so; or cut the stimulus and say so in the report and the log.
+    on_holes : {"cut", "keep"}
+        Volumes to leave out between those that are used: cut them; or keep their place, so that neighbouring rows are
+        neighbours in time, with NaN for BOLD, and features that say in their ``mask`` whether they are there.
 
     Returns
     -------
@@ -84,68 +107,153 @@ def align_all_modalities(
     Raises
     ------
     InputError
-        If a file or an option cannot be used.
+        If a file or an option cannot be used, or an offset is given twice.
     AlignmentError
         If TRs differ, runs are mixed, the BOLD is shorter than a stimulus, or no volume is left.
     """
-    data, tr = _bold_and_tr(bold, tr)
-    n_volumes = len(data)
-    if not features:
-        raise InputError("no features were given: name at least one feature file")
-    if on_short_bold not in ("trim", "error"):
-        raise InputError(f"on_short_bold is {on_short_bold!r}: 'error' or 'trim' is needed")
-    for what, given in (
-        ("start_offset", start_offset),
-        ("lag", lag),
-        ("methods", methods or {}),
-        ("variables", variables or {}),
-    ):
+    _check_named(features, bold)
+    scan = _scan_of(bold, tr)
+    tr, n_volumes = scan.tr, len(scan.data)
+    ref = float(scan.slice_time_ref if slice_time_ref is None else slice_time_ref)
+    _check_choice("on_short_bold", on_short_bold, ("error", "trim"))
+    _check_choice("on_holes", on_holes, ("cut", "keep"))
+    by_name = {"start_offset": start_offset, "lag": lag, "methods": methods, "variables": variables, "hrf": hrf}
+    for what, given in by_name.items():
         unknown = set(given) - set(features) if isinstance(given, Mapping) else set()
         if unknown:
             raise InputError(f"{what} names {sorted(unknown)}: the modalities are {', '.join(features)}")
-    keep = np.ones(n_volumes, bool) if volume_mask is None else np.asarray(volume_mask)
-    if keep.shape != (n_volumes,) or keep.dtype != bool:
-        raise AlignmentError(f"volume_mask is {keep.dtype} {keep.shape}: bool ({n_volumes},) is needed")
-    reasons = [] if keep.all() else [f"volume_mask leaves out {int((~keep).sum())} volumes"]
-    sources = {}
+    scanned, reasons = scan.used(volume_mask)
+    sources, covered = {}, np.ones(n_volumes, bool)
     for name, feature in features.items():
-        sources[name] = _Source(name, feature, (variables or {}).get(name), tr, resample)
+        sources[name] = Source(name, feature, (variables or {}).get(name), tr, resample)
         sources[name].place(n_volumes, tr, _one(start_offset, name), _one(lag, name))
         reasons += sources[name].reasons(n_volumes, tr)
-        keep = keep & sources[name].covered
-    if not keep.any():
+        covered &= sources[name].covered
+    used = covered & scanned
+    if not used.any():
         raise AlignmentError(f"no volume is left: {'; '.join(reasons)}; check start_offset and lag")
     short = [s for s in sources.values() if s.unscanned >= s.tr]
     if short and on_short_bold == "error":
         raise AlignmentError("; ".join(s.short_bold(n_volumes, tr) + REMEDY for s in short))
-    volumes = np.flatnonzero(keep)
-    values = {n: s.values(volumes, (methods or {}).get(n), codec) for n, s in sources.items()}
-    trs = {n: s.tr_index[volumes] for n, s in sources.items()}
-    first, last = int(volumes[0]), int(volumes[-1])
+    volumes = np.flatnonzero(used)
+    if on_holes == "keep":
+        # From the first that the stimulus covers: what was on while volumes are censored is still seen later.
+        volumes = np.arange(np.flatnonzero(covered)[0], np.flatnonzero(covered)[-1] + 1)
+    values = {}
+    for name, source in sources.items():
+        response = hrf.get(name) if isinstance(hrf, Mapping) else hrf
+        found, there = _read(source, volumes[covered[volumes]], response, ref, (methods or {}).get(name), codec)
+        values[name] = _labelled(source, tr, volumes, covered[volumes], found, there, response)
+    first, last, kept = int(volumes[0]), int(volumes[-1]), int(used.sum())
     report = AlignmentReport(
-        tr, n_volumes, len(volumes), first, n_volumes - 1 - last, last - first + 1 - len(volumes),
+        tr, n_volumes, kept, first, n_volumes - 1 - last, last - first + 1 - kept,
         tuple(s.report(volumes) for s in sources.values()), tuple(reasons),
     )  # fmt: skip
     for s in short:
         log.warning("%s and are cut", s.short_bold(n_volumes, tr))
-    rows: Any = slice(first, last + 1) if not report.holes else volumes
-    return Aligned(values, data[rows], tr, volumes, trs, report)
+    rows: Any = slice(first, last + 1) if len(volumes) == last - first + 1 else volumes
+    data = _absent_as_nan(scan.data[rows], used[volumes])
+    trs = {name: source.tr_index[volumes] for name, source in sources.items()}
+    return Aligned(values, data, tr, volumes, trs, report, used[volumes])
+
+
+def _check_named(features: Any, bold: Any) -> None:
+    """Features by name, and not the BOLD in their place."""
+    if not isinstance(features, Mapping) or isinstance(features, xr.Dataset):
+        what = type(features).__name__
+        raise InputError(f"features is a {what}: feature files by name are needed; {ORDER}")
+    if not features:
+        raise InputError("no features were given: name at least one feature file")
+    if isinstance(bold, Mapping) and not isinstance(bold, xr.Dataset):
+        raise InputError(f"bold is a {type(bold).__name__}: one run of BOLD is needed; {ORDER}")
+
+
+def _check_choice(what: str, given: str, allowed: tuple[str, str]) -> None:
+    if given not in allowed:
+        raise InputError(f"{what} is {given!r}: {allowed[0]!r} or {allowed[1]!r} is needed")
 
 
 def _one(given: Number | Mapping[str, Number], name: str) -> Fraction:
     return exact(given.get(name, 0) if isinstance(given, Mapping) else given, f"offset or lag of {name}")
 
 
-def _bold_and_tr(bold: Any, tr: float | None) -> tuple[Any, float]:
-    """BOLD with volumes leading, and the TR."""
+def _read(
+    source: Source, volumes: np.ndarray, hrf: HRF | None, ref: float, method: Method | None, codec: LatentCodec | None
+) -> tuple[np.ndarray, np.ndarray]:
+    if hrf is None:
+        return source.values(volumes, method, codec)
+    if hrf == "fir":
+        raise InputError("hrf='fir' delays features: align them, and give them to fit_ridge(..., hrf='fir')")
+    check_hrf(hrf, source.target_tr, None, ref, 1)
+    return source.convolved(volumes, hrf, ref), np.ones(len(volumes), bool)
+
+
+def _labelled(
+    source: Source, tr: float, volumes: np.ndarray, covered: np.ndarray, found: np.ndarray, there: np.ndarray,
+    hrf: HRF | None,
+) -> xr.DataArray:  # fmt: skip
+    """Rows at their place, with what they are and when they were."""
+    values, mask = found, there
+    if not covered.all():
+        values, mask = np.zeros((len(volumes), *found.shape[1:]), found.dtype), np.zeros(len(volumes), bool)
+        values[covered], mask[covered] = found, there
+    name = str(source.variable.name)
+    attrs = {key: source.data.attrs[key] for key in OF_ROWS if key in source.data.attrs}
+    attrs |= {"kind": source.kind, "tr": tr, "variable": name}
+    dims = tuple(map(str, source.variable.dims))
+    if hrf is not None:
+        attrs["hrf"] = hrf if isinstance(hrf, str) else getattr(hrf, "__name__", "a function")
+        dims += ("response",) * (values.ndim - len(dims))
+    coords = {"volume": ("tr", volumes), "onset": ("tr", source.onsets(volumes)), "mask": ("tr", mask)}
+    return xr.DataArray(values, dims=dims, coords=coords, attrs=attrs, name=name)
+
+
+def _absent_as_nan(data: np.ndarray, there: np.ndarray) -> np.ndarray:
+    if there.all():
+        return data
+    data = np.array(data, dtype=np.result_type(data.dtype, np.float32))
+    data[~there] = np.nan
+    return data
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """BOLD of one run, volumes leading, and what it says of itself."""
+
+    data: np.ndarray
+    tr: float
+    slice_time_ref: float
+    sample_mask: np.ndarray | None
+
+    def used(self, volume_mask: Any) -> tuple[np.ndarray, list[str]]:
+        """The volumes that are neither censored nor left out by the caller, and why the others are."""
+        n_volumes, reasons = len(self.data), []
+        used = np.ones(n_volumes, bool)
+        for what, given in (("volume_mask", volume_mask), ("sample_mask", self.sample_mask)):
+            if given is None:
+                continue
+            mask = np.asarray(given)
+            if mask.shape != (n_volumes,) or mask.dtype != bool:
+                raise AlignmentError(f"{what} is {mask.dtype} {mask.shape}: bool ({n_volumes},) is needed")
+            if not mask.all():
+                reasons.append(f"{what} leaves out {int((~mask).sum())} volumes")
+            used &= mask
+        return used, reasons
+
+
+def _scan_of(bold: Any, tr: float | None) -> _Scan:
+    attrs: Mapping[str, Any] = {}
+    sample_mask = None
     if isinstance(bold, xr.Dataset):
         if "bold" not in bold:
-            raise InputError(f"the Dataset has {list(bold.data_vars)}: a variable 'bold' is needed")
+            held = f"a Dataset with {', '.join(map(str, bold.data_vars))}"
+            raise InputError(f"bold is {held}: a variable 'bold' is needed; {ORDER}")
+        sample_mask = bold["sample_mask"].values.astype(bool) if "sample_mask" in bold else None
         bold = bold["bold"].assign_attrs({**bold.attrs, **bold["bold"].attrs})
     if isinstance(bold, xr.DataArray):
-        if bold.dims[0] != "tr":
+        if bold.dims[:1] != ("tr",):
             raise AlignmentError(f"bold has dimensions {bold.dims}: 'tr' must come first")
-        own = bold.attrs.get("tr")
+        attrs, own = bold.attrs, bold.attrs.get("tr")
         if own is not None and tr is not None and not same_tr(own, tr):
             raise AlignmentError(
                 f"the BOLD says TR {shown(own)} s, {shown(tr)} s was given: drop tr=, or check the scan's header"
@@ -155,144 +263,25 @@ def _bold_and_tr(bold: Any, tr: float | None) -> tuple[Any, float]:
             raise AlignmentError(
                 f"bold holds {len(np.unique(bold.coords['run']))} runs: align one at a time, each has its own start"
             )
+        if sample_mask is None and "sample_mask" in bold.coords:
+            sample_mask = bold.coords["sample_mask"].values.astype(bool)
         bold = bold.values
-    data = bold if isinstance(bold, np.ndarray) else np.asarray(bold)
-    if data.ndim == 0 or len(data) == 0:
-        raise InputError(f"bold has shape {data.shape}: (n_volumes, n_voxels) is needed")
+    data = bold if isinstance(bold, np.ndarray) else _numbers(bold)
+    if data.ndim == 0 or len(data) == 0 or data.dtype.kind not in "iufb":
+        raise InputError(f"bold has shape {data.shape} of {data.dtype}: numbers (n_volumes, n_voxels) are needed")
     if tr is None:
         raise InputError("the TR of the BOLD is not known: give tr in seconds")
-    return data, float(check_tr(tr))
+    return _Scan(data, float(check_tr(tr)), float(attrs.get("slice_time_ref", 0.0)), sample_mask)
 
 
-class _Source:
-    """One modality on its way to the scan's clock."""
-
-    def __init__(
-        self, name: str, given: xr.Dataset | str | Path, variable: str | None, tr: float, resample: bool
-    ) -> None:
-        self.name = name
-        self.data = given if isinstance(given, xr.Dataset) else load_features(given)
-        attrs = self.data.attrs
-        missing = [a for a in ("tr", "kind", "variable") if a not in attrs]
-        main = variable or attrs.get("variable")
-        if variable and variable not in self.data:
-            raise InputError(f"{name} has no variable {variable!r}: it has {', '.join(map(str, self.data.data_vars))}")
-        if missing or main not in self.data or self.data[main].dims[:1] != ("tr",):
-            raise InputError(f"{name} is not a feature file: it lacks {', '.join(missing) or 'its data by tr'}")
-        self.kind, self.variable = str(attrs["kind"]), self.data[main]
-        self.size = int(attrs.get("codebook_size", 1024))
-        # The file's word counts, not the dtype: pictures are amounts in uint8, and stay so unless interpolated.
-        pictures = self.kind == CONTINUOUS and self.variable.dtype.kind == "u"
-        self.table = self.variable.values if pictures else array_of_kind(self.variable, self.kind, self.size, name)
-        self.tr, self.n_trs = exact(attrs["tr"], f"TR of {name}"), len(self.table)
-        if same_tr(self.tr, tr):
-            self.tr = exact(tr)
-        elif not resample:
-            raise AlignmentError(
-                f"{name} has TR {shown(self.tr)} s, the BOLD {shown(tr)} s: extract it again with --tr {shown(tr)}, "
-                "or say resample=True"
-            )
-        self.valid = self.data["valid"].values.astype(bool) if "valid" in self.data else np.ones(self.n_trs, bool)
-        onset = self.data["onset"].values if "onset" in self.data else TRGrid(float(self.tr), self.n_trs, 1e6).onset
-        if np.abs(onset - onset[0] - np.arange(self.n_trs) * float(self.tr)).max() > 1e-6:
-            raise AlignmentError(f"onsets of {name} are not {float(self.tr):g} s apart: extract it again")
-        self.first_onset = exact(round(float(onset[0]), 9))
-        self.by_frame = "frame" in self.variable.dims and "frame_rate" in attrs and self.variable.ndim == 3
-
-    def place(self, n_volumes: int, tr: float, offset: Fraction, lag: Fraction) -> None:
-        """Which TR each volume begins in, and whether all that it needs is there."""
-        self.target_tr, self.shift = exact(tr), offset - lag
-        self.stimulus_time = self.shift - self.first_onset
-        starts = [(k * self.target_tr + self.stimulus_time) / self.tr for k in range(n_volumes)]
-        self.whole = all(s.denominator == 1 for s in starts) and self.tr == self.target_tr
-        self.tr_index = np.array([floor(s) for s in starts], dtype=np.int64)
-        last = np.array([-floor(-(s + self.target_tr / self.tr)) - 1 for s in starts], dtype=np.int64)
-        self.inside = (self.tr_index >= 0) & (last < self.n_trs)
-        good = np.r_[0, np.cumsum(self.valid)]
-        lo, hi = np.clip(self.tr_index, 0, self.n_trs), np.clip(last + 1, 0, self.n_trs)
-        self.covered = self.inside & (good[hi] - good[lo] == hi - lo)
-        end = int(np.flatnonzero(self.valid).max(initial=-1) + 1) * self.tr
-        # Of the stimulus: what no volume is paired with, and what was not scanned, whatever the lag.
-        self.unpaired = max(end - (n_volumes * self.target_tr + self.stimulus_time), Fraction(0))
-        self.unscanned = max(end - (n_volumes * self.target_tr + offset - self.first_onset), Fraction(0))
-
-    def reasons(self, n_volumes: int, tr: float) -> list[str]:
-        """Why volumes, or stimulus, are cut for this modality."""
-        out = []
-        before = int((self.tr_index < 0).sum())
-        if before:
-            out.append(f"{self.name} begins {float(-self.stimulus_time):g} s after volume 0: {before} volumes cut")
-        behind = int((~self.inside & (self.tr_index >= 0)).sum())
-        if behind:
-            out.append(f"{self.name} ends before the scan does: {behind} volumes cut")
-        padded = int((self.inside & ~self.covered).sum())
-        if padded:
-            out.append(f"{self.name} has padding or gaps (valid is False) in {padded} volumes: cut")
-        if self.stimulus_time > 0:
-            out.append(f"{self.name}: its first {float(self.stimulus_time):g} s lie before volume 0: cut")
-        if self.unscanned > 0:
-            out.append(self.short_bold(n_volumes, tr))
-        if self.unpaired > self.unscanned:
-            left = float(self.unpaired - self.unscanned)
-            out.append(f"{self.name}: the lag leaves no volume for {left:g} s at its end: cut")
-        return out
-
-    def short_bold(self, n_volumes: int, tr: float) -> str:
-        """Both lengths, and what was not scanned."""
-        return (
-            f"the BOLD has {n_volumes} volumes ({n_volumes * tr:g} s), {self.name} has {self.n_trs} TRs "
-            f"({float(self.n_trs * self.tr):g} s): its last {float(self.unscanned):g} s were not scanned"
-        )
-
-    def values(self, volumes: np.ndarray, method: Method | None, codec: LatentCodec | None) -> np.ndarray:
-        """The kept volumes' features."""
-        if self.whole:
-            self.how = f"shifted by {int(self.stimulus_time / self.tr):+d} TRs, values as they were"
-            return self.table[self.tr_index[volumes]]
-        if self.by_frame:
-            return self._frames(volumes)
-        if method is None and self.kind != CODES and self.tr != self.target_tr:
-            method = "mean"
-        method = method or ("round" if self.kind == CODES else "linear")
-        self.how = f"shifted by {float(self.stimulus_time):g} s, {method} between TRs of {float(self.tr):g} s"
-        times = np.array([float(k * self.target_tr + self.stimulus_time) for k in volumes.tolist()])
-        window = float(self.target_tr) if method == "mean" else None
-        # "hold" reaches no further than into the last TR, which `covered` has found to be whole.
-        table = self.table.astype(np.float32) if self.table.dtype.kind == "u" else self.table
-        return resample_features(
-            table, np.arange(self.n_trs) * float(self.tr), times, self.kind, method,  # type: ignore[arg-type]
-            codebook_size=self.size, codec=codec, window=window, outside="hold",
-        )  # fmt: skip
-
-    def _frames(self, volumes: np.ndarray) -> np.ndarray:
-        """Whole frames of the modality, gathered where the volumes begin."""
-        rate = exact(float(self.data.attrs["frame_rate"]))
-        grid = TRGrid(float(self.tr), self.n_trs, rate)
-        if self.kind == CODES:
-            spill = self.data["spill"].values if "spill" in self.data else None
-            series = ungroup_codes(self.table, float(self.tr), rate, spill=spill)
-            width = TRGrid(float(self.target_tr), 1, rate).frames_per_tr
-        else:
-            series = ungroup_frames(self.table, grid)
-            width = TRGrid(float(self.target_tr), 1, rate).max_frames_per_tr
-        starts = [k * self.target_tr + self.stimulus_time for k in volumes.tolist()]
-        half = Fraction(1, 2)
-        first = np.array([floor(s * rate + half) for s in starts])
-        behind = np.array([floor((s + self.target_tr) * rate + half) for s in starts])
-        off = self.stimulus_time * rate
-        self.how = f"shifted by {floor(off + half)} frames of {1000 / float(rate):.4g} ms, values as they were" + (
-            "" if off.denominator == 1 else ", to the nearest frame"
-        )
-        frames = first[:, None] + np.arange(width)
-        moved = series[:, np.minimum(frames, series.shape[1] - 1)].transpose(1, 0, 2)
-        own = frames < behind[:, None]  # mel files hold 0 in the column that not every TR has
-        return np.where(own[:, None, :], moved, moved.dtype.type(0))
-
-    def report(self, volumes: np.ndarray) -> SourceReport:
-        """What was done, after :meth:`values`."""
-        used = self.tr_index[volumes]
-        behind = self.n_trs - 1 - int(used[-1])
-        return SourceReport(
-            self.name, self.n_trs, float(self.tr), float(self.stimulus_time), int(used[0]), behind,
-            int((~self.valid).sum()), self.how,
-        )  # fmt: skip
+def _numbers(bold: Any) -> np.ndarray:
+    """Lists as an array; InputError for what is none."""
+    remedy = f"an array (n_volumes, n_voxels) of one run is needed, as FMRIProcessor(...).load gives it; {ORDER}"
+    if isinstance(bold, (str, Path)):
+        raise InputError(f"bold is the path {bold}: {remedy}")
+    if isinstance(bold, (list, tuple)) and any(getattr(one, "ndim", 0) > 1 for one in bold):
+        raise InputError(f"bold is a {type(bold).__name__} of {len(bold)} arrays: {remedy}")
+    try:
+        return np.asarray(bold)
+    except (TypeError, ValueError) as exc:
+        raise InputError(f"bold is a {type(bold).__name__} that is no array ({one_line(exc)}): {remedy}") from exc

@@ -34,6 +34,7 @@ def simulate(
     seed: Annotated[int, typer.Option(help="Chooses mapping and noise.")] = 0,
     noise_seed: Annotated[int | None, typer.Option(help="Chooses the noise alone: one a subject.")] = None,
     table: Annotated[bool, typer.Option("--table", help="A table of columns instead of an image.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another simulation of that name.")] = False,
     codec: Codec = None,
     device: Device = "auto",
     as_json: Json = False,
@@ -42,8 +43,8 @@ def simulate(
     from giblet.pipeline import simulate as run
 
     simulation, paths = run(
-        features, out_dir, table=table, regressor=regressor, codec=codec, device=device, snr=snr, lag=lag,
-        n_voxels=n_voxels, mapping=mapping, hrf=hrf, ar=ar, drift=drift, seed=seed, noise_seed=noise_seed,
+        features, out_dir, table=table, regressor=regressor, codec=codec, device=device, overwrite=overwrite, snr=snr,
+        lag=lag, n_voxels=n_voxels, mapping=mapping, hrf=hrf, ar=ar, drift=drift, seed=seed, noise_seed=noise_seed,
     )  # fmt: skip
     n_trs, tr = len(simulation.bold), float(simulation.truth.attrs["tr"])
     if as_json:
@@ -63,7 +64,13 @@ def check_alignment(
     ],
     mask: Annotated[Path | None, typer.Option(help="Brain mask; images need it.", show_default=False)] = None,
     columns: Annotated[str | None, typer.Option(help="Columns of a table, as a,b; default: all.")] = None,
-    tr: Annotated[float | None, typer.Option(help="Repetition time, s; default: the image's, or features'.")] = None,
+    decimal: Annotated[str, typer.Option(help="Decimal sign of tables, . or a comma.")] = ".",
+    tr: Annotated[float | None, typer.Option(help="Repetition time, s; default: the sidecar's or the image's.")] = None,
+    overrule_tr: Annotated[bool, typer.Option("--overrule-tr", help="--tr holds; header or sidecar is wrong.")] = False,
+    slice_time_ref: Annotated[
+        float | None,
+        typer.Option(help="Part of the TR, 0 to 1, that slices were brought to; default: the sidecar's StartTime."),
+    ] = None,
     start_offset: Annotated[float, typer.Option(help="Second of the stimulus at the onset of volume 0.")] = 0.0,
     lags: Annotated[str, typer.Option(help="First and last lag, s.")] = "-15..15",
     hrf: Annotated[str, typer.Option(help="glover or spm.")] = "glover",
@@ -87,8 +94,9 @@ def check_alignment(
     from giblet.pipeline import check_alignment as run
 
     checks = run(
-        files[:-1], files[-1], mask=mask, columns=_names(columns), tr=tr, start_offset=start_offset, lags=_range(lags),
-        hrf=hrf, n_surrogates=surrogates, high_pass=high_pass, confounds=confounds,
+        files[:-1], files[-1], mask=mask, columns=_names(columns), decimal=decimal, tr=tr, overrule_tr=overrule_tr,
+        slice_time_ref=slice_time_ref, start_offset=start_offset, lags=_range(lags), hrf=hrf, n_surrogates=surrogates,
+        high_pass=high_pass, confounds=confounds,
         confound_columns=_names(confound_columns), bad=bad, trim=trim, seed=seed, plot=plot, codec=codec, device=device,
     )  # fmt: skip
     if as_json:
@@ -103,7 +111,8 @@ def check_alignment(
 def _one_line(one: Checked) -> str:
     scan = one.scan
     text = f"{one.name}: best lag {scan.mean_best_lag:+g} s, r = {one.r:.3f}, p = {scan.mean_p:.3g}"
-    return text + f", 95 % null {scan.mean_threshold:.3f}"
+    text += f", 95 % null {scan.mean_threshold:.3f}; {scan.n_volumes} of {one.n_trs} volumes of {one.tr:g} s"
+    return text + (f", read {one.slice_time_ref:.4g} TR after their onset" if one.slice_time_ref else "")
 
 
 def _names(given: str | None) -> list[str] | None:

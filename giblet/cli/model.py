@@ -22,10 +22,10 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train the multimodal autoencoder, going on where the same configuration was stopped."""
+    from giblet.pipeline.training import read_config
     from giblet.pipeline.training import train as run
-    from giblet.training.settings import TrainSettings
 
-    settings = TrainSettings.from_yaml(config)
+    settings = read_config(config)
     from giblet.training.result import TrainingInterrupted
 
     try:
@@ -46,9 +46,19 @@ def train(
     each = ", ".join(f"{name} {loss:.3f}" for name, loss in result.val.items())
     out.print(
         f"{result.folder}: {result.status} after {result.step} steps ({result.epoch:.4g} epochs, "
-        f"{result.seconds:.0f} s); best validation {result.best_val:.3f} at step {result.best_step} ({each})",
+        f"{result.seconds:.0f} s); best validation {result.best_val:.3f} at step {result.best_step} ({each}); "
+        f"TR {result.tr:g} s{_read_late(result.slice_time_ref)}",
         markup=False,
     )
+
+
+def _read_late(refs: dict[str, float]) -> str:
+    """Of which subjects the volumes are read later than at their onset."""
+    late: dict[float, list[str]] = {}
+    for name, ref in refs.items():
+        if ref:
+            late.setdefault(ref, []).append(name)
+    return "".join(f", volumes of {', '.join(who)} read {ref:.4g} TR after their onset" for ref, who in late.items())
 
 
 @contextmanager

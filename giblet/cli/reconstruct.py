@@ -38,6 +38,12 @@ def reconstruct(
         Path | None, typer.Option(help="Texts of which the nearest to what is decoded are named.", show_default=False)
     ] = None,
     codec: Annotated[str | None, typer.Option(help="Where the run's codec is now, if it has moved.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder where the run's data are now, if they have moved.", show_default=False)
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a result of other options that stands there.")
+    ] = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -46,7 +52,8 @@ def reconstruct(
 
     result = job(
         run, bold or None, confounds=confounds or None, split=split, lesion=lesion,
-        out_dir=out_dir, subject=subject, original=original, texts=texts, codec=codec, device=device,
+        out_dir=out_dir, subject=subject, original=original, texts=texts, codec=codec, data=data,
+        overwrite=overwrite, device=device,
     )  # fmt: skip
     if as_json:
         print_json({**result.scorecard.as_dict(), "files": list(map(str, result.files))})

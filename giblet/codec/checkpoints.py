@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from giblet.codec.start import deepened
-from giblet.errors import CheckpointError
+from giblet.errors import CheckpointError, reading
 from giblet.files import write_atomic
 
 FORMAT = "giblet-codec-training-1"
@@ -45,18 +44,18 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | 
     found = sorted(folder.glob("step-*.json"))
     if not found:
         return None
-    try:
-        state = json.loads(found[-1].read_text())
-        if state.get("format") != FORMAT:
-            raise CheckpointError(
-                f"{found[-1]} has format {state.get('format')!r}: this version reads {FORMAT!r};"
-                " start with a fresh output folder"
-            )
-        return load_file(found[-1].with_suffix(".safetensors")), state
-    except (OSError, ValueError, SafetensorError) as exc:
+    last, remedy = found[-1], "delete it to resume from the one before"
+    with reading(f"checkpoint {last}", remedy, CheckpointError):
+        state = json.loads(last.read_text(encoding="utf-8"))
+    said = state.get("format") if isinstance(state, dict) else type(state).__name__
+    if said != FORMAT:
         raise CheckpointError(
-            f"checkpoint {found[-1]} cannot be read ({exc}): delete it to resume from the one before"
-        ) from exc
+            f"{last} has format {said!r}: this version reads {FORMAT!r}; start with a fresh output folder"
+        )
+    if missing := [name for name in ("step", "minutes", "rows", "config") if name not in state]:
+        raise CheckpointError(f"checkpoint {last} lacks {', '.join(missing)}: {remedy}")
+    with reading(f"checkpoint {last}", remedy, CheckpointError):
+        return load_file(last.with_suffix(".safetensors")), state
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -113,11 +112,10 @@ def load_weights(model: Any, folder: Path) -> None:
     CheckpointError
         The folder holds no weights, or those of another architecture.
     """
-    try:
+    weights = f"{folder / 'model.safetensors'} and config.json"
+    with reading(weights, "name the folder of a codec that giblet or transformers wrote", CheckpointError):
         tensors = load_file(folder / "model.safetensors")
         layers = int(json.loads((folder / "config.json").read_text(encoding="utf-8"))["num_residual_layers"])
-    except (OSError, SafetensorError, ValueError, KeyError) as exc:
-        raise CheckpointError(f"{folder / 'model.safetensors'} and config.json cannot be read ({exc})") from exc
     try:
         grown = deepened(model, tensors, layers)
         model.load_state_dict({name: value.float() for name, value in grown.items()})

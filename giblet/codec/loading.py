@@ -11,14 +11,12 @@ from importlib import resources
 from pathlib import Path
 
 import huggingface_hub.constants as hub
-import safetensors
 import safetensors.torch
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
 
 from giblet.codec.encodec import TRAINING_ONLY, EncodecConfig, EncodecModel, build_model, check_layout, hub_file
-from giblet.errors import CodecError
+from giblet.errors import CodecError, one_line, reading
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -63,29 +61,20 @@ def read_model(config_file: Path, weights_file: Path, name: str) -> EncodecModel
         If a file is damaged, is of another kind of model, is of a layout that cannot be streamed exactly, or if
         weights are missing, surplus, of other shapes, or not finite.
     """
-    try:
+    with reading(f"{config_file} of codec {name!r}", "copy or download it again", CodecError):
         fields = json.loads(config_file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as exc:
-        raise CodecError(f"codec {name!r}: {config_file} cannot be read ({exc}): copy or download it again") from exc
     kind = fields.get("model_type") if isinstance(fields, dict) else None
     if kind != "encodec":
         raise CodecError(f"codec {name!r} is a model of type {kind!r}: give an EnCodec model, 'encodec'")
-    try:
+    remedy = "it describes no EnCodec model; mend or replace it"
+    with reading(f"{config_file} of codec {name!r}", remedy, CodecError):
         config = EncodecConfig.from_dict(fields)
-        check_layout(config, name)
-        with torch.random.fork_rng(
-            devices=[]
-        ):  # the weights drawn here are replaced; the caller's seed stays as it was
-            model = build_model(config).float()
-    except (StrictDataclassError, TypeError, ValueError, RuntimeError, ZeroDivisionError) as exc:
-        why = " ".join(str(exc).split())
-        raise CodecError(
-            f"codec {name!r}: {config_file} describes no EnCodec model ({why}): mend or replace it"
-        ) from exc
-    try:
+    check_layout(config, name)
+    # The weights drawn here are replaced; the caller's seed stays as it was.
+    with reading(f"{config_file} of codec {name!r}", remedy, CodecError), torch.random.fork_rng(devices=[]):
+        model = build_model(config).float()
+    with reading(f"{weights_file} of codec {name!r}", "it is damaged; copy or download it again", CodecError):
         weights = safetensors.torch.load_file(weights_file)
-    except (OSError, safetensors.SafetensorError) as exc:
-        raise CodecError(f"codec {name!r}: {weights_file} is damaged ({exc}): copy or download it again") from exc
     _fill(model, weights, name)
     return model.eval().requires_grad_(False)
 
@@ -110,9 +99,7 @@ def _on_hub(name: str, revision: str | None) -> tuple[Path, Path]:
     try:
         return hub_file(name, CONFIG, revision, local_only=False), hub_file(name, WEIGHTS, revision, local_only=False)
     except OSError as exc:
-        raise CodecError(
-            f"codec {name!r} cannot be had from the hub ({' '.join(str(exc).split())}): {REMEDIES}"
-        ) from exc
+        raise CodecError(f"codec {name!r} cannot be had from the hub ({one_line(exc)}): {REMEDIES}") from exc
 
 
 def unreachable(url: str) -> str:

@@ -31,7 +31,7 @@ from giblet.codec.training_step import Learner, annealing
 from giblet.codec.training_stop import Stop, delayed_signals
 from giblet.codec.validate import validate
 from giblet.errors import CheckpointError
-from giblet.files import write_atomic
+from giblet.files import claimed, write_atomic
 
 logger = logging.getLogger(__name__)
 SHORTEST_CLIP = 0.5  # s, that scores can be had of
@@ -82,7 +82,7 @@ def train_codec(config: CodecTrainingConfig, progress: Callable[[TrainingProgres
     KeyboardInterrupt
         After Ctrl-C; on SIGTERM it is SystemExit(143).
     InputError
-        There is nothing to train on.
+        There is nothing to train on, or another process trains in the same folder.
     CheckpointError
         A checkpoint, or the codec to start from, is damaged or of another architecture, or has done more steps than
         there are; or the loss is not a number.
@@ -91,11 +91,12 @@ def train_codec(config: CodecTrainingConfig, progress: Callable[[TrainingProgres
         torch.set_num_threads(config.threads)
     training, kept = find_clips(config.audio, config.held_out)
     logger.info("held out: %s", ", ".join(clip.path.name for clip in kept) or "nothing")
-    run = _Run(config, training, kept)
-    with delayed_signals() as stop:
-        run.train(stop, progress)
-    stop.leave()
-    return run.finish()
+    with claimed(config.output):
+        run = _Run(config, training, kept)
+        with delayed_signals() as stop:
+            run.train(stop, progress)
+        stop.leave()
+        return run.finish()
 
 
 class _Run:

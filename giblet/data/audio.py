@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -43,6 +43,8 @@ class AudioProcessor:
         Legacy mode: keep only the mean of each TR.
     track : int, optional
         Audio track of the film, counted from 0; the first by default.
+    gain : float or "peak"
+        By how many dB the sound is made louder before anything else; "peak" brings its loudest sample to full scale.
 
     Raises
     ------
@@ -69,6 +71,7 @@ class AudioProcessor:
         n_mels: int = 2048,
         mel_average: bool = False,
         track: int | None = None,
+        gain: float | Literal["peak"] = 0.0,
     ) -> None:
         loaded = codec if isinstance(codec, AudioCodec) else None
         self.settings = ExtractSettings.make(
@@ -77,6 +80,7 @@ class AudioProcessor:
             codec=loaded.name if loaded else codec,
             bandwidth=loaded.bandwidth if loaded else bandwidth,
             track=track,
+            gain=gain,
             n_mels=n_mels,
             mel_average=mel_average,
             device=device,
@@ -175,7 +179,7 @@ class AudioProcessor:
         provenance = self.provenance(path, n_trs) if provenance is None else provenance
         sample_rate, hop_length = self.source.sample_rate, self.source.hop_length
         sound = SoundOnGrid(
-            AudioReader(path, sample_rate=sample_rate, track=self.settings.track),
+            AudioReader(path, sample_rate=sample_rate, track=self.settings.track, gain=self.settings.gain),
             self.settings.tr, n_trs, self.frame_rate, hop_length, progress,
         )  # fmt: skip
         variables = self._codes(sound) if self.codec is not None else self._mels(sound)
@@ -204,6 +208,8 @@ class AudioProcessor:
             overlaps=sound.reader.overlaps,
             overlap_seconds=sound.reader.overlap_seconds,
             damaged_packets=sound.reader.damaged_packets,
+            peak=sound.reader.peak,
+            gain_db=sound.reader.gain_db,
         )
 
     def _codes(self, sound: SoundOnGrid) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from giblet.data.series import Series, Source
 from giblet.data.splits import Splits, make_splits, run_of_trs, segments
 from giblet.errors import AlignmentError, InputError
 from giblet.features import CODES, CONTINUOUS
-from giblet.timing import exact
+from giblet.timing import check_tr, same_tr, shown
 
 __all__ = ["Recording", "Splits", "TRWindows", "fit_normalisers", "make_splits"]
 
@@ -51,7 +51,8 @@ class Recording:
         ----------
         subject : str
         sources : mapping of str to path, array, Dataset or Series
-            By modality, such as ``{"audio": "film_desc-encodec24k_features.nc", "bold": "sub-01_bold.nc"}``.
+            By modality, such as ``{"audio": "film_desc-encodec24k_features.nc", "bold": "sub-01_bold.nc"}``, or
+            ``{**aligned.features, "bold": aligned.bold}``.
         tr : float, optional
             In seconds; needed if no source says.
         runs : array_like, shape (n_trs,), optional
@@ -62,7 +63,7 @@ class Recording:
         InputError
             If there is no source, or no TR.
         AlignmentError
-            If sources differ in length, TR or runs.
+            If sources differ in length, TR, runs or volumes, or volumes are missing between those of a run.
         """
         series = {name: s if isinstance(s, Series) else Series(s) for name, s in sources.items()}
         if not series:
@@ -71,12 +72,13 @@ class Recording:
         if len(set(lengths.values())) > 1:
             told = ", ".join(f"{name} {n}" for name, n in lengths.items())
             raise AlignmentError(
-                f"subject {subject}: TRs differ ({told}); put them on one clock with align_all_modalities"
+                f"subject {subject}: TRs differ ({told}); put them on one clock with align_all_modalities, and give "
+                "Recording.of {**aligned.features, 'bold': aligned.bold}"
             )
         said = {name: s.tr for name, s in series.items() if s.tr is not None}
-        trs = {exact(t) for t in said.values()} | ({exact(tr, "TR")} if tr is not None else set())
-        if len(trs) != 1:
-            told = ", ".join(f"{name} {t} s" for name, t in said.items())
+        trs = [*([] if tr is None else [float(check_tr(tr))]), *said.values()]
+        if not trs or not all(same_tr(one, trs[0]) for one in trs):
+            told = ", ".join(f"{name} {shown(t)} s" for name, t in said.items())
             raise (AlignmentError if trs else InputError)(
                 f"subject {subject}: the TR is {'contradictory: ' + told if trs else 'unknown: give tr in seconds'}"
                 + (f", you say {tr} s" if trs and tr is not None else "")
@@ -87,7 +89,26 @@ class Recording:
             labels.insert(0, np.asarray(runs))
         if any(not np.array_equal(labels[0], other) for other in labels[1:]):
             raise AlignmentError(f"subject {subject}: the runs of its sources differ")
-        return cls(subject, series, float(trs.pop()), run_of_trs(n_trs, labels[0] if labels else None))
+        run = run_of_trs(n_trs, labels[0] if labels else None)
+        _check_volumes(subject, series, run)
+        return cls(subject, series, trs[0], run)
+
+
+def _check_volumes(subject: str, series: Mapping[str, Series], run: np.ndarray) -> None:
+    """Refuse rows of different volumes, and windows that would close up over volumes that are missing."""
+    known = {name: s.volume for name, s in series.items() if s.volume is not None}
+    for name, volume in known.items():
+        first = next(iter(known))
+        if not np.array_equal(volume, known[first]):
+            raise AlignmentError(f"subject {subject}: {name} and {first} are of different volumes: align them together")
+        hole = np.flatnonzero((np.diff(volume) != 1) & (run[1:] == run[:-1]))
+        if hole.size:
+            at = int(hole[0])
+            raise AlignmentError(
+                f"subject {subject}: rows {at} and {at + 1} are volumes {volume[at]} and {volume[at + 1]}, and windows "
+                "would take them for neighbours: align with on_holes='keep', which leaves the place of volumes that "
+                "are not used and marks them as absent"
+            )
 
 
 Trs = np.ndarray | Mapping[str, np.ndarray]

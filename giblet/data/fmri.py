@@ -2,16 +2,19 @@
 
 The result is a Dataset of the same kind as a feature file (:mod:`giblet.features`), with
 
-==========  ==================  =======  ========================================================================
-variable    dimensions          dtype    meaning
-==========  ==================  =======  ========================================================================
-``bold``    (tr, voxel|region)  float32  raw units, unless the settings ask for cleaning
-``run``     (tr)                int64    1, 2, ...: nothing may be convolved or cut in windows across its edges
-``onset``   (tr)                float64  seconds from volume 0 *of its run*
-``good``    (voxel|region)      bool     False: bad data, held as zeros (``bad="zero"``); never learn from these
-``i j k``   (voxel)             int32    place of the voxel in the image
-``region``  (region)            str      name of the region
-==========  ==================  =======  ========================================================================
+===============  ==================  =======  ===================================================================
+variable         dimensions          dtype    meaning
+===============  ==================  =======  ===================================================================
+``bold``         (tr, voxel|region)  float32  raw units, unless the settings ask for cleaning
+``run``          (tr)                int64    1, 2, ...: nothing may be convolved or cut in windows across its edges
+``onset``        (tr)                float64  seconds from volume 0 *of its run*
+``sample_mask``  (tr)                bool     False: a censored volume, NaN in ``bold``; absent if there is none
+``good``         (voxel|region)      bool     False: bad data, held as zeros (``bad="zero"``); never learn from these
+``i j k``        (voxel)             int32    place of the voxel in the image
+``region``       (region)            str      name of the region
+===============  ==================  =======  ===================================================================
+
+Its attributes say the ``tr``, who said it (``tr_source``: given, sidecar or header), and ``slice_time_ref``.
 """
 
 from __future__ import annotations
@@ -19,41 +22,57 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
-import pandas as pd
 import xarray as xr
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from giblet.config import Settings
-from giblet.data.cleaning import clean_run, find_bad, judge
+from giblet.data.atlas import Atlas
+from giblet.data.cleaning import Bad, clean_run, find_bad, judge
+from giblet.data.confounds import RunConfounds, Table, kept_volumes, per_run, read_confounds
 from giblet.data.scan import Scan, load_bold, region_means, space_of, to_nifti
-from giblet.data.tables import is_table, read_confounds, read_table
-from giblet.data.volumes import agreed_tr, check_grid, read_atlas, read_mask, series_of, voxels_in
+from giblet.data.scan_timing import ScanTiming, scan_timing
+from giblet.data.tables import is_table, read_table
+from giblet.data.volumes import check_grid, read_mask, series_of, voxels_in
 from giblet.errors import InputError
-from giblet.timing import same_tr, shown
 
 __all__ = ["BoldSettings", "FMRIProcessor", "load_bold"]
 
 log = logging.getLogger(__name__)
 
 CLEANING = {"detrend", "high_pass", "standardize"}
-Confounds = str | Path | pd.DataFrame | np.ndarray
+Confounds = Table | tuple[Any, Any]
+"""A table, or table and sample mask as nilearn's ``load_confounds`` returns them."""
 
 
 class BoldSettings(Settings):
     """What turns a scan into BOLD. By default nothing is taken out of the data and nothing is scaled."""
 
     tr: float | None = Field(None, gt=0, allow_inf_nan=False, description="repetition time, s; default: the header's")
+    overrule_tr: bool = Field(False, description="tr holds whatever the scan's header and sidecar say")
+    slice_time_ref: float | None = Field(
+        None, ge=0, le=1, allow_inf_nan=False,
+        description="moment of the TR that slices were brought to, as a fraction; default: the sidecar's, else 0",
+    )  # fmt: skip
+    background_label: int | None = Field(None, description="what an atlas holds where there is no region; default: 0")
     columns: tuple[str, ...] | None = Field(None, description="columns of a table to read; default: all")
+    decimal: Literal[".", ","] = Field(".", description="decimal sign in tables of regions and confounds")
     confound_columns: tuple[str, ...] | None = Field(None, description="confounds to remove: names or patterns")
     detrend: bool = Field(False, description="take out mean and straight line, in each run")
     high_pass: float | None = Field(None, gt=0, description="take out drifts slower than this, Hz; 1/128 is usual")
     standardize: bool = Field(False, description="mean 0, deviation 1 over each whole run, test volumes included")
     bad: Literal["error", "mask", "zero"] = Field("error", description="what becomes of NaN and constant voxels")
+
+    @model_validator(mode="after")
+    def _overruled_by_something(self) -> BoldSettings:
+        if self.overrule_tr and self.tr is None:
+            raise ValueError("overrule_tr is on and tr is not given: give the tr that holds, in seconds")
+        return self
 
 
 class FMRIProcessor:
@@ -67,14 +86,27 @@ class FMRIProcessor:
         3-D label image on the voxels of the scan: the mean of each region is read. With `mask`, voxels outside it
         belong to no region.
     labels : mapping of int to str, optional
-        Names of the atlas's labels; others are called ``"label-7"``.
+        Names of the atlas's labels, no two the same; others are called ``"label-7"``.
     tr : float, optional
-        Repetition time in seconds. A header that says otherwise is an error; a header that says nothing is not.
-        Tables need it.
+        Repetition time in seconds; by default what the sidecar says (``RepetitionTime`` in ``x_bold.json`` beside
+        ``x_bold.nii.gz`` or ``x_bold.tsv``), or the image's header. A sidecar or a header that says otherwise is an
+        error; one that says nothing is not, nor a header of 1 s without a unit, which libraries write where nobody
+        set a TR: of that one a warning tells.
+    overrule_tr : bool
+        `tr` holds, and nobody else is asked: for headers and sidecars that are wrong.
+    slice_time_ref : float, optional
+        The moment of each TR that slice-time correction brought the volume to, as a fraction of the TR from 0 to 1,
+        as in nilearn; by default the sidecar's ``StartTime`` over the TR, or 0 where it has none.
+    background_label : int, optional
+        What `atlas` holds where there is no region, as in nilearn; by default 0, unless it holds negative numbers:
+        then it must be said.
     columns : sequence of str, optional
         Which columns of a table are regions, as names or shell patterns; all by default.
+    decimal : {".", ","}
+        Decimal sign in tables of regions and confounds.
     confound_columns : sequence of str, optional
-        Which confounds are removed, as names or shell patterns such as ``"trans_?"``.
+        Which confounds are removed, as names or shell patterns such as ``"trans_?"``. Columns that mark single volumes
+        (``"motion_outlier*"``, ``"non_steady_state_outlier*"``) censor these, and need not be in every run.
     detrend : bool
         Take mean and straight line out of each run.
     high_pass : float, optional
@@ -83,8 +115,9 @@ class FMRIProcessor:
         Scale each run to mean 0 and deviation 1. That uses all volumes of the run, those of a test set too; to learn
         and to test within one run, leave it off and normalise on training TRs (:mod:`giblet.data.normalise`).
     bad : {"error", "mask", "zero"}
-        For voxels or regions that hold NaN or infinity, or never change within a run: refuse the scan; leave them out;
-        or keep their place with zeros and ``good`` False. Bad voxels never enter the mean of an atlas region.
+        For voxels or regions that hold NaN or infinity, never change within a run, or of which cleaning leaves nothing,
+        in the volumes that are not censored: refuse the scan; leave them out; or keep their place with zeros and
+        ``good`` False. Bad voxels never enter the mean of an atlas region.
 
     Raises
     ------
@@ -94,9 +127,15 @@ class FMRIProcessor:
     Notes
     -----
     Images are read in blocks of volumes, so that memory holds the voxels of the mask in float32 and one block. An
-    uncompressed ``.nii`` is memory-mapped; a ``.nii.gz`` is unpacked once, from start to end. Cleaning is nilearn's
-    ``signal.clean``: detrending, and one regression for drifts and confounds together, which keeps the mean unless
-    `detrend` or `standardize` takes it out [1]_.
+    uncompressed ``.nii`` is memory-mapped; a ``.nii.gz`` is unpacked once, from start to end, where its check sum
+    stands. Cleaning is nilearn's ``signal.clean``: one regression for line, drifts and confounds together, which keeps
+    the mean unless `detrend` or `standardize` takes it out [1]_. It is fitted, run by run, to the volumes that are not
+    censored, and must leave at least one degree of freedom, the mean counted; below 20, or a fifth of the volumes, a
+    warning tells.
+
+    Censored are volumes that confounds mark, that nilearn's ``sample_mask`` leaves out, and that hold no number at all
+    (``n/a`` in every column of a table). They keep their place in ``bold``, wholly NaN, and are False in
+    ``sample_mask``.
 
     References
     ----------
@@ -117,7 +156,11 @@ class FMRIProcessor:
         *,
         labels: Mapping[int, str] | None = None,
         tr: float | None = None,
+        overrule_tr: bool = False,
+        slice_time_ref: float | None = None,
+        background_label: int | None = None,
         columns: Sequence[str] | None = None,
+        decimal: str = ".",
         confound_columns: Sequence[str] | None = None,
         detrend: bool = False,
         high_pass: float | None = None,
@@ -126,30 +169,29 @@ class FMRIProcessor:
     ) -> None:
         self.settings = BoldSettings.make(
             tr=tr,
+            overrule_tr=overrule_tr,
+            slice_time_ref=slice_time_ref,
+            background_label=background_label,
             columns=columns,
+            decimal=decimal,
             confound_columns=confound_columns,
             detrend=detrend,
             high_pass=high_pass,
             standardize=standardize,
             bad=bad,
         )
-        self.labels = dict(labels or {})
         self.mask: np.ndarray | None = None
         self.affine: np.ndarray = np.eye(4)
         if mask is not None:
             self.mask, self.affine = read_mask(mask)
-        self.atlas: np.ndarray | None = None
+        self.atlas: Atlas | None = None
         if atlas is not None:
-            self.atlas, affine = read_atlas(atlas)
+            self.atlas = Atlas.read(atlas, labels, background_label)
             if self.mask is not None:
                 check_grid(
-                    self.atlas.shape,
-                    affine,
-                    nib.Nifti1Image(self.mask.astype(np.uint8), self.affine),
-                    "the atlas",
-                    "the mask",
+                    self.atlas.labels.shape, self.atlas.affine, self.mask.shape, self.affine, "the atlas", "the mask"
                 )
-            self.affine = affine
+            self.affine = self.atlas.affine
 
     def load(
         self,
@@ -163,11 +205,11 @@ class FMRIProcessor:
         Parameters
         ----------
         runs : path or sequence of paths
-            NIfTI images or tables (.tsv, .csv; columns = regions), one a run, in the order of the runs.
+            NIfTI images or tables (.tsv, .csv; columns = regions), one for each run, in the order of the runs.
         confounds : path, table or sequence of these, optional
-            One a run.
+            One for each run; or what nilearn's ``load_confounds`` returns, tables and sample masks.
         subject : str, optional
-            Without ``sub-``; by default what the file's name says after it.
+            With or without ``sub-``; by default what the file's name says after it.
 
         Returns
         -------
@@ -177,7 +219,8 @@ class FMRIProcessor:
         Raises
         ------
         InputError
-            If a file cannot be read or does not fit mask, TR or confounds, the runs differ, or data are bad.
+            If a file cannot be read or does not fit mask, TR or confounds, the runs differ, data are bad, or nothing is
+            left of them.
         """
         paths = [Path(p) for p in ([runs] if isinstance(runs, (str, Path)) else runs)]
         if not paths:
@@ -190,14 +233,11 @@ class FMRIProcessor:
             raise InputError("some runs are tables, some images: load one kind at a time")
         scan = self._read_tables(paths) if kinds.pop() else self._read_images(paths)
         tables = self._confounds(confounds, [len(run) for run in scan.runs])
-        for run, table in zip(scan.runs, tables, strict=True):
-            part = run if scan.good.all() else run[:, scan.good]
-            clean_run(part, tr=scan.tr, confounds=table, **self.settings.model_dump(include=CLEANING))
-            if part is not run:
-                run[:, scan.good] = part
+        scan = replace(scan, keep=[kept_volumes(*one) for one in zip(paths, scan.runs, tables, strict=True)])
+        scan = self._clean(self._without_bad(scan, paths[0].name), tables, paths)
         about = {
-            "subject": subject or _subject_of(paths[0]),
-            "n_confounds": max(0 if t is None else t.shape[1] for t in tables),
+            "subject": subject.removeprefix("sub-") if subject else _subject_of(paths[0]),
+            "n_confounds": max(table.regressors.shape[1] for table in tables),
         }
         return scan.dataset(paths, {**scan.attrs, **about}, self.settings.model_dump(mode="json"))
 
@@ -230,7 +270,7 @@ class FMRIProcessor:
         Parameters
         ----------
         values : array, shape (n_columns,) or (n_trs, n_columns)
-            One map, or one a volume; columns as in ``like.bold``.
+            One map, or one for each volume; columns as in ``like.bold``.
         like : xarray.Dataset
             BOLD that :meth:`load` gave, or read back from its file.
         path : str or Path, optional
@@ -247,12 +287,13 @@ class FMRIProcessor:
         InputError
             If `values` do not fit `like`, which came from a table, or from an atlas that this processor does not have.
         """
-        return to_nifti(values, like, path, atlas=self.atlas, mask=self.mask)
+        labels = None if self.atlas is None else self.atlas.labels
+        return to_nifti(values, like, path, atlas=labels, mask=self.mask)
 
     def _read_tables(self, paths: list[Path]) -> Scan:
-        if self.settings.tr is None:
-            raise InputError(f"{paths[0].name} is a table, which does not say its TR: give tr in seconds")
-        frames = [read_table(path, self.settings.columns) for path in paths]
+        """All columns of tables."""
+        timing = self._timing(paths, None)
+        frames = [read_table(path, self.settings.columns, decimal=self.settings.decimal) for path in paths]
         names = list(frames[0].columns)
         for path, frame in zip(paths, frames, strict=True):
             if list(frame.columns) != names:
@@ -260,11 +301,13 @@ class FMRIProcessor:
             if len(frame) < 2:
                 raise InputError(f"{path.name} has {len(frame)} row: a series of at least 2 is needed")
         runs = [frame.to_numpy(np.float32, copy=True) for frame in frames]  # cleaning works in place
-        good = judge(find_bad(runs), self.settings.bad, "regions", names.__getitem__, paths[0].name)
-        return Scan(runs, good, self.settings.tr, {"region": np.array(names)}, {}).settle(self.settings.bad)
+        return Scan(runs, np.ones(len(names), bool), [], timing, {"region": np.array(names)})
 
     def _read_images(self, paths: list[Path]) -> Scan:
-        inside = self.mask if self.atlas is None else (self.atlas != 0) & (self.mask if self.mask is not None else True)
+        """All voxels of images that lie in the mask and the regions of the atlas."""
+        inside = self.mask
+        if self.atlas is not None:
+            inside = self.atlas.regions & (True if self.mask is None else self.mask)
         if inside is None:
             raise InputError(
                 "images need a mask or an atlas: give fMRIPrep's *_desc-brain_mask.nii.gz, or a label image"
@@ -272,43 +315,71 @@ class FMRIProcessor:
         if not inside.any():
             raise InputError("no region of the atlas lies inside the mask")
         images = [series_of(path) for path in paths]
-        trs = [agreed_tr(self.settings.tr, image, path.name) for image, path in zip(images, paths, strict=True)]
-        if not all(same_tr(tr, trs[0]) for tr in trs):
-            raise InputError(f"the runs have different TRs, {', '.join(map(shown, trs))} s: load them apart")
+        timing = self._timing(paths, images)
         what = "the mask" if self.atlas is None else "the atlas"
         runs = []
         for image, path in zip(images, paths, strict=True):
-            check_grid(inside.shape, self.affine, image, what, path.name)
+            check_grid(inside.shape, self.affine, image.shape, image.affine, what, path.name)
             runs.append(voxels_in(image, inside))
         places = np.argwhere(inside).astype(np.int32)
-        bad = find_bad(runs)
-        good = judge(bad, self.settings.bad, "voxels", lambda i: str(tuple(places[i].tolist())), paths[0].name)
-        attrs = {"n_bad_voxels": int(bad.any.sum()), **space_of(images[0], self.affine)}
+        axis = dict(zip("ijk", places.T, strict=True))
+        return Scan(runs, np.ones(len(places), bool), [], timing, axis, space_of(images[0], self.affine))
+
+    def _timing(self, paths: list[Path], images: list[nib.Nifti1Image] | None) -> ScanTiming:
+        settings = self.settings
+        return scan_timing(paths, images, settings.tr, settings.slice_time_ref, settings.overrule_tr)
+
+    def _confounds(self, given: Any, lengths: list[int]) -> list[RunConfounds]:
+        columns = self.settings.confound_columns
+        if given is None and columns:
+            raise InputError("confound_columns are chosen, but no confounds are given: name one file per run")
+        pairs = zip(per_run(given, len(lengths)), lengths, strict=True)
+        return [
+            read_confounds(table, n_trs, columns, mask, decimal=self.settings.decimal) for (table, mask), n_trs in pairs
+        ]
+
+    def _without_bad(self, scan: Scan, source: str) -> Scan:
+        """The good columns of a scan, as it was taken; with an atlas the means of its regions."""
+        policy, what = self.settings.bad, "regions" if scan.dim == "region" else "voxels"
+        bad = find_bad(scan.runs, scan.keep)
+        if n_censored := sum(int((~keep).sum()) for keep in scan.keep):
+            source += f" without its {n_censored} censored volumes"
+        good = judge(bad, policy, what, scan.name_of, source)
+        if what == "regions":
+            return scan.settle(good, policy)
+        scan = replace(scan, attrs={"n_bad_voxels": int(bad.any.sum()), **scan.attrs})
         if self.atlas is None:
-            axis = dict(zip("ijk", places.T, strict=True))
-            return Scan(runs, good, trs[0], axis, attrs).settle(self.settings.bad)
-        assert self.atlas is not None
-        means, axis = region_means(runs, good, self.atlas[inside], np.unique(self.atlas[self.atlas != 0]))
-        axis["region"] = np.array([self.labels.get(int(label), f"label-{label}") for label in axis["label"]])
+            return scan.settle(good, policy)
+        label = self.atlas.labels[tuple(scan.axis[axis] for axis in "ijk")]
+        means, axis = region_means(scan.runs, good, label, self.atlas.wanted)
+        axis["region"] = self.atlas.names_of(axis["label"])
         usable = axis["n_voxels"] > 0
         if not usable.all():
-            gone = f"{paths[0].name}: no usable voxel in {', '.join(axis['region'][~usable][:5])}"
-            if self.settings.bad == "error" or not usable.any():
+            gone = f"{source}: no usable voxel in {', '.join(axis['region'][~usable][:5])}"
+            if policy == "error" or not usable.any():
                 raise InputError(f"{gone}; widen the mask, or choose bad='mask' or 'zero'")
             log.warning("%s; %d regions in all", gone, (~usable).sum())
-        return Scan(means, usable, trs[0], axis, attrs).settle(self.settings.bad)
+        return replace(scan, runs=means, good=np.ones(len(usable), bool), axis=axis).settle(usable, policy)
 
-    def _confounds(
-        self, given: Confounds | Sequence[Confounds] | None, lengths: list[int]
-    ) -> Sequence[np.ndarray | None]:
-        if given is None:
-            if self.settings.confound_columns:
-                raise InputError("confound_columns are chosen, but no confounds are given: name one file a run")
-            return [None] * len(lengths)
-        tables = [given] if isinstance(given, (str, Path, pd.DataFrame, np.ndarray)) else list(given)
-        if len(tables) != len(lengths):
-            raise InputError(f"there are {len(lengths)} runs and {len(tables)} confounds tables: one a run is needed")
-        return [read_confounds(t, n, self.settings.confound_columns) for t, n in zip(tables, lengths, strict=True)]
+    def _clean(self, scan: Scan, confounds: list[RunConfounds], paths: list[Path]) -> Scan:
+        """Drifts and confounds out of each run, and columns left out of which that leaves nothing."""
+        options = self.settings.model_dump(include=CLEANING)
+        for run, keep, table, path in zip(scan.runs, scan.keep, confounds, paths, strict=True):
+            part = run if scan.good.all() else run[:, scan.good]
+            taken = table.regressors if table.regressors.shape[1] else None
+            clean_run(part, tr=scan.timing.tr, confounds=taken, keep=keep, source=path.name, **options)
+            if part is not run:
+                run[:, scan.good] = part
+        if not any(options.values()) and not any(table.regressors.shape[1] for table in confounds):
+            return scan
+        alive = np.flatnonzero(scan.good)
+        explained = find_bad(scan.runs, scan.keep).constant[alive]
+        neither, what = np.zeros_like(explained), "regions" if scan.dim == "region" else "voxels"
+        good = scan.good.copy()
+        good[alive] = judge(
+            Bad(neither, neither, explained), self.settings.bad, what, lambda i: scan.name_of(alive[i]), paths[0].name
+        )
+        return scan.settle(good, self.settings.bad)
 
 
 def _subject_of(path: Path) -> str | None:

@@ -9,18 +9,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from fractions import Fraction
+from math import log10
 from pathlib import Path
 
 import numpy as np
-from av.audio.frame import AudioFrame
+from av import Codec
+from av.audio.frame import AudioFrame, format_dtypes
+from av.audio.resampler import AudioResampler
 
+from giblet.config import Gain, check_gain
 from giblet.data.film import AudioTrack, MediaInfo, open_film
 from giblet.data.mono import SoundClock, as_float, downmix
-from giblet.errors import InputError
+from giblet.errors import InputError, reading
 
 __all__ = ["AudioReader", "AudioTrack", "MediaInfo", "film_zero", "media_info"]
 
 log = logging.getLogger(__name__)
+
+FULL_SCALE, LOSSY_FULL_SCALE = 1.001, 1.5
+"""Magnitudes beyond which sound is told to be too loud: with room for rounding, and for what lossy codecs add."""
 
 
 def media_info(path: str | Path, track: int | None = None) -> MediaInfo:
@@ -56,9 +63,9 @@ class AudioReader:
 
     Sample i of all chunks together is what sounds ``i / sample_rate`` seconds after film zero: the start of the
     picture or of the sound, whichever comes first. A sound track that starts later than the picture begins with
-    silence. Where timestamps leave the running position by more than 10 ms, holes are filled with silence and
+    silence. Where timestamps leave the running position by more than 10 ms for good, holes are filled with silence and
     overlaps are cut; packets that cannot be decoded become silence too. All of these are counted, and told in one
-    warning when the film ends. Iterating again reads again.
+    warning when the film ends, and so is sound beyond full scale. Iterating again reads again.
 
     Parameters
     ----------
@@ -70,6 +77,9 @@ class AudioReader:
         Length of the chunks; the last one may be shorter. The samples do not depend on it.
     track : int, optional
         Which sound track, from 0. By default the one that the film marks as its default, or else the first.
+    gain : float or "peak"
+        By how many dB the sound is made louder; "peak" brings its loudest sample to full scale, which takes a reading
+        of its own. By default the level is what it is, beyond full scale too.
 
     Yields
     ------
@@ -90,7 +100,9 @@ class AudioReader:
     film_duration : float
         Seconds from film zero to the end of sound or picture, whichever is later.
     peak : float
-        Largest magnitude of the mono sound before it is resampled.
+        Largest magnitude of the film's mono sound, before any gain and before it is resampled; full scale is 1.
+    gain_db : float
+        The gain that was applied, in dB.
 
     Raises
     ------
@@ -100,18 +112,32 @@ class AudioReader:
     """
 
     def __init__(
-        self, path: str | Path, sample_rate: int = 24_000, *, chunk_seconds: float = 10.0, track: int | None = None
+        self,
+        path: str | Path,
+        sample_rate: int = 24_000,
+        *,
+        chunk_seconds: float = 10.0,
+        track: int | None = None,
+        gain: Gain = 0.0,
     ) -> None:
         if isinstance(sample_rate, bool) or not isinstance(sample_rate, (int, np.integer)) or sample_rate < 1:
             raise InputError(f"sample rate is {sample_rate!r}: a whole number of Hz of at least 1 is needed")
         if not 0 < chunk_seconds < float("inf"):
             raise InputError(f"chunk_seconds is {chunk_seconds!r}: a positive number of seconds is needed")
+        try:
+            self.gain = check_gain(gain)
+        except ValueError as exc:
+            raise InputError(f"gain is {gain!r}: {exc}") from exc
         self.path, self.sample_rate, self.chunk_seconds, self.track = Path(path), int(sample_rate), chunk_seconds, track
+        self.gain_db = 0.0 if self.gain == "peak" else self.gain
         self.info = media_info(path, track)
         if self.info.audio is None:
-            raise InputError(f"{path} has no sound track: give a film with sound")
+            raise InputError(
+                f"{path} has no sound track: give a film with sound, or extract its picture instead (--video)"
+            )
         self.gaps = self.overlaps = self.damaged_packets = 0
         self.gap_seconds = self.overlap_seconds = self.duration = self.film_duration = self.peak = 0.0
+        self._remarks: tuple[str, ...] = ()
 
     @property
     def start_offset(self) -> float:
@@ -123,11 +149,20 @@ class AudioReader:
         """Seconds of sound to expect, for progress bars; None where the medium does not say."""
         return self.info.duration_hint
 
+    def measure(self) -> None:
+        """Read the sound through without keeping any of it: peak, durations and counts are known afterwards."""
+        assert self.info.audio is not None
+        for _ in self._pieces(self.info.audio.sample_rate, 1.0):
+            pass
+
     def __iter__(self) -> Iterator[np.ndarray]:
         size = max(1, round(self.chunk_seconds * self.sample_rate))
         held: list[np.ndarray] = []
         n = 0
-        for piece in self._pieces():
+        if self.gain == "peak":
+            self.measure()
+            self.gain_db = -20 * log10(self.peak) if self.peak else 0.0
+        for piece in self._pieces(self.sample_rate, 10 ** (self.gain_db / 20)):
             held.append(piece)
             n += len(piece)
             if n >= size:
@@ -135,13 +170,15 @@ class AudioReader:
                 n %= size
                 yield from ready[: len(ready) - n].reshape(-1, size)
                 held = [ready[len(ready) - n :]]
+        self._tell()
         if n:
             yield np.concatenate(held)
 
-    def _pieces(self) -> Iterator[np.ndarray]:
+    def _pieces(self, sample_rate: int, factor: float) -> Iterator[np.ndarray]:
         """The output as it becomes ready; the counts when it ends."""
         assert self.info.audio is not None
-        clock, rate, peak = SoundClock(self.sample_rate, str(self.path)), self.info.audio.sample_rate, 0.0
+        rate, peak = self.info.audio.sample_rate, 0.0
+        clock = SoundClock(sample_rate, str(self.path), seamless=self.info.container == "ogg")
         with open_film(self.path, self.track) as film:
             for frame in film.frames():
                 if film.container.format.name == "aac" and frame.sample_rate != rate:
@@ -151,7 +188,7 @@ class AudioReader:
                         f"{float(clock.end):.2f} s, in a format without timestamps: re-encode the sound"
                     )
                 at = None if frame.pts is None else frame.pts * Fraction(frame.time_base or 0) - self.info.zero
-                block = _mono(frame)
+                block = _mono(frame, self.path)
                 loudest = float(np.abs(block).max())
                 if not np.isfinite(loudest):
                     bad = int(np.argmin(np.isfinite(block)))
@@ -161,23 +198,45 @@ class AudioReader:
                         "used; export the sound again"
                     )
                 peak = max(peak, loudest)
-                yield from clock.lay(block, frame.sample_rate, at)
+                yield from clock.lay(block if factor == 1 else block * np.float32(factor), frame.sample_rate, at)
             yield clock.flush()
-            film.check_complete(clock.end + self.info.zero)
+            self._remarks = film.check_complete(clock.end + self.info.zero)
             film_end = film.video_end(default=clock.end + self.info.zero)
         self.gaps, self.overlaps, self.damaged_packets = clock.gaps, clock.overlaps, film.damaged
         self.gap_seconds, self.overlap_seconds = float(clock.gap_seconds), float(clock.overlap_seconds)
         self.duration, self.peak = float(clock.end), peak
         self.film_duration = float(max(clock.end, film_end - self.info.zero))
+
+    def _tell(self) -> None:
+        """Warn of what is unusual about the sound that was read."""
+        for remark in self._remarks:
+            log.warning("%s", remark)
         if self.gaps or self.overlaps or self.damaged_packets:
             log.warning(
                 "%s: %d gaps in the sound filled with silence (%.3f s), %d overlaps cut (%.3f s), %d damaged packets",
                 self.path, self.gaps, self.gap_seconds, self.overlaps, self.overlap_seconds, self.damaged_packets,
             )  # fmt: skip
+        level = self.peak * 10 ** (self.gain_db / 20)
+        if level > self._full_scale():
+            log.warning(
+                "%s: the sound%s goes up to %.5g, %.1f dB beyond full scale (1): codecs distort what lies beyond, and "
+                "sound files clip it; a gain of %.1f dB (--gain %.1f, or --gain peak) brings it down to full scale",
+                self.path, f" with a gain of {self.gain_db:g} dB" if self.gain_db else "", level, 20 * log10(level),
+                -20 * log10(self.peak), -20 * log10(self.peak),
+            )  # fmt: skip
+
+    def _full_scale(self) -> float:
+        """The magnitude beyond which the sound is too loud."""
+        assert self.info.audio is not None
+        codec = Codec(self.info.audio.codec, "r")
+        return LOSSY_FULL_SCALE if codec.lossy or not codec.lossless else FULL_SCALE
 
 
-def _mono(frame: AudioFrame) -> np.ndarray:
+def _mono(frame: AudioFrame, path: Path) -> np.ndarray:
     """The samples of a decoded frame, float32 (n,)."""
     names = [channel.name for channel in frame.layout.channels]
+    if frame.format.name not in format_dtypes:  # 64-bit integers
+        with reading(path, "re-encode the sound"):
+            (frame,) = AudioResampler(format="dblp").resample(frame)
     samples = frame.to_ndarray()  # (n_channels, n) if planar, else (1, n * n_channels)
     return downmix(as_float(samples if frame.format.is_planar else samples.reshape(-1, len(names)).T), names)

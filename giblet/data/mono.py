@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from math import floor
+from typing import NamedTuple
 
 import numpy as np
 import soxr
@@ -23,6 +24,15 @@ Matroska), and far below what is seen between lips and voice."""
 
 LONGEST_GAP, LONGEST_OVERLAP = 600, 1
 """Seconds; timestamps that jump further were broken (a clock that started again), and say nothing about the sound."""
+
+TAKEN_BACK_WITHIN = 1
+"""Seconds of sound after a jump of the timestamps in which the next ones may take it back: then there was none."""
+
+LONGEST_PADDING = 60
+"""Seconds of the last page of an Ogg file, and more."""
+
+SHORT = Fraction("0.1")
+"""Seconds that frames of codecs do not last."""
 
 
 def downmix(block: np.ndarray, channels: Sequence[str]) -> np.ndarray:
@@ -75,12 +85,23 @@ def as_float(samples: np.ndarray) -> np.ndarray:
     return samples.astype(np.float32, copy=False)
 
 
+class _Block(NamedTuple):
+    samples: np.ndarray
+    rate: int
+    """In Hz."""
+    at: Fraction | None
+    """When it starts by its timestamp, in seconds."""
+    ahead: Fraction | None
+    """By how much that is later than the end of what comes before it."""
+
+
 class SoundClock:
     """Blocks in, sound on the clock out: sample i is what sounds at ``i / sample_rate`` seconds.
 
-    Blocks follow each other without a seam unless their timestamps leave the running position by more than
-    `TOLERANCE`. They are compared with the position itself, not with the block before, so rounding of timestamps
-    does not add up, and a sound card that ran slow is never more than `TOLERANCE` behind.
+    Blocks follow each other without a seam unless their timestamps leave the running position by more than `TOLERANCE`
+    and stay away: a jump that the next blocks take back within `TAKEN_BACK_WITHIN` says nothing about the sound.
+    Timestamps are compared with the position itself, not with the block before, so their rounding does not add up, and
+    a sound card that ran slow is soon put right.
 
     Parameters
     ----------
@@ -88,6 +109,8 @@ class SoundClock:
         Of the output, in Hz.
     source : str
         What the sound is called in error messages.
+    seamless : bool
+        Whether blocks cannot overlap, as in Ogg: timestamps that go back mean that the end of the last one is padding.
 
     Attributes
     ----------
@@ -98,13 +121,14 @@ class SoundClock:
     gap_seconds, overlap_seconds : Fraction
     """
 
-    def __init__(self, sample_rate: int, source: str = "sound") -> None:
-        self.sample_rate, self.source = sample_rate, source
+    def __init__(self, sample_rate: int, source: str = "sound", *, seamless: bool = False) -> None:
+        self.sample_rate, self.source, self.seamless = sample_rate, source, seamless
         self.end = self.gap_seconds = self.overlap_seconds = Fraction(0)
         self.gaps = self.overlaps = 0
         self._rate, self._since, self._read, self._written = 0, Fraction(0), 0, 0
         self._resampler: soxr.ResampleStream | None = None
-        self._cutting = False
+        self._waiting: list[_Block] = []  # since a jump, until the next blocks confirm it or take it back
+        self._until = Fraction(0)  # where these would end without it
 
     def lay(self, block: np.ndarray, rate: int, at: Fraction | None) -> Iterator[np.ndarray]:
         """Add mono samples.
@@ -127,49 +151,119 @@ class SoundClock:
         InputError
             If timestamps jump by more than `LONGEST_GAP` or `LONGEST_OVERLAP`.
         """
-        first = self._rate == 0
+        ahead = None if at is None else at - (self._until if self._waiting else self.end)
+        if self._rate == 0 and ahead is not None and ahead > 0:  # the silence before the first block is no hole
+            yield from self._silence(ahead, rate)
+            ahead = Fraction(0)
+        if self._waiting and ahead is not None and _taken_back(self._waiting[0], ahead):
+            yield from self._let_go()
+        if not self._waiting and (ahead is None or abs(ahead) <= TOLERANCE):
+            yield from self._push(block, rate)
+            return
+        if not self._waiting:
+            self._until = self.end
+        elif self._until >= self.end + (LONGEST_PADDING if self._is_padding() else TAKEN_BACK_WITHIN):
+            yield from self._let_go() if self._is_padding() else self._jump()
+            yield from self.lay(block, rate, at)
+            return
+        self._waiting.append(_Block(block, rate, at, ahead))
+        self._until += Fraction(len(block), rate)
+
+    def flush(self) -> np.ndarray:
+        """What still waits or is held by the resampler: now ``end * sample_rate`` samples, rounded, have come out."""
+        pieces: list[np.ndarray] = []
+        while self._waiting:
+            # No samples are thrown away to agree with the timestamp of one last frame.
+            single = len(self._waiting) == 1 and self._until < self.end + SHORT
+            if self._is_padding():
+                self._drop_padding()
+            if self._is_padding() or (single and _amount(self._waiting) < 0):
+                pieces += self._let_go()
+            else:
+                pieces += self._jump()
+        return np.concatenate([*pieces, self._drain()])
+
+    def _is_padding(self) -> bool:
+        """Whether the blocks that wait do so because the last one may be too long."""
+        return self.seamless and (self._waiting[0].ahead or 0) < 0
+
+    def _drop_padding(self) -> None:
+        """Shorten the blocks that wait by what goes beyond the end that their timestamps give."""
+        too_long = -_amount(self._waiting)
+        for index in reversed(range(len(self._waiting))):
+            block = self._waiting[index]
+            n = min(_rounded(too_long * block.rate), len(block.samples))
+            too_long -= Fraction(n, block.rate)
+            self._waiting[index] = block._replace(samples=block.samples[: len(block.samples) - n])
+
+    def _let_go(self) -> Iterator[np.ndarray]:
+        """Lay the blocks that wait without a seam."""
+        waiting, self._waiting = self._waiting, []
+        for block in waiting:
+            yield from self._push(block.samples, block.rate)
+
+    def _jump(self) -> Iterator[np.ndarray]:
+        """Move the blocks that wait to where their timestamps put them."""
+        waiting, self._waiting = self._waiting, []
+        ahead, rate = _amount(waiting), waiting[0].rate
+        if not -LONGEST_OVERLAP <= ahead <= LONGEST_GAP:
+            raise InputError(
+                f"{self.source}: timestamps of the sound jump by {float(ahead):+.2f} s at {float(self.end):.2f} s, at "
+                f"most +{LONGEST_GAP} s or -{LONGEST_OVERLAP} s can be mended: re-encode the film, or cut it there"
+            )
+        if ahead > 0:
+            self.gaps += 1
+            self.gap_seconds += Fraction(_rounded(ahead * rate), rate)
+            yield from self._silence(ahead, rate)
+        self.overlaps += ahead < 0
+        for samples, rate, at, _ in waiting:
+            cut = min(max(0, _rounded(-ahead * rate)), len(samples))
+            ahead += Fraction(cut, rate)
+            self.overlap_seconds += Fraction(cut, rate)
+            if cut < len(samples):
+                yield from self.lay(samples[cut:], rate, None if at is None else at + Fraction(cut, rate))
+
+    def _silence(self, length: Fraction, rate: int) -> Iterator[np.ndarray]:
+        n = _rounded(length * rate)
+        for done in range(0, n, rate):  # a second at a time: the hole may be long
+            yield from self._push(np.zeros(min(rate, n - done), np.float32), rate)
+
+    def _push(self, block: np.ndarray, rate: int) -> Iterator[np.ndarray]:
         if rate != self._rate:
-            yield self.flush()
+            yield self._drain()
             self._rate, self._since, self._read = rate, self.end, 0
             # A resampler between equal rates would be a filter for nothing, and codes would no longer be the file's.
             self._resampler = None if rate == self.sample_rate else soxr.ResampleStream(rate, self.sample_rate, 1)
-        ahead = 0 if at is None else _rounded((at - self.end) * rate)
-        if not -LONGEST_OVERLAP * rate <= ahead <= LONGEST_GAP * rate:
-            raise InputError(
-                f"{self.source}: timestamps of the sound jump by {ahead / rate:+.2f} s at {float(self.end):.2f} s, at "
-                f"most +{LONGEST_GAP} s or -{LONGEST_OVERLAP} s can be mended: re-encode the film, or cut it there"
-            )
-        cutting, self._cutting = self._cutting, False
-        if ahead > (0 if first else TOLERANCE * rate):
-            if not first:
-                self.gaps += 1
-                self.gap_seconds += Fraction(ahead, rate)
-            for done in range(0, ahead, rate):  # a second at a time: the hole may be long
-                yield self._push(np.zeros(min(rate, ahead - done), np.float32))
-        elif ahead < (0 if cutting else -TOLERANCE * rate):
-            cut = min(-ahead, len(block))
-            self.overlaps += not cutting
-            self.overlap_seconds += Fraction(cut, rate)
-            block = block[cut:]
-            # An overlap that swallows the block whole goes on in the next one, down to the last sample.
-            self._cutting = not len(block)
-        yield self._push(block)
+        yield self._resample(block)
 
-    def flush(self) -> np.ndarray:
-        """What the resampler still holds: with it, ``end * sample_rate`` samples, rounded, have come out."""
+    def _drain(self) -> np.ndarray:
+        """What the resampler still holds."""
         if self._resampler is None:
             return np.zeros(0, np.float32)
         before, total = self._written, _rounded(self.end * self.sample_rate)
-        tail = self._push(np.zeros(0, np.float32), last=True)[: total - before]
+        tail = self._resample(np.zeros(0, np.float32), last=True)[: total - before]
         self._written = total
         return np.pad(tail, (0, total - before - len(tail)))  # soxr rounds its own way, by a sample
 
-    def _push(self, block: np.ndarray, last: bool = False) -> np.ndarray:
+    def _resample(self, block: np.ndarray, last: bool = False) -> np.ndarray:
         self._read += len(block)
         self.end = self._since + Fraction(self._read, self._rate)
         out = block if self._resampler is None else self._resampler.resample_chunk(block, last=last)
         self._written += len(out)
         return out
+
+
+def _amount(waiting: list[_Block]) -> Fraction:
+    """How far the blocks that wait jump: as far as the first does, unless others stay nearer."""
+    jumps = [block.ahead for block in waiting if block.ahead is not None]
+    nearest = min(jumps, key=abs)
+    return jumps[0] if abs(jumps[0] - nearest) <= TOLERANCE else nearest
+
+
+def _taken_back(first: _Block, ahead: Fraction) -> bool:
+    """Whether a block that comes so much later than without the jump speaks against it."""
+    assert first.ahead is not None
+    return abs(ahead) <= TOLERANCE or (ahead > 0) != (first.ahead > 0)
 
 
 def _rounded(value: Fraction) -> int:

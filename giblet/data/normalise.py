@@ -2,28 +2,50 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
 from giblet.data.series import Series
+from giblet.data.splits import segments
 from giblet.errors import InputError
 from giblet.features import CODES
 
 TRS_AT_A_TIME = 128
 
+ROUNDING = 4 * float(np.finfo(np.float32).eps)
+"""Deviation, as a share of the largest value, that single precision makes by itself."""
+
+FAR_VOXEL = 20
+"""How many times further than the median voxel a voxel may lie from its training mean, in training deviations."""
+
+FAR_FEATURE = 100
+"""How many training deviations a feature may lie from its training mean: those of a film share no gain."""
+
 
 @dataclass(frozen=True)
 class Normaliser:
-    """Takes each feature or voxel to mean 0 and deviation 1 over the TRs it was fitted on."""
+    """Takes each feature or voxel to mean 0 and deviation 1 over the TRs it was fitted on.
+
+    What never varied over those TRs, but for rounding, has no unit: it becomes 0 everywhere, whatever it does later,
+    and comes back as its mean.
+    """
 
     mean: np.ndarray
     """float32, the shape of one TR."""
     scale: np.ndarray
-    """float32, the shape of one TR; 1 where the feature was constant."""
-    n_constant: int
-    """Features that were constant over the training TRs: they become 0 there."""
+    """float32, the shape of one TR; 0 where it never varied."""
+
+    @property
+    def varies(self) -> np.ndarray:
+        """bool, the shape of one TR: what has a unit."""
+        return self.scale > 0
+
+    @property
+    def n_constant(self) -> int:
+        """How many features or voxels have none."""
+        return int((~self.varies).sum())
 
     @classmethod
     def fit(cls, series: Series | np.ndarray, trs: np.ndarray) -> Normaliser:
@@ -47,35 +69,71 @@ class Normaliser:
         trs = np.asarray(trs)
         trs = np.sort(trs[series.valid[trs]])
         scaler = StandardScaler()
-        seen = 0
-        for stretch in np.split(trs, np.flatnonzero(np.diff(trs) != 1) + 1):
-            for start in range(0, len(stretch), TRS_AT_A_TIME):
-                part = stretch[start : start + TRS_AT_A_TIME]
-                rows, present = present_rows(series, int(part[0]), int(part[-1]) + 1)
+        seen, largest = 0, np.zeros(1)
+        for start, stop in segments(trs, np.zeros(len(series))):
+            for at in range(start, stop, TRS_AT_A_TIME):
+                rows, present = present_rows(series, at, min(stop, at + TRS_AT_A_TIME))
                 rows = rows[present].reshape(int(present.sum()), -1)
                 if len(rows):
-                    scaler.partial_fit(rows.astype(np.float64))
+                    rows = rows.astype(np.float64)
+                    scaler.partial_fit(rows)
+                    largest = np.maximum(largest, np.abs(rows).max(axis=0))
                     seen += len(rows)
         if seen < 2:
             raise InputError(f"{series.name} has {seen} training TRs with data: at least 2 are needed")
         shape = series.shape[1:]
-        # scale_ is 1 where sklearn finds a variance that is only rounding.
-        constant = (scaler.scale_ == 1) & (scaler.var_ < 1e-6)
+        varies = np.sqrt(scaler.var_) > ROUNDING * largest
         return cls(
             scaler.mean_.reshape(shape).astype(np.float32),
-            scaler.scale_.reshape(shape).astype(np.float32),
-            int(constant.sum()),
+            np.where(varies, scaler.scale_, 0).reshape(shape).astype(np.float32),
         )
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """Normalised `values` (..., one TR), float32; InputError if a TR has another shape."""
         self._check(values)
-        return ((values - self.mean) / self.scale).astype(np.float32)
+        varies = self.varies
+        if varies.all():
+            return ((values - self.mean) / self.scale).astype(np.float32)
+        return np.where(varies, (values - self.mean) / np.where(varies, self.scale, 1), 0).astype(np.float32)
 
     def inverse(self, values: np.ndarray) -> np.ndarray:
         """Back to the units of the data, float32; InputError if a TR has another shape."""
         self._check(values)
         return (values * self.scale + self.mean).astype(np.float32)
+
+    def without(self, what: np.ndarray) -> Normaliser:
+        """The same, and 0 for the features or voxels that `what`, bool of the shape of one TR, names."""
+        return replace(self, scale=np.where(what, np.float32(0), self.scale))
+
+    def far(self, series: Series | np.ndarray, trs: np.ndarray, *, of_scan: bool) -> np.ndarray:
+        """What hardly varied over the training TRs and does elsewhere: its values there would outweigh all others.
+
+        Parameters
+        ----------
+        series : Series or ndarray, shape (n_trs, ...)
+        trs : ndarray of int
+            TRs of another part.
+        of_scan : bool
+            BOLD: compared with the median voxel, as a scan's gain may differ from run to run (:data:`FAR_VOXEL`).
+            Otherwise the limit is :data:`FAR_FEATURE`.
+
+        Returns
+        -------
+        ndarray of bool, the shape of one TR
+            Where the root mean square over `trs`, in training deviations, is beyond the limit.
+        """
+        if not self.varies.any():
+            return np.zeros(self.scale.shape, bool)
+        series = series if isinstance(series, Series) else Series(series)
+        squares, n = np.zeros(self.scale.shape), 0
+        for start, stop in segments(np.unique(np.asarray(trs, np.int64)), np.zeros(len(series))):
+            for at in range(start, stop, TRS_AT_A_TIME):
+                rows, present = present_rows(series, at, min(stop, at + TRS_AT_A_TIME))
+                squares += np.square(self(rows[present]), dtype=np.float64).sum(axis=0)
+                n += int(present.sum())
+        distance = np.sqrt(squares / max(n, 1))
+        limit = FAR_VOXEL * max(1.0, float(np.median(distance[self.varies]))) if of_scan else FAR_FEATURE
+        return distance > limit
 
     def _check(self, values: np.ndarray) -> None:
         shape = self.mean.shape

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import struct
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -14,7 +17,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 
-from giblet.data.film import Film, open_film
+from giblet.data.film import open_film
 from giblet.data.media import AudioReader, media_info
 from giblet.errors import InputError
 from giblet.files import atomic_path
@@ -25,10 +28,42 @@ log = logging.getLogger(__name__)
 ZERO = Fraction(0)
 
 LONGEST_STEP_BACK = 1
-"""Seconds by which a timestamp may fall behind the one before; such frames are left out, counted and reported."""
+"""Seconds by which timestamps may fall behind those before; such frames are left out, counted and reported."""
+
+LOOK_AHEAD = 3
+"""Frames that are read before the time of one is settled: what they take back was no jump."""
 
 SCALING = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT | Interpolation.FULL_CHR_H_INT
 """Each pixel the mean of those that it covers, computed alike on every processor."""
+
+
+class Upright(NamedTuple):
+    """What makes a stored frame upright and its pixels square."""
+
+    swapped: bool = False
+    """Whether rows and columns change places."""
+    flipped: tuple[int, ...] = ()
+    """The axes that are turned round after that: 0 for rows, 1 for columns."""
+    pixel_aspect: Fraction = Fraction(1)
+    """How much wider than high a stored pixel is shown."""
+
+    @classmethod
+    def of(cls, frame: VideoFrame, pixel_aspect: Fraction | None) -> Upright:
+        """By the frame's display matrix, which maps a pixel at (x, y) to (a x + c y, b x + d y).
+
+        What is no quarter turn is rounded to one.
+        """
+        matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+        if matrix is None:
+            return cls(pixel_aspect=pixel_aspect or Fraction(1))
+        a, b, _, c, d = struct.unpack("=5i", bytes(matrix)[:20])
+        swapped = abs(b) + abs(c) > abs(a) + abs(d)
+        across, down = (c, b) if swapped else (a, d)
+        flipped = tuple(axis for axis, sign in ((0, down), (1, across)) if sign < 0)
+        return cls(swapped, flipped, pixel_aspect or Fraction(1))
+
+
+AS_STORED = Upright()
 
 
 @dataclass(frozen=True)
@@ -38,20 +73,32 @@ class Shown:
     frame: VideoFrame
     start: Fraction
     end: Fraction
+    upright: Upright = AS_STORED
 
     def pixels(self, size: tuple[int, int] | None = None) -> np.ndarray:
-        """The frame as sRGB, uint8 (height, width, 3), scaled to `size` (height, width), or as large as it is."""
-        height, width = size or (self.frame.height, self.frame.width)
-        scaled = self.frame.reformat(width, height, format="rgb24", interpolation=SCALING, threads=1)
-        return scaled.to_ndarray()
+        """The frame as sRGB, uint8 (height, width, 3), as players show it: turned, mirrored, with square pixels.
+
+        Scaled to `size` (height, width), whatever its shape, or by default as large as it is.
+        """
+        swapped, flipped, pixel_aspect = self.upright
+        if size is None:
+            height, width = self.frame.height, max(1, round(self.frame.width * pixel_aspect))
+        else:
+            height, width = size[::-1] if swapped else size
+        scaled = self.frame.reformat(width, height, format="rgb24", interpolation=SCALING, threads=1).to_ndarray()
+        if not swapped and not flipped:
+            return scaled
+        return np.ascontiguousarray(np.flip(scaled.transpose(1, 0, 2) if swapped else scaled, flipped))
 
 
 class PictureReader:
     """The frames of a film in the order shown; memory does not grow with the film.
 
     A frame is on the screen from its timestamp (PTS) until that of the next, however long; the last one as long as
-    the film says. Seconds count from film zero, as in :class:`giblet.data.media.AudioReader`. Damaged frames are left
-    out (the one before stays), counted, and told in one warning. Iterating again reads again.
+    the film says. Seconds count from film zero, as in :class:`giblet.data.media.AudioReader`. Where the film stores
+    only when frames are decoded (AVI, ASF), they are shown in the same rhythm, the first of them when it is decoded.
+    Damaged frames are left out (the one before stays), a single timestamp that those around it contradict is put
+    between them; both are counted, and told in one warning. Iterating again reads again.
 
     Parameters
     ----------
@@ -67,14 +114,18 @@ class PictureReader:
     ----------
     info : MediaInfo
     damaged : int
-        Frames left out. This and the next are known after a complete reading.
+        Frames left out because they cannot be decoded. This and all below are known after a complete reading.
+    overlapping : int
+        Frames left out because timestamps go back to what was shown already.
+    mended : int
+        Frames whose timestamp was put between those around it.
     film_duration : Fraction
         Seconds from film zero to the end of sound or picture, whichever is later: the same as for the sound.
 
     Raises
     ------
     InputError
-        If the film cannot be read, has no picture, or its picture has no timestamps or such as jump back.
+        If the film cannot be read, has no picture, is cut off, or its picture has no timestamps or such as jump back.
     """
 
     def __init__(self, path: str | Path, track: int | None = None) -> None:
@@ -82,54 +133,109 @@ class PictureReader:
         self.info = media_info(path, track)
         if self.info.video_offset is None:
             raise InputError(f"{path} has no picture: give a film with picture, or extract its sound only")
-        self.damaged, self.film_duration = 0, Fraction(0)
+        self.damaged = self.overlapping = self.mended = 0
+        self.film_duration = ZERO
 
     def __iter__(self) -> Iterator[Shown]:
-        self.damaged, held, at = 0, None, Fraction(0)
-        last_duration = Fraction(0)
+        self.damaged = self.overlapping = self.mended = 0
+        held: VideoFrame | None = None
+        upright, at, zero = AS_STORED, ZERO, self.info.zero
+        remarks: tuple[str, ...] = ()
         with open_film(self.path, self.track) as film:
-            for frame in self._decoded(film):
-                if frame.pts is None or not frame.time_base:
-                    raise InputError(f"{self.path}: the picture has no timestamps: put it into an mp4 or mkv container")
-                start = frame.pts * Fraction(frame.time_base) - self.info.zero
-                if held is not None and start < at - LONGEST_STEP_BACK:
-                    raise InputError(
-                        f"{self.path}: timestamps of the picture jump back by {float(at - start):.2f} s at "
-                        f"{float(at):.2f} s: re-encode the film, or cut it there"
-                    )
-                if frame.is_corrupt or (held is not None and start < at):
-                    self.damaged += 1
-                    continue
+            for frame, ticks in self._in_order(film.pictures()):
+                start = ticks * Fraction(frame.time_base or 0) - zero
                 if held is not None and start > max(at, ZERO):
-                    yield Shown(held, max(at, ZERO), start)
+                    yield Shown(held, max(at, ZERO), start, upright)
+                if held is None or frame.rotation != held.rotation:
+                    upright = Upright.of(frame, getattr(film.video, "sample_aspect_ratio", None))
                 held, at = frame, start
-                last_duration = (frame.duration or 0) * Fraction(frame.time_base)
             if held is None:
                 raise InputError(f"{self.path}: no frame of the picture can be decoded: use another copy of the film")
-            end = max(at + last_duration, film.video_end(default=Fraction(0)) - self.info.zero)
+            end = max(at, film.video_end(default=zero + at) - zero)
+            if self.info.audio is None:
+                remarks = film.check_complete()
             if end > max(at, ZERO):
-                yield Shown(held, max(at, ZERO), end)
+                yield Shown(held, max(at, ZERO), end, upright)
+            self.damaged += film.damaged
         self.film_duration = max(end, self._sound_end())
-        if self.damaged:
-            log.warning("%s: %d damaged frames of the picture were left out", self.path, self.damaged)
+        for remark in (*remarks, *self._remarks()):
+            log.warning("%s", remark)
 
-    def _decoded(self, film: Film) -> Iterator[VideoFrame]:
-        """The picture as FFmpeg decodes it; packets that it cannot decode are counted and left out."""
-        stream = film.video
-        if not isinstance(stream, VideoStream) or stream.codec_context is None:
-            raise InputError(f"{self.path}: FFmpeg here has no decoder for the picture: re-encode the film")
-        stream.thread_type = "AUTO"
-        yield from film.decoded(stream)
-        self.damaged += film.damaged
+    def _in_order(self, frames: Iterable[tuple[VideoFrame, int | None]]) -> Iterator[tuple[VideoFrame, int | Fraction]]:
+        """Whole frames with times that do not go back: what the next ones take back is no jump."""
+        before: int | Fraction | None = None
+        going_back = False
+        whole = (frame for frame in frames if not self._is_damaged(frame[0]))
+        for frame, start, *later in _with_next(whole, LOOK_AHEAD):
+            if before is None:
+                if start is None:
+                    raise InputError(f"{self.path}: the picture has no timestamps: put it into an mp4 or mkv container")
+            elif start is None or start < before or any(time is not None and time < start for time in later):
+                start = self._mended(frame, start, before, later, going_back)
+                going_back = start < before
+                if going_back:
+                    self.overlapping += 1
+                    continue
+            before = start
+            yield frame, start
+
+    def _is_damaged(self, frame: VideoFrame) -> bool:
+        self.damaged += frame.is_corrupt
+        return frame.is_corrupt
+
+    def _mended(
+        self,
+        frame: VideoFrame,
+        start: int | None,
+        before: int | Fraction,
+        later: list[int | None],
+        going_back: bool,
+    ) -> int | Fraction:
+        """The time of a frame whose own is missing or goes back, or is later than those of the next frames.
+
+        Between those around it where the next ones go on from the frame before. Otherwise its own: all go back.
+        """
+        tick = Fraction(frame.time_base or 0)
+        ahead = [(time, k) for k, time in enumerate(later, 2) if time is not None and time > before]
+        if start is None or (ahead and (min(ahead)[0] < start or not going_back)):
+            self.mended += 1
+            time, k = min(ahead, default=(before + (frame.duration or 0), 1))
+            return before + Fraction(time - before) / k
+        if start * tick < before * tick - LONGEST_STEP_BACK:
+            raise InputError(
+                f"{self.path}: timestamps of the picture jump back by {float((before - start) * tick):.2f} s at "
+                f"{float(before * tick - self.info.zero):.2f} s: re-encode the film, or cut it there"
+            )
+        return start
+
+    def _remarks(self) -> Iterator[str]:
+        if self.damaged:
+            yield f"{self.path}: {self.damaged} damaged frames of the picture were left out"
+        if self.overlapping:
+            yield f"{self.path}: {self.overlapping} frames of the picture that go back in time were left out"
+        if self.mended:
+            yield f"{self.path}: {self.mended} timestamps of the picture that those around them contradict were mended"
 
     def _sound_end(self) -> Fraction:
         """When the film ends for who listens: only the decoded sound tells, and both must count the same TRs."""
         if self.info.audio is None:
-            return Fraction(0)
-        sound = AudioReader(self.path, sample_rate=self.info.audio.sample_rate, track=self.track)
-        for _ in sound:
-            pass
+            return ZERO
+        sound = AudioReader(self.path, track=self.track)
+        sound.measure()
         return exact(sound.film_duration)
+
+
+def _with_next(frames: Iterable[tuple[VideoFrame, int | None]], n: int) -> Iterator[tuple[Any, ...]]:
+    """Each frame with its time and those of the next `n`."""
+    waiting: deque[tuple[VideoFrame, int | None]] = deque()
+    for item in frames:
+        waiting.append(item)
+        if len(waiting) > n:
+            yield (waiting[0][0], *(time for _, time in waiting))
+            waiting.popleft()
+    while waiting:
+        yield (waiting[0][0], *(time for _, time in waiting))
+        waiting.popleft()
 
 
 def write_pictures(path: str | Path, pictures: Iterable[np.ndarray], seconds: Number) -> Path:
@@ -168,7 +274,8 @@ def write_pictures(path: str | Path, pictures: Iterable[np.ndarray], seconds: Nu
                         if stream.height % 2 or stream.width % 2:
                             raise InputError(f"pictures are {picture.shape[:2]}: height and width must be even")
                     frame = VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-                    frame.pts, frame.time_base = k * step.numerator, stream.time_base
+                    # Not stream.time_base, which the first packet that is written changes.
+                    frame.pts, frame.time_base = k * step.numerator, Fraction(1, step.denominator)
                     frame.duration = step.numerator
                     for packet in stream.encode(frame):
                         packet.duration = step.numerator

@@ -15,6 +15,7 @@ import xarray as xr
 from nilearn.masking import unmask
 from scipy import sparse
 
+from giblet.data.scan_timing import ScanTiming
 from giblet.data.volumes import write_image
 from giblet.data.windows import volume_rate
 from giblet.errors import InputError
@@ -33,8 +34,9 @@ class Scan:
     """float32 (n_trs, n_columns) each."""
     good: np.ndarray
     """bool (n_columns,)."""
-    tr: float
-    """Seconds."""
+    keep: list[np.ndarray]
+    """bool (n_trs,) each: False for censored volumes."""
+    timing: ScanTiming
     axis: dict[str, np.ndarray]
     """What is known of each column, (n_columns,) each: i, j, k of voxels, or region."""
     attrs: dict[str, Any] = field(default_factory=dict)
@@ -44,16 +46,23 @@ class Scan:
         """Name of the columns' dimension."""
         return "region" if "region" in self.axis else "voxel"
 
-    def settle(self, policy: str) -> Scan:
-        """Leave bad columns out (``"mask"``), or hold them as zeros; ``good`` tells them."""
-        if self.good.all():
+    def name_of(self, column: int) -> str:
+        """What messages call a column: its region, or the place of its voxel."""
+        if self.dim == "region":
+            return str(self.axis["region"][column])
+        return str(tuple(int(self.axis[axis][column]) for axis in "ijk"))
+
+    def settle(self, good: np.ndarray, policy: str) -> Scan:
+        """Leave columns that are not `good` out (``"mask"``), or hold them as zeros; ``good`` tells them."""
+        if good.all():
             return self
+        good = self.good & good
         if policy == "mask":
-            axis = {name: values[self.good] for name, values in self.axis.items()}
-            return replace(self, runs=[r[:, self.good] for r in self.runs], axis=axis, good=self.good[self.good])
+            axis = {name: values[good] for name, values in self.axis.items()}
+            return replace(self, runs=[run[:, good] for run in self.runs], axis=axis, good=good[good])
         for run in self.runs:
-            run[:, ~self.good] = 0
-        return self
+            run[:, ~good] = 0
+        return replace(self, good=good)
 
     def dataset(self, paths: list[Path], attrs: dict[str, Any], settings: dict[str, Any]) -> xr.Dataset:
         """The runs, one after the other, with their clock and where they came from.
@@ -61,9 +70,16 @@ class Scan:
         Parameters
         ----------
         paths : list of Path
-            One a run.
+            One for each run.
         attrs, settings : dict
+
+        Notes
+        -----
+        Censored volumes keep their place, wholly NaN.
         """
+        for run, keep in zip(self.runs, self.keep, strict=True):
+            run[~keep] = np.nan
+        tr, keep = self.timing.tr, np.concatenate(self.keep)
         lengths = [len(run) for run in self.runs]
         n_trs = sum(lengths)
         hashes = [sha256_of(path) for path in paths]
@@ -73,22 +89,27 @@ class Scan:
                 BOLD: (("tr", self.dim), self.runs[0] if single else np.concatenate(self.runs)),
                 "good": ((self.dim,), self.good),
             },
-            TRGrid(self.tr, n_trs, Fraction(1) / exact(self.tr)),
-            film_duration=n_trs * exact(self.tr),
+            TRGrid(tr, n_trs, Fraction(1) / exact(tr)),
+            film_duration=n_trs * exact(tr),
             kind=CONTINUOUS,
             desc=BOLD,
             source=paths[0].name if single else json.dumps([path.name for path in paths]),
             source_sha256=hashes[0] if single else json.dumps(hashes),
-            duration=float(n_trs * exact(self.tr)),
+            duration=float(n_trs * exact(tr)),
             run_lengths=json.dumps(lengths),
             mask_sha256=self.columns_sha256(),
-            settings={**settings, "tr": self.tr},
+            settings={**settings, "tr": tr},
+            tr_source=self.timing.tr_source,
+            slice_time_ref=self.timing.slice_time_ref,
+            n_censored=int((~keep).sum()),
             **attrs,
         )
-        bold.attrs["frame_rate"] = volume_rate(self.tr)
-        onset = np.concatenate([TRGrid(self.tr, n, Fraction(1) / exact(self.tr)).onset for n in lengths])
+        bold.attrs["frame_rate"] = volume_rate(tr)
+        onset = np.concatenate([TRGrid(tr, n, Fraction(1) / exact(tr)).onset for n in lengths])
         bold["onset"] = (("tr",), onset, {"units": "s", "long_name": "onset of the volume from volume 0 of its run"})
         bold["valid"].attrs["long_name"] = "the volume was scanned"
+        if not keep.all():
+            bold["sample_mask"] = (("tr",), keep, {"long_name": "False: a censored volume, held as NaN"})
         columns: dict[str, Any] = {name: (self.dim, values) for name, values in self.axis.items()}
         return bold.assign_coords({"run": ("tr", np.repeat(np.arange(1, len(lengths) + 1), lengths)), **columns})
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from giblet.errors import InputError
+from giblet.errors import InputError, reading
 from giblet.features import CODES, CONTINUOUS, REQUIRED
+from giblet.netcdf import open_netcdf
 
 Source = str | Path | np.ndarray | xr.DataArray | xr.Dataset
 
@@ -22,9 +23,9 @@ class Series:
     ----------
     source : str, Path, ndarray, DataArray or Dataset
         A file is opened, not loaded; each process that reads it opens it anew, so that the workers of a DataLoader
-        share no HDF5 handle.
+        share no HDF5 handle. A DataArray of :func:`giblet.alignment.align_all_modalities` says itself what it holds.
     kind : {"continuous", "codes"}, optional
-        What an array or ``.npy`` file holds; a feature file says itself.
+        What an array or ``.npy`` file holds, needed for signed integers; a feature file says itself.
 
     Attributes
     ----------
@@ -38,7 +39,9 @@ class Series:
     run : ndarray or None
         Run of each TR, where the source says.
     valid : ndarray of bool, shape (n_trs,)
-        False: no data, as the film is over or ``<variable>_mask`` says so.
+        False: no data, as the film is over, or ``<variable>_mask``, ``mask`` or, of BOLD, ``sample_mask`` says so.
+    volume : ndarray of int or None
+        Volume of the scan of each TR, where the source says.
 
     Raises
     ------
@@ -46,9 +49,11 @@ class Series:
         If there is no such file, or it is not one of ours, or the kind contradicts.
     """
 
+    volume: np.ndarray | None = None
+
     def __init__(self, source: Source, kind: str | None = None) -> None:
         self._path = Path(source) if isinstance(source, (str, Path)) else None
-        self._held: Any = None if self._path else source
+        self._held: Any = None if self._path else _known(source)
         self._opened: tuple[int, Any] | None = None
         data, attrs, beside = self._open()
         own = attrs.get("kind")
@@ -63,8 +68,16 @@ class Series:
             raise InputError(
                 f"{self.name} is {self.dtype} of shape {self.shape}, kind {self.kind}: (n_trs, ...) is needed"
             )
+        if kind is None and own is None and self.dtype.kind == "i":
+            raise InputError(
+                f"{self.name} is {self.dtype} and does not say whether these are codes (names, never averaged) or "
+                "amounts: give Series(x, kind='codes'), the arrays of align_all_modalities, which know it, or "
+                "x.astype(np.float32)"
+            )
         self.tr = float(attrs["tr"]) if "tr" in attrs else None
         self.run = np.asarray(beside["run"]) if "run" in beside else None
+        if "volume" in beside:
+            self.volume = np.asarray(beside["volume"])
         self.valid = np.asarray(beside["valid"], bool) if "valid" in beside else np.ones(len(self), bool)
 
     @property
@@ -78,7 +91,9 @@ class Series:
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """TRs ``[start, stop)`` as an array of its own."""
-        return np.array(self._data()[start:stop])
+        data = self._data()
+        with reading(self.name):
+            return np.array(data[start:stop])
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the open file, which belongs to this process."""
@@ -96,13 +111,11 @@ class Series:
         if self._path is not None:
             if not self._path.is_file():
                 raise InputError(f"no such file: {self._path}")
-            try:
-                if self._path.suffix == ".npy":
+            if self._path.suffix == ".npy":
+                with reading(self._path):
                     source = np.load(self._path, mmap_mode="r", allow_pickle=False)
-                else:
-                    source = xr.open_dataset(self._path, engine="h5netcdf", cache=False)
-            except (OSError, ValueError, KeyError, TypeError, RuntimeError) as exc:
-                raise InputError(f"cannot read {self._path}: {' '.join(str(exc).split())[:160]}") from exc
+            else:
+                source = open_netcdf(self._path)
         attrs: dict[str, Any] = {}
         beside: dict[str, Any] = {}
         if isinstance(source, xr.Dataset):
@@ -110,22 +123,39 @@ class Series:
             if self._path is not None and missing:
                 raise InputError(f"{self._path} is not a giblet feature file: it lacks {', '.join(missing)}")
             attrs = dict(source.attrs)
-            beside = {k: source[k].values for k in ("run", "valid") if k in source.variables}
+            with reading(self.name):
+                beside = {k: source[k].values for k in ("run", "valid") if k in source.variables}
             array = source[attrs["variable"]] if "variable" in attrs else _only(source)
-            own_mask = source.get(f"{array.name}_mask")  # embeddings say so which TRs have any
-            if own_mask is not None and own_mask.dims == ("tr",):
-                beside["valid"] = own_mask.values & beside.get("valid", True)
+            own_masks = [f"{array.name}_mask"]  # embeddings say so which TRs have any
+            if array.name == "bold":
+                own_masks.append("sample_mask")  # volumes with too much motion
+            for own_mask in (source[name] for name in own_masks if name in source):
+                if own_mask.dims == ("tr",):
+                    with reading(self.name):
+                        here = own_mask.values.astype(bool)
+                    beside["valid"] = here & beside.get("valid", True)
             source = array
         if isinstance(source, xr.DataArray):
-            attrs, beside = (
-                attrs or dict(source.attrs),
-                beside or {k: source[k].values for k in ("run",) if k in source.coords},
-            )
+            if not attrs:
+                attrs = dict(source.attrs)
+                beside = {k: source[k].values for k in ("run", "volume") if k in source.coords}
+                if "mask" in source.coords:
+                    beside["valid"] = source["mask"].values
             if not source.dims or source.dims[0] != "tr":
                 raise InputError(f"{self.name} has dimensions {source.dims}: the first must be tr")
             source = source.variable
         self._opened = (os.getpid(), source)
         return source, attrs, beside
+
+
+def _known(source: Any) -> Any:
+    """The source as one of the kinds that are read."""
+    if isinstance(source, (np.ndarray, xr.DataArray, xr.Dataset)):
+        return source
+    try:
+        return np.asarray(source)  # lists of numbers; of all else the dtype is refused
+    except (TypeError, ValueError) as exc:
+        raise InputError(f"a {type(source).__name__} is no series: a file, array or Dataset is needed") from exc
 
 
 def _only(dataset: xr.Dataset) -> xr.DataArray:

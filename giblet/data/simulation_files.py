@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
@@ -11,17 +12,18 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
+from giblet.data.scan_timing import sidecar_path
 from giblet.data.tables import SEPARATORS, is_table
 from giblet.data.volumes import write_image
 from giblet.errors import InputError
-from giblet.features import save_features
-from giblet.files import atomic_path
+from giblet.features import REPLACE, save_features, standing
+from giblet.files import atomic_path, write_atomic
 
 if TYPE_CHECKING:
     from giblet.data.simulate import Simulation
 
 
-def write_simulation(simulation: Simulation, path: str | Path) -> list[Path]:
+def write_simulation(simulation: Simulation, path: str | Path, *, overwrite: bool = False) -> list[Path]:
     """Write simulated BOLD as NIfTI or table, and the truth beside it.
 
     Parameters
@@ -30,16 +32,18 @@ def write_simulation(simulation: Simulation, path: str | Path) -> list[Path]:
     path : str or Path
         ``.nii`` or ``.nii.gz``: voxels stand in a box of 3 mm voxels, with a mask ``<name>_mask.nii.gz`` beside it.
         ``.tsv`` or ``.csv`` (or with ``.gz``): one column a voxel. Several runs become ``<name>_run-1`` and so on.
+    overwrite : bool
+        Replace files of these names that are not of the same simulation.
 
     Returns
     -------
     list of Path
-        The runs, the mask of images, and ``<name>_truth.nc`` (its JSON sidecar stands beside it).
+        The runs, the mask of images, and ``<name>_truth.nc``. JSON sidecars, with the TR, stand beside runs and truth.
 
     Raises
     ------
     InputError
-        If the name is of neither sort, or a file cannot be written.
+        If the name is of neither sort, or a file cannot be written or would replace one of another simulation.
     """
     path = Path(path)
     suffix = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
@@ -54,8 +58,13 @@ def write_simulation(simulation: Simulation, path: str | Path) -> list[Path]:
     inside = (np.arange(np.prod(shape)) < n_voxels).reshape(shape)
     affine = np.diag([3.0, 3.0, 3.0, 1.0])
     written = []
-    for run, (start, stop) in enumerate(pairwise(edges), start=1):
-        target = path if len(lengths) == 1 else path.with_name(f"{stem}_run-{run}{suffix}")
+    targets = [path.with_name(f"{stem}_run-{run}{suffix}") for run in range(1, len(lengths) + 1)]
+    targets = targets if len(lengths) > 1 else [path]
+    mask, truth = path.with_name(f"{stem}_mask.nii.gz"), path.with_name(f"{stem}_truth.nc")
+    if not overwrite:
+        own = [*targets, *map(sidecar_path, targets)]
+        _check_replaced(simulation, own if table else [*own, mask], truth)
+    for target, (start, stop) in zip(targets, pairwise(edges), strict=True):
         bold = simulation.bold[start:stop]
         if table:
             columns = [f"voxel-{v:0{len(str(n_voxels))}d}" for v in range(1, n_voxels + 1)]
@@ -71,10 +80,23 @@ def write_simulation(simulation: Simulation, path: str | Path) -> list[Path]:
             image.header.set_xyzt_units("mm", "sec")
             image.header.set_zooms((3.0, 3.0, 3.0, tr))
             write_image(image, target)
+        # A table says no TR, and an image of 1 s looks as if nobody had set it.
+        write_atomic(sidecar_path(target), json.dumps({"RepetitionTime": tr, "StartTime": 0.0}) + "\n")
         written.append(target)
     if not table:
-        written.append(
-            write_image(nib.Nifti1Image(inside.astype(np.uint8), affine), path.with_name(f"{stem}_mask.nii.gz"))
-        )
-    written.append(save_features(simulation.truth, path.with_name(f"{stem}_truth.nc")))
+        written.append(write_image(nib.Nifti1Image(inside.astype(np.uint8), affine), mask))
+    written.append(save_features(simulation.truth, truth))
     return written
+
+
+def _check_replaced(simulation: Simulation, targets: list[Path], truth: Path) -> None:
+    """An error if one of the files stands already and is not known to be of this simulation: the truth tells."""
+    attrs = simulation.truth.attrs
+    same = {name: attrs[name] for name in ("source_sha256", "run_lengths") if name in attrs}
+    old = standing(truth, settings=json.loads(attrs["settings"]), **same)
+    signal = simulation.truth["signal"].values
+    if old is not None and not (old["signal"].shape == signal.shape and np.allclose(old["signal"], signal, 1e-3, 1e-3)):
+        raise InputError(f"{truth} is there already and is of other features: {REPLACE}")
+    there = [target for target in targets if target.exists()]
+    if old is None and there:
+        raise InputError(f"{there[0]} is there already, without {truth.name} that would tell what it is: {REPLACE}")

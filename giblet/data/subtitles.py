@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import csv
-import html
-import io
-import re
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
-from zipfile import BadZipFile
+from typing import Any
 
-import pandas as pd
-import srt  # type: ignore[import-untyped,unused-ignore]
-import webvtt
-from webvtt.errors import MalformedCaptionError, MalformedFileError
-
+from giblet.data.cells import SEPARATORS, decoded
+from giblet.data.cues import Cue, read_srt, read_vtt
+from giblet.data.rolling import spoken_once
+from giblet.data.spoken import spoken_part, words_in
+from giblet.data.word_tables import read_word_table, unit_doubt
 from giblet.errors import InputError
-from giblet.timing import exact
 
 SLACK = Fraction("0.005")
 """Seconds by which a row may run into the next: onset and duration that were each rounded to 1 ms do not add up."""
 
-SEPARATORS = {".tsv": "\t", ".csv": ","}
-EMPTY_CELLS = ["", "n/a"]
-_CUE = re.compile(r"^\s*(?:\d+:)?\d{1,2}:\d{1,2}[.,]\d+\s*-")
+_CHOICES = {
+    "order": ("error", "sort"),
+    "overlaps": ("error", "allow"),
+    "empty": ("error", "drop"),
+    "untimed": ("error", "drop"),
+    "nonspeech": ("drop", "keep"),
+    "decimal": (".", ","),
+    "time_unit": (None, "s", "ms"),
+}
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,32 @@ class Segment:
     onset: Fraction
     """Seconds on the table's clock."""
     offset: Fraction
+    """Equal to the onset for an event without a length."""
     text: str
 
 
-def read_segments(
+@dataclass(frozen=True)
+class TimedText:
+    """What was read, and what was left out."""
+
+    segments: list[Segment]
+    """By onset."""
+    nonspeech_words: int = 0
+    """Words in brackets, songs and names of speakers, that nobody says."""
+    repeated_words: int = 0
+    """Words of lines that were shown again."""
+    untimed_rows: int = 0
+    """Rows without onset or end."""
+    doubts: tuple[str, ...] = ()
+    """What may be wrong with the times, to be told to the user."""
+
+
+def read_segments(path: str | Path, **options: Any) -> list[Segment]:
+    """The segments of :func:`read_timed_text`, with its options."""
+    return read_timed_text(path, **options).segments
+
+
+def read_timed_text(
     path: str | Path,
     *,
     onset: str = "onset",
@@ -48,30 +70,47 @@ def read_segments(
     duration: str | None = None,
     text: str = "text",
     encoding: str | None = None,
+    decimal: str = ".",
+    time_unit: str | None = None,
     order: str = "error",
     overlaps: str = "error",
     empty: str = "error",
-) -> list[Segment]:
+    untimed: str = "error",
+    nonspeech: str = "drop",
+) -> TimedText:
     """Read timed text and check it.
 
     Parameters
     ----------
     path : str or Path
-        ``.tsv``, ``.csv``, ``.xlsx`` with a header, ``.srt`` or ``.vtt``.
+        ``.tsv``, ``.csv``, ``.xlsx`` with a header, ``.srt`` or ``.vtt``. Words that have times of their own within a
+        cue, as in WebVTT, become segments; lines that roll up are read once
+        (:func:`giblet.data.rolling.spoken_once`).
     onset, offset, duration, text : str
-        Columns of a table; times in seconds. By default the column "offset" is used, or else "duration".
+        Columns of a table. By default the column "offset" is used, or else "duration". Onsets may be negative, and
+        events have length 0.
     encoding : str, optional
         Of a text file, such as ``"cp1252"``; by default UTF-8, with or without a byte-order mark.
+    decimal : {".", ","}
+        What stands before the decimals of a table's times.
+    time_unit : {"s", "ms"}, optional
+        Of a table. By default seconds, unless words would last longer than 50 s or less than 10 ms (the median): then
+        it must be said.
     order : {"error", "sort"}
         What to do with rows that are not in the order of their onsets.
     overlaps : {"error", "allow"}
         What to do with rows that begin more than 5 ms before one above has ended.
     empty : {"error", "drop"}
         What to do with rows without text.
+    untimed : {"error", "drop"}
+        What to do with rows without an onset or an end (``n/a``).
+    nonspeech : {"drop", "keep"}
+        What to do with what nobody says: sounds in brackets, songs, names of speakers
+        (:func:`giblet.data.spoken.spoken_part`).
 
     Returns
     -------
-    list of Segment, by onset
+    TimedText
 
     Raises
     ------
@@ -79,186 +118,81 @@ def read_segments(
         If the file cannot be read, or a row cannot be used; the row is named, counted from 1 below the header.
     """
     path = Path(path)
-    for what, value, allowed in (
-        ("order", order, ("error", "sort")),
-        ("overlaps", overlaps, ("error", "allow")),
-        ("empty", empty, ("error", "drop")),
-    ):
-        if value not in allowed:
-            raise InputError(f"{what} is {value!r}: one of {', '.join(allowed)} is needed")
+    choices = {
+        "order": order, "overlaps": overlaps, "empty": empty, "untimed": untimed, "nonspeech": nonspeech,
+        "decimal": decimal, "time_unit": time_unit,
+    }  # fmt: skip
+    for what, value in choices.items():
+        if value not in _CHOICES[what]:
+            allowed = ", ".join(choice for choice in _CHOICES[what] if choice is not None)
+            raise InputError(f"{what} is {value!r}: one of {allowed} is needed")
     kind = path.suffix.lower()
-    if kind == ".srt":
-        rows = _srt(_decoded(path, encoding), path.name)
-    elif kind == ".vtt":
-        rows = _vtt(_decoded(path, encoding), path.name)
+    subtitles = kind in (".srt", ".vtt")
+    n_untimed = n_repeated = n_doubtful = 0
+    if subtitles:
+        if time_unit == "ms" or decimal == ",":
+            raise InputError(f"{path.name}: time_unit and decimal are for tables; subtitles write their times one way")
+        cues = (read_srt if kind == ".srt" else read_vtt)(decoded(path, encoding), path.name)
+        cues, n_repeated, n_doubtful = spoken_once(cues)
     elif kind in (*SEPARATORS, ".xlsx"):
-        rows = _table(path, onset, offset, duration, text, encoding)
+        cues, n_untimed = read_word_table(
+            path, onset=onset, offset=offset, duration=duration, text=text, encoding=encoding, decimal=decimal,
+            time_unit=time_unit, untimed=untimed,
+        )  # fmt: skip
     else:
         raise InputError(f"{path.name} is no timed text that giblet reads: .tsv, .csv, .xlsx, .srt or .vtt is needed")
-    return _checked(rows, path.name, order, overlaps, empty)
+    spoken = _spoken(cues, path.name, empty, nonspeech, subtitles)
+    segments = _ordered(spoken, path.name, order, overlaps)
+    doubts = []
+    if not subtitles and time_unit != "s":
+        doubt, certain = unit_doubt(spoken)
+        if certain:
+            raise InputError(f"{path.name}: {doubt}")
+        doubts += [doubt] if doubt else []
+    if n_doubtful:
+        doubts.append(f"cues that are the one before again, without a pause, count as spoken again: {n_doubtful}")
+    n_silent = sum(len(words_in(cue.text)) for cue in cues) - sum(len(words_in(cue.text)) for cue in spoken)
+    return TimedText(segments, n_silent, n_repeated, n_untimed, tuple(doubts))
 
 
-def _checked(rows: list[Segment], name: str, order: str, overlaps: str, empty: str) -> list[Segment]:
-    if not rows:
+def _spoken(cues: Sequence[Cue], name: str, empty: str, nonspeech: str, subtitles: bool) -> list[Cue]:
+    """The rows in which something is said, each with that alone."""
+    if not cues:
         raise InputError(f"{name} holds no rows of text")
-    kept: list[tuple[int, Segment]] = []
-    for number, row in enumerate(rows, 1):
-        if row.onset < 0:
-            raise InputError(f"{name}, row {number}: onset is {float(row.onset):g} s, 0 or later is needed")
-        if row.offset <= row.onset:
+    for cue in cues:
+        if cue.offset < cue.onset:
             raise InputError(
-                f"{name}, row {number}: it ends at {float(row.offset):g} s, not after its onset at "
-                f"{float(row.onset):g} s: correct the offset or duration"
+                f"{name}, row {cue.number}: it ends at {float(cue.offset):g} s, before its onset at "
+                f"{float(cue.onset):g} s: correct the offset or duration"
             )
-        if row.text:
-            kept.append((number, row))
-        elif empty == "error":
-            raise InputError(f"{name}, row {number}: the text is empty; remove the row, or set empty='drop'")
+        if empty == "error" and not cue.text.split():
+            raise InputError(f"{name}, row {cue.number}: the text is empty; remove the row, or set empty='drop'")
+    texts = [cue.text for cue in cues]
+    said = spoken_part(texts, subtitles=subtitles) if nonspeech == "drop" else texts
+    kept = [replace(cue, text=words) for cue, words in zip(cues, said, strict=True) if words.split()]
     if not kept:
-        raise InputError(f"{name}: all {len(rows)} rows are empty")
-    for (_, before), (number, row) in pairwise(kept):
+        silent = any(text.split() for text in texts)
+        remedy = ", or hold what nobody says; nonspeech='keep' keeps it" if silent else ""
+        raise InputError(f"{name}: all {len(cues)} rows are empty{remedy}")
+    return kept
+
+
+def _ordered(cues: Sequence[Cue], name: str, order: str, overlaps: str) -> list[Segment]:
+    """The parts of the rows that have times of their own, by onset."""
+    rows = [(cue.number, Segment(*part)) for cue in cues for part in cue.parts()]
+    for (_, before), (number, row) in pairwise(rows):
         if row.onset < before.onset and order == "error":
             raise InputError(
                 f"{name}, row {number}: onset {float(row.onset):g} s is before that of the row above, "
                 f"{float(before.onset):g} s; sort the rows, or set order='sort'"
             )
-    kept.sort(key=lambda item: item[1].onset)
-    end = kept[0][1].offset
-    for number, row in kept[1:]:
+    rows.sort(key=lambda item: item[1].onset)
+    end = rows[0][1].offset
+    for number, row in rows[1:]:
         if row.onset < end - SLACK and overlaps == "error":
             raise InputError(
                 f"{name}, row {number}: it begins at {float(row.onset):g} s, before another ends at "
                 f"{float(end):g} s; correct the times, or set overlaps='allow'"
             )
         end = max(end, row.offset)
-    return [row for _, row in kept]
-
-
-def _decoded(path: Path, encoding: str | None) -> str:
-    try:
-        content = path.read_bytes()
-    except OSError as exc:
-        raise InputError(f"cannot read {path}: {exc.strerror or exc}") from exc
-    if encoding is None:
-        encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    try:
-        decoded = content.decode(encoding)
-    except LookupError as exc:
-        raise InputError(f"encoding {encoding!r} is unknown: 'utf-8', 'cp1252', 'latin-1', 'utf-16', ...") from exc
-    except UnicodeError as exc:
-        raise InputError(
-            f"{path.name} is not {encoding} ({' '.join(str(exc).split())[:80]}): give its encoding, such as 'cp1252'"
-        ) from exc
-    if "\0" in decoded:
-        raise InputError(f"{path.name} holds NUL characters: it is probably UTF-16; give encoding='utf-16-le' or -be")
-    return decoded.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _plain(content: str) -> str:
-    """Text without tags and entities, on one line."""
-    return " ".join(html.unescape(re.sub(r"</?[a-zA-Z][^>]*>|\{\\[^}]*\}", "", content)).split())
-
-
-def _cue_lines(content: str) -> list[int]:
-    return [number for number, line in enumerate(content.split("\n"), 1) if _CUE.match(line)]
-
-
-def _srt(content: str, name: str) -> list[Segment]:
-    try:
-        found = list(srt.parse(content))
-    except (srt.SRTParseError, ValueError) as exc:
-        raise InputError(f"{name} is not SubRip: {' '.join(str(exc).split())[:160]}") from exc
-    _count(content, len(found), name)
-    return [Segment(_exact_us(cue.start), _exact_us(cue.end), _plain(cue.content)) for cue in found]
-
-
-def _exact_us(time: timedelta) -> Fraction:
-    return Fraction(time // timedelta(microseconds=1), 1_000_000)
-
-
-def _vtt(content: str, name: str) -> list[Segment]:
-    try:
-        found = webvtt.from_buffer(io.StringIO(content)).captions
-    except (MalformedFileError, MalformedCaptionError, ValueError) as exc:
-        raise InputError(f"{name} is not WebVTT ({exc}): its first line must be WEBVTT") from exc
-    _count(content, len(found), name)
-    return [Segment(_clock(cue.start), _clock(cue.end), _plain(cue.raw_text)) for cue in found]
-
-
-def _count(content: str, n_found: int, name: str) -> None:
-    """The readers leave out what they do not understand; a word that is lost must be an error."""
-    lines = _cue_lines(content)
-    if len(lines) != n_found:
-        raise InputError(
-            f"{name}: {n_found} of {len(lines)} cues can be read; look at their time lines ({lines[:3]} ...)"
-        )
-
-
-def _clock(time: str) -> Fraction:
-    hours, minutes, seconds = (["0", *time.split(":")])[-3:]
-    return int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)
-
-
-def _table(
-    path: Path, onset: str, offset: str | None, duration: str | None, text: str, encoding: str | None
-) -> list[Segment]:
-    columns, cells = _workbook(path) if path.suffix.lower() == ".xlsx" else _cells(path, encoding)
-    if offset is None and duration is None:
-        offset = "offset" if "offset" in columns else None
-        duration = "duration" if offset is None else None
-    if offset is not None and duration is not None:
-        raise InputError("both offset and duration are named: name the column that holds the end, or the length")
-    end = offset or duration or "duration"
-    for name in (onset, end, text):
-        if name not in columns:
-            raise InputError(f"{path.name} has no column {name!r}: it has {', '.join(columns)}; name the one to use")
-    places = [columns.index(name) for name in (onset, end, text)]
-    rows = []
-    for number, cell in enumerate(cells, 1):
-        start, stop, words = (cell[place] for place in places)
-        begin = _number(start, onset, number, path.name)
-        until = _number(stop, end, number, path.name)
-        words = "" if words in EMPTY_CELLS else " ".join(words.split())
-        rows.append(Segment(begin, until if offset else begin + until, words))
-    return rows
-
-
-def _number(cell: str, column: str, row: int, name: str) -> Fraction:
-    try:
-        return exact(cell.strip(), column)
-    except InputError as exc:
-        raise InputError(f"{name}, row {row}: {column} is {cell!r}, a number of seconds is needed") from exc
-
-
-def _cells(path: Path, encoding: str | None) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of a text table; pandas would cut a row at a comma too many, and take the word NA for nothing."""
-    # csv.QUOTE_NONE: quotes in a TSV are part of the text.
-    quoting: Literal[0, 3] = 3 if path.suffix.lower() == ".tsv" else 0
-    content = io.StringIO(_decoded(path, encoding), newline="")
-    try:
-        lines = [
-            line for line in csv.reader(content, delimiter=SEPARATORS[path.suffix.lower()], quoting=quoting) if line
-        ]
-    except csv.Error as exc:
-        raise InputError(f"cannot read the table {path.name}: {exc}") from exc
-    if not lines:
-        raise InputError(f"cannot read the table {path.name}: it is empty")
-    columns, *rows = lines
-    for number, row in enumerate(rows, 1):
-        if len(row) != len(columns):
-            raise InputError(
-                f"{path.name}, row {number}: {len(row)} cells, {len(columns)} are needed; put text that holds a comma "
-                "into quotes, or use a TSV"
-            )
-    return columns, rows
-
-
-def _workbook(path: Path) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of the first sheet."""
-    try:
-        table = pd.read_excel(path, dtype=str, keep_default_na=False)
-    except ImportError as exc:
-        raise InputError("openpyxl is not installed: pip install 'giblet[text]', or save the table as CSV") from exc
-    except (OSError, ValueError, KeyError, BadZipFile) as exc:
-        raise InputError(f"cannot read the table {path.name}: {' '.join(str(exc).split())[:160]}") from exc
-    return list(map(str, table.columns)), table.astype(str).to_numpy().tolist()
+    return [row for _, row in rows]

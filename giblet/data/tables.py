@@ -1,20 +1,25 @@
-"""Tables beside a scan: regions by volume, and the confounds of fMRIPrep."""
+"""Tables of numbers beside a scan, one row per volume: regions, confounds."""
 
 from __future__ import annotations
 
-import csv
 import difflib
 import fnmatch
-import gzip
+import io
+import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from giblet.errors import InputError
+from giblet.data.cells import SEPARATORS as SEPARATORS  # of written tables too
+from giblet.data.cells import UNNAMED, Cells, read_cells, separator_of
+from giblet.errors import InputError, reading
 
-SEPARATORS = {".tsv": "\t", ".csv": ","}
+log = logging.getLogger(__name__)
+
 MISSING = ["n/a", "NA", "NaN", "nan", ""]
 """Cells that hold no number: BIDS writes n/a."""
 
@@ -27,23 +32,24 @@ def is_table(path: str | Path) -> bool:
     >>> is_table("sub-18_bold.tsv.gz"), is_table("sub-18_bold.nii.gz")
     (True, False)
     """
-    return _suffix(path) in SEPARATORS
+    return separator_of(path) is not None
 
 
-def _suffix(path: str | Path) -> str:
-    return Path(str(path).lower().removesuffix(".gz")).suffix
-
-
-def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+def read_table(
+    path: str | Path, columns: Sequence[str] | None = None, *, decimal: Literal[".", ","] = "."
+) -> pd.DataFrame:
     """A table of numbers with a header, one row per volume.
 
     Parameters
     ----------
     path : str or Path
-        ``.tsv`` or ``.csv``, or either with ``.gz``.
+        ``.tsv`` or ``.csv``, or either with ``.gz``. Row names of R and index columns of pandas are left out; see
+        :func:`giblet.data.cells.read_cells` for what else is understood.
     columns : sequence of str, optional
         Names or shell patterns (``"a_comp_cor_0[0-4]"``), in the order wanted; by default all columns. Of the columns
-        that are left out, nothing is checked.
+        that are left out, nothing is checked but that each row has as many cells as the header.
+    decimal : {".", ","}
+        What stands before the decimals of the numbers.
 
     Returns
     -------
@@ -53,62 +59,74 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pd.Dat
     Raises
     ------
     InputError
-        If the file cannot be read, has no header or names a column twice, or a column asked for is not there or
-        holds text.
+        If the file cannot be read, has no header or names a column twice, a row does not fit the header, or a column
+        asked for is not there, has no name or holds text.
     """
     path = Path(path)
-    if not is_table(path):
-        raise InputError(f"{path.name} is no table that giblet reads: .tsv, .csv, or either with .gz is needed")
-    separator = SEPARATORS[_suffix(path)]
-    try:
-        names = _header(path, separator)
-        wanted = names if columns is None else _chosen(names, columns, path.name)
-        cells = pd.read_csv(
-            path, sep=separator, usecols=wanted, index_col=False, keep_default_na=False, na_values=MISSING,
-            skip_blank_lines=False, encoding="utf-8-sig",
-        )[wanted]  # fmt: skip
-    except (OSError, UnicodeDecodeError, csv.Error, pd.errors.ParserError, pd.errors.EmptyDataError) as exc:
-        raise InputError(f"cannot read the table {path}: {' '.join(str(exc).split())}") from exc
-    if cells.empty:
-        raise InputError(f"{path.name} has {len(cells)} rows and {cells.shape[1]} columns: numbers are needed")
-    numbers = cells.apply(pd.to_numeric, errors="coerce")
-    text = numbers.isna() & cells.notna()
-    if text.to_numpy().any():
-        row, column = np.argwhere(text.to_numpy())[0]
-        raise InputError(
-            f"{path.name}: column {wanted[column]!r}, row {row + 1} holds {cells.iloc[row, column]!r}, not a number; "
-            "name the columns to read"
-        )
-    return numbers.astype(np.float64)
-
-
-def _header(path: Path, separator: str) -> list[str]:
-    """Names of the columns; a first row of numbers is a volume, and would be lost as a header."""
-    with gzip.open(path) if path.suffix.lower() == ".gz" else open(path, "rb") as file:
-        text = file.readline().decode("utf-8-sig").rstrip("\r\n")
-    names = next(csv.reader([text], delimiter=separator), [])
-    if not names:
-        raise InputError(f"{path.name} is empty: a header and one row per volume are needed")
-    if all(_is_number(name) for name in names):
-        raise InputError(
-            f"{path.name} has no header: its first row is {', '.join(names[:3])}, which would be lost as volume 0; "
-            "put the names of the regions above it"
-        )
-    twice = sorted({name for name in names if names.count(name) > 1})
+    if decimal not in (".", ","):
+        raise InputError(f"decimal is {decimal!r}: '.' or ',' is needed")
+    cells = read_cells(path, decimal=decimal)
+    names = [name for name in cells.names if name is not None]
+    twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
         raise InputError(f"{path.name} has more than one column {twice[0]!r}: each name may stand once")
-    return names
+    if columns is None:
+        _check_named(cells, path.name)
+    wanted = names if columns is None else chosen_columns(names, columns, path.name)
+    if not cells.n_rows:
+        raise InputError(f"{path.name} has 0 rows and {len(names)} columns: numbers are needed")
+    places = [cells.names.index(name) for name in wanted]
+    with reading(path.name, "save it anew as a plain table of numbers"):
+        found = pd.read_csv(
+            io.BytesIO(cells.body.encode()), sep=cells.separator, header=None, names=range(len(cells.names)),
+            usecols=places, index_col=False, keep_default_na=False, na_values=MISSING, skip_blank_lines=False,
+            decimal=decimal, skipinitialspace=cells.separator != "\t", quoting=cells.quoting,
+        )[places].set_axis(wanted, axis=1)  # fmt: skip
+        numbers = found.apply(pd.to_numeric, errors="coerce").astype(np.float64)
+    text = numbers.isna() & found.notna()
+    if decimal == ",":  # to_numeric knows points only, and 1.234 may be a thousand
+        text |= found.map(lambda cell: isinstance(cell, str))
+    if text.to_numpy().any():
+        row, column = np.argwhere(text.to_numpy())[0]
+        raise _not_a_number(path.name, wanted[column], row + 1, str(found.iloc[row, column]), decimal)
+    if columns is None and len(numbers) > 2 and (numbers.iloc[:, 0].diff()[1:] == 1).all():
+        log.warning(
+            "%s: the numbers of column %r go up by one in each row, as if they counted the volumes; if they do, name "
+            "the columns to read", path.name, wanted[0],
+        )  # fmt: skip
+    return numbers
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def column_names(path: str | Path, decimal: str = ".") -> list[str]:
+    """Names of the columns of a table, as :func:`read_table` knows them.
+
+    Raises
+    ------
+    InputError
+        If the file is no table, or a row does not fit its header.
+    """
+    return [name for name in read_cells(Path(path), decimal=decimal).names if name]
 
 
-def _chosen(names: list[str], patterns: Sequence[str], source: str) -> list[str]:
+def _check_named(cells: Cells, source: str) -> None:
+    for place, name in enumerate(cells.names, 1):
+        if name == "" or (place == 1 and name in UNNAMED):
+            raise InputError(
+                f"{source}: column {place} has no name, and neither counts nor names the rows: give it a name, or name "
+                "the columns to read"
+            )
+
+
+def _not_a_number(source: str, column: str, row: int, cell: str, decimal: str) -> InputError:
+    remedy = "name the columns to read"
+    if decimal == "." and re.fullmatch(r"[-+]?\d*,\d+(e[-+]?\d+)?", cell, re.IGNORECASE):
+        remedy = "if its comma is a decimal comma, say decimal=','; one between thousands must go"
+    elif re.fullmatch(r"[-+]?\d+([.,]\d+)+", cell):
+        remedy = f"decimals are set off by {decimal!r}, and thousands by nothing"
+    return InputError(f"{source}: column {column!r}, row {row} holds {cell!r}, not a number; {remedy}")
+
+
+def chosen_columns(names: list[str], patterns: Sequence[str], source: str) -> list[str]:
     """The columns that fit the patterns, each once, in the order of the patterns."""
     chosen: dict[str, None] = {}
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
@@ -118,62 +136,3 @@ def _chosen(names: list[str], patterns: Sequence[str], source: str) -> list[str]
             raise InputError(f"{source} has no column {pattern!r}; it has {len(names)}, such as {', '.join(near)}")
         chosen |= dict.fromkeys(found)
     return list(chosen)
-
-
-def read_confounds(
-    confounds: str | Path | pd.DataFrame | np.ndarray, n_trs: int, columns: Sequence[str] | None = None
-) -> np.ndarray:
-    """Confounds of one run, ready to be removed.
-
-    Parameters
-    ----------
-    confounds : str, Path, DataFrame or ndarray
-        fMRIPrep's ``*_desc-confounds_timeseries.tsv``, or a table in memory, as
-        :func:`nilearn.interfaces.fmriprep.load_confounds` returns it.
-    n_trs : int
-        Volumes of the run.
-    columns : sequence of str, optional
-        Names or shell patterns such as ``"trans_?"``; must be given for a file, which holds hundreds of columns that
-        nobody wants all at once.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_trs, n_confounds)
-        The first row of a derivative, which fMRIPrep leaves empty (``n/a``), takes the value of the second row, as
-        in nilearn's ``load_confounds``.
-
-    Raises
-    ------
-    InputError
-        If the length is not `n_trs`, no column is chosen, one is not there, a value other than the first row's is
-        missing, or there are as many confounds as volumes.
-    """
-    if isinstance(confounds, (str, Path)):
-        name = Path(confounds).name
-        if columns is None or not len(columns):
-            raise InputError(f"{name}: which confounds? name the columns, such as trans_?, rot_?, a_comp_cor_0[0-4]")
-        table = read_table(confounds, columns)
-    else:
-        name = "the confounds table"
-        table = pd.DataFrame(confounds).rename(columns=str)
-        if columns is not None:
-            table = table[_chosen(list(table.columns), columns, name)]
-        table = table.astype(np.float64)
-    if len(table) != n_trs:
-        raise InputError(f"{name} has {len(table)} rows, the run {n_trs} volumes: give the confounds of the same run")
-    values = table.to_numpy(copy=True)
-    if n_trs > 1:
-        empty = np.isnan(values[0])
-        values[0, empty] = values[1, empty]
-    bad = ~np.isfinite(values)
-    if bad.any():
-        row, column = np.argwhere(bad)[0]
-        raise InputError(
-            f"{name}: confound {table.columns[column]!r} has no number in row {row + 1}, and {int(bad.sum())} cells in "
-            "all: only the first row may be empty; leave that column out"
-        )
-    if values.shape[1] >= n_trs:
-        raise InputError(
-            f"{name}: {values.shape[1]} confounds for {n_trs} volumes would explain everything; choose fewer columns"
-        )
-    return values

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,13 +16,13 @@ from pydantic import Field
 from giblet.config import Settings
 from giblet.data.embeddings import DEFAULT, SentenceModel
 from giblet.data.sound import Progress
-from giblet.data.subtitles import Segment, read_segments
-from giblet.data.windows import volume_grid
+from giblet.data.subtitles import Segment, read_timed_text
+from giblet.data.windows import tr_of, volume_grid
 from giblet.data.words import overlap_mean, word_series
 from giblet.errors import InputError
 from giblet.features import CONTINUOUS, main_variable, metadata_of, new_features
 from giblet.files import sha256_of
-from giblet.timing import exact
+from giblet.timing import TRGrid, exact
 
 log = logging.getLogger(__name__)
 
@@ -41,18 +42,22 @@ class TextSettings(Settings):
     duration: str | None = Field(None, description="column of durations, s, instead of offsets")
     text: str = Field("text", description="column of the text")
     encoding: str | None = Field(None, description="of the file; default UTF-8")
+    decimal: Literal[".", ","] = Field(".", description="decimal sign of the times")
+    time_unit: Literal["s", "ms"] | None = Field(None, description="of a table's times; default: s, if they can be")
     order: Literal["error", "sort"] = Field("error", description="rows that are not in the order of onsets")
     overlaps: Literal["error", "allow"] = Field("error", description="rows that run into each other")
     empty: Literal["error", "drop"] = Field("error", description="rows without text")
+    untimed: Literal["error", "drop"] = Field("error", description="rows without onset or end")
+    nonspeech: Literal["drop", "keep"] = Field("drop", description="[sounds], songs and NAMES: that nobody says")
     film_duration: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="seconds from TR 0 to the end of the film; default: of the text"
     )
     device: str = Field("auto", description="of the model: 'auto', 'cpu', 'cuda' or 'mps'")
 
     def reading(self) -> dict[str, Any]:
-        """The options of :func:`giblet.data.subtitles.read_segments`."""
-        columns = {"onset", "offset", "duration", "text", "encoding", "order", "overlaps", "empty"}
-        return self.model_dump(include=columns)
+        """The options of :func:`giblet.data.subtitles.read_timed_text`."""
+        columns = {"onset", "offset", "duration", "text", "encoding", "decimal", "time_unit"}
+        return self.model_dump(include={*columns, "order", "overlaps", "empty", "untimed", "nonspeech"})
 
 
 class TextProcessor:
@@ -68,8 +73,8 @@ class TextProcessor:
     device : str
         Of the model: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
     **options
-        The other fields of :class:`TextSettings`: start_offset, gaps, onset, offset, duration, text, encoding, order,
-        overlaps, empty, film_duration.
+        The other fields of :class:`TextSettings`: start_offset, gaps, onset, offset, duration, text, encoding, decimal,
+        time_unit, order, overlaps, empty, untimed, nonspeech, film_duration.
 
     Raises
     ------
@@ -113,7 +118,7 @@ class TextProcessor:
         Parameters
         ----------
         path : str or Path
-            As for :func:`giblet.data.subtitles.read_segments`.
+            As for :func:`giblet.data.subtitles.read_timed_text`.
         n_trs : int, optional
             Volumes of the scan: a longer text is cut, a shorter one padded; ``valid`` ends with the setting
             ``film_duration``, or else with the last row. By default as many as the film, or else the text, fills.
@@ -131,30 +136,37 @@ class TextProcessor:
             ``word_rate``, words that begin in the TR per second; ``character_rate``, their letters and digits per
             second; ``word_length``, their mean length in letters and digits, 0 where no word begins;
             ``speech_fraction``, share of the TR within a row. ``onset_count`` int32 (tr): rows that begin in the TR.
-            The words of a row of several are taken to begin at equal distances from its onset.
+            The words of a row of several are taken to begin at equal distances from its onset. A row of length 0 counts
+            at its onset and weighs 1 ms in the mean. Attributes count what was left out: ``cut_rows`` and ``cut_words``
+            (outside the scan), ``nonspeech_words``, ``repeated_words``, ``untimed_rows``.
 
         Raises
         ------
         InputError
             If the text cannot be read or used, or none of it falls on the scan.
         """
-        segments = read_segments(path, **self.settings.reading())
+        read = read_timed_text(path, **self.settings.reading())
+        for doubt in read.doubts:
+            log.warning("%s: %s", Path(path).name, doubt)
         start = exact(self.settings.start_offset, "start_offset")
-        placed = [Segment(row.onset - start, row.offset - start, row.text) for row in segments]
+        placed = [Segment(row.onset - start, row.offset - start, row.text) for row in read.segments]
         end = max(row.offset for row in placed)
-        if end <= 0:
+        if end < 0 or (end == 0 and all(row.onset < 0 for row in placed)):
             raise InputError(
                 f"{Path(path).name} ends {float(-end):g} s before TR 0: start_offset is {float(start):g} s; correct it"
             )
         duration = self.settings.film_duration
         whole = end if duration is None else exact(duration, "film_duration")
-        grid = volume_grid(self.settings.tr, n_trs, whole)
-        inside = [row for row in placed if row.offset > 0 and row.onset < grid.duration]
+        grid = self._grid(placed, whole, n_trs)
+        inside = [row for row in placed if row.onset < grid.duration and (row.offset > 0 or row.onset >= 0)]
         if not inside:
             raise InputError(f"no row of {Path(path).name} falls on the {grid.n_trs} TRs: correct start_offset")
         if len(inside) < len(placed):
             n_cut = len(placed) - len(inside)
-            log.warning("%s: %d of %d rows lie outside the scan and are cut", Path(path).name, n_cut, len(placed))
+            hint = "" if 2 * n_cut <= len(placed) else "; are its times in milliseconds, or is start_offset wrong?"
+            log.warning(
+                "%s: %d of %d rows lie outside the scan and are cut%s", Path(path).name, n_cut, len(placed), hint
+            )
         variables: dict[str, Any] = {}
         about_model: dict[str, Any] = {}
         if self.model is not None:
@@ -177,7 +189,18 @@ class TextProcessor:
             duration=float(grid.duration if n_trs else min(whole, grid.duration)),
             cut_rows=len(placed) - len(inside),
             cut_words=outside,
+            nonspeech_words=read.nonspeech_words,
+            repeated_words=read.repeated_words,
+            untimed_rows=read.untimed_rows,
         )
+
+    def _grid(self, rows: Sequence[Segment], whole: Fraction, n_trs: int | None) -> TRGrid:
+        """As many TRs as are asked for, or as film and text fill; the last is opened for a word that begins in it."""
+        grid = volume_grid(self.settings.tr, n_trs, whole)
+        if n_trs is not None or self.settings.film_duration is not None:
+            return grid
+        last = tr_of(max(row.onset for row in rows), exact(grid.tr))
+        return TRGrid(grid.tr, max(grid.n_trs, last + 1), grid.frame_rate)
 
     def corpus(self, texts: Sequence[str]) -> Corpus:
         """Texts with their vectors, to find the nearest of.

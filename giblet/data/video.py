@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
@@ -38,6 +39,9 @@ class VideoSettings(Settings):
     frame: Literal["mean", "middle"] = Field("mean", description="what stands for a TR")
     track: int | None = Field(None, ge=0, description="the sound track used; film zero depends on it")
     model: str | None = Field(None, description="image model for embeddings: a folder or a hub name")
+    image_fit: Literal["crop", "squash", "pad"] = Field(
+        "crop", description="how pictures come into the image model's shape"
+    )
     device: str = Field("auto", description="of the model: 'auto', 'cpu', 'cuda' or 'mps'")
 
 
@@ -78,6 +82,9 @@ class VideoProcessor:
     model : str, optional
         Image model for an embedding of the frame at mid-TR: a folder or a hub name
         (``"facebook/dinov2-small"``).
+    image_fit : {"crop", "squash", "pad"}
+        How a picture comes into the shape that the model wants: as the model's own processor does it, which for most
+        cuts off the sides; or whole, squashed or with black bars (see :class:`giblet.data.embeddings.ImageModel`).
     device : str
         Of the model: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
 
@@ -97,12 +104,15 @@ class VideoProcessor:
         frame: str = "mean",
         track: int | None = None,
         model: str | None = None,
+        image_fit: str = "crop",
         device: str = "auto",
     ) -> None:
-        self.settings = VideoSettings.make(tr=tr, size=size, frame=frame, track=track, model=model, device=device)
+        self.settings = VideoSettings.make(
+            tr=tr, size=size, frame=frame, track=track, model=model, image_fit=image_fit, device=device
+        )
         if min(self.settings.size) < 1:
             raise InputError(f"size is {size}: height and width of at least 1 pixel are needed")
-        self.model = None if model is None else ImageModel(model, device=device)
+        self.model = None if model is None else ImageModel(model, device=device, fit=image_fit)
 
     @classmethod
     def from_settings(cls, settings: VideoSettings) -> VideoProcessor:
@@ -113,9 +123,10 @@ class VideoProcessor:
         """The attributes that decide what the features of a film are; equal ones mean an equal file."""
         settings = VideoSettings.make(**{**self.settings.model_dump(), "n_trs": n_trs})
         fingerprint = {} if self.model is None else {"model_fingerprint": self.model.fingerprint}
+        of_the_model = set() if self.model is not None else {"image_fit"}
         return {
             "source_sha256": sha256_of(path),
-            "settings": settings.model_dump(mode="json", exclude={"model", "device"}),
+            "settings": settings.model_dump(mode="json", exclude={"model", "device", *of_the_model}),
             **fingerprint,
         }
 
@@ -178,7 +189,7 @@ class VideoProcessor:
         by_tr = _ByTR(tr, self.settings.size, self.settings.frame, self.model)
         for shown in reader:  # to the film's end: what is cut must be known, too
             if end is None or shown.start < end:
-                by_tr.add(shown if end is None else Shown(shown.frame, shown.start, min(shown.end, end)))
+                by_tr.add(shown if end is None else replace(shown, end=min(shown.end, end)))
             if progress is not None:
                 progress(float(shown.end), reader.info.duration_hint)
         grid = volume_grid(self.settings.tr, n_trs, reader.film_duration)
@@ -195,6 +206,8 @@ class VideoProcessor:
             start_offset=reader.info.video_offset,
             duration=float(grid.duration if n_trs else min(reader.film_duration, grid.duration)),
             damaged_frames=reader.damaged,
+            overlapping_frames=reader.overlapping,
+            mended_frames=reader.mended,
         )
 
     def features_to_video(self, features: np.ndarray, path: str | Path) -> Path:

@@ -1,30 +1,35 @@
-"""4-D NIfTI images, read block by block and checked: on which grid, at which TR."""
+"""4-D NIfTI images, read block by block and checked: whole, of real numbers, and on which grid."""
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import logging
 import math
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
+from nibabel.imageglobals import logger as nibabel_log
 from nilearn.masking import apply_mask, load_mask_img
 
-from giblet.errors import InputError
+from giblet.errors import InputError, reading
 from giblet.files import atomic_path
-from giblet.timing import exact, same_tr, shown
+
+log = logging.getLogger(__name__)
 
 BLOCK_BYTES = 64 * 2**20
 """Volumes are read this many bytes (of float64) at a time."""
-SECONDS = {"sec": 1, "msec": 1000, "usec": 1_000_000}
+UNPACK: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open}
+SAME_PLACE = 0.01
+"""Voxels are the same if they lie no farther apart than this share of a voxel's side."""
 
 
 def open_image(path: str | Path) -> nib.Nifti1Image:
-    """A NIfTI image, its data still on disk.
+    """A NIfTI image of real numbers, its data still on disk.
 
     Uncompressed files are memory-mapped. A ``.nii.gz`` can only be unpacked from its start: the file is kept open, so
     that blocks read in order unpack it once.
@@ -32,18 +37,57 @@ def open_image(path: str | Path) -> nib.Nifti1Image:
     Raises
     ------
     InputError
-        If there is no such file, or it is not NIfTI.
+        If there is no such file, it is not NIfTI, its header is impossible, or it holds complex numbers or colours.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"no such image: {path}")
-    try:
-        image = nib.load(path, keep_file_open=True)
-    except (ImageFileError, OSError, ValueError) as exc:
-        raise InputError(f"cannot read {path}: {' '.join(str(exc).split())[:200]}") from exc
-    if not isinstance(image, (nib.Nifti1Image, nib.Nifti2Image)):
-        raise InputError(f"{path.name} is {type(image).__name__}: NIfTI (.nii or .nii.gz) is needed")
+    with _header_problems() as problems:
+        with reading(path):
+            image = nib.load(path, keep_file_open=True)
+        if not isinstance(image, (nib.Nifti1Image, nib.Nifti2Image)):
+            raise InputError(f"{path.name} is {type(image).__name__}: NIfTI (.nii or .nii.gz) is needed")
+        unpack = UNPACK.get(path.suffix.lower())
+        with reading(path):
+            if unpack is not None:
+                # A stream of ours can be read on to its end, where the check sum stands.
+                image = type(image).from_stream(unpack(path))
+                image.file_map["image"].filename = str(path)
+            kind = image.get_data_dtype().kind
+            with (unpack or open)(path, "rb") as file:
+                slope = float(image.header_class.from_fileobj(file, check=False)["scl_slope"])
+    for problem in problems:
+        log.warning("the header of %s: %s", path.name, problem)
+    if kind == "c":
+        raise InputError(
+            f"{path.name} holds complex numbers: one real number for each voxel is needed; save their magnitude, "
+            "numpy.abs(image.dataobj), as an image of its own"
+        )
+    if kind not in "iuf":
+        raise InputError(f"{path.name} holds colours, not numbers: one real number for each voxel is needed")
+    if min(image.shape, default=0) < 1:
+        raise InputError(f"the header of {path.name} gives the shape {image.shape}: it is damaged, copy it again")
+    if np.isinf(slope):  # nibabel would leave the numbers unscaled without a word
+        raise InputError(f"the header of {path.name} scales its numbers by {slope}: it is damaged, copy it again")
+    if not np.isfinite(image.affine).all():
+        raise InputError(f"the header of {path.name} does not say where its voxels lie: its affine is not finite")
     return image
+
+
+@contextmanager
+def _header_problems() -> Iterator[list[str]]:
+    """What nibabel logs about a header, kept: it prints each line by itself, without the file's name."""
+    said: dict[str, None] = {}
+    keep = logging.Handler()
+    keep.emit = lambda record: said.setdefault(record.getMessage())  # type: ignore[method-assign]
+    problems: list[str] = []
+    handlers, propagate = nibabel_log.handlers[:], nibabel_log.propagate
+    nibabel_log.handlers[:], nibabel_log.propagate = [keep], False
+    try:
+        yield problems
+    finally:
+        nibabel_log.handlers[:], nibabel_log.propagate = handlers, propagate
+        problems.extend(said)
 
 
 def series_of(path: str | Path) -> nib.Nifti1Image:
@@ -64,55 +108,40 @@ def series_of(path: str | Path) -> nib.Nifti1Image:
     return image
 
 
-def header_tr(image: nib.Nifti1Image) -> float | None:
-    """TR in seconds as the header says, or None where it says nothing (0, negative, not finite).
+def check_grid(
+    shape: tuple[int, ...],
+    affine: np.ndarray,
+    like_shape: tuple[int, ...],
+    like_affine: np.ndarray,
+    what: str,
+    name: str,
+) -> None:
+    """Refuse a mask, atlas, lesion or run that does not lie on the voxels of another image.
 
-    The header keeps a 32-bit number and its unit: 0.72 comes back as 0.72, 720 msec too.
-    """
-    zooms, unit = image.header.get_zooms(), image.header.get_xyzt_units()[1]
-    if len(zooms) < 4 or not np.isfinite(zooms[3]) or zooms[3] <= 0:
-        return None
-    return float(exact(str(np.float32(zooms[3]))) / SECONDS.get(unit, 1))
-
-
-def agreed_tr(given: float | None, image: nib.Nifti1Image, name: str) -> float:
-    """The TR that the caller and the header agree on, in seconds.
-
-    They agree as :func:`giblet.timing.same_tr` has it.
-
-    Raises
-    ------
-    InputError
-        If they contradict, or neither says.
-    """
-    found = header_tr(image)
-    if given is None and found is None:
-        raise InputError(f"{name} has no TR in its header: give tr in seconds")
-    if given is not None and found is not None and not same_tr(given, found):
-        unit = image.header.get_xyzt_units()[1]
-        raise InputError(
-            f"the header of {name} says TR {shown(found)} s (its unit is {unit!r}), you say {shown(given)} s: "
-            "give the TR that the scanner used, or correct the header"
-        )
-    return float(given if given is not None else found)  # type: ignore[arg-type]
-
-
-def check_grid(shape: tuple[int, ...], affine: np.ndarray, like: nib.Nifti1Image, what: str, name: str) -> None:
-    """Refuse a mask, atlas or run that does not lie on the voxels of `like`.
+    Parameters
+    ----------
+    shape : tuple of int
+        (x, y, z).
+    affine : ndarray, shape (4, 4)
+        Of voxels to mm.
+    like_shape, like_affine
+        Of the image that it must lie on; further axes of the shape do not count.
+    what, name : str
+        What the message calls the two.
 
     Raises
     ------
     InputError
-        If the shapes differ, or a corner lies more than 1 % of a voxel's side elsewhere.
+        If the shapes differ, or a corner lies more than 1 % of a voxel's side (:data:`SAME_PLACE`) elsewhere.
     """
-    if tuple(shape) != like.shape[:3]:
+    if tuple(shape) != tuple(like_shape[:3]):
         raise InputError(
-            f"{what} has shape {tuple(shape)}, {name} {like.shape[:3]}: resample it first "
+            f"{what} has shape {tuple(shape)}, {name} {tuple(like_shape[:3])}: resample it first "
             "(nilearn.image.resample_to_img, interpolation='nearest')"
         )
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape], indexing="ij")).reshape(3, -1)
-    apart = np.abs((affine - like.affine) @ np.vstack([corners, np.ones(8)])).max()
-    if apart > 0.01 * np.linalg.norm(like.affine[:3, :3], axis=0).min():
+    apart = np.abs((np.asarray(affine) - like_affine) @ np.vstack([corners, np.ones(8)])).max()
+    if not apart <= SAME_PLACE * np.linalg.norm(np.asarray(like_affine)[:3, :3], axis=0).min():
         raise InputError(
             f"{what} lies up to {apart:.3g} mm from the voxels of {name}: their affines differ; is it in the same "
             "space? Resample it first (nilearn.image.resample_to_img, interpolation='nearest')"
@@ -125,37 +154,31 @@ def read_mask(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     InputError
-        If the image is not 3-D, is empty, or holds values other than 0 and one more.
+        If the image is not 3-D, is empty, is damaged, or holds values other than 0 and one more.
     """
     image = open_image(path)
-    try:
-        mask, affine = load_mask_img(image)
-    except (ValueError, TypeError) as exc:
-        raise InputError(f"{Path(path).name} is not a mask: {' '.join(str(exc).split())}") from exc
+    values = read_values(image, path).astype(np.float64)
+    with reading(Path(path).name, "it is not a mask"):
+        mask, affine = load_mask_img(nib.Nifti1Image(values, image.affine))
     return mask, affine
 
 
-def read_atlas(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """A label image as int64 (x, y, z), 0 where there is no region, and its affine.
+def read_values(image: nib.Nifti1Image, path: str | Path) -> np.ndarray:
+    """All values of an image in memory, read to the end of its file.
 
     Raises
     ------
     InputError
-        If the image is not 3-D, holds numbers that are not whole, or no label.
+        If they cannot be read, or the check sum behind them does not fit.
     """
-    image = open_image(path)
-    if image.ndim != 3:
-        raise InputError(f"{Path(path).name} is {image.ndim}-D, shape {image.shape}: a 3-D label image is needed")
-    values: Any = np.asanyarray(image.dataobj)
-    if not np.array_equal(values, np.round(values)):
-        raise InputError(f"{Path(path).name} holds numbers that are not whole: a label image, not a probability map")
-    if not values.any():
-        raise InputError(f"{Path(path).name} holds no label: every voxel is 0")
-    return values.astype(np.int64), image.affine
+    with reading(path):
+        values = np.asanyarray(image.dataobj)
+    check_rest(image)
+    return values
 
 
 def blocks(image: nib.Nifti1Image) -> Iterator[tuple[slice, nib.Nifti1Image]]:
-    """The volumes in order, a block at a time, as float32 images in memory.
+    """The volumes in order, a block at a time, as float32 images in memory; then :func:`check_rest`.
 
     Yields
     ------
@@ -166,14 +189,38 @@ def blocks(image: nib.Nifti1Image) -> Iterator[tuple[slice, nib.Nifti1Image]]:
     step = max(1, BLOCK_BYTES // (8 * math.prod(image.shape[:3])))
     for start in range(0, image.shape[3], step):
         where = slice(start, min(start + step, image.shape[3]))
-        try:
+        with reading(
+            f"volumes {where.start} to {where.stop - 1} of {image.get_filename()}", "is the file cut short or damaged?"
+        ):
             data = np.asarray(image.dataobj[..., where], dtype=np.float32)
-        except (OSError, EOFError, ValueError, zlib.error) as exc:
-            raise InputError(
-                f"{image.get_filename()}: volumes {where.start} to {where.stop - 1} cannot be read "
-                f"({' '.join(str(exc).split())[:120]}); is the file cut short?"
-            ) from exc
         yield where, nib.Nifti1Image(data, image.affine)
+    check_rest(image)
+
+
+def check_rest(image: nib.Nifti1Image) -> None:
+    """Read a packed file on from its data to its end: only there do its length and check sum stand.
+
+    Raises
+    ------
+    InputError
+        If they are not those of what was unpacked, or what follows is not of the packing.
+    """
+    stream, path = image.file_map["image"].fileobj, Path(str(image.get_filename()))
+    if stream is None:
+        size = path.stat().st_size
+    else:
+        with reading(path, "its check sum does not fit what it unpacks to, it is damaged: copy it again"):
+            while stream.read(2**20):
+                pass
+            size = stream.tell()
+    volume = math.prod(image.shape[:3]) * image.get_data_dtype().itemsize
+    first: int = image.dataobj.offset  # type: ignore[attr-defined]
+    more = (size - first) // volume - math.prod(image.shape[3:])
+    if more > 0:
+        log.warning(
+            "%s holds data for %d volumes more than the %d of its header, which are not read",
+            path.name, more, math.prod(image.shape[3:]),
+        )  # fmt: skip
 
 
 def voxels_in(image: nib.Nifti1Image, inside: np.ndarray) -> np.ndarray:

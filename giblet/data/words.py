@@ -8,10 +8,14 @@ from fractions import Fraction
 
 import numpy as np
 
+from giblet.data.spoken import words_in
 from giblet.data.subtitles import Segment
 from giblet.data.windows import shares, tr_of
 from giblet.errors import InputError
 from giblet.timing import TRGrid, exact
+
+INSTANT = Fraction(1, 1000)
+"""Seconds that an event without a length weighs in a mean: all where it is alone, next to nothing beside others."""
 
 
 def _on_grid(start: Fraction, end: Fraction, grid: TRGrid) -> list[tuple[int, Fraction]]:
@@ -23,6 +27,8 @@ def overlap_mean(
     segments: Sequence[Segment], vectors: np.ndarray, grid: TRGrid, gaps: str = "zero"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean of vectors by TR, weighted by the seconds for which each segment overlaps it.
+
+    A segment without a length weighs :data:`INSTANT` in the TR of its onset.
 
     Parameters
     ----------
@@ -41,9 +47,13 @@ def overlap_mean(
     """
     if gaps not in ("zero", "hold"):
         raise InputError(f"gaps is {gaps!r}: 'zero' or 'hold' is needed")
+    tr = exact(grid.tr)
     mean, total = np.zeros((grid.n_trs, vectors.shape[1])), np.zeros(grid.n_trs)
     for row, vector in zip(segments, vectors, strict=True):
-        for k, seconds in _on_grid(row.onset, row.offset, grid):
+        parts = _on_grid(row.onset, row.offset, grid)
+        if row.offset == row.onset and 0 <= row.onset < grid.duration:
+            parts = [(tr_of(row.onset, tr), INSTANT)]
+        for k, seconds in parts:
             mean[k] += float(seconds) * vector
             total[k] += float(seconds)
     mask = total > 0
@@ -64,7 +74,7 @@ def word_series(segments: Sequence[Segment], grid: TRGrid) -> tuple[dict[str, np
         k = tr_of(row.onset, tr)
         if 0 <= k < grid.n_trs:
             onsets[k] += 1
-        found = [word for word in row.text.split() if re.search(r"\w", word)]
+        found = words_in(row.text)
         for index, word in enumerate(found):
             k = tr_of(row.onset + (row.offset - row.onset) * Fraction(index, len(found)), tr)
             if 0 <= k < grid.n_trs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor
@@ -9,11 +10,16 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from nilearn.signal import clean
-from scipy.signal import detrend
 
 from giblet.alignment import LagScan, lag_scan, response_at
+from giblet.alignment.checks import recorded_offset
+from giblet.alignment.kernels import check_hrf
+from giblet.alignment.lags import censored, drifts, standardised
+from giblet.data.splits import HRF_SECONDS
 from giblet.errors import AlignmentError, InputError
+from giblet.timing import shown
+
+log = logging.getLogger(__name__)
 
 LOW_LEVEL = ("word_rate", "luminance", "motion_energy")
 """Variables of feature files that a brain answers to; the envelope of the sound is made from codes."""
@@ -33,6 +39,8 @@ class Regressor:
     """float64 (n_samples,)."""
     edges: np.ndarray
     """Seconds (n_samples + 1,)."""
+    extracted_offset: float = 0.0
+    """Second of its table at its own second 0, as the features were extracted."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,16 @@ class Checked:
     """Names of the columns that were scanned; with one column the mean is that column."""
     start_offset: float
     """Seconds, as it was assumed."""
+    slice_time_ref: float
+    """When in its TR a volume was read."""
+    extracted_offset: float
+    """As of the regressor."""
+    left: float
+    """Seconds of the stimulus behind the last volume; negative: of the scan behind the stimulus."""
+    tr: float
+    """Seconds."""
+    n_trs: int
+    """Volumes of the run."""
 
     @property
     def r(self) -> float:
@@ -78,9 +96,15 @@ class Checked:
                 "widen --lags"
             )
         way = "later" if lag > 0 else "earlier"
+        if self.extracted_offset:
+            remedy = f"extract it again with --start-offset {self.extracted_offset - lag:g}"
+        else:
+            # Seen so much later, the stimulus outlasts the scan.
+            trim = " --trim" if self.left + lag >= self.tr - 1e-6 else ""
+            remedy = f"use --start-offset {self.start_offset - lag:g}{trim}"
         return (
             f"{self.name}: the BOLD comes {abs(lag):g} s {way} than this start offset says; if other regressors agree, "
-            f"use --start-offset {self.start_offset - lag:g} (one TR can be the HRF's own variability)"
+            f"{remedy} (one TR can be the HRF's own variability)"
         )
 
     def row(self) -> dict[str, Any]:
@@ -91,6 +115,9 @@ class Checked:
             "r": self.r,
             "p": self.scan.mean_p,
             "null_95": self.scan.mean_threshold,
+            "tr": self.tr,
+            "n_volumes": self.scan.n_volumes,
+            "slice_time_ref": self.slice_time_ref,
             "verdict": self.verdict,
             "advice": self.advice,
             "targets": [
@@ -119,7 +146,7 @@ def regressors_of(features: xr.Dataset) -> list[Regressor]:
     n_valid = _valid_trs(features)
     edges = np.arange(n_valid + 1) * float(features.attrs["tr"])
     return [
-        Regressor(name, features[name].values[:n_valid].astype(np.float64), edges)
+        Regressor(name, features[name].values[:n_valid].astype(np.float64), edges, recorded_offset(features))
         for name in LOW_LEVEL
         if name in features
     ]
@@ -170,6 +197,8 @@ def check(
     n_surrogates: int = 1000,
     high_pass: float | None = None,
     trim: bool = False,
+    slice_time_ref: float = 0.0,
+    sample_mask: Any = None,
     seed: int = 0,
 ) -> Checked:
     """Scan a regressor, convolved with an HRF, against BOLD.
@@ -195,7 +224,11 @@ def check(
     high_pass : float, optional
         In Hz: take slower drifts out of both sides; straight lines always are.
     trim : bool
-        Accept a stimulus that goes on after the last volume.
+        Accept a stimulus that goes on for a TR or more after the last volume.
+    slice_time_ref : float
+        When in its TR a volume is read, 0 (its onset) to 1: the regressor is read at the same moment.
+    sample_mask : array_like of bool (n_volumes,), optional
+        False: the volume is censored, and counts nowhere.
     seed : int
         Of the surrogates.
 
@@ -213,25 +246,43 @@ def check(
     """
     if high_pass is not None and not 0 < high_pass < 0.5 / tr:
         raise InputError(f"high_pass is {high_pass:g} Hz: between 0 and {0.5 / tr:g} Hz, is needed, say 0.008")
+    check_hrf(hrf, tr, None, slice_time_ref, STEPS_PER_TR)
     end, length = float(regressor.edges[-1]) - start_offset, len(bold) * tr
-    if not trim and end > length + 1e-6:
+    if not trim and end - length >= tr - 1e-6:
         raise AlignmentError(
             f"the BOLD has {len(bold)} volumes ({length:g} s), {regressor.name} lasts {end:g} s from volume 0: "
             "check the run, the TR and --start-offset, or say --trim if the scan was stopped early"
         )
-    step = tr / STEPS_PER_TR
-    first = ceil((float(regressor.edges[0]) - start_offset) / step - 1e-6)
-    last = floor(end / step + 1e-6)
+    step, after_onset = tr / STEPS_PER_TR, slice_time_ref * tr
+    first = ceil((float(regressor.edges[0]) - start_offset - after_onset) / step - 1e-6)
+    last = floor((end - after_onset) / step + 1e-6)
     if end <= 0 or last - first < 3:
         raise AlignmentError(f"{regressor.name} ends {-end:g} s before volume 0: check --start-offset")
     times = np.arange(first, last + 1) * step
     response = response_at(
-        regressor.values - regressor.values.mean(), regressor.edges, times + start_offset, hrf, tr=tr
+        regressor.values - regressor.values.mean(), regressor.edges, times + start_offset + after_onset, hrf, tr=tr
     )  # fmt: skip
     if bold.shape[1] > EACH:
-        straight = clean(detrend(bold.astype(np.float64), axis=0), detrend=False, standardize="zscore_sample")
-        bold, targets = straight.mean(axis=1, keepdims=True), [f"mean of {bold.shape[1]}"]
+        bold, targets = _mean_of(bold, tr, sample_mask), [f"mean of {bold.shape[1]}"]
+    if length - end > max(HRF_SECONDS, 0.1 * length):
+        log.warning(
+            "%s ends %g s before the BOLD, which lasts %g s (%d volumes of %s s), does: if the stimulus did not end "
+            "before the scan, check the TR and the run", regressor.name, length - end, length, len(bold), shown(tr),
+        )  # fmt: skip
     scan = lag_scan(
-        response, bold, tr, lags, regressor_times=times, n_surrogates=n_surrogates, high_pass=high_pass, seed=seed
-    )
-    return Checked(regressor.name, scan, tuple(targets), start_offset)
+        response, bold, tr, lags, regressor_times=times, n_surrogates=n_surrogates, high_pass=high_pass,
+        sample_mask=sample_mask, seed=seed,
+    )  # fmt: skip
+    return Checked(
+        regressor.name, scan, tuple(targets), start_offset, slice_time_ref, regressor.extracted_offset, end - length,
+        tr, len(bold),
+    )  # fmt: skip
+
+
+def _mean_of(bold: np.ndarray, tr: float, sample_mask: Any) -> np.ndarray:
+    """Mean of the standardised columns, straight lines taken out, (n_volumes, 1); 0 where censored."""
+    kept = np.arange(len(bold)) if sample_mask is None else np.flatnonzero(censored(sample_mask, len(bold)))
+    mean = np.zeros((len(bold), 1))
+    if len(kept):
+        mean[kept, 0] = standardised(bold[kept], drifts(kept - kept[0], tr, True, None)).mean(axis=1)
+    return mean

@@ -20,6 +20,9 @@ from himalaya.kernel_ridge import KernelRidgeCV
 from himalaya.ridge import RidgeCV
 
 from giblet.alignment import convolve_hrf
+from giblet.alignment.checks import check_finite, rows_in_time, run_slices
+from giblet.alignment.lags import censored
+from giblet.data.normalise import ROUNDING
 from giblet.data.splits import HRF_SECONDS, run_of_trs, segments
 from giblet.errors import InputError
 from giblet.evaluation.statistics import Chance, Correlations, Estimate, Resampling, correlations, mean_r_of_draws
@@ -135,8 +138,11 @@ def fit_ridge(
     tr: float,
     *,
     run: Sequence[int] | np.ndarray | None = None,
-    hrf: str = "glover",
-    delays: Sequence[float] = FIR_DELAYS,
+    hrf: str | None = "glover",
+    delays: Sequence[float] | None = None,
+    slice_time_ref: float = 0.0,
+    sample_mask: np.ndarray | None = None,
+    volumes: Sequence[int] | np.ndarray | None = None,
     alphas: Sequence[float] = ALPHAS,
     n_folds: int = 5,
 ) -> RidgeFit:
@@ -144,8 +150,9 @@ def fit_ridge(
 
     Parameters
     ----------
-    features : ndarray of float, shape (n_trs, n_features)
-        Of all TRs. Codes are categories: give their latents, or counts of each entry.
+    features : ndarray or DataArray of float, shape (n_trs, n_features)
+        Of all TRs. Codes are categories: give their latents, or counts of each entry. What
+        :func:`giblet.alignment.align_all_modalities` returns is refused where rows are no neighbours in time.
     bold : ndarray of float, shape (n_trs, n_voxels)
     train : ndarray of int
         TRs to learn from, as ``make_splits(...).train``. Means, deviations and penalties come from these alone.
@@ -153,10 +160,18 @@ def fit_ridge(
         Repetition time in seconds.
     run : array_like, shape (n_trs,), optional
         Run of each TR; nothing is convolved across runs.
-    hrf : str
-        ``"glover"``, ``"spm"`` or ``"fir"``.
-    delays : sequence of float
-        Seconds, for ``"fir"``.
+    hrf : str or None
+        ``"glover"``, ``"spm"`` or ``"fir"``; None for features that are convolved already.
+    delays : sequence of float, optional
+        Seconds, for ``"fir"``; by default those of :data:`FIR_DELAYS` that do not reach beyond the volume's own TR.
+    slice_time_ref : float
+        When in its TR a volume is read, 0 (onset) to 1: where slice timing was corrected to, ``StartTime / tr`` of the
+        scan's sidecar.
+    sample_mask : ndarray of bool, shape (n_trs,), optional
+        False: the volume is censored, and is not learned from; its BOLD may be NaN.
+    volumes : array_like of int, shape (n_trs,), optional
+        The volume of its run that each row is, where rows are missing, as for
+        :func:`giblet.alignment.convolve_hrf`.
     alphas : sequence of float
         Penalties to choose from.
     n_folds : int
@@ -170,8 +185,10 @@ def fit_ridge(
     ------
     InputError
         If shapes differ, values are not finite, nothing varies, or there are too few training TRs.
+    AlignmentError
+        If features are convolved already or their rows are no neighbours in time.
     """
-    features, bold = np.asarray(features, np.float64), np.asarray(bold, np.float64)
+    given, features, bold = features, np.asarray(features, np.float64), np.asarray(bold, np.float64)
     train = np.unique(np.asarray(train, np.int64))
     if features.ndim != 2 or bold.ndim != 2 or len(features) != len(bold):
         raise InputError(
@@ -180,15 +197,25 @@ def fit_ridge(
         )
     if not len(train) or train[0] < 0 or train[-1] >= len(bold):
         raise InputError(f"{len(train)} training TRs of {len(bold)}: TRs of the scan are needed")
+    if sample_mask is not None:
+        train = train[censored(sample_mask, len(bold))[train]]
     if not np.isfinite(bold[train]).all():
         raise InputError(f"BOLD holds NaN or infinity in {int((~np.isfinite(bold[train])).any(1).sum())} training TRs")
+    check_finite(features, "features")
     run = run_of_trs(len(bold), run)
-    varies = np.ptp(features[train], axis=0) > 0
+    # What only rounding changes has no unit, and what it does later would be any number of deviations.
+    varies = np.ptp(features[train], axis=0) > ROUNDING * np.abs(features[train]).max(axis=0)
     if not varies.any():
         raise InputError(f"all {features.shape[1]} features are constant over the training TRs: nothing to learn from")
     x = _standardised(features[:, varies], train)
-    delayed = convolve_hrf(x, tr=tr, hrf=hrf, run=run, delays=delays if hrf == "fir" else None)
-    x = _standardised(delayed.reshape(len(x), -1), train)
+    if hrf is not None:
+        rows = rows_in_time(given, volumes, run_slices(len(x), run=run), "features")
+        if hrf == "fir" and delays is None:
+            delays = [delay for delay in FIR_DELAYS if delay >= slice_time_ref * tr]
+        x = convolve_hrf(
+            x, tr, hrf, delays=delays if hrf == "fir" else None, run=run, volumes=rows, slice_time_ref=slice_time_ref
+        )
+    x = _standardised(x.reshape(len(x), -1), train)
     mean = bold[train].mean(axis=0)
     folds = blocked_folds(train, run, n_folds, ceil(exact(HRF_SECONDS) / exact(tr)))
     wide = x.shape[1] > len(train)

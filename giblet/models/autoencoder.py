@@ -43,6 +43,9 @@ class MultimodalAutoencoder(nn.Module):
         Of the codec that made the codes; saved, and compared by :meth:`from_pretrained`.
     statistics : Tensor, shape (2, 2 * D), optional
         Of the training TRs' latents (:attr:`giblet.models.scales.Scales.statistics`): what is standardised by.
+    slice_time_ref : mapping of str to float, optional
+        By subject, when in its TR a volume is read, 0 (its onset, the default) to 1: the HRF, which all share, is read
+        at that moment.
 
     Raises
     ------
@@ -68,6 +71,7 @@ class MultimodalAutoencoder(nn.Module):
         priors: Tensor | None = None,
         codec_fingerprint: str | None = None,
         statistics: Tensor | None = None,
+        slice_time_ref: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         self.settings, self.modalities, self.n_voxels = settings, dict(modalities), dict(n_voxels)
@@ -83,7 +87,12 @@ class MultimodalAutoencoder(nn.Module):
         self.encoders = nn.ModuleDict({n: build_encoder(m, s.features, **audio) for n, m in self.modalities.items()})
         self.fusion = LinearPlus(s.features * len(self.modalities), s.features, s.features)
         self.dropout = nn.Dropout(s.dropout)
-        self.hrf = HRFLayer(s.tr, s.hrf, learnable=s.learnable_hrf)
+        if unknown := set(slice_time_ref or {}) - set(self.n_voxels):
+            raise InputError(f"slice_time_ref names {sorted(unknown)}: the subjects are {', '.join(self.n_voxels)}")
+        self.slice_time_ref = {name: float((slice_time_ref or {}).get(name, 0.0)) for name in self.n_voxels}
+        refs = sorted(set(self.slice_time_ref.values())) or [0.0]
+        self._which_ref = [refs.index(ref) for ref in self.slice_time_ref.values()]
+        self.hrf = HRFLayer(s.tr, s.hrf, learnable=s.learnable_hrf, slice_time_ref=refs)
         self.to_bottleneck = nn.Linear(s.features, s.bottleneck)
         self.brains = nn.ModuleList(BrainLayer(n, s.bottleneck, s.rank) for n in self.n_voxels.values())
         # Weights over the volumes from a TR's own on, shared by subjects: their components mean the same.
@@ -153,7 +162,9 @@ class MultimodalAutoencoder(nn.Module):
 
     def predict_bold(self, data: Data, mask: Data, subject: Subject) -> Tensor:
         """BOLD, (B, W, n_voxels) in units of the normalised data, from the stimulus up to each volume; see `encode`."""
-        return self._brain(subject).predict(self.to_bottleneck(self.hrf(self.encode(data, mask))))
+        brain = self._brain(subject)
+        which = self._which_ref[self.subjects.index(subject) if isinstance(subject, str) else subject]
+        return brain.predict(self.to_bottleneck(self.hrf(self.encode(data, mask), which)))
 
     def bottleneck_from_bold(self, bold: Tensor, subject: Subject, mask: Tensor | None = None) -> Tensor:
         """What the brain says of each TR.
@@ -258,6 +269,13 @@ class MultimodalAutoencoder(nn.Module):
         """
         with self._brain(subject).lesion(mask):
             yield
+
+    def leave_out(self, columns: Any, subject: Subject) -> None:
+        """Neither learn nor use voxels, True in `columns` (n_voxels,), whose normalised BOLD is 0 throughout.
+
+        Call it before training; the weights of these voxels stay 0.
+        """
+        self._brain(subject).leave_out(torch.as_tensor(columns))
 
     def describe(self) -> list[dict[str, Any]]:
         """A row a part: ``part``, ``input`` and ``output`` shape of one TR, ``parameters``, and ``trainable`` ones."""

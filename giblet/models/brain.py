@@ -32,6 +32,16 @@ class BrainLayer(nn.Module):
         # Not saved: a lesion is an experiment on a model, not a part of it.
         self.register_buffer("silenced", torch.zeros(n_voxels, dtype=torch.bool), persistent=False)
 
+    @torch.no_grad()
+    def leave_out(self, columns: Tensor) -> None:
+        """Predict 0, the mean, for these voxels, bool (n_voxels,), and take nothing from them, in training too.
+
+        Where data and prediction are 0 there is neither a loss nor a gradient, so that they stay left out.
+        """
+        self.to_voxels.weight[columns] = 0
+        self.to_voxels.bias[columns] = 0
+        self.from_voxels.weight[:, columns] = 0
+
     def predict(self, z: Tensor) -> Tensor:
         """(B, W, bottleneck) to BOLD (B, W, n_voxels)."""
         return self.to_voxels(self.components(z))

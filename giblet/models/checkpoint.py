@@ -8,13 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from giblet import __version__
-from giblet.errors import CheckpointError, InputError
+from giblet.errors import CheckpointError, InputError, reading
 from giblet.files import atomic_path
 from giblet.models.settings import Modality, ModelSettings
 
@@ -53,6 +51,7 @@ def save_model(model: MultimodalAutoencoder, folder: Path) -> Path:
         "modalities": {n: {"kind": m.kind, "shape": list(m.shape)} for n, m in model.modalities.items()},
         "n_voxels": model.n_voxels,
         "codec_fingerprint": model.codec_fingerprint,
+        "slice_time_ref": model.slice_time_ref,
     }
     about["sha256"] = _digest(content, about)
     # Both are whole on disk before either takes its name.
@@ -72,13 +71,10 @@ def read_model(
     CheckpointError
         If files are missing, damaged, foreign, of another version, or the model is another than asked for.
     """
-    try:
+    needed = f"there is no readable model in {folder}: {WEIGHTS} and {ABOUT}, as giblet train writes them, are needed"
+    with reading(folder / ABOUT, needed, CheckpointError):
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         content = (folder / WEIGHTS).read_bytes()
-    except (OSError, ValueError) as exc:
-        raise CheckpointError(
-            f"{folder} holds no readable model ({exc}): {WEIGHTS} and {ABOUT}, as giblet train writes them, are needed"
-        ) from exc
     said = about.get("format") if isinstance(about, dict) else None
     if said != FORMAT:
         raise CheckpointError(f"{folder / ABOUT} has format {said!r}: this version reads {FORMAT!r}; train anew")
@@ -93,11 +89,14 @@ def read_model(
             "modalities": {n: Modality(m["kind"], tuple(m["shape"])) for n, m in about["modalities"].items()},
             "n_voxels": {str(name): int(n) for name, n in about["n_voxels"].items()},
             "codec_fingerprint": about["codec_fingerprint"],
+            # Models that were saved before there was such an option have none.
+            "slice_time_ref": {n: float(about.get("slice_time_ref", {}).get(n, 0.0)) for n in about["n_voxels"]},
         }
-        tensors = load(content)
-    except (KeyError, TypeError, AttributeError, ValueError, ValidationError, InputError, SafetensorError) as exc:
+    except (KeyError, TypeError, AttributeError, ValueError, InputError) as exc:  # a JSON of anything at all
         told = " ".join(str(exc).split())
         raise CheckpointError(f"{folder} holds no model of giblet ({type(exc).__name__}: {told})") from exc
+    with reading(folder / WEIGHTS, "copy the folder again", CheckpointError):
+        tensors = load(content)
     if codec_fingerprint is not None and codec_fingerprint != parts["codec_fingerprint"]:
         raise CheckpointError(
             f"{folder} was trained on the codes of codec {str(parts['codec_fingerprint'])[:12]}, "
@@ -107,7 +106,8 @@ def read_model(
         if parts["n_voxels"].get(name) != n:
             known = ", ".join(f"{k} {v}" for k, v in parts["n_voxels"].items())
             raise CheckpointError(
-                f"{folder} was trained on the voxels of {known}; asked for are {name} {n}: use the same mask"
+                f"{folder} was trained on so many voxels or regions: {known}; asked for are {name} {n}: use the same "
+                "mask, atlas or columns"
             )
     return parts, tensors
 

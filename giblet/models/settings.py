@@ -27,7 +27,9 @@ class ModelSettings(Settings):
         "latent", description="how codes are decoded: regression, classification or latent; see docs/heads.md"
     )
     regression_loss: Literal["mse", "smooth_l1"] = Field("mse", description="loss of the regression head")
-    tr: float = Field(1.5, gt=0, allow_inf_nan=False, description="repetition time of the scan, s")
+    tr: float = Field(
+        1.5, gt=0, allow_inf_nan=False, description="repetition time, s; in training that of the features if not given"
+    )
     hrf: Literal["glover", "spm"] = Field("glover", description="haemodynamic response")
     learnable_hrf: bool = Field(False, description="let training move the five numbers of the HRF")
     n_codebooks: int = Field(8, ge=1, description="codebooks of the codec in use")

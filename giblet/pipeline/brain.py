@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from giblet.alignment.checks import check_one_offset
 from giblet.data.fmri import FMRIProcessor
 from giblet.data.media import AudioReader
 from giblet.data.simulate import Simulation, simulate_bold, write_simulation
@@ -22,6 +23,8 @@ from giblet.features import CONTINUOUS, load_features, new_features
 from giblet.files import check_writable
 from giblet.pipeline.features import decode_features
 from giblet.timing import TRGrid, exact
+
+ORDER = "feature files come first, and the BOLD last"
 
 
 def regressors_from(path: str | Path, *, codec: str | None = None, device: str = "auto") -> list[Regressor]:
@@ -66,6 +69,7 @@ def simulate(
     regressor: str | None = None,
     codec: str | None = None,
     device: str = "auto",
+    overwrite: bool = False,
     **settings: Any,
 ) -> tuple[Simulation, list[Path]]:
     """BOLD that answers to a feature file through a known mapping, as files, with the truth beside them.
@@ -82,6 +86,8 @@ def simulate(
         :func:`check_alignment` looks for it, instead of the whole of the features.
     codec, device : str
         As for :func:`regressors_from`, for ``"envelope"``.
+    overwrite : bool
+        Replace files of another simulation that stand by these names.
     **settings
         Fields of :class:`giblet.data.simulate.SimulateSettings`.
 
@@ -113,7 +119,7 @@ def simulate(
         simulation = replace(simulation, bold=simulation.bold * sign, truth=truth)
     stem = Path(features).name.removesuffix(".nc").removesuffix("_features")
     name = f"{stem}_simulated_bold{'.tsv' if table else '.nii.gz'}"
-    return simulation, write_simulation(simulation, Path(out_dir) / name)
+    return simulation, write_simulation(simulation, Path(out_dir) / name, overwrite=overwrite)
 
 
 def _by_tr(regressor: Regressor, features: xr.Dataset) -> xr.Dataset:
@@ -141,10 +147,14 @@ def check_alignment(
     *,
     mask: str | Path | None = None,
     columns: Sequence[str] | None = None,
+    decimal: str = ".",
     tr: float | None = None,
+    overrule_tr: bool = False,
+    slice_time_ref: float | None = None,
     confounds: str | Path | None = None,
     confound_columns: Sequence[str] | None = None,
     bad: str = "error",
+    start_offset: float = 0.0,
     lags: tuple[float, float] = (-15.0, 15.0),
     plot: str | Path | None = None,
     codec: str | None = None,
@@ -159,10 +169,14 @@ def check_alignment(
         Feature files of the same stimulus.
     bold : path
         NIfTI with `mask`, or a table of regions.
-    mask, columns, confounds, confound_columns, bad
-        As for :class:`giblet.data.fmri.FMRIProcessor`.
+    mask, columns, decimal, overrule_tr, confounds, confound_columns, bad
+        As for :class:`giblet.data.fmri.FMRIProcessor`. Volumes that confounds censor count nowhere.
     tr : float, optional
-        Repetition time in seconds; by default the image's, and for a table the features'.
+        Repetition time in seconds; by default the sidecar's or the image's. A table without a sidecar needs it.
+    slice_time_ref : float, optional
+        When in its TR a volume is read, 0 (its onset) to 1; by default the sidecar's ``StartTime``, else 0.
+    start_offset : float
+        Second of the stimulus at the onset of volume 0. It is refused for words that were extracted with one.
     lags : tuple of float
         First and last, in seconds; whole TRs between them are scanned.
     plot : path, optional
@@ -184,13 +198,13 @@ def check_alignment(
     if plot is not None:
         check_plotting()
         check_writable(Path(plot).parent)
-    loaded = [load_features(path) for path in features]
-    if tr is None and is_table(bold):
-        found = {float(exact(one.attrs["tr"])) for one in loaded}
-        if len(found) > 1:
-            raise InputError(f"the features have TRs of {', '.join(f'{t:g}' for t in sorted(found))} s: give --tr")
-        tr = found.pop()
-    fmri = FMRIProcessor(mask, tr=tr, columns=columns, confound_columns=confound_columns, bad=bad)
+    _check_order(features, bold)
+    for path in features:
+        check_one_offset(load_features(path), start_offset, Path(path).name)
+    fmri = FMRIProcessor(
+        mask, tr=tr, overrule_tr=overrule_tr, slice_time_ref=slice_time_ref, columns=columns, decimal=decimal,
+        confound_columns=confound_columns, bad=bad,
+    )  # fmt: skip
     data = fmri.load(bold, confounds=confounds)
     seconds = float(data.attrs["tr"])
     low, high = lags
@@ -204,7 +218,20 @@ def check_alignment(
     names = np.arange(data.sizes["voxel"]) if axis == "voxel" else data["region"].values
     targets = [f"{axis} {n}" if axis == "voxel" else str(n) for n in names[data["good"].values.astype(bool)]]
     regressors = [r for path in features for r in regressors_from(path, codec=codec, device=device)]
-    checks = [check(one, values, seconds, targets=targets, lags=scanned, **options) for one in regressors]
+    options |= {
+        "start_offset": start_offset, "lags": scanned, "slice_time_ref": float(data.attrs["slice_time_ref"]),
+        "sample_mask": data["sample_mask"].values.astype(bool) if "sample_mask" in data else None,
+    }  # fmt: skip
+    checks = [check(one, values, seconds, targets=targets, **options) for one in regressors]
     if plot is not None:
         plot_checks(checks, plot)
     return checks
+
+
+def _check_order(features: Sequence[str | Path], bold: str | Path) -> None:
+    """Say it in one line if files stand in each other's place."""
+    for path in features:
+        if is_table(path) or str(path).lower().endswith((".nii", ".nii.gz")):
+            raise InputError(f"{Path(path).name} is a scan or a table, in the place of features: {ORDER}")
+    if Path(bold).suffix.lower() == ".nc":
+        raise InputError(f"{Path(bold).name} is a feature file, in the place of the BOLD: {ORDER}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +14,12 @@ import numpy as np
 import xarray as xr
 
 from giblet.data.tables import is_table
-from giblet.data.volumes import read_mask
-from giblet.errors import InputError
+from giblet.data.volumes import check_grid, read_mask
+from giblet.errors import InputError, reading
 from giblet.files import sha256_of
 from giblet.training.settings import SubjectSettings
+
+log = logging.getLogger(__name__)
 
 Paths = Sequence[str | Path] | str | Path
 
@@ -29,9 +32,9 @@ def listed(paths: Paths | None) -> list[Path]:
 
 
 def training_columns(subject: SubjectSettings, tr: float) -> xr.Dataset:
-    """The voxels or regions of the training scans: what is bad in any run is out."""
-    plain = subject.model_copy(update={"confound_columns": None, "detrend": False, "high_pass": None})
-    return plain.processor(tr).load([run.bold for run in subject.runs])
+    """The voxels or regions of the training scans: what is bad in any run, or empty once cleaned, is out."""
+    confounds = [run.confounds for run in subject.runs if run.confounds is not None]
+    return subject.processor(tr).load([run.bold for run in subject.runs], confounds=confounds or None)
 
 
 def replacement_bold(
@@ -104,9 +107,16 @@ def _on_columns(paths: list[Path], tables: list[Path], subject: SubjectSettings,
     data = fmri.load(paths, confounds=list(tables) or None)
     if data.attrs["mask_sha256"] != columns.attrs["mask_sha256"]:
         raise InputError(
-            f"{paths[0].name} has {data['bold'].shape[1]} voxels or regions, not the {columns['bold'].shape[1]} "
-            "of the training scans: give scans of the same space, mask and regions"
+            f"{paths[0].name} has {data['bold'].shape[1]} {data['bold'].dims[1]}s, which are not the "
+            f"{columns['bold'].shape[1]} of the training scans: give scans of the same space, mask and regions"
         )
+    own, trained = (float(one.attrs["slice_time_ref"]) for one in (data, columns))
+    if abs(own - trained) > 1e-3:
+        log.warning(
+            "volumes of %s are read %.4g TR after their onset, those of the training %.4g TR: what is decoded lies as "
+            "far off; if that is not so, say StartTime in its sidecar, or give the subject slice_time_ref",
+            paths[0].name, own, trained,
+        )  # fmt: skip
     return data
 
 
@@ -130,10 +140,8 @@ def lesion_of(lesion: str | Path, subject: SubjectSettings, tr: float, n_voxels:
     """
     path = Path(lesion)
     if path.suffix == ".npy":
-        try:
+        with reading(f"the lesion {path}"):
             found = np.load(path, allow_pickle=False)
-        except (OSError, ValueError) as exc:
-            raise InputError(f"cannot read the lesion {path}: {exc}") from exc
         if found.dtype != bool or found.shape != (n_voxels,):
             raise InputError(
                 f"the lesion {path.name} is {found.dtype} {found.shape}: bool ({n_voxels},) is needed, True where "
@@ -143,7 +151,10 @@ def lesion_of(lesion: str | Path, subject: SubjectSettings, tr: float, n_voxels:
         data = training_columns(subject, tr)
         found = _regions(str(lesion), data) if "region" in data.coords else _voxels(path, data)
     if not found.any():
-        raise InputError(f"the lesion {path.name} silences no voxel of the scan: check that it overlaps with the brain")
+        what = "region" if is_table(subject.runs[0].bold) or subject.atlas is not None else "voxel"
+        raise InputError(
+            f"the lesion {path.name} silences no {what} of the scan: check that it overlaps with the brain"
+        )
     return found
 
 
@@ -162,20 +173,15 @@ def _voxels(path: Path, data: xr.Dataset) -> np.ndarray:
         raise InputError(f"the lesion {path.name} is a table: a mask image on the voxels of the scan is needed")
     mask, affine = read_mask(path)
     shape, own = tuple(json.loads(data.attrs["volume_shape"])), np.array(json.loads(data.attrs["affine"]))
-    if mask.shape != shape or not np.allclose(affine, own, atol=1e-3):
-        raise InputError(
-            f"the lesion {path.name} has voxels {mask.shape} and another affine or shape than the scan's mask, "
-            f"{shape}: resample it to the scan, with nilearn.image.resample_to_img(..., "
-            "interpolation='nearest')"
-        )
+    check_grid(mask.shape, affine, shape, own, f"the lesion {path.name}", "the scan's mask")
     return mask[data["i"].values, data["j"].values, data["k"].values]
 
 
-def default_folder(bold: Sequence[Path], lesion: str | Path | None) -> str:
-    """A short name that is another for each scan and lesion."""
+def default_folder(bold: Sequence[Path], lesion: str | Path | None, confounds: Sequence[Path] = ()) -> str:
+    """A short name that is another for each scan, with its confounds, and lesion."""
     parts = ["reconstruction"]
     if bold:
-        parts.append(f"bold-{_short(bold[0].name.split('.')[0], ''.join(map(sha256_of, bold)))}")
+        parts.append(f"bold-{_short(bold[0].name.split('.')[0], ''.join(map(sha256_of, [*bold, *confounds])))}")
     if lesion is not None:
         content = _lesion_content(lesion)
         readable = Path(lesion).name.split(".")[0] if _is_lesion_file(lesion) else content

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -55,6 +56,7 @@ def codec_quality(
     tr: float = 1.5,
     players: int = 3,
     device: str = "auto",
+    overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Evaluated:
     """Score a codec at 1.5, 3 and 6 kbps, and mel spectrograms beside it, and write a page with players.
@@ -79,6 +81,8 @@ def codec_quality(
         Clips to listen to in the page.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    overwrite : bool
+        Replace the report of another codec, of other files or of other options that stands in `out_dir`.
     progress : callable, optional
         Called with seconds of sound scored, and seconds at most.
 
@@ -89,7 +93,8 @@ def codec_quality(
     Raises
     ------
     GibletError
-        If there is no usable sound, an option is out of range, or the codec or the folder cannot be used.
+        If there is no usable sound, an option is out of range, the codec or the folder cannot be used, or another
+        report stands there.
     """
     if not 0 < seconds < math.inf:
         raise InputError(f"seconds is {seconds!r}: a positive number is needed")
@@ -102,6 +107,10 @@ def codec_quality(
         files = {name: files[name] for name in (names[i * len(names) // limit] for i in range(limit))}
     check_writable(out_dir)
     codecs = _load(codec, device)
+    data, page = Path(out_dir) / DATA, Path(out_dir) / PAGE
+    if not overwrite:
+        told = {"fingerprint": codecs[0].fingerprint, "tr": tr, "seconds_per_file": seconds}
+        _check_replaced(data, page, {**told, "files": sorted(files)})
     skipped: dict[str, str] = {}
     most = len(files) * seconds
     try:
@@ -118,11 +127,28 @@ def codec_quality(
             raise InputError(f"none of {len(files)} files can be scored ({name}: {why}): give others") from exc
         raise
     quality.skipped = skipped
-    data, page = Path(out_dir) / DATA, Path(out_dir) / PAGE
     text = json.dumps(quality.as_dict() | {"seconds_per_file": seconds}, indent=2, allow_nan=False)
     write_atomic(data, text + "\n")
     write_report(page, f"Sound quality of codec {codec}", quality_sections(quality), summary=_summary(quality))
     return Evaluated(quality, page, data)
+
+
+def _check_replaced(data: Path, page: Path, new: dict[str, Any]) -> None:
+    """An error if another report stands there: each difference is named, with its old and its new value."""
+    if not data.exists() and not page.exists():
+        return
+    replace = "use another folder, or --overwrite (overwrite=True) to replace it"
+    try:
+        old = json.loads(data.read_text(encoding="utf-8"))
+        old["files"] = sorted([*old["rows"][0]["per_clip"], *old["skipped"]])
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as exc:
+        raise InputError(
+            f"{page.parent} holds a report already, and {data.name} does not tell whose: {replace}"
+        ) from exc
+    if other := [
+        f"{name} {str(old.get(name))[:60]} -> {str(new[name])[:60]}" for name in new if old.get(name) != new[name]
+    ]:
+        raise InputError(f"{data} is there already and is of something else ({'; '.join(other)}): {replace}")
 
 
 def quality_table(quality: Quality) -> tuple[list[str], list[list[str]]]:

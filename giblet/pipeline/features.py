@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from giblet import __version__
 from giblet.codec import load_codec
 from giblet.config import ExtractSettings
 from giblet.data.audio import AudioProcessor
@@ -20,11 +23,25 @@ from giblet.data.sound import Progress
 from giblet.data.subtitles import read_segments
 from giblet.data.text import TEXT, TextProcessor, TextSettings
 from giblet.data.video import VIDEO, VideoProcessor, VideoSettings
-from giblet.errors import GibletError, InputError
+from giblet.errors import GibletError, InputError, one_line, postponed
 from giblet.evaluation.reconstruction import si_sdr
-from giblet.features import describe, feature_path, load_features, main_variable, metadata_of, save_features, up_to_date
-from giblet.files import check_writable
-from giblet.timing import exact
+from giblet.features import (
+    check_sidecar,
+    describe,
+    feature_path,
+    is_current,
+    load_features,
+    main_variable,
+    metadata_of,
+    read_sidecar,
+    save_features,
+    sidecar_path,
+    standing,
+)
+from giblet.files import check_writable, sha256_of, write_atomic
+from giblet.timing import check_tr, exact, shown
+
+log = logging.getLogger(__name__)
 
 AnySettings = ExtractSettings | VideoSettings | TextSettings
 """Of the sound, the picture, or the words: the settings say what is extracted."""
@@ -40,14 +57,34 @@ def processor_for(settings: AnySettings) -> AnyProcessor:
     return AudioProcessor.from_settings(settings)
 
 
-def _check(source: Path, settings: AnySettings) -> None:
-    """Say what is wrong with the source before a codec or a model is loaded."""
+def _check(source: Path, settings: AnySettings) -> float | None:
+    """Say what is wrong with the source before a codec or a model is loaded; its seconds, as far as they are known."""
     if isinstance(settings, TextSettings):
-        read_segments(source, **settings.reading())
-    elif isinstance(settings, VideoSettings):
-        PictureReader(source, settings.track)
-    else:
-        AudioReader(source, track=settings.track)
+        last = max(segment.offset for segment in read_segments(source, **settings.reading()))
+        return settings.film_duration or max(0.0, float(last) - settings.start_offset)
+    if isinstance(settings, VideoSettings):
+        return PictureReader(source, settings.track).info.duration_hint
+    return AudioReader(source, track=settings.track).duration_hint
+
+
+def _check_padding(source: Path, settings: AnySettings, seconds: float | None) -> None:
+    """Warn before the work where most of the features would be padding: that is another film's number of volumes."""
+    if settings.n_trs is None or seconds is None:
+        return
+    whole = float(settings.n_trs * check_tr(settings.tr))
+    if seconds < whole / 2:
+        log.warning(
+            "%s lasts %s s, but %d TRs of %s s are %s s: the other %s s will be %s; is n_trs that of this %s?",
+            source.name, shown(round(seconds, 3)), settings.n_trs, shown(settings.tr), shown(round(whole, 3)),
+            shown(round(whole - seconds, 3)), *_padding(settings),
+        )  # fmt: skip
+
+
+def _padding(settings: AnySettings) -> tuple[str, str]:
+    """What stands where the source is over, and what the source is called."""
+    if isinstance(settings, TextSettings):
+        return "without words", "text"
+    return ("black" if isinstance(settings, VideoSettings) else "silence"), "film"
 
 
 @dataclass(frozen=True)
@@ -94,7 +131,7 @@ def extract_film(
     processor : AudioProcessor, VideoProcessor or TextProcessor, optional
         :func:`processor_for` the same settings, to load the codec or model once for many films.
     overwrite : bool
-        Extract again even if the file is up to date.
+        Extract again even if the file is up to date, and replace what stands by its name.
     progress : callable, optional
         Called with seconds done and seconds in all.
 
@@ -105,19 +142,34 @@ def extract_film(
     Raises
     ------
     GibletError
-        If the film, the settings, the codec, the model or the folder cannot be used; nothing is written then.
+        If the film, the settings, the codec, the model or the folder cannot be used, or features of another film, of
+        other settings or of another codec stand by that name and `overwrite` is False; nothing is written then.
     """
+    return _extract(Path(film), settings, Path(out_dir), processor, overwrite, overwrite, progress)
+
+
+def _extract(
+    film: Path, settings: AnySettings | None, out_dir: Path, processor: AnyProcessor | None, replace: bool, again: bool,
+    progress: Progress | None,
+) -> Extracted:  # fmt: skip
+    """As :func:`extract_film`; `replace` other features that stand there, or extract `again` what is up to date."""
     settings = settings or ExtractSettings.make()
-    film, start = Path(film), time.perf_counter()
-    _check(film, settings)
+    start = time.perf_counter()
+    check_tr(settings.tr)
+    seconds = _check(film, settings)
     check_writable(out_dir)
     processor = processor or processor_for(settings)
     path = feature_path(film, processor.desc, out_dir)
     provenance = processor.provenance(film, settings.n_trs)
-    if not overwrite and up_to_date(path, **provenance):
-        return Extracted(film, "up to date", path, describe(load_features(path)))
+    if not replace:
+        old = standing(path, defaults=type(settings).make().model_dump(mode="json"), **provenance)
+        if old is not None and not again and is_current(old, path):
+            return Extracted(film, "up to date", path, describe(old))
+        if old is not None and old.attrs["giblet_version"] != __version__:
+            log.warning("%s was made by giblet %s: made anew", path, old.attrs["giblet_version"])
+    _check_padding(film, settings, seconds)
     features = processor.extract(film, settings.n_trs, provenance=provenance, progress=progress)
-    save_features(features, path)
+    save_features(features, path, options={"source": str(film), **settings.model_dump(mode="json")})
     return Extracted(film, "written", path, describe(features), time.perf_counter() - start)
 
 
@@ -134,10 +186,14 @@ def extract_features(
     Raises
     ------
     InputError
-        Before anything is written, if two films would write the same file, or the codec or model cannot be used.
+        Before anything is written, if two films would write the same file, or the TR, the codec or the model cannot be
+        used.
+    Exception
+        Of a film that failed in a way that giblet does not know, when the others are done: that is a fault of giblet.
     """
     paths = [Path(film) for film in films]
     settings = settings or ExtractSettings.make()
+    check_tr(settings.tr)
     by_stem: dict[str, Path] = {}
     for film in paths:
         if by_stem.setdefault(film.stem, film) != film:
@@ -145,17 +201,26 @@ def extract_features(
                 f"{by_stem[film.stem]} and {film} would both write {film.stem}_desc-*: use two output folders"
             )
     processor: AnyProcessor | None = None
+    unknown: list[Exception] = []
     for film in paths:
-        try:
+        errors: list[Exception] = []
+        with postponed(errors):
             _check(film, settings)
-        except GibletError as exc:
-            yield Extracted(film, "failed", error=str(exc))
-            continue
-        processor = processor or processor_for(settings)
-        try:
-            yield extract_film(film, settings, out_dir, processor=processor, overwrite=overwrite, progress=progress)
-        except GibletError as exc:
-            yield Extracted(film, "failed", error=str(exc))
+        if not errors:
+            processor = processor or processor_for(settings)
+            with postponed(errors):
+                done = extract_film(
+                    film, settings, out_dir, processor=processor, overwrite=overwrite, progress=progress
+                )
+        if not errors:
+            yield done
+        elif isinstance(errors[0], GibletError):
+            yield Extracted(film, "failed", error=str(errors[0]))
+        else:
+            unknown += errors
+            yield Extracted(film, "failed", error=f"{film}: {one_line(errors[0])}")
+    if unknown:
+        raise unknown[0]
 
 
 @dataclass(frozen=True)
@@ -177,6 +242,7 @@ def decode_features(
     *,
     codec: str | None = None,
     device: str = "auto",
+    overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Decoded:
     """Turn a feature file back into sound, or into a film of one picture a TR.
@@ -187,11 +253,13 @@ def decode_features(
         As :func:`extract_film` writes it, of sound or picture.
     out : str or Path, optional
         ``.wav`` or ``.flac``, for pictures ``.mp4``; by default ``<film>_desc-..._decoded.wav`` (``.mp4``) beside the
-        features.
+        features. A JSON sidecar beside it says what it was made from.
     codec : str, optional
         Where the codec that made the file is found now; by default where it was then.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    overwrite : bool
+        Replace a file that was not made from these features, or that was changed since.
     progress : callable, optional
         Called with seconds done and seconds in all.
 
@@ -202,7 +270,8 @@ def decode_features(
     Raises
     ------
     InputError
-        If the file is not a feature file, is damaged, holds words, or the sound or film cannot be written.
+        If the file is not a feature file, is damaged, holds words, or the sound or film cannot be written or would
+        replace a file of other origin.
     CodecError
         If the codec cannot be loaded or is not the one that made the codes.
     """
@@ -220,21 +289,52 @@ def decode_features(
     name = str(features).removesuffix("_features.nc") + f"_decoded{'.mp4' if picture else '.wav'}"
     out = Path(out) if out is not None else Path(name)
     check_writable(out.parent)
+    made_from = sha256_of(features)
+    if not overwrite:
+        _check_decoded(out, Path(features).name, made_from)
     array = dataset[main_variable(dataset)].values
     if picture:
-        duration = float(exact(attrs["tr"]) * len(array))
+        rate, duration = None, float(exact(attrs["tr"]) * len(array))
         path = VideoProcessor(attrs["tr"]).features_to_video(array, out)
-        return Decoded(path, duration, None, time.perf_counter() - start)
-    processor = AudioProcessor(
-        use_encodec="codec" in attrs,
-        codec=load_codec(codec or attrs["codec"], bandwidth=attrs["bandwidth"], device=device)
-        if "codec" in attrs
-        else "",
-        tr=attrs["tr"],
-        n_mels=dataset.sizes.get("mel", 2048),
-    )
-    path = processor.features_to_audio(array, out, metadata=metadata_of(dataset), progress=progress)
-    return Decoded(path, float(attrs["duration"]), int(attrs["sample_rate"]), time.perf_counter() - start)
+    else:
+        rate, duration = int(attrs["sample_rate"]), float(attrs["duration"])
+        processor = AudioProcessor(
+            use_encodec="codec" in attrs,
+            codec=load_codec(codec or attrs["codec"], bandwidth=attrs["bandwidth"], device=device)
+            if "codec" in attrs
+            else "",
+            tr=attrs["tr"],
+            n_mels=dataset.sizes.get("mel", 2048),
+        )
+        path = processor.features_to_audio(array, out, metadata=metadata_of(dataset), progress=progress)
+    about = {
+        "Description": f"{'Picture' if picture else 'Sound'} decoded from {Path(features).name}",
+        "StartTime": float(dataset["onset"][0]),
+        "Duration": duration,
+        **({} if rate is None else {"SamplingFrequency": rate}),
+        "Sources": [Path(features).name],
+        "GeneratedBy": [{"Name": "giblet", "Version": __version__}],
+        "giblet": {
+            "features_sha256": made_from,
+            "sha256": sha256_of(path),
+            **{name: attrs[name] for name in ("codec", "codec_fingerprint", "bandwidth", "tr") if name in attrs},
+        },
+    }
+    write_atomic(sidecar_path(path), json.dumps(about, indent=2) + "\n")
+    return Decoded(path, duration, rate, time.perf_counter() - start)
+
+
+def _check_decoded(path: Path, source: str, made_from: str) -> None:
+    """An error if a file of other origin stands where `source` shall be decoded to."""
+    check_sidecar(path)
+    if not path.exists():
+        return
+    replace = "name another with --out, or --overwrite (overwrite=True) to replace it"
+    about = read_sidecar(path) or {}
+    if about.get("features_sha256") != made_from:
+        raise InputError(f"{path} is there already and was not made from {source} as it is now: {replace}")
+    if about.get("sha256") != sha256_of(path):
+        raise InputError(f"{path} was changed since it was made from {source}: {replace}")
 
 
 def sample_film() -> Path:
@@ -262,7 +362,7 @@ def demo(
     GibletError
         As :func:`extract_film` and :func:`decode_features`.
     """
-    extracted = extract_film(film or sample_film(), None, out_dir, overwrite=True, progress=progress)
+    extracted = _extract(Path(film or sample_film()), None, Path(out_dir), None, False, True, progress)
     assert extracted.path is not None and extracted.about is not None
     decoded = decode_features(extracted.path, progress=progress)
     rate = int(extracted.about["sample_rate"])

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
+from giblet import __version__
 from giblet.codec import AudioCodec
 from giblet.data.audio import AudioProcessor
-from giblet.data.subtitles import read_segments
 from giblet.data.text import TextProcessor, nearest_segments
 from giblet.data.video import VideoProcessor
 from giblet.data.windows import volume_rate
 from giblet.errors import InputError
 from giblet.evaluation.predictions import Stretch
-from giblet.features import CODES, CONTINUOUS, load_features, new_features, save_features
-from giblet.files import atomic_path
+from giblet.features import CODES, CONTINUOUS, load_features, new_features, save_features, sidecar_path
+from giblet.files import atomic_path, write_atomic
 from giblet.models import ModelSettings
 from giblet.models.settings import AUDIO, TEXT, VIDEO
 from giblet.timing import TRGrid, exact
-from giblet.training.settings import SubjectSettings, TrainSettings
+from giblet.training.settings import SubjectSettings
 
 
 def write_sound_files(
     stretch: Stretch,
     stem: Path,
+    start: float,
     model: ModelSettings,
     codec: AudioCodec | None,
     bandwidth: float | None,
@@ -41,6 +44,8 @@ def write_sound_files(
     stretch : Stretch
     stem : Path
         Folder and beginning of the names.
+    start : float
+        Second of the film at which the stretch begins.
     model : ModelSettings
     codec : AudioCodec, optional
         None for mel.
@@ -59,28 +64,50 @@ def write_sound_files(
     names = [stem.with_name(f"{stem.name}_desc-{desc}_decoded.wav") for desc in ("predicted", "true")]
     features = stem.with_name(f"{stem.name}_desc-predicted_features.nc")
     if codec is not None:
-        save_features(_codes(predicted, model.tr, codec, bandwidth, source, about), features)
+        save_features(_codes(predicted, start, model.tr, codec, bandwidth, source, about), features)
         processor = AudioProcessor(codec=codec, tr=model.tr)
     else:
         predicted = np.maximum(predicted, 0)  # power
         average = predicted.ndim == 2
         processor = AudioProcessor(use_encodec=False, tr=model.tr, n_mels=predicted.shape[1], mel_average=average)
-        save_features(_mel(predicted, model.tr, processor, source, about), features)
-    written = [features, processor.features_to_audio(predicted, names[0])]
-    if truth is not None and stretch.scored[AUDIO].any():
-        written.append(processor.features_to_audio(truth, names[1]))
+        save_features(_mel(predicted, start, model.tr, processor, source, about), features)
+    written = [features, sidecar_path(features)]
+    sounds = [predicted] if truth is None or not stretch.scored[AUDIO].any() else [predicted, truth]
+    for values, path in zip(sounds, names, strict=False):
+        written.append(processor.features_to_audio(values, path))
+        written.append(write_start(path, start, model.tr, len(values), source))
     return written
 
 
+def write_start(path: Path, start: float, tr: float, n_trs: int, source: Mapping[str, str]) -> Path:
+    """The JSON file beside a sound or a film, which themselves begin at 0: where in the film they belong."""
+    content = {
+        "Description": "decoded from BOLD" if "predicted" in path.name else "decoded from the features that were shown",
+        "StartTime": start, "Duration": float(n_trs * exact(tr)), "RepetitionTime": tr, "Sources": [source["source"]],
+        "GeneratedBy": [{"Name": "giblet", "Version": __version__}],
+    }  # fmt: skip
+    beside = sidecar_path(path)
+    write_atomic(beside, json.dumps(content, indent=2) + "\n")
+    return beside
+
+
+def _on_film(features: xr.Dataset, start: float) -> xr.Dataset:
+    """The same, of a film's part that begins at this second."""
+    onset = features["onset"]
+    seconds = [float(exact(start) + k * exact(features.attrs["tr"])) for k in range(features.sizes["tr"])]
+    features["onset"] = (("tr",), np.array(seconds), onset.attrs)
+    return features.assign_attrs(start_offset=start)
+
+
 def _codes(
-    codes: np.ndarray, tr: float, codec: AudioCodec, bandwidth: float | None, source: Mapping[str, str],
+    codes: np.ndarray, start: float, tr: float, codec: AudioCodec, bandwidth: float | None, source: Mapping[str, str],
     about: Mapping[str, Any],
 ) -> Any:  # fmt: skip
     grid = TRGrid(tr, len(codes), codec.frame_rate)
     more = (grid.counts > grid.frames_per_tr)[:, None]
     # There is no odd frame in a prediction: the one before it stands in its place, as in decoding.
     spill = np.where(more[:, None], codes[:, :, -1:], 0).astype(np.int32)
-    return new_features(
+    made = new_features(
         {
             "codes": (("tr", "codebook", "frame"), codes),
             "spill": (("tr", "codebook", "extra"), spill),
@@ -88,27 +115,30 @@ def _codes(
         },
         grid, film_duration=grid.duration, kind=CODES, desc="predicted", codec=codec.name, bandwidth=bandwidth,
         codebook_size=codec.codebook_size, codec_fingerprint=codec.fingerprint, sample_rate=codec.sample_rate,
-        hop_length=codec.hop_length, **source, settings=dict(about), start_offset=0.0, duration=float(grid.duration),
+        hop_length=codec.hop_length, **source, settings=dict(about), duration=float(grid.duration),
     )  # fmt: skip
+    return _on_film(made, start)
 
 
 def _mel(
-    mel: np.ndarray, tr: float, processor: AudioProcessor, source: Mapping[str, str], about: Mapping[str, Any]
-) -> Any:
+    mel: np.ndarray, start: float, tr: float, processor: AudioProcessor, source: Mapping[str, str],
+    about: Mapping[str, Any],
+) -> Any:  # fmt: skip
     grid = TRGrid(tr, len(mel), processor.frame_rate)
     dims = ("tr", "mel", "frame")[: mel.ndim]
     variables: dict[str, Any] = {"mel": (dims, mel.astype(np.float32))}
     if mel.ndim == 3:
         variables["frame_mask"] = (("tr", "frame"), grid.columns(mel.shape[2])[1])
-    return new_features(
+    made = new_features(
         variables, grid, film_duration=grid.duration, kind=CONTINUOUS, desc="predicted",
         sample_rate=processor.source.sample_rate, hop_length=processor.source.hop_length, **source,
-        settings=dict(about), start_offset=0.0, duration=float(grid.duration),
+        settings=dict(about), duration=float(grid.duration),
     )  # fmt: skip
+    return _on_film(made, start)
 
 
 def write_vectors(
-    stretch: Stretch, stem: Path, tr: float, source: Mapping[str, str], about: Mapping[str, Any]
+    stretch: Stretch, stem: Path, start: float, tr: float, source: Mapping[str, str], about: Mapping[str, Any]
 ) -> list[Path]:
     """Decoded picture and text features as feature files, ``_desc-predicted<modality>_features.nc``."""
     written = []
@@ -120,45 +150,47 @@ def write_vectors(
         dims = ("tr", *(f"axis_{i}" for i in range(values.ndim - 1)))
         made = new_features(
             {name: (dims, values)}, grid, film_duration=grid.duration, kind=CONTINUOUS, desc=f"predicted{name}",
-            **source, settings=dict(about), start_offset=0.0, duration=float(grid.duration),
+            **source, settings=dict(about), duration=float(grid.duration),
         )  # fmt: skip
-        written.append(save_features(made, stem.with_name(f"{stem.name}_desc-predicted{name}_features.nc")))
+        path = stem.with_name(f"{stem.name}_desc-predicted{name}_features.nc")
+        written += [save_features(_on_film(made, start), path), sidecar_path(path)]
     return written
 
 
-def write_video(stretch: Stretch, stem: Path, tr: float) -> list[Path]:
+def write_video(stretch: Stretch, stem: Path, start: float, tr: float, source: Mapping[str, str]) -> list[Path]:
     """Decoded pictures as a film of one picture a TR; nothing where no pictures were decoded."""
     frames = stretch.decoded.get(VIDEO)
     if frames is None or frames.ndim != 4:
         return []
     path = stem.with_name(f"{stem.name}_desc-predicted_decoded.mp4")
-    return [VideoProcessor(tr).features_to_video(np.clip(frames, 0, 255), path)]
+    made = VideoProcessor(tr).features_to_video(np.clip(frames, 0, 255), path)
+    return [made, write_start(path, start, tr, len(frames), source)]
 
 
-def write_text(
-    stretch: Stretch, stem: Path, settings: TrainSettings, subject: SubjectSettings, texts: str | Path | None
-) -> list[Path]:
-    """The texts nearest to each decoded vector, as a table; nothing where no text was decoded or no texts are given.
+def text_model(subject: SubjectSettings) -> str:
+    """The sentence model that a subject's text features were made with.
 
     Raises
     ------
     InputError
-        If the features were made without a sentence model.
+        If they were made without one.
     """
-    vectors = stretch.decoded.get(TEXT)
-    if texts is None or vectors is None:
-        return []
-    made = load_features(next(run.text for run in subject.runs if run.text is not None))
+    path = next(run.text for run in subject.runs if run.text is not None)
+    made = load_features(path)
     if "model" not in made.attrs:
         raise InputError(
-            "the text features hold no sentence vectors: no text can be nearest to them; leave out --texts"
+            f"the text features in {path.name} hold no sentence vectors: no text can be nearest to them; leave out "
+            "--texts, or extract them with a --text-model and train on those"
         )
-    processor = TextProcessor(settings.model.tr, made.attrs["model"])
-    corpus = processor.corpus([segment.text for segment in read_segments(texts)])
-    matches = nearest_segments(vectors, corpus, k=3)
+    return str(made.attrs["model"])
+
+
+def write_text(stretch: Stretch, stem: Path, start: float, tr: float, model: str, texts: Sequence[str]) -> list[Path]:
+    """The texts nearest to each decoded vector, as a table with onsets in seconds of the film."""
+    matches = nearest_segments(stretch.decoded[TEXT], TextProcessor(tr, model).corpus(texts), k=3)
     rows = [
         {
-            "onset": float(k * exact(settings.model.tr)),
+            "onset": float(exact(start) + k * exact(tr)),
             "rank": rank,
             "text": match.text,
             "cosine": round(match.score, 4),

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from giblet import __version__
 from giblet.codec import AudioCodec, load_codec
 from giblet.data.media import AudioReader
+from giblet.data.subtitles import read_segments
 from giblet.errors import CheckpointError, InputError
 from giblet.evaluation.encoding import score_encoding
 from giblet.evaluation.predictions import Stretch, predict
@@ -25,8 +27,10 @@ from giblet.features import load_features
 from giblet.files import check_writable, sha256_of, write_atomic
 from giblet.models.settings import AUDIO, TEXT
 from giblet.pipeline.brain_files import Paths, brain_about, default_folder, lesion_of, listed, replacement_bold
-from giblet.pipeline.predicted_files import write_sound_files, write_text, write_vectors, write_video
-from giblet.pipeline.run_checks import open_run
+from giblet.pipeline.predicted_files import text_model, write_sound_files, write_text, write_vectors, write_video
+from giblet.pipeline.results import described, files_of_result
+from giblet.pipeline.run_checks import fitted_to_part, open_run
+from giblet.training.columns import unit_of
 from giblet.training.settings import SubjectSettings, TrainSettings
 from giblet.training.study import Study
 
@@ -42,7 +46,7 @@ class Reconstructed:
 
     scorecard: Scorecard
     files: tuple[Path, ...]
-    """Feature files, sounds, pictures, texts, and last the scorecard as JSON and as a table."""
+    """Feature files, sounds, pictures, each with its sidecar, texts, and last the scorecard as JSON and as a table."""
 
 
 def reconstruct(
@@ -57,6 +61,8 @@ def reconstruct(
     original: str | Path | None = None,
     texts: str | Path | None = None,
     codec: str | None = None,
+    data: str | Path | None = None,
+    overwrite: bool = False,
     device: str = "auto",
 ) -> Reconstructed:
     """Decode a part of the scan with a trained run, write what comes out, and score it.
@@ -86,6 +92,11 @@ def reconstruct(
         Table or subtitles of which the nearest to each decoded text vector are named.
     codec : str, optional
         Where the codec of the codes is now, if it has moved.
+    data : str or Path, optional
+        Folder of the files that the run was trained on, if they have moved; see
+        :func:`giblet.pipeline.run_checks.located`.
+    overwrite : bool
+        Replace a result of other options, or of another model, that stands in `out_dir`.
     device : str
 
     Returns
@@ -97,14 +108,19 @@ def reconstruct(
     CheckpointError
         If the run is not finished, damaged, or of other data or another codec.
     GibletError
-        If a file or an option cannot be used.
+        If a file or an option cannot be used, or files of another result would be replaced.
+
+    Notes
+    -----
+    All that is written is on the clock of the film: ``onset`` and ``StartTime`` are seconds of the film, those of the
+    sound and the pictures stand in the JSON sidecar beside them. The scorecard's JSON holds all options.
     """
     run = Path(run)
     if split not in PARTS:
         raise InputError(f"split is {split!r}: {', '.join(PARTS)} are known")
     if confounds and not bold:
         raise InputError("confounds belong to other scans: give --bold too, or leave out --confounds")
-    settings, study, normalisers, model = open_run(run)
+    settings, study, normalisers, model = open_run(run, None if data is None else Path(data))
     name = _subject(study, subject)
     recording = next(one for one in study.recordings if one.subject == name)
     trs = study.part(split)[name]
@@ -117,49 +133,75 @@ def reconstruct(
         given = replacement_bold(
             bold, confounds, own, settings.model.tr, study.volumes[name], recording.run, trs
         )  # fmt: skip
-    out_dir = Path(out_dir) if out_dir is not None else run / default_folder(listed(bold), lesion)
+    fitting, notes = fitted_to_part(normalisers[name], recording, trs, given, study.columns[name])
+    if name in study.unlearnable:
+        notes = [f"{study.unlearnable[name]}; left out of the scores", *notes]
+    out_dir = Path(out_dir) if out_dir is not None else run / default_folder(listed(bold), lesion, listed(confounds))
     check_writable(out_dir)
     loaded = _codec(settings, study, codec, device)
     if texts is not None and TEXT not in model.modalities:
         raise InputError("the model decodes no text: leave out --texts")
+    search = None if texts is None else (text_model(own), [one.text for one in read_segments(texts)])
     if original is not None:
         _check_original(original, own, loaded)
+    label = f"sub-{name.removeprefix('sub-')}_split-{split}"
+    card_path = out_dir / f"{label}_scorecard.json"
+    source = {"source": run.absolute().name, "source_sha256": sha256_of(run / "best" / "model.safetensors")}
+    brain = brain_about(bold, confounds, lesion)
+    options = {
+        "model_sha256": source["source_sha256"], "subject": name, "split": split, **brain,
+        "original": described(original), "texts": described(texts),
+        "codec": None if loaded is None else loaded.fingerprint,
+    }  # fmt: skip
+    before = files_of_result(card_path, options, overwrite)
     where = torch.device("cuda" if device in ("auto", "cuda") and torch.cuda.is_available() else "cpu")
     with ExitStack() as stack:
         if silenced is not None:
             stack.enter_context(model.to(where).lesion(torch.from_numpy(silenced), name))
         stretches = predict(
-            model, recording, normalisers[name], trs, stimulus_trs=study.stimulus_trs[name], bold=given, device=where
+            model, recording, fitting, trs, stimulus_trs=study.stimulus_trs[name], bold=given, device=where
         )
-    card = _score(stretches, study, name, split, settings, loaded, original, normalisers[name], silenced)
-    brain = brain_about(bold, confounds, lesion)
-    card = replace(card, about={**card.about, **brain})
-    files: list[Path] = []
-    source = {"source": run.name, "source_sha256": sha256_of(run / "best" / "model.safetensors")}
+    if silenced is not None:
+        unit = unit_of(study.columns[name])
+        notes.append(f"{int(silenced.sum())} of {len(silenced)} {unit} are silenced in decoding")
+    card = _score(stretches, study, name, split, settings, loaded, original, fitting, notes)
+    card_path.unlink(missing_ok=True)  # of two results, the files would not be those that it describes
+    files, parts = list[Path](), []
     for stretch in stretches:
-        label = f"sub-{name}_split-{split}" + (f"_rows-{stretch.start}" if len(stretches) > 1 else "")
-        about = {"subject": name, "split": split, "first_row": stretch.start, "run": stretch.run,
-                 "first_stimulus_tr": int(study.stimulus_trs[name][stretch.start]), "head": settings.model.head,
-                 **brain}  # fmt: skip
+        stem = out_dir / (label + (f"_rows-{stretch.start}" if len(stretches) > 1 else ""))
+        start = float(study.film_seconds[name][stretch.start])
+        part = {"run": stretch.run, "first_row": stretch.start, "film_seconds": start}
+        about = {"subject": name, "split": split, **part, "head": settings.model.head,
+                 "first_stimulus_tr": int(study.stimulus_trs[name][stretch.start]), **brain}  # fmt: skip
+        parts.append({**part, "n_trs": stretch.stop - stretch.start})
         if AUDIO in stretch.decoded:
-            files += write_sound_files(stretch, out_dir / label, settings.model, loaded, study.bandwidth, source, about)
-        files += write_vectors(stretch, out_dir / label, settings.model.tr, source, about)
-        files += write_video(stretch, out_dir / label, settings.model.tr)
-        files += write_text(stretch, out_dir / label, settings, own, texts)
-    stem = f"sub-{name}_split-{split}_scorecard"
-    write_atomic(out_dir / f"{stem}.json", json.dumps(card.as_dict(), indent=1, allow_nan=False) + "\n")
-    notes = "".join(f"\n- {note}" for note in card.notes)
-    write_atomic(out_dir / f"{stem}.md", f"{card.table()}\n{notes}\n")
-    return Reconstructed(card, (*files, out_dir / f"{stem}.json", out_dir / f"{stem}.md"))
+            files += write_sound_files(stretch, stem, start, settings.model, loaded, study.bandwidth, source, about)
+        files += write_vectors(stretch, stem, start, settings.model.tr, source, about)
+        files += write_video(stretch, stem, start, settings.model.tr, source)
+        if search is not None:
+            files += write_text(stretch, stem, start, settings.model.tr, *search)
+    files += [card_path, card_path.with_suffix(".md")]
+    names = [path.name for path in files]
+    made = {"run": source["source"], "giblet_version": __version__, "stretches": parts, "options": options}
+    card = replace(card, about={**card.about, **brain, **made, "files": names})
+    told = "".join(f"\n- {note}" for note in card.notes)
+    write_atomic(files[-1], f"{card.table()}\n{told}\n")
+    write_atomic(card_path, json.dumps(card.as_dict(), indent=1, allow_nan=False) + "\n")
+    for gone in set(before) - set(names):
+        (out_dir / gone).unlink(missing_ok=True)  # of the result that was replaced
+    return Reconstructed(card, tuple(files))
 
 
 def _subject(study: Study, subject: str | None) -> str:
     names = list(study.splits)
     if subject is None and len(names) > 1:
         raise InputError(f"the run has subjects {', '.join(names)}: say which with --subject")
-    if subject is not None and subject not in names:
+    if subject is None:
+        return names[0]
+    found = [name for name in names if name.removeprefix("sub-") == subject.removeprefix("sub-")]
+    if not found:
         raise InputError(f"the run has no subject {subject}: it has {', '.join(names)}")
-    return subject or names[0]
+    return found[0]
 
 
 def _codec(settings: TrainSettings, study: Study, codec: str | None, device: str) -> AudioCodec | None:
@@ -184,15 +226,13 @@ def _score(
     codec: AudioCodec | None,
     original: str | Path | None,
     normalisers: dict[str, Normaliser],
-    silenced: np.ndarray | None,
+    said: Sequence[str],
 ) -> Scorecard:
     tr = settings.model.tr
     recording = next(one for one in study.recordings if one.subject == subject)
-    notes, scores = [], list[Score]()
+    notes, scores = list(said), list[Score]()
     if split != "test":
         notes.append(f"TRs of {split} were used in training: these scores are no evidence")
-    if silenced is not None:
-        notes.append(f"{int(silenced.sum())} of {len(silenced)} voxels are silenced in decoding")
     if len(stretches) > 1:
         notes.append(f"{len(stretches)} stretches of TRs are scored end to end")
     for name in stretches[0].decoded:
@@ -211,9 +251,9 @@ def _score(
             sound = None
             if original is not None:
                 sound = _original(original, study, subject, stretches, keep, settings, codec)
-            found, said = score_codes(truth, own, seen, codec, tr, original=sound, plan=plan)
+            found, told = score_codes(truth, own, seen, codec, tr, original=sound, plan=plan)
             scores += found
-            notes += said
+            notes += told
         else:
             mean = np.broadcast_to(normalisers[name].mean, truth.shape)
             if name == AUDIO:
@@ -265,8 +305,7 @@ def _original(
     assert own.audio is not None
     if load_features(own.audio).attrs["source_sha256"] != sha256_of(path):
         raise InputError(f"{path} is not the file that {own.audio} was made from: name that one, or leave it out")
-    volume = int(study.volumes[subject][stretches[0].start])
-    start = round((own.start_offset + volume * settings.model.tr) * codec.sample_rate)
+    start = round(float(study.film_seconds[subject][stretches[0].start]) * codec.sample_rate)
     sound = np.concatenate(list(AudioReader(path, sample_rate=codec.sample_rate)))
     n = round(int(keep[0].sum()) * settings.model.tr * codec.sample_rate)
     return np.pad(sound, (max(0, -start), 0))[max(0, start) : max(0, start) + n]

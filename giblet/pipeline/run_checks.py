@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
+
+from giblet.data.dataset import Recording
 from giblet.data.normalise import Normaliser
-from giblet.errors import CheckpointError
+from giblet.data.scan_timing import sidecar_path
+from giblet.errors import CheckpointError, reading
 from giblet.files import sha256_of
 from giblet.models import MultimodalAutoencoder
-from giblet.training.checkpoint import LAST, check_unchanged, load_state
-from giblet.training.run_folder import read_normalisers
+from giblet.training.checkpoint import LAST, check_unchanged, followed, load_state
+from giblet.training.columns import describe_columns
+from giblet.training.run_folder import read_normalisers, with_paths
 from giblet.training.settings import FREE_TO_CHANGE, TrainSettings
-from giblet.training.study import Study, build_study
+from giblet.training.study import BOLD, Study, build_study, files_of
 
 log = logging.getLogger(__name__)
 
 
-def open_run(run: Path) -> tuple[TrainSettings, Study, dict[str, dict[str, Normaliser]], MultimodalAutoencoder]:
-    """Settings, data, normalisers and best model of a run.
+def open_run(
+    run: Path, data: Path | None = None
+) -> tuple[TrainSettings, Study, dict[str, dict[str, Normaliser]], MultimodalAutoencoder]:
+    """Settings, data, normalisers and best model of a run, wherever the run and its data are now.
+
+    Parameters
+    ----------
+    run : Path
+    data : Path, optional
+        Folder in which the files that the run was trained on are looked for too; see :func:`located`.
 
     Raises
     ------
     CheckpointError
-        If the run is not finished, was edited, is damaged, or a file that it was trained on has changed.
+        If the run is not finished, was edited, is damaged, or a file that it was trained on has changed or is nowhere.
     """
     if not run.is_dir():
         raise CheckpointError(f"no such run: {run}; giblet train makes one from a configuration")
@@ -32,9 +49,10 @@ def open_run(run: Path) -> tuple[TrainSettings, Study, dict[str, dict[str, Norma
         if not (run / needed).is_file():
             raise CheckpointError(f"{run} lacks {needed}: it is no training run, or has not validated yet; train first")
     settings = TrainSettings.from_yaml(run / "config.yaml")
-    state = load_state(run / "checkpoints") or {}
-    check_unchanged(state, {"settings": settings.model_dump(mode="json")}, FREE_TO_CHANGE, run)
-    _check_sources(state.get("sources"), run)
+    plain = settings.model_dump(mode="json")
+    state = followed(load_state(run / "checkpoints") or {}, plain)
+    check_unchanged(state, {"settings": plain}, FREE_TO_CHANGE, run)
+    settings = located(settings, state.get("sources"), run, data)
     study = build_study(settings)
     _check_splits(study, run / "splits.json")
     model = MultimodalAutoencoder.from_pretrained(
@@ -44,40 +62,143 @@ def open_run(run: Path) -> tuple[TrainSettings, Study, dict[str, dict[str, Norma
         raise CheckpointError(
             f"{run / 'best' / 'model.json'} is of other model settings than {run / 'config.yaml'}: copy the run again"
         )
-    normalisers = read_normalisers(run)
-    _check_normalisers(normalisers, study, run)
+    normalisers = _checked_normalisers(read_normalisers(run), study, run)
     if state.get("best", {}).get("step") == 0:
         log.warning("%s is the untrained model: no validation of this run was better (docs/training.md)", run / "best")
     return settings, study, normalisers, model
 
 
-def _check_sources(sources: object, run: Path) -> None:
+def located(settings: TrainSettings, sources: object, run: Path, data: Path | None = None) -> TrainSettings:
+    """Settings with the paths at which the files of a run are now: those with the SHA-256 of the training.
+
+    A file is looked for where it was; where it lies seen from the run, if both were moved together; by the end of its
+    path (``sub-01/func/bold.nii.gz``, ``func/bold.nii.gz``, ...) in `data` and in the working directory; and by its
+    name in all of `data`.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+        Of the run, as its ``config.yaml`` has them.
+    sources : mapping of str to str
+        SHA-256 of each file by path, from the saved state.
+    run : Path
+        The run's folder.
+    data : Path, optional
+
+    Raises
+    ------
+    CheckpointError
+        If a file is in none of these places, or has changed.
+    """
     if not isinstance(sources, dict) or not sources:
         raise CheckpointError(f"{run / 'checkpoints' / LAST} has no SHA-256 of the data: train again")
-    for path, digest in sources.items():
-        if not Path(path).is_file():
-            raise CheckpointError(f"no such file: {path}, which the run {run} was trained on; put it back there")
-        if sha256_of(path) != digest:
-            raise CheckpointError(
-                f"{path} has changed since {run} was trained: put the old file back, or train again in another folder"
-            )
+    if data is not None and not data.is_dir():
+        raise CheckpointError(f"no such folder: {data}, where the data of the run are looked for")
+    now: dict[Path, Path] = {}
+    named = [path for path in files_of(settings) if str(path) in sources]
+    # Sidecars are read from beside their scan, and so are looked for there alone.
+    sidecars = {sidecar_path(path): path for path in named if str(sidecar_path(path)) in sources}
+    for path in [*(path for path in named if path not in sidecars), *sidecars]:
+        places = _places(path, settings.output, run, data)
+        if path in sidecars:
+            places = iter([now[sidecars[path]].parent / path.name])
+        found = next((place for place in places if _is(place, str(sources[str(path)]))), None)
+        if found is None:
+            raise CheckpointError(_not_found(path, run))
+        now[path] = found
+    if moved := [path for path, place in now.items() if path != place]:
+        log.info("%d files of the run %s have moved, such as %s to %s", len(moved), run, moved[0], now[moved[0]])
+    update = {"codec": _moved_codec(settings, run)}
+    return with_paths(settings, lambda path: now.get(path, path)).model_copy(update=update)
+
+
+def _moved_codec(settings: TrainSettings, run: Path) -> str:
+    """Where the folder of the codec is now; its fingerprint says later whether it is the one."""
+    codec = Path(settings.codec)
+    if not codec.is_absolute() or codec.is_dir():
+        return settings.codec
+    return str(next((place for place in _places(codec, settings.output, run, None) if place.is_dir()), codec))
+
+
+def _places(path: Path, output: Path, run: Path, data: Path | None) -> Iterator[Path]:
+    """Where a file that was at `path` may be, when the run was at `output` and is at `run` now."""
+    yield path
+    with suppress(ValueError):  # another drive
+        yield Path(os.path.normpath(run.absolute() / os.path.relpath(path, output)))
+    ends = [Path(*path.parts[k:]) for k in range(1, len(path.parts))]
+    for folder in (data, Path.cwd()):
+        if folder is not None:
+            yield from (folder.absolute() / end for end in ends)
+    if data is not None:
+        yield from data.absolute().rglob(glob.escape(path.name))
+
+
+def _is(path: Path, digest: str) -> bool:
+    try:
+        return path.is_file() and sha256_of(path) == digest
+    except OSError:
+        return False
+
+
+def _not_found(path: Path, run: Path) -> str:
+    if path.is_file():
+        return f"{path} has changed since {run} was trained: put the old file back, or train again in another folder"
+    return (
+        f"no such file: {path}, which the run {run} was trained on, nor a copy of it that lies as it did to the run: "
+        "put it back, or name the folder where the data are now (giblet reconstruct --data; giblet train: in the YAML)"
+    )
+
+
+def fitted_to_part(
+    normalisers: Mapping[str, Normaliser], recording: Recording, trs: np.ndarray, bold: np.ndarray | None,
+    columns: dict[str, np.ndarray],
+) -> tuple[dict[str, Normaliser], list[str]]:  # fmt: skip
+    """Normalisers of a run for a part of it, and what is to be said of them.
+
+    What hardly varied over the training TRs and does in this part would outweigh all else: it becomes 0.
+
+    Parameters
+    ----------
+    normalisers : mapping of str to Normaliser
+        By modality.
+    recording : Recording
+    trs : ndarray of int
+        Of the part.
+    bold : ndarray, shape (n_rows, n_voxels), optional
+        Instead of the recording's.
+    columns : dict
+        As :attr:`giblet.training.study.Study.columns` has them for the subject.
+    """
+    found, notes = dict(normalisers), []
+    for name, one in normalisers.items():
+        series = recording.series[name] if name != BOLD or bold is None else bold
+        far = one.far(series, trs, of_scan=name == BOLD)
+        if not far.any():
+            continue
+        found[name] = one.without(far)
+        what = f"{int(far.sum())} of {far.size} values of {name} with hardly any change over the training TRs"
+        if name == BOLD:
+            what = describe_columns(np.zeros_like(far), far, columns)
+        notes.append(f"{what}; left out of what is decoded and scored")
+    return found, notes
 
 
 def _check_splits(study: Study, path: Path) -> None:
-    try:
+    with reading(path, "train again", CheckpointError):
         saved = json.loads(path.read_text(encoding="utf-8"))
-        for name, splits in study.splits.items():
-            for part in ("train", "val", "test"):
-                if saved[name][part] != getattr(splits, part).tolist():
-                    raise CheckpointError(
-                        f"the {part} TRs of subject {name} are not those of {path}: the features or "
-                        "scans that the configuration names have changed; train again"
-                    )
-    except (ValueError, KeyError, TypeError) as exc:
-        raise CheckpointError(f"{path} cannot be read ({exc!r}): train again") from exc
+        found = {(name, part): saved[name][part] for name in study.splits for part in ("train", "val", "test")}
+    for (name, part), trs in found.items():
+        if trs != getattr(study.splits[name], part).tolist():
+            raise CheckpointError(
+                f"the {part} TRs of subject {name} are not those of {path}: the features or scans that the "
+                "configuration names have changed; train again"
+            )
 
 
-def _check_normalisers(found: dict[str, dict[str, Normaliser]], study: Study, run: Path) -> None:
+def _checked_normalisers(
+    found: dict[str, dict[str, Normaliser]], study: Study, run: Path
+) -> dict[str, dict[str, Normaliser]]:
+    """Those of the run, found to be of the study; what never varied in training is 0 in older runs too."""
     shapes = [
         {
             (subject, name): (one.mean.shape, one.scale.shape)
@@ -90,3 +211,7 @@ def _check_normalisers(found: dict[str, dict[str, Normaliser]], study: Study, ru
         raise CheckpointError(
             f"the normalisers in {run} are not of the run's subjects, voxels and features: train again"
         )
+    return {
+        subject: {name: one.without(~study.normalisers[subject][name].varies) for name, one in own.items()}
+        for subject, own in found.items()
+    }

@@ -18,8 +18,7 @@ def train(config: str | Path | TrainSettings, *, progress: Progress | None = Non
     Parameters
     ----------
     config : str, Path or TrainSettings
-        A YAML file; paths in it are relative to where this runs, and
-        absolute in the ``config.yaml`` of the run.
+        A YAML file, see :func:`read_config`, or what it says.
     progress : callable, optional
         Called after each step with the step, the last step, and the losses by name.
 
@@ -34,8 +33,34 @@ def train(config: str | Path | TrainSettings, *, progress: Progress | None = Non
     TrainingInterrupted
         On Ctrl-C (a KeyboardInterrupt), after the state was saved.
     """
-    settings = config if isinstance(config, TrainSettings) else TrainSettings.from_yaml(config)
+    settings = config if isinstance(config, TrainSettings) else read_config(config)
     # Here, as Lightning takes seconds to import, and a mistake in the settings should be told before.
     from giblet.training.trainer import Trainer
 
     return Trainer(absolute_paths(settings), progress).fit()
+
+
+def read_config(path: str | Path) -> TrainSettings:
+    """Settings of training from a YAML file.
+
+    Paths in it are relative to the working directory. In the ``config.yaml`` that a run holds they are absolute: given
+    that file, the run is gone on with in the folder where it lies now, and its data are looked for as
+    :func:`giblet.pipeline.run_checks.located` does.
+
+    Raises
+    ------
+    GibletError
+        If the file cannot be read, or the data of a run that has moved are not found.
+    """
+    path = Path(path)
+    settings = TrainSettings.from_yaml(path)
+    run = path.absolute().parent
+    if path.name != "config.yaml" or not (run / "checkpoints").is_dir():
+        return settings
+    from giblet.pipeline.run_checks import located
+    from giblet.training.checkpoint import load_state
+
+    state = load_state(run / "checkpoints") or {}
+    if settings.output == run or str(settings.output) != state.get("settings", {}).get("output"):
+        return settings  # it has not moved, or another folder was written into the file since
+    return located(settings, state.get("sources"), run).model_copy(update={"output": run})

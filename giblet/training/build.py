@@ -14,11 +14,34 @@ from giblet.data.dataset import TRWindows
 from giblet.errors import CodecError, InputError
 from giblet.features import CODES
 from giblet.models import Modality, MultimodalAutoencoder, Scales, fit_scales
+from giblet.models.settings import BOLD
 from giblet.training.settings import TrainSettings
 from giblet.training.study import Study
 from giblet.training.windows import ScoredWindows
 
 log = logging.getLogger(__name__)
+
+
+def check_columns(settings: TrainSettings, study: Study) -> None:
+    """Refuse, or leave out with a warning, what of the BOLD cannot be learned: as ``bad`` says of each subject.
+
+    Raises
+    ------
+    InputError
+        If a subject has such columns and ``bad: error``, or nothing else.
+    """
+    for subject in settings.data.subjects:
+        if subject.name not in study.unlearnable:
+            continue
+        text = f"subject {subject.name} has {study.unlearnable[subject.name]}"
+        if not study.normalisers[subject.name][BOLD].varies.any():
+            raise InputError(f"{text}; nothing is left to learn: check the scans and the split")
+        if subject.bad == "error":
+            raise InputError(
+                f"{text}; they would outweigh all others in the losses; look at them, then leave them out of mask or "
+                "columns, or choose bad: mask, which leaves them out of losses and scores"
+            )
+        log.warning("%s; left out of losses and scores", text)
 
 
 def model_of(settings: TrainSettings, study: Study) -> tuple[MultimodalAutoencoder, Scales]:
@@ -31,7 +54,7 @@ def model_of(settings: TrainSettings, study: Study) -> tuple[MultimodalAutoencod
     InputError
         If model and data do not fit.
     """
-    books = None
+    settings, books = _with_tr_of(study, settings), None
     if study.codec_fingerprint is not None:
         network = read_model(*find_codec(settings.codec, None), settings.codec)
         if fingerprint(network) != study.codec_fingerprint:
@@ -46,9 +69,20 @@ def model_of(settings: TrainSettings, study: Study) -> tuple[MultimodalAutoencod
     kinds = {name: Modality.of(name, shape, kind == CODES) for name, (kind, shape) in study.stimuli.items()}
     torch.manual_seed(settings.seed)
     model = MultimodalAutoencoder(
-        settings.model, kinds, study.n_voxels, books, scales.priors, study.codec_fingerprint, scales.statistics
+        settings.model, kinds, study.n_voxels, books, scales.priors, study.codec_fingerprint, scales.statistics,
+        study.slice_time_ref,
     )  # fmt: skip
+    for name, own in study.normalisers.items():
+        model.leave_out(~own[BOLD].varies, name)
     return model, scales
+
+
+def _with_tr_of(study: Study, settings: TrainSettings) -> TrainSettings:
+    """The same settings, with the TR of the study where ``model.tr`` is not given."""
+    if "tr" in settings.model.model_fields_set:
+        return settings
+    model = settings.model.model_copy(update={"tr": study.recordings[0].tr})
+    return settings.model_copy(update={"model": model})
 
 
 def windows_of(settings: TrainSettings, study: Study, part: str) -> ScoredWindows:
@@ -59,6 +93,7 @@ def windows_of(settings: TrainSettings, study: Study, part: str) -> ScoredWindow
     InputError
         If no TR of it could be scored.
     """
+    settings = _with_tr_of(study, settings)
     context = len(HRFLayer(settings.model.tr, settings.model.hrf).kernel) - 1
     windows = ScoredWindows(
         study.recordings, study.part(part), window=settings.window, context=context, lead=settings.model.decode_trs - 1,

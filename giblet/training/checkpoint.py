@@ -9,20 +9,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from giblet.codec.checkpoints import optimizer_tensors, restore_optimizer
-from giblet.errors import CheckpointError
+from giblet.data.scan_timing import sidecar_path
+from giblet.errors import CheckpointError, InputError, one_line, reading
 from giblet.files import atomic_path, sha256_of, write_atomic
+from giblet.training.settings import TrainSettings
 
 FORMAT = "giblet-training-2"
 LAST = "last.json"
+NEEDED = ("step", "tensors", "sha256")
+OF_A_RUN: dict[str, type | tuple[type, ...]] = {
+    "step": int, "seconds": (int, float), "settings": dict, "sources": dict, "rows": list, "best": dict,
+    "running": dict, "knowing_nothing": dict,
+}  # fmt: skip
+"""What a state that training goes on from holds, and as what."""
+BEST = frozenset(["step", "total", "val", "since"])
+"""What it says of the best validation so far."""
 
 
 def save_state(
@@ -38,13 +50,25 @@ def save_state(
     step : int
     state : mapping
         What else must come back; JSON keeps floats to the last bit.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written; the state before is still there then.
     """
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"optimizer.{name}": value for name, value in optimizer_tensors(optimizer).items()}
     path = folder / f"step-{step:08d}.safetensors"
+    # Each tensor in memory of its own: safetensors refuses tensors that share.
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     with atomic_path(path) as temporary:
-        # Each tensor in memory of its own: safetensors refuses tensors that share.
-        save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, temporary)
+        try:
+            save_file(tensors, temporary)
+        except SafetensorError as exc:  # a full disk too: it is no OSError
+            raise InputError(
+                f"cannot write {path} ({one_line(exc)}): free some space or choose another output folder; the state "
+                "saved before is kept"
+            ) from exc
     content = {"format": FORMAT, "step": step, "tensors": path.name, "sha256": sha256_of(path), **state}
     write_atomic(folder / LAST, json.dumps(content, indent=1, allow_nan=False) + "\n")
     for other in folder.glob("step-*.safetensors"):
@@ -64,16 +88,21 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     if not last.exists():
         return None
     remedy = f"delete {folder} to train anew"
-    try:
+    with reading(last, remedy, CheckpointError):
         state = json.loads(last.read_text(encoding="utf-8"))
-        if not isinstance(state, dict) or state.get("format") != FORMAT:
-            found = state.get("format") if isinstance(state, dict) else type(state).__name__
-            raise CheckpointError(f"{last} has format {found!r}: this version reads {FORMAT!r}; {remedy}")
-        path = folder / state["tensors"]
-        if Path(state["tensors"]).name != state["tensors"] or sha256_of(path) != state["sha256"]:
-            raise CheckpointError(f"{path} is not the file that {last} was written for: damaged? {remedy}")
-    except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise CheckpointError(f"{last} cannot be read ({exc}); {remedy}") from exc
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        found = state.get("format") if isinstance(state, dict) else type(state).__name__
+        raise CheckpointError(f"{last} has format {found!r}: this version reads {FORMAT!r}; {remedy}")
+    if missing := [name for name in NEEDED if name not in state]:
+        raise CheckpointError(f"{last} lacks {', '.join(missing)}: damaged? {remedy}")
+    wrong = [name for name, kind in OF_A_RUN.items() if name in state and not isinstance(state[name], kind)]
+    if wrong or not BEST.issubset(state.get("best", BEST)):
+        raise CheckpointError(f"{last} is damaged in {', '.join(wrong) or 'best'}: {remedy}")
+    path = folder / str(state["tensors"])
+    with reading(path, remedy, CheckpointError):
+        whole = path.name == state["tensors"] and sha256_of(path) == state["sha256"]
+    if not whole:
+        raise CheckpointError(f"{path} is not the file that {last} was written for: damaged? {remedy}")
     return {**state, "tensors": path}
 
 
@@ -85,15 +114,68 @@ def restore(state: Mapping[str, Any], model: torch.nn.Module, optimizer: torch.o
     CheckpointError
         If they are damaged, or of another model.
     """
-    try:
+    with reading(state["tensors"], "it is not of this model; use another output folder", CheckpointError):
         tensors: dict[str, Tensor] = load_file(state["tensors"])
         model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
         restore_optimizer(
             optimizer, {k.removeprefix("optimizer."): v for k, v in tensors.items() if k.startswith("optimizer.")}
         )
-    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as exc:
-        why = " ".join(str(exc).split())[:200]
-        raise CheckpointError(f"{state['tensors']} is not of this model ({why}): use another output folder") from exc
+
+
+def followed(state: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A state in the words of now: with the paths that settings have, and with options that are newer than it.
+
+    Parameters
+    ----------
+    state : mapping
+        As :func:`load_state` gives it.
+    settings : mapping
+        What the run would have now, as plain values.
+
+    Returns
+    -------
+    dict
+        A file that was moved or copied, and is the same to the last byte, has its new path in ``settings`` and
+        ``sources``. An option that did not exist when the state was saved has its default, which changes nothing.
+    """
+    sources, saved = dict(state.get("sources") or {}), state.get("settings", {})
+    with suppress(ValidationError, TypeError):  # of a version that had other options: as it is
+        saved = TrainSettings(**saved).model_dump(mode="json")
+    before, after = _flat(saved, "settings"), _flat(settings, "settings")
+    moved = {}
+    for name, path in before.items():
+        other = after.get(name)
+        if isinstance(path, str) and isinstance(other, str) and path != other and path in sources:
+            with suppress(OSError):
+                if sha256_of(other) == sources[path]:
+                    moved[path] = other
+    for path, other in list(moved.items()):  # sidecars lie beside the scans
+        old, new = sidecar_path(Path(path)), sidecar_path(Path(other))
+        moved |= {str(old): str(new)} if str(old) in sources else {}
+    return {
+        **state,
+        "settings": _replaced(saved, moved),
+        "sources": {moved.get(path, path): digest for path, digest in sources.items()},
+    }
+
+
+def check_complete(state: Mapping[str, Any], folder: Path) -> None:
+    """Refuse a state that lacks what training needs to go on.
+
+    Raises
+    ------
+    CheckpointError
+    """
+    if missing := [name for name in OF_A_RUN if name not in state]:
+        raise CheckpointError(f"the state in {folder} lacks {', '.join(missing)}: delete {folder} to train anew")
+
+
+def _replaced(value: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _replaced(v, names) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_replaced(v, names) for v in value]
+    return names.get(value, value) if isinstance(value, str) else value
 
 
 def check_unchanged(state: Mapping[str, Any], now: Mapping[str, Any], free: frozenset[str], folder: Path) -> None:

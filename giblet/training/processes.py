@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import FrameType
 
 import torch
@@ -16,6 +18,7 @@ from lightning_fabric.strategies import DDPStrategy
 
 from giblet.codec.device import pick_device
 from giblet.errors import InputError
+from giblet.files import claimed
 from giblet.training.settings import TrainSettings
 
 
@@ -35,6 +38,80 @@ def check_devices(settings: TrainSettings) -> str:
             f"lower it{', or choose another device' if kind != 'cpu' else ''}"
         )
     return kind
+
+
+LAUNCHERS = (
+    ("torchrun", "WORLD_SIZE"), ("mpirun", "OMPI_COMM_WORLD_SIZE"), ("mpirun", "MV2_COMM_WORLD_SIZE"),
+    ("mpiexec", "PMI_SIZE"), ("jsrun", "JSM_NAMESPACE_SIZE"), ("srun", "SLURM_STEP_NUM_TASKS"),
+)  # fmt: skip
+"""What starts copies of a command, innermost first, and the variable in which it says how many."""
+NO_STEP = 0xFFFFFFF0
+"""From here on, numbers of SLURM's steps mark the script of a job and the like, not tasks of srun."""
+
+
+def check_launcher(settings: TrainSettings, environment: Mapping[str, str] = os.environ) -> None:
+    """Refuse copies of this process that would each train by itself, or wait for others that nobody starts.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+    environment : mapping of str to str
+        Where launchers say how many processes they started.
+
+    Raises
+    ------
+    InputError
+        If the launcher started another number of processes than the settings say, or is one whose processes cannot
+        find each other.
+    """
+    wanted = settings.devices * settings.num_nodes
+    asked = f"devices is {settings.devices}, num_nodes {settings.num_nodes}"
+    name, started = _started(environment)
+    by_slurm = "SLURM_NTASKS" in environment and environment.get("SLURM_JOB_NAME") not in ("bash", "interactive")
+    if started is None and by_slurm and wanted > 1:
+        raise InputError(
+            f"{asked}, and this is one process in a job of SLURM: start the {wanted} processes with srun "
+            f"(--nodes={settings.num_nodes} --ntasks-per-node={settings.devices}), or set devices: 1 and num_nodes: 1"
+        )
+    if started is None or (started == 1 and wanted == 1):
+        return
+    if started != wanted and (started > 1 or name == "torchrun" or (name == "srun" and by_slurm)):
+        raise InputError(
+            f"{name} started {started} process{'es' if started > 1 else ''}, {asked}: that makes {wanted}. Each would "
+            f"train by itself in one folder, or wait for others; start {wanted}, or let devices times num_nodes be "
+            f"{started}"
+        )
+    if started > 1 and name in ("mpirun", "mpiexec") and importlib.util.find_spec("mpi4py") is None:
+        raise InputError(
+            f"{name} started {started} processes, which find each other by mpi4py only: pip install mpi4py, or start "
+            "them with srun or torchrun"
+        )
+    if started > 1 and name == "srun" and not by_slurm:
+        raise InputError(
+            f"srun started {started} processes in a job named {environment.get('SLURM_JOB_NAME')!r}, a name that marks "
+            "interactive work with one process: give srun another --job-name"
+        )
+
+
+def _started(environment: Mapping[str, str]) -> tuple[str, int | None]:
+    """Which launcher started this process, and how many it started; None where none says so."""
+    said = dict(environment)
+    if "RANK" not in said:
+        # Lightning leaves it behind after it has started processes itself; torchrun and Kubernetes set RANK too.
+        said.pop("WORLD_SIZE", None)
+    step, rank = said.get("SLURM_STEP_ID", ""), said.get("SLURM_PROCID", "")
+    if (step.isdecimal() and int(step) < NO_STEP) or (rank.isdecimal() and int(rank) > 0):
+        # Without a step, in the script of a job, SLURM_NTASKS is what was asked for, and one process runs.
+        said.setdefault("SLURM_STEP_NUM_TASKS", said.get("SLURM_NTASKS", "1"))
+    tasks = said.get("SLURM_STEP_NUM_TASKS")
+    for name, variable in LAUNCHERS:
+        number = said.get(variable)
+        if number is None or (number == tasks and name in ("mpirun", "mpiexec")):
+            continue  # srun speaks for MPI too
+        if not number.isdecimal() or int(number) < 1:
+            raise InputError(f"{variable} is {number!r}: the number of processes is needed, or unset it")
+        return name, int(number)
+    return "", None
 
 
 def _processors() -> int:
@@ -67,6 +144,28 @@ def launch(settings: TrainSettings) -> Fabric:
             f"{' '.join(str(exc).split())[:300]}"
         ) from exc
     return fabric
+
+
+@contextmanager
+def alone(fabric: Fabric, folder: Path) -> Iterator[None]:
+    """Keep other trainings out of the folder of a run within the block.
+
+    Raises
+    ------
+    InputError
+        In all processes of this training, if another is at work there.
+    """
+    with ExitStack() as stack:
+        refused = None
+        if fabric.global_rank == 0:
+            try:
+                stack.enter_context(claimed(folder))
+            except InputError as exc:
+                refused = str(exc)
+        refused = fabric.broadcast(refused)
+        if refused is not None:
+            raise InputError(refused)
+        yield
 
 
 class Stop:

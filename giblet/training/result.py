@@ -28,6 +28,10 @@ class RunResult:
     """Of training, all calls together."""
     rank: int
     """Which process this is; 0 writes."""
+    tr: float
+    """Repetition time, seconds."""
+    slice_time_ref: dict[str, float]
+    """By subject, when in its TR a volume was taken to be read, 0 (its onset) to 1."""
 
 
 class TrainingInterrupted(KeyboardInterrupt):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from giblet.data.normalise import Normaliser
-from giblet.errors import CheckpointError
+from giblet.errors import CheckpointError, reading
 from giblet.files import write_atomic
-from giblet.training.settings import MODALITIES, TrainSettings
+from giblet.training.settings import TrainSettings
 from giblet.training.study import Study
 
 
@@ -51,25 +51,25 @@ def _digest(tensors: bytes, counts: Mapping[str, object]) -> str:
     return hashlib.sha256(tensors + json.dumps(counts, sort_keys=True).encode()).hexdigest()
 
 
+def with_paths(settings: TrainSettings, change: Callable[[Path], Path]) -> TrainSettings:
+    """The same settings with `change` made to the path of each file of the data."""
+
+    def changed(part: Any) -> Any:
+        return part.model_copy(update={name: change(value) for name, value in part if isinstance(value, Path)})
+
+    subjects = tuple(
+        changed(one).model_copy(update={"runs": tuple(map(changed, one.runs))}) for one in settings.data.subjects
+    )
+    return settings.model_copy(update={"data": settings.data.model_copy(update={"subjects": subjects})})
+
+
 def absolute_paths(settings: TrainSettings) -> TrainSettings:
     """The same settings with paths that hold from any working directory."""
-
-    def fixed(value: Path | None) -> Path | None:
-        return None if value is None else value.absolute()
-
-    subjects = []
-    for subject in settings.data.subjects:
-        runs = tuple(
-            run.model_copy(update={name: fixed(getattr(run, name)) for name in ("bold", "confounds", *MODALITIES)})
-            for run in subject.runs
-        )
-        own = {"runs": runs, "mask": fixed(subject.mask), "atlas": fixed(subject.atlas)}
-        subjects.append(subject.model_copy(update=own))
-    data = settings.data.model_copy(update={"subjects": tuple(subjects)})
     codec = settings.codec
     if codec != "bundled" and Path(codec).is_dir():
         codec = str(Path(codec).absolute())
-    return settings.model_copy(update={"data": data, "output": settings.output.absolute(), "codec": codec})
+    update = {"output": settings.output.absolute(), "codec": codec}
+    return with_paths(settings, Path.absolute).model_copy(update=update)
 
 
 def read_normalisers(folder: str | Path) -> dict[str, dict[str, Normaliser]]:
@@ -80,19 +80,17 @@ def read_normalisers(folder: str | Path) -> dict[str, dict[str, Normaliser]]:
     CheckpointError
         If it is missing or damaged.
     """
-    try:
-        content = (Path(folder) / "normalisers.safetensors").read_bytes()
-        about = json.loads((Path(folder) / "normalisers.json").read_text(encoding="utf-8"))
-        counts = about["normalisers"]
-        if _digest(content, counts) != about["sha256"]:
-            raise CheckpointError(f"the normalisers in {folder} were changed or are damaged: copy the run again")
+    folder = Path(folder)
+    with reading(f"the normalisers in {folder}", "train again", CheckpointError):
+        content = (folder / "normalisers.safetensors").read_bytes()
+        about = json.loads((folder / "normalisers.json").read_text(encoding="utf-8"))
+        counts, digest = dict(about["normalisers"]), about["sha256"]
+    if _digest(content, counts) != digest:
+        raise CheckpointError(f"the normalisers in {folder} were changed or are damaged: copy the run again")
+    found: dict[str, dict[str, Normaliser]] = {}
+    with reading(f"the normalisers in {folder}", "train again", CheckpointError):
         tensors = load(content)
-        found: dict[str, dict[str, Normaliser]] = {}
-        for key, own in counts.items():
+        for key in counts:
             subject, name = key.rsplit(".", 1)
-            found.setdefault(subject, {})[name] = Normaliser(
-                tensors[f"{key}.mean"], tensors[f"{key}.scale"], own["n_constant"]
-            )
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as exc:
-        raise CheckpointError(f"the normalisers in {folder} cannot be read ({exc}): train again") from exc
+            found.setdefault(subject, {})[name] = Normaliser(tensors[f"{key}.mean"], tensors[f"{key}.scale"])
     return found

@@ -23,9 +23,11 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 FREE_TO_CHANGE = frozenset(
     ["epochs", "steps", "patience", "device", "devices", "num_nodes", "strategy", "num_workers", "log",
-     "checkpoint_every", "output", "accumulate"]
+     "checkpoint_every", "output", "accumulate", "codec"]
 )  # fmt: skip
-"""Options that a run may go on with after they changed: they say how long and where, not what is learned."""
+"""Options that a run may go on with after they changed: they say how long and where, not what is learned.
+
+Which codec it is says its fingerprint, whatever its folder is called."""
 
 
 class RunSettings(Settings):
@@ -49,16 +51,24 @@ class SubjectSettings(Settings):
     runs: tuple[RunSettings, ...] = Field(min_length=1, description="in the order in which they are split")
     mask: Path | None = Field(None, description="brain mask; images need it, or an atlas")
     atlas: Path | None = Field(None, description="label image: the means of its regions are read")
+    background_label: int | None = Field(None, description="what the atlas holds where there is no region; default: 0")
     columns: tuple[str, ...] | None = Field(None, description="columns of a table to read; default: all")
+    decimal: Literal[".", ","] = Field(".", description="decimal sign in tables of regions and confounds")
     confound_columns: tuple[str, ...] | None = Field(None, description="confounds to remove: names or patterns")
     detrend: bool = Field(False, description="take mean and straight line out of each run")
     high_pass: Positive | None = Field(None, description="take out drifts slower than this, Hz")
+    slice_time_ref: Share | None = Field(
+        None, description="part of the TR that slices were brought to; default: StartTime of the scans' sidecars, or 0"
+    )
+    overrule_tr: bool = Field(False, description="model.tr holds, whatever headers and sidecars say")
     bad: Literal["error", "mask"] = Field("error", description="NaN and constant voxels: refuse, or leave out")
 
-    def processor(self, tr: float) -> FMRIProcessor:
-        """What reads this subject's scans at a repetition time of `tr` seconds."""
+    def processor(self, tr: float | None) -> FMRIProcessor:
+        """What reads this subject's scans at a repetition time of `tr` seconds; None: the scans say it."""
         return FMRIProcessor(
-            self.mask, self.atlas, tr=tr, columns=self.columns, confound_columns=self.confound_columns,
+            self.mask, self.atlas, tr=tr, overrule_tr=self.overrule_tr, slice_time_ref=self.slice_time_ref,
+            background_label=self.background_label, columns=self.columns, decimal=self.decimal,
+            confound_columns=self.confound_columns,
             detrend=self.detrend, high_pass=self.high_pass, bad=self.bad,
         )  # fmt: skip
 
@@ -73,7 +83,7 @@ class DataSettings(Settings):
 
     @model_validator(mode="after")
     def _each_subject_once(self) -> DataSettings:
-        names = [subject.name for subject in self.subjects]
+        names = [subject.name.removeprefix("sub-") for subject in self.subjects]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"subject {twice[0]} comes twice: put all its runs under one name")

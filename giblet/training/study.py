@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, field
 from functools import cached_property
+from math import floor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
-from giblet.alignment import align_all_modalities
-from giblet.data.dataset import Recording, fit_normalisers
+from giblet.alignment import Aligned, align_all_modalities
+from giblet.data.dataset import Recording
 from giblet.data.normalise import Normaliser
-from giblet.data.splits import Splits, make_splits
-from giblet.errors import CodecError, InputError
-from giblet.features import CODES, CONTINUOUS, load_features
+from giblet.data.scan_timing import sidecar_path
+from giblet.data.series import Series
+from giblet.data.splits import HRF_SECONDS, Splits, make_splits
+from giblet.errors import AlignmentError, CodecError, InputError
+from giblet.features import CODES, CONTINUOUS
 from giblet.files import sha256_of
-from giblet.timing import same_tr
+from giblet.timing import same_tr, shown
+from giblet.training.columns import learnable
+from giblet.training.films import Films, Joined
 from giblet.training.settings import MODALITIES, RunSettings, SubjectSettings, TrainSettings
+
+log = logging.getLogger(__name__)
 
 BOLD = "bold"
 
@@ -42,6 +50,14 @@ class Study:
     """Of the codes, kbps."""
     paths: tuple[Path, ...]
     """The files that were read."""
+    film_seconds: dict[str, np.ndarray] = field(default_factory=dict)
+    """By subject, float64 (n_trs,): the second of the film at which each row begins."""
+    columns: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    """By subject, what is known of each column of the BOLD: ``i``, ``j``, ``k`` of voxels, or ``region``."""
+    unlearnable: dict[str, str] = field(default_factory=dict)
+    """By subject, which columns of the BOLD training TRs say nothing of, in words; their normaliser makes them 0."""
+    slice_time_ref: dict[str, float] = field(default_factory=dict)
+    """By subject, when in its TR a volume is read, 0 (its onset) to 1."""
 
     @cached_property
     def sources(self) -> dict[str, str]:
@@ -90,12 +106,17 @@ def build_study(settings: TrainSettings, *, min_trs: int = 1) -> Study:
     Notes
     -----
     Volumes between the first and the last of a run for which a modality has nothing keep their place, marked absent:
-    windows must not close up over them.
+    windows must not close up over them. So do censored volumes, whose features are there.
+
+    Where ``model.tr`` is not given, it is that of the features, and the scans must say the same: tables by a sidecar.
     """
-    recordings, splits, volumes, stimulus_trs = [], {}, {}, {}
+    asked_tr = settings.model.tr if "tr" in settings.model.model_fields_set else None
+    settings = with_tr(settings)
+    recordings, splits, read = [], {}, {}
     said: dict[str, Any] = {"codec_fingerprint": set(), "bandwidth": set()}
+    films = Films()
     for subject in settings.data.subjects:
-        recording, volumes[subject.name], stimulus_trs[subject.name] = _recording(subject, settings, said)
+        recording, read[subject.name] = _recording(subject, settings, asked_tr, said, films)
         try:
             splits[subject.name] = make_splits(
                 len(recording.run), recording.tr, recording.run, settings.data.fractions, settings.data.gap,
@@ -109,12 +130,42 @@ def build_study(settings: TrainSettings, *, min_trs: int = 1) -> Study:
     for what, found in said.items():
         if len(found) > 1:
             raise CodecError(f"the codes differ in {what}: {', '.join(map(str, sorted(found)))}; extract all with one")
-    train = {name: s.train for name, s in splits.items()}
+    columns = {name: rows.columns for name, rows in read.items()}
+    normalisers, unlearnable = learnable(recordings, splits, columns)
     return Study(
-        recordings, splits, fit_normalisers(recordings, train), volumes, stimulus_trs,
+        recordings, splits, normalisers, {name: rows.volumes for name, rows in read.items()},
+        {name: rows.stimulus_trs for name, rows in read.items()},
         next(iter(said["codec_fingerprint"]), None), next(iter(said["bandwidth"]), None),
-        _paths(settings),
+        files_of(settings), {name: rows.film_seconds for name, rows in read.items()}, columns, unlearnable,
+        {name: rows.slice_time_ref for name, rows in read.items()},
     )  # fmt: skip
+
+
+def with_tr(settings: TrainSettings) -> TrainSettings:
+    """The same settings, with the TR of the features where ``model.tr`` is not given.
+
+    Raises
+    ------
+    InputError
+        If the features cannot be read, or have several TRs.
+    """
+    if "tr" in settings.model.model_fields_set:
+        return settings
+    found: dict[Path, float] = {}
+    for run in (run for subject in settings.data.subjects for run in subject.runs):
+        for path in filter(None, (getattr(run, name) for name in MODALITIES)):
+            tr = None if path in found else Series(path).tr
+            if tr is not None:
+                found[path] = tr
+    if not found:
+        return settings
+    (first, tr), *others = found.items()
+    for path, other in others:
+        if not same_tr(tr, other):
+            raise InputError(
+                f"{first.name} has TR {shown(tr)} s, {path.name} {shown(other)} s: extract all with the TR of the scans"
+            )
+    return settings.model_copy(update={"model": settings.model.model_copy(update={"tr": tr})})
 
 
 def _check_cleaned_apart(subject: str, runs: np.ndarray, splits: Splits) -> None:
@@ -130,67 +181,110 @@ def _check_cleaned_apart(subject: str, runs: np.ndarray, splits: Splits) -> None
             )
 
 
-def _paths(settings: TrainSettings) -> tuple[Path, ...]:
+def files_of(settings: TrainSettings) -> tuple[Path, ...]:
+    """The files that settings name, and the sidecars beside the scans."""
     found: set[Path] = set()
     for subject in settings.data.subjects:
         given = [subject.mask, subject.atlas]
         for run in subject.runs:
             given += [run.bold, run.confounds, *(getattr(run, name) for name in MODALITIES)]
+            if (sidecar := sidecar_path(run.bold)).is_file():
+                given.append(sidecar)
         found |= {path for path in given if path is not None}
     return tuple(sorted(found))
 
 
+class Rows(NamedTuple):
+    """What is known of the rows and columns of a recording."""
+
+    volumes: np.ndarray
+    stimulus_trs: np.ndarray
+    film_seconds: np.ndarray
+    columns: dict[str, np.ndarray]
+    slice_time_ref: float
+
+
 def _recording(
-    subject: SubjectSettings, settings: TrainSettings, said: dict[str, Any]
-) -> tuple[Recording, np.ndarray, np.ndarray]:
-    """All runs of a subject, one after the other; of each row its volume in the run, and the TR of the stimulus."""
+    subject: SubjectSettings, settings: TrainSettings, asked_tr: float | None, said: dict[str, Any], films: Films
+) -> tuple[Recording, Rows]:
+    """All runs of a subject, one after the other, and what is known of its rows and columns."""
     tr = settings.model.tr
     confounds = [run.confounds for run in subject.runs]
     if any(confounds) and not all(confounds):
         raise InputError(f"subject {subject.name}: some runs have confounds, some none: name one file a run")
     try:
-        bold = subject.processor(tr).load(
+        bold = subject.processor(asked_tr).load(
             [run.bold for run in subject.runs],
             confounds=[c for c in confounds if c] or None,
             subject=subject.name,
         )
     except InputError as exc:
         raise InputError(f"subject {subject.name}: {exc}") from exc
+    if not same_tr(bold.attrs["tr"], tr):
+        raise AlignmentError(
+            f"subject {subject.name}: the scans have TR {shown(bold.attrs['tr'])} s, the features {shown(tr)} s: "
+            f"extract them again with --tr {shown(bold.attrs['tr'])}, or give model.tr if that of the scans is wrong"
+        )
     labels = bold["run"].values
+    used = bold["sample_mask"].values.astype(bool) if "sample_mask" in bold else np.ones(len(labels), bool)
     pieces: list[dict[str, tuple[np.ndarray, np.ndarray]]] = []
     volumes: list[np.ndarray] = []
     stimulus_trs: list[np.ndarray] = []
+    film_seconds: list[np.ndarray] = []
     kinds = {}
     for number, run in enumerate(subject.runs, start=1):
         rows = np.flatnonzero(labels == number)
-        files = _features(run, subject.name, number, settings, said)
-        aligned = align_all_modalities(
-            files, bold["bold"].values[rows[0] : rows[-1] + 1], tr, start_offset=run.start_offset,
-            on_short_bold=run.on_short_bold,
-        )  # fmt: skip
-        first, n_rows = int(aligned.volumes[0]), int(aligned.volumes[-1] - aligned.volumes[0]) + 1
-        there = aligned.volumes - first
-        piece = {name: _placed(aligned.features[name], there, n_rows) for name in files}
-        for name, file in files.items():
-            piece[name][1][there] &= _said_present(file)[aligned.source_trs[name]]
-            kinds[name] = str(file.attrs["kind"])
-        pieces.append({**piece, BOLD: _placed(aligned.bold, there, n_rows)})
-        volumes.append(first + np.arange(n_rows))
+        files = _features(run, subject.name, number, settings, said, films)
+        own = slice(rows[0], rows[-1] + 1)
+        try:
+            aligned = align_all_modalities(
+                files, bold["bold"].values[own], tr, start_offset=run.start_offset, volume_mask=used[own],
+                on_short_bold=run.on_short_bold, on_holes="keep",
+            )  # fmt: skip
+        except (AlignmentError, InputError) as exc:
+            raise type(exc)(f"subject {subject.name}, run {number}: {exc}") from exc
+        _tell_cut(aligned, f"subject {subject.name}, run {number}")
+        piece = {}
+        for name in files:
+            values = films.shared(getattr(run, name), aligned.features[name].values, int(aligned.source_trs[name][0]))
+            piece[name] = values, aligned.masks[name]
+            kinds[name] = str(files[name].attrs["kind"])
+        pieces.append({**piece, BOLD: (aligned.bold, aligned.bold_mask)})
+        volumes.append(aligned.volumes)
         # The latest of the modalities: where one was there before the scan, the response to it is in the first volumes.
-        stimulus_trs.append(max(int(trs[0]) for trs in aligned.source_trs.values()) + np.arange(n_rows))
+        onsets = [values["onset"].values for values in aligned.features.values()]
+        began = max(0, floor(max(float(onset[0]) for onset in onsets) / tr + 1e-6))
+        stimulus_trs.append(began + np.arange(len(aligned.volumes)))
+        film_seconds.append(onsets[0])
     runs = np.repeat(np.arange(1, len(pieces) + 1), list(map(len, volumes)))
     sources = {
         name: _joined(name, kind, [p.get(name, len(v)) for p, v in zip(pieces, volumes, strict=True)], subject.name, tr)
         for name, kind in {**kinds, BOLD: CONTINUOUS}.items()
     }
-    return Recording.of(subject.name, sources, runs=runs), np.concatenate(volumes), np.concatenate(stimulus_trs)
+    columns = {str(name): bold[name].values for name in ("i", "j", "k", "region") if name in bold.coords}
+    known = Rows(
+        np.concatenate(volumes), np.concatenate(stimulus_trs), np.concatenate(film_seconds), columns,
+        float(bold.attrs["slice_time_ref"]),
+    )  # fmt: skip
+    return Recording.of(subject.name, sources, runs=runs), known
+
+
+def _tell_cut(aligned: Aligned, which: str) -> None:
+    """Warn of a scan that goes on for long after the stimulus: so does one that is read at a wrong TR."""
+    report = aligned.report
+    seconds = report.cut_end * report.tr
+    if seconds > HRF_SECONDS and report.cut_end > 0.1 * report.n_volumes:
+        log.warning(
+            "%s: the last %d of %d volumes (%g s) have no stimulus and are left out; if the film did not end before "
+            "the scan, check the TR, %s s", which, report.cut_end, report.n_volumes, seconds, shown(report.tr),
+        )  # fmt: skip
 
 
 def _features(
-    run: RunSettings, subject: str, number: int, settings: TrainSettings, said: dict[str, Any]
+    run: RunSettings, subject: str, number: int, settings: TrainSettings, said: dict[str, Any], films: Films
 ) -> dict[str, xr.Dataset]:
     """The feature files of a run, and a check that the sound is what the model is for."""
-    files = {name: load_features(path) for name in MODALITIES if (path := getattr(run, name)) is not None}
+    files = {name: films.load(path) for name in MODALITIES if (path := getattr(run, name)) is not None}
     if not files:
         raise InputError(f"subject {subject}, run {number} has no features: give audio, video or text")
     if "audio" not in files:
@@ -214,37 +308,12 @@ def _features(
     return files
 
 
-def _placed(kept: np.ndarray, there: np.ndarray, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows at their place among `n_rows`, and which are there."""
-    present = np.zeros(n_rows, bool)
-    present[there] = True
-    if len(kept) == n_rows:
-        return kept, present
-    values = np.zeros((n_rows, *kept.shape[1:]), kept.dtype)
-    values[there] = kept
-    return values, present
-
-
-def _said_present(features: xr.Dataset) -> np.ndarray:
-    """Where a file says of single TRs whether its main variable has a value there: words are not spoken in all."""
-    mask = features.get(f"{features.attrs['variable']}_mask")
-    n_trs = features.sizes["tr"]
-    return np.asarray(mask.values, bool) if mask is not None and mask.dims == ("tr",) else np.ones(n_trs, bool)
-
-
-def _joined(name: str, kind: str, given: list[Any], subject: str, tr: float) -> xr.Dataset:
+def _joined(name: str, kind: str, given: list[Any], subject: str, tr: float) -> Joined:
     """Runs end to end; a number stands for so many TRs of which nothing is known."""
-    known = [values for values, _ in (g for g in given if not isinstance(g, int))]
-    shapes = {values.shape[1:] for values in known}
+    shapes = {g[0].shape[1:] for g in given if not isinstance(g, int)}
     if len(shapes) > 1:
         raise InputError(
             f"subject {subject}: {name} has shapes {sorted(shapes)} by TR in different runs: one is needed"
         )
-    shape, dtype = known[0].shape[1:], known[0].dtype
-    blocks = [(np.zeros((g, *shape), dtype), np.zeros(g, bool)) if isinstance(g, int) else g for g in given]
-    values = np.concatenate([b for b, _ in blocks]) if len(blocks) > 1 else blocks[0][0]
-    dims = ("tr", *(f"axis_{i}" for i in range(len(shape))))
-    return xr.Dataset(
-        {name: (dims, values), "valid": (("tr",), np.concatenate([there for _, there in blocks]))},
-        attrs={"variable": name, "kind": kind, "tr": tr},
-    )
+    valid = np.concatenate([np.zeros(g, bool) if isinstance(g, int) else g[1] for g in given])
+    return Joined([g if isinstance(g, int) else g[0] for g in given], valid, kind, tr, f"{name} of subject {subject}")

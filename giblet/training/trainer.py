@@ -22,15 +22,15 @@ from torch.utils.data import DataLoader
 from giblet import __version__
 from giblet.errors import GibletError
 from giblet.files import check_writable, write_atomic
-from giblet.training.build import model_of, windows_of
-from giblet.training.checkpoint import check_unchanged, load_state, restore, save_state
+from giblet.training.build import check_columns, model_of, windows_of
+from giblet.training.checkpoint import check_complete, check_unchanged, followed, load_state, restore, save_state
 from giblet.training.log import RunLog
 from giblet.training.objective import Batch, Losses, Objective
-from giblet.training.processes import Stop, between_steps, check_devices, ignore_ctrl_c, launch
+from giblet.training.processes import Stop, alone, between_steps, check_devices, check_launcher, ignore_ctrl_c, launch
 from giblet.training.result import Progress, RunResult, TrainingInterrupted
 from giblet.training.run_folder import write_normalisers, write_splits
 from giblet.training.settings import FREE_TO_CHANGE, TrainSettings
-from giblet.training.study import Study, build_study
+from giblet.training.study import Study, build_study, with_tr
 from giblet.training.windows import Schedule, ScoredWindows
 
 log = logging.getLogger(__name__)
@@ -76,15 +76,21 @@ class Trainer:
         TrainingInterrupted
             On Ctrl-C, after the state was saved.
         """
+        asked, self.settings = self.settings, with_tr(self.settings)
         check_devices(self.settings)
+        check_launcher(self.settings)
         check_writable(self.output)
         state = load_state(self.output / "checkpoints")
         if state is not None:  # before the data are read
-            check_unchanged(state, {"settings": self.settings.model_dump(mode="json")}, self._free(), self.output)
-        study = self.study or build_study(self.settings, min_trs=self.settings.model.decode_trs)
+            check_complete(state, self.output / "checkpoints")
+            settings = self.settings.model_dump(mode="json")
+            state = followed(state, settings)
+            check_unchanged(state, {"settings": settings}, self._free(), self.output)
+        study = self.study or build_study(asked, min_trs=self.settings.model.decode_trs)
+        check_columns(self.settings, study)
         fabric = launch(self.settings)
         on_cuda = [fabric.device] if fabric.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=on_cuda), between_steps() as stop:
+        with alone(fabric, self.output), torch.random.fork_rng(devices=on_cuda), between_steps() as stop:
             return _Run(self.settings, study, fabric, state, self.progress).train(until, stop)
 
     def _free(self) -> frozenset[str]:
@@ -106,6 +112,8 @@ class _Run:
         self.now = {
             "n_voxels": study.n_voxels, "codec_fingerprint": {"codec": study.codec_fingerprint},
             "sources": study.sources,
+            # States of runs whose volumes are read at their onset have none.
+            "slice_time_ref": {name: ref for name, ref in study.slice_time_ref.items() if ref},
         }  # fmt: skip
         if state is not None:
             check_unchanged(state, self.now, frozenset(), self.output)
@@ -133,7 +141,6 @@ class _Run:
         elif self.main:
             write_splits(study, self.output / "splits.json")
             write_normalisers(study.normalisers, self.output)
-        if self.main:
             write_atomic(self.output / "config.yaml", settings.to_yaml())
 
     def train(self, until: int | None, stop: Stop) -> RunResult:
@@ -281,6 +288,8 @@ class _Run:
                 "knowing_nothing": self.knowing_nothing,
             }  # fmt: skip
             save_state(self.output / "checkpoints", self.model, self.optimizer, self.step, state)
+            # With the state, so that both speak of the same files.
+            write_atomic(self.output / "config.yaml", self.settings.to_yaml())
         self.fabric.barrier()
 
     def _restore(self, state: dict[str, Any]) -> None:
@@ -297,7 +306,7 @@ class _Run:
         return RunResult(
             str(self.output), status, self.step, self.step / self.schedule.steps_per_epoch, self.best["step"],
             float(self.best["total"]), self.best["val"], sum(p.numel() for p in self.model.parameters()),
-            round(self.seconds, 3), self.fabric.global_rank,
+            round(self.seconds, 3), self.fabric.global_rank, self.settings.model.tr, self.model.slice_time_ref,
         )  # fmt: skip
 
 

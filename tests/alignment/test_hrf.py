@@ -76,6 +76,105 @@ def test_a_fractional_fir_delay_is_shared_by_the_two_volumes_around_it():
     np.testing.assert_allclose(convolve_hrf(x, 1.5, "fir", delays=[2.0])[:, 0], [0, 0, 0, 2 / 3, 1 / 3, 0, 0, 0])
 
 
+def glover_to_boxcars(x, tr, times):
+    """scipy's integral of Glover's response to amounts that each last a TR, at any time: no grid."""
+    since = times[:, None] - np.arange(len(x) + 1) * tr
+    total = (gamma.cdf(since, 6 / 0.9, scale=0.9) - 0.48 * gamma.cdf(since, 12 / 0.9, scale=0.9)) / 0.52
+    return (total[:, :-1] - total[:, 1:]) @ x
+
+
+@pytest.mark.parametrize("tr", [0.8, 2.0, 3.0])
+@pytest.mark.parametrize("ref", [0.0, 0.25, 0.48, 1.0])
+def test_a_volume_is_the_analytic_response_at_the_moment_it_is_read(tr, ref):
+    x = events(tr, 120, "random", seed=1)
+    wanted = glover_to_boxcars(x, tr, (np.arange(120) + ref) * tr)
+    plain = {"slice_time_ref": ref, "oversampling": 400}
+    found = convolve_hrf(x, tr, **plain)
+    np.testing.assert_allclose(found, wanted, atol=0.006 * wanted.max())
+    layer = HRFLayer(tr, **plain)(torch.as_tensor(x, dtype=torch.float32)[:, None])[:, 0]
+    np.testing.assert_allclose(layer, wanted, atol=0.006 * wanted.max())
+    if ref:
+        assert np.abs(convolve_hrf(x, tr) - wanted).max() > 0.03 * wanted.max(), "another moment shows something else"
+
+
+@pytest.mark.parametrize("ref", [0.25, 0.5, 1.0])
+def test_fir_delays_are_counted_back_from_the_moment_a_volume_is_read(ref):
+    """Against numpy's interpolation between the rows, which are as long as a TR."""
+    x, tr, delays = events(2.0, 60, "random"), 2.0, [2.0, 3.3, 6.0]
+    ours = convolve_hrf(x, tr, "fir", delays=delays, slice_time_ref=ref)
+    for column, delay in zip(ours.T, delays, strict=True):
+        wanted = np.interp(np.arange(60) + ref - delay / tr, np.arange(-9, 60), np.r_[np.zeros(9), x])
+        np.testing.assert_allclose(column, wanted, atol=1e-12)
+    layer = HRFLayer(tr, "fir", delays=delays, slice_time_ref=ref)
+    np.testing.assert_allclose(layer(torch.as_tensor(x, dtype=torch.float32)[:, None])[:, 0], ours, atol=1e-5)
+
+
+@pytest.mark.parametrize("learnable", [False, True])
+def test_a_layer_reads_one_response_at_several_moments(learnable):
+    x = torch.as_tensor(events(3.0, 80, "random"), dtype=torch.float32)[:, None]
+    both = HRFLayer(3.0, slice_time_ref=[0.0, 0.48], learnable=learnable)
+    for which, ref in enumerate((0.0, 0.48)):
+        alone = HRFLayer(3.0, slice_time_ref=ref, learnable=learnable)
+        torch.testing.assert_close(both(x, which), alone(x))
+        both.set_tr(1.2)
+        alone.set_tr(1.2)
+        torch.testing.assert_close(both(x, which), alone(x))
+        both.set_tr(3.0)
+    assert not torch.allclose(both(x, 0), both(x, 1), atol=0.01)
+    assert len(list(both.parameters())) == int(learnable), "the five numbers are shared"
+    with pytest.raises(InputError, match="slice_time_ref is empty"):
+        HRFLayer(3.0, slice_time_ref=[])
+
+
+def labelled(x, volume, onset, **attrs):
+    coords = {"volume": ("tr", np.asarray(volume)), "onset": ("tr", np.asarray(onset, float))}
+    return xr.DataArray(x, dims=("tr", *"abc"[: x.ndim - 1]), coords=coords, attrs=attrs)
+
+
+def test_a_response_goes_on_over_volumes_that_are_missing():
+    """An impulse before a hole is seen after it as late as it is, not as late as rows are apart."""
+    x = np.zeros(60)
+    x[[20, 41]] = 10, 4
+    whole = convolve_hrf(x, 1.5)
+    kept = np.setdiff1d(np.arange(60), [22, 23, 45])
+    found = convolve_hrf(x[kept], 1.5, volumes=kept)
+    np.testing.assert_allclose(found, whole[kept], atol=1e-12)
+    closed_up = convolve_hrf(x[kept], 1.5)
+    at = int(np.flatnonzero(kept == 24)[0])
+    assert (found[at].round(2), closed_up[at].round(2)) == (5.06, 1.29)
+    runs = np.repeat([1, 2], [30, len(kept) - 30])
+    apart = convolve_hrf(x[kept], 1.5, run=runs, volumes=kept)
+    np.testing.assert_allclose(apart[:30], found[:30])
+    np.testing.assert_allclose(apart[30:], convolve_hrf(np.where(np.arange(60) < kept[30], 0, x), 1.5)[kept[30:]])
+    codes = np.where(np.arange(60) == 20, 1000, 0)[:, None]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CategoriesWarning)
+        np.testing.assert_array_equal(
+            convolve_hrf(codes[kept], kind="codes", volumes=kept), convolve_hrf(codes, kind="codes")[kept]
+        )
+
+
+def test_rows_that_are_no_neighbours_are_not_convolved_as_if_they_were():
+    x = np.ones((6, 2))
+    hole = labelled(x, [0, 1, 2, 5, 6, 7], np.array([0, 1, 2, 5, 6, 7]) * 1.5)
+    with pytest.raises(AlignmentError, match=r"rows 2 and 3 of x are volumes 2 and 5.*hrf='glover'.*volumes=x.volume"):
+        convolve_hrf(hole)
+    np.testing.assert_allclose(convolve_hrf(hole, volumes=hole.volume), convolve_hrf(x, volumes=hole.volume.values))
+    within = labelled(x, np.arange(6), np.arange(6) * 1.5 + 30)
+    with pytest.raises(AlignmentError, match=r"begins 30 s into the stimulus.*reaches into the scan"):
+        convolve_hrf(within)
+    whole = labelled(x, np.arange(4, 10), np.arange(6) * 1.5)  # the film began after four volumes
+    np.testing.assert_allclose(convolve_hrf(whole), convolve_hrf(x))
+    with pytest.raises(AlignmentError, match="convolved already, with 'spm'"):
+        convolve_hrf(whole.assign_attrs(hrf="spm"))
+    codes = labelled(np.ones((6, 1, 112), np.int32), [0, 1, 2, 5, 6, 7], np.arange(6) * 1.5, kind="codes")
+    with pytest.raises(AlignmentError, match=r"of the codes are volumes 2 and 5.*whole film"):
+        convolve_hrf_latents(codes, LinearCodec())
+    for volumes, message in (([0, 1, 2], "for each of 6 rows"), ([0, 1, 1, 2, 3, 4], "go from 1 to 1 at row 2")):
+        with pytest.raises(InputError, match=message):
+            convolve_hrf(x, volumes=volumes)
+
+
 @pytest.mark.parametrize("tr", [1.5, 0.72, 2.0])
 @pytest.mark.parametrize("hrf", SINGLE)
 def test_impulse_never_moves_bold_before_it_and_peaks_4_to_6_s_later(tr, hrf):
@@ -208,6 +307,11 @@ def test_latents_by_tr_and_by_frame_are_the_convolution_of_latents():
     expected = np.clip(np.round(convolve_hrf(grouped.codes.astype(np.float32))), 0, 1023)
     np.testing.assert_array_equal(by_tr, expected)
     assert by_tr.dtype == np.int32
+    later = convolve_hrf_latents(grouped.codes, LinearCodec(), slice_time_ref=0.5)
+    at_half = np.clip(np.round(convolve_hrf(grouped.codes.astype(np.float32), slice_time_ref=0.5)), 0, 1023)
+    np.testing.assert_array_equal(later, at_half)
+    with pytest.raises(InputError, match=r"slice_time_ref is 0.5 with clock='frame'"):
+        convolve_hrf_latents(grouped.codes, LinearCodec(), clock="frame", slice_time_ref=0.5)
     by_frame = convolve_hrf_latents(grouped.codes, LinearCodec(), clock="frame", spill=grouped.spill)
     smooth = response_at(series[0].astype(float), np.arange(grid.n_frames + 1) / 75, np.arange(grid.n_frames) / 75)
     oracle = group_with_spill(np.clip(np.round(smooth), 0, 1023)[None], grid).codes
@@ -299,7 +403,7 @@ def test_the_package_does_not_import_torch_or_nilearn_before_they_are_used():
         ({"hrf": "canonical"}, InputError, "hrf is 'canonical'.*'glover'"),
         ({"hrf": "fir"}, InputError, "delays=None"),
         ({"hrf": "fir", "delays": [-1.5]}, InputError, "does not look ahead"),
-        ({"hrf": "fir", "delays": [3], "slice_time_ref": 0.5}, InputError, "timing from delays"),
+        ({"hrf": "fir", "delays": [3, 0.5], "slice_time_ref": 0.5}, InputError, "0.5 s is shorter than the 0.75 s"),
         ({"delays": [3]}, InputError, "belong to hrf='fir'"),
         ({"slice_time_ref": 1.5}, InputError, "slice_time_ref is 1.5"),
         ({"oversampling": 0}, InputError, "oversampling is 0"),

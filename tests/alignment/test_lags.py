@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from giblet.alignment import convolve_hrf, lag_scan, response_at
 from giblet.errors import AlignmentError, InputError
@@ -126,3 +127,41 @@ def test_what_cannot_be_scanned_is_refused_in_words(change, error, message):
     call = {"regressor": stimulus(), "bold": noise((N, 3), 1), "tr": TR, **change}
     with pytest.raises(error, match=message):
         lag_scan(**call)
+
+
+def test_censored_volumes_count_nowhere_and_the_others_keep_their_times():
+    x, bold = stimulus(), noise((N, 3), 2)
+    bold += 3 * x[:, None]
+    kept = ~np.isin(np.arange(N), [0, 40, 41, 42, 100])
+    options = {"lags": np.arange(-3, 4) * TR, "n_surrogates": 99, "high_pass": 0.01}
+    scan = lag_scan(x, bold, TR, sample_mask=kept, **options)
+    for nonsense in (np.nan, 1e6):
+        other = lag_scan(x, np.where(kept[:, None], bold, nonsense), TR, sample_mask=kept, **options)
+        for name in ("r", "p", "threshold", "best_lag", "mean_r"):
+            np.testing.assert_array_equal(getattr(other, name), getattr(scan, name), name)
+    assert (scan.volumes, scan.n_volumes) == (slice(3, N - 3), N - 6 - 4)
+    assert not np.allclose(lag_scan(x, bold, TR, **options).r, scan.r)
+    # numpy's least squares on the volumes that are left, each at its own time.
+    rows = np.flatnonzero(kept[3 : N - 3]) + 3
+    time = rows - 3
+    n = N - 6
+    cosines = [np.cos(np.pi * k * (2 * time + 1) / (2 * n)) for k in range(1, int(2 * n * TR * 0.01) + 1)]
+    design = np.stack([np.ones(len(rows)), time, *cosines], axis=1)
+
+    def straight(columns):
+        return columns - design @ np.linalg.lstsq(design, columns, rcond=None)[0]
+
+    late = straight(x[rows - 1])
+    wanted = [np.corrcoef(late, straight(column))[0, 1] for column in bold[rows].T]
+    np.testing.assert_allclose(scan.r[4], wanted, atol=1e-9)
+
+
+def test_a_mask_that_leaves_too_little_or_fits_nothing_is_refused():
+    x, bold = stimulus(), noise((N, 2), 2)
+    with pytest.raises(InputError, match=rf"sample_mask is int64 \({N},\)"):
+        lag_scan(x, bold, TR, sample_mask=np.ones(N, np.int64))
+    with pytest.raises(AlignmentError, match=f"15 of {N} volumes, without {N - 15} that are censored"):
+        lag_scan(x, bold, TR, [0.0, TR], sample_mask=np.isin(np.arange(N), np.arange(20, 35)))
+    coords = {"volume": ("tr", np.r_[0:50, 53 : N + 3])}
+    with pytest.raises(AlignmentError, match="volumes left out between its rows"):
+        lag_scan(xr.DataArray(x, dims="tr", coords=coords), bold, TR)

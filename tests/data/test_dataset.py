@@ -6,10 +6,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
+from giblet.alignment import align_all_modalities
 from giblet.data.dataset import Recording, TRWindows, fit_normalisers
 from giblet.data.normalise import Normaliser
 from giblet.data.series import Series
@@ -113,12 +115,56 @@ def test_what_has_no_statistics():
         Normaliser.fit(x, np.arange(0))
 
 
-def feature_file(folder, name, array, kind, tr=1.5, film_trs=None, **extra):
+@pytest.mark.parametrize("level", [0.0, 7.0, 1e6])
+@pytest.mark.parametrize("rounding", [False, True])
+def test_what_never_varied_in_training_is_0_everywhere_and_comes_back_as_its_mean(level, rounding):
+    """In single precision a number may change by its last bit without any change in what was measured."""
+    x = np.full((60, 3), level, np.float32)
+    if rounding:
+        x[1::2, 0] = np.nextafter(x[1::2, 0], np.float32(2 * level + 1))
+    x[:, 1] = np.sin(np.arange(60))
+    x[40:, 0], x[40:, 2] = 1000 + np.arange(20), -5
+    fitted = Normaliser.fit(x, np.arange(40))
+    assert fitted.varies.tolist() == [False, True, False] and fitted.n_constant == 2
+    z = fitted(x)
+    assert not z[:, [0, 2]].any()
+    np.testing.assert_allclose(z[:, 1], (x[:, 1] - x[:40, 1].mean()) / x[:40, 1].std(), rtol=1e-4, atol=1e-6)
+    back = fitted.inverse(np.full((1, 3), 100, np.float32))
+    np.testing.assert_allclose(back[0, [0, 2]], level, rtol=1e-6)
+
+
+def test_a_small_change_about_a_small_mean_is_a_change():
+    x = (1e-12 * np.random.default_rng(0).standard_normal((50, 2))).astype(np.float32)
+    fitted = Normaliser.fit(x, np.arange(50))
+    assert fitted.varies.all()
+    np.testing.assert_allclose(fitted(x).std(axis=0), 1, rtol=1e-5)
+
+
+def test_a_voxel_that_hardly_varied_in_training_is_found_and_a_scanner_of_another_gain_is_not():
+    rng = np.random.default_rng(0)
+    x = 1000 + 10 * rng.standard_normal((300, 9))
+    x[:200, 4] = 3 + 0.01 * rng.standard_normal(200)  # beyond the brain until the head moves
+    fitted = Normaliser.fit(x, np.arange(200))
+    assert fitted.varies.all()
+    assert np.flatnonzero(fitted.far(x, np.arange(200, 300), of_scan=True)).tolist() == [4]
+    assert not fitted.far(x, np.arange(200), of_scan=True).any()
+    louder = x.copy()
+    louder[200:] *= 2.5  # 150 deviations, in all voxels alike
+    assert np.flatnonzero(fitted.far(louder, np.arange(200, 300), of_scan=True)).tolist() == [4]
+    # Features of a film have no gain in common, and no scanner.
+    assert np.flatnonzero(fitted.far(x, np.arange(200, 300), of_scan=False)).tolist() == [4]
+    left = fitted.without(fitted.far(x, np.arange(200, 300), of_scan=True))
+    assert not left(x)[:, 4].any() and np.array_equal(left(x)[:, :4], fitted(x)[:, :4])
+    constant = Normaliser.fit(np.ones((9, 2)), np.arange(9))
+    assert not constant.far(np.full((9, 2), 7.0), np.arange(9), of_scan=True).any()
+
+
+def feature_file(folder, name, array, kind, tr=1.5, film_trs=None, codebook_size=None, **extra):
     grid = TRGrid(tr, len(array), 75)
     dims = ("tr", *[f"d{i}" for i in range(array.ndim - 1)])
     features = new_features(
         {"values": (dims, array), **extra}, grid, film_duration=tr * (film_trs or len(array)), kind=kind, desc="x",
-        source="film.mp4", source_sha256="0", duration=1.0, settings={},
+        source="film.mp4", source_sha256="0", duration=1.0, settings={}, codebook_size=codebook_size,
     )  # fmt: skip
     return save_features(features, folder / f"{name}.nc")
 
@@ -221,3 +267,79 @@ def test_segments_end_at_holes_and_runs():
     assert segments(np.array([5]), np.ones(9)) == [(5, 6)]
     assert segments(np.array([], int), np.ones(9)) == []
     assert segments(np.r_[0:4, 6:9], np.repeat([1, 2], [7, 2])) == [(0, 4), (6, 7), (7, 9)]
+
+
+def test_the_way_that_the_error_recommends_keeps_codes_codes(tmp_path):
+    """A sound of 60 TRs and a scan of 50 that began 3 s into it, put on one clock as the message says."""
+    rng = np.random.default_rng(0)
+    audio = rng.integers(0, 1024, (60, 2, 112), dtype=np.int32)
+    spoken = np.arange(60) % 4 > 0
+    files = {
+        "audio": feature_file(tmp_path, "audio", audio, "codes", codebook_size=1024),
+        "text": feature_file(tmp_path, "text", rng.standard_normal((60, 3)), "continuous",
+                             values_mask=(("tr",), spoken)),
+    }  # fmt: skip
+    bold = rng.standard_normal((50, 4)).astype(np.float32)
+    with pytest.raises(
+        AlignmentError, match=r"align_all_modalities, and give Recording.of {\*\*aligned.features, 'bold'"
+    ):
+        Recording.of("1", {**files, "bold": bold})
+    aligned = align_all_modalities(files, bold, 1.5, start_offset=3, on_short_bold="trim")
+    recording = Recording.of("1", {**aligned.features, "bold": aligned.bold})
+    assert recording.tr == 1.5
+    assert {name: series.kind for name, series in recording.series.items()} == {
+        "audio": "codes", "text": "continuous", "bold": "continuous",
+    }  # fmt: skip
+    normalisers = fit_normalisers([recording], np.arange(30))
+    assert set(normalisers["1"]) == {"text", "bold"}
+    sample = TRWindows([recording], np.arange(50), window=50, normalisers=normalisers)[0]
+    assert sample["data"]["audio"].dtype == torch.int32
+    np.testing.assert_array_equal(sample["data"]["audio"], audio[2:52])
+    np.testing.assert_array_equal(sample["mask"]["text"], spoken[2:52])
+
+
+def test_windows_do_not_close_up_over_volumes_that_were_cut(tmp_path):
+    x = np.arange(40, dtype=np.float32)[:, None]
+    film = feature_file(tmp_path, "x", x, "continuous")
+    mask = ~np.isin(np.arange(40), [20, 21])
+    cut = align_all_modalities({"x": film}, x, 1.5, volume_mask=mask)
+    with pytest.raises(AlignmentError, match=r"rows 19 and 20 are volumes 19 and 22.*on_holes='keep'"):
+        Recording.of("1", {**cut.features, "bold": cut.bold})
+    kept = align_all_modalities({"x": film}, x, 1.5, volume_mask=mask, on_holes="keep")
+    recording = Recording.of("1", {**kept.features, "bold": kept.bold})
+    sample = TRWindows([recording], np.arange(40), window=40)[0]
+    np.testing.assert_array_equal(sample["mask"]["bold"], mask)
+    assert sample["mask"]["x"].all()
+    other = align_all_modalities({"x": film}, x[:38], 1.5, start_offset=3)
+    with pytest.raises(AlignmentError, match="y and x are of different volumes"):
+        two = kept.features["x"][2:]
+        Recording.of("1", {"x": other.features["x"], "y": two})
+    runs = xr.concat([kept.features["x"], other.features["x"]], "tr", coords="minimal", compat="override")
+    assert len(Recording.of("1", {"x": runs}, runs=np.repeat([1, 2], [40, 38])).run) == 78
+
+
+@pytest.mark.parametrize("where", ["memory", "disk"])
+def test_censored_volumes_are_absent_bold(tmp_path, where):
+    mask = np.arange(30) != 7
+    values = np.arange(60, dtype=np.float32).reshape(30, 2)
+    path = feature_file(tmp_path, "b", values, "continuous", sample_mask=(("tr",), mask))
+    bold = xr.load_dataset(path, engine="h5netcdf").rename(values="bold").assign_attrs(variable="bold")
+    save_features(bold, path)
+    series = Series(bold if where == "memory" else path)
+    np.testing.assert_array_equal(series.valid, mask)
+    clean = Normaliser.fit(series, np.arange(30))
+    np.testing.assert_allclose(clean.mean, values[mask].mean(0))
+
+
+def test_trs_that_differ_by_rounding_are_one_and_lists_are_told(tmp_path):
+    film = feature_file(tmp_path, "x", np.zeros((40, 2), np.float32), "continuous", tr=0.72)
+    assert Recording.of("1", {"x": film}, tr=0.7199999).tr == 0.7199999
+    with pytest.raises(AlignmentError, match=r"contradictory: x 0.72 s, you say 0.73 s"):
+        Recording.of("1", {"x": film}, tr=0.73)
+    assert len(Series([[1.0], [2.0]])) == 2
+    with pytest.raises(InputError, match=r"is int32 and does not say whether these are codes"):
+        Series(np.zeros((9, 2, 4), np.int32))
+    assert Series(np.zeros((9, 4, 4, 3), np.uint8)).kind == "continuous"  # pictures
+    for wrong in ([[1.0], [2.0, 3.0]], ["a", "b"], None):
+        with pytest.raises(InputError):
+            Series(wrong)

@@ -127,7 +127,7 @@ def test_what_is_no_film_is_refused(folder, quiet):
         ("noise.wav", bytes(3000)),
     ):
         (folder / name).write_bytes(content)
-        refused(folder / name, "cannot be read as film or sound|holds neither")
+        refused(folder / name, "cannot read .* as film or sound|holds neither")
 
 
 def test_subtitles_alone_are_neither_sound_nor_picture(folder, quiet):
@@ -179,12 +179,12 @@ def test_an_ogg_file_that_is_cut_off_is_refused(folder, quiet):
     soundfile.write(path, noise(6, 16_000)[0], 16_000, format="OGG", subtype="VORBIS")
     read(path)
     for share in (0.5, 0.999):
-        refused(cut_file(path, share), "is cut off: the mark that ends an Ogg stream is missing")
+        refused(cut_file(path, share), "is cut off: its last Ogg page is not whole")
 
 
 def test_an_mp4_without_its_index_is_refused(folder, quiet):
     whole = write_film(folder / "no_moov.mp4", Track(noise(2, 44_100), 44_100), picture=2.0)
-    refused(cut_file(whole, 0.8), "cannot be read as film or sound")
+    refused(cut_file(whole, 0.8), "cannot read .* as film or sound")
 
 
 def test_an_mp3_that_is_shorter_than_its_estimate_is_read_with_a_warning(folder, caplog):

@@ -13,8 +13,9 @@ from nilearn import signal
 from nilearn.maskers import NiftiLabelsMasker, NiftiMasker
 
 from giblet.data import volumes
+from giblet.data.confounds import read_confounds
 from giblet.data.fmri import FMRIProcessor, load_bold
-from giblet.data.tables import read_confounds, read_table
+from giblet.data.tables import read_table
 from giblet.errors import InputError
 from giblet.features import save_features
 
@@ -205,6 +206,27 @@ def test_a_voxel_that_is_constant_in_any_one_run_is_bad(scan, which):
         FMRIProcessor(folder / "mask.nii.gz").load(run_paths(folder))
 
 
+@pytest.mark.parametrize("name", ["sub-22", "22"])
+def test_a_subject_is_one_whether_named_with_sub_or_without(scan, name):
+    folder, *_ = scan
+    fmri = FMRIProcessor(folder / "mask.nii.gz")
+    assert fmri.load(run_paths(folder)[0], subject=name).attrs["subject"] == "22"
+    assert fmri.load_subjects({name: run_paths(folder)[0]})[name].attrs["subject"] == "22"
+    assert fmri.load(run_paths(folder)[0]).attrs["subject"] == "07"
+
+
+def test_a_volume_of_nan_in_an_image_is_censored_with_an_atlas_too(scan):
+    folder, runs, mask, _ = scan
+    runs[0][..., 12] = np.nan
+    image(runs[0]).to_filename(run_paths(folder)[0])
+    voxels = FMRIProcessor(folder / "mask.nii.gz").load(run_paths(folder))
+    regions = FMRIProcessor(atlas=folder / "atlas.nii.gz", detrend=True).load(run_paths(folder))
+    for bold in (voxels, regions):
+        assert np.flatnonzero(~bold.sample_mask.values).tolist() == [12]
+        assert np.isnan(bold.bold.values[12]).all() and np.isfinite(np.delete(bold.bold.values, 12, axis=0)).all()
+    np.testing.assert_array_equal(voxels.bold[13], runs[0][mask][:, 13])
+
+
 def test_a_file_of_features_is_not_taken_for_bold(scan):
     folder, *_ = scan
     bold = FMRIProcessor(folder / "mask.nii.gz").load(run_paths(folder))
@@ -308,3 +330,18 @@ def test_real_listeners_are_read_and_the_constant_one_is_refused():
     for bad in ("error", "mask", "zero"):
         with pytest.raises(InputError, match=r"subject 33: sub-33.*6 of 6 regions are bad.*6 constant.*LATL"):
             FMRIProcessor(tr=2.0, bad=bad).load_subjects({"33": constant})
+
+
+def test_tables_with_decimal_commas_are_read_where_that_is_said(tmp_path):
+    volume = np.arange(40)
+    regions, moved = 100 + np.sin(volume) + 0.1 * volume, np.cos(volume / 3)
+    bold, confounds = tmp_path / "bold.csv", tmp_path / "confounds.csv"
+    pd.DataFrame({"a": regions, "b": regions**0.5}).to_csv(bold, sep=";", decimal=",", index=False)
+    pd.DataFrame({"trans_x": moved}).to_csv(confounds, sep=";", decimal=",", index=False)
+    with pytest.raises(InputError, match="decimal"):
+        FMRIProcessor(tr=2.0).load(bold)
+    told = {"tr": 2.0, "decimal": ",", "confound_columns": ["trans_x"]}
+    found = FMRIProcessor(**told).load(bold, confounds=confounds)["bold"].values
+    centred = moved - moved.mean()
+    expected = regions - centred * (centred @ regions) / (centred @ centred)
+    np.testing.assert_allclose(found[:, 0], expected, rtol=1e-5)

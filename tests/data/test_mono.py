@@ -86,22 +86,67 @@ def test_blocks_with_timestamps_that_jitter_are_the_whole_resampled_at_once(rate
 
 @settings(deadline=None, max_examples=60)
 @given(
-    st.lists(
-        st.tuples(st.integers(1, 4000), st.sampled_from([8_000, 24_000, 44_100]), st.integers(-900, 900)),
-        min_size=1,
-        max_size=12,
-    )
+    rate=st.sampled_from([8_000, 24_000, 44_100]),
+    stretches=st.lists(st.tuples(st.integers(1_200, 3_000), st.integers(-900, 2_000)), min_size=1, max_size=4),
+    block=st.integers(10, 100),
 )
-def test_sound_is_never_further_from_its_timestamps_than_the_tolerance(blocks):
-    clock, at, n = SoundClock(24_000), Fraction(0), 0
-    for index, (length, rate, ms) in enumerate(blocks):
-        at = max(Fraction(0), clock.end + Fraction(ms, 1000) if index else Fraction(abs(ms), 1000))
-        before = clock.end
-        n += sum(map(len, clock.lay(np.ones(length, np.float32), rate, at)))
-        # The block ends where its timestamp says, unless it fell whole into what was there already.
-        assert clock.end == before or abs(clock.end - at - Fraction(length, rate)) <= TOLERANCE + Fraction(1, rate)
+def test_sound_is_never_further_from_timestamps_that_stay_than_the_tolerance(rate, stretches, block):
+    """Stretches of sound (ms) in blocks, the timestamps of which jump (by ms) before each of them."""
+    clock, at, n, expected = SoundClock(24_000), Fraction(0), 0, Fraction(0)
+    for index, (length, jump) in enumerate(stretches):
+        moved = Fraction(jump if index else abs(jump), 1000)
+        at += moved
+        n_samples = length * rate // 1000
+        for start in range(0, n_samples, block * rate // 1000):
+            sound = np.ones(min(block * rate // 1000, n_samples - start), np.float32)
+            n += sum(map(len, clock.lay(sound, rate, at + Fraction(start, rate))))
+        at += Fraction(n_samples, rate)
+        expected = at
     n += len(clock.flush())
+    assert abs(clock.end - expected) <= TOLERANCE + Fraction(len(stretches), rate)
     assert n == int(clock.end * 24_000 + Fraction(1, 2))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    jumps=st.dictionaries(st.integers(1, 148), st.integers(-900, 700_000), max_size=6),
+    rate=st.sampled_from([8_000, 32_000, 44_100]),
+)
+def test_a_jump_that_the_next_frames_take_back_changes_nothing(jumps, rate):
+    """3 s in blocks of 20 ms, some with timestamps that are off by up to 11 minutes."""
+    sound = np.random.default_rng(0).standard_normal(3 * rate).astype(np.float32)
+    clock, size = SoundClock(rate), rate // 50
+    blocks = [
+        (sound[k * size : (k + 1) * size], rate, Fraction(k, 50) + Fraction(jumps.get(k, 0), 1000)) for k in range(150)
+    ]
+    np.testing.assert_array_equal(laid(clock, *blocks), sound)
+    assert (clock.gaps, clock.overlaps, clock.gap_seconds, clock.overlap_seconds) == (0, 0, 0, 0)
+
+
+def test_a_hole_is_as_long_as_the_frames_behind_it_say_not_as_the_first():
+    clock = SoundClock(8_000)
+    blocks = [(np.ones(160, np.float32), 8_000, Fraction(k, 50)) for k in range(50)]
+    later = [(np.ones(160, np.float32), 8_000, Fraction(k, 50) + Fraction(3, 10)) for k in range(50, 150)]
+    later[0] = (later[0][0], 8_000, Fraction(77))
+    assert len(laid(clock, *blocks, *later)) == 150 * 160 + 2400
+    assert (clock.gaps, clock.gap_seconds, clock.overlaps) == (1, Fraction(3, 10), 0)
+
+
+def test_two_holes_within_a_second_stay_two():
+    clock = SoundClock(8_000)
+    moved = [0] * 10 + [100] * 5 + [250] * 85
+    blocks = [(np.full(160, k, np.float32), 8_000, Fraction(k, 50) + Fraction(ms, 1000)) for k, ms in enumerate(moved)]
+    result = laid(clock, *blocks)
+    assert (clock.gaps, clock.gap_seconds, clock.overlaps) == (2, Fraction(1, 4), 0)
+    assert np.flatnonzero(result == 10)[0] == 10 * 160 + 800
+    assert np.flatnonzero(result == 15)[0] == 15 * 160 + 2000
+
+
+def test_the_last_frame_is_not_cut_to_agree_with_its_own_timestamp():
+    clock = SoundClock(8_000)
+    blocks = [(np.ones(160, np.float32), 8_000, Fraction(k, 50) - Fraction(k == 99, 5)) for k in range(100)]
+    assert len(laid(clock, *blocks)) == 100 * 160
+    assert clock.overlaps == 0
 
 
 def test_an_overlap_is_followed_to_its_last_sample():
@@ -120,4 +165,4 @@ def test_a_jump_is_refused_with_the_place_and_the_name(at):
     clock = SoundClock(8_000, "film.ts")
     list(clock.lay(np.zeros(4000, np.float32), 8_000, Fraction(0)))
     with pytest.raises(InputError, match=r"^film\.ts: .*jump by [-+]\d+\.50 s at 0\.50 s"):
-        list(clock.lay(np.zeros(4000, np.float32), 8_000, at))
+        laid(clock, (np.zeros(4000, np.float32), 8_000, at))

@@ -157,6 +157,8 @@ def test_what_is_written_is_read_back_by_the_processor(tmp_path, name, run_lengt
     bold = FMRIProcessor(*masks, tr=0.72).load(runs)
     np.testing.assert_array_equal(bold.bold, simulation.bold)
     assert bold.attrs["subject"] == "sim"
+    of_itself = FMRIProcessor(*masks).load(runs)  # tables too: a sidecar stands beside each run
+    assert of_itself.attrs["tr"] == 0.72 and of_itself.attrs["tr_source"] == "sidecar"
     truth = load_features(written[-1])
     np.testing.assert_array_equal(truth.signal, simulation.truth.signal)
     assert truth.attrs["lag"] == 1.0 and json.loads(truth.attrs["settings"])["snr"] == 1.0

@@ -116,6 +116,106 @@ def test_a_text_that_misses_the_scan_is_an_error_that_names_the_offset(tmp_path)
         TextProcessor(model=None).corpus(["a"])
 
 
+class Letters:
+    """In place of a sentence model: how often each of three letters is in a text, and which texts were asked for."""
+
+    name, fingerprint = "letters", "0" * 64
+
+    def __init__(self):
+        self.asked = []
+
+    def embed(self, texts, progress=None):
+        self.asked += texts
+        return np.array([[text.count(letter) for letter in "abc"] for text in texts], np.float32)
+
+
+def with_letters(**options):
+    processor = TextProcessor(2.0, model=None, **options)
+    processor.model = Letters()
+    return processor
+
+
+def test_words_before_the_film_fall_on_the_scan_or_are_cut_and_counted(tmp_path, caplog):
+    path = table(tmp_path, [(-7, -6.5, "cut"), (-3, -2.5, "kept"), (1, 1.5, "one"), (9, 9.5, "two")])
+    found = TextProcessor(2.0, model=None, start_offset=-4).extract(path)
+    assert np.flatnonzero(found.word_rate).tolist() == [0, 2, 6]
+    assert (found.attrs["cut_rows"], found.attrs["cut_words"]) == (1, 1)
+    assert "1 of 4 rows lie outside the scan" in caplog.text
+    # "a b c d" lasts from -2 to 2 s: its words begin at -2, -1, 0 and 1 s.
+    across = TextProcessor(2.0, model=None).extract(table(tmp_path, [(-2, 2, "a b c d"), (4, 5, "e")], "b.tsv"))
+    assert across.word_rate.values.tolist() == [1, 0, 0.5]
+    assert across.onset_count.values.tolist() == [0, 0, 1]
+    assert (across.attrs["cut_rows"], across.attrs["cut_words"]) == (0, 2)
+    np.testing.assert_allclose(across.speech_fraction, [1, 0, 0.5])
+
+
+def test_an_event_without_a_length_counts_at_its_onset(tmp_path):
+    path = table(tmp_path, [(0, 0, "a"), (2, 4, "bb"), (3, 3, "a"), (6, 6, "a"), (6, 6, "c")])
+    found = with_letters(overlaps="allow").extract(path)
+    assert found.word_rate.values.tolist() == [0.5, 1, 0, 1]
+    assert found.onset_count.values.tolist() == [1, 2, 0, 2]
+    np.testing.assert_allclose(found.speech_fraction, [0, 1, 0, 0])
+    assert found.embedding_mask.values.tolist() == [True, True, False, True]
+    # Alone an event has all the weight of its TR, two of them half each; beside 2 s of "bb" it has 1 ms.
+    expected = [[1, 0, 0], [0.001 / 2.001, 2 * 2 / 2.001, 0], [0, 0, 0], [0.5, 0, 0.5]]
+    np.testing.assert_allclose(found.embedding, expected, rtol=1e-6)
+    assert found.attrs["cut_rows"] == 0
+    one = TextProcessor(2.0, model=None).extract(table(tmp_path, [(0, 0, "a")], "one.tsv"))
+    assert one.word_rate.values.tolist() == [0.5]
+
+
+def test_what_nobody_says_reaches_neither_regressors_nor_the_model(tmp_path):
+    rows = [(0, 2, "[cab] aa"), (2, 4, "(cab)"), (4, 6, "ANN: bb"), (6, 8, "♪ ccc ♪")]
+    processor = with_letters()
+    found = processor.extract(table(tmp_path, rows), 4)
+    assert processor.model.asked == ["aa", "bb"]
+    assert found.word_rate.values.tolist() == [0.5, 0, 0.5, 0]
+    assert found.character_rate.values.tolist() == [1, 0, 1, 0]
+    assert found.speech_fraction.values.tolist() == [1, 0, 1, 0]
+    assert found.attrs["nonspeech_words"] == 4
+    keeping = with_letters(nonspeech="keep")
+    kept = keeping.extract(table(tmp_path, rows), 4)
+    assert keeping.model.asked == [text for _, _, text in rows]
+    assert kept.word_rate.values.tolist() == [1, 0.5, 1, 0.5]
+    assert kept.attrs["nonspeech_words"] == 0
+
+
+def test_words_with_times_in_a_cue_are_embedded_in_their_trs(tmp_path):
+    path = tmp_path / "a.vtt"
+    path.write_text("WEBVTT\n\n00:00.000 --> 00:06.000\naa<00:02.000><c> bb</c><00:05.000><c> cc</c>\n")
+    found = with_letters().extract(path)
+    np.testing.assert_allclose(found.embedding, [[2, 0, 0], [0, 2, 0], [0, 1, 1]])
+    assert found.word_rate.values.tolist() == [0.5, 0.5, 0.5]
+
+
+def test_each_way_of_reading_is_another_file(tmp_path):
+    path = table(tmp_path, [(0, 1, "a")])
+    options = [
+        {},
+        {"nonspeech": "keep"},
+        {"untimed": "drop"},
+        {"time_unit": "ms"},
+        {"time_unit": "s"},
+        {"decimal": ","},
+    ]
+    made = [str(TextProcessor(2.0, model=None, **option).provenance(path)) for option in options]
+    assert len(set(made)) == len(options)
+
+
+def test_milliseconds_do_not_pass_on_a_scan_of_given_length(tmp_path, caplog):
+    rows = [(k * 2500, k * 2500 + 2400, "a line of five words") for k in range(120)]
+    with pytest.raises(InputError, match=r"a word lasts 480 s .* hours: are the times in milliseconds\?"):
+        TextProcessor(1.5, model=None).extract(table(tmp_path, rows), 200)
+    assert TextProcessor(1.5, model=None, time_unit="ms").extract(table(tmp_path, rows), 200).attrs["cut_rows"] == 0
+    assert not caplog.text
+    TextProcessor(1.5, model=None, time_unit="s").extract(table(tmp_path, rows), 200)
+    assert "119 of 120 rows lie outside the scan and are cut; are its times in milliseconds" in caplog.text
+    caplog.clear()
+    frames = [(k * 8, k * 8 + 7, "word") for k in range(20)]
+    TextProcessor(1.5, model=None).extract(table(tmp_path, frames), 200)
+    assert "words.tsv: a word lasts 7 s (median)" in caplog.text
+
+
 @pytest.mark.skipif(not ALICE.exists(), reason="the shared Alice data are not beside the repository")
 def test_alices_words_land_in_the_volumes_that_pandas_counts():
     words = pd.read_csv(ALICE, sep="\t", quoting=3, keep_default_na=False)

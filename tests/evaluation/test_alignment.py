@@ -1,7 +1,10 @@
 """The check of alignment: what it reads, which way it points, and what it does not claim."""
 
+import logging
+
 import numpy as np
 import pytest
+from scipy.stats import gamma
 
 from giblet.alignment import convolve_hrf
 from giblet.errors import AlignmentError, InputError
@@ -82,6 +85,88 @@ def test_a_bold_shorter_than_the_stimulus_needs_trim():
     with pytest.raises(AlignmentError, match=r"200 volumes \(300 s\), amount lasts 360 s"):
         check(regressor(x), bold, TR, targets=["a"])
     assert check(regressor(x), bold, TR, targets=["a"], trim=True, n_surrogates=99).verdict == "aligned"
+
+
+def analytic(x, tr, times):
+    """Glover's response (scipy) to amounts that each last a TR, at any time."""
+    since = times[:, None] - np.arange(len(x) + 1) * tr
+    total = gamma.cdf(since, 6 / 0.9, scale=0.9) - 0.48 * gamma.cdf(since, 12 / 0.9, scale=0.9)
+    return (total[:, :-1] - total[:, 1:]) @ x
+
+
+@pytest.mark.parametrize("ref", [0.5, 0.9])
+@pytest.mark.parametrize("tr", [2.0, 3.0])
+def test_slices_that_were_brought_to_later_in_the_tr_are_no_lag(tr, ref):
+    x = np.random.default_rng(4).standard_normal(200)
+    x -= x.mean()
+    one = Regressor("amount", x, np.arange(201) * tr)
+    bold = analytic(x, tr, (np.arange(200) + ref) * tr)[:, None]
+    r = {}
+    for taken in (0.0, 0.25, ref, 1.0):
+        found = check(one, bold, tr, targets=["a"], n_surrogates=19, slice_time_ref=taken)
+        r[taken] = float(found.scan.mean_r[found.scan.lags == 0][0])
+    assert max(r, key=lambda taken: r[taken]) == ref and r[ref] > 0.999
+    assert r[ref] > r[0.0] + 0.02
+    told = check(one, bold, tr, targets=["a"], n_surrogates=19, slice_time_ref=ref)
+    assert (told.verdict, told.row()["slice_time_ref"], told.row()["tr"]) == ("aligned", ref, tr)
+    if ref > 0.5:
+        assert check(one, bold, tr, targets=["a"], n_surrogates=19).scan.mean_best_lag == -tr
+    with pytest.raises(InputError, match=r"slice_time_ref is 1.44"):
+        check(one, bold, tr, targets=["a"], slice_time_ref=1.44)
+
+
+@pytest.mark.parametrize("n_voxels", [3, 60])
+def test_censored_volumes_are_not_looked_at(n_voxels):
+    x = stimulus()
+    rng = np.random.default_rng(1)
+    bold = convolve_hrf(x, TR)[:, None] + 0.5 * rng.standard_normal((N, n_voxels))
+    kept = ~np.isin(np.arange(N), [0, 1, 90, 91, 200])
+    options = {"targets": [str(v) for v in range(n_voxels)], "n_surrogates": 99}
+    found = check(regressor(x), np.where(kept[:, None], bold, np.nan), TR, sample_mask=kept, **options)
+    moved = check(regressor(x), np.where(kept[:, None], bold, 50.0), TR, sample_mask=kept, **options)
+    assert (found.r, found.scan.mean_p) == (moved.r, moved.scan.mean_p)
+    assert found.verdict == "aligned"
+    assert found.row()["n_volumes"] == check(regressor(x), bold, TR, **options).row()["n_volumes"] - 3  # 2 at the edge
+    foul = check(regressor(x), np.where(kept[:, None], bold, 50.0), TR, **options)
+    assert foul.r < found.r - 0.2
+
+
+@pytest.mark.parametrize("shift", [2, -2])
+def test_the_advice_can_be_followed_to_the_letter(shift):
+    """A scan as long as the film, 3 s late, is 3 s too short at the offset that is right: --trim is said too."""
+    x = stimulus()
+    bold = np.roll(convolve_hrf(x, TR), shift)[:, None]
+    found = check(regressor(x), bold, TR, targets=["a"], n_surrogates=19)
+    assert ("--trim" in found.advice) == (shift > 0)
+    offset = float(found.advice.split("--start-offset ")[1].split()[0])
+    after = check(
+        regressor(x), bold, TR, targets=["a"], n_surrogates=19, start_offset=offset, trim="--trim" in found.advice
+    )
+    assert after.verdict == "aligned"
+
+
+def test_words_that_were_extracted_with_an_offset_are_to_be_extracted_again():
+    x = stimulus()
+    late = np.roll(convolve_hrf(x, TR), 2)[:, None]
+    one = Regressor("amount", x, np.arange(N + 1) * TR, extracted_offset=20.0)
+    assert "extract it again with --start-offset 17 " in check(one, late, TR, targets=["a"], n_surrogates=19).advice
+
+
+def test_less_than_a_tr_of_stimulus_behind_the_scan_is_nobodys_mistake():
+    x = stimulus()
+    bold = convolve_hrf(x, TR)[:, None]
+    assert check(regressor(x), bold, TR, targets=["a"], n_surrogates=19, start_offset=-0.7).verdict == "aligned"
+    with pytest.raises(AlignmentError, match="say --trim"):
+        check(regressor(x), bold, TR, targets=["a"], start_offset=-1.5)
+
+
+def test_a_scan_that_outlasts_its_stimulus_by_far_is_told(caplog):
+    """Features at 1 s taken for a scan at 1.5 s: a third of the volumes has none."""
+    x = stimulus()
+    bold = convolve_hrf(x, TR)[:, None]
+    with caplog.at_level(logging.WARNING):
+        check(Regressor("amount", x, np.arange(N + 1) * 1.0), bold, TR, targets=["a"], n_surrogates=19)
+    assert "amount ends 120 s before the BOLD, which lasts 360 s (240 volumes of 1.5 s)" in caplog.text
 
 
 def test_what_cannot_be_checked_is_refused():

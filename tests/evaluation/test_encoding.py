@@ -3,14 +3,17 @@
 import numpy as np
 import pytest
 from nilearn.glm.first_level import compute_regressor
-from scipy.stats import pearsonr
+from scipy.stats import gamma, pearsonr
 from sklearn.linear_model import Ridge
 
+from giblet.alignment import align_all_modalities, convolve_hrf
 from giblet.data.simulate import simulate_bold
 from giblet.data.splits import make_splits
-from giblet.errors import InputError
+from giblet.errors import AlignmentError, InputError
 from giblet.evaluation.encoding import blocked_folds, fit_ridge, score_encoding, voxelwise_r
 from giblet.evaluation.statistics import Resampling
+from giblet.features import new_features
+from giblet.timing import TRGrid
 
 N, TR = 400, 1.5
 
@@ -148,6 +151,21 @@ def test_a_voxel_that_never_changes_is_reported_and_does_not_spoil_the_mean(simu
     assert nothing["r"]["value"] is None and "change" in nothing["r"]["why"]
 
 
+def test_what_never_varies_in_training_and_does_later_changes_no_prediction(features, simulation, splits):
+    """A feature whose last bit alone changes in the training part, and a voxel that is dead there."""
+    odd, bold = np.full((N, 1), 900.0), simulation.bold.copy()
+    odd[splits.train[::2]] = np.nextafter(np.float32(900), np.float32(901))
+    odd[splits.test] = -5000 + np.arange(len(splits.test))[:, None]
+    bold[: splits.test[0], 3], bold[splits.test, 3] = 7, 1000 + np.arange(len(splits.test))
+    plain = fit_ridge(features, simulation.bold, splits.train, TR)
+    fit = fit_ridge(np.hstack([features, odd]), bold, splits.train, TR)
+    assert fit.n_features == plain.n_features
+    others = np.arange(12) != 3
+    np.testing.assert_allclose(fit.predicted[:, others], plain.predicted[:, others], rtol=1e-5, atol=1e-5)
+    found = voxelwise_r(bold[splits.test], fit.predicted[splits.test])
+    assert (~found.defined).tolist() == (~others).tolist()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -173,3 +191,70 @@ def test_the_hrf_of_the_fit_is_causal(features, simulation):
     after = fit_ridge(changed, simulation.bold, train, TR).predicted
     assert np.array_equal(before[:351], after[:351])
     assert not np.array_equal(before[351:], after[351:])
+
+
+@pytest.mark.parametrize(("tr", "ref"), [(3.0, 0.48), (2.4, 0.8)])
+def test_ridge_reads_features_at_the_moment_that_slices_were_brought_to(tr, ref):
+    """BOLD is scipy's response to boxcars, read at that moment; at any other the fit is worse."""
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((300, 6))
+    since = (np.arange(300)[:, None] + ref - np.arange(301)) * tr
+    total = gamma.cdf(since, 6 / 0.9, scale=0.9) - 0.48 * gamma.cdf(since, 12 / 0.9, scale=0.9)
+    signal = (total[:, :-1] - total[:, 1:]) @ x @ rng.standard_normal((6, 12))
+    bold = signal / signal.std(0) + 0.5 * rng.standard_normal(signal.shape)
+    train, test = np.arange(210), np.arange(240, 300)
+    r = {}
+    for taken in (0.0, ref - 0.2, ref, 1.0):
+        fit = fit_ridge(x, bold, train, tr, slice_time_ref=taken)
+        r[taken] = voxelwise_r(bold[test], fit.predicted[test]).mean
+    assert max(r, key=lambda taken: r[taken]) == ref
+    assert r[ref] > r[0.0] + 0.05
+    by_fir = fit_ridge(x, bold, train, tr, hrf="fir", delays=[3, 4.5, 6, 7.5, 9, 12, 15], slice_time_ref=ref)
+    assert voxelwise_r(bold[test], by_fir.predicted[test]).mean > 0.75
+
+
+def test_fir_by_default_does_not_look_into_the_next_tr(features, simulation, splits):
+    """At a TR of 4 s, read at its end, delays below 4 s would."""
+    fit = fit_ridge(features, simulation.bold, splits.train[:250], 4.0, hrf="fir", slice_time_ref=1.0)
+    assert fit.n_features == 6 * 4  # 4.5, 6, 7.5, 9 s
+    changed = features.copy()
+    changed[300:] += 5
+    after = fit_ridge(changed, simulation.bold, splits.train[:250], 4.0, hrf="fir", slice_time_ref=1.0)
+    assert np.array_equal(fit.predicted[:300], after.predicted[:300])
+
+
+def test_censored_volumes_are_not_learned_from_and_what_was_on_in_them_is(features, simulation, splits):
+    kept = np.random.default_rng(2).random(N) < 0.8
+    fits = [
+        fit_ridge(features, np.where(kept[:, None], simulation.bold, nonsense), splits.train, TR, sample_mask=kept)
+        for nonsense in (np.nan, 1e6)
+    ]
+    assert np.array_equal(fits[0].predicted, fits[1].predicted)
+    chosen = fit_ridge(features, simulation.bold, splits.train[kept[splits.train]], TR)
+    assert np.array_equal(fits[0].predicted, chosen.predicted)
+    with pytest.raises(InputError, match="NaN or infinity in"):
+        fit_ridge(features, np.where(kept[:, None], simulation.bold, np.nan), splits.train, TR)
+    with pytest.raises(InputError, match=r"sample_mask is float64"):
+        fit_ridge(features, simulation.bold, splits.train, TR, sample_mask=kept.astype(float))
+
+
+def test_rows_that_are_no_neighbours_are_not_taken_for_such(features, simulation):
+    film = new_features({"x": (("tr", "f"), features)}, TRGrid(TR, N, 75), film_duration=N * TR, kind="continuous")
+    mask = ~np.isin(np.arange(N), np.arange(50, 60))
+    options = {"volume_mask": mask, "start_offset": 30.0, "on_short_bold": "trim"}
+    cut = align_all_modalities({"x": film}, simulation.bold, TR, **options)
+    train = np.arange(300)
+    with pytest.raises(AlignmentError, match="of features are volumes 49 and 60"):
+        fit_ridge(cut.features["x"], cut.bold, train, TR)
+    whole = align_all_modalities({"x": film}, simulation.bold, TR, **options, hrf="glover")
+    with pytest.raises(AlignmentError, match="hrf=None"):
+        fit_ridge(whole.features["x"], cut.bold, train, TR)
+    fit = fit_ridge(whole.features["x"], whole.bold, train, TR, hrf=None)
+    z = convolve_hrf(features, TR)[whole.volumes + 20]
+    plain = fit_ridge(z, whole.bold, train, TR, hrf=None)
+    np.testing.assert_allclose(fit.predicted, plain.predicted, atol=1e-4)
+    counted = fit_ridge(cut.features["x"], cut.bold, train, TR, volumes=cut.volumes)
+    closed_up = fit_ridge(cut.features["x"].values, cut.bold, train, TR)
+    assert not np.allclose(counted.predicted, closed_up.predicted)
+    with pytest.raises(InputError, match="features holds nan"):
+        fit_ridge(np.where(np.arange(N)[:, None] == 7, np.nan, features), simulation.bold, train, TR, hrf=None)

@@ -35,13 +35,18 @@ def codebooks(bundled_model) -> torch.Tensor:
 
 @pytest.fixture
 def tiny():
-    """Make a small model; keywords are settings, or `modalities`, `n_voxels` and `codebooks`."""
+    """Make a small model; keywords are settings, or those of the model."""
 
-    def make(modalities=None, n_voxels=None, codebooks=None, priors=None, fingerprint=None, seed=0, **settings):
+    def make(
+        modalities=None, n_voxels=None, codebooks=None, priors=None, fingerprint=None, seed=0, slice_time_ref=None,
+        **settings,
+    ):  # fmt: skip
         torch.manual_seed(seed)
         chosen = ModelSettings.make(**{**TINY, **settings})
         modalities = modalities or {"audio": Modality("codes", (chosen.n_codebooks, chosen.frames_per_tr))}
-        return MultimodalAutoencoder(chosen, modalities, n_voxels or {"sub-01": 5}, codebooks, priors, fingerprint)
+        return MultimodalAutoencoder(
+            chosen, modalities, n_voxels or {"sub-01": 5}, codebooks, priors, fingerprint, slice_time_ref=slice_time_ref
+        )
 
     return make
 

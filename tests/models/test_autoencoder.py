@@ -45,6 +45,30 @@ def test_the_hrf_comes_after_the_features_in_seconds(model):
         model.decode(batch["data"]["bold"], 0)
 
 
+@pytest.mark.parametrize("learnable", [False, True])
+def test_each_subject_is_read_when_its_slices_were(tiny, tmp_path, learnable):
+    """One HRF for all, at the moment of each subject's volumes; the saved model remembers it."""
+    refs = {"sub-01": 0.48, "sub-03": 1.0}
+    subjects = dict.fromkeys(("sub-01", "sub-02", "sub-03"), 5)
+    model = tiny(ALL, subjects, slice_time_ref=refs, learnable_hrf=learnable, tr=3.0, **SMALL).eval()
+    batch = batch_of(model)
+    features = model.encode(batch["data"], batch["mask"])[0].detach().numpy()
+    model.save(tmp_path)
+    again = MultimodalAutoencoder.from_pretrained(tmp_path)
+    assert again.slice_time_ref == model.slice_time_ref == {**refs, "sub-02": 0.0}
+    for place, name in enumerate(model.subjects):
+        seen = convolve_hrf(features, tr=3.0, slice_time_ref=model.slice_time_ref[name])
+        wanted = model.brains[place].predict(model.to_bottleneck(torch.from_numpy(seen).float()))
+        for one in (model, again):
+            found = one.predict_bold(batch["data"], batch["mask"], place)[0]
+            torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(one.predict_bold(batch["data"], batch["mask"], name)[0], found)
+    with pytest.raises(InputError, match=r"slice_time_ref is 1\.44"):
+        tiny(ALL, {"sub-01": 5}, slice_time_ref={"sub-01": 1.44}, **SMALL)
+    with pytest.raises(InputError, match=r"slice_time_ref names \['sub-1'\]: the subjects are sub-01"):
+        tiny(ALL, {"sub-01": 5}, slice_time_ref={"sub-1": 0.5}, **SMALL)
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_bold_is_predicted_from_the_past_alone_and_no_further_than_the_hrf(model, name):
     batch = batch_of(model, n=40)

@@ -92,7 +92,7 @@ def test_truncated_weights_are_refused(saved, keep):
     weights.write_bytes(weights.read_bytes()[:keep])
     refused(saved[1], "truncated, changed")
     rewrite(saved[1])
-    refused(saved[1], "SafetensorError")
+    refused(saved[1], "cannot read .*model.safetensors .*eserializ")
 
 
 def test_one_flipped_bit_is_noticed(saved):
@@ -131,7 +131,7 @@ def test_a_pickle_is_refused_and_never_run(saved, tmp_path, with_torch):
         weights.write_bytes(pickle.dumps(Bomb(trace)))
     refused(saved[1], "truncated, changed")
     rewrite(saved[1])  # even where the digest is made to fit
-    refused(saved[1], "SafetensorError")
+    refused(saved[1], "cannot read .*model.safetensors .*eserializ")
     (saved[1] / "model.json").write_bytes(weights.read_bytes())
     refused(saved[1], "no readable model")
     assert not trace.exists()

@@ -131,8 +131,23 @@ def test_a_lesion_is_drawn_on_the_voxels_of_the_training(images):
     expected = np.zeros(SHAPE, bool)
     expected[3] = True
     np.testing.assert_array_equal(silenced, expected[kept])
-    with pytest.raises(InputError, match="another affine or shape"):
+    with pytest.raises(InputError, match=r"the lesion small.nii.gz has shape .* resample it first"):
         lesion_of(save(lesion[1:], folder / "small.nii.gz"), own, TR, int(kept.sum()))
+
+
+@pytest.mark.parametrize(("shift", "taken"), [(0.002, True), (0.02, True), (0.1, False)])
+def test_a_lesion_may_lie_as_far_from_the_scan_as_a_mask_may(images, shift, taken):
+    """A hundredth of a voxel of 3 mm: what programs that write affines in single precision differ by is less."""
+    folder, kept = images
+    own = subject(folder, mask=folder / "mask.nii.gz", bad="mask")
+    lesion, affine = np.zeros(SHAPE, np.float32), AFFINE.copy()
+    lesion[2], affine[0, 3] = 1, shift
+    nib.Nifti1Image(lesion, affine).to_filename(folder / "lesion.nii.gz")
+    if taken:
+        assert lesion_of(folder / "lesion.nii.gz", own, TR, int(kept.sum())).sum() == kept[2].sum()
+    else:
+        with pytest.raises(InputError, match=r"the lesion lesion\.nii\.gz lies up to 0\.1 mm from the voxels"):
+            lesion_of(folder / "lesion.nii.gz", own, TR, int(kept.sum()))
 
 
 def test_scans_are_as_many_as_the_split_needs_or_as_there_are_runs(images):

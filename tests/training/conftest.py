@@ -11,7 +11,7 @@ from giblet.training.settings import TrainSettings
 DATA = Path(__file__).parents[2] / "data"
 
 TINY = {
-    "n_codebooks": 2, "embedding_dim": 8, "features": 16, "bottleneck": 8, "rank": 8, "dropout": 0.1,
+    "tr": 1.5, "n_codebooks": 2, "embedding_dim": 8, "features": 16, "bottleneck": 8, "rank": 8, "dropout": 0.1,
     "head": "regression",
 }  # fmt: skip
 

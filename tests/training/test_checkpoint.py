@@ -2,14 +2,20 @@
 
 import hashlib
 import json
+import os
 import pickle
+import resource
+import signal
+import stat
+from contextlib import contextmanager
 
 import pandas as pd
 import pytest
 import torch
 
-from giblet.errors import CheckpointError
-from giblet.training.checkpoint import load_state, restore, save_state
+from giblet.codec.checkpoints import load_checkpoint, save_checkpoint
+from giblet.errors import CheckpointError, InputError
+from giblet.training.checkpoint import followed, load_state, restore, save_state
 from giblet.training.trainer import Trainer
 
 
@@ -49,6 +55,68 @@ def test_a_kill_between_the_two_files_leaves_the_old_state(saved, monkeypatch):
     monkeypatch.undo()
     save_state(folder, model, optimizer, 3, {})
     assert [p.name for p in folder.glob("step-*")] == ["step-00000003.safetensors"]
+
+
+@contextmanager
+def disk_of(size: int):
+    """Files cannot grow beyond so many bytes within the block: writing fails as on a full disk."""
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_state_before(saved):
+    folder, *_ = saved
+    large = torch.nn.Linear(300, 300)
+    with disk_of(100_000), pytest.raises(InputError, match=r"cannot write .*step-00000002.*free some space") as told:
+        save_state(folder, large, torch.optim.AdamW(large.parameters()), 2, {})
+    assert "\n" not in str(told.value)
+    assert sorted(p.name for p in folder.iterdir()) == ["last.json", "step-00000001.safetensors"]
+    assert load_state(folder)["step"] == 1
+
+
+def test_a_full_disk_leaves_the_checkpoint_before_of_a_codec_too(tmp_path):
+    state = {"minutes": 0.0, "rows": [], "config": {}}
+    save_checkpoint(tmp_path, 1, {"a": torch.zeros(3)}, state)
+    with disk_of(100_000), pytest.raises(InputError, match=r"cannot write .*step-00000002"):
+        save_checkpoint(tmp_path, 2, {"a": torch.zeros(300, 300)}, state)
+    assert load_checkpoint(tmp_path)[1]["step"] == 1
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o002])
+def test_all_files_of_a_run_have_the_modes_that_the_umask_leaves(settings, mask):
+    before = os.umask(mask)
+    try:
+        run = settings(f"mask-{mask:o}", steps=1)
+        Trainer(run).fit()
+        save_checkpoint(run.output / "codec", 1, {"a": torch.zeros(3)}, {})
+    finally:
+        os.umask(before)
+    files = [path for path in run.output.rglob("*") if path.is_file()]
+    assert len(files) >= 12
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o666 & ~mask}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[]", "has format 'list'"),
+        ("[" * 100_000, "cannot read"),  # RecursionError
+        ('{"format": "giblet-training-2", "step": 1}', "lacks tensors, sha256"),
+        ('{"format": "giblet-training-2", "step": 1, "tensors": 7, "sha256": ""}', "is not the file"),
+        ("\x00", "cannot read"),
+    ],
+)
+def test_a_json_of_anything_at_all_is_refused_in_one_line(saved, content, message):
+    folder, *_ = saved
+    (folder / "last.json").write_text(content)
+    with pytest.raises(CheckpointError, match=message) as told:
+        load_state(folder)
+    assert "\n" not in str(told.value) and len(str(told.value)) < 500
 
 
 def damage_truncated(folder, tensors):
@@ -147,3 +215,50 @@ def test_other_voxels_in_the_files_are_noticed(settings, shown, tmp_path):
     table.iloc[:, :6].to_csv(tmp_path / "bold.tsv", sep="\t", index=False)
     with pytest.raises(CheckpointError, match=r"n_voxels\.01 was 7, is 6"):
         Trainer(settings(steps=1, data=data)).fit()
+
+
+def test_a_file_that_was_moved_is_the_same_and_one_that_was_changed_is_not(tmp_path):
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "bold.tsv").write_text("a\n1\n")
+    old, new = str(tmp_path / "gone.tsv"), str(tmp_path / "new" / "bold.tsv")
+    digest = hashlib.sha256(b"a\n1\n").hexdigest()
+    state = {
+        "settings": {"data": {"runs": [{"bold": old, "audio": "a.nc"}]}, "name": "x"},
+        "sources": {old: digest, "a.nc": "1", str(tmp_path / "gone.json"): "2"},
+    }
+    now = {"data": {"runs": [{"bold": new, "audio": "b.nc"}]}, "name": "y"}
+    found = followed(state, now)
+    # The scan moved, and its sidecar with it; nothing is known of the other features.
+    assert found["settings"] == {"data": {"runs": [{"bold": new, "audio": "a.nc"}]}, "name": "x"}
+    assert found["sources"] == {new: digest, "a.nc": "1", str(tmp_path / "new" / "bold.json"): "2"}
+    (tmp_path / "new" / "bold.tsv").write_text("a\n2\n")
+    assert followed(state, now)["settings"] == state["settings"]
+
+
+def test_a_state_whose_json_was_edited_is_refused_in_one_line(settings):
+    run = settings(steps=1)
+    Trainer(run).fit()
+    last = run.output / "checkpoints" / "last.json"
+    state = json.loads(last.read_text())
+    for name in ("step", "seconds", "rows", "best", "running", "knowing_nothing", "settings", "sources"):
+        for content in (None, "x", ...):
+            edited = {k: v for k, v in state.items() if k != name} if content is ... else {**state, name: content}
+            last.write_text(json.dumps(edited))
+            with pytest.raises(CheckpointError, match=name) as told:
+                Trainer(run).fit()
+            assert "\n" not in str(told.value)
+    last.write_text(json.dumps(state))
+    assert Trainer(run).fit().status == "up to date"
+
+
+def test_a_run_from_before_an_option_existed_goes_on(settings):
+    """The default of a new option does what was done before there was one; another value does not."""
+    run = settings(steps=1)
+    Trainer(run).fit()
+    last = run.output / "checkpoints" / "last.json"
+    state = json.loads(last.read_text())
+    del state["settings"]["clip_gradient"], state["settings"]["data"]["subjects"][0]["bad"]
+    last.write_text(json.dumps(state))
+    with pytest.raises(CheckpointError, match=r"clip_gradient was 1\.0, is 2\.0"):
+        Trainer(settings(steps=1, clip_gradient=2.0)).fit()
+    assert Trainer(settings(steps=2)).fit().step == 2

@@ -10,8 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from giblet.alignment import convolve_hrf
 from giblet.data.windows import volume_rate
 from giblet.errors import GibletError, InputError
+from giblet.evaluation.predictions import predict
 from giblet.features import load_features, new_features, save_features
 from giblet.models import MultimodalAutoencoder
 from giblet.timing import TRGrid
@@ -200,6 +202,71 @@ def test_nothing_of_test_and_gap_reaches_the_weights(shown, settings, tmp_path, 
     assert_same_run(reference, run("poisoned", poison(shown, parts["test"] + parts["gap"], tmp_path / "foul")))
     control = run("control-run", poison(shown, parts["train"][-1:], tmp_path / "control"))
     assert not all(torch.equal(value, weights(reference)[name]) for name, value in weights(control).items())
+
+
+N = 160
+
+
+def dead(folder, region, still, later):
+    """One run, 240 s, cut within, of whose 12 regions one does not change in the training part: its data settings."""
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((N, 4))
+    seen = new_features(
+        {"embedding": (("tr", "dim"), vectors)}, TRGrid(1.5, N, volume_rate(1.5)), film_duration=1.5 * N,
+        kind="continuous", desc="text", source="film.mp4", source_sha256="0", duration=1.5 * N, settings={},
+    )  # fmt: skip
+    answer = convolve_hrf(vectors, tr=1.5)[:, :4] @ rng.standard_normal((4, 12)) + 0.3 * rng.standard_normal((N, 12))
+    table = pd.DataFrame(900 + 10 * answer, columns=[f"area {k}" for k in range(12)])
+    table.iloc[:80, region] = still
+    table.iloc[80:, region] = later
+    folder.mkdir()
+    table.to_csv(folder / "bold.tsv", sep="\t", index=False)
+    runs = [{"bold": str(folder / "bold.tsv"), "text": str(save_features(seen, folder / "words.nc"))}]
+    subject = {"name": "01", "runs": runs}
+    return {"subjects": [subject], "fractions": (0.5, 0.25, 0.25), "gap": 3.0, "whole_runs": False}
+
+
+LATER = 5000 + np.arange(80.0)
+JITTER = np.where(np.arange(80) % 2, 900.0, np.nextafter(np.float32(900), np.float32(901), dtype=np.float32))
+NOISE = 900 + 0.01 * np.random.default_rng(0).standard_normal(80)
+
+
+@pytest.mark.parametrize(("still", "why"), [(0.0, "without any"), (JITTER, "without any"), (NOISE, "with hardly any")])
+def test_a_region_that_the_training_part_says_nothing_of_is_refused_by_its_name(settings, tmp_path, still, why):
+    run = settings(data=dead(tmp_path / "files", 3, still, LATER))
+    with pytest.raises(InputError, match=rf"subject 01 has 1 of 12 regions {why} change .*: area 3;.*bad: mask"):
+        Trainer(run).fit()
+    assert not run.output.exists()
+
+
+@pytest.mark.parametrize("still", [0.0, JITTER, NOISE])
+def test_a_region_left_out_has_no_part_in_losses_and_weights(settings, tmp_path, caplog, still):
+    """Whatever it does later: bit for bit the same run; and the losses are those of the other eleven regions."""
+
+    def run(name, later):
+        data = dead(tmp_path / f"{name}-files", 3, still, later)
+        data["subjects"][0]["bad"] = "mask"
+        made = settings(name, data=data, epochs=20)
+        Trainer(made).fit()
+        return made
+
+    one, other = run("one", LATER), run("other", -1e7 * np.cos(np.arange(80)))
+    assert caplog.text.count("left out of losses and scores") == 2
+    assert_same_run(one, other)
+    saved = weights(one)
+    assert not saved["model.brains.0.to_voxels.weight"][3].any() and not saved["model.brains.0.to_voxels.bias"][3]
+    assert not saved["model.brains.0.from_voxels.weight"][:, 3].any()
+    assert saved["model.brains.0.to_voxels.weight"][[2, 4]].abs().min() > 0
+
+    study = build_study(one)
+    model = MultimodalAutoencoder.from_pretrained(one.output / "best")
+    (stretch,) = predict(model, study.recordings[0], study.normalisers["01"], study.splits["01"].val)
+    rest, rows_of = np.arange(12) != 3, slice(22, None)  # the windows of validation begin with 22 TRs of context
+    error = np.square(stretch.bold - stretch.bold_predicted)[rows_of, rest].mean()
+    nothing = np.square(stretch.bold)[rows_of, rest].mean()
+    best = min(rows(one), key=lambda row: float(row["val"]))
+    assert float(best["val_bold"]) == pytest.approx(error / nothing, rel=1e-3)
+    assert float(best["val_bold"]) < 0.9  # LATER lies 10^5 deviations off, and would make it 1
 
 
 def test_training_stops_when_validation_grows_no_better(settings, caplog):

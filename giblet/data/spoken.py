@@ -1,0 +1,122 @@
+"""What subtitles and transcripts hold beside the words that are spoken: sounds, music, names of speakers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_SQUARE = re.compile(r"\[[^][]{0,200}\]|［[^［］]{0,200}］|【[^【】]{0,200}】|〔[^〔〕]{0,200}〕")
+_ROUND = r"[(（][^()（）]*[)）]"
+_LINE = re.compile(rf"^[\s\-–—>]*{_ROUND}[\s.!?…]*$", re.MULTILINE)
+_BETWEEN_SENTENCES = re.compile(rf"(\A\s*|^\s*[-–—>]+\s*|[.!?…:\"”»]\s+)({_ROUND})", re.MULTILINE)
+_SHOUTED = re.compile(_ROUND)
+_SONG = re.compile(r"[♩♪♫♬🎵🎶]+")
+_HASH = re.compile(r"#+")
+_HASHES = re.compile(r"[\s\-–—]*#(?:\s+[^\s\d#]|.*\S.*#\s*\Z)", re.DOTALL)
+"""A text that begins as teletext writes a song; "# 1" and "#tag" are none."""
+_DASH = re.compile(r"^\s*[-–—‐‑]+(?=\s+\S|[^\W\d_a-zà-ÿ])", re.MULTILINE)
+_SPEAKER = re.compile(r"(?P<turn>(?:^|>>)[\s\-–—>]*)(?P<name>[^\W_][^:：\n>]{0,39}[:：])(?=\s|$)", re.MULTILINE)
+_TURN = re.compile(r">{2,}")
+
+
+def words_in(text: str) -> list[str]:
+    """The words of a text: what stands between spaces and holds a letter or digit.
+
+    Examples
+    --------
+    >>> words_in("one two, three –")
+    ['one', 'two,', 'three']
+    """
+    return [word for word in text.split() if re.search(r"\w", word)]
+
+
+def spoken_part(texts: Sequence[str], *, subtitles: bool) -> list[str]:
+    """Texts with spaces in place of all that nobody says, so that the places of the words stay.
+
+    Left out are: square brackets and what they hold, also across rows; round brackets that fill a row or a line of it;
+    in subtitles also those between sentences or all in capitals; songs, from a note or a ``#`` to the next or to the
+    end of the text; a name in capitals with a colon at the beginning of a line; dashes and ``>>`` that begin a turn.
+    In a text that is all in capitals a name counts after ``>>`` only.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        Of one file, in order; lines within a text are separated by ``\\n``.
+    subtitles : bool
+        Whether they are cues: in a transcript a round bracket is part of a sentence.
+
+    Returns
+    -------
+    list of str, each as long as its text
+
+    Examples
+    --------
+    >>> [text.split() for text in spoken_part(["[door] JOHN: Come (he waves) in", "(laughs)"], subtitles=False)]
+    [['Come', '(he', 'waves)', 'in'], []]
+    """
+    if not texts:
+        return []
+    # A table of words may hold "[soft", "music]" in two rows.
+    whole = _SQUARE.sub(lambda found: _blank(found[0]) if _has_letters(found[0]) else found[0], "\0".join(texts))
+    texts = whole.split("\0")
+    cased = [letter for text in texts for letter in text if letter.upper() != letter.lower()]
+    capitals = sum(map(str.isupper, cased)) > 0.9 * len(cased)
+    return [_spoken(text, subtitles, capitals) for text in texts]
+
+
+def _spoken(text: str, subtitles: bool, capitals: bool) -> str:
+    text = _without_songs(text)
+    text = _LINE.sub(lambda found: _blank(found[0]), text)
+    if subtitles:
+        text = _BETWEEN_SENTENCES.sub(lambda found: found[1] + _blank(found[2]), text)
+        if not capitals:
+            text = _SHOUTED.sub(lambda found: _blank(found[0]) if _shouted(found[0]) else found[0], text)
+    text = _SPEAKER.sub(lambda found: _without_name(found, capitals), text)
+    text = _TURN.sub(lambda found: _blank(found[0]), text)
+    return _DASH.sub(lambda found: _blank(found[0]), text)
+
+
+def _blank(text: str) -> str:
+    return re.sub(r"[^\s\0]", " ", text)
+
+
+def _has_letters(text: str) -> bool:
+    """YouTube writes [ __ ] for a word that is spoken."""
+    return re.search(r"[^\W_]", text) is not None
+
+
+def _shouted(text: str) -> bool:
+    return text.upper() == text and sum(map(str.isupper, text)) > 1
+
+
+def _without_name(found: re.Match[str], capitals: bool) -> str:
+    name = found["name"]
+    is_name = name.upper() == name and any(map(str.isupper, name)) and not re.search(r"[?!;]", name)
+    if not is_name or (capitals and ">>" not in found["turn"]):
+        return found[0]
+    return found["turn"] + _blank(name)
+
+
+def _without_songs(text: str) -> str:
+    """A cue, or the line of each speaker where two have one each, without what is sung."""
+    lines = text.split("\n")
+    if sum(bool(re.match(r"\s*[-–—]", line)) for line in lines) > 1:
+        return "\n".join(map(_without_songs_of_one, lines))
+    return _without_songs_of_one(text)
+
+
+def _without_songs_of_one(text: str) -> str:
+    marks = [*(_HASH if _HASHES.match(text) else _SONG).finditer(text)]
+    begun, sung, done = None, [], 0
+    for mark in marks:
+        line_before, rest = text[: mark.start()].rpartition("\n")[2], text[mark.end() :].strip()
+        if begun is None:
+            begun = mark.start() if rest else done  # behind the last word it ends a song from the cue before
+        elif line_before.strip(" -–—") or not rest.partition("\n")[0]:
+            sung.append((begun, mark.end()))
+            begun, done = None, mark.end()  # a note that begins a line within a song does not end it
+    if begun is not None:
+        sung.append((begun, len(text)))
+    for start, end in sung:
+        text = text[:start] + _blank(text[start:end]) + text[end:]
+    return text

@@ -1,0 +1,154 @@
+"""Tables of words or sentences with their times, and whether those can be seconds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+
+import pandas as pd
+
+from giblet.data.cells import is_number, read_cells
+from giblet.data.cues import Cue
+from giblet.errors import InputError, reading
+from giblet.timing import exact, shown
+
+EMPTY_CELLS = ("", "n/a")
+NO_TIME = ("", "n/a", "na", "nan", "none", "null")
+
+FASTEST, SLOW, SLOWEST = Fraction("0.01"), 5, 50
+"""Seconds for a word, median of a table: speech has 0.1 to 1, subtitles that stand for long up to 3."""
+SPARSE = 60
+"""Seconds from one row to the next, median of a table, from which its onsets are doubtful."""
+FEW = 5
+"""Rows below which a table may be anything."""
+
+
+def read_word_table(
+    path: Path,
+    *,
+    onset: str = "onset",
+    offset: str | None = None,
+    duration: str | None = None,
+    text: str = "text",
+    encoding: str | None = None,
+    decimal: str = ".",
+    time_unit: str | None = None,
+    untimed: str = "error",
+) -> tuple[list[Cue], int]:
+    """The rows of a table; the options are those of :func:`giblet.data.subtitles.read_timed_text`.
+
+    Returns
+    -------
+    list of Cue
+    n_untimed : int
+        Rows left out because they have no onset or no end.
+
+    Raises
+    ------
+    InputError
+        If the table cannot be read, lacks a column, or a time is no number; the row is named.
+    """
+    workbook = path.suffix.lower() == ".xlsx"
+    names, rows = _workbook(path) if workbook else _text_table(path, encoding)
+    if offset is not None and duration is not None:
+        raise InputError("both offset and duration are named: name the column that holds the end, or the length")
+    if offset is None and duration is None:
+        offset = "offset" if "offset" in names else None
+    end = offset or duration or "duration"
+    for name in (onset, end, text):
+        if names.count(name) != 1:
+            raise _missing(name, names, path.name)
+    places = [names.index(name) for name in (onset, end, text)]
+    per_second = 1000 if time_unit == "ms" else 1
+    signs = ".," if workbook and decimal == "," else decimal  # numbers of a workbook have points in any language
+    cues, n_untimed = [], 0
+    for number, row in enumerate(rows, 1):
+        start, stop, words = (row[place] for place in places)
+        if untimed == "drop" and any(cell.strip().lower() in NO_TIME for cell in (start, stop)):
+            n_untimed += 1
+            continue
+        begin = _seconds(start, onset, number, path.name, signs) / per_second
+        until = _seconds(stop, end, number, path.name, signs) / per_second
+        words = "" if words in EMPTY_CELLS else words
+        cues.append(Cue(number, begin, until if offset else begin + until, words))
+    if n_untimed and not cues:
+        raise InputError(f"{path.name}: none of {n_untimed} rows has both {onset} and {end}")
+    return cues, n_untimed
+
+
+def _missing(column: str, names: Sequence[str | None], source: str) -> InputError:
+    there = [name for name in names if name]
+    listed = ", ".join(there[:12]) + (", ..." if len(there) > 12 else "")
+    if column in there:
+        return InputError(f"{source} has more than one column {column!r}: it has {listed}; each name may stand once")
+    if any(map(is_number, there)):
+        return InputError(f"{source} has no header: its first row is {listed}; put the names of the columns above it")
+    return InputError(f"{source} has no column {column!r}: it has {listed}; name the one to use")
+
+
+def _seconds(cell: str, column: str, row: int, name: str, signs: str) -> Fraction:
+    where, written = f"{name}, row {row}: {column} is {cell!r}, ", cell.strip()
+    if written.lower() in NO_TIME:
+        raise InputError(f"{where}a number of seconds is needed; correct it, or set untimed='drop'")
+    if "." in written and "." not in signs:
+        raise InputError(f"{where}which has a point, and the decimal sign is to be a comma")
+    if "," in signs:
+        written = written.replace(",", ".")
+    elif re.fullmatch(r"-?\d*,\d+", written):
+        raise InputError(f"{where}a number of seconds is needed; if that is a decimal comma, set decimal=','")
+    if not is_number(written):  # a Fraction may be "1/2" too
+        raise InputError(f"{where}a number of seconds is needed")
+    try:
+        return exact(written, column)
+    except InputError as exc:
+        raise InputError(f"{where}a number of seconds is needed") from exc
+
+
+def _text_table(path: Path, encoding: str | None) -> tuple[list[str | None], list[list[str]]]:
+    cells = read_cells(path, encoding, words=True)
+    return cells.names, list(cells.rows())
+
+
+def _workbook(path: Path) -> tuple[list[str | None], list[list[str]]]:
+    """Names and rows of the first sheet; cells outside the named columns are not looked at."""
+    try:
+        with reading(f"the table {path.name}", "it is no workbook, or damaged; save the table as CSV"):
+            sheet = pd.read_excel(path, header=None, dtype=str, keep_default_na=False)
+    except InputError as exc:
+        if isinstance(exc.__cause__, ImportError):
+            raise InputError("openpyxl is not installed: pip install 'giblet[text]', or save the table as CSV") from exc
+        raise
+    rows = [list(map(str, row)) for row in sheet.to_numpy().tolist()]
+    rows = [row for row in rows if any(map(str.strip, row))]
+    if not rows:
+        raise InputError(f"cannot read the table {path.name}: its first sheet is empty")
+    return [name.strip() or None for name in rows[0]], rows[1:]
+
+
+def unit_doubt(cues: Sequence[Cue]) -> tuple[str, bool]:
+    """What speaks against times in seconds, or ``""``, and whether it does so beyond doubt."""
+    words = [len(cue.text.split()) for cue in cues]
+    lengths = [(cue.offset - cue.onset) / n for cue, n in zip(cues, words, strict=True) if n]
+    lengths = [length for length in lengths if length >= FASTEST]
+    onsets = sorted(cue.onset for cue in cues)
+    gaps = [after - before for before, after in pairwise(onsets) if after > before]
+    if 2 * len(lengths) < len(cues):  # events, whose lengths say nothing
+        lengths = [gap / Fraction(median(words)) for gap in gaps] if len(cues) >= FEW and median(words) else []
+    if not lengths:
+        return "", False
+    word, gap = median(lengths), median(gaps) if gaps else Fraction(0)
+    whole = max(cue.offset for cue in cues) - onsets[0]
+    said = f"a word lasts {shown(round(float(word), 4))} s (median), the text {shown(whole)} s"
+    said += f", {float(whole / 3600):.3g} hours" if whole > 3600 else ""
+    if word > SLOWEST:
+        return f"{said}: are the times in milliseconds? Set time_unit to 'ms', or to 's' if they are seconds", True
+    if word < FASTEST:
+        return f"{said}: are the times in minutes? Seconds are needed, or milliseconds with time_unit 'ms'", True
+    if len(cues) >= FEW and (word > SLOW or gap > SPARSE):
+        far = f", and {shown(round(float(gap), 3))} s lie between onsets" if gap > SPARSE else ""
+        return f"{said}{far}: if the times are in milliseconds, frames or samples, turn them into seconds", False
+    return "", False

@@ -1,0 +1,121 @@
+"""Datasets as netCDF4 that Octave, R and MATLAB read in full, and back.
+
+What h5netcdf writes by itself xarray reads, but Octave's netcdf package stops at the first text: it is stored as HDF5
+strings of variable length. Here text attributes become netCDF ``char`` (HDF5 strings of fixed length, UTF-8), and
+variables of text become arrays of ``char`` with ``_Encoding = "utf-8"``, as the netCDF library itself writes them. So a
+file holds nothing but byte, ubyte, int, int64, float, double and char, in one group, with dimensions of fixed length:
+what every netCDF4 reader knows.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import xarray as xr
+
+from giblet.errors import InputError, reading
+
+PACKED = {"zlib": True, "complevel": 4}
+"""Deflate has a check sum of its own."""
+CHECKED = {"fletcher32": True}
+HDF5 = b"\x89HDF\r\n\x1a\n"
+DAMAGED = "it is not a feature file, or is damaged: copy or extract it again"
+INT32 = np.iinfo(np.int32)
+
+
+def netcdf_bytes(dataset: xr.Dataset) -> memoryview:
+    """The content of a netCDF4 file.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        Attributes are text, numbers, truth values or arrays of numbers.
+
+    Returns
+    -------
+    memoryview
+    """
+    attrs = {name: _plain(value) for name, value in dataset.attrs.items()}
+    encoding: dict[Any, dict[str, Any]] = {}
+    for name, variable in dataset.variables.items():
+        encoding[name] = {"dtype": "S1"} if variable.dtype.kind in "OUT" else {}
+        if variable.size and variable.ndim:
+            encoding[name] |= PACKED if variable.ndim > 1 else CHECKED
+    # Into memory: HDF5 on a full disk can lose its own error, a plain write cannot.
+    content = io.BytesIO()
+    dataset.assign_attrs(attrs).to_netcdf(content, engine="h5netcdf", encoding=encoding)
+    with h5py.File(content, "r+") as file:
+        _fix_text(file)
+        file.visititems(lambda _, item: _fix_text(item))
+    return content.getbuffer()
+
+
+def open_netcdf(path: Path) -> xr.Dataset:
+    """A netCDF4 file, its variables still on disk, whoever wrote it.
+
+    Raises
+    ------
+    InputError
+        If it cannot be opened, is locked by another program, is no netCDF4 file, or is damaged.
+    """
+    with reading(path, "you have no access to it, or its disk is gone; check its permissions"), path.open("rb") as file:
+        start = file.read(len(HDF5))
+    if start != HDF5:
+        raise InputError(f"cannot read {path}: no netCDF4, so not a feature file; name one that giblet wrote (*.nc)")
+    with reading(path, DAMAGED):
+        try:
+            # h5netcdf leaves a half-made object behind where these are damaged, whose end is a traceback on stderr.
+            with h5py.File(path) as file:
+                dict(file.attrs)
+        except OSError as exc:
+            if "unable to lock file" in str(exc):
+                raise InputError(
+                    f"{path} is locked: another program has it open for writing, or its file system knows no locks; "
+                    "close that program, or set HDF5_USE_FILE_LOCKING=FALSE"
+                ) from exc
+            raise
+        return xr.open_dataset(path, engine="h5netcdf", cache=False)
+
+
+def read_netcdf(path: Path) -> xr.Dataset:
+    """A netCDF4 file in memory, whoever wrote it.
+
+    Raises
+    ------
+    InputError
+        As :func:`open_netcdf`.
+    """
+    with reading(path, DAMAGED), open_netcdf(path) as opened:
+        dataset = opened.load()
+    dataset.attrs = {name: v.item() if isinstance(v, np.generic) else v for name, v in dataset.attrs.items()}
+    text = {name: variable.astype(str) for name, variable in dataset.variables.items() if variable.dtype == object}
+    return dataset.assign_coords({name: text.pop(name) for name in list(text) if name in dataset.coords}).assign(text)
+
+
+def _plain(value: Any) -> Any:
+    """An attribute's value as a type that netCDF and R know: truth values and small whole numbers as int."""
+    if isinstance(value, (bool, np.bool_)):
+        return np.int32(value)
+    if isinstance(value, (int, np.integer)) and INT32.min <= value <= INT32.max:
+        return np.int32(value)
+    return value
+
+
+def _fix_text(item: Any) -> None:
+    """Text attributes of a group or variable as strings of fixed length."""
+    for name in list(item.attrs):
+        stored = h5py.check_string_dtype(item.attrs.get_id(name).dtype)
+        value = item.attrs[name]
+        if stored is None or stored.length is not None or not isinstance(value, str):
+            continue
+        raw = value.encode()
+        del item.attrs[name]
+        if raw:
+            kind = h5py.string_dtype("ascii" if value.isascii() else "utf-8", len(raw))
+            item.attrs.create(name, raw, dtype=kind)
+        else:  # as the netCDF library writes empty text
+            item.attrs.create(name, h5py.Empty("S1"))

@@ -1,0 +1,75 @@
+"""Voxels, regions and features that the training TRs say nothing of: found, named, and made 0."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from giblet.data.dataset import Recording, fit_normalisers
+from giblet.data.normalise import Normaliser
+from giblet.data.splits import Splits
+from giblet.models.settings import BOLD
+
+log = logging.getLogger(__name__)
+
+
+def learnable(
+    recordings: list[Recording], splits: dict[str, Splits], columns: dict[str, dict[str, np.ndarray]]
+) -> tuple[dict[str, dict[str, Normaliser]], dict[str, str]]:
+    """Normalisers of training TRs, by subject and modality, and by subject in words what these say nothing of.
+
+    What hardly varies there and does in the validation TRs, which choose the model, becomes 0; test TRs are not read.
+
+    Parameters
+    ----------
+    recordings : list of Recording
+    splits : dict of str to Splits
+        By subject.
+    columns : dict
+        By subject, as :attr:`giblet.training.study.Study.columns`.
+    """
+    fitted = fit_normalisers(recordings, {name: s.train for name, s in splits.items()})
+    unlearnable = {}
+    for recording in recordings:
+        subject, own = recording.subject, fitted[recording.subject]
+        for name, normaliser in own.items():
+            series = recording.series[name]
+            far = normaliser.far(series, splits[subject].val, of_scan=name == BOLD)
+            own[name] = normaliser.without(far)
+            if name == BOLD and own[name].n_constant:
+                unlearnable[subject] = describe_columns(~normaliser.varies, far, columns[subject])
+            elif far.any():
+                log.warning(
+                    "subject %s: %d of %d values of %s hardly vary over the training TRs, and do later: they count as "
+                    "constant", subject, far.sum(), far.size, name,
+                )  # fmt: skip
+    return fitted, unlearnable
+
+
+def describe_columns(constant: np.ndarray, far: np.ndarray, columns: dict[str, np.ndarray]) -> str:
+    """Which voxels or regions the training TRs say nothing of, and why: the first five of each kind by name."""
+    parts = []
+    for which, why in (
+        (constant, "without any change over the training TRs"),
+        (far, "with hardly any change over the training TRs and a large one later"),
+    ):
+        if which.any():
+            names = ", ".join(column_name(columns, int(n)) for n in np.flatnonzero(which)[:5])
+            parts.append(
+                f"{int(which.sum())} of {len(which)} {unit_of(columns)} {why}: "
+                f"{names}{', ...' if which.sum() > 5 else ''}"
+            )
+    return " and ".join(parts)
+
+
+def unit_of(columns: dict[str, np.ndarray]) -> str:
+    """What the columns of the BOLD are: ``"voxels"`` or ``"regions"``."""
+    return "regions" if "region" in columns else "voxels"
+
+
+def column_name(columns: dict[str, np.ndarray], n: int) -> str:
+    """Of a column of the BOLD: its region, or the place of its voxel in the image."""
+    if "region" in columns:
+        return str(columns["region"][n])
+    return str(tuple(int(columns[axis][n]) for axis in "ijk")) if "i" in columns else str(n)

@@ -1,0 +1,279 @@
+"""What giblet writes, Octave and R read in full: every variable and every attribute, text and all."""
+
+import fcntl
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from giblet.data.fmri import FMRIProcessor
+from giblet.data.simulate import simulate_bold
+from giblet.data.text import TextProcessor
+from giblet.data.video import VideoProcessor
+from giblet.errors import InputError
+from giblet.features import load_features, save_features, sidecar_path, up_to_date
+from giblet.netcdf import netcdf_bytes, read_netcdf
+from tests.films import write_film
+from tests.test_features import made
+
+# One line for each attribute and each variable; text as hexadecimal digits of its bytes, numbers with all their digits.
+OCTAVE = r"""
+pkg load netcdf
+function text = hex(value), text = sprintf("%02x", uint8(value)); end
+function line(kind, owner, name, value)
+  if ischar(value), fprintf("%s %s %s T%s\n", kind, owner, hex(name), hex(value(:)'));
+  else fprintf("%s %s %s N%s\n", kind, owner, hex(name), sprintf(" %.17g", double(value(:)))); end
+end
+file = argv(){1};
+about = ncinfo(file);
+for a = about.Attributes, line("A", "-", a.Name, a.Value); end
+for v = about.Variables
+  value = ncread(file, v.Name);
+  if ischar(value)
+    words = value';
+    fprintf("S %s", v.Name); for k = 1:rows(words), fprintf(" T%s", hex(deblank(words(k, :)))); end; fprintf("\n");
+  else line("V", v.Name, v.Name, value); end
+  for a = v.Attributes, line("A", v.Name, a.Name, a.Value); end
+end
+"""
+R = r"""
+library(ncdf4)
+hex <- function(text) paste(format(charToRaw(text)), collapse = "")
+line <- function(kind, owner, name, value) {
+  if (is.character(value)) cat(kind, " ", owner, " ", hex(name), " T", hex(value), "\n", sep = "")
+  else cat(kind, " ", owner, " ", hex(name), " N", sprintf(" %.17g", as.numeric(value)), "\n", sep = "")
+}
+nc <- nc_open(commandArgs(trailingOnly = TRUE)[1])
+all <- ncatt_get(nc, 0)
+for (name in names(all)) line("A", "-", name, all[[name]])
+stored <- c(names(nc$var), Filter(function(d) nc$dim[[d]]$dimvarid$id >= 0, names(nc$dim)))
+for (v in stored) {
+  value <- ncvar_get(nc, v)
+  if (is.character(value)) cat("S ", v, paste0(" T", sapply(value, hex)), "\n", sep = "")
+  else line("V", v, v, value)
+  own <- ncatt_get(nc, v)
+  for (name in names(own)) line("A", v, name, own[[name]])
+}
+"""
+
+
+def ncdf4_is_there() -> bool:
+    if shutil.which("Rscript") is None:
+        return False
+    return subprocess.run(["Rscript", "-e", "library(ncdf4)"], capture_output=True).returncode == 0
+
+
+def octave_netcdf_is_there() -> bool:
+    if shutil.which("octave") is None:
+        return False
+    return subprocess.run(["octave", "--no-gui", "--eval", "pkg load netcdf"], capture_output=True).returncode == 0
+
+
+READERS = {
+    "octave": (
+        OCTAVE,
+        ["octave", "--no-gui", "--quiet"],
+        octave_netcdf_is_there,
+        "needs octave with its package netcdf",
+    ),
+    "R": (R, ["Rscript"], ncdf4_is_there, "needs R with ncdf4"),
+}
+
+
+def codes(_: Path) -> xr.Dataset:
+    return made(source="Der Fuchs über dem Zaun — 映画.mp4")[0]
+
+
+def text(folder: Path) -> xr.Dataset:
+    (folder / "words.tsv").write_text("onset\toffset\ttext\n0.5\t1\tonce\n1.5\t2.5\tupon a time\n6\t7\tthere\n")
+    return TextProcessor(2.0, model=None).extract(folder / "words.tsv")
+
+
+def picture(folder: Path) -> xr.Dataset:
+    return VideoProcessor(1.5, size=(4, 6)).extract(write_film(folder / "grey.mp4", picture=4.0))
+
+
+def regions(folder: Path) -> xr.Dataset:
+    values = np.random.default_rng(0).standard_normal((12, 3)) + 100
+    pd.DataFrame(values, columns=["V1", "Heschl's gyrus (links)", "Größe"]).to_csv(
+        folder / "sub-7_bold.csv", index=False
+    )
+    return FMRIProcessor(tr=1.5).load(folder / "sub-7_bold.csv")
+
+
+def truth(folder: Path) -> xr.Dataset:
+    return simulate_bold(text(folder), n_voxels=4).truth
+
+
+FILES = [codes, text, picture, regions, truth]
+
+
+def read_by(reader: str, path: Path) -> tuple[dict, dict]:
+    """What another program reads: attributes by (variable or "-", name), and variables in C order."""
+    code, argv, _, _ = READERS[reader]
+    script = path.with_suffix(f".{reader}")
+    script.write_text(code)
+    done = subprocess.run([*argv, script, path], capture_output=True, text=True, check=False)
+    attrs, variables = {}, {}
+    for line in done.stdout.splitlines():
+        kind, owner, *rest = line.split(" ")
+        if kind == "S":
+            variables[owner] = [bytes.fromhex(cell[1:]).decode() for cell in rest]
+        elif kind in ("A", "V"):
+            name, values = bytes.fromhex(rest[0]).decode(), rest[1:]
+            if values[0][0] == "T":
+                value = bytes.fromhex(values[0][1:]).decode()
+            else:
+                value = [float(v.replace("NA", "nan")) for v in values[1:]]
+            if kind == "A":
+                attrs[owner, name] = value
+            else:
+                variables[owner] = value
+    assert variables, done.stderr
+    return attrs, variables
+
+
+@pytest.mark.parametrize("kind", FILES, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("reader", READERS)
+def test_octave_and_r_read_every_variable_and_every_attribute(reader, kind, tmp_path):
+    _, _, there, reason = READERS[reader]
+    if not there():
+        pytest.skip(reason)
+    features = kind(tmp_path)
+    path = save_features(features, tmp_path / "a_features.nc")
+    attrs, variables = read_by(reader, path)
+    assert variables.keys() == set(map(str, features.variables))
+    for name, variable in features.variables.items():
+        if variable.dtype.kind in "US":
+            assert variables[name] == variable.values.ravel().tolist()
+        else:
+            np.testing.assert_array_equal(variables[name], variable.values.ravel().astype(np.float64))
+        for key, value in variable.attrs.items():
+            assert attrs[name, key] == value
+    mine = {name: value for (owner, name), value in attrs.items() if owner == "-"}
+    mine.pop("coordinates", None)  # how netCDF says which variables are coordinates
+    assert mine.keys() == features.attrs.keys()
+    for name, value in features.attrs.items():
+        assert mine[name] == (value if isinstance(value, str) else [float(value)]), name
+
+
+def test_no_text_of_variable_length_and_no_type_beyond_the_classic_ones_is_stored(tmp_path):
+    """MATLAB cannot be run here: this is the set of types that all its versions since netCDF4 read."""
+    known = {"int8", "uint8", "int32", "int64", "float32", "float64"}
+    for kind in FILES:
+        path = save_features(kind(tmp_path), tmp_path / "a_features.nc")
+        with h5py.File(path) as file:
+            items = [file, *file.values()]
+            assert all(isinstance(item, h5py.Dataset) for item in items[1:]), "one group"
+            for item in items:
+                stored = [item.attrs.get_id(name).dtype for name in item.attrs if name != "REFERENCE_LIST"]
+                stored = [
+                    dtype
+                    for dtype in stored
+                    if dtype.metadata is None or "vlen" not in dtype.metadata or dtype.metadata["vlen"] is str
+                ]  # the references of dimensions, which no program shows
+                if isinstance(item, h5py.Dataset):
+                    stored.append(item.dtype)
+                    assert all(n is not None for n in item.maxshape), "no unlimited dimension"
+                for dtype in stored:
+                    text = h5py.check_string_dtype(dtype)
+                    assert (text is not None and text.length is not None) or dtype.name in known, (item.name, dtype)
+
+
+def everything() -> xr.Dataset:
+    return xr.Dataset(
+        {
+            "small": ("x", np.arange(4, dtype="i1")),
+            "picture": (("x", "y"), np.full((4, 3), 200, "u1")),
+            "yes": ("x", np.array([True, False, True, True])),
+            "gaps": ("x", np.array([1.5, np.nan, 3, 4])),
+            "nothing": (("x", "none"), np.zeros((4, 0), "i4")),
+            "alone": ((), 3.5),
+            "word": ((), "Zaun"),
+            "blank": ("x", ["", "", "", ""]),
+        },
+        {"region": ("x", ["a", "bb", "", "Größe 映"]), "i": ("x", np.arange(4) * 2**40), "y": ["q", "r", "s"]},
+        {"long": "a" * 100_000, "empty": "", "one": "x", "lines": 'a\nb\t{"x": 1}', "film": "映画", "n": 5,
+         "large": 2**40, "tr": 0.72, "three": np.arange(3.0)},
+    )  # fmt: skip
+
+
+def test_a_dataset_comes_back_as_it_was_types_text_and_all(tmp_path):
+    (tmp_path / "a.nc").write_bytes(netcdf_bytes(everything()))
+    back = read_netcdf(tmp_path / "a.nc")
+    xr.testing.assert_identical(back, everything())
+    for name, variable in everything().variables.items():
+        assert back[name].dtype == variable.dtype, name
+    assert {name: type(value) for name, value in back.attrs.items() if name in ("n", "large", "tr", "film")} == {
+        "n": int, "large": int, "tr": float, "film": str,
+    }  # fmt: skip
+    netcdf_bytes(back)  # what has been read can be written again
+
+
+def test_truth_values_are_attributes_too(tmp_path):
+    (tmp_path / "a.nc").write_bytes(netcdf_bytes(made(detrended=True, scaled=np.False_)[0]))
+    back = read_netcdf(tmp_path / "a.nc")
+    assert (back.attrs["detrended"], back.attrs["scaled"]) == (1, 0)
+
+
+def test_files_of_earlier_versions_are_read_and_are_up_to_date(tmp_path):
+    """As version 0.1.0 wrote them before: text of variable length."""
+    features, _ = made(source="Füchse.mp4")
+    features = features.assign_coords(region=("codebook", [f"Gyrus {k} ü" for k in range(8)]))
+    path = tmp_path / "a_features.nc"
+    packed = {name: {"zlib": True, "complevel": 4} for name, v in features.data_vars.items() if v.ndim > 1}
+    save_features(features, path)  # for the sidecar
+    path.write_bytes(features.to_netcdf(engine="h5netcdf", encoding=packed))
+    xr.testing.assert_identical(load_features(path), features)
+    assert up_to_date(path, source_sha256="0" * 64, settings={"n_trs": None, "tr": 1.5})
+    newer = {"n_trs": None, "tr": 1.5, "gain": None}
+    assert not up_to_date(path, settings=newer | {"gain": 2.0}, defaults={"gain": None})
+    assert up_to_date(path, settings=newer, defaults={"gain": None}), "an option that did not exist had its default"
+    assert json.loads(sidecar_path(path).read_text())["giblet"]["source"] == "Füchse.mp4"
+
+
+def test_a_locked_file_is_said_to_be_locked_not_damaged(tmp_path):
+    path = save_features(made()[0], tmp_path / "a_features.nc")
+    with path.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # as HDF5 does that writes to it
+        with pytest.raises(InputError, match="is locked: another program has it open") as caught:
+            load_features(path)
+    assert "damaged" not in str(caught.value)
+    load_features(path)
+
+
+def test_a_file_without_permission_is_said_to_be_that(tmp_path, monkeypatch):
+    """Root may read everything, so that the refusal is made up."""
+    path = save_features(made()[0], tmp_path / "a_features.nc")
+
+    def denied(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", denied)
+    with pytest.raises(InputError, match=r"Permission denied.*check its permissions"):
+        load_features(path)
+
+
+def test_a_file_with_damaged_bytes_is_refused_or_is_what_it_was(tmp_path):
+    features, _ = made(n_trs=12)
+    features = features.assign_coords(region=("codebook", [f"Gyrus {k}" for k in range(8)]))
+    path = save_features(features, tmp_path / "a_features.nc")
+    whole, refused = path.read_bytes(), 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        start = int(rng.integers(0, len(whole) - 64))
+        path.write_bytes(whole[:start] + rng.bytes(64) + whole[start + 64 :])
+        try:
+            loaded = load_features(path)
+        except InputError as exc:
+            assert "\n" not in str(exc)
+            refused += 1
+        else:
+            xr.testing.assert_identical(loaded, features)
+    assert refused > 20
