@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from himalaya.kernel_ridge import KernelRidgeCV
 from himalaya.ridge import RidgeCV
+from himalaya.scoring import r2_score
 
 from giblet.alignment import convolve_hrf
 from giblet.alignment.checks import check_finite, rows_in_time, run_slices
@@ -117,18 +118,22 @@ class RidgeFit:
     """A ridge regression from features to BOLD, fitted on training TRs."""
 
     predicted: np.ndarray
-    """float32 (n_trs, n_voxels): the prediction for all TRs, of which only those of no training are evidence."""
+    """float64 (n_trs, n_voxels), in the units of the BOLD: the prediction for all TRs, of which only those of no training
+    are evidence. The level of a run is that of its training TRs; of a run without any, that of the others' mean."""
     alphas: np.ndarray
     """float64 (n_voxels,): the penalty chosen in each voxel."""
     cv_r2: np.ndarray
-    """float64 (n_voxels,): R2 within the training TRs, by cross-validation."""
+    """float64 (n_voxels,): R2 of the folds left out of the training TRs, with the penalty chosen, mean over folds."""
     n_features: int
     """Columns that the fit had, delays included."""
+    tried: np.ndarray
+    """float64 (n_alphas,): the penalties there were to choose from."""
 
     @property
     def at_the_edge(self) -> int:
         """Voxels whose penalty is the least or the greatest of those tried: the grid may be too narrow."""
-        return int(np.isin(self.alphas, [min(ALPHAS), max(ALPHAS)]).sum())
+        ends = np.array([self.tried.min(), self.tried.max()])
+        return int(np.isclose(self.alphas[:, None], ends, rtol=1e-6).any(axis=1).sum())
 
 
 def fit_ridge(
@@ -145,6 +150,7 @@ def fit_ridge(
     volumes: Sequence[int] | np.ndarray | None = None,
     alphas: Sequence[float] = ALPHAS,
     n_folds: int = 5,
+    centre_runs: bool = True,
 ) -> RidgeFit:
     """Ridge regression from features, convolved with an HRF, to BOLD; each voxel with a penalty of its own.
 
@@ -176,6 +182,9 @@ def fit_ridge(
         Penalties to choose from.
     n_folds : int
         Contiguous parts of the training TRs for the choice; TRs within 32 s of the part left out are not used.
+    centre_runs : bool
+        Take out of BOLD and features the level of each run, its mean over training TRs, so that runs with other baselines
+        teach nothing by them. False: one mean for all runs.
 
     Returns
     -------
@@ -215,16 +224,47 @@ def fit_ridge(
         x = convolve_hrf(
             x, tr, hrf, delays=delays if hrf == "fir" else None, run=run, volumes=rows, slice_time_ref=slice_time_ref
         )
-    x = _standardised(x.reshape(len(x), -1), train)
-    mean = bold[train].mean(axis=0)
+    x = x.reshape(len(x), -1)
+    levels = run if centre_runs else np.zeros(len(run), np.int64)
+    x = _standardised(x - run_levels(x, levels, train), train)
+    level = run_levels(bold, levels, train, known=False)
     folds = blocked_folds(train, run, n_folds, ceil(exact(HRF_SECONDS) / exact(tr)))
     wide = x.shape[1] > len(train)
-    model = (KernelRidgeCV if wide else RidgeCV)(alphas=np.array(alphas), cv=folds)
-    model.fit(x[train], bold[train] - mean)
-    predicted = np.asarray(model.predict(x)) + mean
+    tried = np.array(alphas, np.float64)
+    model = (KernelRidgeCV if wide else RidgeCV)(alphas=tried, cv=folds, solver_params={"score_func": r2_score})
+    model.fit(x[train], bold[train] - level[train])
+    # In float32, with the level added, a prediction of little variance would be a constant.
+    predicted = np.asarray(model.predict(x), np.float64) + level
     return RidgeFit(
-        predicted.astype(np.float32), np.asarray(model.best_alphas_), np.asarray(model.cv_scores_), x.shape[1]
+        predicted, np.asarray(model.best_alphas_), np.asarray(model.cv_scores_), x.shape[1], tried
     )
+
+
+def run_levels(values: np.ndarray, run: np.ndarray, train: np.ndarray, *, known: bool = True) -> np.ndarray:
+    """The level of each TR's run: the mean of the run's training TRs.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (n_trs, n_columns)
+    run : ndarray, shape (n_trs,)
+        Run of each TR.
+    train : ndarray of int
+        Training TRs.
+    known : bool
+        What a run without training TRs has for a level: its own mean, as the stimulus of a test run is known (True); or
+        the mean of the other levels, as its BOLD is not (False).
+
+    Returns
+    -------
+    ndarray of float64, shape (n_trs, n_columns)
+    """
+    out = np.empty(values.shape)
+    by_run = {label: values[rows].mean(axis=0) for label in np.unique(run[train]) if len(rows := train[run[train] == label])}
+    elsewhere = np.mean(list(by_run.values()), axis=0)
+    for label in np.unique(run):
+        own = run == label
+        out[own] = by_run[label] if label in by_run else values[own].mean(axis=0) if known else elsewhere
+    return out
 
 
 def _standardised(x: np.ndarray, train: np.ndarray) -> np.ndarray:
