@@ -29,7 +29,7 @@ from giblet.evaluation.predictions import predict
 from giblet.evaluation.reconstruction import latents_by_tr
 from giblet.evaluation.scorecard import FREQUENT, MEAN, Score
 from giblet.evaluation.scores import compare, constant_codes, score_codes
-from giblet.evaluation.statistics import Estimate, Resampling, correlations, mean_r_of_draws
+from giblet.evaluation.statistics import Estimate, ScoredTRs, correlations, mean_correlation_influence
 from giblet.features import load_features
 from giblet.models import MultimodalAutoencoder
 from giblet.pipeline import extract_film

@@ -11,7 +11,7 @@ NeuroImage 264, 119728.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
@@ -26,7 +26,8 @@ from giblet.alignment.lags import censored
 from giblet.data.normalise import ROUNDING
 from giblet.data.splits import HRF_SECONDS, run_of_trs, segments
 from giblet.errors import InputError
-from giblet.evaluation.statistics import Chance, Correlations, Estimate, Resampling, correlations, mean_r_of_draws
+from giblet.evaluation.rotation import RotationTest
+from giblet.evaluation.statistics import Chance, Correlations, Estimate, ScoredTRs, correlations
 from giblet.timing import exact
 
 ALPHAS = tuple(float(a) for a in np.logspace(-1, 7, 17))
@@ -35,25 +36,28 @@ FIR_DELAYS = (1.5, 3.0, 4.5, 6.0, 7.5, 9.0)
 """Seconds by which features are delayed with ``hrf="fir"``, which lets each voxel have a response of its own."""
 
 
-def voxelwise_r(bold: np.ndarray, predicted: np.ndarray) -> Correlations:
+def voxelwise_r(bold: np.ndarray, predicted: np.ndarray, run: Sequence[int] | np.ndarray | None = None) -> Correlations:
     """Correlation of measured and predicted BOLD over TRs, voxel by voxel.
 
     Parameters
     ----------
     bold, predicted : ndarray of float, shape (n_trs, n_voxels)
         The same TRs, of no training.
+    run : array_like, shape (n_trs,), optional
+        Run of each TR: correlations are within runs, and their mean is weighted by TRs.
 
     Returns
     -------
     Correlations
-        Voxels that never change have none, and are counted in ``n_undefined``.
+        0 where the prediction never changes; voxels whose BOLD never changes have none, and are counted in
+        ``n_undefined``.
 
     Raises
     ------
     InputError
         If the shapes differ, or values are not finite.
     """
-    return correlations(bold, predicted)
+    return correlations(bold, predicted, None if run is None else np.asarray(run))
 
 
 @dataclass(frozen=True)
@@ -61,10 +65,13 @@ class EncodingScore:
     """How well held-out BOLD is predicted."""
 
     by_voxel: Correlations
+    """Without drifts, if there was a test, and within runs."""
     mean: Estimate
-    """Mean r over the voxels that have one, with its interval."""
-    shifted: Chance
-    """The same of predictions that are shifted in time."""
+    """Mean r over the voxels whose BOLD changes, with its interval."""
+    chance: Chance
+    """The mean of predictions that are rotated in time, all voxels together."""
+    test: RotationTest | None
+    """Voxel by voxel; None where the TRs are too few."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -75,42 +82,44 @@ class EncodingScore:
             "best_decile": float(np.quantile(r, 0.9)) if len(r) else None,
             "n_voxels": len(self.by_voxel.r),
             "n_undefined": self.by_voxel.n_undefined,
-            "shifted": self.shifted.mean,
-            "p": self.shifted.p,
-            "n_shifts": self.shifted.n,
+            "n_constant": int(self.by_voxel.constant.sum()),
+            "rotated": self.chance.mean,
+            "p": self.chance.p,
+            "q": self.chance.q,
+            "n_rotations": self.chance.n,
         }
 
 
-def score_encoding(bold: np.ndarray, predicted: np.ndarray, plan: Resampling) -> EncodingScore:
+def score_encoding(bold: np.ndarray, predicted: np.ndarray, trs: ScoredTRs) -> EncodingScore:
     """Voxel by voxel r, the interval of its mean, and the chance of it.
 
     Parameters
     ----------
     bold, predicted : ndarray of float, shape (n_trs, n_voxels)
-    plan : Resampling
-        Of so many TRs.
+    trs : ScoredTRs
+        Their TR, and of which stretch each is.
+
+    Returns
+    -------
+    EncodingScore
 
     Raises
     ------
     InputError
         If the shapes differ, or values are not finite.
     """
-    by_voxel = voxelwise_r(bold, predicted)
-    observed = by_voxel.mean
-    if observed is None:
-        why = "no voxel's BOLD and prediction both change over these TRs"
-        return EncodingScore(by_voxel, Estimate(None, why=why), Chance(None, None, 0))
-    kept = by_voxel.defined
-    bold, predicted = (np.asarray(values, np.float64)[:, kept] for values in (bold, predicted))
-    low, high = plan.interval(mean_r_of_draws(bold, predicted, plan)) if plan.has_intervals else (None, None)
-    # A rotation leaves means and deviations as they are.
-    z_bold, z_predicted = _z(bold), _z(predicted)
-    chance = plan.chance(observed, lambda k: float((z_bold * np.roll(z_predicted, k, axis=0)).mean()))
-    return EncodingScore(by_voxel, Estimate(observed, low, high), chance)
-
-
-def _z(values: np.ndarray) -> np.ndarray:
-    return (values - values.mean(axis=0)) / values.std(axis=0)
+    by_voxel = voxelwise_r(bold, predicted, trs.run)
+    if by_voxel.mean is None:
+        why = "no voxel's BOLD changes over these TRs"
+        return EncodingScore(by_voxel, Estimate(None, why=why), Chance(None, None, 0), None)
+    test = trs.test(bold, predicted)
+    if test is None:
+        return EncodingScore(by_voxel, Estimate(by_voxel.mean), Chance(None, None, 0), None)
+    by_voxel = replace(by_voxel, r=test.r, defined=np.isfinite(test.r))
+    mean = Estimate(test.mean, *(test.mean_interval if trs.has_intervals else ()))
+    return EncodingScore(
+        by_voxel, mean, Chance(float(test.mean_by_rotation.mean()), test.mean_p, test.n_rotations), test
+    )
 
 
 @dataclass(frozen=True)
@@ -235,9 +244,7 @@ def fit_ridge(
     model.fit(x[train], bold[train] - level[train])
     # In float32, with the level added, a prediction of little variance would be a constant.
     predicted = np.asarray(model.predict(x), np.float64) + level
-    return RidgeFit(
-        predicted, np.asarray(model.best_alphas_), np.asarray(model.cv_scores_), x.shape[1], tried
-    )
+    return RidgeFit(predicted, np.asarray(model.best_alphas_), np.asarray(model.cv_scores_), x.shape[1], tried)
 
 
 def run_levels(values: np.ndarray, run: np.ndarray, train: np.ndarray, *, known: bool = True) -> np.ndarray:
@@ -259,7 +266,9 @@ def run_levels(values: np.ndarray, run: np.ndarray, train: np.ndarray, *, known:
     ndarray of float64, shape (n_trs, n_columns)
     """
     out = np.empty(values.shape)
-    by_run = {label: values[rows].mean(axis=0) for label in np.unique(run[train]) if len(rows := train[run[train] == label])}
+    by_run = {
+        label: values[rows].mean(axis=0) for label in np.unique(run[train]) if len(rows := train[run[train] == label])
+    }
     elsewhere = np.mean(list(by_run.values()), axis=0)
     for label in np.unique(run):
         own = run == label

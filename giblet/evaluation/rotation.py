@@ -62,6 +62,8 @@ class RotationTest:
     """float64 (n_rotations,): mean of `r` over the columns that have one, all rotated together; first as predicted."""
     whitened_by_rotation: np.ndarray
     """float64 (n_rotations,): the same after prewhitening, from which the p-values of the mean come."""
+    pooled_by_rotation: np.ndarray
+    """float64 (n_rotations,): correlation of all values of all columns at once, prewhitened, each column about its mean."""
 
     @property
     def n_rotations(self) -> int:
@@ -82,6 +84,11 @@ class RotationTest:
     def mean_p_rank(self) -> float:
         """Of the mean over columns, as `p_rank`."""
         return float(rank_p(self.whitened_by_rotation[:, None])[0])
+
+    @property
+    def pooled_p(self) -> float:
+        """Of all columns pooled, as `p`."""
+        return float(normal_p(self.pooled_by_rotation[:, None])[0])
 
     @property
     def mean_interval(self) -> tuple[float, float]:
@@ -152,10 +159,11 @@ def rotation_test(
     if why:
         raise InputError(why)
     drifts = [_drifts(part.stop - part.start, tr, high_pass) for part in parts]
-    draws = _draws([part.stop - part.start for part in parts], seed)
+    draws = joint_draws([part.stop - part.start for part in parts], seed)
     n_columns = truth.shape[1]
     r, p, p_rank = (np.empty(n_columns) for _ in range(3))
     totals = np.zeros((2, len(draws)))
+    pooled = [_Pool(part.stop - part.start) for part in parts]
     for start in range(0, n_columns, COLUMNS_AT_A_TIME):
         block = slice(start, start + COLUMNS_AT_A_TIME)
         pairs = [
@@ -165,12 +173,14 @@ def rotation_test(
         alive = np.any([np.any(x != 0, axis=0) for x, _ in pairs], axis=0)
         phi = _phi([x for x, _ in pairs])
         plain = _rotated(pairs, draws)
-        white = _rotated([(_whitened(x, phi), _whitened(y, phi)) for x, y in pairs], draws)
+        white = _rotated([(_whitened(x, phi), _whitened(y, phi)) for x, y in pairs], draws, pooled)
         r[block] = np.where(alive, plain[0], np.nan)
         p[block], p_rank[block] = (np.where(alive, some, np.nan) for some in (normal_p(white), rank_p(white)))
         totals += [plain[:, alive].sum(axis=1), white[:, alive].sum(axis=1)]
     n_alive = max(1, int(np.isfinite(r).sum()))
-    return RotationTest(r, p, p_rank, totals[0] / n_alive, totals[1] / n_alive)
+    weights = np.array([pool.n_trs for pool in pooled]) / len(truth)
+    of_all = sum(w * pool.r[shifts] for w, pool, shifts in zip(weights, pooled, draws.T, strict=True))
+    return RotationTest(r, p, p_rank, totals[0] / n_alive, totals[1] / n_alive, np.asarray(of_all))
 
 
 def too_short(lengths: Sequence[int], tr: float, high_pass: float | None = HIGH_PASS) -> str | None:
@@ -192,9 +202,7 @@ def too_short(lengths: Sequence[int], tr: float, high_pass: float | None = HIGH_
         )
     freedom = sum(length - _drifts(length, tr, high_pass).shape[1] for length in lengths)
     if freedom < LEAST_FREEDOM:
-        needed = next(
-            n for n in range(min(lengths), 10**6) if n - _drifts(n, tr, high_pass).shape[1] >= LEAST_FREEDOM
-        )
+        needed = next(n for n in range(min(lengths), 10**6) if n - _drifts(n, tr, high_pass).shape[1] >= LEAST_FREEDOM)
         return (
             f"{sum(lengths)} TRs leave {freedom} degrees of freedom once drifts are gone, {LEAST_FREEDOM} are needed: "
             f"use {needed} TRs or more, or a lower high_pass"
@@ -230,20 +238,20 @@ def fisher_z(r: np.ndarray) -> np.ndarray:
     return np.arctanh(np.clip(r, ROUNDING - 1, 1 - ROUNDING))
 
 
+def joint_draws(lengths: Sequence[int], seed: int) -> np.ndarray:
+    """By how many TRs runs of these lengths are rotated, int64 (n_rotations, n_runs): first none; of one run all there are."""
+    if len(lengths) == 1:
+        return np.arange(lengths[0])[:, None]
+    draws = np.random.default_rng(seed).integers(0, lengths, (DRAWS, len(lengths)))
+    return np.vstack([np.zeros((1, len(lengths)), np.int64), draws])
+
+
 def _drifts(n_trs: int, tr: float, high_pass: float | None) -> np.ndarray:
     """Orthonormal drifts of a run, float64 (n_trs, n_drifts): parabola, line, mean, and slow cosines."""
     basis = legvander(np.linspace(-1, 1, n_trs), 2)
     if high_pass is not None:
         basis = np.hstack([basis, create_cosine_drift(high_pass, np.arange(n_trs) * tr)[:, :-1]])
     return np.linalg.qr(basis)[0]
-
-
-def _draws(lengths: Sequence[int], seed: int) -> np.ndarray:
-    """By how many TRs each run is rotated, int64 (n_rotations, n_runs): first none; of one run all there are."""
-    if len(lengths) == 1:
-        return np.arange(lengths[0])[:, None]
-    draws = np.random.default_rng(seed).integers(0, lengths, (DRAWS, len(lengths)))
-    return np.vstack([np.zeros((1, len(lengths)), np.int64), draws])
 
 
 def _without(values: np.ndarray, basis: np.ndarray) -> np.ndarray:
@@ -271,12 +279,31 @@ def _whitened(values: np.ndarray, phi: np.ndarray) -> np.ndarray:
     return white - white.mean(axis=0)
 
 
-def _rotated(pairs: Sequence[tuple[np.ndarray, np.ndarray]], draws: np.ndarray) -> np.ndarray:
+class _Pool:
+    """Sums over all columns of a run, from which the correlation of all its values comes."""
+
+    def __init__(self, n_trs: int) -> None:
+        self.n_trs, self.cross, self.powers = n_trs, np.zeros(n_trs), np.zeros(2)
+
+    @property
+    def r(self) -> np.ndarray:
+        """Correlation by rotation, float64 (n_trs,); 0 where a side does not vary."""
+        size = float(np.sqrt(self.powers.prod()))
+        return self.cross / size if size else self.cross * 0
+
+
+def _rotated(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]], draws: np.ndarray, pools: Sequence[_Pool] | None = None
+) -> np.ndarray:
     """Correlation in each column by rotation, float64 (n_rotations, n_columns); 0 where a side does not vary."""
     weights = np.array([len(x) for x, _ in pairs], np.float64)
     total = np.zeros((len(draws), pairs[0][0].shape[1]))
-    for (x, y), weight, shifts in zip(pairs, weights / weights.sum(), draws.T, strict=True):
+    for run, ((x, y), weight, shifts) in enumerate(zip(pairs, weights / weights.sum(), draws.T, strict=True)):
         cross = fft.irfft(fft.rfft(x, axis=0) * fft.rfft(y, axis=0).conj(), len(x), axis=0)
-        size = np.linalg.norm(x, axis=0) * np.linalg.norm(y, axis=0)
+        powers = np.stack([(x * x).sum(axis=0), (y * y).sum(axis=0)])
+        if pools is not None:
+            pools[run].cross += cross.sum(axis=1)
+            pools[run].powers += powers.sum(axis=1)
+        size = np.sqrt(powers.prod(axis=0))
         total += weight * np.divide(cross, size, out=np.zeros_like(cross), where=size > 0)[shifts]
     return total

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+from scipy.stats import false_discovery_control
 
 from giblet.errors import InputError
 from giblet.evaluation.encoding import EncodingScore
 from giblet.evaluation.statistics import Chance, Estimate
 
-MEAN, FREQUENT, SHIFTED = "training mean", "most frequent code", "time-shifted"
+MEAN, FREQUENT, SHIFTED = "training mean", "most frequent code", "rotated in time"
+SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,10 @@ class Score:
         if self.reconstruction.value is None:
             return None
         verdicts = [null.margin.low > 0 for null in self.nulls.values() if null.margin and null.margin.low is not None]
-        if self.shifted is not None and self.shifted.p is not None:
-            verdicts.append(self.shifted.p <= 0.05)
+        if self.shifted is not None:
+            if self.shifted.p is None:
+                return None if all(verdicts) else False
+            verdicts.append((self.shifted.p if self.shifted.q is None else self.shifted.q) <= SIGNIFICANT)
         return all(verdicts) if verdicts else None
 
     def as_dict(self) -> dict[str, Any]:
@@ -50,7 +55,9 @@ class Score:
             for name, null in self.nulls.items()
         }
         if self.shifted is not None:
-            nulls[SHIFTED] = {"value": self.shifted.mean, "p": self.shifted.p, "n": self.shifted.n}
+            nulls[SHIFTED] = {
+                "value": self.shifted.mean, "p": self.shifted.p, "q": self.shifted.q, "n": self.shifted.n
+            }  # fmt: skip
         return {
             "name": self.name,
             "reconstruction": self.reconstruction.as_dict(),
@@ -71,6 +78,32 @@ class Scorecard:
     notes: tuple[str, ...] = ()
     """What a reader must know of the figures."""
 
+    @classmethod
+    def of(
+        cls,
+        about: Mapping[str, Any],
+        scores: Sequence[Score],
+        encoding: EncodingScore | None = None,
+        notes: Sequence[str] = (),
+    ) -> Scorecard:
+        """A scorecard whose p-values are corrected for the number of tests on it (Benjamini and Hochberg, 1995).
+
+        Parameters
+        ----------
+        about, scores, encoding, notes
+            As the attributes.
+        """
+        tests = [one.shifted for one in scores] + [None if encoding is None else encoding.chance]
+        tested = [test for test in tests if test is not None and test.p is not None]
+        corrected = iter(false_discovery_control([test.p for test in tested]) if tested else [])
+        told = [test if test is None or test.p is None else replace(test, q=float(next(corrected))) for test in tests]
+        if encoding is not None and told[-1] is not None:
+            encoding = replace(encoding, chance=told[-1])
+        kept = tuple(replace(one, shifted=test) for one, test in zip(scores, told[:-1], strict=True))
+        if len(tested) > 1:
+            notes = [*notes, f"q: p corrected for the {len(tested)} tests of this card (Benjamini and Hochberg)"]
+        return cls(about, kept, encoding, tuple(dict.fromkeys(notes)))
+
     def score(self, name: str) -> Score:
         """The score of that name."""
         for one in self.scores:
@@ -90,27 +123,36 @@ class Scorecard:
     def table(self) -> str:
         """The scores as a table in Markdown, one line each."""
         names = [MEAN, FREQUENT]
-        head = ["score", "reconstruction (95 %)", "codec alone", *names, f"{SHIFTED} (p)", "above all"]
+        head = ["score", "reconstruction (95 %)", "codec alone", *names, f"{SHIFTED} (p, q)", "above all"]
         rows = [
             [
                 one.name,
                 _interval(one.reconstruction),
                 _number(one.ceiling),
                 *(_number(one.nulls[n].score.value) if n in one.nulls else "" for n in names),
-                "" if one.shifted is None else f"{_number(one.shifted.mean)} ({_number(one.shifted.p)})",
+                "" if one.shifted is None else _chance(one.shifted),
                 {True: "yes", False: "no", None: "-"}[one.above_nulls],
             ]
             for one in self.scores
         ]
         if self.encoding is not None:
-            chance = self.encoding.shifted
+            q = self.encoding.chance.q
+            above = "-" if q is None else "yes" if q <= SIGNIFICANT else "no"
+            unit = self.about.get("unit", "voxels")
             rows.append(
-                ["encoding r, mean of voxels", _interval(self.encoding.mean), "", "", "",
-                 f"{_number(chance.mean)} ({_number(chance.p)})",
-                 "-" if chance.p is None else "yes" if chance.p <= 0.05 else "no"]
+                [f"encoding r, mean of {unit}", _interval(self.encoding.mean), "", "", "", _chance(self.encoding.chance),
+                 above]
             )  # fmt: skip
         lines = [f"| {' | '.join(head)} |", "|---" + "|--:" * (len(head) - 2) + "|---|"]
         return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def _chance(chance: Chance) -> str:
+    return f"{_number(chance.mean)} ({_p(chance.p)}, {_p(chance.q)})"
+
+
+def _p(value: float | None) -> str:
+    return "-" if value is None else "<.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _number(value: float | None) -> str:

@@ -22,7 +22,7 @@ from giblet.evaluation.predictions import Stretch, predict
 from giblet.evaluation.reconstruction import log_mel
 from giblet.evaluation.scorecard import MEAN, Score, Scorecard
 from giblet.evaluation.scores import compare, score_codes
-from giblet.evaluation.statistics import Resampling
+from giblet.evaluation.statistics import ScoredTRs
 from giblet.features import load_features
 from giblet.files import check_writable, sha256_of, write_atomic
 from giblet.models.settings import AUDIO, TEXT
@@ -243,7 +243,7 @@ def _score(
             continue
         truth, own = (np.concatenate([getattr(s, what)[name][k] for s, k in zip(stretches, keep, strict=True)])
                       for what in ("truth", "decoded"))  # fmt: skip
-        plan = Resampling(n, tr)
+        trs = ScoredTRs(tr, np.concatenate([np.full(k.sum(), i) for i, k in enumerate(keep)]))
         if name == AUDIO and codec is not None:
             train = study.part("train")[subject]
             codes = recording.series[name]
@@ -251,7 +251,7 @@ def _score(
             sound = None
             if original is not None:
                 sound = _original(original, study, subject, stretches, keep, settings, codec)
-            found, told = score_codes(truth, own, seen, codec, tr, original=sound, plan=plan)
+            found, told = score_codes(truth, own, seen, codec, tr, original=sound, trs=trs)
             scores += found
             notes += told
         else:
@@ -261,21 +261,24 @@ def _score(
                 truth, own, mean = (log_mel(values, loudest) for values in (truth, own, mean))
             elif truth.ndim == 4:  # (n, H, W, 3): each pixel and colour is a feature
                 truth, own, mean = (values.reshape(n, -1) for values in (truth, own, mean))
-            scores += compare("mel r" if name == AUDIO else f"{name} r", truth, own, {MEAN: mean}, plan)
-            notes += plan.notes
+            scores += compare("mel r" if name == AUDIO else f"{name} r", truth, own, {MEAN: mean}, trs)
+            notes += trs.notes
     rows = np.concatenate([s.bold_scored for s in stretches])
     encoding = None
     if rows.sum() >= 3:
         measured, predicted = (np.concatenate([getattr(s, what) for s in stretches])[rows]
                                for what in ("bold", "bold_predicted"))  # fmt: skip
-        encoding = score_encoding(measured, predicted, Resampling(int(rows.sum()), tr))
+        stretch = np.repeat(np.arange(len(stretches)), [int(s.bold_scored.sum()) for s in stretches])
+        trs = ScoredTRs(tr, stretch)
+        encoding = score_encoding(measured, predicted, trs)
+        notes += trs.notes
     about: dict[str, Any] = {
         "subject": subject, "split": split, "tr": tr, "n_trs": int(sum(s.stop - s.start for s in stretches)),
         "n_trs_scored": {name: int(sum(s.scored[name].sum() for s in stretches)) for name in stretches[0].decoded},
         "n_trs_encoding": int(rows.sum()), "head": settings.model.head if settings.model.use_encodec else "mel",
         "codec": None if codec is None else {"name": codec.name, "fingerprint": codec.fingerprint},
     }  # fmt: skip
-    return Scorecard(about, tuple(scores), encoding, tuple(dict.fromkeys(notes)))
+    return Scorecard.of(about, scores, encoding, notes)
 
 
 def _check_original(path: str | Path, subject: SubjectSettings, codec: AudioCodec | None) -> None:
