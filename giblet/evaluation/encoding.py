@@ -241,7 +241,8 @@ def fit_ridge(
     wide = x.shape[1] > len(train)
     tried = np.array(alphas, np.float64)
     model = (KernelRidgeCV if wide else RidgeCV)(alphas=tried, cv=folds, solver_params={"score_func": r2_score})
-    model.fit(x[train], bold[train] - level[train])
+    with np.errstate(invalid="ignore", divide="ignore"):  # a voxel that is constant in a fold has no R2 there
+        model.fit(x[train], bold[train] - level[train])
     # In float32, with the level added, a prediction of little variance would be a constant.
     predicted = np.asarray(model.predict(x), np.float64) + level
     return RidgeFit(predicted, np.asarray(model.best_alphas_), np.asarray(model.cv_scores_), x.shape[1], tried)

@@ -146,7 +146,7 @@ def rotation_test(
     >>> rotation_test(truth, predicted, tr=1.5).p.round(2).tolist()
     [0.0, 0.24, 0.09]
     """
-    truth, predicted = np.asarray(truth, np.float64), np.asarray(predicted, np.float64)
+    truth, predicted = (flattened(values) for values in (truth, predicted))
     if truth.ndim != 2 or truth.shape != predicted.shape:
         raise InputError(
             f"truth has shape {truth.shape}, prediction {predicted.shape}: two of shape (n_trs, n_columns) are needed"
@@ -210,6 +210,25 @@ def too_short(lengths: Sequence[int], tr: float, high_pass: float | None = HIGH_
     return None
 
 
+def flattened(values: np.ndarray) -> np.ndarray:
+    """Series as float64; a column whose values differ by no more than the rounding of their type is exactly constant.
+
+    Parameters
+    ----------
+    values : array_like, shape (n_trs, ...)
+    """
+    values = np.asarray(values)
+    precision = np.finfo(values.dtype).eps if values.dtype.kind == "f" else 0.0
+    values = np.array(values, np.float64)
+    if values.ndim and values.size:
+        low, high = values.min(axis=0), values.max(axis=0)
+        with np.errstate(invalid="ignore"):
+            flat = high - low <= 4 * precision * np.maximum(np.abs(low), np.abs(high))
+        if np.any(flat):
+            values[:, flat] = values[0, flat]
+    return values
+
+
 def normal_p(by_rotation: np.ndarray) -> np.ndarray:
     """One-sided p of the first row by the normal law of Fisher's z about 0, with the spread over all rows.
 
@@ -258,7 +277,7 @@ def _without(values: np.ndarray, basis: np.ndarray) -> np.ndarray:
     """Values less what lies in the span of `basis`; columns of which only rounding is left become 0."""
     left = values - basis @ (basis.T @ values)
     size = np.abs(values).max(axis=0, initial=0)
-    return left * (np.abs(left).max(axis=0, initial=0) > 4 * np.finfo(np.float32).eps * size)
+    return left * (np.abs(left).max(axis=0, initial=0) > 1e-11 * size)
 
 
 def _phi(truths: Sequence[np.ndarray]) -> np.ndarray:

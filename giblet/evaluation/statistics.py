@@ -18,7 +18,7 @@ from scipy.stats import binomtest
 from scipy.stats import t as student
 
 from giblet.errors import InputError
-from giblet.evaluation.rotation import HIGH_PASS, RotationTest, joint_draws, rank_p, rotation_test, too_short
+from giblet.evaluation.rotation import HIGH_PASS, RotationTest, flattened, joint_draws, rank_p, rotation_test, too_short
 from giblet.timing import check_tr
 
 CONFIDENCE = 0.95
@@ -129,7 +129,8 @@ def correlations(truth: np.ndarray, predicted: np.ndarray, run: np.ndarray | Non
 
 
 def _checked(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    truth, predicted = np.asarray(truth, np.float64), np.asarray(predicted, np.float64)
+    """Both as float64; what the precision of their own type leaves of a constant is one."""
+    truth, predicted = (flattened(values) for values in (truth, predicted))
     if truth.shape != predicted.shape or truth.ndim < 2 or len(truth) < 3:
         raise InputError(
             f"truth has shape {truth.shape}, prediction {predicted.shape}: equal shapes of at least 3 TRs are needed"
@@ -141,11 +142,8 @@ def _checked(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def _centred(values: np.ndarray, axis: int | None) -> np.ndarray:
-    """Without the mean, which correlation ignores; what single precision leaves of a constant becomes 0."""
-    size = np.abs(values).max(axis=axis, keepdims=True)
-    centred = values - values.mean(axis=axis, keepdims=True)
-    varies = np.abs(centred).max(axis=axis, keepdims=True) > 4 * np.finfo(np.float32).eps * size
-    return centred * varies
+    """Without the mean, which correlation ignores; a constant leaves exactly 0."""
+    return (values - values.mean(axis=axis, keepdims=True)) * (np.ptp(values, axis=axis, keepdims=True) > 0)
 
 
 @dataclass(frozen=True)
