@@ -40,7 +40,7 @@ VIDEO = {
     "xvid": "-c:v libxvid -bf 2 -q:v 2 -g 12",
     "mpeg1": "-c:v mpeg1video -bf 2 -q:v 2 -g 12",
     "mpeg2": "-c:v mpeg2video -bf 2 -q:v 2 -g 12",
-    "mpeg2 interlaced": "-c:v mpeg2video -bf 2 -q:v 2 -g 12 -flags +ilme+ildct -top 1",
+    "mpeg2 interlaced": "-c:v mpeg2video -bf 2 -q:v 2 -g 12 -flags +ilme+ildct",
     "mjpeg": "-c:v mjpeg -q:v 2 -pix_fmt yuvj420p",
     "huffyuv": "-c:v huffyuv -pix_fmt yuv422p",
     "ffv1": "-c:v ffv1 -pix_fmt yuv420p",
@@ -231,7 +231,7 @@ def _arguments(film: Film, folder: Path, path: Path) -> list[str | Path]:
         maps += ["-map", f"{1 if film.audio else 0}:v", *shlex.split(VIDEO[film.video])]
         if film.kept:
             maps += ["-vf", "select='" + "+".join(f"eq(n,{k})" for k in film.kept) + "'"]
-        maps += ["-vsync", "passthrough"]
+        maps += ["-fps_mode", "passthrough"]
     if film.audio:
         maps += ["-map", "0:a", *shlex.split(AUDIO[film.audio]), "-ar", str(film.rate)]
     return [*inputs, *maps, *shlex.split(film.out), path]

@@ -48,10 +48,12 @@ class Measured:
     """Seconds by which the beginning and the end of each flash is later than in the other decoding."""
     flashes: list[tuple[float, float]] = field(default_factory=list)
     """Their beginnings and ends in giblet's reading."""
+    frame_error: float = 0.0
+    """Seconds by which a frame begins earlier or later, at most, where both have the same number of them."""
     n_shown: int = 0
     n_other: int = 0
     image_error: float = 0.0
-    """Largest mean difference of pixel values, 0 to 255, of two frames, where both have the same number of them."""
+    """Largest mean difference of pixel values, 0 to 255, of two such frames."""
     luminance_error: float = 0.0
     """Largest difference of a TR's luminance, 0 to 1."""
 
@@ -159,6 +161,7 @@ def _compare_picture(film: Film, path: Path, found: Measured) -> None:
     if len(images) == len(other.images):
         difference = np.abs(images.astype(np.int16) - other.images).mean(axis=(1, 2, 3))
         found.image_error = float(difference.max())
+        found.frame_error = float(np.abs(starts - other.frame_starts).max())
     features = VideoProcessor(tr=TR, size=SIZE).extract(path)
     coded = other.images / 255
     light = np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4).mean(axis=(1, 2))  # sRGB

@@ -104,7 +104,7 @@ def _by_ffmpeg(film: Film, path: Path) -> Decoded:
     if film.video:
         scale = f"scale={SIZE[1]}:{SIZE[0]}:flags=area+accurate_rnd+full_chroma_int"
         raw = _run(
-            "ffmpeg", "-v", "error", "-i", path, "-map", "0:v:0", "-vf", scale, "-vsync", "passthrough",
+            "ffmpeg", "-v", "error", "-i", path, "-map", "0:v:0", "-vf", scale, "-fps_mode", "passthrough",
             "-f", "rawvideo", "-pix_fmt", "rgb24", "-",
         )  # fmt: skip
         images = np.frombuffer(raw, np.uint8).reshape(-1, *SIZE, 3)

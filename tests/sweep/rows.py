@@ -49,11 +49,11 @@ def _hole(suffix: str, video: str | None, audio: str, *more, seconds: float = 0.
     return Film(suffix, video, audio, *more, timing="hole in timestamps", recut=("", step), jumps=jumps, **options)
 
 
-def _lost(suffix: str, video: str | None, audio: str, *more, packet: float, lead: float = 0.0, **options) -> Film:
+def _lost(suffix: str, video: str | None, audio: str, *more, packet: float, **options) -> Film:
     """About 0.3 s of the sound's packets, of `packet` seconds each, are missing from 1.3 s on."""
     first, n = round(1.3 / packet), round(0.3 / packet)
     drop = f"-bsf:a noise=drop='between(n\\,{first}\\,{first + n - 1})'"
-    return Film(suffix, video, audio, *more, timing="lost packets", out=drop, lost=n * packet, lead=lead, **options)
+    return Film(suffix, video, audio, *more, timing="lost packets", out=drop, lost=n * packet, **options)
 
 
 SOUNDS = [
@@ -166,7 +166,7 @@ SOUNDS = [
     ),
     _hole("mka", None, "opus", 48_000, "stereo"),
     _hole("m4a", None, "aac", 48_000, "stereo"),
-    _lost("mka", None, "aac", 48_000, "stereo", packet=1024 / 48_000, lead=1024 / 48_000),
+    _lost("mka", None, "flac", 48_000, "stereo", packet=4608 / 48_000),
     Film(
         "mka", None, "flac", 48_000, "stereo", timing="broken packet",
         out="-frame_size 2400 -bsf:a noise=amount='if(eq(n\\,28)\\,1\\,0)'", lost=0.05, damaged_packets=1,
@@ -257,7 +257,7 @@ FILMS = [
     _late_picture("webm", "vp9", "opus"),
     # AVI
     Film("avi", "mpeg4", "pcm s16le", 44_100, "stereo"),
-    Film("avi", "xvid", "mp3", 44_100, "stereo"),
+    Film("avi", "xvid", "mp3", 44_100, "stereo", sound_late=-0.12),  # libxvid stamps all but the first 3 frames late
     Film("avi", "mpeg4", "mp3", 48_000, "stereo", CINEMA),
     Film("avi", "h264", "pcm s16le", 48_000, "mono", sound_late=-0.08),
     Film("avi", "h264 pyramid", "aac", 48_000, "stereo"),

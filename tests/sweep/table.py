@@ -29,8 +29,8 @@ A file passes if
 - each chirp is within 1 ms of where the other decoder has it, at 24 kHz, and within 0.1 dB of its level, in mono by the
   weights that the [README](../README.md#good-to-know) gives;
 - no 20 ms of the sound, at the file's own rate, differ from it by more than 1 % of the sound's RMS;
-- each flash begins and ends within a frame of where the other decoder has it, all frames are there, the same way up,
-  and the luminance of TRs of 0.4 s agrees;
+- each flash begins and ends within a frame of where the other decoder has it, all frames are there, in their place and
+  the same way up, and the luminance of TRs of 0.4 s agrees;
 - sound and picture begin and end when they should, and are in time with each other as they were made;
 - gaps, overlaps, damaged packets and damaged frames are counted as they were built in, and 0 where none were.
 
