@@ -141,6 +141,8 @@ class Film:
     """(mark time, seconds): from there on the sound's timestamps are later (a hole) or earlier (an overlap)."""
     lost: float = 0.0
     """Seconds of sound whose packets are missing."""
+    sound_end: float | None = None
+    """When the sound ends by the container's own count, where the other decoder does not keep to it."""
     muxer_holes: bool = False
     """Whether ffmpeg puts a hole of its own making into the timestamps, however large: both readings must agree."""
     damaged_packets: int = 0

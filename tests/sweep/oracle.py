@@ -118,6 +118,8 @@ def _by_ffmpeg(film: Film, path: Path) -> Decoded:
     zero = min([*starts[:1], *(stretch.start for stretch in stretches[:1])])
     for stretch in stretches:
         stretch.start -= zero
+        if film.sound_end is not None:
+            stretch.sound = stretch.sound[: round((film.sound_end - stretch.start) * stretch.rate)]
     return Decoded(stretches, starts - zero, images, picture_end - zero if film.video else 0.0)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+OGG_END = 4
+"""The bit in the header of an Ogg page that says that it is the last of its stream."""
 TS_PACKET, PTS_RATE = 188, 90_000
 SOUND_PID, PICTURE_PID = 0x101, 0x100
 """Of a transport stream that ffmpeg writes with picture and sound."""
@@ -30,6 +32,24 @@ def forget_length(content: bytes) -> bytes:
     """A FLAC as a pipe writes it: the number of samples, 36 bits of the first block, is not known."""
     at = 4 + 4 + 13
     return content[:at] + bytes((content[at] & 0xF0,)) + bytes(4) + content[at + 5 :]
+
+
+def take_the_end_mark(content: bytes) -> bytes:
+    """An Ogg file none of whose pages says that it is the last: a recorder was switched off after a whole page."""
+    pages, at = bytearray(content), 0
+    while at < len(pages):
+        n_segments = pages[at + 26]
+        end = at + 27 + n_segments + sum(pages[at + 27 : at + 27 + n_segments])
+        pages[at + 5] &= ~OGG_END
+        pages[at + 22 : at + 26] = bytes(4)
+        check = 0
+        for byte in pages[at:end]:
+            check ^= byte << 24
+            for _ in range(8):
+                check = (check << 1 ^ 0x104C11DB7 if check & 1 << 31 else check << 1) & 0xFFFFFFFF
+        pages[at + 22 : at + 26] = struct.pack("<I", check)
+        at = end
+    return bytes(pages)
 
 
 def turn_down(content: bytes) -> bytes:
@@ -117,9 +137,18 @@ def _turned(content: bytes, turn: tuple[int, int, int, int]) -> bytes:
 
 def call_24_bits_valid(content: bytes) -> bytes:
     """A WAVEFORMATEXTENSIBLE header of 32-bit integers says that 24 of them are valid."""
+    return _valid(content, 24)
+
+
+def call_20_bits_valid(content: bytes) -> bytes:
+    """A WAVEFORMATEXTENSIBLE header of 24-bit integers says that 20 of them are valid."""
+    return _valid(content, 20)
+
+
+def _valid(content: bytes, n_bits: int) -> bytes:
     at = content.index(b"fmt ") + 8
     assert struct.unpack("<H", content[at : at + 2]) == (0xFFFE,)
-    return content[: at + 18] + struct.pack("<H", 24) + content[at + 20 :]
+    return content[: at + 18] + struct.pack("<H", n_bits) + content[at + 20 :]
 
 
 def unset_mask(content: bytes) -> bytes:
