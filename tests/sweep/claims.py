@@ -83,9 +83,9 @@ def _of_picture(film: Film, found: Measured) -> list[str]:
         ),
         f"{found.n_shown} frames, not {found.n_other}": known and found.n_shown != found.n_other,
         f"damaged {reader.damaged}, not {film.damaged}": known and reader.damaged != film.damaged,
-        f"a frame begins {1000 * found.frame_error:.1f} ms early or late": found.frame_error > frame,
-        f"a frame differs by {found.image_error:.1f} of 255": found.image_error > IMAGE,
-        f"luminance of a TR differs by {found.luminance_error:.3f}": found.luminance_error > frame / TR,
+        f"a frame begins {1000 * found.frame_error:.1f} ms early or late": (known and found.frame_error > frame),
+        f"a frame differs by {found.image_error:.1f} of 255": known and found.image_error > IMAGE,
+        f"luminance of a TR differs by {found.luminance_error:.3f}": (known and found.luminance_error > frame / TR),
         f"the film ends at {end:.4f} s, not {other.end:.4f} s": abs(end - other.end) > frame,
     }
     return [words for words, wrong in said.items() if wrong]
