@@ -147,8 +147,8 @@ class Film:
     """Whether ffmpeg puts a hole of its own making into the timestamps, however large: both readings must agree."""
     damaged_packets: int = 0
     damaged: int | None = 0
-    """Frames of the picture that cannot be shown; None where packets of the picture are missing. Each decoder has its own
-    way of showing what is broken then: only the flashes and the number of frames are compared."""
+    """Frames of the picture that cannot be shown; None where packets of the picture are missing. Each decoder has its
+    own way of showing what is broken then: only the flashes and the number of frames are compared."""
 
     @property
     def name(self) -> str:
