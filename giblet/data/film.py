@@ -155,6 +155,8 @@ class Film:
             # What the header says may be half the truth: HE-AAC declares half of its sample rate.
             n_channels = len(frame.layout.channels)
             track = replace(track, sample_rate=frame.sample_rate, layout=frame.layout.name, n_channels=n_channels)
+            if self.packets.misread is not None:
+                track = replace(track, codec=str(self.packets.misread.codec))
         if self.video is not None and self.video.index in first:
             shown = first[self.video.index][1]
         starts = [start for start in (shown, heard) if start is not None]
@@ -203,6 +205,15 @@ class Film:
         self.video.thread_type = "AUTO"
         for frame in self.packets.frames(self.video):
             yield frame, self.packets.begins(frame, self.video)
+
+    def padded_from(self) -> Fraction | None:
+        """Where an Ogg stream without its end mark ends by its header, in seconds on the medium's clock.
+
+        The mark tells decoders to leave out what pads the last frame.
+        """
+        with reading(self.path):
+            unmarked = ogg_end(self.path) is OggEnd.UNMARKED
+        return self.packets.declared_end(self.packets.sound) if unmarked else None
 
     def check_complete(self, sound_end: Fraction | None = None) -> tuple[str, ...]:
         """After all packets were read: compare what there is with what the header declares.
@@ -264,6 +275,8 @@ class Film:
             raise _cut_off(self.path, "its last Ogg page is not whole")
         if riff is None or held is None:
             return
+        if riff.sound is not None and riff.seconds(riff.missing) > STREAM_SLACK:
+            raise _cut_off(self.path, _share(riff.seconds(riff.sound - riff.missing), riff.seconds(riff.sound)))
         if riff.declared is not None and held * (riff.declared - size) > STREAM_SLACK * size:
             raise _cut_off(self.path, _share(held, held * riff.declared / size))
         if riff.wrapped and riff.sound is not None:

@@ -177,17 +177,22 @@ class AudioReader:
     def _pieces(self, sample_rate: int, factor: float) -> Iterator[np.ndarray]:
         """The output as it becomes ready; the counts when it ends."""
         assert self.info.audio is not None
-        rate, peak = self.info.audio.sample_rate, 0.0
-        clock = SoundClock(sample_rate, str(self.path), seamless=self.info.container == "ogg")
+        rate, container, peak, lost = self.info.audio.sample_rate, self.info.container, 0.0, -1
         with open_film(self.path, self.track) as film:
+            padded_from = film.padded_from()
+            until = None if padded_from is None else padded_from - self.info.zero
+            clock = SoundClock(sample_rate, str(self.path), seamless=container == "ogg", until=until)
             for frame in film.frames():
-                if film.container.format.name == "aac" and frame.sample_rate != rate:
+                if container == "aac" and frame.sample_rate != rate:
                     # There are no timestamps in raw AAC: FFmpeg counts them, at the first rate to the end.
                     raise InputError(
                         f"{self.path}: the sample rate changes from {rate} to {frame.sample_rate} Hz at "
                         f"{float(clock.end):.2f} s, in a format without timestamps: re-encode the sound"
                     )
                 at = None if frame.pts is None else frame.pts * Fraction(frame.time_base or 0) - self.info.zero
+                if container == "avi" and lost == film.damaged:
+                    at = None  # AVI stores no times: FFmpeg takes all packets for equally long
+                lost = film.damaged
                 block = _mono(frame, self.path)
                 loudest = float(np.abs(block).max())
                 if not np.isfinite(loudest):
