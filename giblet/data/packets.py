@@ -161,23 +161,21 @@ class PacketReader:
         seen = None if self.video is None else self.seen.get(self.video.index)
         if self.video is None or seen is None or seen.last is None:
             return None
-        # In a movie the length of a packet is a step from one decoding to the next. With pictures decoded out of order,
-        # that of the one shown last may be a hole long past; only the last one decoded has a length of its own.
-        length = seen.length_of_last_read if self.container.format.name == MOVIE else seen.length
         late = self._depth - (self.container.format.name == "avi") if self._guesses_times else 0
-        return seconds(self.video, seen.last + (1 + max(0, late)) * length)
+        return seconds(self.video, seen.last + (1 + max(0, late)) * seen.length)
 
     def video_end(self) -> Fraction | None:
-        """When the picture ends, in seconds on the medium's clock, after all packets were read; None without one.
-
-        As the header says, where that tells it of each stream and speaks of no time before the last picture.
-        """
+        """When the picture ends, in seconds on the medium's clock, after all packets were read; None without one."""
         end = self.shown_until()
         if self.video is None or end is None or self.container.format.name != MOVIE:
             return end
-        declared = self.declared_end(self.video)
-        last = seconds(self.video, self.seen[self.video.index].last)
-        return declared if declared is not None and declared > last else end
+        # In a movie the length of a packet is a step from one decoding to the next. With pictures decoded out of order,
+        # that of the one shown last may be a hole long past, or end long before the picture does. The header knows.
+        seen, declared = self.seen[self.video.index], self.declared_end(self.video)
+        last, own = seconds(self.video, seen.last), seconds(self.video, seen.length_of_last_read)
+        if declared is None or declared <= last:
+            return last + own
+        return end if abs(end - declared) <= own else declared
 
     def count(self, stream: Stream) -> int:
         """How many packets of a stream were read."""
