@@ -206,6 +206,11 @@ class Film:
         for frame in self.packets.frames(self.video):
             yield frame, self.packets.begins(frame, self.video)
 
+    def tick_of_sound(self) -> Fraction:
+        """Seconds to which timestamps of the sound are rounded."""
+        sound = self.packets.sound
+        return Fraction(0 if sound is None else sound.time_base or 0)
+
     def padded_from(self) -> Fraction | None:
         """Where an Ogg stream without its end mark ends by its header, in seconds on the medium's clock.
 

@@ -19,7 +19,7 @@ from av.audio.resampler import AudioResampler
 
 from giblet.config import Gain, check_gain
 from giblet.data.film import AudioTrack, MediaInfo, open_film
-from giblet.data.mono import SoundClock, as_float, downmix
+from giblet.data.mono import TOLERANCE, SoundClock, as_float, downmix
 from giblet.errors import InputError, reading
 
 __all__ = ["AudioReader", "AudioTrack", "MediaInfo", "film_zero", "media_info"]
@@ -180,8 +180,13 @@ class AudioReader:
         rate, container, peak, lost = self.info.audio.sample_rate, self.info.container, 0.0, -1
         with open_film(self.path, self.track) as film:
             padded_from = film.padded_from()
-            until = None if padded_from is None else padded_from - self.info.zero
-            clock = SoundClock(sample_rate, str(self.path), seamless=container == "ogg", until=until)
+            clock = SoundClock(
+                sample_rate,
+                str(self.path),
+                seamless=container == "ogg",
+                tolerance=max(TOLERANCE, film.tick_of_sound()),
+                until=None if padded_from is None else padded_from - self.info.zero,
+            )
             for frame in film.frames():
                 if container == "aac" and frame.sample_rate != rate:
                     # There are no timestamps in raw AAC: FFmpeg counts them, at the first rate to the end.

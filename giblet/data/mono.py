@@ -108,6 +108,8 @@ class SoundClock:
         What the sound is called in error messages.
     seamless : bool
         Whether blocks cannot overlap, as in Ogg: timestamps that go back then mean that the last one is too long.
+    tolerance : Fraction
+        Seconds by which sound may leave its timestamps; more where these are coarser.
     until : Fraction, optional
         Where the sound ends, in seconds: what goes beyond it is padding, and left out.
 
@@ -121,9 +123,16 @@ class SoundClock:
     """
 
     def __init__(
-        self, sample_rate: int, source: str = "sound", *, seamless: bool = False, until: Fraction | None = None
+        self,
+        sample_rate: int,
+        source: str = "sound",
+        *,
+        seamless: bool = False,
+        tolerance: Fraction = TOLERANCE,
+        until: Fraction | None = None,
     ) -> None:
-        self.sample_rate, self.source, self.seamless, self.until = sample_rate, source, seamless, until
+        self.sample_rate, self.source, self.until = sample_rate, source, until
+        self.earliest, self.latest = -LONGEST_OVERLAP if seamless else -tolerance, tolerance
         self.end = self.gap_seconds = self.overlap_seconds = Fraction(0)
         self.gaps = self.overlaps = 0
         self._rate, self._since, self._read, self._written = 0, Fraction(0), 0, 0
@@ -156,10 +165,9 @@ class SoundClock:
         if self._rate == 0 and ahead is not None and ahead > 0:  # the silence before the first block is no hole
             yield from self._silence(ahead, rate)
             ahead = Fraction(0)
-        if self._waiting and ahead is not None and _taken_back(self._waiting[0], ahead):
+        if self._waiting and ahead is not None and self._takes_back(ahead):
             yield from self._let_go()
-        earliest = -LONGEST_OVERLAP if self.seamless else -TOLERANCE
-        if not self._waiting and (ahead is None or earliest <= ahead <= TOLERANCE):
+        if not self._waiting and (ahead is None or self.earliest <= ahead <= self.latest):
             yield from self._push(block, rate)
             return
         if not self._waiting:
@@ -179,6 +187,11 @@ class SoundClock:
             single = len(self._waiting) == 1 and self._until < self.end + SHORT
             pieces += self._let_go() if single and _amount(self._waiting) < 0 else self._jump()
         return np.concatenate([*pieces, self._drain()])
+
+    def _takes_back(self, ahead: Fraction) -> bool:
+        """Whether a block that comes so much later than without the jump of those that wait speaks against it."""
+        jump = self._waiting[0].ahead or 0
+        return -self.latest <= ahead <= self.latest or (ahead > 0) != (jump > 0)
 
     def _let_go(self) -> Iterator[np.ndarray]:
         """Lay the blocks that wait without a seam."""
@@ -244,12 +257,6 @@ def _amount(waiting: list[_Block]) -> Fraction:
     jumps = [block.ahead for block in waiting if block.ahead is not None]
     nearest = min(jumps, key=abs)
     return jumps[0] if abs(jumps[0] - nearest) <= TOLERANCE else nearest
-
-
-def _taken_back(first: _Block, ahead: Fraction) -> bool:
-    """Whether a block that comes so much later than without the jump speaks against it."""
-    assert first.ahead is not None
-    return abs(ahead) <= TOLERANCE or (ahead > 0) != (first.ahead > 0)
 
 
 def _rounded(value: Fraction) -> int:
