@@ -22,6 +22,7 @@ from av.video.stream import VideoStream
 from giblet.data.headers import OggEnd, ogg_end
 from giblet.data.packets import MOVIE, PacketReader, opened
 from giblet.errors import InputError, reading
+from giblet.timing import LONGEST_FILM
 
 DECLARE_EACH_STREAM = (MOVIE, "flac", "aiff", "wv")
 """Containers whose header tells how long each stream is. Matroska tells when the last of them ends; RIFF (WAV, AVI)
@@ -163,6 +164,11 @@ class Film:
         if not starts:
             raise InputError(f"{self.path}: no frame of the picture can be decoded: use another copy of the film")
         zero, end = min(starts), self.packets.declared_end(sound)
+        if max(starts) > zero + LONGEST_FILM:
+            raise InputError(
+                f"{self.path}: sound and picture begin {float(max(starts) - zero):.0f} s apart, over {LONGEST_FILM} s: "
+                "its timestamps are broken; re-encode it"
+            )
         self._check_bytes(None if end is None else end - zero)
         return MediaInfo(
             container=self.container.format.name,

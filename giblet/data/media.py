@@ -245,8 +245,10 @@ class AudioReader:
 def _mono(frame: AudioFrame, path: Path) -> np.ndarray:
     """The samples of a decoded frame, float32 (n,)."""
     names = [channel.name for channel in frame.layout.channels]
-    if frame.format.name not in format_dtypes:  # 64-bit integers
+    # PyAV has no arrays of 64-bit integers, and reads beyond the memory of frames with more than 8 planes.
+    if frame.format.name not in format_dtypes or (frame.format.is_planar and len(names) > 8):
         with reading(path, "re-encode the sound"):
-            (frame,) = AudioResampler(format="dblp").resample(frame)
+            (frame,) = AudioResampler(format="dbl").resample(frame)
     samples = frame.to_ndarray()  # (n_channels, n) if planar, else (1, n * n_channels)
-    return downmix(as_float(samples if frame.format.is_planar else samples.reshape(-1, len(names)).T), names)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused with its second
+        return downmix(as_float(samples if frame.format.is_planar else samples.reshape(-1, len(names)).T), names)
