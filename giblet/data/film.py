@@ -19,7 +19,7 @@ from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from giblet.data.headers import OggEnd, ogg_end
+from giblet.data.headers import OggEnd, RiffHeader, ogg_end, riff_header
 from giblet.data.packets import MOVIE, PacketReader, opened
 from giblet.errors import InputError, reading
 from giblet.timing import LONGEST_FILM
@@ -93,8 +93,17 @@ def open_film(path: str | Path, track: int | None = None) -> Iterator[Film]:
         path.open("rb").close()
     except OSError as exc:
         raise InputError(f"{path} cannot be read ({exc.strerror}): give a film or sound file you may read") from exc
+    with reading(path, "its header is damaged; copy or download it again"):
+        riff = riff_header(path)
+    if riff is not None and riff.wrapped and riff.sound is not None:  # where FFmpeg may search the rest for minutes
+        declared, there = float(riff.seconds(riff.sound)), float(riff.seconds(riff.sound + riff.unread))
+        raise InputError(
+            f"{path}: its header declares {declared:.1f} s, but the file has bytes for {there:.1f} s: the size went "
+            "beyond 4 GB, which a WAV header cannot say; convert it: "
+            "ffmpeg -ignore_length 1 -i OLD.wav -c copy -rf64 auto NEW.wav"
+        )
     with opened(path) as container:
-        yield Film(path, container, track)
+        yield Film(path, container, track, riff)
 
 
 class Film:
@@ -111,7 +120,9 @@ class Film:
         The pass over the packets.
     """
 
-    def __init__(self, path: Path, container: InputContainer, track: int | None) -> None:
+    def __init__(
+        self, path: Path, container: InputContainer, track: int | None, riff: RiffHeader | None = None
+    ) -> None:
         self.path, self.container = path, container
         streams = list(container.streams.audio)
         self.tracks = tuple(_track(index, stream) for index, stream in enumerate(streams))
@@ -125,7 +136,7 @@ class Film:
         self.track = None if track is None else self.tracks[track]
         if self.track is None and self.video is None:
             raise InputError(f"{path} holds neither sound nor picture ({container.format.name}): give a film or sound")
-        self.packets = PacketReader(path, container, track, self.video)
+        self.packets = PacketReader(path, container, track, self.video, riff)
 
     @property
     def damaged(self) -> int:
@@ -290,13 +301,6 @@ class Film:
             raise _cut_off(self.path, _share(riff.seconds(riff.sound - riff.missing), riff.seconds(riff.sound)))
         if riff.declared is not None and held * (riff.declared - size) > STREAM_SLACK * size:
             raise _cut_off(self.path, _share(held, held * riff.declared / size))
-        if riff.wrapped and riff.sound is not None:
-            there = float(riff.seconds(riff.sound + riff.unread))
-            raise InputError(
-                f"{self.path}: its header declares {float(riff.seconds(riff.sound)):.1f} s, but the file has bytes for "
-                f"{there:.1f} s: the size went beyond 4 GB, which a WAV header cannot say; convert it with "
-                "ffmpeg -ignore_length 1 -i OLD.wav -c copy -rf64 auto NEW.wav"
-            )
 
     def _remarks_on_bytes(self) -> tuple[str, ...]:
         with reading(self.path):

@@ -17,7 +17,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
 
-from giblet.data.headers import RiffHeader, SampleFormat, riff_header
+from giblet.data.headers import RiffHeader, SampleFormat
 from giblet.errors import InputError, reading
 
 MOVIE = "mov,mp4,m4a,3gp,3g2,mj2"
@@ -84,6 +84,8 @@ class PacketReader:
         Which sound track.
     video : Stream or None
         The picture.
+    riff : RiffHeader, optional
+        The header of a WAV, Wave64, AVI or Core Audio file.
 
     Attributes
     ----------
@@ -95,8 +97,15 @@ class PacketReader:
         Packets that could not be decoded.
     """
 
-    def __init__(self, path: Path, container: InputContainer, track: int | None, video: Stream | None) -> None:
-        self.path, self.container, self.video = path, container, video
+    def __init__(
+        self,
+        path: Path,
+        container: InputContainer,
+        track: int | None,
+        video: Stream | None,
+        riff: RiffHeader | None = None,
+    ) -> None:
+        self.path, self.container, self.video, self.riff = path, container, video, riff
         self.sound: AudioStream | None = None if track is None else container.streams.audio[track]
         self.seen: dict[int, Seen] = {}
         self.damaged = 0
@@ -187,12 +196,6 @@ class PacketReader:
             seconds(self.container.streams[i], s.last + s.length) for i, s in self.seen.items() if s.last is not None
         ]
         return max(ends, default=Fraction(0))
-
-    @cached_property
-    def riff(self) -> RiffHeader | None:
-        """The header of a WAV or AVI file."""
-        with reading(self.path, "its header is damaged; copy or download it again"):
-            return riff_header(self.path)
 
     @cached_property
     def misread(self) -> SampleFormat | None:
