@@ -200,7 +200,8 @@ class PictureReader:
         if start is not None and start >= before:
             if not ahead or earliest >= start:
                 return start  # one of the next goes back behind the frame before: that is the one to mend
-            if max(ahead)[0] > start:  # times of decoding that pass for those of showing: the same, in order
+            if max(ahead)[0] > start and all(2 * abs(time - start) >= (frame.duration or 0) for time, _ in ahead):
+                # Times of decoding that pass for those of showing: the same ones in order.
                 waiting[k] = waiting[k][0], start
                 return earliest
         elif start is not None and (going_back or not ahead):
