@@ -265,7 +265,9 @@ def test_whatever_ffmpeg_or_pyav_raises_becomes_one_line(folder, error, place, m
 
         def broken(self, *arguments):
             whole(self, *arguments)
-            self.container = SimpleNamespace(demux=Raises(error).demux, format=self.container.format, streams=[])
+            self.container = SimpleNamespace(
+                demux=Raises(error).demux, format=self.container.format, streams=self.container.streams
+            )
 
         monkeypatch.setattr(packets.PacketReader, "__init__", broken)
     else:
