@@ -229,13 +229,18 @@ class Film:
         return Fraction(0 if sound is None else sound.time_base or 0)
 
     def padded_from(self) -> Fraction | None:
-        """Where an Ogg stream without its end mark ends by its header, in seconds on the medium's clock.
+        """Where the sound of an Ogg stream without its end mark ends by its header, in seconds on the medium's clock.
 
         The mark tells decoders to leave out what pads the last frame.
         """
         with reading(self.path):
             unmarked = ogg_end(self.path) is OggEnd.UNMARKED
-        return self.packets.declared_end(self.packets.sound) if unmarked else None
+        sound = self.packets.sound
+        end = self.packets.declared_end(sound) if unmarked and sound is not None else None
+        if end is not None and sound is not None and sound.codec_context.name in ("opus", "libopus"):
+            # The header counts from before the samples that decoders leave out, FFmpeg from the first after them.
+            end -= Fraction(int.from_bytes((sound.codec_context.extradata or bytes(12))[10:12], "little"), 48_000)
+        return end
 
     def check_complete(self, sound_end: Fraction | None = None) -> tuple[str, ...]:
         """After all packets were read: compare what there is with what the header declares.

@@ -12,6 +12,7 @@ from typing import Any
 import av
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
+from av.codec.context import Flags2
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
@@ -22,6 +23,9 @@ from giblet.errors import InputError, reading
 MOVIE = "mov,mp4,m4a,3gp,3g2,mj2"
 PRESENTATION_TIMES = (MOVIE, "mpegts", "mpeg", "flv", "ogg")
 """Containers that always store when a picture is shown, not only when it is decoded."""
+
+FASTEST = 300
+"""Frames per second; what FFmpeg guesses beyond is the clock of the container."""
 
 FIRST_LOOK = 500
 """Packets of the picture in which its first frame is looked for."""
@@ -193,7 +197,7 @@ class PacketReader:
             return None
         late = self._depth - (self.container.format.name == "avi") if self._guesses_times else 0
         at, length = seen.last
-        return seconds(self.video, at + (1 + max(0, late)) * length)
+        return seconds(self.video, at + (1 + max(0, late)) * (length or self._frame_length()))
 
     def video_end(self) -> Fraction | None:
         """When the picture ends, in seconds on the medium's clock, after all packets were read; None without one."""
@@ -208,6 +212,13 @@ class PacketReader:
         if declared is None or declared <= begins:
             return begins + own
         return end if abs(end - declared) <= own else declared
+
+    def _frame_length(self) -> int:
+        """Ticks that a frame is shown by the film's frame rate, where its packet does not say it."""
+        rate = getattr(self.video, "guessed_rate", None)
+        if self.video is None or not rate or rate > FASTEST:
+            return 0
+        return round(1 / (rate * Fraction(self.video.time_base or 1)))
 
     def count(self, stream: Stream) -> int:
         """How many packets of a stream were read."""
@@ -285,6 +296,9 @@ class PacketReader:
 
     def _decoder(self, stream: Stream) -> Any:
         """What decodes a stream: FFmpeg's choice, unless the header says that samples are stored otherwise."""
+        if self.container.format.name == "caf" and stream.codec_context.name == "alac":
+            # Its last packet says how long it is, from which FFmpeg would once more cut what is missing of a whole one.
+            stream.codec_context.flags2 |= Flags2.skip_manual
         if stream is not self.sound or self.misread is None:
             return stream
         decoder: Any = av.CodecContext.create(str(self.misread.codec), "r")

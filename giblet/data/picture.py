@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import av
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation
+from av.video.reformatter import ColorRange, Interpolation
 from av.video.stream import VideoStream
 
 from giblet.data.film import open_film
@@ -35,6 +35,10 @@ LOOK_AHEAD = 4
 
 SCALING = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT | Interpolation.FULL_CHR_H_INT
 """Each pixel the mean of those that it covers, computed alike on every processor."""
+
+
+FULL_RANGE = np.rint((np.arange(256) - 16) * (255 / 219)).clip(0, 255).astype(np.uint8)
+"""Of each 8-bit value of limited range, in which 16 is black and 235 white."""
 
 
 class Upright(NamedTuple):
@@ -86,6 +90,8 @@ class Shown:
         else:
             height, width = size[::-1] if swapped else size
         scaled = self.frame.reformat(width, height, format="rgb24", interpolation=SCALING, threads=1).to_ndarray()
+        if self.frame.color_range == ColorRange.MPEG and self.frame.format.name.startswith("gray"):
+            scaled = FULL_RANGE[scaled]  # FFmpeg takes grey for 0 to 255 whatever the film says
         if not swapped and not flipped:
             return scaled
         return np.ascontiguousarray(np.flip(scaled.transpose(1, 0, 2) if swapped else scaled, flipped))

@@ -279,6 +279,13 @@ def test_any_number_of_channels_is_read(folder, subtype, n_channels):
     np.testing.assert_allclose(read(path, 48_000), expected @ weights / sum(weights), atol=1e-4)
 
 
+@pytest.mark.parametrize("n", [48_000, 50_000, 5_000])
+def test_apple_lossless_in_a_core_audio_file_is_read_to_its_last_sample(folder, n):
+    path = folder / f"{n}.caf"
+    soundfile.write(path, noise(2, 48_000)[0, :n], 48_000, format="CAF", subtype="ALAC_16")
+    np.testing.assert_allclose(read(path, 48_000), soundfile.read(path)[0], atol=1e-6)
+
+
 def test_streams_that_begin_more_than_a_day_apart_are_refused(folder):
     path = write_film(folder / "far.mkv", Track(noise(1, 8_000), 8_000, "flac", start=90_000.0), picture=1.0)
     with pytest.raises(InputError, match=r"begin 90000 s apart, over 86400 s: .*re-encode it"):

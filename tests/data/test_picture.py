@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 from av.packet import Packet
+from av.video.reformatter import ColorRange
 
 from giblet.data.media import AudioReader, film_zero, media_info
 from giblet.data.picture import PictureReader, Shown
@@ -239,6 +240,13 @@ def test_a_film_of_pictures_only_that_is_cut_off_is_refused(tmp_path, suffix, op
         shown(cut_file(path, 0.6))
 
 
+def test_the_last_frame_is_shown_for_one_where_nothing_says_how_long(tmp_path):
+    reader, frames = shown(write(tmp_path / "s.flv", steady(30), codec="flv"))
+    assert len(frames) == 30
+    assert float(frames[-1].end - frames[-1].start) == pytest.approx(0.04, abs=0.001)
+    assert float(reader.film_duration) == pytest.approx(1.2, abs=0.001)
+
+
 # When the picture begins ---------------------------------------------------------------------------------------------
 
 
@@ -320,3 +328,15 @@ def test_pixels_that_are_wider_than_high_are_made_square_where_no_size_is_asked_
     item = shown(tmp_path / "sar.mkv")[1][0]
     assert item.pixels().shape == (48, 96, 3)
     assert item.pixels((9, 16)).shape == (9, 16, 3)
+
+
+@pytest.mark.parametrize(("in_full", "white"), [(True, 235), (False, 255)])
+def test_grey_film_of_limited_range_is_white_where_it_is_white(tmp_path, in_full, white):
+    with av.open(str(tmp_path / "grey.mkv"), "w") as container:
+        video = container.add_stream("ffv1", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "gray"
+        video.codec_context.color_range = ColorRange.JPEG if in_full else ColorRange.MPEG
+        frame = av.VideoFrame.from_ndarray(np.full((48, 64), 235, np.uint8), format="gray")
+        frame.pts, frame.time_base, frame.color_range = 0, F(1, 25), video.codec_context.color_range
+        container.mux(video.encode(frame) + video.encode(None))
+    assert np.unique(shown(tmp_path / "grey.mkv")[1][0].pixels()) == white
