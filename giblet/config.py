@@ -127,6 +127,7 @@ class ExtractSettings(Settings):
 
     def provenance(self) -> dict[str, Any]:
         """The settings that decide what the features are; the codec is known by its fingerprint instead."""
-        mel = {"n_mels", "mel_average"}
-        codes = {"bandwidth"}
-        return self.model_dump(exclude={"device", "codec", *(mel if self.use_encodec else codes)})
+        unused = {"n_mels", "mel_average"} if self.use_encodec else {"bandwidth"}
+        if self.gain == 0:
+            unused.add("gain")
+        return self.model_dump(exclude={"device", "codec", *unused})

@@ -26,6 +26,9 @@ def test_an_unknown_option_is_an_error_that_names_the_nearest():
         ({"tr": "fast"}, "tr is 'fast': .*number"),
         ({"n_trs": 0}, "n_trs is 0: .*greater than or equal to 1"),
         ({"n_trs": 1.5}, "n_trs is 1.5"),
+        ({"gain": "loud"}, "gain is 'loud': .*dB, or 'peak'"),
+        ({"gain": float("inf")}, "gain is inf"),
+        ({"gain": True}, "gain is True"),
     ],
 )
 def test_values_out_of_range_say_what_is_allowed(values, message):
@@ -51,6 +54,7 @@ def test_provenance_holds_what_decides_the_numbers_and_nothing_else():
     assert set(codes) == {"tr", "n_trs", "use_encodec", "bandwidth", "track", "gain"}
     assert set(mel) == {"tr", "n_trs", "use_encodec", "track", "n_mels", "mel_average", "gain"}
     assert ExtractSettings.make(device="cpu").provenance() == codes
+    assert ExtractSettings.make(gain=-6).provenance() == {**codes, "gain": -6.0}
 
 
 def test_an_unknown_option_of_an_inner_part_is_compared_with_those_of_that_part():

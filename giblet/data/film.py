@@ -19,9 +19,10 @@ from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from giblet.data.headers import OggEnd, ogg_end
+from giblet.data.headers import OggEnd, RiffHeader, ogg_end, riff_header
 from giblet.data.packets import MOVIE, PacketReader, opened
 from giblet.errors import InputError, reading
+from giblet.timing import LONGEST_FILM
 
 DECLARE_EACH_STREAM = (MOVIE, "flac", "aiff", "wv")
 """Containers whose header tells how long each stream is. Matroska tells when the last of them ends; RIFF (WAV, AVI)
@@ -92,8 +93,17 @@ def open_film(path: str | Path, track: int | None = None) -> Iterator[Film]:
         path.open("rb").close()
     except OSError as exc:
         raise InputError(f"{path} cannot be read ({exc.strerror}): give a film or sound file you may read") from exc
+    with reading(path, "its header is damaged; copy or download it again"):
+        riff = riff_header(path)
+    if riff is not None and riff.wrapped and riff.sound is not None:  # where FFmpeg may search the rest for minutes
+        declared, there = float(riff.seconds(riff.sound)), float(riff.seconds(riff.sound + riff.unread))
+        raise InputError(
+            f"{path}: its header declares {declared:.1f} s, but the file has bytes for {there:.1f} s: the size went "
+            "beyond 4 GB, which a WAV header cannot say; convert it: "
+            "ffmpeg -ignore_length 1 -i OLD.wav -c copy -rf64 auto NEW.wav"
+        )
     with opened(path) as container:
-        yield Film(path, container, track)
+        yield Film(path, container, track, riff)
 
 
 class Film:
@@ -110,7 +120,9 @@ class Film:
         The pass over the packets.
     """
 
-    def __init__(self, path: Path, container: InputContainer, track: int | None) -> None:
+    def __init__(
+        self, path: Path, container: InputContainer, track: int | None, riff: RiffHeader | None = None
+    ) -> None:
         self.path, self.container = path, container
         streams = list(container.streams.audio)
         self.tracks = tuple(_track(index, stream) for index, stream in enumerate(streams))
@@ -124,7 +136,7 @@ class Film:
         self.track = None if track is None else self.tracks[track]
         if self.track is None and self.video is None:
             raise InputError(f"{path} holds neither sound nor picture ({container.format.name}): give a film or sound")
-        self.packets = PacketReader(path, container, track, self.video)
+        self.packets = PacketReader(path, container, track, self.video, riff)
 
     @property
     def damaged(self) -> int:
@@ -155,12 +167,19 @@ class Film:
             # What the header says may be half the truth: HE-AAC declares half of its sample rate.
             n_channels = len(frame.layout.channels)
             track = replace(track, sample_rate=frame.sample_rate, layout=frame.layout.name, n_channels=n_channels)
+            if self.packets.misread is not None:
+                track = replace(track, codec=str(self.packets.misread.codec))
         if self.video is not None and self.video.index in first:
             shown = first[self.video.index][1]
         starts = [start for start in (shown, heard) if start is not None]
         if not starts:
             raise InputError(f"{self.path}: no frame of the picture can be decoded: use another copy of the film")
         zero, end = min(starts), self.packets.declared_end(sound)
+        if max(starts) > zero + LONGEST_FILM:
+            raise InputError(
+                f"{self.path}: sound and picture begin {float(max(starts) - zero):.0f} s apart, over {LONGEST_FILM} s: "
+                "its timestamps are broken; re-encode it"
+            )
         self._check_bytes(None if end is None else end - zero)
         return MediaInfo(
             container=self.container.format.name,
@@ -203,6 +222,25 @@ class Film:
         self.video.thread_type = "AUTO"
         for frame in self.packets.frames(self.video):
             yield frame, self.packets.begins(frame, self.video)
+
+    def tick_of_sound(self) -> Fraction:
+        """Seconds to which timestamps of the sound are rounded."""
+        sound = self.packets.sound
+        return Fraction(0 if sound is None else sound.time_base or 0)
+
+    def padded_from(self) -> Fraction | None:
+        """Where the sound of an Ogg stream without its end mark ends by its header, in seconds on the medium's clock.
+
+        The mark tells decoders to leave out what pads the last frame.
+        """
+        with reading(self.path):
+            unmarked = ogg_end(self.path) is OggEnd.UNMARKED
+        sound = self.packets.sound
+        end = self.packets.declared_end(sound) if unmarked and sound is not None else None
+        if end is not None and sound is not None and sound.codec_context.name in ("opus", "libopus"):
+            # The header counts from before the samples that decoders leave out, FFmpeg from the first after them.
+            end -= Fraction(int.from_bytes((sound.codec_context.extradata or bytes(12))[10:12], "little"), 48_000)
+        return end
 
     def check_complete(self, sound_end: Fraction | None = None) -> tuple[str, ...]:
         """After all packets were read: compare what there is with what the header declares.
@@ -264,15 +302,10 @@ class Film:
             raise _cut_off(self.path, "its last Ogg page is not whole")
         if riff is None or held is None:
             return
+        if riff.sound is not None and riff.seconds(riff.missing) > STREAM_SLACK:
+            raise _cut_off(self.path, _share(riff.seconds(riff.sound - riff.missing), riff.seconds(riff.sound)))
         if riff.declared is not None and held * (riff.declared - size) > STREAM_SLACK * size:
             raise _cut_off(self.path, _share(held, held * riff.declared / size))
-        if riff.wrapped and riff.sound is not None:
-            there = float(riff.seconds(riff.sound + riff.unread))
-            raise InputError(
-                f"{self.path}: its header declares {float(riff.seconds(riff.sound)):.1f} s, but the file has bytes for "
-                f"{there:.1f} s: the size went beyond 4 GB, which a WAV header cannot say; convert it with "
-                "ffmpeg -ignore_length 1 -i OLD.wav -c copy -rf64 auto NEW.wav"
-            )
 
     def _remarks_on_bytes(self) -> tuple[str, ...]:
         with reading(self.path):

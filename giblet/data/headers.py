@@ -69,7 +69,7 @@ class SampleFormat:
 
 @dataclass
 class RiffHeader:
-    """What the chunks of a WAV (RIFF, RIFX, RF64, BW64), Wave64 or AVI file declare."""
+    """What the chunks of a WAV (RIFF, RIFX, RF64, BW64), Wave64, AVI or Core Audio file declare."""
 
     declared: int | None
     """Bytes of the file; None where that was never filled in."""
@@ -77,6 +77,8 @@ class RiffHeader:
     """Of the sound tracks, in their order."""
     sound: int | None = None
     """Bytes of sound in a WAV file; None where that was never filled in."""
+    missing: int = 0
+    """Bytes of sound that a WAV file lacks."""
     unread: int = 0
     """Bytes behind the sound of a WAV file that by its header are no part of it."""
     wrapped: bool = False
@@ -88,7 +90,7 @@ class RiffHeader:
 
 
 def riff_header(path: Path) -> RiffHeader | None:
-    """The header of a WAV, Wave64 or AVI file; None for other files.
+    """The header of a WAV, Wave64, AVI or Core Audio file; None for other files.
 
     Raises
     ------
@@ -112,6 +114,8 @@ def riff_header(path: Path) -> RiffHeader | None:
             return _wave(file, size, RiffHeader(_filled_in(declared + 8)), chunks, order)
         if name == b"RIFF" and kind == b"AVI ":
             return RiffHeader(_filled_in(declared), list(_avi_formats(file, 12, size)))
+        if name == b"caff":
+            return RiffHeader(None, list(_caf_formats(start + file.read(12))))
     return None
 
 
@@ -155,8 +159,10 @@ def _wave(file: BinaryIO, size: int, header: RiffHeader, chunks: Iterator[Chunk]
             file.seek(at)
             header.formats.append(_sample_format(file.read(min(length, 40)), order))
         elif name == b"data":
-            header.sound = _filled_in(length)
+            # A number that stands for "not known" is larger than what is there.
+            header.sound = length if 0 < length <= size - at and length != FOUR_GB - 1 else _filled_in(length)
             if header.sound is None or at + length > size:
+                header.missing = 0 if header.sound is None else at + length - size
                 return header
             behind = at + length
         whole = at + length
@@ -182,6 +188,15 @@ def _avi_formats(file: BinaryIO, at: int, end: int) -> Iterator[SampleFormat]:
             kind = inside[:4]
         elif name == b"strf" and kind == b"auds":
             yield _sample_format(inside, "little")
+
+
+def _caf_formats(start: bytes) -> Iterator[SampleFormat]:
+    """The format of plain samples in a Core Audio file, if it is unclear: FFmpeg reads the others as they are."""
+    sample_rate, kind, flags, block, in_packet, n_channels, bits = struct.unpack(">d4s5I", start[20:52])
+    tag = FLOATS if flags & 1 else INTEGERS
+    stored = SampleFormat(tag, n_channels, int(sample_rate), block, bits, False, "little" if flags & 2 else "big")
+    if start[8:12] == b"desc" and kind == b"lpcm" and in_packet == 1 and stored.unclear:
+        yield stored
 
 
 def _sample_format(content: bytes, order: Order) -> SampleFormat:

@@ -19,7 +19,7 @@ from av.audio.resampler import AudioResampler
 
 from giblet.config import Gain, check_gain
 from giblet.data.film import AudioTrack, MediaInfo, open_film
-from giblet.data.mono import SoundClock, as_float, downmix
+from giblet.data.mono import TOLERANCE, SoundClock, as_float, downmix
 from giblet.errors import InputError, reading
 
 __all__ = ["AudioReader", "AudioTrack", "MediaInfo", "film_zero", "media_info"]
@@ -177,17 +177,27 @@ class AudioReader:
     def _pieces(self, sample_rate: int, factor: float) -> Iterator[np.ndarray]:
         """The output as it becomes ready; the counts when it ends."""
         assert self.info.audio is not None
-        rate, peak = self.info.audio.sample_rate, 0.0
-        clock = SoundClock(sample_rate, str(self.path), seamless=self.info.container == "ogg")
+        rate, container, peak, lost = self.info.audio.sample_rate, self.info.container, 0.0, -1
         with open_film(self.path, self.track) as film:
+            padded_from = film.padded_from()
+            clock = SoundClock(
+                sample_rate,
+                str(self.path),
+                seamless=container == "ogg",
+                tolerance=max(TOLERANCE, film.tick_of_sound()),
+                until=None if padded_from is None else padded_from - self.info.zero,
+            )
             for frame in film.frames():
-                if film.container.format.name == "aac" and frame.sample_rate != rate:
+                if container == "aac" and frame.sample_rate != rate:
                     # There are no timestamps in raw AAC: FFmpeg counts them, at the first rate to the end.
                     raise InputError(
                         f"{self.path}: the sample rate changes from {rate} to {frame.sample_rate} Hz at "
                         f"{float(clock.end):.2f} s, in a format without timestamps: re-encode the sound"
                     )
                 at = None if frame.pts is None else frame.pts * Fraction(frame.time_base or 0) - self.info.zero
+                if container == "avi" and lost == film.damaged:
+                    at = None  # AVI stores no times: FFmpeg takes all packets for equally long
+                lost = film.damaged
                 block = _mono(frame, self.path)
                 loudest = float(np.abs(block).max())
                 if not np.isfinite(loudest):
@@ -235,8 +245,10 @@ class AudioReader:
 def _mono(frame: AudioFrame, path: Path) -> np.ndarray:
     """The samples of a decoded frame, float32 (n,)."""
     names = [channel.name for channel in frame.layout.channels]
-    if frame.format.name not in format_dtypes:  # 64-bit integers
+    # PyAV has no arrays of 64-bit integers, and reads beyond the memory of frames with more than 8 planes.
+    if frame.format.name not in format_dtypes or (frame.format.is_planar and len(names) > 8):
         with reading(path, "re-encode the sound"):
-            (frame,) = AudioResampler(format="dblp").resample(frame)
+            (frame,) = AudioResampler(format="dbl").resample(frame)
     samples = frame.to_ndarray()  # (n_channels, n) if planar, else (1, n * n_channels)
-    return downmix(as_float(samples if frame.format.is_planar else samples.reshape(-1, len(names)).T), names)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused with its second
+        return downmix(as_float(samples if frame.format.is_planar else samples.reshape(-1, len(names)).T), names)

@@ -28,9 +28,6 @@ LONGEST_GAP, LONGEST_OVERLAP = 600, 1
 TAKEN_BACK_WITHIN = 1
 """Seconds of sound after a jump of the timestamps in which the next ones may take it back: then there was none."""
 
-LONGEST_PADDING = 60
-"""Seconds of the last page of an Ogg file, and more."""
-
 SHORT = Fraction("0.1")
 """Seconds that frames of codecs do not last."""
 
@@ -110,7 +107,11 @@ class SoundClock:
     source : str
         What the sound is called in error messages.
     seamless : bool
-        Whether blocks cannot overlap, as in Ogg: timestamps that go back mean that the end of the last one is padding.
+        Whether blocks cannot overlap, as in Ogg: timestamps that go back then mean that the last one is too long.
+    tolerance : Fraction
+        Seconds by which sound may leave its timestamps; more where these are coarser.
+    until : Fraction, optional
+        Where the sound ends, in seconds: what goes beyond it is padding, and left out.
 
     Attributes
     ----------
@@ -121,8 +122,17 @@ class SoundClock:
     gap_seconds, overlap_seconds : Fraction
     """
 
-    def __init__(self, sample_rate: int, source: str = "sound", *, seamless: bool = False) -> None:
-        self.sample_rate, self.source, self.seamless = sample_rate, source, seamless
+    def __init__(
+        self,
+        sample_rate: int,
+        source: str = "sound",
+        *,
+        seamless: bool = False,
+        tolerance: Fraction = TOLERANCE,
+        until: Fraction | None = None,
+    ) -> None:
+        self.sample_rate, self.source, self.until = sample_rate, source, until
+        self.earliest, self.latest = -LONGEST_OVERLAP if seamless else -tolerance, tolerance
         self.end = self.gap_seconds = self.overlap_seconds = Fraction(0)
         self.gaps = self.overlaps = 0
         self._rate, self._since, self._read, self._written = 0, Fraction(0), 0, 0
@@ -155,15 +165,15 @@ class SoundClock:
         if self._rate == 0 and ahead is not None and ahead > 0:  # the silence before the first block is no hole
             yield from self._silence(ahead, rate)
             ahead = Fraction(0)
-        if self._waiting and ahead is not None and _taken_back(self._waiting[0], ahead):
+        if self._waiting and ahead is not None and self._takes_back(ahead):
             yield from self._let_go()
-        if not self._waiting and (ahead is None or abs(ahead) <= TOLERANCE):
+        if not self._waiting and (ahead is None or self.earliest <= ahead <= self.latest):
             yield from self._push(block, rate)
             return
         if not self._waiting:
             self._until = self.end
-        elif self._until >= self.end + (LONGEST_PADDING if self._is_padding() else TAKEN_BACK_WITHIN):
-            yield from self._let_go() if self._is_padding() else self._jump()
+        elif self._until >= self.end + TAKEN_BACK_WITHIN:
+            yield from self._jump()
             yield from self.lay(block, rate, at)
             return
         self._waiting.append(_Block(block, rate, at, ahead))
@@ -175,26 +185,13 @@ class SoundClock:
         while self._waiting:
             # No samples are thrown away to agree with the timestamp of one last frame.
             single = len(self._waiting) == 1 and self._until < self.end + SHORT
-            if self._is_padding():
-                self._drop_padding()
-            if self._is_padding() or (single and _amount(self._waiting) < 0):
-                pieces += self._let_go()
-            else:
-                pieces += self._jump()
+            pieces += self._let_go() if single and _amount(self._waiting) < 0 else self._jump()
         return np.concatenate([*pieces, self._drain()])
 
-    def _is_padding(self) -> bool:
-        """Whether the blocks that wait do so because the last one may be too long."""
-        return self.seamless and (self._waiting[0].ahead or 0) < 0
-
-    def _drop_padding(self) -> None:
-        """Shorten the blocks that wait by what goes beyond the end that their timestamps give."""
-        too_long = -_amount(self._waiting)
-        for index in reversed(range(len(self._waiting))):
-            block = self._waiting[index]
-            n = min(_rounded(too_long * block.rate), len(block.samples))
-            too_long -= Fraction(n, block.rate)
-            self._waiting[index] = block._replace(samples=block.samples[: len(block.samples) - n])
+    def _takes_back(self, ahead: Fraction) -> bool:
+        """Whether a block that comes so much later than without the jump of those that wait speaks against it."""
+        jump = self._waiting[0].ahead or 0
+        return -self.latest <= ahead <= self.latest or (ahead > 0) != (jump > 0)
 
     def _let_go(self) -> Iterator[np.ndarray]:
         """Lay the blocks that wait without a seam."""
@@ -234,6 +231,8 @@ class SoundClock:
             self._rate, self._since, self._read = rate, self.end, 0
             # A resampler between equal rates would be a filter for nothing, and codes would no longer be the file's.
             self._resampler = None if rate == self.sample_rate else soxr.ResampleStream(rate, self.sample_rate, 1)
+        if self.until is not None:
+            block = block[: max(0, _rounded((self.until - self.end) * rate))]
         yield self._resample(block)
 
     def _drain(self) -> np.ndarray:
@@ -258,12 +257,6 @@ def _amount(waiting: list[_Block]) -> Fraction:
     jumps = [block.ahead for block in waiting if block.ahead is not None]
     nearest = min(jumps, key=abs)
     return jumps[0] if abs(jumps[0] - nearest) <= TOLERANCE else nearest
-
-
-def _taken_back(first: _Block, ahead: Fraction) -> bool:
-    """Whether a block that comes so much later than without the jump speaks against it."""
-    assert first.ahead is not None
-    return abs(ahead) <= TOLERANCE or (ahead > 0) != (first.ahead > 0)
 
 
 def _rounded(value: Fraction) -> int:

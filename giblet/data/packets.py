@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from itertools import islice
@@ -13,16 +12,20 @@ from typing import Any
 import av
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
+from av.codec.context import Flags2
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
 
-from giblet.data.headers import RiffHeader, SampleFormat, riff_header
+from giblet.data.headers import RiffHeader, SampleFormat
 from giblet.errors import InputError, reading
 
 MOVIE = "mov,mp4,m4a,3gp,3g2,mj2"
 PRESENTATION_TIMES = (MOVIE, "mpegts", "mpeg", "flv", "ogg")
 """Containers that always store when a picture is shown, not only when it is decoded."""
+
+FASTEST = 300
+"""Frames per second; what FFmpeg guesses beyond is the clock of the container."""
 
 FIRST_LOOK = 500
 """Packets of the picture in which its first frame is looked for."""
@@ -48,28 +51,50 @@ def seconds(stream: Stream, ticks: int | None) -> Fraction:
     return (ticks or 0) * Fraction(stream.time_base or 0)
 
 
-@dataclass
 class Seen:
-    """What the packets of a stream have told so far, in ticks of its clock."""
+    """What the packets of a stream have told so far, in ticks of its clock.
 
-    packets: int = 0
-    first: int | None = None
-    """When the packet begins that is presented first."""
-    last: int | None = None
-    """When the packet begins that is presented last."""
-    length: int = 0
-    """Of the packet that is presented last."""
-    length_of_last_read: int = 0
+    Attributes
+    ----------
+    packets : int
+    first : int or None
+        When the packet begins that is presented first.
+    furthest : int
+        The latest time that any packet names.
+    length_of_last_read : int
+        Of the packet that was read last, which need not be the one that is presented last.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self.packets = self.length_of_last_read = 0
+        self.first: int | None = None
+        self.furthest = 0
+        self._last: tuple[int, int] | None = None
+        self._jump: tuple[int, int] | None = None
+        self._second = round(1 / Fraction(stream.time_base or 1))
 
     def add(self, packet: Packet) -> None:
-        """One packet more."""
+        """One packet more. What the next one takes back by more than a second is not when anything is presented."""
         self.packets += 1
-        if packet.pts is not None:
-            self.length_of_last_read = packet.duration or 0
-            if self.first is None or packet.pts < self.first:
-                self.first = packet.pts
-            if self.last is None or packet.pts >= self.last:
-                self.last, self.length = packet.pts, self.length_of_last_read
+        if packet.pts is None:
+            return
+        at = packet.pts, packet.duration or 0
+        self.length_of_last_read = at[1]
+        self.furthest = sum(at) if self.first is None else max(self.furthest, sum(at))
+        self.first = at[0] if self.first is None else min(self.first, at[0])
+        if self._jump is not None and at[0] > self._jump[0] - self._second:
+            self._last = self._jump
+        self._jump = None
+        if self._last is None or at[0] >= self._last[0]:
+            if self._last is not None and at[0] > self._last[0] + self._second:
+                self._jump = at
+            else:
+                self._last = at
+
+    @property
+    def last(self) -> tuple[int, int] | None:
+        """When the packet begins that is presented last, and how long it is."""
+        return self._jump or self._last
 
 
 class PacketReader:
@@ -84,6 +109,8 @@ class PacketReader:
         Which sound track.
     video : Stream or None
         The picture.
+    riff : RiffHeader, optional
+        The header of a WAV, Wave64, AVI or Core Audio file.
 
     Attributes
     ----------
@@ -95,8 +122,15 @@ class PacketReader:
         Packets that could not be decoded.
     """
 
-    def __init__(self, path: Path, container: InputContainer, track: int | None, video: Stream | None) -> None:
-        self.path, self.container, self.video = path, container, video
+    def __init__(
+        self,
+        path: Path,
+        container: InputContainer,
+        track: int | None,
+        video: Stream | None,
+        riff: RiffHeader | None = None,
+    ) -> None:
+        self.path, self.container, self.video, self.riff = path, container, video, riff
         self.sound: AudioStream | None = None if track is None else container.streams.audio[track]
         self.seen: dict[int, Seen] = {}
         self.damaged = 0
@@ -161,40 +195,39 @@ class PacketReader:
         seen = None if self.video is None else self.seen.get(self.video.index)
         if self.video is None or seen is None or seen.last is None:
             return None
-        # In a movie the length of a packet is a step from one decoding to the next. With pictures decoded out of order,
-        # that of the one shown last may be a hole long past; only the last one decoded has a length of its own.
-        length = seen.length_of_last_read if self.container.format.name == MOVIE else seen.length
         late = self._depth - (self.container.format.name == "avi") if self._guesses_times else 0
-        return seconds(self.video, seen.last + (1 + max(0, late)) * length)
+        at, length = seen.last
+        return seconds(self.video, at + (1 + max(0, late)) * (length or self._frame_length()))
 
     def video_end(self) -> Fraction | None:
-        """When the picture ends, in seconds on the medium's clock, after all packets were read; None without one.
-
-        As the header says, where that tells it of each stream and speaks of no time before the last picture.
-        """
+        """When the picture ends, in seconds on the medium's clock, after all packets were read; None without one."""
         end = self.shown_until()
         if self.video is None or end is None or self.container.format.name != MOVIE:
             return end
-        declared = self.declared_end(self.video)
-        last = seconds(self.video, self.seen[self.video.index].last)
-        return declared if declared is not None and declared > last else end
+        # In a movie the length of a packet is a step from one decoding to the next. With pictures decoded out of order,
+        # that of the one shown last may be a hole long past, or end long before the picture does. The header knows.
+        seen, declared = self.seen[self.video.index], self.declared_end(self.video)
+        own = seconds(self.video, seen.length_of_last_read)
+        begins = end - seconds(self.video, seen.last[1] if seen.last else 0)
+        if declared is None or declared <= begins:
+            return begins + own
+        return end if abs(end - declared) <= own else declared
+
+    def _frame_length(self) -> int:
+        """Ticks that a frame is shown by the film's frame rate, where its packet does not say it."""
+        rate = getattr(self.video, "guessed_rate", None)
+        if self.video is None or not rate or rate > FASTEST:
+            return 0
+        return round(1 / (rate * Fraction(self.video.time_base or 1)))
 
     def count(self, stream: Stream) -> int:
         """How many packets of a stream were read."""
-        return self.seen.get(stream.index, Seen()).packets
+        return self.seen[stream.index].packets if stream.index in self.seen else 0
 
     def reached(self) -> Fraction:
         """How far packets have been read, in seconds on the medium's clock."""
-        ends = [
-            seconds(self.container.streams[i], s.last + s.length) for i, s in self.seen.items() if s.last is not None
-        ]
-        return max(ends, default=Fraction(0))
-
-    @cached_property
-    def riff(self) -> RiffHeader | None:
-        """The header of a WAV or AVI file."""
-        with reading(self.path, "its header is damaged; copy or download it again"):
-            return riff_header(self.path)
+        streams = self.container.streams
+        return max((seconds(streams[i], seen.furthest) for i, seen in self.seen.items()), default=Fraction(0))
 
     @cached_property
     def misread(self) -> SampleFormat | None:
@@ -256,11 +289,16 @@ class PacketReader:
                 if index == guessed:
                     packet.pts = packet.dts
                 if not _is_last(packet):
-                    self.seen.setdefault(index, Seen()).add(packet)
+                    if index not in self.seen:
+                        self.seen[index] = Seen(packet.stream)
+                    self.seen[index].add(packet)
                 yield packet
 
     def _decoder(self, stream: Stream) -> Any:
         """What decodes a stream: FFmpeg's choice, unless the header says that samples are stored otherwise."""
+        if self.container.format.name == "caf" and stream.codec_context.name == "alac":
+            # Its last packet says how long it is, from which FFmpeg would once more cut what is missing of a whole one.
+            stream.codec_context.flags2 |= Flags2.skip_manual
         if stream is not self.sound or self.misread is None:
             return stream
         decoder: Any = av.CodecContext.create(str(self.misread.codec), "r")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import av
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation
+from av.video.reformatter import ColorRange, Interpolation
 from av.video.stream import VideoStream
 
 from giblet.data.film import open_film
@@ -30,11 +30,15 @@ ZERO = Fraction(0)
 LONGEST_STEP_BACK = 1
 """Seconds by which timestamps may fall behind those before; such frames are left out, counted and reported."""
 
-LOOK_AHEAD = 3
+LOOK_AHEAD = 4
 """Frames that are read before the time of one is settled: what they take back was no jump."""
 
 SCALING = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT | Interpolation.FULL_CHR_H_INT
 """Each pixel the mean of those that it covers, computed alike on every processor."""
+
+
+FULL_RANGE = np.rint((np.arange(256) - 16) * (255 / 219)).clip(0, 255).astype(np.uint8)
+"""Of each 8-bit value of limited range, in which 16 is black and 235 white."""
 
 
 class Upright(NamedTuple):
@@ -86,6 +90,8 @@ class Shown:
         else:
             height, width = size[::-1] if swapped else size
         scaled = self.frame.reformat(width, height, format="rgb24", interpolation=SCALING, threads=1).to_ndarray()
+        if self.frame.color_range == ColorRange.MPEG and self.frame.format.name.startswith("gray"):
+            scaled = FULL_RANGE[scaled]  # FFmpeg takes grey for 0 to 255 whatever the film says
         if not swapped and not flipped:
             return scaled
         return np.ascontiguousarray(np.flip(scaled.transpose(1, 0, 2) if swapped else scaled, flipped))
@@ -97,8 +103,9 @@ class PictureReader:
     A frame is on the screen from its timestamp (PTS) until that of the next, however long; the last one as long as
     the film says. Seconds count from film zero, as in :class:`giblet.data.media.AudioReader`. Where the film stores
     only when frames are decoded (AVI, ASF), they are shown in the same rhythm, the first of them when it is decoded.
-    Damaged frames are left out (the one before stays), a single timestamp that those around it contradict is put
-    between them; both are counted, and told in one warning. Iterating again reads again.
+    Timestamps that stand in the order of decoding are put into that of showing. Damaged frames are left out (the one
+    before stays), a single timestamp that those around it contradict is put between them; both are counted and told.
+    Iterating again reads again.
 
     Parameters
     ----------
@@ -166,17 +173,20 @@ class PictureReader:
         before: int | Fraction | None = None
         going_back = False
         whole = (frame for frame in frames if not self._is_damaged(frame[0]))
-        for frame, start, *later in _with_next(whole, LOOK_AHEAD):
+        for waiting in _windows(whole, LOOK_AHEAD + 1):
+            frame, stamp = waiting[0]
+            start: int | Fraction | None = stamp
             if before is None:
                 if start is None:
                     raise InputError(f"{self.path}: the picture has no timestamps: put it into an mp4 or mkv container")
-            elif start is None or start < before or any(time is not None and time < start for time in later):
-                start = self._mended(frame, start, before, later, going_back)
+            elif stamp is None or stamp < before or any(time is not None and time < stamp for _, time in waiting):
+                start = self._mended(waiting, before, going_back)
                 going_back = start < before
                 if going_back:
                     self.overlapping += 1
                     continue
-            before = start
+            assert start is not None
+            before, going_back = start, False
             yield frame, start
 
     def _is_damaged(self, frame: VideoFrame) -> bool:
@@ -184,29 +194,32 @@ class PictureReader:
         return frame.is_corrupt
 
     def _mended(
-        self,
-        frame: VideoFrame,
-        start: int | None,
-        before: int | Fraction,
-        later: list[int | None],
-        going_back: bool,
+        self, waiting: deque[tuple[VideoFrame, int | None]], before: int | Fraction, going_back: bool
     ) -> int | Fraction:
-        """The time of a frame whose own is missing or goes back, or is later than those of the next frames.
+        """The time of the first frame that waits, where its own is missing, goes back, or is later than the next ones'.
 
-        Between those around it where the next ones go on from the frame before. Otherwise its own: all go back.
+        Between those around it, where they go on from the frame before without it.
         """
-        tick = Fraction(frame.time_base or 0)
-        ahead = [(time, k) for k, time in enumerate(later, 2) if time is not None and time > before]
-        if start is None or (ahead and (min(ahead)[0] < start or not going_back)):
-            self.mended += 1
-            time, k = min(ahead, default=(before + (frame.duration or 0), 1))
-            return before + Fraction(time - before) / k
-        if start * tick < before * tick - LONGEST_STEP_BACK:
-            raise InputError(
-                f"{self.path}: timestamps of the picture jump back by {float((before - start) * tick):.2f} s at "
-                f"{float(before * tick - self.info.zero):.2f} s: re-encode the film, or cut it there"
-            )
-        return start
+        frame, start = waiting[0]
+        ahead = [(time, k) for k, (_, time) in enumerate(waiting) if k and time is not None and time > before]
+        earliest, k = min(ahead, default=(before + (frame.duration or 0), 0))
+        if start is not None and start >= before:
+            if not ahead or earliest >= start:
+                return start  # one of the next goes back behind the frame before: that is the one to mend
+            if max(ahead)[0] > start and all(2 * abs(time - start) >= (frame.duration or 0) for time, _ in ahead):
+                # Times of decoding that pass for those of showing: the same ones in order.
+                waiting[k] = waiting[k][0], start
+                return earliest
+        elif start is not None and (going_back or not ahead):
+            tick = Fraction(frame.time_base or 0)
+            if start * tick < before * tick - LONGEST_STEP_BACK:
+                raise InputError(
+                    f"{self.path}: timestamps of the picture jump back by {float((before - start) * tick):.2f} s at "
+                    f"{float(before * tick - self.info.zero):.2f} s: re-encode the film, or cut it there"
+                )
+            return start
+        self.mended += 1
+        return before + Fraction(earliest - before) / (k + 1)
 
     def _remarks(self) -> Iterator[str]:
         if self.damaged:
@@ -225,16 +238,16 @@ class PictureReader:
         return exact(sound.film_duration)
 
 
-def _with_next(frames: Iterable[tuple[VideoFrame, int | None]], n: int) -> Iterator[tuple[Any, ...]]:
-    """Each frame with its time and those of the next `n`."""
+def _windows(frames: Iterable[tuple[VideoFrame, int | None]], n: int) -> Iterator[deque[tuple[VideoFrame, int | None]]]:
+    """Each frame, first in line, with those behind it: `n` in all, fewer at the end."""
     waiting: deque[tuple[VideoFrame, int | None]] = deque()
     for item in frames:
         waiting.append(item)
-        if len(waiting) > n:
-            yield (waiting[0][0], *(time for _, time in waiting))
+        if len(waiting) == n:
+            yield waiting
             waiting.popleft()
     while waiting:
-        yield (waiting[0][0], *(time for _, time in waiting))
+        yield waiting
         waiting.popleft()
 
 

@@ -73,7 +73,8 @@ class VideoProcessor:
     tr : float
         Repetition time of the scan in seconds.
     size : tuple of int
-        Height and width of the frames kept; the picture is scaled to it, whatever its shape.
+        Height and width of the frames kept; the picture, turned and mirrored as the film says, is scaled to it,
+        whatever its shape.
     frame : {"mean", "middle"}
         What stands for a TR: the mean of the frames shown in it, weighted by how long each is shown, so that no flash
         is missed; or the sharp frame on the screen at mid-TR, which misses what is not there just then.

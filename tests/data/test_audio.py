@@ -1,5 +1,6 @@
 """AudioProcessor: the sound of a film on the clock of a scan, and back, by independent oracles."""
 
+import json
 from fractions import Fraction
 
 import librosa
@@ -231,6 +232,35 @@ def test_rounded_predictions_may_be_floats(audio, extracted, tmp_path):
     a = samples_of(audio.features_to_audio(extracted[0], tmp_path / "a.wav"))
     b = samples_of(audio.features_to_audio(extracted[0].astype(np.float32), tmp_path / "b.wav"))
     np.testing.assert_array_equal(a, b)
+
+
+def test_gain_makes_the_features_of_a_film_that_is_as_much_louder(speech_file, extracted, tmp_path):
+    wave = samples_of(speech_file)
+    soundfile.write(tmp_path / "quiet.wav", wave / 4, 24_000, subtype="FLOAT")
+    gained, metadata = AudioProcessor(device="cpu", gain=20 * np.log10(4)).audio_to_features(tmp_path / "quiet.wav")
+    np.testing.assert_array_equal(gained[:13], extracted[0][:13])
+    assert metadata["gain_db"] == pytest.approx(12.04, abs=0.01)
+    assert metadata["peak"] == pytest.approx(np.abs(wave).max() / 4)
+    assert metadata["settings"]["gain"] == metadata["gain_db"]
+    assert (extracted[1]["gain_db"], extracted[1]["peak"]) == (0, np.abs(wave).max())
+
+
+def test_a_film_in_units_of_integers_is_told_and_brought_to_full_scale_if_asked(speech_file, tmp_path, giblet):
+    soundfile.write(tmp_path / "units.wav", samples_of(speech_file) * 32_768, 24_000, subtype="FLOAT")
+    peak = np.abs(samples_of(speech_file)).max() * 32_768
+    command = ["extract", tmp_path / "units.wav", "--mel", "--n-mels", 16, "--mel-average", "-o", tmp_path, "--json"]
+    status, _, err = giblet(*command)
+    assert status == 0
+    assert err.startswith("giblet: warning: ")
+    assert f"goes up to {peak:.5g}" in " ".join(err.split())
+    status, said, err = giblet(*command, "--gain", "peak", "--overwrite")
+    about = json.loads(said)[0]["about"]
+    assert (status, err) == (0, "")
+    assert about["gain_db"] == pytest.approx(-20 * np.log10(peak))
+    assert about["settings"]["gain"] == "peak"
+    status, _, err = giblet(*command, "--gain", "loud")
+    assert status == 2
+    assert "gain is 'loud'" in err
 
 
 def test_a_loaded_codec_can_be_given(speech_file, extracted):

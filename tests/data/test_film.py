@@ -2,16 +2,21 @@
 
 import logging
 import os
+import struct
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
 import soundfile
 
+from giblet.config import ExtractSettings
+from giblet.data import media, packets
 from giblet.data.media import AudioReader, film_zero, media_info
 from giblet.errors import InputError
+from giblet.pipeline import extract_features
 from tests.films import Track, click_times, click_track, cut_file, noise, replaced, write_film
 
 DATA = Path(__file__).parents[2] / "data"
@@ -93,7 +98,7 @@ def test_a_film_without_sound_still_has_a_zero(folder):
     path = write_film(folder / "silent.mp4", picture=1.0, picture_start=0.5)
     assert media_info(path).audio is None
     assert film_zero(path) == Fraction(1, 2)
-    with pytest.raises(InputError, match="has no sound track"):
+    with pytest.raises(InputError, match=r"has no sound track: .* \(--video\)"):
         AudioReader(path)
 
 
@@ -227,6 +232,68 @@ def test_a_codec_that_ffmpeg_does_not_have_is_refused(folder, quiet):
     path = write_film(folder / "unknown.mkv", Track(noise(1, 48_000), 48_000, "libopus"))
     path.write_bytes(path.read_bytes().replace(b"A_OPUS", b"A_NONE"))
     refused(path, "no decoder")
+
+
+class Raises:
+    """Whatever it is asked for, it raises."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __getattr__(self, name: str):
+        def raises(*args, **options):
+            raise self.error
+
+        return raises
+
+
+@pytest.mark.parametrize("error", [ValueError("Conversion from 's64'\nis not supported"), struct.error("unpack"),
+                                   UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "no"), RuntimeError(), KeyError("x"),
+                                   MemoryError("out of it"), av.error.MemoryError(12, "Cannot allocate")])  # fmt: skip
+@pytest.mark.parametrize("place", ["open", "decode", "demux", "resample"])
+def test_whatever_ffmpeg_or_pyav_raises_becomes_one_line(folder, error, place, monkeypatch):
+    path = folder / "raises.wav"
+    soundfile.write(path, noise(1, 8_000)[0], 8_000)
+    if place == "open":
+        monkeypatch.setattr(packets, "av", Raises(error))
+    elif place == "decode":
+        if isinstance(error, av.FFmpegError):
+            pytest.skip("these are damaged packets")
+        monkeypatch.setattr(packets.PacketReader, "_decoder", lambda self, stream: Raises(error))
+    elif place == "demux":
+        whole = packets.PacketReader.__init__
+
+        def broken(self, *arguments):
+            whole(self, *arguments)
+            self.container = SimpleNamespace(
+                demux=Raises(error).demux, format=self.container.format, streams=self.container.streams
+            )
+
+        monkeypatch.setattr(packets.PacketReader, "__init__", broken)
+    else:
+        monkeypatch.setattr(media, "format_dtypes", {})
+        monkeypatch.setattr(media, "AudioResampler", lambda **options: Raises(error))
+    with pytest.raises(InputError, match="cannot read") as caught:
+        read(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_header_that_is_cut_short_becomes_one_line(folder, quiet):
+    path = folder / "short.wav"
+    path.write_bytes(b"RIFF" + struct.pack("<I", 100) + b"WAVEfmt " + struct.pack("<I", 16) + b"\1\0\1\0")
+    refused(path, r"cannot read .*short\.wav")
+
+
+def test_a_batch_goes_on_behind_a_film_that_cannot_be_read(folder, tmp_path):
+    soundfile.write(tmp_path / "good.wav", noise(1, 8_000)[0], 8_000)
+    bad = bytearray((tmp_path / "good.wav").read_bytes())
+    bad[32:34] = struct.pack("<H", 4)  # 4 bytes for 16 bits
+    (tmp_path / "bad.wav").write_bytes(bad)
+    settings = ExtractSettings.make(use_encodec=False, n_mels=16, tr=0.5)
+    results = list(extract_features([tmp_path / "bad.wav", tmp_path / "good.wav"], settings, tmp_path))
+    assert [result.status for result in results] == ["failed", "written"]
+    assert "4 bytes to samples of 16 bits" in str(results[0].error)
 
 
 def test_a_damaged_packet_becomes_silence_and_is_told(folder, quiet, caplog):

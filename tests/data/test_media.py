@@ -1,5 +1,6 @@
 """Sound is heard where the medium's timestamps say, in every container, and its samples are the decoder's."""
 
+import itertools
 import logging
 import tracemalloc
 from pathlib import Path
@@ -11,6 +12,7 @@ import soundfile
 import soxr
 
 from giblet.data.media import AudioReader, film_zero, media_info
+from giblet.errors import InputError
 from tests.films import CHANNELS, Track, click_times, click_track, noise, replaced, shifted, write_film
 
 DATA = Path(__file__).parents[2] / "data"
@@ -212,6 +214,167 @@ def test_the_last_click_of_a_long_film_is_in_time(folder):
         n, tail = n + len(chunk), np.concatenate([tail, chunk])[-16_000:]
     assert n == 1380 * 8_000
     assert abs(n / 8_000 - 2 + click_times(tail, 8_000)[0] - last) < 0.001
+
+
+@pytest.mark.parametrize("rate", [22_050, 32_000, 44_100, 48_000])
+def test_attacks_in_vorbis_are_neither_cut_nor_filled(folder, rate, caplog):
+    """At an attack FFmpeg's times run ahead by up to 448 samples, for one frame."""
+    sound = 0.01 * np.random.default_rng(1).standard_normal(4 * rate)
+    for second in (0.7, 1.41, 2.66, 3.2):
+        at = int(second * rate)
+        sound[at : at + rate // 200] += 0.7 * np.sin(np.arange(rate // 200) * 2 * np.pi * 1000 / rate)
+    path = folder / f"attacks_{rate}.ogg"
+    soundfile.write(path, sound, rate, format="OGG", subtype="VORBIS")
+    with av.open(str(path)) as container:
+        ends = [(frame.pts, frame.pts + frame.samples) for frame in container.decode(audio=0)]
+    assert any(start > end for (_, end), (start, _) in itertools.pairwise(ends)), "FFmpeg's times do not stumble"
+    reader = AudioReader(path, rate)
+    with caplog.at_level(logging.WARNING):
+        found = np.concatenate(list(reader))
+    np.testing.assert_allclose(found, soundfile.read(path)[0], atol=1e-5)
+    assert (reader.gaps, reader.overlaps, reader.damaged_packets, caplog.text) == (0, 0, 0, "")
+
+
+def test_one_packet_with_another_time_moves_nothing(folder, caplog):
+    def moved(packets):
+        for packet in packets:
+            packet.dts -= 96_000  # muxers refuse times of hearing before those of decoding
+        packets[9].pts += 48_000
+        packets[12].pts -= 36_000
+        return packets
+
+    clicks = Track(click_track(TIMES, 2.0, 48_000), 48_000, "flac", change=moved)
+    reader = AudioReader(write_film(folder / "one.mkv", clicks), 48_000)
+    with caplog.at_level(logging.WARNING):
+        sound = np.concatenate(list(reader))
+    np.testing.assert_allclose(click_times(sound, 48_000), TIMES, atol=0.001)
+    assert (reader.gaps, reader.overlaps, len(sound), caplog.text) == (0, 0, 2 * 48_000, "")
+
+
+def test_the_sound_of_an_avi_is_one_piece_however_long_its_packets_are(folder):
+    """AVI stores no times: FFmpeg takes packets of Vorbis for equally long."""
+    wave = folder / "avi.ogg"
+    soundfile.write(wave, click_track(TIMES, 2.0, 44_100)[0], 44_100, format="OGG", subtype="VORBIS")
+    with av.open(str(wave)) as source, av.open(str(folder / "vorbis.avi"), "w") as target:
+        stream = target.add_stream_from_template(source.streams.audio[0])
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = stream
+                target.mux(packet)
+    reader = AudioReader(folder / "vorbis.avi")
+    np.testing.assert_allclose(click_times(np.concatenate(list(reader)), 24_000), TIMES, atol=0.004)
+    assert (reader.gaps, reader.overlaps) == (0, 0)
+
+
+@pytest.mark.parametrize(("subtype", "n_channels"), [("VORBIS", 10), ("OPUS", 12), ("VORBIS", 3)])
+def test_any_number_of_channels_is_read(folder, subtype, n_channels):
+    path = folder / f"{subtype}_{n_channels}.ogg"
+    try:
+        soundfile.write(path, noise(1, 48_000, n_channels).T, 48_000, format="OGG", subtype=subtype)
+    except soundfile.LibsndfileError:
+        pytest.skip("this libsndfile does not write it")
+    expected, _ = soundfile.read(path)
+    weights = [1, 1, 2**0.5] if n_channels == 3 else [1] * n_channels  # Vorbis stores left, centre, right
+    expected = expected[:, [0, 2, 1]] if n_channels == 3 else expected
+    np.testing.assert_allclose(read(path, 48_000), expected @ weights / sum(weights), atol=1e-4)
+
+
+@pytest.mark.parametrize("n", [48_000, 50_000, 5_000])
+def test_apple_lossless_in_a_core_audio_file_is_read_to_its_last_sample(folder, n):
+    path = folder / f"{n}.caf"
+    soundfile.write(path, noise(2, 48_000)[0, :n], 48_000, format="CAF", subtype="ALAC_16")
+    np.testing.assert_allclose(read(path, 48_000), soundfile.read(path)[0], atol=1e-6)
+
+
+def test_streams_that_begin_more_than_a_day_apart_are_refused(folder):
+    path = write_film(folder / "far.mkv", Track(noise(1, 8_000), 8_000, "flac", start=90_000.0), picture=1.0)
+    with pytest.raises(InputError, match=r"begin 90000 s apart, over 86400 s: .*re-encode it"):
+        AudioReader(path)
+
+
+# How loud it is -------------------------------------------------------------------------------------------------------
+
+
+def loud(path: Path, peak: float, **options) -> tuple[AudioReader, np.ndarray]:
+    soundfile.write(path, peak / 0.9 * click_track([0.3, 0.7], 1.0, 24_000)[0] * 1.8, 24_000, **options)
+    reader = AudioReader(path)
+    return reader, np.concatenate(list(reader))
+
+
+@pytest.mark.parametrize("peak", [1.2, 7.3, 30_000.0])
+def test_sound_beyond_full_scale_is_told_with_its_peak_and_left_as_it_is(folder, peak, caplog):
+    with caplog.at_level(logging.WARNING):
+        reader, sound = loud(folder / f"{peak}.wav", peak, subtype="FLOAT")
+    assert sound.max() == pytest.approx(peak, rel=1e-6) == reader.peak
+    decibels = 20 * np.log10(peak)
+    assert [
+        record.message
+        for record in caplog.records
+        if f"goes up to {reader.peak:.5g}, {decibels:.1f} dB" in record.message
+    ]
+    assert len(caplog.records) == 1
+    assert f"--gain {-decibels:.1f}, or --gain peak" in caplog.text
+
+
+@pytest.mark.parametrize(("peak", "subtype"), [(1.0, "FLOAT"), (0.2, "DOUBLE"), (1.0, "PCM_16")])
+def test_sound_within_full_scale_is_not_told(folder, peak, subtype, caplog):
+    with caplog.at_level(logging.WARNING):
+        loud(folder / f"{peak}_{subtype}.wav", peak, subtype=subtype)
+    assert caplog.text == ""
+
+
+def test_what_a_lossy_codec_adds_to_full_scale_is_not_told(caplog):
+    with caplog.at_level(logging.WARNING):
+        reader = AudioReader(DATA / "sintel_trailer.mp4")
+        for _ in reader:
+            pass
+    assert reader.peak > 1
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("gain", [-17.5, 6, "peak"])
+def test_gain_changes_the_level_by_as_much_and_nothing_else(folder, gain, caplog):
+    path = folder / "gain.wav"
+    _, plain = loud(path, 5.0, subtype="FLOAT")
+    caplog.clear()
+    reader = AudioReader(path, gain=gain)
+    with caplog.at_level(logging.WARNING):
+        sound = np.concatenate(list(reader))
+    factor = 1 / np.abs(plain).max() if gain == "peak" else 10 ** (gain / 20)
+    np.testing.assert_allclose(sound, plain * factor, rtol=1e-5, atol=1e-7)
+    assert reader.peak == pytest.approx(5)
+    assert reader.gain_db == pytest.approx(20 * np.log10(factor))
+    assert ("beyond full scale" in caplog.text) == (gain == 6)
+
+
+def test_no_gain_is_no_change_to_the_last_bit_and_silence_has_no_peak(folder):
+    path = DATA / "speech.flac"
+    np.testing.assert_array_equal(read(path, gain=0), read(path))
+    soundfile.write(folder / "silence.wav", np.zeros(8000), 8_000)
+    reader = AudioReader(folder / "silence.wav", gain="peak")
+    assert not np.concatenate(list(reader)).any()
+    assert (reader.peak, reader.gain_db) == (0, 0)
+
+
+@pytest.mark.parametrize("gain", ["loud", np.nan, None, True])
+def test_a_gain_that_is_none_is_refused(gain):
+    with pytest.raises(InputError, match=r"gain is .*: a number of dB, or 'peak', is needed"):
+        AudioReader(DATA / "speech.flac", gain=gain)
+
+
+def test_to_measure_is_to_read_without_the_samples(folder, caplog):
+    clicks = Track(click_track(TIMES, 2.0, 48_000), 48_000, "flac", change=lambda p: shifted(p, 0.6, 0.8))
+    path = write_film(folder / "measure.mkv", clicks, picture=3.0)
+    read_whole, measured = AudioReader(path), AudioReader(path)
+    for _ in read_whole:
+        pass
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        measured.measure()
+    for name in ("gaps", "gap_seconds", "overlaps", "damaged_packets", "duration", "film_duration", "peak"):
+        assert getattr(measured, name) == getattr(read_whole, name)
+    assert measured.gaps == 1
+    assert caplog.text == ""
 
 
 # What the samples are ------------------------------------------------------------------------------------------------
