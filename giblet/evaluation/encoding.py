@@ -127,8 +127,8 @@ class RidgeFit:
     """A ridge regression from features to BOLD, fitted on training TRs."""
 
     predicted: np.ndarray
-    """float64 (n_trs, n_voxels), in the units of the BOLD: the prediction for all TRs, of which only those of no training
-    are evidence. The level of a run is that of its training TRs; of a run without any, that of the others' mean."""
+    """float64 (n_trs, n_voxels), in the units of the BOLD: the prediction for all TRs, of which only those of no
+    training are evidence. The level of a run is that of its training TRs; of a run without any, the others' mean."""
     alphas: np.ndarray
     """float64 (n_voxels,): the penalty chosen in each voxel."""
     cv_r2: np.ndarray
@@ -192,8 +192,8 @@ def fit_ridge(
     n_folds : int
         Contiguous parts of the training TRs for the choice; TRs within 32 s of the part left out are not used.
     centre_runs : bool
-        Take out of BOLD and features the level of each run, its mean over training TRs, so that runs with other baselines
-        teach nothing by them. False: one mean for all runs.
+        Take out of BOLD and features the level of each run, its mean over training TRs, so that runs with other
+        baselines teach nothing by them. False: one mean for all runs.
 
     Returns
     -------

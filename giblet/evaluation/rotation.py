@@ -5,9 +5,10 @@ steps make the rate of false positives what it should be on BOLD (docs/calibrati
 
 1. *Drifts go*, on both sides and in each run: the mean, a straight line, a parabola, and cosines slower than the
    high-pass. What is left has no step where a rotation joins the end of a run to its beginning.
-2. *One filter prewhitens both sides*: ``y[t] - phi * y[t - 1]`` with the `phi` of the truth, column by column. Chance is
-   then as narrow as it seems, and where noise is slow more power is left than without.
-3. *All rotations count*, near ones included: those further than an HRF are no group, and look too narrow on short runs.
+2. *One filter prewhitens both sides*: ``y[t] - phi * y[t - 1]`` with the `phi` of the truth, column by column. Chance
+   is then as narrow as it seems, and where noise is slow more power is left than without.
+3. *All rotations count*, near ones included: those further than an HRF alone are no group, and look too narrow where
+   runs are short.
 
 References
 ----------
@@ -63,7 +64,7 @@ class RotationTest:
     whitened_by_rotation: np.ndarray
     """float64 (n_rotations,): the same after prewhitening, from which the p-values of the mean come."""
     pooled_by_rotation: np.ndarray
-    """float64 (n_rotations,): correlation of all values of all columns at once, prewhitened, each column about its mean."""
+    """float64 (n_rotations,): correlation of all values of all columns at once, each about its mean, prewhitened."""
 
     @property
     def n_rotations(self) -> int:
@@ -94,8 +95,8 @@ class RotationTest:
     def mean_interval(self) -> tuple[float, float]:
         """95 % interval of the mean, by the spread of Fisher's z over rotations.
 
-        The spread is that of ``1 / spread**2`` independent TRs; where these are few, it is uncertain itself, so that the
-        reach is Student's and not normal.
+        The spread is that of ``1 / spread**2`` independent TRs; where these are few, it is uncertain itself, so that
+        the reach is Student's and not normal.
         """
         z = fisher_z(self.mean_by_rotation)
         variance = np.mean(z**2)
@@ -258,7 +259,7 @@ def fisher_z(r: np.ndarray) -> np.ndarray:
 
 
 def joint_draws(lengths: Sequence[int], seed: int) -> np.ndarray:
-    """By how many TRs runs of these lengths are rotated, int64 (n_rotations, n_runs): first none; of one run all there are."""
+    """By how many TRs runs of these lengths are rotated, int64 (n_rotations, n_runs): first none; one run in all ways."""
     if len(lengths) == 1:
         return np.arange(lengths[0])[:, None]
     draws = np.random.default_rng(seed).integers(0, lengths, (DRAWS, len(lengths)))

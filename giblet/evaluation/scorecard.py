@@ -139,10 +139,8 @@ class Scorecard:
             q = self.encoding.chance.q
             above = "-" if q is None else "yes" if q <= SIGNIFICANT else "no"
             unit = self.about.get("unit", "voxels")
-            rows.append(
-                [f"encoding r, mean of {unit}", _interval(self.encoding.mean), "", "", "", _chance(self.encoding.chance),
-                 above]
-            )  # fmt: skip
+            mean = _interval(self.encoding.mean)
+            rows.append([f"encoding r, mean of {unit}", mean, "", "", "", _chance(self.encoding.chance), above])
         lines = [f"| {' | '.join(head)} |", "|---" + "|--:" * (len(head) - 2) + "|---|"]
         return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
 

@@ -69,10 +69,10 @@ def test_runs_with_other_baselines_are_scored_within_runs():
     predicted += truth
     baseline = np.repeat([0.0, 70.0, -30.0], [100, 120, 80])[:, None]
     found = rotation_test(truth + baseline, predicted - baseline, tr=TR, run=run)
-    by_run = [
-        [pearsonr(without_drifts(truth[run == name, v]), without_drifts(predicted[run == name, v])).statistic for v in range(5)]
-        for name in "abc"
-    ]  # fmt: skip
+    by_run = []
+    for name in "abc":
+        x, y = (without_drifts(series[run == name]) for series in (truth, predicted))
+        by_run.append([pearsonr(x[:, v], y[:, v]).statistic for v in range(5)])
     np.testing.assert_allclose(found.r, np.average(by_run, axis=0, weights=[100, 120, 80]), atol=1e-10)
     assert (found.p < 1e-6).all()
     assert found.p_rank.max() == 1 / found.n_rotations

@@ -162,4 +162,4 @@ def test_stretches_are_rotated_each_by_itself():
     trs.counted(lambda order: seen.append(order) or np.zeros(1))
     assert all(np.array_equal(stretch[order], stretch) for order in seen)
     assert np.array_equal(seen[0], np.arange(110))
-    assert len({tuple(np.diff(order)[:10]) + (order[0], order[50]) for order in seen}) > 1000
+    assert len({(*tuple(np.diff(order)[:10]), order[0], order[50]) for order in seen}) > 1000
