@@ -22,6 +22,10 @@ SPAN = 15.0
 BLOCK = 256
 """Targets taken at a time: surrogates x lags x targets would not fit in memory for a whole brain."""
 MIN_VOLUMES = 20
+HIGH_PASS = 1 / 128
+"""Hz. Slower than that, BOLD is mostly drift."""
+N_SIMULATED = 1000
+"""Data sets from which the interval of the best lag comes."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class LagScan:
     """As `p`."""
     mean_threshold: float
     """As `threshold`."""
+    mean_interval: tuple[float, float]
+    """Seconds: the middle 95 % of the best lags that data like these, of the same `r` at the best lag, would give."""
     volumes: slice
     """The volumes that every lag could use."""
     n_volumes: int
@@ -70,15 +76,17 @@ def lag_scan(
     n_surrogates: int = 1000,
     tail: Literal["positive", "both"] = "positive",
     detrend: bool = True,
-    high_pass: float | None = None,
+    high_pass: float | None = HIGH_PASS,
     sample_mask: Any = None,
     seed: int = 0,
 ) -> LagScan:
     """Correlate a regressor with BOLD at several lags, against phase-randomised regressors.
 
     Every lag uses the same volumes, those for which the regressor is known at all lags, so that correlations can be
-    compared. A surrogate has the regressor's spectrum and random phases; it is scanned over the same lags, and its
-    best correlation is what the observed best is compared with.
+    compared. Slow drifts are taken out of both sides, and both are prewhitened by one filter,
+    ``y[t] - phi * y[t - 1]`` with the `phi` of the BOLD, target by target; correlations are of what is left. A surrogate
+    has the regressor's spectrum and random phases; it is scanned over the same lags, and its best correlation is what
+    the observed best is compared with.
 
     Parameters
     ----------
@@ -100,7 +108,8 @@ def lag_scan(
     detrend : bool
         Remove linear trends from both sides (:func:`nilearn.signal.clean`).
     high_pass : float, optional
-        Cut-off in Hz: slow cosines are removed from both sides.
+        Cut-off in Hz: slower cosines are removed from both sides. None: they stay, nothing is prewhitened, and surrogates
+        are made from the regressor and its mirror image, whose spectrum has no step where the end meets the beginning.
     sample_mask : array_like of bool (n_trs,), optional
         False: the volume is censored, and counts neither in correlations nor in those of the surrogates; the others
         keep their times.
@@ -143,13 +152,15 @@ def lag_scan(
     shifted = standard(read(signal[:, None])[:, :, 0].T)  # (n_volumes, n_lags)
     n = len(shifted)
     rng = np.random.default_rng(seed)
-    surrogates = standard(read(_phase_randomised(signal, n_surrogates, rng)).transpose(1, 0, 2).reshape(n, -1))
-    surrogates = surrogates.astype(np.float32)  # (n_volumes, n_lags * n_surrogates)
+    made = _phase_randomised(signal, n_surrogates, rng, mirror=high_pass is None)
+    surrogates = standard(read(made).transpose(1, 0, 2).reshape(n, -1))  # (n_volumes, n_lags * n_surrogates)
+    true, random = _Prewhitened(shifted), _Prewhitened(surrogates.astype(np.float32))
 
     def scan(columns: np.ndarray) -> tuple[np.ndarray, ...]:
-        r = shifted.T @ columns / (n - 1)
+        phi = np.zeros(columns.shape[1]) if high_pass is None else (columns[1:] * columns[:-1]).sum(axis=0) / (n - 1)
+        r = true.correlate(columns, phi)
         score = np.abs(r) if tail == "both" else r
-        chance = (surrogates.T @ columns.astype(np.float32)).reshape(len(seconds), n_surrogates, -1) / (n - 1)
+        chance = random.correlate(columns, phi).reshape(len(seconds), n_surrogates, -1)
         chance = (np.abs(chance) if tail == "both" else chance).max(axis=0)
         best = score.max(axis=0)
         p = (1 + (chance >= best).sum(axis=0)) / (1 + n_surrogates)
@@ -161,12 +172,92 @@ def lag_scan(
         total += columns.sum(axis=1)
         parts.append(scan(columns))
     r, best_lag, p, threshold = (np.concatenate(piece, axis=-1) for piece in zip(*parts, strict=True))
-    mean_r, mean_best, mean_p, mean_threshold = scan(_standardised(total[:, None]))
+    mean = _standardised(total[:, None])
+    mean_r, mean_best, mean_p, mean_threshold = scan(mean)
+    phi = 0.0 if high_pass is None else float((mean[1:] * mean[:-1]).sum() / (n - 1))
+    interval = _lag_interval(_unit(_whitened(shifted, phi)), mean_r[:, 0], seconds, tail == "both", rng)
     return LagScan(
         seconds, r, best_lag, p, threshold,
-        mean_r[:, 0], float(mean_best[0]), float(mean_p[0]), float(mean_threshold[0]),
+        mean_r[:, 0], float(mean_best[0]), float(mean_p[0]), float(mean_threshold[0]), interval,
         slice(int(volumes[0]), int(volumes[-1]) + 1), n,
     )  # fmt: skip
+
+
+class _Prewhitened:
+    """Series (n_volumes, n_series) that are correlated with others after both went through one filter."""
+
+    def __init__(self, series: np.ndarray) -> None:
+        self.series = series
+        squares = series.astype(np.float64) ** 2
+        self.power = squares.sum(axis=0)
+        self.shared = (series[1:].astype(np.float64) * series[:-1]).sum(axis=0)
+        self.inner = self.power - squares[0] - squares[-1]
+
+    def correlate(self, columns: np.ndarray, phi: np.ndarray) -> np.ndarray:
+        """Correlation of each series with each column, (n_series, n_columns), each column with a `phi` of its own."""
+        # The filter is applied twice to the column, and not at all to the series: the products are the same.
+        twice = (1 + phi**2) * columns
+        twice[:-1] -= phi * columns[1:]
+        twice[1:] -= phi * columns[:-1]
+        twice[0] -= phi**2 * columns[0]
+        twice[-1] -= phi**2 * columns[-1]
+        size = np.sqrt(self.power[:, None] - 2 * phi * self.shared[:, None] + phi**2 * self.inner[:, None])
+        length = np.sqrt((columns * twice).sum(axis=0))
+        return (self.series.T @ twice.astype(self.series.dtype)) / (size * length)
+
+
+def _whitened(values: np.ndarray, phi: float) -> np.ndarray:
+    """``y[t] - phi * y[t - 1]``, the first, which has none before it, in proportion."""
+    white = values.copy()
+    white[1:] -= phi * values[:-1]
+    white[0] *= np.sqrt(1 - phi**2)
+    return white
+
+
+def _unit(columns: np.ndarray) -> np.ndarray:
+    return columns / np.linalg.norm(columns, axis=0)
+
+
+def _lag_interval(
+    regressors: np.ndarray, r: np.ndarray, lags: np.ndarray, both: bool, rng: np.random.Generator
+) -> tuple[float, float]:
+    """The middle 95 % of best lags of simulated data: the regressor at its best lag, and white noise beside it.
+
+    Parameters
+    ----------
+    regressors : ndarray, shape (n_volumes, n_lags)
+        Prewhitened, of length 1.
+    r : ndarray, shape (n_lags,)
+        As observed.
+    lags : ndarray, shape (n_lags,)
+        Seconds.
+    both : bool
+        The largest in size is looked for.
+    """
+    best = int(np.argmax(np.abs(r) if both else r))
+    share = float(np.clip(r[best], -1, 1))
+    noise = rng.standard_normal((len(regressors), N_SIMULATED))
+    noise -= regressors[:, [best]] * (regressors[:, best] @ noise)
+    noise *= np.sqrt(1 - share**2) / np.linalg.norm(noise, axis=0)
+    # The share of the noise along the regressor varies too.
+    along = share + rng.standard_normal(N_SIMULATED) * np.sqrt((1 - share**2) / len(regressors))
+    found = regressors.T @ (regressors[:, [best]] * along + noise)
+    low, high = np.quantile(_peaks(np.abs(found) if both else found, lags), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _peaks(r: np.ndarray, lags: np.ndarray) -> np.ndarray:
+    """Lags at which curves (n_lags, n) are largest, by a parabola through the largest value and its neighbours."""
+    at = r.argmax(axis=0)
+    inner = np.clip(at, 1, len(lags) - 2) if len(lags) > 2 else at
+    peak = lags[at].astype(np.float64)
+    if len(lags) > 2:
+        before, middle, after = (np.take_along_axis(r, (inner + k)[None], 0)[0] for k in (-1, 0, 1))
+        bend = before - 2 * middle + after
+        off = np.divide((before - after) / 2, bend, out=np.zeros_like(bend), where=bend < 0)
+        step = (lags[inner + 1] - lags[inner - 1]) / 2
+        peak = np.where(at == inner, lags[inner] + np.clip(off, -0.5, 0.5) * step, peak)
+    return peak
 
 
 def _regressor_times(signal: np.ndarray, n_trs: int, tr: float, lags: np.ndarray, times: Any) -> np.ndarray:
@@ -215,8 +306,11 @@ def _reader(
     return read, volumes
 
 
-def _phase_randomised(signal: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Series (n_times, n) with the spectrum of `signal` and random phases."""
+def _phase_randomised(signal: np.ndarray, n: int, rng: np.random.Generator, *, mirror: bool) -> np.ndarray:
+    """Series (n_times, n) with the spectrum of `signal`, or of it and its mirror image, and random phases."""
+    n_times = len(signal)
+    if mirror:
+        signal = np.r_[signal, signal[::-1]]
     # A trend would be a saw-tooth to the FFT, whose power then lands in every surrogate.
     ramp = np.linspace(-0.5, 0.5, len(signal))
     slope = np.polynomial.polynomial.polyfit(ramp, signal, 1)[1]
@@ -224,7 +318,7 @@ def _phase_randomised(signal: np.ndarray, n: int, rng: np.random.Generator) -> n
     phases = np.exp(2j * np.pi * rng.random((len(spectrum), n)))
     if len(signal) % 2 == 0:
         phases[-1] = np.sign(phases[-1].real)  # the Nyquist term has a sign, not a phase
-    return np.fft.irfft(spectrum[:, None] * phases, n=len(signal), axis=0)
+    return np.fft.irfft(spectrum[:, None] * phases, n=len(signal), axis=0)[:n_times]
 
 
 def drifts(volumes: np.ndarray, tr: float, detrend: bool, high_pass: float | None) -> np.ndarray:

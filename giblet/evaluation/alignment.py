@@ -14,7 +14,7 @@ import xarray as xr
 from giblet.alignment import LagScan, lag_scan, response_at
 from giblet.alignment.checks import recorded_offset
 from giblet.alignment.kernels import check_hrf
-from giblet.alignment.lags import censored, drifts, standardised
+from giblet.alignment.lags import HIGH_PASS, censored, drifts, standardised
 from giblet.data.splits import HRF_SECONDS
 from giblet.errors import AlignmentError, InputError
 from giblet.timing import shown
@@ -28,6 +28,8 @@ STEPS_PER_TR = 10
 EACH = 50
 """Up to so many voxels or regions are scanned one by one; of more, only their mean."""
 SIGNIFICANT = 0.05
+HRF_VARIES = 2.0
+"""Seconds. People's responses peak 4 to 7 s after a stimulus, which moves the best lag by -0.7 to +2.2 s."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class Checked:
     """Seconds."""
     n_trs: int
     """Volumes of the run."""
+    high_pass: float | None
+    """In Hz: slower drifts were taken out of both sides, which were then prewhitened."""
 
     @property
     def r(self) -> float:
@@ -71,20 +75,27 @@ class Checked:
 
     @property
     def verdict(self) -> str:
-        """``"aligned"``, ``"shifted"``, ``"at the edge"`` of the lags, or ``"unclear"``."""
+        """``"aligned"`` (to within what HRFs vary), ``"shifted"``, ``"at the edge"`` of the lags, or ``"unclear"``."""
         scan = self.scan
         if scan.mean_p > SIGNIFICANT:
             return "unclear"
         if scan.mean_best_lag in (scan.lags[0], scan.lags[-1]) and scan.mean_best_lag != 0:
             return "at the edge"
-        return "aligned" if abs(scan.mean_best_lag) < 1e-9 else "shifted"
+        return "aligned" if abs(scan.mean_best_lag) <= HRF_VARIES + 1e-9 else "shifted"
+
+    @property
+    def interval(self) -> str:
+        """The 95 % interval of the best lag, in words."""
+        low, high = self.scan.mean_interval
+        return f"95 % interval {low:+.1f} to {high:+.1f} s"
 
     @property
     def advice(self) -> str:
         """What follows from it, in a sentence."""
         lag = self.scan.mean_best_lag
         if self.verdict == "aligned":
-            return f"{self.name}: the BOLD follows it at lag 0"
+            near = "" if lag == 0 else f", which HRFs explain: they move the best lag by about {HRF_VARIES:g} s"
+            return f"{self.name}: the BOLD follows it at lag {lag:g} s ({self.interval}){near}"
         if self.verdict == "unclear":
             return (
                 f"{self.name}: no lag stands out from chance (p = {self.scan.mean_p:.2g}), which shows neither that it "
@@ -104,7 +115,7 @@ class Checked:
             remedy = f"use --start-offset {self.start_offset - lag:g}{trim}"
         return (
             f"{self.name}: the BOLD comes {abs(lag):g} s {way} than this start offset says; if other regressors agree, "
-            f"{remedy} (one TR can be the HRF's own variability)"
+            f"{remedy} ({self.interval}; about {HRF_VARIES:g} s can be the HRF's own variability)"
         )
 
     def row(self) -> dict[str, Any]:
@@ -112,6 +123,8 @@ class Checked:
         return {
             "regressor": self.name,
             "best_lag": self.scan.mean_best_lag,
+            "best_lag_interval": list(self.scan.mean_interval),
+            "high_pass": self.high_pass,
             "r": self.r,
             "p": self.scan.mean_p,
             "null_95": self.scan.mean_threshold,
@@ -195,7 +208,7 @@ def check(
     lags: np.ndarray | None = None,
     hrf: str = "glover",
     n_surrogates: int = 1000,
-    high_pass: float | None = None,
+    high_pass: float | None = HIGH_PASS,
     trim: bool = False,
     slice_time_ref: float = 0.0,
     sample_mask: Any = None,
@@ -222,7 +235,8 @@ def check(
     n_surrogates : int
         Phase-randomised regressors of the null distribution.
     high_pass : float, optional
-        In Hz: take slower drifts out of both sides; straight lines always are.
+        In Hz: take slower drifts out of both sides, and prewhiten them; straight lines always are taken out. See
+        :func:`giblet.alignment.lag_scan`.
     trim : bool
         Accept a stimulus that goes on for a TR or more after the last volume.
     slice_time_ref : float
@@ -245,7 +259,7 @@ def check(
         If an option is out of range or a series does not vary.
     """
     if high_pass is not None and not 0 < high_pass < 0.5 / tr:
-        raise InputError(f"high_pass is {high_pass:g} Hz: between 0 and {0.5 / tr:g} Hz, is needed, say 0.008")
+        raise InputError(f"high_pass is {high_pass:g} Hz: it must lie between 0 and {0.5 / tr:g} Hz, such as 0.008")
     check_hrf(hrf, tr, None, slice_time_ref, STEPS_PER_TR)
     end, length = float(regressor.edges[-1]) - start_offset, len(bold) * tr
     if not trim and end - length >= tr - 1e-6:
@@ -275,7 +289,7 @@ def check(
     )  # fmt: skip
     return Checked(
         regressor.name, scan, tuple(targets), start_offset, slice_time_ref, regressor.extracted_offset, end - length,
-        tr, len(bold),
+        tr, len(bold), high_pass,
     )  # fmt: skip
 
 

@@ -259,7 +259,7 @@ def fisher_z(r: np.ndarray) -> np.ndarray:
 
 
 def joint_draws(lengths: Sequence[int], seed: int) -> np.ndarray:
-    """By how many TRs runs of these lengths are rotated, int64 (n_rotations, n_runs): first none; one run in all ways."""
+    """By how many TRs runs of these lengths are rotated, int64 (n_rotations, n_runs): first none; one run in all."""
     if len(lengths) == 1:
         return np.arange(lengths[0])[:, None]
     draws = np.random.default_rng(seed).integers(0, lengths, (DRAWS, len(lengths)))
