@@ -47,10 +47,12 @@ def test_an_injected_lag_is_found_exactly_at_snr_1(giblet, words, tmp_path, lag)
     (found,) = json.loads(said)["regressors"]
     assert (found["regressor"], found["best_lag"], found["p"]) == ("word_rate", lag, 0.01)
     assert {one["best_lag"] for one in found["targets"]} == {lag}
-    if lag:
-        assert f"--start-offset {-lag}" in err
+    low, high = found["best_lag_interval"]
+    assert low <= lag <= high and high - low < 3
+    if abs(lag) > 2:  # what HRFs vary
+        assert f"--start-offset {-lag}" in err and "95 % interval" in err
     else:
-        assert err == ""
+        assert (found["verdict"], err) == ("aligned", "")
 
 
 def test_the_start_offset_that_the_warning_names_brings_the_lag_to_0(giblet, words, tmp_path):
@@ -134,7 +136,7 @@ def moved(giblet, words, tmp_path) -> tuple[Path, Path, Path]:
 
 def test_confounds_are_taken_out_before_the_lag_is_looked_for(giblet, words, moved):
     bold, mask, confounds = moved
-    argv = ["check-alignment", words, bold, "--mask", mask, "--surrogates", 99, "--json"]
+    argv = ["check-alignment", words, bold, "--mask", mask, "--surrogates", 99, "--json", "--no-high-pass"]
     before = json.loads(giblet(*argv)[1])["regressors"][0]
     assert before["verdict"] == "unclear"
     with_them = [*argv, "--confounds", confounds]
@@ -153,9 +155,10 @@ def test_a_high_pass_takes_out_a_slow_drift(giblet, words, tmp_path):
     table += 20 * np.sin(2 * np.pi * np.arange(len(table)) * TR / 250)[:, None]
     table.to_csv(bold, sep="\t", index=False)
     argv = ["check-alignment", words, bold, "--surrogates", 99, "--json"]
-    assert json.loads(giblet(*argv)[1])["regressors"][0]["verdict"] == "unclear"
-    after = json.loads(giblet(*argv, "--high-pass", 0.008)[1])["regressors"][0]
-    assert (after["best_lag"], after["verdict"]) == (0, "aligned")
+    before = json.loads(giblet(*argv, "--no-high-pass")[1])["regressors"][0]
+    assert (before["verdict"], before["high_pass"]) == ("unclear", None)
+    after = json.loads(giblet(*argv)[1])["regressors"][0]
+    assert (after["best_lag"], after["verdict"], after["high_pass"]) == (0, "aligned", 1 / 128)
 
 
 def test_words_that_outlast_the_scan_are_refused_and_trimmed_when_asked(giblet, words, tmp_path):
@@ -216,7 +219,7 @@ def test_slice_timing_comes_from_the_sidecar_or_the_option_and_is_printed(giblet
     assert (beside["slice_time_ref"], beside["r"]) == (0.6, given["r"])
     assert found("--slice-time-ref", 0)["r"] == plain["r"]
     status, said, _ = giblet(*argv)
-    assert "186 of 200 volumes of 2 s, read 0.6 TR after their onset" in said
+    assert "186 of 200 volumes of 2 s, drifts slower than 128 s out, read 0.6 TR after their onset" in said
     status, _, err = giblet(*argv, "--slice-time-ref", 1.2)
     assert (status, len(err.splitlines())) == (2, 1) and "slice_time_ref is 1.2" in err
 
