@@ -84,9 +84,9 @@ def lag_scan(
 
     Every lag uses the same volumes, those for which the regressor is known at all lags, so that correlations can be
     compared. Slow drifts are taken out of both sides, and both are prewhitened by one filter,
-    ``y[t] - phi * y[t - 1]`` with the `phi` of the BOLD, target by target; correlations are of what is left. A surrogate
-    has the regressor's spectrum and random phases; it is scanned over the same lags, and its best correlation is what
-    the observed best is compared with.
+    ``y[t] - phi * y[t - 1]`` with the `phi` of the BOLD, target by target; correlations are of what is left. A
+    surrogate has the regressor's spectrum and random phases; it is scanned over the same lags, and its best correlation
+    is what the observed best is compared with.
 
     Parameters
     ----------
@@ -108,8 +108,8 @@ def lag_scan(
     detrend : bool
         Remove linear trends from both sides (:func:`nilearn.signal.clean`).
     high_pass : float, optional
-        Cut-off in Hz: slower cosines are removed from both sides. None: they stay, nothing is prewhitened, and surrogates
-        are made from the regressor and its mirror image, whose spectrum has no step where the end meets the beginning.
+        Cut-off in Hz: slower cosines are removed from both sides. None: they stay, nothing is prewhitened, and
+        surrogates are made from the regressor and its mirror image, which has no step where its ends meet.
     sample_mask : array_like of bool (n_trs,), optional
         False: the volume is censored, and counts neither in correlations nor in those of the surrogates; the others
         keep their times.
