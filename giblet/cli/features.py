@@ -74,7 +74,9 @@ def extract(
     order: Annotated[str, typer.Option(help="Words: rows out of order, error or sort.")] = "error",
     overlaps: Annotated[str, typer.Option(help="Words: rows that overlap, error or allow.")] = "error",
     empty: Annotated[str, typer.Option(help="Words: rows without text, error or drop.")] = "error",
-    untimed: Annotated[str, typer.Option(help="Words: rows without onset or end, error or drop.")] = "error",
+    untimed: Annotated[
+        str, typer.Option(help="Words: rows without onset or end, error, drop, or instant: events at their onset.")
+    ] = "error",
     nonspeech: Annotated[
         str, typer.Option(help="Words: [sounds], songs and NAMES: that nobody says, drop or keep.")
     ] = "drop",

@@ -6,16 +6,22 @@ import re
 from collections.abc import Sequence
 
 _SQUARE = re.compile(r"\[[^][]{0,200}\]|［[^［］]{0,200}］|【[^【】]{0,200}】|〔[^〔〕]{0,200}〕")
-_ROUND = r"[(（][^()（）]*[)）]"
+_BRACKETS = r"[(（]+[^()（）]*[)）]+"
+_ROUND = rf"(?:{_BRACKETS}|(?<!\w)\*[^*\n]*[^\W_][^*\n]*\*(?!\w))"
+"""Sounds stand in (brackets), ((two of them)) or *stars*."""
 _LINE = re.compile(rf"^[\s\-–—>]*{_ROUND}[\s.!?…]*$", re.MULTILINE)
-_BETWEEN_SENTENCES = re.compile(rf"(\A\s*|^\s*[-–—>]+\s*|[.!?…:\"”»]\s+)({_ROUND})", re.MULTILINE)
+_BETWEEN_SENTENCES = re.compile(rf"(\A\s*|^\s*[-–—>]+\s*|[.!?…:\"“”»]\s+)({_ROUND})", re.MULTILINE)
 _SHOUTED = re.compile(_ROUND)
+_AT_THE_EDGE = re.compile(rf"(^[\s\-–—>]*)({_ROUND})|{_ROUND}(?=[\s.!?…]*$)", re.MULTILINE)
 _SONG = re.compile(r"[♩♪♫♬🎵🎶]+")
 _HASH = re.compile(r"#+")
 _HASHES = re.compile(r"[\s\-–—]*#(?:\s+[^\s\d#]|.*\S.*#\s*\Z)", re.DOTALL)
 """A text that begins as teletext writes a song; "# 1" and "#tag" are none."""
 _DASH = re.compile(r"^\s*[-–—‐‑]+(?=\s+\S|[^\W\d_a-zà-ÿ])", re.MULTILINE)
-_SPEAKER = re.compile(r"(?P<turn>(?:^|>>)[\s\-–—>]*)(?P<name>[^\W_][^:：\n>]{0,39}[:：])(?=\s|$)", re.MULTILINE)
+_SPEAKER = re.compile(
+    rf"(?P<turn>(?:^|>>)[\s\-–—>]*)(?P<name>[^\W_][^:：\n>(（]{{0,39}}(?:{_BRACKETS}[ \t]*)?[:：])(?=\s|$)", re.MULTILINE
+)
+_SENTENCE_ENDS = re.compile(r"(?:\A|[.!?…♪\"“”»\-–—])\s*\Z")
 _TURN = re.compile(r">{2,}")
 
 
@@ -33,10 +39,14 @@ def words_in(text: str) -> list[str]:
 def spoken_part(texts: Sequence[str], *, subtitles: bool) -> list[str]:
     """Texts with spaces in place of all that nobody says, so that the places of the words stay.
 
-    Left out are: square brackets and what they hold, also across rows; round brackets that fill a row or a line of it;
-    in subtitles also those between sentences or all in capitals; songs, from a note or a ``#`` to the next or to the
-    end of the text; a name in capitals with a colon at the beginning of a line; dashes and ``>>`` that begin a turn.
-    In a text that is all in capitals a name counts after ``>>`` only.
+    Left out are: square brackets and what they hold, also across rows; round brackets, ``((double))`` ones and
+    ``*stars*`` that fill a row or a line of it; in subtitles also those between sentences or all in capitals; songs,
+    from a note or a ``#`` to the next or to the end of the text; a name in capitals with a colon at the beginning of a
+    line, with or without a bracket between (``JOHN (on the phone):``); dashes and ``>>`` that begin a turn.
+
+    In a text that is all in capitals they say less. Brackets count there where they begin or end a line of a subtitle.
+    A name counts after ``>>``, and in subtitles where it begins a cue, or a line after the end of a sentence or with a
+    dash, has at most three words, and no digit follows: not in ``NOW IT IS`` / ``THE TIME: 5 PM``.
 
     Parameters
     ----------
@@ -69,9 +79,11 @@ def _spoken(text: str, subtitles: bool, capitals: bool) -> str:
     text = _LINE.sub(lambda found: _blank(found[0]), text)
     if subtitles:
         text = _BETWEEN_SENTENCES.sub(lambda found: found[1] + _blank(found[2]), text)
-        if not capitals:
+        if capitals:
+            text = _AT_THE_EDGE.sub(lambda found: (found[1] or "") + _blank(found[0][len(found[1] or "") :]), text)
+        else:
             text = _SHOUTED.sub(lambda found: _blank(found[0]) if _shouted(found[0]) else found[0], text)
-    text = _SPEAKER.sub(lambda found: _without_name(found, capitals), text)
+    text = _SPEAKER.sub(lambda found: _without_name(found, capitals, subtitles), text)
     text = _TURN.sub(lambda found: _blank(found[0]), text)
     return _DASH.sub(lambda found: _blank(found[0]), text)
 
@@ -89,12 +101,14 @@ def _shouted(text: str) -> bool:
     return text.upper() == text and sum(map(str.isupper, text)) > 1
 
 
-def _without_name(found: re.Match[str], capitals: bool) -> str:
-    name = found["name"]
+def _without_name(found: re.Match[str], capitals: bool, subtitles: bool) -> str:
+    name = re.sub(_BRACKETS, "", found["name"])
     is_name = name.upper() == name and any(map(str.isupper, name)) and not re.search(r"[?!;]", name)
-    if not is_name or (capitals and ">>" not in found["turn"]):
-        return found[0]
-    return found["turn"] + _blank(name)
+    if capitals and ">>" not in found["turn"]:
+        before, after = found.string[: found.start("name")], found.string[found.end() :]
+        begins = _SENTENCE_ENDS.search(before) is not None
+        is_name &= subtitles and begins and len(words_in(name)) <= 3 and not re.match(r"\s*\d", after)
+    return found["turn"] + _blank(found["name"]) if is_name else found[0]
 
 
 def _without_songs(text: str) -> str:
