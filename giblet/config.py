@@ -14,7 +14,6 @@ from typing_extensions import Self
 
 from giblet.errors import InputError, reading
 
-
 LONGEST = 80
 """Characters of a value that a message shows."""
 

@@ -252,9 +252,9 @@ class _Table:
         number = next(filter(str.isdigit, row), "1")
         comment = "" if self.comment is None else f"; {self.comment.strip()[:40]!r} above it does not name its columns"
         return _NoHeader(
-            f"{self.name} has no header, or one of numbers: its first row is {', '.join(row[:3])}{comment}; if it is data, "
-            "put the names of the columns above it; if it holds the names, rename them so that they are no numbers, such "
-            f"as r{number}"
+            f"{self.name} has no header, or one of numbers: its first row is {', '.join(row[:3])}{comment}; if it is "
+            "data, put the names of the columns above it; if it holds the names, rename them so that they are no "
+            f"numbers, such as r{number}"
         )
 
     def _tabbed(self, text: str) -> str:

@@ -138,7 +138,7 @@ def read_confounds(
     why = [f"{int((~keep).sum())} by the sample mask"] if not keep.all() else []
     if empty is not None and empty.any():
         keep &= ~empty
-        why.append(f"{int(empty.sum())} that hold no number ({_listed(np.flatnonzero(empty))})")
+        why.append(f"{int(empty.sum())} without a number (volumes {_listed(np.flatnonzero(empty))})")
     if confounds is None:
         return RunConfounds(np.zeros((n_trs, 0)), keep, tuple(why))
     name, table = _table(confounds, columns, decimal)
@@ -199,7 +199,7 @@ def _flags(values: np.ndarray, column: str, source: str) -> bool:
     if not OUTLIER.search(column):
         if 0 < ones < len(values):
             log.warning(
-                "%s: it is regressed out, and censors nothing; if 1 marks the volumes to censor, put 'outlier' into its "
+                "%s: it is regressed out and censors nothing; if 1 marks the volumes to censor, put 'outlier' into its "
                 "name; if it marks those to keep, leave it out and give their sample mask",
                 told,
             )
@@ -274,7 +274,7 @@ def tell_censored(path: Path, run: np.ndarray, confounds: RunConfounds) -> None:
     why = ", ".join(confounds.why)
     if keep.sum() < 2:
         raise InputError(
-            f"{path.name}: {keep.sum()} of {len(run)} volumes are not censored, at least 2 are needed; censored are {why}"
+            f"{path.name}: {keep.sum()} of {len(run)} volumes are not censored, at least 2 are needed; censored: {why}"
         )
     if not keep.all():
         log.warning("%s: %d of %d volumes are censored: %s", path.name, (~keep).sum(), len(run), why)

@@ -106,8 +106,8 @@ def clock_doubt(content: str) -> str:
     if stream == local:
         return ""
     return (
-        f"its X-TIMESTAMP-MAP lays second {shown(local)} on second {shown(stream)} of a stream: its times are the film's "
-        f"only if that begins at {shown(stream - local)} s; if not, give start_offset"
+        f"its X-TIMESTAMP-MAP lays second {shown(local)} on second {shown(stream)} of a stream: its times are those of "
+        f"the film only if that begins at {shown(stream - local)} s; if not, give start_offset"
     )
 
 

@@ -231,8 +231,8 @@ class FMRIProcessor:
                 raise InputError(f"no such scan: {path}")
             if not is_table(path) and ".nii" not in map(str.lower, path.suffixes):
                 raise InputError(
-                    f"{path.name} is no scan that giblet reads: NIfTI (.nii or .nii.gz) is needed, or a table of regions "
-                    "(.tsv or .csv) with a header; write it as one of these"
+                    f"{path.name} is no scan that giblet reads: NIfTI (.nii or .nii.gz) is needed, or a table of "
+                    "regions (.tsv or .csv) with a header; write it as one of these"
                 )
         kinds = {is_table(path) for path in paths}
         if len(kinds) > 1:
@@ -342,9 +342,7 @@ class FMRIProcessor:
         if given is None and columns:
             raise InputError("confound_columns are chosen, but no confounds are given: name one file per run")
         return [
-            read_confounds(
-                table, len(run), columns, mask, decimal=self.settings.decimal, empty=empty_volumes(run)
-            )
+            read_confounds(table, len(run), columns, mask, decimal=self.settings.decimal, empty=empty_volumes(run))
             for (table, mask), run in zip(per_run(given, len(runs)), runs, strict=True)
         ]
 

@@ -225,7 +225,7 @@ def _of_header(header: HeaderTR, path: Path, table: bool) -> Fraction:
         )
     if header.is_default:
         log.warning(
-            "the header of %s says %s, which image libraries write by default where nobody set a TR: give tr (--tr) to "
+            "the header of %s says %s, which image libraries write by default where nobody set a TR: give tr to "
             "say what it is",
             path.name, header,
         )  # fmt: skip

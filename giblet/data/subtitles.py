@@ -16,6 +16,9 @@ from giblet.data.spoken import spoken_part, words_in
 from giblet.data.word_tables import read_word_table, unit_doubt
 from giblet.errors import InputError
 
+TABLES = (*SEPARATORS, ".xlsx")
+SUBTITLES = (".srt", ".vtt")
+
 SLACK = Fraction("0.005")
 """Seconds by which a row may run into the next: onset and duration that were each rounded to 1 ms do not add up."""
 
@@ -128,17 +131,19 @@ def read_timed_text(
             allowed = ", ".join(choice for choice in _CHOICES[what] if choice is not None)
             raise InputError(f"{what} is {value!r}: one of {allowed} is needed")
     kind = path.suffix.lower()
-    subtitles = kind in (".srt", ".vtt")
+    subtitles = kind in SUBTITLES
     doubts: list[str] = []
     n_untimed = n_repeated = n_doubtful = 0
     if subtitles:
         if time_unit == "ms" or decimal == ",":
-            raise InputError(f"{path.name}: time_unit and decimal are for tables; subtitles write their times one way")
+            raise InputError(
+                f"{path.name}: time_unit='ms' and decimal=',' are for tables; subtitles write their times one way"
+            )
         content = decoded(path, encoding)
         cues = (read_srt if kind == ".srt" else read_vtt)(content, path.name)
         doubts += [doubt] if kind == ".vtt" and (doubt := clock_doubt(content)) else []
         cues, n_repeated, n_doubtful = spoken_once(cues)
-    elif kind in (*SEPARATORS, ".xlsx"):
+    elif kind in TABLES:
         cues, n_untimed = read_word_table(
             path, onset=onset, offset=offset, duration=duration, text=text, encoding=encoding, decimal=decimal,
             time_unit=time_unit, untimed=untimed,

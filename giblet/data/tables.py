@@ -135,10 +135,11 @@ def _refuse_an_index(numbers: pd.DataFrame, source: str) -> None:
     others = [name for name in columns if name not in found]
     if not found:
         return
-    does = "goes up in equal steps" if counts else "holds the same number for many rows"
+    does = "goes on in equal steps" if counts else "holds the same number for many rows"
     named = f"column {found[0]!r} " + (f"(and {', '.join(map(repr, found[1:5]))}) " if found[1:] else "")
     told = f"{source}: {named}{does}, as if it counted volumes or runs"
-    if not counts or len(numbers) < FEW or not others:
+    near_zero = any(0 <= columns[name][0] <= len(numbers) * (columns[name][1] - columns[name][0]) for name in counts)
+    if not near_zero or len(numbers) < FEW or not others:
         log.warning("%s; if it does, name the columns that are regions", told)
         return
     shown = ", ".join([*map(repr, others[:3]), *(["..."] if others[3:] else [])])

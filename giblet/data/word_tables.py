@@ -61,9 +61,10 @@ def read_word_table(
     if offset is None and duration is None:
         offset = "offset" if "offset" in names else None
     end = offset or duration or "duration"
-    for name in (onset, end, text):
+    of_end = "offset=... or duration" if offset is None and duration is None else "offset" if offset else "duration"
+    for name, parameter in ((onset, "onset"), (end, of_end), (text, "text")):
         if names.count(name) != 1:
-            raise _missing(name, names, path.name)
+            raise _missing(name, names, path.name, parameter)
     places = [names.index(name) for name in (onset, end, text)]
     per_second = 1000 if time_unit == "ms" else 1
     signs = ".," if workbook and decimal == "," else decimal  # numbers of a workbook have points in any language
@@ -86,14 +87,14 @@ def read_word_table(
     return cues, n_untimed
 
 
-def _missing(column: str, names: Sequence[str | None], source: str) -> InputError:
+def _missing(column: str, names: Sequence[str | None], source: str, parameter: str) -> InputError:
     there = [name for name in names if name]
     listed = ", ".join(there[:12]) + (", ..." if len(there) > 12 else "")
     if column in there:
         return InputError(f"{source} has more than one column {column!r}: it has {listed}; each name may stand once")
     if any(map(is_number, there)):
         return InputError(f"{source} has no header: its first row is {listed}; put the names of the columns above it")
-    return InputError(f"{source} has no column {column!r}: it has {listed}; name the one to use")
+    return InputError(f"{source} has no column {column!r}: it has {listed}; name the one to use, {parameter}=...")
 
 
 def _absent(cell: str) -> bool:
@@ -171,7 +172,8 @@ def unit_doubt(cues: Sequence[Cue], time_unit: str | None = None) -> tuple[str, 
         return f"{said}: are the times in minutes? Seconds are needed, or milliseconds with time_unit='ms'", True
     if len(cues) >= FEW and (word > slow or gap > SPARSE):
         far = f", and {shown(round(float(gap), 3))} s lie between onsets" if gap > SPARSE else ""
-        return f"{said}{far}: if the times are in frames, samples or another unit, turn them into seconds", False
+        units = "milliseconds, frames or samples" if far and time_unit != "ms" else "frames, samples or another unit"
+        return f"{said}{far}: if the times are in {units}, turn them into seconds", False
     return "", False
 
 
