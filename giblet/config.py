@@ -70,7 +70,9 @@ class Settings(BaseModel):
         whole = isinstance(error["input"], (dict, BaseModel))
         if error["type"] == "missing" or (whole and error["type"] == "value_error"):
             return f"{name}: {said}" if name else said  # the value is the section that lacks it
-        found = type(error["input"]).__name__ if whole else repr(error["input"])
+        found = repr(error["input"])
+        if whole or (len(found) > LONGEST and not isinstance(error["input"], str)):
+            found = type(error["input"]).__name__
         return f"{name} is {found if len(found) <= LONGEST else found[: LONGEST - 3] + '...'}: {said}"
 
     @classmethod

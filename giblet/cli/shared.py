@@ -131,7 +131,8 @@ def _argument(value: str) -> str:
     found = ast.literal_eval(value) if value[0] in "['" else value
     if isinstance(found, list):
         found = ",".join("..." if one is ... else str(one) for one in found)
-    return shlex.quote(str(found))
+    # A comma alone would be read as that of the sentence.
+    return shlex.quote(str(found)) if re.search(r"\w", str(found)) else f"'{found}'"
 
 
 def _version(asked: bool) -> None:

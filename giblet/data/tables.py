@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from giblet.data.cells import SEPARATORS as SEPARATORS  # of written tables too
-from giblet.data.cells import UNNAMED, Cells, read_cells, separator_of
+from giblet.data.cells import UNNAMED, Cells, is_number, read_cells, separator_of
 from giblet.errors import InputError, reading
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ MISSING = ["n/a", "NA", "NaN", "nan", ""]
 """Cells that hold no number: BIDS writes n/a."""
 FEW = 5
 """Rows from which on equal steps are no chance."""
-EVEN = 1e-3
+EVEN = 0.02
 """Share of a step by which steps may differ: times are written with few digits."""
 _THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(?:\.\d{3})+")
 
@@ -90,7 +90,9 @@ def read_table(
         numbers = found.apply(pd.to_numeric, errors="coerce").astype(np.float64)
     text = numbers.isna() & found.notna()
     if decimal == ",":  # to_numeric knows points only, and 1.234 may be a thousand
-        text |= found.map(lambda cell: isinstance(cell, str))
+        unread = found.map(lambda cell: isinstance(cell, str))
+        odd = unread & ~found.map(lambda cell: is_number(str(cell).replace(",", ".")) and "." not in str(cell))
+        text = odd if odd.to_numpy().any() else unread
     if text.to_numpy().any():
         row, column = np.argwhere(text.to_numpy())[0]
         raise _not_a_number(path.name, wanted[column], row + 1, str(found.iloc[row, column]), decimal)

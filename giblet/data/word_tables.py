@@ -167,7 +167,7 @@ def unit_doubt(cues: Sequence[Cue], time_unit: str | None = None) -> tuple[str, 
     said += f", {float(whole / 3600):.3g} hours" if whole > 3600 else ""
     said += ", in milliseconds as they were read" if time_unit == "ms" else ""
     if word > SLOWEST:
-        return f"{said}: {_unit_asked(word, slow, time_unit)}; set time_unit='s' if they are seconds", True
+        return f"{said}: {_unit_asked(word, slow, time_unit)}, or set time_unit='s' if they are seconds", True
     if word < FASTEST:
         return f"{said}: are the times in minutes? Seconds are needed, or milliseconds with time_unit='ms'", True
     if len(cues) >= FEW and (word > slow or gap > SPARSE):
@@ -179,8 +179,8 @@ def unit_doubt(cues: Sequence[Cue], time_unit: str | None = None) -> tuple[str, 
 
 def _unit_asked(word: Fraction, slow: int, time_unit: str | None) -> str:
     """Which units may make speech of words of so many seconds."""
-    samples = "samples or frames? Divide them by their rate, to seconds"
+    samples = "samples or frames? Divide them by their rate"
     if time_unit == "ms" or word > 1000 * slow:
         return f"are the times in {samples}"
     milliseconds = "are the times in milliseconds? Set time_unit='ms'"
-    return f"{milliseconds}; or in {samples}" if word > 1000 else milliseconds
+    return f"{milliseconds}. Or in {samples}" if word > 1000 else milliseconds
