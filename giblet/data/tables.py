@@ -98,7 +98,7 @@ def read_table(
         raise _not_a_number(path.name, wanted[column], row + 1, str(found.iloc[row, column]), decimal)
     if columns is None:
         _refuse_an_index(numbers, path.name)
-    _tell_of_a_second_header(numbers, path.name)
+        _tell_of_a_second_header(numbers, path.name)
     return numbers
 
 
@@ -169,7 +169,7 @@ def _tell_of_a_second_header(numbers: pd.DataFrame, source: str) -> None:
     if len(values) < FEW or values.shape[1] < 2 or not np.isfinite(values[0]).all():
         return
     whole = values % 1 == 0
-    if whole[0].all() and not whole[1:].any():
+    if whole[0].all() and not whole[1:].any() and len(set(values[0])) == len(values[0]):
         log.warning(
             "%s: its first row holds whole numbers, %s, and no other row one: if they are names, take the row out",
             source, ", ".join(f"{number:g}" for number in values[0][:3]),

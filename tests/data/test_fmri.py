@@ -345,7 +345,7 @@ def test_files_that_are_no_scans_are_told_what_is_one(tmp_path, name):
 
 def test_a_volume_without_numbers_needs_no_confounds_either(tmp_path, caplog):
     volume = np.arange(40.0)
-    regions = pd.DataFrame({"a": np.sin(volume), "b": np.cos(volume / 7)})
+    regions = 900.5 + pd.DataFrame({"a": np.sin(volume), "b": np.cos(volume / 7)})
     path, table = confounds_file(tmp_path)
     regions.loc[9] = np.nan
     table.loc[9] = np.nan

@@ -152,7 +152,7 @@ def test_words_of_a_sidecar_in_place_of_numbers_say_nothing(scan):
     with pytest.raises(InputError, match="is a table, which does not say its TR: give tr in seconds"):
         scan(None, sidecar={"SamplingFrequency": "TR"}, name=name)
     for odd in ("2.2", [2.2], True):  # numbers that are none, and may be meant
-        with pytest.raises(InputError, match="RepetitionTime .*: a number is needed"):
+        with pytest.raises(InputError, match=r"RepetitionTime .*: a number is needed"):
             scan(None, sidecar={"RepetitionTime": odd}, name=name)
 
 

@@ -37,7 +37,8 @@ def test_sounds_songs_and_speakers_are_left_out(text, left):
     [
         "Alice (thought the rabbit) ran", "Alice (thought the rabbit)", "(I", "think)", "John: hello", "it is 10:30",
         "at 10: the news", "I said: no", "the #1 in town", "# 1 is best", "#metoo", "press # to go", "well-known - yes",
-        "[ __ ] you", "I *really* mean it", "3 > 2", "5 * 3 * 2", "F*CK and S*IT", "John (on the phone): hello", "O'Neill", "WHAT", "- ",
+        "[ __ ] you", "I *really* mean it", "3 > 2", "5 * 3 * 2",
+        "F*CK and S*IT", "John (on the phone): hello", "O'Neill", "WHAT", "- ",
     ],
 )  # fmt: skip
 def test_what_may_be_said_is_kept(text):

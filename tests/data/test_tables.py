@@ -153,7 +153,7 @@ def test_numbers_and_signs_of_missing_ones_are_no_names(written):
                   "1001\t1002\t1003", "0\t1\t2", "501,25\t499,75\t498,5"):  # fmt: skip
         with pytest.raises(InputError, match=rf"its first row is {first.split(chr(9))[0]}, .*{both}"):
             read_table(written(f"{first}\n{rows}\n"))
-    with pytest.raises(InputError, match="such as r1001$"):
+    with pytest.raises(InputError, match=r"such as r1001$"):
         read_table(written(f"1001\t1002\t1003\n{rows}\n"))
 
 
