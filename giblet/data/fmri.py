@@ -61,7 +61,7 @@ class BoldSettings(Settings):
     )  # fmt: skip
     background_label: int | None = Field(None, description="what an atlas holds where there is no region; default: 0")
     columns: tuple[str, ...] | None = Field(None, description="columns of a table to read; default: all")
-    decimal: Literal[".", ","] = Field(".", description="decimal sign in tables of regions and confounds")
+    decimal: Literal[".", ","] = Field(".", description="decimal sign of tables; confounds may have points alone")
     confound_columns: tuple[str, ...] | None = Field(None, description="confounds to remove: names or patterns")
     detrend: bool = Field(False, description="take out mean and straight line, in each run")
     high_pass: float | None = Field(None, gt=0, description="take out drifts slower than this, Hz; 1/128 is usual")
