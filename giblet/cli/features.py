@@ -253,4 +253,5 @@ def demo(
         "speed": f"{result['realtime_factor']:.1f}x real time (extraction)",
         "duration": f"{result['film_duration']:.3f} s in, {result['decoded_duration']:.3f} s out",
         "round trip": f"SI-SDR {result['si_sdr']:.2f} dB against the film's own sound",
+        "level error": f"{result['level_error']:+.2f} dB",
     })  # fmt: skip

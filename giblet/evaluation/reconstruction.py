@@ -59,6 +59,40 @@ def si_sdr(reference: np.ndarray, estimate: np.ndarray) -> float:
         return float(10 * (np.log10(projection @ projection) - np.log10(distortion @ distortion)))
 
 
+def level_error(reference: np.ndarray, estimate: np.ndarray) -> float:
+    """By how many dB a sound came back too loud (above 0) or too quiet (below 0), which SI-SDR does not see.
+
+    Parameters
+    ----------
+    reference, estimate : ndarray, shape (n_samples,)
+
+    Returns
+    -------
+    float
+        Ratio of the root mean squares, in dB; ``-inf`` for a silent estimate.
+
+    Raises
+    ------
+    InputError
+        If the lengths differ, or the reference is silent.
+
+    Examples
+    --------
+    >>> round(level_error(np.array([0.5, -0.5]), np.array([0.25, -0.25])), 2)
+    -6.02
+    """
+    reference, estimate = np.asarray(reference, np.float64), np.asarray(estimate, np.float64)
+    if reference.shape != estimate.shape or reference.ndim != 1:
+        raise InputError(
+            f"reference has shape {reference.shape}, estimate {estimate.shape}: two equal (n_samples,) are needed"
+        )
+    energy = reference @ reference
+    if energy == 0:
+        raise InputError("the reference is silent: a level error is not defined")
+    with np.errstate(divide="ignore"):
+        return float(10 * (np.log10(estimate @ estimate) - np.log10(energy)))
+
+
 def code_matches(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """Share of right codes in each TR and codebook.
 

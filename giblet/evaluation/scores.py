@@ -11,6 +11,7 @@ from giblet.codec.perceptual import missing, stoi
 from giblet.evaluation.reconstruction import (
     code_matches,
     latents_by_tr,
+    level_error,
     log_mel,
     mean_latent_codes,
     mel_by_tr,
@@ -263,10 +264,11 @@ def _over_time(
 def _sound_scores(
     reference: np.ndarray, sounds: Mapping[str, np.ndarray], codec: AudioCodec, has_original: bool
 ) -> list[Score]:
-    """STOI and SI-SDR of whole sounds: no intervals, as they are not means over TRs."""
+    """STOI, SI-SDR and level error of whole sounds: no intervals, as they are not means over TRs."""
     measures: dict[str, Callable[[np.ndarray], float | None]] = {
         "STOI": lambda sound: stoi(reference, sound, codec.sample_rate),
         "SI-SDR, dB": lambda sound: si_sdr(reference, sound) if sound.any() else None,
+        "level error, dB": lambda sound: level_error(reference, sound),
     }
     if "stoi" in missing():
         del measures["STOI"]

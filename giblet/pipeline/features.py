@@ -24,7 +24,7 @@ from giblet.data.subtitles import read_segments
 from giblet.data.text import TEXT, TextProcessor, TextSettings
 from giblet.data.video import VIDEO, VideoProcessor, VideoSettings
 from giblet.errors import GibletError, InputError, one_line, postponed
-from giblet.evaluation.reconstruction import si_sdr
+from giblet.evaluation.reconstruction import level_error, si_sdr
 from giblet.features import (
     check_sidecar,
     describe,
@@ -355,7 +355,8 @@ def demo(
     -------
     dict
         ``features``, ``sidecar``, ``sound`` (paths), ``film_duration``, ``decoded_duration`` (s),
-        ``realtime_factor`` of extraction, ``si_sdr`` (dB) of the decoded sound against the film's own.
+        ``realtime_factor`` of extraction, ``si_sdr`` and
+        ``level_error`` (dB) of the decoded sound against the film's own.
 
     Raises
     ------
@@ -377,4 +378,5 @@ def demo(
         "decoded_duration": len(sound) / rate,
         "realtime_factor": extracted.realtime_factor,
         "si_sdr": si_sdr(original[:n], sound[:n]),
+        "level_error": level_error(original[:n], sound[:n]),
     }

@@ -9,6 +9,7 @@ from giblet.errors import InputError
 from giblet.evaluation.reconstruction import (
     code_matches,
     latents_by_tr,
+    level_error,
     log_mel,
     mean_latent_codes,
     mel_by_tr,
@@ -87,6 +88,20 @@ def test_silent_trs_are_those_below_minus_60_db():
     rng = np.random.default_rng(0)
     sound = rng.standard_normal(4 * 36_000) * np.repeat([0.1, 0.0, 0.0009, 0.0011], 36_000)
     assert silent_trs(sound, 24_000, 5, 1.5).tolist() == [False, True, True, False, True]
+
+
+def test_a_sound_that_came_back_too_quiet_has_a_level_error_that_si_sdr_does_not_see():
+    rng = np.random.default_rng(0)
+    reference = rng.standard_normal(24_000)
+    quiet = 10 ** (-7 / 20) * reference
+    assert level_error(reference, quiet) == pytest.approx(-7)
+    assert level_error(quiet, reference) == pytest.approx(7)
+    assert si_sdr(reference, quiet) > 200
+    assert level_error(reference, np.zeros(24_000)) == -np.inf
+    with pytest.raises(InputError, match="silent"):
+        level_error(np.zeros(5), np.ones(5))
+    with pytest.raises(InputError, match="two equal"):
+        level_error(np.ones(5), np.ones(4))
 
 
 def test_si_sdr_of_half_noise_is_3_db_per_doubling():
