@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.stats import rankdata
 
 from giblet.codec.base import AudioCodec
 from giblet.codec.mel import MelSpectrogram
@@ -91,6 +92,36 @@ def level_error(reference: np.ndarray, estimate: np.ndarray) -> float:
         raise InputError("the reference is silent: a level error is not defined")
     with np.errstate(divide="ignore"):
         return float(10 * (np.log10(estimate @ estimate) - np.log10(energy)))
+
+
+def identification_wins(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Against how many other TRs a true vector wins as the one nearest to a decoded vector.
+
+    Parameters
+    ----------
+    truth, predicted : ndarray, shape (n_trs, n_features)
+        Compared by their cosine, which is 0 for a vector without a length.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_trs, n_trs)
+        ``[i, j]``: twice the number of true vectors that are further from decoded vector *i* than true vector *j* is,
+        and once those that are as far. Chance is ``n_trs - 1``, the most is ``2 * (n_trs - 1)``.
+
+    Examples
+    --------
+    >>> identification_wins(np.eye(3), np.eye(3)[[0, 1, 1]]).tolist()
+    [[4, 1, 1], [1, 4, 1], [1, 4, 1]]
+    """
+    true, own = (_directions(np.asarray(values, np.float64)) for values in (truth, predicted))
+    # Of two equal texts or predictions, one would otherwise be nearer by a rounding.
+    cosines = np.round(own @ true.T, 12)
+    return np.rint(2 * (rankdata(cosines, axis=1) - 1)).astype(np.int64)
+
+
+def _directions(vectors: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
 
 
 def code_matches(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:

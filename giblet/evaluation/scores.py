@@ -10,6 +10,7 @@ from giblet.codec.base import AudioCodec
 from giblet.codec.perceptual import missing, stoi
 from giblet.evaluation.reconstruction import (
     code_matches,
+    identification_wins,
     latents_by_tr,
     level_error,
     log_mel,
@@ -193,6 +194,30 @@ def compare(
         _pooled(name, truth, predicted, nulls, trs, ceiling, _alike(test, same)),
         _over_time(f"{name} over time", truth, predicted, nulls, trs, ceiling, same),
     ]
+
+
+def identification(name: str, truth: np.ndarray, predicted: np.ndarray, trs: ScoredTRs) -> Score:
+    """Whether the true vector of its own TR is nearer to a decoded vector than those of other TRs are.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``"text identification"``.
+    truth, predicted : ndarray, shape (n_trs, n_features)
+    trs : ScoredTRs
+
+    Returns
+    -------
+    Score
+        Mean share of the other TRs that are further away: 1 where all are, 0.5 by chance.
+    """
+    wins, most = identification_wins(truth, predicted), 2 * (len(truth) - 1)
+    here = np.arange(len(truth))
+    chance = Chance(None, None, 0)
+    if trs.too_short is None:
+        by_rotation = trs.counted(lambda order: wins[order, here].sum()[None])[:, 0]
+        chance = Chance.of(by_rotation, float(by_rotation.mean()) / (most * len(truth)))
+    return Score(name, trs.mean(wins[here, here] / most), None, {}, chance)
 
 
 def _alike(test: RotationTest | None, same: bool) -> np.ndarray | None:

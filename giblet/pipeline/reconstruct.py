@@ -22,7 +22,7 @@ from giblet.evaluation.predictions import Stretch, predict
 from giblet.evaluation.reconstruction import log_mel
 from giblet.evaluation.rotation import HIGH_PASS
 from giblet.evaluation.scorecard import MEAN, Score, Scorecard, group_scorecard
-from giblet.evaluation.scores import compare, score_codes
+from giblet.evaluation.scores import compare, identification, score_codes
 from giblet.evaluation.statistics import ScoredTRs
 from giblet.features import load_features
 from giblet.files import check_writable, sha256_of, write_atomic
@@ -297,6 +297,8 @@ def _score(
             elif truth.ndim == 4:  # (n, H, W, 3): each pixel and colour is a feature
                 truth, own, mean = (values.reshape(n, -1) for values in (truth, own, mean))
             scores += compare("mel r" if name == AUDIO else f"{name} r", truth, own, {MEAN: mean}, trs)
+            if name == TEXT and truth.shape[1] > 1:  # a word rate has no direction
+                scores.append(identification("text identification", truth, own, trs))
             notes += trs.notes
     rows = np.concatenate([s.bold_scored for s in stretches])
     encoding = None
