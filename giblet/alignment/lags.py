@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from giblet.alignment.checks import array_of_kind, increasing
+from giblet.alignment.prewhitening import Prewhitened, lag_one, whitened
 from giblet.errors import AlignmentError, InputError
 from giblet.timing import check_tr
 
@@ -154,10 +155,10 @@ def lag_scan(
     rng = np.random.default_rng(seed)
     made = _phase_randomised(signal, n_surrogates, rng, mirror=high_pass is None)
     surrogates = standard(read(made).transpose(1, 0, 2).reshape(n, -1))  # (n_volumes, n_lags * n_surrogates)
-    true, random = _Prewhitened(shifted), _Prewhitened(surrogates.astype(np.float32))
+    true, random = Prewhitened(shifted), Prewhitened(surrogates.astype(np.float32))
 
     def scan(columns: np.ndarray) -> tuple[np.ndarray, ...]:
-        phi = np.zeros(columns.shape[1]) if high_pass is None else (columns[1:] * columns[:-1]).sum(axis=0) / (n - 1)
+        phi = np.zeros(columns.shape[1]) if high_pass is None else lag_one([columns])
         r = true.correlate(columns, phi)
         score = np.abs(r) if tail == "both" else r
         chance = random.correlate(columns, phi).reshape(len(seconds), n_surrogates, -1)
@@ -174,44 +175,13 @@ def lag_scan(
     r, best_lag, p, threshold = (np.concatenate(piece, axis=-1) for piece in zip(*parts, strict=True))
     mean = _standardised(total[:, None])
     mean_r, mean_best, mean_p, mean_threshold = scan(mean)
-    phi = 0.0 if high_pass is None else float((mean[1:] * mean[:-1]).sum() / (n - 1))
-    interval = _lag_interval(_unit(_whitened(shifted, phi)), mean_r[:, 0], seconds, tail == "both", rng)
+    phi = np.zeros(1) if high_pass is None else lag_one([mean])
+    interval = _lag_interval(_unit(whitened(shifted, phi)), mean_r[:, 0], seconds, tail == "both", rng)
     return LagScan(
         seconds, r, best_lag, p, threshold,
         mean_r[:, 0], float(mean_best[0]), float(mean_p[0]), float(mean_threshold[0]), interval,
         slice(int(volumes[0]), int(volumes[-1]) + 1), n,
     )  # fmt: skip
-
-
-class _Prewhitened:
-    """Series (n_volumes, n_series) that are correlated with others after both went through one filter."""
-
-    def __init__(self, series: np.ndarray) -> None:
-        self.series = series
-        squares = series.astype(np.float64) ** 2
-        self.power = squares.sum(axis=0)
-        self.shared = (series[1:].astype(np.float64) * series[:-1]).sum(axis=0)
-        self.inner = self.power - squares[0] - squares[-1]
-
-    def correlate(self, columns: np.ndarray, phi: np.ndarray) -> np.ndarray:
-        """Correlation of each series with each column, (n_series, n_columns), each column with a `phi` of its own."""
-        # The filter is applied twice to the column, and not at all to the series: the products are the same.
-        twice = (1 + phi**2) * columns
-        twice[:-1] -= phi * columns[1:]
-        twice[1:] -= phi * columns[:-1]
-        twice[0] -= phi**2 * columns[0]
-        twice[-1] -= phi**2 * columns[-1]
-        size = np.sqrt(self.power[:, None] - 2 * phi * self.shared[:, None] + phi**2 * self.inner[:, None])
-        length = np.sqrt((columns * twice).sum(axis=0))
-        return (self.series.T @ twice.astype(self.series.dtype)) / (size * length)
-
-
-def _whitened(values: np.ndarray, phi: float) -> np.ndarray:
-    """``y[t] - phi * y[t - 1]``, the first, which has none before it, in proportion."""
-    white = values.copy()
-    white[1:] -= phi * values[:-1]
-    white[0] *= np.sqrt(1 - phi**2)
-    return white
 
 
 def _unit(columns: np.ndarray) -> np.ndarray:

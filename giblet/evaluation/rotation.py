@@ -24,13 +24,13 @@ from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
-from nilearn.glm.first_level.design_matrix import create_cosine_drift
 from numpy.polynomial.legendre import legvander
 from scipy import fft
 from scipy.stats import norm
 from scipy.stats import t as student
 
 from giblet.alignment.checks import run_slices
+from giblet.alignment.prewhitening import lag_one, whitened
 from giblet.data.splits import HRF_SECONDS
 from giblet.errors import InputError
 from giblet.timing import check_tr, shown
@@ -170,9 +170,10 @@ def rotation_test(
             for part, basis in zip(parts, drifts, strict=True)
         ]
         alive = np.any([np.any(x != 0, axis=0) for x, _ in pairs], axis=0)
-        phi = _phi([x for x, _ in pairs])
+        phi = lag_one([x for x, _ in pairs])
         plain = _rotated(pairs, draws)
-        white = _rotated([(_whitened(x, phi), _whitened(y, phi)) for x, y in pairs], draws, pooled)
+        whites = [(_centred(whitened(x, phi)), _centred(whitened(y, phi))) for x, y in pairs]
+        white = _rotated(whites, draws, pooled)
         r[block] = np.where(alive, plain[0], np.nan)
         p[block], p_rank[block] = (np.where(alive, some, np.nan) for some in (normal_p(white), rank_p(white)))
         totals += [plain[:, alive].sum(axis=1), white[:, alive].sum(axis=1)]
@@ -272,6 +273,8 @@ def joint_draws(lengths: Sequence[int], seed: int) -> np.ndarray:
 
 def _drifts(n_trs: int, tr: float, high_pass: float | None) -> np.ndarray:
     """Orthonormal drifts of a run, float64 (n_trs, n_drifts): parabola, line, mean, and slow cosines."""
+    from nilearn.glm.first_level.design_matrix import create_cosine_drift  # seconds to load
+
     basis = legvander(np.linspace(-1, 1, n_trs), 2)
     if high_pass is not None:
         basis = np.hstack([basis, create_cosine_drift(high_pass, np.arange(n_trs) * tr)[:, :-1]])
@@ -285,22 +288,8 @@ def _without(values: np.ndarray, basis: np.ndarray) -> np.ndarray:
     return left * (np.abs(left).max(axis=0, initial=0) > 1e-11 * size)
 
 
-def _phi(truths: Sequence[np.ndarray]) -> np.ndarray:
-    """Correlation of each column's TRs with the next ones, over all runs: float64 (n_columns,)."""
-    shared = sum((x[1:] * x[:-1]).sum(axis=0) for x in truths)
-    power = sum((x**2).sum(axis=0) for x in truths)
-    return np.divide(shared, power, out=np.zeros_like(power), where=power > 0)
-
-
-def _whitened(values: np.ndarray, phi: np.ndarray) -> np.ndarray:
-    """``y[t] - phi * y[t - 1]`` without its mean; the first TR, which has none before it, in proportion.
-
-    Not around the end: a step from there to the beginning would stand at the same TR on both sides.
-    """
-    white = values.copy()
-    white[1:] -= phi * values[:-1]
-    white[0] *= np.sqrt(1 - phi**2)
-    return white - white.mean(axis=0)
+def _centred(values: np.ndarray) -> np.ndarray:
+    return values - values.mean(axis=0)
 
 
 class _Pool:
