@@ -29,7 +29,7 @@ def simulate(
         typer.Option(help="Answer to envelope, word_rate, luminance or motion_energy alone; default: all features."),
     ] = None,
     hrf: Annotated[str, typer.Option(help="glover or spm.")] = "glover",
-    ar: Annotated[float, typer.Option(help="Correlation of the noise from one TR to the next.")] = 0.3,
+    ar: Annotated[float, typer.Option(help="Correlation of the noise from one TR to the next, before drift.")] = 0.3,
     drift: Annotated[float, typer.Option(help="Share of slow drift in the noise.")] = 0.2,
     seed: Annotated[int, typer.Option(help="Chooses mapping and noise.")] = 0,
     noise_seed: Annotated[int | None, typer.Option(help="Chooses the noise alone: one a subject.")] = None,
@@ -122,7 +122,7 @@ def _one_line(one: Checked) -> str:
     scan = one.scan
     text = f"{one.name}: best lag {scan.mean_best_lag:+g} s ({one.interval}), r = {one.r:.3f}, p = {scan.mean_p:.3g}"
     text += f", 95 % null {scan.mean_threshold:.3f}; {scan.n_volumes} of {one.n_trs} volumes of {one.tr:g} s"
-    text += ", straight lines out" if one.high_pass is None else f", drifts slower than {1 / one.high_pass:.4g} s out"
+    text += ", straight lines out" if one.high_pass is None else f", drifts slower than {1 / one.high_pass:.4g} s out, prewhitened"
     return text + (f", read {one.slice_time_ref:.4g} TR after their onset" if one.slice_time_ref else "")
 
 

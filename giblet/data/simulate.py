@@ -51,7 +51,7 @@ class SimulateSettings(Settings):
     snr: float = Field(
         1.0, ge=0, allow_inf_nan=False, description="variance of signal over variance of noise; 0: noise"
     )
-    ar: float = Field(0.3, gt=-1, lt=1, description="correlation of the noise from one TR to the next")
+    ar: float = Field(0.3, gt=-1, lt=1, description="correlation of the noise from one TR to the next, before drift")
     drift: float = Field(0.2, ge=0, lt=1, description="share of slow drift in the noise")
     lag: float = Field(0.0, allow_inf_nan=False, description="s that the BOLD comes late, exact; negative: early")
     seed: int = Field(0, ge=0, description="chooses the mapping")
