@@ -122,7 +122,8 @@ def _one_line(one: Checked) -> str:
     scan = one.scan
     text = f"{one.name}: best lag {scan.mean_best_lag:+g} s ({one.interval}), r = {one.r:.3f}, p = {scan.mean_p:.3g}"
     text += f", 95 % null {scan.mean_threshold:.3f}; {scan.n_volumes} of {one.n_trs} volumes of {one.tr:g} s"
-    text += ", straight lines out" if one.high_pass is None else f", drifts slower than {1 / one.high_pass:.4g} s out, prewhitened"
+    slow = None if one.high_pass is None else f"drifts slower than {1 / one.high_pass:.4g} s out, prewhitened"
+    text += f", {slow or 'straight lines out'}"
     return text + (f", read {one.slice_time_ref:.4g} TR after their onset" if one.slice_time_ref else "")
 
 
