@@ -14,7 +14,7 @@ ROOT = Path(giblet.__file__).parent
 # From the ground up; a module may import from its own floor and from those below.
 FLOORS = [
     {"errors", "__init__"},
-    {"timing", "files", "netcdf"},
+    {"timing", "files", "netcdf", "device", "signals"},
     {"config", "features"},
     {"codec", "alignment"},
     {"data", "models"},

@@ -23,10 +23,10 @@ from transformers.models.encodec import modeling_encodec as parts
 from transformers.utils import cached_file
 
 from giblet.codec.base import AudioCodec, reblock
-from giblet.codec.device import exact_float32
 from giblet.codec.quantizer import ResidualQuantizer
 from giblet.codec.runtime import CompiledChain, Core, folded, layer, pick_runtime
 from giblet.codec.streaming import Chain, Layer
+from giblet.device import exact_float32
 from giblet.errors import CodecError, InputError
 
 # Frames at a time, by measurement (benchmarks/codec_speed.py): through the LSTM, whose stretches side by side should be

@@ -28,10 +28,10 @@ from giblet.codec.rvq import codebooks_of, rvq_quantize
 from giblet.codec.training_config import CodecTrainingConfig
 from giblet.codec.training_data import Clip, CropSampler, find_clips, read_mono
 from giblet.codec.training_step import Learner, annealing
-from giblet.codec.training_stop import Stop, delayed_signals
 from giblet.codec.validate import validate
 from giblet.errors import CheckpointError
 from giblet.files import claimed, write_atomic
+from giblet.signals import Stop, delayed_signals
 
 logger = logging.getLogger(__name__)
 SHORTEST_CLIP = 0.5  # s, that scores can be had of

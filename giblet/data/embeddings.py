@@ -48,16 +48,6 @@ def _library(name: str, extra: str) -> ModuleType:
         raise InputError(f"{exc.name} is not installed: pip install 'giblet[{extra}]'") from exc
 
 
-def _device(device: str) -> str:
-    import torch
-
-    if device != "auto":
-        return device
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
 def _quiet(load: Callable[[bool], Any], local: bool) -> Any:
     """Load without what transformers prints of it: progress bars, and tables of weights, which are checked here."""
     import transformers
@@ -154,8 +144,10 @@ class SentenceModel:
         """The model, with weights of half precision as float32: in half, vectors differ from machine to machine."""
         import torch
 
+        from giblet.device import pick_device
+
         return library.SentenceTransformer(
-            where, device=_device(device), local_files_only=local, model_kwargs={"dtype": torch.float32}
+            where, device=str(pick_device(device)), local_files_only=local, model_kwargs={"dtype": torch.float32}
         )
 
     def _parts(self, where: str) -> str | None:
@@ -226,10 +218,12 @@ class ImageModel:
     def __init__(self, name: str, *, device: str = "auto", fit: str = "crop") -> None:
         import torch
 
+        from giblet.device import pick_device
+
         if fit not in FITS:
             raise InputError(f"image_fit is {fit!r}: {', '.join(FITS)} are known")
         _library("PIL", "video")  # with which the processors scale
-        self.name, self.device, self.fit, self.torch = name, _device(device), fit, torch
+        self.name, self.device, self.fit, self.torch = name, str(pick_device(device)), fit, torch
         what = f"image model {name}"
         remedy = (
             "give a folder with the model (config.json, preprocessor_config.json, model.safetensors), or connect to "

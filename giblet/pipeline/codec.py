@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from giblet.codec.device import pick_device
 from giblet.codec.encodec import EncodecCodec, bandwidths
 from giblet.codec.loading import find_codec, read_model
 from giblet.codec.training_config import CodecTrainingConfig
 from giblet.data.media import AudioReader
 from giblet.data.sound import Progress
+from giblet.device import pick_device
 from giblet.errors import InputError
 from giblet.evaluation.codec_quality import Clip, Quality, Row, evaluate_codec
 from giblet.evaluation.sound_scores import SCORES

@@ -16,6 +16,7 @@ from giblet import __version__
 from giblet.codec import AudioCodec, load_codec
 from giblet.data.media import AudioReader
 from giblet.data.subtitles import read_segments
+from giblet.device import pick_device
 from giblet.errors import CheckpointError, InputError
 from giblet.evaluation.encoding import score_encoding
 from giblet.evaluation.predictions import Stretch, predict
@@ -123,6 +124,7 @@ def reconstruct(
         raise InputError(f"split is {split!r}: {', '.join(PARTS)} are known")
     if confounds and not bold:
         raise InputError("confounds belong to other scans: give --bold too, or leave out --confounds")
+    where = pick_device(device)
     opened = open_run(run, None if data is None else Path(data))
     names = list(opened[1].splits)
     if subject is None and len(names) > 1:
@@ -132,7 +134,7 @@ def reconstruct(
     chosen = names if subject is None else [_subject(names, subject)]
     options: dict[str, Any] = {
         "bold": bold, "confounds": confounds, "split": split, "lesion": lesion, "original": original, "texts": texts,
-        "codec": codec, "overwrite": overwrite, "device": device,
+        "codec": codec, "overwrite": overwrite, "device": where,
     }  # fmt: skip
     made = [_reconstruct(run, opened, name, out_dir, **options) for name in chosen]
     if len(made) == 1:
@@ -159,7 +161,7 @@ def _reconstruct(
     texts: str | Path | None,
     codec: str | None,
     overwrite: bool,
-    device: str,
+    device: torch.device,
 ) -> Reconstructed:
     """:func:`reconstruct` for one subject of an open run."""
     settings, study, normalisers, model = opened
@@ -179,7 +181,7 @@ def _reconstruct(
         notes = [f"{study.unlearnable[name]}; left out of the scores", *notes]
     out_dir = Path(out_dir) if out_dir is not None else run / default_folder(listed(bold), lesion, listed(confounds))
     check_writable(out_dir)
-    loaded = _codec(settings, study, codec, device)
+    loaded = _codec(settings, study, codec, str(device))
     if texts is not None and TEXT not in model.modalities:
         raise InputError("the model decodes no text: leave out --texts")
     search = None if texts is None else (text_model(own), [one.text for one in read_segments(texts)])
@@ -195,12 +197,11 @@ def _reconstruct(
         "codec": None if loaded is None else loaded.fingerprint,
     }  # fmt: skip
     before = files_of_result(card_path, options, overwrite)
-    where = torch.device("cuda" if device in ("auto", "cuda") and torch.cuda.is_available() else "cpu")
     with ExitStack() as stack:
         if silenced is not None:
-            stack.enter_context(model.to(where).lesion(torch.from_numpy(silenced), name))
+            stack.enter_context(model.to(device).lesion(torch.from_numpy(silenced), name))
         stretches = predict(
-            model, recording, fitting, trs, stimulus_trs=study.stimulus_trs[name], bold=given, device=where
+            model, recording, fitting, trs, stimulus_trs=study.stimulus_trs[name], bold=given, device=device
         )
     if silenced is not None:
         unit = unit_of(study.columns[name])

@@ -1,4 +1,4 @@
-"""How many processes, on what; and Ctrl-C between two steps, not within one."""
+"""How many processes, on what."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import importlib.util
 import logging
 import os
 import signal
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import FrameType
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 
-from giblet.codec.device import pick_device
+from giblet.device import pick_device
 from giblet.errors import InputError
 from giblet.files import claimed
+from giblet.signals import SIGNALS
 from giblet.training.settings import TrainSettings
 
 
@@ -168,35 +167,7 @@ def alone(fabric: Fabric, folder: Path) -> Iterator[None]:
         yield
 
 
-class Stop:
-    """Whether Ctrl-C was pressed."""
-
-    asked = False
-
-
-@contextmanager
-def between_steps() -> Iterator[Stop]:
-    """Within the block the first Ctrl-C only asks to stop, so that no step is left half done; the second stops at once.
-
-    Outside the main thread, where Python lets nobody handle signals, it does nothing.
-    """
-    stop = Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def ask(_number: int, _frame: FrameType | None) -> None:
-        if stop.asked:
-            raise KeyboardInterrupt
-        stop.asked = True
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def ignore_ctrl_c(_worker: int) -> None:
-    """In a process that reads ahead: a terminal sends Ctrl-C to it too, and the step under way needs its windows."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def ignore_signals(_worker: int) -> None:
+    """In a process that reads ahead: a stop is signalled to it too, and the step under way needs its windows."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Where a codec computes, and how exactly."""
+"""Where torch computes, and how exactly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leaving a training run between two steps: Ctrl-C and a cluster's SIGTERM wait until the run can be saved."""
+"""Leaving a training run between two steps: Ctrl-C and a cluster's SIGTERM wait until its state can be saved."""
 
 from __future__ import annotations
 
