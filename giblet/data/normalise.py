@@ -1,14 +1,15 @@
-"""Means and deviations that have seen nothing but training TRs."""
+"""Means and deviations that have seen nothing but training TRs, and the level of each run."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
 from giblet.data.series import Series
-from giblet.data.splits import segments
+from giblet.data.splits import Splits, segments
 from giblet.errors import InputError
 from giblet.features import CODES
 
@@ -165,3 +166,106 @@ def present_rows(series: Series, start: int, stop: int) -> tuple[np.ndarray, np.
                 f"{stop - 1} do; clean the data (bad='mask') or set the whole TR to NaN if it is absent"
             )
     return rows, present
+
+
+def rows_of_levels(
+    run: np.ndarray, train: np.ndarray, part: np.ndarray | None = None
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Which rows share a level, and whose mean that is.
+
+    Parameters
+    ----------
+    run : ndarray, shape (n_trs,)
+        Run of each TR.
+    train : ndarray of int
+        Training TRs with data: the level of a run is their mean.
+    part : ndarray, shape (n_trs,), optional
+        Part of the split of each TR: in a run without training TRs each part has its own level.
+
+    Returns
+    -------
+    list of (rows, basis)
+        Every row once. `basis` is ``rows`` itself in a run, or a part of it, without training TRs.
+
+    Examples
+    --------
+    >>> found = rows_of_levels(np.array([1, 1, 1, 2, 2]), np.array([0, 1]))
+    >>> [(rows.tolist(), basis.tolist()) for rows, basis in found]
+    [([0, 1, 2], [0, 1]), ([3, 4], [3, 4])]
+    """
+    run, train = np.asarray(run), np.asarray(train, np.int64)
+    found = []
+    for label in np.unique(run):
+        own, basis = np.flatnonzero(run == label), train[run[train] == label]
+        if len(basis) or part is None:
+            found.append((own, basis if len(basis) else own))
+        else:
+            found += [(rows, rows) for one in np.unique(part[own]) if len(rows := own[part[own] == one])]
+    return found
+
+
+def run_levels(values: np.ndarray, run: np.ndarray, train: np.ndarray, *, known: bool = True) -> np.ndarray:
+    """The level of each TR's run: the mean of the run's training TRs.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (n_trs, n_columns)
+    run : ndarray, shape (n_trs,)
+        Run of each TR.
+    train : ndarray of int
+        Training TRs.
+    known : bool
+        What a run without training TRs has for a level: its own mean, as the stimulus of a test run is known (True); or
+        the mean of the other levels, as its BOLD is not (False).
+
+    Returns
+    -------
+    ndarray of float64, shape (n_trs, n_columns)
+    """
+    out, trained = np.empty(values.shape), np.isin(run, run[train])
+    levels = []
+    for rows, basis in rows_of_levels(run, train):
+        out[rows] = values[basis].mean(axis=0)
+        if trained[rows[0]]:
+            levels.append(out[rows[0]])
+    if not known and not trained.all():
+        out[~trained] = np.mean(levels, axis=0)
+    return out
+
+
+def centre_runs(runs: Sequence[np.ndarray], present: np.ndarray, splits: Splits) -> None:
+    """Take the level of its run out of each row, in place: a scanner gives every run a baseline of its own.
+
+    The level is the mean over the run's training rows; in a run without any, the mean over the rows of the part, so
+    that no test row changes what training and validation see.
+
+    Parameters
+    ----------
+    runs : sequence of ndarray of float, shape (n_trs_of_the_run, n_columns)
+        One after the other they are the rows that `present` and `splits` speak of.
+    present : ndarray of bool, shape (n_trs,)
+        Rows with data; the others do not count.
+    splits : Splits
+
+    Notes
+    -----
+    What differs from the level by no more than the rounding of single precision becomes 0, so that a column without any
+    change still has none.
+    """
+    starts = np.cumsum([0, *map(len, runs)])
+    run = np.repeat(np.arange(len(runs)), np.diff(starts))
+    train = splits.train[present[splits.train]]
+    for rows, basis in rows_of_levels(run, train, splits.labels(len(run))):
+        values, start = runs[run[rows[0]]], starts[run[rows[0]]]
+        basis = basis[present[basis]] - start
+        if not len(basis):
+            continue
+        total = sum(values[some].sum(axis=0, dtype=np.float64) for some in _pieces(basis))
+        level = total / len(basis)
+        for some in _pieces(rows - start):
+            left = values[some] - level
+            values[some] = np.where(np.abs(left) > ROUNDING * np.abs(level), left, 0)
+
+
+def _pieces(rows: np.ndarray) -> list[np.ndarray]:
+    return [rows[at : at + TRS_AT_A_TIME] for at in range(0, len(rows), TRS_AT_A_TIME)]
