@@ -117,9 +117,8 @@ def score_encoding(bold: np.ndarray, predicted: np.ndarray, trs: ScoredTRs) -> E
         return EncodingScore(by_voxel, Estimate(by_voxel.mean), Chance(None, None, 0), None)
     by_voxel = replace(by_voxel, r=test.r, defined=np.isfinite(test.r))
     mean = Estimate(test.mean, *(test.mean_interval if trs.has_intervals else ()))
-    return EncodingScore(
-        by_voxel, mean, Chance(float(test.mean_by_rotation.mean()), test.mean_p, test.n_rotations), test
-    )
+    chance = Chance.of(test.whitened_by_rotation, float(test.mean_by_rotation.mean()))
+    return EncodingScore(by_voxel, mean, chance, test)
 
 
 @dataclass(frozen=True)

@@ -98,9 +98,7 @@ class RotationTest:
         The spread is that of ``1 / spread**2`` independent TRs; where these are few, it is uncertain itself, so that
         the reach is Student's and not normal.
         """
-        z = fisher_z(self.mean_by_rotation)
-        variance = np.mean(z**2)
-        reach = student.ppf(0.975, max(1.0, 1 / variance)) * np.sqrt(variance) if variance > 0 else 0.0
+        z, reach = fisher_z(self.mean_by_rotation), spread_reach(self.mean_by_rotation)
         return float(np.tanh(z[0] - reach)), float(np.tanh(z[0] + reach))
 
 
@@ -228,6 +226,12 @@ def flattened(values: np.ndarray) -> np.ndarray:
         if np.any(flat):
             values[:, flat] = values[0, flat]
     return values
+
+
+def spread_reach(by_rotation: np.ndarray) -> float:
+    """Half the width of the 95 % interval of Fisher's z, from correlations (n_rotations,) by rotation."""
+    variance = float(np.mean(fisher_z(by_rotation) ** 2))
+    return float(student.ppf(0.975, max(1.0, 1 / variance)) * np.sqrt(variance)) if variance > 0 else 0.0
 
 
 def normal_p(by_rotation: np.ndarray) -> np.ndarray:

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 from scipy.stats import false_discovery_control
 
 from giblet.errors import InputError
 from giblet.evaluation.encoding import EncodingScore
+from giblet.evaluation.rotation import fisher_z, spread_reach
 from giblet.evaluation.statistics import Chance, Estimate
 
 MEAN, FREQUENT, SHIFTED = "training mean", "most frequent code", "rotated in time"
@@ -120,6 +122,30 @@ class Scorecard:
             "notes": list(self.notes),
         }
 
+    def markdown(self) -> str:
+        """Whose scores these are, the table, and what a reader must know: a page of Markdown."""
+        about = self.about
+        whose = about.get("subject") or f"{len(about['subjects'])} subjects: {', '.join(about['subjects'])}"
+        lines = [f"# {about.get('split', 'scored')} part, {whose}", "", self.table(), ""]
+        told = {
+            "scan": about.get("bold") or "those of the configuration",
+            "TRs": f"{about['n_trs']} of {about['tr']:g} s" if "n_trs" in about else None,
+            "drifts": f"slower than {1 / about['high_pass']:.4g} s taken out of both sides before r and p"
+            if about.get("high_pass")
+            else None,
+            "r": "within stretches of TRs, weighted by their TRs; mean of columns or voxels whose truth changes",
+            "p": f"by {self._n_rotations} rotations of the prediction in time, both sides prewhitened"
+            if self._n_rotations
+            else None,
+        }
+        lines += [f"- {name}: {text}" for name, text in told.items() if text]
+        return "\n".join([*lines, *(f"- {note}" for note in self.notes)]) + "\n"
+
+    @property
+    def _n_rotations(self) -> int:
+        tests = [one.shifted for one in self.scores] + [None if self.encoding is None else self.encoding.chance]
+        return max((test.n for test in tests if test is not None), default=0)
+
     def table(self) -> str:
         """The scores as a table in Markdown, one line each."""
         names = [MEAN, FREQUENT]
@@ -143,6 +169,82 @@ class Scorecard:
             rows.append([f"encoding r, mean of {unit}", mean, "", "", "", _chance(self.encoding.chance), above])
         lines = [f"| {' | '.join(head)} |", "|---" + "|--:" * (len(head) - 2) + "|---|"]
         return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def group_scorecard(cards: Sequence[Scorecard]) -> Scorecard:
+    """Scores of several subjects as one: their mean, tested by rotations made jointly for all of them.
+
+    People who saw one film share a response, so that a t-test over subjects takes noise for signal: it asks whether
+    people agree. Here the prediction of every subject is rotated by the same TRs, and the mean over subjects of
+    Fisher's z (of numbers of right codes, their sum) is compared with that of all rotations.
+
+    Parameters
+    ----------
+    cards : sequence of Scorecard
+        One per subject, of the same TRs of the same stimulus.
+
+    Returns
+    -------
+    Scorecard
+        Of the scores that all have. Where subjects were scored on other numbers of TRs there is no p, and a note.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two cards.
+    """
+    if len(cards) < 2:
+        raise InputError(f"{len(cards)} scorecard: a group needs at least two subjects")
+    names = [one.name for one in cards[0].scores if all(one.name in {s.name for s in card.scores} for card in cards)]
+    notes, scores = list[str](), list[Score]()
+    for name in names:
+        scores.append(_mean_score([card.score(name) for card in cards], notes))
+    encoding = None
+    if all(card.encoding is not None for card in cards):
+        own = [Score("encoding", e.mean, shifted=e.chance) for card in cards if (e := card.encoding) is not None]
+        mean = _mean_score(own, notes)
+        first = cards[0].encoding
+        assert first is not None and mean.shifted is not None
+        encoding = replace(first, mean=mean.reconstruction, chance=mean.shifted, test=None)
+    about = {
+        **{k: v for k, v in cards[0].about.items() if all(card.about.get(k) == v for card in cards) and k != "subject"},
+        "subjects": [str(card.about.get("subject")) for card in cards],
+    }
+    notes.append(f"means of {len(cards)} subjects; p by rotations made jointly for all of them")
+    return Scorecard.of(about, scores, encoding, notes)
+
+
+def _mean_score(scores: Sequence[Score], notes: list[str]) -> Score:
+    """The mean over subjects of one score, with its nulls and its chance."""
+    values = [one.reconstruction.value for one in scores]
+    chances = [one.shifted for one in scores]
+    nulls = {name: Null(_mean_of([one.nulls[name].score.value for one in scores])) for name in scores[0].nulls}
+    ceilings = [one.ceiling for one in scores]
+    ceiling = None if None in ceilings else float(np.mean([c for c in ceilings if c is not None]))
+    mean = _mean_of(values)
+    if any(chance is None for chance in chances):
+        return Score(scores[0].name, mean, ceiling, nulls, None)
+    rotated = [chance.by_rotation for chance in chances if chance is not None and chance.by_rotation is not None]
+    if len(rotated) < len(scores) or len({len(one) for one in rotated}) > 1:
+        if len(rotated) == len(scores):
+            notes.append("no p of the mean: subjects were scored on other numbers of TRs, which no rotation joins")
+        return Score(scores[0].name, mean, ceiling, nulls, Chance(None, None, 0))
+    together = np.stack(rotated)
+    counts = together.dtype.kind in "iu"
+    joint = together.sum(axis=0) if counts else np.tanh(fisher_z(together).mean(axis=0))
+    shifted = [chance.mean for chance in chances if chance is not None]
+    chance = Chance.of(joint, None if None in shifted else float(np.mean([m for m in shifted if m is not None])))
+    if mean.value is not None and not counts:
+        reach = spread_reach(joint)
+        at = float(fisher_z(np.array(mean.value)))
+        mean = Estimate(mean.value, float(np.tanh(at - reach)), float(np.tanh(at + reach)))
+    return Score(scores[0].name, mean, ceiling, nulls, chance)
+
+
+def _mean_of(values: Sequence[float | None]) -> Estimate:
+    if any(value is None for value in values):
+        return Estimate(None, why="not every subject has it")
+    return Estimate(float(np.mean([value for value in values if value is not None])))
 
 
 def _chance(chance: Chance) -> str:

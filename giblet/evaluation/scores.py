@@ -19,6 +19,7 @@ from giblet.evaluation.reconstruction import (
     silent_trs,
     sound_of,
 )
+from giblet.evaluation.rotation import RotationTest
 from giblet.evaluation.scorecard import FREQUENT, MEAN, Null, Score
 from giblet.evaluation.statistics import Chance, Estimate, ScoredTRs, correlations, pooled_correlation
 
@@ -130,9 +131,9 @@ def _accuracies(
     chances = [Chance(None, None, 0)] * truth.shape[1]
     if trs.too_short is None:
         # Whole numbers: of equal shares, summed in another order, one would be the larger by rounding.
-        counts, p = trs.counted(lambda order: (truth == predicted[order]).sum(axis=(0, 2)))
-        shares = counts.mean(axis=0) / (truth.shape[0] * truth.shape[2])
-        chances = [Chance(float(share), float(one), len(counts)) for share, one in zip(shares, p, strict=True)]
+        counts = trs.counted(lambda order: (truth == predicted[order]).sum(axis=(0, 2)))
+        n = truth.shape[0] * truth.shape[2]
+        chances = [Chance.of(book, float(book.mean()) / n) for book in counts.T]
     return [
         Score(
             f"accuracy, codebook {book + 1}",
@@ -188,9 +189,14 @@ def compare(
     """
     test = trs.test(truth.reshape(len(truth), -1), predicted.reshape(len(predicted), -1))
     return [
-        _pooled(name, truth, predicted, nulls, trs, ceiling, None if test is None else 1.0 if same else test.pooled_p),
+        _pooled(name, truth, predicted, nulls, trs, ceiling, _alike(test, same)),
         _over_time(f"{name} over time", truth, predicted, nulls, trs, ceiling, same),
     ]
+
+
+def _alike(test: RotationTest | None, same: bool) -> np.ndarray | None:
+    """Pooled correlations by rotation; all 0 for a prediction that says the same of every TR, but for its sound."""
+    return None if test is None else test.pooled_by_rotation * (not same)
 
 
 def _tr_means(values: np.ndarray) -> np.ndarray:
@@ -204,9 +210,9 @@ def _pooled(
     nulls: Mapping[str, np.ndarray],
     trs: ScoredTRs,
     ceiling: np.ndarray | None,
-    p: float | None,
+    by_rotation: np.ndarray | None,
 ) -> Score:
-    """Of all values of all features, with the `p` of what the prediction says of one TR and not of another."""
+    """Of all values of all features; its chance is that of what the prediction says of one TR and not of another."""
     own = pooled_correlation(truth, predicted)
     found = {}
     for null, values in nulls.items():
@@ -219,10 +225,10 @@ def _pooled(
             margin = trs.estimate(own.r - other.r, own.influence - other.influence, -2, 2)
         found[null] = Null(trs.estimate(other.r, other.influence, -1, 1), margin)
     chance = Chance(None, None, 0)
-    if p is not None and np.isfinite(own.r):
+    if by_rotation is not None and np.isfinite(own.r):
         # Over all rotations every TR has the mean of the predictions: what they say of each TR alike keeps its score.
         alike = pooled_correlation(truth, np.broadcast_to(predicted.mean(axis=0), predicted.shape)).r
-        chance = Chance(_finite(alike), p, len(trs.rotations))
+        chance = Chance.of(by_rotation, _finite(alike))
     best = None if ceiling is None else _finite(pooled_correlation(truth, ceiling).r)
     mine = trs.estimate(own.r, own.influence, -1, 1) if np.isfinite(own.r) else Estimate(None, why=CONSTANT)
     return Score(name, mine, best, found, chance)
@@ -250,7 +256,7 @@ def _over_time(
     if test is None:
         return Score(name, Estimate(plain.mean), best, absent, Chance(None, None, 0))
     interval = test.mean_interval if trs.has_intervals else ()
-    chance = Chance(float(test.mean_by_rotation.mean()), test.mean_p, test.n_rotations)
+    chance = Chance.of(test.whitened_by_rotation, float(test.mean_by_rotation.mean()))
     return Score(name, Estimate(test.mean, *interval), best, absent, chance)
 
 

@@ -9,7 +9,7 @@ Lazarus, Lewis, Stock (2021). The size-power tradeoff in HAR inference. Economet
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +18,16 @@ from scipy.stats import binomtest
 from scipy.stats import t as student
 
 from giblet.errors import InputError
-from giblet.evaluation.rotation import HIGH_PASS, RotationTest, flattened, joint_draws, rank_p, rotation_test, too_short
+from giblet.evaluation.rotation import (
+    HIGH_PASS,
+    RotationTest,
+    flattened,
+    joint_draws,
+    normal_p,
+    rank_p,
+    rotation_test,
+    too_short,
+)
 from giblet.timing import check_tr
 
 CONFIDENCE = 0.95
@@ -57,6 +66,16 @@ class Chance:
     """Rotations."""
     q: float | None = None
     """`p` corrected for all tests of a scorecard (Benjamini and Hochberg)."""
+    by_rotation: np.ndarray | None = field(default=None, repr=False, compare=False)
+    """(n_rotations,), the prediction as it is first: what `p` was read from. Correlations (float64, prewhitened), or
+    numbers of right codes (int64)."""
+
+    @classmethod
+    def of(cls, by_rotation: np.ndarray, mean: float | None) -> Chance:
+        """Chance of a correlation or a count, from its value for each rotation, and what rotations score on average."""
+        counts = by_rotation.dtype.kind in "iu"
+        p = (rank_p if counts else normal_p)(by_rotation[:, None])[0]
+        return cls(mean, float(p), len(by_rotation), by_rotation=by_rotation)
 
 
 @dataclass(frozen=True)
@@ -272,8 +291,8 @@ class ScoredTRs:
             return None
         return rotation_test(truth, predicted, tr=self.tr, run=self.run, high_pass=self.high_pass)
 
-    def counted(self, score: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """A score that is a whole number, for each rotation of the prediction.
+    def counted(self, score: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Scores that are whole numbers, for each rotation of the prediction.
 
         Parameters
         ----------
@@ -282,18 +301,15 @@ class ScoredTRs:
 
         Returns
         -------
-        by_rotation : ndarray of int64, shape (n_rotations, n_scores)
+        ndarray of int64, shape (n_rotations, n_scores)
             The first is that of the prediction as it is.
-        p : ndarray of float64, shape (n_scores,)
-            Share of the rotations that do as well, the first included.
         """
         starts = np.r_[0, np.cumsum(self.lengths)[:-1]]
         orders = (
             np.concatenate([s + (np.arange(n) - k) % n for s, n, k in zip(starts, self.lengths, shifts, strict=True)])
             for shifts in self.rotations
         )
-        by_rotation = np.array([score(order) for order in orders], np.int64)
-        return by_rotation, rank_p(by_rotation)
+        return np.array([score(order) for order in orders], np.int64)
 
     def reach(self, influence: np.ndarray) -> float:
         """Half the width of the 95 % interval of a mean over TRs, from the series (n_trs,) that it is a mean of."""

@@ -20,7 +20,8 @@ from giblet.errors import CheckpointError, InputError
 from giblet.evaluation.encoding import score_encoding
 from giblet.evaluation.predictions import Stretch, predict
 from giblet.evaluation.reconstruction import log_mel
-from giblet.evaluation.scorecard import MEAN, Score, Scorecard
+from giblet.evaluation.rotation import HIGH_PASS
+from giblet.evaluation.scorecard import MEAN, Score, Scorecard, group_scorecard
 from giblet.evaluation.scores import compare, score_codes
 from giblet.evaluation.statistics import ScoredTRs
 from giblet.features import load_features
@@ -36,6 +37,7 @@ from giblet.training.study import Study
 
 if TYPE_CHECKING:
     from giblet.data.normalise import Normaliser
+    from giblet.models import MultimodalAutoencoder
 
 PARTS = ("test", "val", "train")
 
@@ -84,7 +86,8 @@ def reconstruct(
     out_dir : str or Path, optional
         By default ``<run>/reconstruction``, with ``_bold-<name>-<hash>`` and ``_lesion-<name>-<hash>`` behind it.
     subject : str, optional
-        Needed where the run has several.
+        One of several; by default all of them, with a scorecard of their mean beside theirs. Needed with `bold`,
+        `confounds` and `lesion`.
     original : str or Path, optional
         The film or sound that the features were made from: sound is then compared with it, and the codec's own loss
         is told. Needs a split of one stretch.
@@ -120,8 +123,46 @@ def reconstruct(
         raise InputError(f"split is {split!r}: {', '.join(PARTS)} are known")
     if confounds and not bold:
         raise InputError("confounds belong to other scans: give --bold too, or leave out --confounds")
-    settings, study, normalisers, model = open_run(run, None if data is None else Path(data))
-    name = _subject(study, subject)
+    opened = open_run(run, None if data is None else Path(data))
+    names = list(opened[1].splits)
+    if subject is None and len(names) > 1:
+        for what, given in (("bold", bold), ("confounds", confounds), ("lesion", lesion)):
+            if given:
+                raise InputError(f"the run has subjects {', '.join(names)}: say whose {what} it is with subject")
+    chosen = names if subject is None else [_subject(names, subject)]
+    options: dict[str, Any] = {
+        "bold": bold, "confounds": confounds, "split": split, "lesion": lesion, "original": original, "texts": texts,
+        "codec": codec, "overwrite": overwrite, "device": device,
+    }  # fmt: skip
+    made = [_reconstruct(run, opened, name, out_dir, **options) for name in chosen]
+    if len(made) == 1:
+        return made[0]
+    card = group_scorecard([one.scorecard for one in made])
+    folder = Path(out_dir) if out_dir is not None else run / default_folder([], None, [])
+    path = folder / f"group_split-{split}_scorecard.json"
+    write_atomic(path.with_suffix(".md"), card.markdown())
+    write_atomic(path, json.dumps(card.as_dict(), indent=1, allow_nan=False) + "\n")
+    return Reconstructed(card, (*(file for one in made for file in one.files), path, path.with_suffix(".md")))
+
+
+def _reconstruct(
+    run: Path,
+    opened: tuple[TrainSettings, Study, dict[str, dict[str, Normaliser]], MultimodalAutoencoder],
+    name: str,
+    out_dir: str | Path | None,
+    *,
+    bold: Paths | None,
+    confounds: Paths | None,
+    split: str,
+    lesion: str | Path | None,
+    original: str | Path | None,
+    texts: str | Path | None,
+    codec: str | None,
+    overwrite: bool,
+    device: str,
+) -> Reconstructed:
+    """:func:`reconstruct` for one subject of an open run."""
+    settings, study, normalisers, model = opened
     recording = next(one for one in study.recordings if one.subject == name)
     trs = study.part(split)[name]
     if not len(trs):
@@ -184,20 +225,14 @@ def reconstruct(
     names = [path.name for path in files]
     made = {"run": source["source"], "giblet_version": __version__, "stretches": parts, "options": options}
     card = replace(card, about={**card.about, **brain, **made, "files": names})
-    told = "".join(f"\n- {note}" for note in card.notes)
-    write_atomic(files[-1], f"{card.table()}\n{told}\n")
+    write_atomic(files[-1], card.markdown())
     write_atomic(card_path, json.dumps(card.as_dict(), indent=1, allow_nan=False) + "\n")
     for gone in set(before) - set(names):
         (out_dir / gone).unlink(missing_ok=True)  # of the result that was replaced
     return Reconstructed(card, tuple(files))
 
 
-def _subject(study: Study, subject: str | None) -> str:
-    names = list(study.splits)
-    if subject is None and len(names) > 1:
-        raise InputError(f"the run has subjects {', '.join(names)}: say which with --subject")
-    if subject is None:
-        return names[0]
+def _subject(names: Sequence[str], subject: str) -> str:
     found = [name for name in names if name.removeprefix("sub-") == subject.removeprefix("sub-")]
     if not found:
         raise InputError(f"the run has no subject {subject}: it has {', '.join(names)}")
@@ -277,6 +312,7 @@ def _score(
         "n_trs_scored": {name: int(sum(s.scored[name].sum() for s in stretches)) for name in stretches[0].decoded},
         "n_trs_encoding": int(rows.sum()), "head": settings.model.head if settings.model.use_encodec else "mel",
         "codec": None if codec is None else {"name": codec.name, "fingerprint": codec.fingerprint},
+        "high_pass": HIGH_PASS, "unit": unit_of(study.columns[subject]),
     }  # fmt: skip
     return Scorecard.of(about, scores, encoding, notes)
 
