@@ -14,6 +14,9 @@ from typing_extensions import Self
 
 from giblet.errors import InputError, reading
 
+LONGEST = 80
+"""Characters of a value that a message shows."""
+
 
 class Settings(BaseModel):
     """Base of all settings: unknown options are errors, values do not change after they are made."""
@@ -63,7 +66,14 @@ class Settings(BaseModel):
             near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
             return f"there is no option {name}; {hint}"
-        return f"{name} is {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
+        said = f"{error['msg'][0].lower()}{error['msg'][1:]}".removeprefix("value error, ")
+        whole = isinstance(error["input"], (dict, BaseModel))
+        if error["type"] == "missing" or (whole and error["type"] == "value_error"):
+            return f"{name}: {said}" if name else said  # the value is the section that lacks it
+        found = repr(error["input"])
+        if whole or (len(found) > LONGEST and not isinstance(error["input"], str)):
+            found = type(error["input"]).__name__
+        return f"{name} is {found if len(found) <= LONGEST else found[: LONGEST - 3] + '...'}: {said}"
 
     @classmethod
     def _owner(cls, place: tuple[str | int, ...]) -> type[BaseModel]:

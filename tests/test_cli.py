@@ -15,6 +15,7 @@ import soundfile
 import torch
 from transformers import EncodecModel
 
+from giblet.cli.shared import in_options
 from giblet.features import load_features, save_features
 from tests.films import Track, click_track, replaced, write_film
 
@@ -221,15 +222,15 @@ def test_bad_films_are_one_line_and_write_nothing(giblet, film, tmp_path, what, 
         (["--tr", "fast"], "--tr"),
         (["--tr", 0.01], "shorter than one frame"),
         (["--tr", 1500], "TR is 1500 s, over 60 s: was it written in milliseconds? Give it in seconds, such as 1.5"),
-        (["--n-trs", 0], "n_trs is 0"),
-        (["--n-trs", -3], "n_trs is -3"),
+        (["--n-trs", 0], "--n-trs is 0"),
+        (["--n-trs", -3], "--n-trs is -3"),
         (["--bandwidth", 5], "bandwidth"),
         (["--bandwidth", 12], "bandwidth"),
         (["--codec", "nobody/no-such-model"], "bundled"),
         (["--codec", "facebook/encodec_24khz"], "bundled"),
         (["--device", "abacus"], "device"),
         (["--track", 7], "no sound track 7"),
-        (["--n-mels", 0, "--mel"], "n_mels is 0"),
+        (["--n-mels", 0, "--mel"], "--n-mels is 0"),
         (["--mel", "--tr", 0.01], "shorter than one frame"),
         (["--nonsense"], "--nonsense"),
     ],
@@ -338,7 +339,7 @@ def test_a_number_of_volumes_far_beyond_the_film_is_said_before_the_work(giblet,
     assert status == 130
     assert err.splitlines()[0] == (
         "giblet: warning: talk.wav lasts 7 s, but 920 TRs of 1.5 s are 1380 s: the other 1373 s will be silence; "
-        "is n_trs that of this film?"
+        "is --n-trs that of this film?"
     )
 
 
@@ -371,6 +372,77 @@ def test_words_of_more_than_a_day_ask_for_the_number_of_volumes(giblet, tmp_path
     argv = ["extract", "--text", tmp_path / "words.tsv", "--text-model", "none", "--time-unit", "s", "-o", tmp_path]
     status, said, err = giblet(*argv)
     assert (status, said, len(err.splitlines())) == (2, "", 1)
-    assert "hours: are its times in milliseconds? If it is really that long, give n_trs" in err
+    assert "hours: are its times in milliseconds? If it is really that long, give --n-trs" in err
     assert not list(tmp_path.glob("*.nc"))
     assert giblet(*argv, "--n-trs", 1000, "--film-duration", 1500)[0] == 0
+
+
+OPTIONS = {
+    "decimal": "--decimal", "time_unit": "--time-unit", "tr": "--tr", "overrule_tr": "--overrule-tr", "bad": "--bad",
+    "columns": "--columns", "onset": "--onset-column", "text": "--text-column", "start_offset": "--start-offset",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("if that is a decimal comma, set decimal=','", "if that is a decimal comma, set --decimal ','"),
+        ("Set time_unit='ms', or time_unit='s'", "Set --time-unit ms, or --time-unit s"),
+        ("name them, as in columns=['V1', 'left A1']", "name them, as in --columns 'V1,left A1'"),
+        ("columns=['V1', 'A1', ...]", "--columns V1,A1,..."),
+        ("name the one to use, onset=...", "name the one to use, --onset-column ..."),
+        ("give tr=2.5, or tr in seconds and overrule_tr", "give --tr 2.5, or --tr in seconds and --overrule-tr"),
+        ("or overrule_tr=True", "or --overrule-tr"),
+        ("tr is -1.0: too small; decimal is ';'", "--tr is -1.0: too small; --decimal is ';'"),
+        ("start_offset is 3 s; correct it.", "--start-offset is 3 s; correct it."),
+        ("correct start_offset", "correct --start-offset"),
+    ],
+)
+def test_parameters_are_named_as_the_options_of_the_command(said, shown):
+    assert in_options(said, OPTIONS) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the text is empty; the columns, their onset and a bad decimal sign",  # English
+        "no such file: /data/time_unit/start_offset.tsv, start_offset-2.nc, my.start_offset",
+        "column 'start_offset' and \"time_unit\" of the table",
+        "words.tsv, row 1: onset is 'n/a'",
+        "model.tr is for YAML; bold.attrs['tr']",
+        "choose another (decimal=',')",
+        "use --start-offset 3, or hrf='glover'",
+        "restart_offset and start_offsets",
+    ],
+)
+def test_what_is_no_parameter_stays_as_it_is(text):
+    assert in_options(text, OPTIONS) == text
+    assert in_options("set time_unit='ms'", {}) == "set time_unit='ms'"
+
+
+def test_messages_name_the_options_of_the_command_that_runs_and_of_no_other(giblet, tmp_path):
+    (tmp_path / "a.csv").write_text("start;end;word\n1,5;1,75;two\n2,5;3;words\n")
+    argv = ["extract", tmp_path / "a.csv", "--text", "--text-model", "none", "-o", tmp_path]
+    assert "it has start, end, word; name the one to use, --onset-column ..." in giblet(*argv)[2]
+    argv += ["--onset-column", "start", "--offset-column", "end", "--text-column", "word"]
+    assert "if that is a decimal comma, set --decimal ','" in giblet(*argv)[2]
+    assert giblet(*argv, "--decimal", ",")[0] == 0
+    assert giblet("extract", tmp_path / "a.csv", "--text", "--tr", 0, "--gaps", "x")[2].startswith(
+        "giblet: error: --tr is 0.0: input should be greater than 0; --gaps is 'x'"
+    )
+    (tmp_path / "config.yaml").write_text("window: 0")
+    said = giblet("train", tmp_path / "config.yaml")[2]
+    assert "window is 0" in said and "--" not in said
+
+
+def test_files_of_another_kind_are_told_how_they_are_read(giblet, sound, tmp_path):
+    (tmp_path / "a.srt").write_text("1\n00:00:00,500 --> 00:00:02,000\nDown the\n")
+    for options in ([], ["--video"]):
+        status, _, err = giblet("extract", tmp_path / "a.srt", *options, "-o", tmp_path)
+        assert status == 2 and err.rstrip().endswith("; tables and subtitles are read as words with --text")
+    status, _, err = giblet("extract", sound, "--text", "--text-model", "none", "-o", tmp_path)
+    assert status == 2 and "films are read without --text: for their sound, or with --video" in err
+    (tmp_path / "b.wav").write_bytes(b"nothing")
+    assert "--text" not in giblet("extract", tmp_path / "b.wav", "-o", tmp_path)[2]
+    (tmp_path / "b.tsv").write_text("onset\toffset\tword\n1\t2\tone\n")
+    assert "without --text" not in giblet("extract", tmp_path / "b.tsv", "--text", "--text-model", "none")[2]

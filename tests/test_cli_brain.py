@@ -119,6 +119,36 @@ def test_tanh_is_another_mapping_that_the_truth_remembers(giblet, words, tmp_pat
     assert "best lag +0 s" in said
 
 
+def test_the_regions_of_an_atlas_are_scanned(giblet, words, tmp_path):
+    assert giblet("simulate", words, "-o", tmp_path, "--n-voxels", 4, "--snr", 5, "--lag", 4)[0] == 0
+    bold = tmp_path / "talk_desc-text_simulated_bold.nii.gz"
+    scan = nib.load(bold)
+    labels = np.arange(1, 1 + np.prod(scan.shape[:3])).reshape(scan.shape[:3]).astype(np.int16)
+    nib.Nifti1Image(labels, scan.affine).to_filename(tmp_path / "atlas.nii.gz")
+    argv = ["check-alignment", words, bold, "--atlas", tmp_path / "atlas.nii.gz", "--surrogates", 99, "--json"]
+    status, said, _ = giblet(*argv, "--background-label", 2)
+    (found,) = json.loads(said)["regressors"]
+    assert status == 0 and {one["best_lag"] for one in found["targets"]} == {4}
+    assert [one["name"] for one in found["targets"]] == [f"label-{k}" for k in labels.ravel() if k != 2]
+    status, _, err = giblet(*argv, "--background-label", 77)
+    assert status == 2 and "atlas.nii.gz holds no 77, the --background-label: it holds 1, 2, 3" in err
+
+
+def test_an_index_among_the_regions_is_left_out_as_the_message_says(giblet, words, tmp_path):
+    giblet("simulate", words, "-o", tmp_path, "--table", "--n-voxels", 3, "--lag", 2)
+    bold = tmp_path / "talk_desc-text_simulated_bold.tsv"
+    table = pd.read_csv(bold, sep="\t")
+    names = list(table.columns)
+    table.insert(0, "time", np.arange(len(table)) * TR)
+    table.to_csv(bold, sep="\t", index=False)
+    argv = ["check-alignment", words, bold, "--surrogates", 99]
+    status, _, err = giblet(*argv)
+    asked = f"--columns {','.join(names)}"
+    assert status == 2 and "column 'time' goes on in equal steps" in err and asked in err
+    status, said, _ = giblet(*argv, *asked.split())
+    assert status == 0 and "best lag +2 s" in said
+
+
 @pytest.fixture
 def moved(giblet, words, tmp_path) -> tuple[Path, Path, Path]:
     """Scan, mask and confounds of a head that turned with every second word: confounds hide the stimulus."""
@@ -221,7 +251,7 @@ def test_slice_timing_comes_from_the_sidecar_or_the_option_and_is_printed(giblet
     status, said, _ = giblet(*argv)
     assert "186 of 200 volumes of 2 s, drifts slower than 128 s out, read 0.6 TR after their onset" in said
     status, _, err = giblet(*argv, "--slice-time-ref", 1.2)
-    assert (status, len(err.splitlines())) == (2, 1) and "slice_time_ref is 1.2" in err
+    assert (status, len(err.splitlines())) == (2, 1) and "--slice-time-ref is 1.2" in err
 
 
 def test_a_table_that_does_not_say_its_tr_is_asked_for_it(giblet, words, mid_tr):
@@ -300,7 +330,7 @@ def test_an_offset_is_given_in_one_place_and_gives_nearly_the_same_in_either(gib
     assert first["r"] == pytest.approx(second["r"], abs=0.03)
     status, _, err = giblet("check-alignment", tmp_path / "from_20.nc", bold, "--start-offset", 20, *argv)
     assert (status, len(err.splitlines())) == (2, 1)
-    assert "from_20.nc: talk.tsv was extracted with start_offset 20 s, and start_offset 20 s is given again" in err
+    assert "from_20.nc: talk.tsv was extracted with --start-offset 20 s, and --start-offset 20 s is given again" in err
     assert "give 40 s here" in err
 
 
@@ -330,7 +360,7 @@ def image(path: Path, shape: tuple[int, ...], affine: np.ndarray | None = None) 
         ("constant", "constant"),
         ("no column", "no column 'nowhere'"),
         ("lags", "--lags"),
-        ("high pass", "high_pass is 0.3 Hz"),
+        ("high pass", "--high-pass is 0.3 Hz"),
         ("confounds of another length", "confounds"),
         ("confounds without a file", "confound"),
         ("NaN", "NaN"),
@@ -393,7 +423,7 @@ def test_bad_input_is_one_line_and_writes_nothing(giblet, words, tmp_path, what,
         (["--snr", -1], "snr is -1"),
         (["--mapping", "cubic"], "mapping"),
         (["--hrf", "gamma"], "hrf"),
-        (["--n-voxels", 0], "n_voxels is 0"),
+        (["--n-voxels", 0], "--n-voxels is 0"),
         (["--ar", 1], "ar is 1"),
         (["--regressor", "loudness"], "no regressor 'loudness'"),
         (["--lag", 4000], "lag"),

@@ -171,7 +171,7 @@ def test_bad_options_are_one_line_and_write_nothing(giblet, film, tmp_path, monk
         ([(1, 2, "")], [], "row 1: the text is empty"),
         ([(1, 2, "a")], ["--duration-column", "length"], "no column 'length'"),
         ([(1, 2, "a")], ["--start-offset", 50], "ends 48 s before TR 0"),
-        ([(1, 2, "a")], ["--film-duration", -3], "film_duration is -3"),
+        ([(1, 2, "a")], ["--film-duration", -3], "--film-duration is -3"),
         ([(1, 2, "a")], ["--encoding", "klingon"], "encoding 'klingon' is unknown"),
         ([(1, 2, "a")], ["--gaps", "fill"], "gaps is 'fill'"),
         ([(1, 2, "a")], ["--text-model", "nobody/nothing"], "name the offline model"),

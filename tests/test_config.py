@@ -1,5 +1,7 @@
 """Settings refuse what they do not know, in words."""
 
+import json
+
 import pytest
 
 from giblet.config import ExtractSettings
@@ -51,8 +53,8 @@ def test_a_settings_file_that_is_not_one_is_refused(tmp_path):
 
 def test_provenance_holds_what_decides_the_numbers_and_nothing_else():
     codes, mel = ExtractSettings.make().provenance(), ExtractSettings.make(use_encodec=False).provenance()
-    assert set(codes) == {"tr", "n_trs", "use_encodec", "bandwidth", "track", "gain"}
-    assert set(mel) == {"tr", "n_trs", "use_encodec", "track", "n_mels", "mel_average", "gain"}
+    assert set(codes) == {"tr", "n_trs", "use_encodec", "bandwidth", "track"}
+    assert set(mel) == {"tr", "n_trs", "use_encodec", "track", "n_mels", "mel_average"}
     assert ExtractSettings.make(device="cpu").provenance() == codes
     assert ExtractSettings.make(gain=-6).provenance() == {**codes, "gain": -6.0}
 
@@ -62,3 +64,40 @@ def test_an_unknown_option_of_an_inner_part_is_compared_with_those_of_that_part(
 
     with pytest.raises(InputError, match=r"no option loss_weights\.complx; did you mean complex\?"):
         CodecTrainingConfig.make(audio="a", output="b", loss_weights={"complx": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"overrule_tr": True}, "overrule_tr is on and tr is not given"),
+        ({"tr": [2.0] * 500}, "tr is list: input should be a valid number"),
+        ({"tr": [2.0]}, r"tr is \[2\.0\]: input should be a valid number"),
+        ({"tr": "2" * 500 + "s"}, r"tr is '22.*\.\.\.: input should be a valid number"),
+        ({"tr": {"run": 2.0}}, "tr is dict: input should be a valid number"),
+    ],
+)
+def test_what_is_wrong_with_a_whole_is_said_without_the_whole(values, message):
+    from giblet.data.fmri import BoldSettings
+
+    with pytest.raises(InputError, match=f"^{message}") as caught:
+        BoldSettings.make(**values)
+    assert len(str(caught.value)) < 200
+
+
+def test_an_error_within_a_configuration_does_not_print_the_configuration(tmp_path):
+    from giblet.training.settings import TrainSettings
+
+    runs = [{"bold": f"run-{k}_bold.tsv", "text": "t.nc"} for k in range(40)]
+    path = tmp_path / "train.yaml"
+    for content, message in [
+        ({"subjects": [{"name": "01", "runs": runs}] * 2}, "data: subject 01 comes twice"),
+        ({"subjects": [{"runs": runs}]}, r"data\.subjects\.0\.name: field required"),
+        (
+            {"subjects": [{"name": "01", "runs": [{"bold": {"path": "x" * 500}}]}]},
+            r"bold is dict: input is not a valid",
+        ),
+    ]:
+        path.write_text(json.dumps({"data": content, "output": "o"}))
+        with pytest.raises(InputError, match=message) as caught:
+            TrainSettings.from_yaml(path)
+        assert len(str(caught.value)) < 300

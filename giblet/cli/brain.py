@@ -62,7 +62,15 @@ def check_alignment(
         list[Path],
         typer.Argument(metavar="FEATURES... BOLD", help="Feature files, and last one run of BOLD.", show_default=False),
     ],
-    mask: Annotated[Path | None, typer.Option(help="Brain mask; images need it.", show_default=False)] = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="Brain mask; images need it, or --atlas.", show_default=False)
+    ] = None,
+    atlas: Annotated[
+        Path | None, typer.Option(help="Label image: the means of its regions are scanned.", show_default=False)
+    ] = None,
+    background_label: Annotated[
+        int | None, typer.Option(help="What the atlas holds where there is no region; default: 0.", show_default=False)
+    ] = None,
     columns: Annotated[str | None, typer.Option(help="Columns of a table, as a,b; default: all.")] = None,
     decimal: Annotated[str, typer.Option(help="Decimal sign of tables, . or a comma.")] = ".",
     tr: Annotated[float | None, typer.Option(help="Repetition time, s; default: the sidecar's or the image's.")] = None,
@@ -95,8 +103,9 @@ def check_alignment(
     from giblet.pipeline import check_alignment as run
 
     checks = run(
-        files[:-1], files[-1], mask=mask, columns=_names(columns), decimal=decimal, tr=tr, overrule_tr=overrule_tr,
-        slice_time_ref=slice_time_ref, start_offset=start_offset, lags=_range(lags), hrf=hrf, n_surrogates=surrogates,
+        files[:-1], files[-1], mask=mask, atlas=atlas, background_label=background_label, columns=_names(columns),
+        decimal=decimal, tr=tr, overrule_tr=overrule_tr, slice_time_ref=slice_time_ref, start_offset=start_offset,
+        lags=_range(lags), hrf=hrf, n_surrogates=surrogates,
         high_pass=None if no_high_pass else high_pass, confounds=confounds,
         confound_columns=_names(confound_columns), bad=bad, trim=trim, seed=seed, plot=plot, codec=codec, device=device,
     )  # fmt: skip

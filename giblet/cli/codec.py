@@ -12,12 +12,13 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-from giblet.cli.shared import Device, Json, app, bar, err, out, print_json, table
+from giblet.cli.shared import Device, Json, app, bar, err, know_options, out, print_json, table
 
 if TYPE_CHECKING:
     from giblet.codec.train import TrainingProgress
 
 codec = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Train a codec, measure it, or say what one is.")
+codec.callback()(know_options)
 app.add_typer(codec, name="codec")
 
 NOT_LOSSES = ("lr", "gradient")

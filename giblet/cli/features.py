@@ -74,7 +74,9 @@ def extract(
     order: Annotated[str, typer.Option(help="Words: rows out of order, error or sort.")] = "error",
     overlaps: Annotated[str, typer.Option(help="Words: rows that overlap, error or allow.")] = "error",
     empty: Annotated[str, typer.Option(help="Words: rows without text, error or drop.")] = "error",
-    untimed: Annotated[str, typer.Option(help="Words: rows without onset or end, error or drop.")] = "error",
+    untimed: Annotated[
+        str, typer.Option(help="Words: rows without onset or end, error, drop, or instant: events at their onset.")
+    ] = "error",
     nonspeech: Annotated[
         str, typer.Option(help="Words: [sounds], songs and NAMES: that nobody says, drop or keep.")
     ] = "drop",
@@ -118,7 +120,7 @@ def extract(
         for result in extract_features(films, settings, out_dir, overwrite=overwrite, progress=progress):
             results.append(result)
             if result.error is not None:
-                fail(result.error)
+                fail(result.error + _other_kind(result.film, what))
             elif not as_json:
                 out.print(_one_line(result), markup=False)
     if as_json:
@@ -135,6 +137,16 @@ def _refuse_foreign(context: typer.Context, what: str) -> None:
         if option.name in foreign and source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP"):
             kinds = " or ".join(kind for kind, names in ABOUT.items() if option.name in names)
             raise InputError(f"{option.opts[0]} is for {kinds}, but {_said(what)}: leave it out, or say what is meant")
+
+
+def _other_kind(source: Path, what: str) -> str:
+    """What a file that could not be read may be read as instead."""
+    from giblet.data.subtitles import SUBTITLES, TABLES
+
+    words = source.suffix.lower() in (*TABLES, *SUBTITLES)
+    if what == "--text":
+        return "" if words else "; films are read without --text: for their sound, or with --video for their picture"
+    return "; tables and subtitles are read as words with --text" if words else ""
 
 
 def _said(what: str) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import logging
 import os
+import re
+import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,6 +35,13 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 INTERRUPTED = 130
 """What typer makes of Ctrl-C: 128 and the number of the signal, as shells do."""
 
+COLUMNS = ("onset", "offset", "duration", "text")
+"""Parameters of the library that options call by another name, as ``--text-column``."""
+_VALUE = r"\.\.\.|\[[^\]]*\]|'[^']*'|True\b|-?\d[\w.]*"
+
+_options_now: dict[str, str] = {}
+"""What the running command calls the parameters of the library: ``--time-unit`` for ``time_unit``."""
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for another program to read.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 
@@ -40,6 +50,7 @@ def main() -> None:
     """Run the command line: bad input is one line on stderr and exit status 2."""
     log = logging.getLogger("giblet")
     log.addHandler(warnings := _OneLine())
+    _options_now.clear()
     try:
         status = app(standalone_mode=False)
     except TyperException as exc:
@@ -62,13 +73,66 @@ class _OneLine(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print a record."""
         text = " ".join(record.getMessage().split())
-        err.print(f"giblet: {record.levelname.lower()}: {text}", markup=False)
+        err.print(f"giblet: {record.levelname.lower()}: {in_options(text, _options_now)}", markup=False)
 
 
 def fail(message: str, status: int = 2) -> int:
     """Say in one line on stderr what is wrong; the exit status."""
-    err.print(f"giblet: error: {' '.join(message.split())}", markup=False)
+    err.print(f"giblet: error: {in_options(' '.join(message.split()), _options_now)}", markup=False)
     return status
+
+
+def know_options(context: typer.Context) -> None:
+    """Remember the options of the command that is about to run, to name them in its messages."""
+    group: Any = context.command
+    command = group.get_command(context, context.invoked_subcommand or "")
+    options = {p.name: max(p.opts, key=len) for p in getattr(command, "params", ()) if p.opts[0].startswith("-")}
+    options |= {name: options[f"{name}_column"] for name in COLUMNS if f"{name}_column" in options}
+    _options_now.clear()
+    _options_now.update(options)
+
+
+def in_options(text: str, options: Mapping[str, str]) -> str:
+    """A message of the library with the options of the command line in place of parameters.
+
+    Replaced are ``name=value``; ``name is ...`` where the message begins; and names that are no English words: those
+    with an underscore, and ``tr``. Names of files and columns, which stand in quotes or beside ``/``, ``.`` and ``-``,
+    and what stands in brackets stay.
+
+    Parameters
+    ----------
+    text : str
+    options : mapping of str to str
+        By parameter.
+
+    Examples
+    --------
+    >>> in_options("set time_unit='ms', or columns=['V1', 'A1']", {"time_unit": "--time-unit", "columns": "--columns"})
+    'set --time-unit ms, or --columns V1,A1'
+    """
+    if not options:
+        return text
+    names = "|".join(sorted(map(re.escape, options), key=len, reverse=True))
+    text = re.sub(rf"(^|; )({names})(?= is ['\d\[(-])", lambda found: found[1] + options[found[2]], text)
+
+    def said(found: re.Match[str]) -> str:
+        name, value = found.groups()
+        if value is not None:
+            return f"{options[name]} {_argument(value)}".rstrip()
+        return options[name] if "_" in name or name == "tr" else name
+
+    return re.sub(rf"(?<![\w./'\"(\\-])({names})(?:=({_VALUE})|(?![\w/='\"\\-]|\.\w))", said, text)
+
+
+def _argument(value: str) -> str:
+    """A value in Python as the shell has it; nothing for a flag."""
+    if value in ("True", "..."):
+        return value.removeprefix("True")
+    found = ast.literal_eval(value) if value[0] in "['" else value
+    if isinstance(found, list):
+        found = ",".join("..." if one is ... else str(one) for one in found)
+    # A comma alone would be read as that of the sentence.
+    return shlex.quote(str(found)) if re.search(r"\w", str(found)) else f"'{found}'"
 
 
 def _version(asked: bool) -> None:
@@ -79,12 +143,14 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more about what is done.")] = False,
 ) -> None:
     """A film's sound, picture and words on the clock of a scan, and predicted audio codes back into sound."""
+    know_options(context)
     logging.getLogger("giblet").setLevel(logging.INFO if verbose else logging.WARNING)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ import numpy as np
 
 from giblet.data.volumes import open_image, read_values
 from giblet.errors import InputError
+
+log = logging.getLogger(__name__)
 
 WHOLE = 1e-3
 """Labels may lie this far from a whole number: a scale in 32 bits makes 1.0000001 of 1."""
@@ -41,13 +44,15 @@ class Atlas:
             Names of labels; those that do not occur are left out.
         background_label : int, optional
             What stands where there is no region, as in ``nilearn.maskers.NiftiLabelsMasker``. By default 0, if nothing
-            below it occurs. NaN is no region in any case.
+            below it occurs. NaN is no region in any case. Where neither occurs, every voxel is of a region, of which a
+            warning tells.
 
         Raises
         ------
         InputError
-            If the image is not 3-D, holds numbers that are not whole, no region, or negative numbers of which nobody
-            said whether they are regions; if the names are not by number, name no region, or two alike.
+            If the image is not 3-D, holds numbers that are not whole, no region, not the background that was said, or
+            negative numbers of which nobody said whether they are regions; if the names are not by number, name no
+            region, or two alike.
         """
         image, name = open_image(path), Path(path).name
         if image.ndim != 3:
@@ -67,6 +72,12 @@ class Atlas:
             )
         background = background_label or 0
         regions = known & (labels != background)
+        found = np.unique(labels[known])
+        shown = ", ".join(map(str, found[:10])) + (", ..." if len(found) > 10 else "")
+        if background and background not in found:
+            raise InputError(f"{name} holds no {background}, the background_label: it holds {shown}")
+        if regions.all():
+            log.warning("%s holds no 0, the background: every voxel is of one of its regions (%s)", name, shown)
         if not regions.any():
             raise InputError(f"{name} holds no label: every voxel is {background}, the background")
         atlas = cls(labels, regions, image.affine, _by_number(names))

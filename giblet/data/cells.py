@@ -19,6 +19,9 @@ SPOKEN = {"\t": "tab", ",": "comma", ";": "semicolon", " ": "space"}
 UNNAMED = ("", "Unnamed: 0", "rownames", "row.names", "...1")
 """What pandas, R and readr call a column of row names that was written without a name."""
 
+NO_NAMES = ("n/a", "na", "nan", "none", "null", "#n/a", "<na>")
+"""What says in a cell that there is no number."""
+
 Quoting = Literal[0, 3]
 """``csv.QUOTE_MINIMAL``, or ``csv.QUOTE_NONE``: quotation marks are part of the text."""
 
@@ -94,7 +97,9 @@ def read_cells(path: Path, encoding: str | None = None, *, words: bool = False, 
     The separator is that of the name (tab, comma), or else the one that the header shows: tab, comma, semicolon, or
     spaces. Lines above the header that begin with ``#`` are comments; the last of them is the header if the table
     begins with numbers and it names them all, as :func:`numpy.savetxt` writes it. Row names of R and index columns of
-    pandas are recognised if they count the rows, from 0 or 1, or (in a table of numbers) name each differently.
+    pandas are recognised if they count the rows, from 0 or 1, or (in a table of numbers) name each differently. A first
+    row that holds nothing but numbers and signs of missing ones, or one number with decimals, may be data: it is a
+    header only where it has no name for an index column below it.
 
     Parameters
     ----------
@@ -111,7 +116,8 @@ def read_cells(path: Path, encoding: str | None = None, *, words: bool = False, 
     Raises
     ------
     InputError
-        If there is no header, or a row does not fit it; the row is named, counted from 1 below the header.
+        If there is no header, or none for certain, or a row does not fit it; the row is named, counted from 1 below the
+        header.
     """
     declared = separator_of(path)
     if declared is None:
@@ -132,6 +138,8 @@ def read_cells(path: Path, encoding: str | None = None, *, words: bool = False, 
         for quoting in (csv.QUOTE_NONE, csv.QUOTE_MINIMAL) if marks else (csv.QUOTE_MINIMAL,):
             try:
                 return table.split(separator, quoting)
+            except _NoHeader as exc:  # other separators would make names of pieces of numbers
+                raise InputError(str(exc)) from exc
             except InputError as exc:
                 problem = problem or exc
     assert problem is not None
@@ -174,9 +182,30 @@ def is_number(text: str) -> bool:
     return True
 
 
+_DECIMAL = re.compile(r"[-+]?(?:\d+[.,]\d*|[.,]\d+)(?:e[-+]?\d+)?", re.IGNORECASE)
+
+
+def is_decimal(text: str) -> bool:
+    """Whether a cell is a number with a decimal sign, a point or a comma.
+
+    Examples
+    --------
+    >>> is_decimal("0,72"), is_decimal("1.5e3"), is_decimal("7"), is_decimal("V1.1")
+    (True, True, False, False)
+    """
+    return _DECIMAL.fullmatch(text.strip()) is not None
+
+
 def _is_datum(text: str) -> bool:
-    """Whether a cell can be no name: it holds a number, several, or says that there is none."""
-    return bool(text) and all(is_number(part) or part.lower() in ("n/a", "na") for part in text.split())
+    """Whether a cell can be no name: it holds a number, several, or says that there is none (``n/a``, ``.``, ``-``)."""
+    return bool(text) and all(
+        is_number(part) or is_decimal(part) or part.lower() in NO_NAMES or not any(map(str.isalnum, part))
+        for part in re.split(r"[\s;]+", text.strip())
+    )
+
+
+class _NoHeader(InputError):
+    """The first row may be data."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +226,8 @@ class _Table:
             If a row does not fit the header, or there is none.
         """
         if separator == " ":
-            return _Table(self.name, self._tabbed(), self.comment, self.words).split("\t", csv.QUOTE_MINIMAL)
+            comment = None if self.comment is None else "#" + self._tabbed(self.comment.lstrip("#"))
+            return _Table(self.name, self._tabbed(self.text), comment, self.words).split("\t", csv.QUOTE_MINIMAL)
         with reading(self.name, "is there a quotation mark too many, or too few?"):
             lines = _split(self.text, separator, quoting)
             header = [name.strip() for name in next(lines)]
@@ -205,22 +235,32 @@ class _Table:
         named = self._comment_names(header, separator)
         body = self.text if named else "".join(self.text.split("\n", height)[height:])
         header = named or header
-        if all(map(_is_datum, header)) or (self.comment and not named and any(map(_is_datum, header))):
-            comment = "" if self.comment is None else f"; {self.comment[:40]!r} above it does not name its columns"
-            raise InputError(
-                f"{self.name} has no header: its first row is {', '.join(header[:3])}, which would be lost{comment}; "
-                "put the names of the columns above it"
-            )
         widths, first, last_empty = self._measure(body, separator, quoting, len(header))
         names = _names(header, widths, first, last_empty, self.words)
+        over_an_index = names is not None and names[0] is None
+        if not over_an_index and (
+            all(map(_is_datum, header))
+            or any(map(is_decimal, header))
+            or (self.comment and not named and any(map(_is_datum, header)))
+        ):
+            raise self._no_header(header)
         if names is None:
             raise self._misfit(header, widths, first, separator)
         return Cells(names, body, len(widths), separator, quoting)
 
-    def _tabbed(self) -> str:
-        """The text with one tab for each run of spaces between cells."""
+    def _no_header(self, row: Sequence[str]) -> _NoHeader:
+        number = next(filter(str.isdigit, row), "1")
+        comment = "" if self.comment is None else f"; {self.comment.strip()[:40]!r} above it does not name its columns"
+        return _NoHeader(
+            f"{self.name} has no header, or one of numbers: its first row is {', '.join(row[:3])}{comment}; if it is "
+            "data, put the names of the columns above it; if it holds the names, rename them so that they are no "
+            f"numbers, such as r{number}"
+        )
+
+    def _tabbed(self, text: str) -> str:
+        """A text with one tab for each run of spaces between cells."""
         written = io.StringIO(newline="")
-        lines = (" ".join(line.split("\t")).strip() for line in self.text.split("\n"))
+        lines = (" ".join(line.split("\t")).strip() for line in text.split("\n"))
         with reading(self.name, "is there a quotation mark too many, or too few?"):
             rows = csv.reader(lines, delimiter=" ", skipinitialspace=True, strict=True)
             csv.writer(written, delimiter="\t", lineterminator="\n").writerows(rows)

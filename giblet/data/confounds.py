@@ -2,7 +2,8 @@
 
 A volume is censored, and no regressor made of it, where a column holds a single 1 among zeros, or where a column of
 zeros and ones is called an outlier: fMRIPrep's ``motion_outlier00`` and ``non_steady_state_outlier00``. To regress such
-a column out is to leave its volume out of the fit, and to keep 0 there as if it had been scanned.
+a column out is to leave its volume out of the fit, and to keep 0 there as if it had been scanned. A column that would
+censor half of the volumes may mean the contrary, as AFNI's ``censor`` does, and is asked about.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from giblet.data.cleaning import independent
-from giblet.data.tables import chosen_columns, column_names, read_table
+from giblet.data.tables import chosen_columns, column_names, decimal_in, read_table
 from giblet.errors import InputError, reading
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ class RunConfounds(NamedTuple):
     """float64 (n_trs, n_confounds)."""
     sample_mask: np.ndarray
     """bool (n_trs,): False for censored volumes."""
+    why: tuple[str, ...] = ()
+    """In words how many volumes each sort of reason censors."""
 
 
 def per_run(given: Any, n_runs: int) -> list[tuple[Any, Any]]:
@@ -97,6 +100,7 @@ def read_confounds(
     sample_mask: np.ndarray | None = None,
     *,
     decimal: Literal[".", ","] = ".",
+    empty: np.ndarray | None = None,
 ) -> RunConfounds:
     """Confounds of one run, ready to be removed.
 
@@ -113,7 +117,9 @@ def read_confounds(
     sample_mask : ndarray of int, shape (n_kept,), or of bool, shape (n_trs,), optional
         The volumes that are kept, beside what the table says.
     decimal : {".", ","}
-        Decimal sign of a file.
+        Decimal sign of the scan's table. A file of which all numbers have points is read with points.
+    empty : ndarray of bool, shape (n_trs,), optional
+        Volumes that hold no number in the scan, and so need none here: they are censored.
 
     Returns
     -------
@@ -125,22 +131,30 @@ def read_confounds(
     ------
     InputError
         If the length is not `n_trs`, no column is chosen, one is not there or holds text, a value other than the first
-        row's is missing in a volume that is kept, or there are as many confounds as volumes.
+        row's is missing in a volume that is kept, a column censors half of the volumes, or there are as many confounds
+        as volumes.
     """
     keep = _kept(sample_mask, n_trs)
+    why = [f"{int((~keep).sum())} by the sample mask"] if not keep.all() else []
+    if empty is not None and empty.any():
+        keep &= ~empty
+        why.append(f"{int(empty.sum())} without a number (volumes {_listed(np.flatnonzero(empty))})")
     if confounds is None:
-        return RunConfounds(np.zeros((n_trs, 0)), keep)
+        return RunConfounds(np.zeros((n_trs, 0)), keep, tuple(why))
     name, table = _table(confounds, columns, decimal)
     if table is None:
-        return RunConfounds(np.zeros((n_trs, 0)), keep)
+        return RunConfounds(np.zeros((n_trs, 0)), keep, tuple(why))
     if len(table) != n_trs:
         raise InputError(f"{name} has {len(table)} rows, the run {n_trs} volumes: give the confounds of the same run")
     values = table.to_numpy(copy=True)
     if n_trs > 1:
         empty = np.isnan(values[0])
         values[0, empty] = values[1, empty]
-    flags = np.array([_flags(values[:, i], str(column)) for i, column in enumerate(table.columns)], bool)
-    keep &= ~(values[:, flags] == 1).any(axis=1)
+    flags = np.array([_flags(values[:, i], str(column), name) for i, column in enumerate(table.columns)], bool)
+    flagged = (values[:, flags] == 1).any(axis=1)
+    if flagged.any():
+        why.append(f"{int(flagged.sum())} by {_listed(table.columns[flags][(values[:, flags] == 1).any(axis=0)])}")
+    keep &= ~flagged
     values, names = values[:, ~flags], table.columns[~flags]
     bad = ~np.isfinite(values) & keep[:, None]
     if bad.any():
@@ -155,7 +169,7 @@ def read_confounds(
             f"{name}: {n_independent} confounds and the mean for {int(keep.sum())} volumes would explain everything; "
             "choose fewer columns"
         )
-    return RunConfounds(values, keep)
+    return RunConfounds(values, keep, tuple(why))
 
 
 def _kept(sample_mask: np.ndarray | None, n_trs: int) -> np.ndarray:
@@ -174,12 +188,29 @@ def _kept(sample_mask: np.ndarray | None, n_trs: int) -> np.ndarray:
     return keep
 
 
-def _flags(values: np.ndarray, name: str) -> bool:
+def _flags(values: np.ndarray, column: str, source: str) -> bool:
     """Whether a column says which volumes to censor."""
     ones = int((values == 1).sum())
     if ones + int((values == 0).sum()) < len(values):
         return False
-    return bool(OUTLIER.search(name)) or (ones == 1 and len(values) > 2)
+    if ones == 1 and len(values) > 2:
+        return True
+    told = f"column {column!r} of {source} holds only 0 and 1, and 1 in {ones} of {len(values)} volumes"
+    if not OUTLIER.search(column):
+        if 0 < ones < len(values):
+            log.warning(
+                "%s: it is regressed out and censors nothing; if 1 marks the volumes to censor, put 'outlier' into its "
+                "name; if it marks those to keep, leave it out and give their sample mask",
+                told,
+            )
+        return False
+    if 2 * ones >= len(values) > 2:
+        raise InputError(
+            f"{told}, each of which would be censored; if 1 means kept there, as in AFNI's censor files, swap 0 and 1, "
+            "or leave it out and give the volumes kept as a sample mask, as nilearn's load_confounds does; if it means "
+            "censored, give each volume a column of its own"
+        )
+    return True
 
 
 def _table(
@@ -191,7 +222,9 @@ def _table(
         if columns is None or not len(columns):
             raise InputError(f"{name}: which confounds? name the columns, such as trans_?, rot_?, a_comp_cor_0[0-4]")
         wanted = _wanted(column_names(confounds, decimal), columns, name)
-        return name, read_table(confounds, wanted, decimal=decimal) if wanted else None
+        if not wanted:
+            return name, None
+        return name, read_table(confounds, wanted, decimal=decimal_in(confounds, wanted, decimal))
     name = "the confounds table"
     with reading(name, "a DataFrame or an array (n_trs, n_confounds) is needed"):
         table = pd.DataFrame(confounds).rename(columns=str)
@@ -215,8 +248,15 @@ def _wanted(names: list[str], patterns: Sequence[str], source: str) -> list[str]
     return chosen_columns(names, [pattern for pattern in given if pattern not in absent], source)
 
 
-def kept_volumes(path: Path, run: np.ndarray, confounds: RunConfounds) -> np.ndarray:
-    """The volumes of a run that are not censored, bool (n_trs,): neither by its confounds, nor wholly without numbers.
+def empty_volumes(run: np.ndarray) -> np.ndarray:
+    """Volumes of a run that are wholly NaN, bool (n_trs,); `run` has shape (n_trs, n_columns)."""
+    found = np.zeros(len(run), bool)
+    found[_rows(run, np.isnan)] = True
+    return found
+
+
+def tell_censored(path: Path, run: np.ndarray, confounds: RunConfounds) -> None:
+    """Say how many volumes of a run are censored, and by what; and which are 0 everywhere, and are not.
 
     Parameters
     ----------
@@ -230,13 +270,14 @@ def kept_volumes(path: Path, run: np.ndarray, confounds: RunConfounds) -> np.nda
     InputError
         If fewer than 2 are left.
     """
-    empty, zero = _rows(run, np.isnan), _rows(run, np.logical_not)
-    if len(empty):
-        log.warning("%s: volumes %s hold no number: taken as censored", path.name, _listed(empty))
-    keep = confounds.sample_mask.copy()
-    keep[empty] = False
+    keep, zero = confounds.sample_mask, _rows(run, np.logical_not)
+    why = ", ".join(confounds.why)
     if keep.sum() < 2:
-        raise InputError(f"{path.name}: {keep.sum()} of {len(run)} volumes are not censored, at least 2 are needed")
+        raise InputError(
+            f"{path.name}: {keep.sum()} of {len(run)} volumes are not censored, at least 2 are needed; censored: {why}"
+        )
+    if not keep.all():
+        log.warning("%s: %d of %d volumes are censored: %s", path.name, (~keep).sum(), len(run), why)
     zero = zero[keep[zero]]
     if 0 < len(zero) < keep.sum() and run.shape[1] > 1:
         log.warning(
@@ -244,7 +285,6 @@ def kept_volumes(path: Path, run: np.ndarray, confounds: RunConfounds) -> np.nda
             "them in a column of the confounds",
             path.name, _listed(zero),
         )  # fmt: skip
-    return keep
 
 
 def _rows(run: np.ndarray, test: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
@@ -253,5 +293,5 @@ def _rows(run: np.ndarray, test: Callable[[np.ndarray], np.ndarray]) -> np.ndarr
     return rows[[bool(test(run[row]).all()) for row in rows]] if len(rows) else rows
 
 
-def _listed(rows: np.ndarray) -> str:
-    return ", ".join(map(str, rows[:5])) + (f", ... ({len(rows)} in all)" if len(rows) > 5 else "")
+def _listed(found: Sequence[Any] | np.ndarray) -> str:
+    return ", ".join(map(str, found[:5])) + (f", ... ({len(found)} in all)" if len(found) > 5 else "")

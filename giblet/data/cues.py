@@ -14,6 +14,7 @@ import srt  # type: ignore[import-untyped,unused-ignore]
 import webvtt
 
 from giblet.errors import InputError, reading
+from giblet.timing import shown
 
 _CLOCK = r"(?:\d+:)?\d+:\d+(?:[.,]\d*)?"
 _TIME_LINE = re.compile(rf"\s*({_CLOCK})\s*-->\s*({_CLOCK})(?=\s|$)")
@@ -93,6 +94,21 @@ def read_vtt(content: str, name: str) -> list[Cue]:
     with reading(name, "it is not WebVTT: its first line must be WEBVTT"):
         texts = [cue.raw_text for cue in webvtt.from_buffer(io.StringIO(plain)).captions]
     return _cues(texts, times, name)
+
+
+def clock_doubt(content: str) -> str:
+    """What a WebVTT file that is a part of a stream (HLS) says of its clock, or ``""`` where that is the stream's."""
+    head = content.partition("\n\n")[0]
+    found = re.search(rf"^X-TIMESTAMP-MAP=(?=.*MPEGTS:(\d+))(?=.*LOCAL:({_CLOCK}))", head, re.MULTILINE)
+    if not found:
+        return ""
+    stream, local = Fraction(int(found[1]), 90_000), _seconds(found[2], "X-TIMESTAMP-MAP")
+    if stream == local:
+        return ""
+    return (
+        f"its X-TIMESTAMP-MAP lays second {shown(local)} on second {shown(stream)} of a stream: its times are those of "
+        f"the film only if that begins at {shown(stream - local)} s; if not, give start_offset"
+    )
 
 
 def _whole_cues(content: str, name: str) -> str:

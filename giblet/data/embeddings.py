@@ -303,7 +303,7 @@ class ImageModel:
             if min(height, width) < WHOLE:
                 log.warning(
                     "image model %s sees %.0f %% of the width and %.0f %% of the height of pictures of %d x %d: its "
-                    "processor cuts off the rest; image_fit squash or pad (--image-fit) shows it all",
+                    "processor cuts off the rest; image_fit='squash' or 'pad' shows it all",
                     self.name, 100 * width, 100 * height, image.shape[1], image.shape[0],
                 )  # fmt: skip
         return self._prepared(image)

@@ -34,7 +34,7 @@ from pydantic import Field, model_validator
 from giblet.config import Settings
 from giblet.data.atlas import Atlas
 from giblet.data.cleaning import Bad, clean_run, find_bad, judge
-from giblet.data.confounds import RunConfounds, Table, kept_volumes, per_run, read_confounds
+from giblet.data.confounds import RunConfounds, Table, empty_volumes, per_run, read_confounds, tell_censored
 from giblet.data.scan import Scan, load_bold, region_means, space_of, to_nifti
 from giblet.data.scan_timing import ScanTiming, scan_timing
 from giblet.data.tables import is_table, read_table
@@ -61,7 +61,7 @@ class BoldSettings(Settings):
     )  # fmt: skip
     background_label: int | None = Field(None, description="what an atlas holds where there is no region; default: 0")
     columns: tuple[str, ...] | None = Field(None, description="columns of a table to read; default: all")
-    decimal: Literal[".", ","] = Field(".", description="decimal sign in tables of regions and confounds")
+    decimal: Literal[".", ","] = Field(".", description="decimal sign of tables; confounds may have points alone")
     confound_columns: tuple[str, ...] | None = Field(None, description="confounds to remove: names or patterns")
     detrend: bool = Field(False, description="take out mean and straight line, in each run")
     high_pass: float | None = Field(None, gt=0, description="take out drifts slower than this, Hz; 1/128 is usual")
@@ -101,9 +101,10 @@ class FMRIProcessor:
         What `atlas` holds where there is no region, as in nilearn; by default 0, unless it holds negative numbers:
         then it must be said.
     columns : sequence of str, optional
-        Which columns of a table are regions, as names or shell patterns; all by default.
+        Which columns of a table are regions, as names or shell patterns; all by default, unless one of them counts
+        volumes or runs: then they must be said.
     decimal : {".", ","}
-        Decimal sign in tables of regions and confounds.
+        Decimal sign in tables of regions, and in files of confounds, unless all their numbers have points.
     confound_columns : sequence of str, optional
         Which confounds are removed, as names or shell patterns such as ``"trans_?"``. Columns that mark single volumes
         (``"motion_outlier*"``, ``"non_steady_state_outlier*"``) censor these, and need not be in every run.
@@ -228,12 +229,19 @@ class FMRIProcessor:
         for path in paths:
             if not path.is_file():
                 raise InputError(f"no such scan: {path}")
+            if not is_table(path) and ".nii" not in map(str.lower, path.suffixes):
+                raise InputError(
+                    f"{path.name} is no scan that giblet reads: NIfTI (.nii or .nii.gz) is needed, or a table of "
+                    "regions (.tsv or .csv) with a header; write it as one of these"
+                )
         kinds = {is_table(path) for path in paths}
         if len(kinds) > 1:
             raise InputError("some runs are tables, some images: load one kind at a time")
         scan = self._read_tables(paths) if kinds.pop() else self._read_images(paths)
-        tables = self._confounds(confounds, [len(run) for run in scan.runs])
-        scan = replace(scan, keep=[kept_volumes(*one) for one in zip(paths, scan.runs, tables, strict=True)])
+        tables = self._confounds(confounds, scan.runs)
+        for path, run, table in zip(paths, scan.runs, tables, strict=True):
+            tell_censored(path, run, table)
+        scan = replace(scan, keep=[table.sample_mask for table in tables])
         scan = self._clean(self._without_bad(scan, paths[0].name), tables, paths)
         about = {
             "subject": subject.removeprefix("sub-") if subject else _subject_of(paths[0]),
@@ -329,13 +337,13 @@ class FMRIProcessor:
         settings = self.settings
         return scan_timing(paths, images, settings.tr, settings.slice_time_ref, settings.overrule_tr)
 
-    def _confounds(self, given: Any, lengths: list[int]) -> list[RunConfounds]:
+    def _confounds(self, given: Any, runs: list[np.ndarray]) -> list[RunConfounds]:
         columns = self.settings.confound_columns
         if given is None and columns:
             raise InputError("confound_columns are chosen, but no confounds are given: name one file per run")
-        pairs = zip(per_run(given, len(lengths)), lengths, strict=True)
         return [
-            read_confounds(table, n_trs, columns, mask, decimal=self.settings.decimal) for (table, mask), n_trs in pairs
+            read_confounds(table, len(run), columns, mask, decimal=self.settings.decimal, empty=empty_volumes(run))
+            for (table, mask), run in zip(per_run(given, len(runs)), runs, strict=True)
         ]
 
     def _without_bad(self, scan: Scan, source: str) -> Scan:

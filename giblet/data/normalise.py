@@ -20,6 +20,11 @@ ROUNDING = 4 * float(np.finfo(np.float32).eps)
 
 FAR_VOXEL = 20
 """How many times further than the median voxel a voxel may lie from its training mean, in training deviations."""
+WAKING_VOXEL = 4.5
+"""How many times more than the median voxel a voxel may vary, and from TR to TR too, in training deviations.
+
+Parts of real scans, raw and drifting or z-scored, reach 3.9 (a jump of the head; 1.6 in 99 of 100); a voxel of which
+training saw a tenth reaches 10, or 5 if it wakes for the last third of the other part."""
 
 FAR_FEATURE = 100
 """How many training deviations a feature may lie from its training mean: those of a film share no gain."""
@@ -115,26 +120,40 @@ class Normaliser:
         trs : ndarray of int
             TRs of another part.
         of_scan : bool
-            BOLD: compared with the median voxel, as a scan's gain may differ from run to run (:data:`FAR_VOXEL`).
-            Otherwise the limit is :data:`FAR_FEATURE`.
+            BOLD: compared with the median voxel, as a scan's gain may differ from run to run (:data:`FAR_VOXEL`,
+            :data:`WAKING_VOXEL`). Otherwise the limit is :data:`FAR_FEATURE`.
 
         Returns
         -------
         ndarray of bool, the shape of one TR
-            Where the root mean square over `trs`, in training deviations, is beyond the limit.
+            Where the root mean square over `trs`, in training deviations, is beyond the limit; for BOLD also where the
+            deviation about the mean of `trs` and the steps from TR to TR both are.
         """
         if not self.varies.any():
             return np.zeros(self.scale.shape, bool)
         series = series if isinstance(series, Series) else Series(series)
-        squares, n = np.zeros(self.scale.shape), 0
+        sums, squares, steps, n, n_steps = *(np.zeros(self.scale.shape) for _ in range(3)), 0, 0
         for start, stop in segments(np.unique(np.asarray(trs, np.int64)), np.zeros(len(series))):
             for at in range(start, stop, TRS_AT_A_TIME):
                 rows, present = present_rows(series, at, min(stop, at + TRS_AT_A_TIME))
-                squares += np.square(self(rows[present]), dtype=np.float64).sum(axis=0)
-                n += int(present.sum())
-        distance = np.sqrt(squares / max(n, 1))
-        limit = FAR_VOXEL * max(1.0, float(np.median(distance[self.varies]))) if of_scan else FAR_FEATURE
-        return distance > limit
+                values = self(rows[present]).astype(np.float64)
+                sums += values.sum(axis=0)
+                squares += np.square(values).sum(axis=0)
+                n += len(values)
+                if of_scan and len(values) > 1:
+                    steps += np.square(np.diff(values, axis=0)).sum(axis=0)
+                    n_steps += len(values) - 1
+        power = squares / max(n, 1)
+        if not of_scan:
+            return np.sqrt(power) > FAR_FEATURE
+        spread = np.sqrt(np.maximum(power - np.square(sums / max(n, 1)), 0))
+        wakes = self._beyond(spread, WAKING_VOXEL) & self._beyond(np.sqrt(steps / max(n_steps, 1)), WAKING_VOXEL, 0.0)
+        return self._beyond(np.sqrt(power), FAR_VOXEL) | wakes
+
+    def _beyond(self, sizes: np.ndarray, limit: float, least: float = 1.0) -> np.ndarray:
+        """What is more than `limit` times the median of what varies, or than `least` if that is less."""
+        # Of two regions the quieter one says what is usual.
+        return sizes > limit * max(least, float(np.quantile(sizes[self.varies], 0.5, method="lower")))
 
     def _check(self, values: np.ndarray) -> None:
         shape = self.mean.shape

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import nibabel as nib
 import numpy as np
 
+from giblet.data.cells import is_number
 from giblet.errors import InputError, reading
 from giblet.timing import LONGEST_TR, check_tr, exact, same_tr, shown
 
@@ -224,7 +225,7 @@ def _of_header(header: HeaderTR, path: Path, table: bool) -> Fraction:
         )
     if header.is_default:
         log.warning(
-            "the header of %s says %s, which image libraries write by default where nobody set a TR: give tr (--tr) to "
+            "the header of %s says %s, which image libraries write by default where nobody set a TR: give tr to "
             "say what it is",
             path.name, header,
         )  # fmt: skip
@@ -255,9 +256,9 @@ def _sidecar_tr(said: dict[str, Any], path: Path, given: float | None, table: bo
 
 
 def _number(said: dict[str, Any], key: str, path: Path) -> Fraction | None:
-    """A number of the sidecar, None where it has none."""
+    """A number of the sidecar, None where it has none; pipelines write words where they do not know it ("TR")."""
     value = said.get(key)
-    if value is None:
+    if value is None or (isinstance(value, str) and not is_number(value)):
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise InputError(f"the sidecar of {path.name} says {key} {value!r}: a number is needed")

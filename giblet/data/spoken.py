@@ -6,17 +6,35 @@ import re
 from collections.abc import Sequence
 
 _SQUARE = re.compile(r"\[[^][]{0,200}\]|［[^［］]{0,200}］|【[^【】]{0,200}】|〔[^〔〕]{0,200}〕")
-_ROUND = r"[(（][^()（）]*[)）]"
-_LINE = re.compile(rf"^[\s\-–—>]*{_ROUND}[\s.!?…]*$", re.MULTILINE)
-_BETWEEN_SENTENCES = re.compile(rf"(\A\s*|^\s*[-–—>]+\s*|[.!?…:\"”»]\s+)({_ROUND})", re.MULTILINE)
+_BRACKETS = r"[(（]+[^()（）]*[)）]+"
+_ROUND = rf"(?:{_BRACKETS}|(?<!\w)\*[^*\n]*[^\W_][^*\n]*\*(?!\w))"
+"""Sounds stand in (brackets), ((two of them)) or, in subtitles, *stars*."""
+_LINE = {
+    subtitles: re.compile(rf"^[\s\-–—>]*{_ROUND if subtitles else _BRACKETS}[\s.!?…]*$", re.MULTILINE)
+    for subtitles in (False, True)
+}
+_BETWEEN_SENTENCES = re.compile(rf"(\A\s*|^\s*[-–—>]+\s*|[.!?…:\"“”»]\s+)({_ROUND})", re.MULTILINE)
 _SHOUTED = re.compile(_ROUND)
+_AT_THE_EDGE = re.compile(rf"(^[\s\-–—>]*)({_ROUND})|{_ROUND}(?=[\s.!?…]*$)", re.MULTILINE)
 _SONG = re.compile(r"[♩♪♫♬🎵🎶]+")
 _HASH = re.compile(r"#+")
 _HASHES = re.compile(r"[\s\-–—]*#(?:\s+[^\s\d#]|.*\S.*#\s*\Z)", re.DOTALL)
 """A text that begins as teletext writes a song; "# 1" and "#tag" are none."""
 _DASH = re.compile(r"^\s*[-–—‐‑]+(?=\s+\S|[^\W\d_a-zà-ÿ])", re.MULTILINE)
-_SPEAKER = re.compile(r"(?P<turn>(?:^|>>)[\s\-–—>]*)(?P<name>[^\W_][^:：\n>]{0,39}[:：])(?=\s|$)", re.MULTILINE)
+_SPEAKER = re.compile(
+    rf"(?P<turn>(?:^|>>)[\s\-–—>]*)(?P<name>[^\W_][^:：\n>(（]{{0,39}}(?:{_BRACKETS}[ \t]*)?[:：])(?=\s|$)",
+    re.MULTILINE,
+)
+_SENTENCE_ENDS = re.compile(r"(?:\A|[.!?…♪\"“”»\-–—])\s*\Z")
 _TURN = re.compile(r">{2,}")
+_NO_NAMES = frozenset(
+    ["A", "AN", "AND", "ARE", "AS", "AT", "BECAUSE", "BUT", "CAN", "DO", "DON'T", "FOR", "HE", "HER", "HERE", "HIS",
+     "HOW", "I", "I'M", "IF", "IN", "IS", "IT", "IT'S", "ITS", "JUST", "LIKE", "MAYBE", "MY", "NO", "NOT", "NOW",
+     "OF", "OH", "OK", "OKAY", "ON", "OR", "OUR", "SHE", "SO", "SOME", "THAT", "THAT'S", "THE", "THEIR", "THEN",
+     "THERE", "THESE", "THEY", "THIS", "THOSE", "TO", "WAIT", "WE", "WELL", "WHAT", "WHEN", "WHERE", "WHICH", "WHO",
+     "WHY", "WITH", "YEAH", "YES", "YOU", "YOUR"]
+)  # fmt: skip
+"""Words that begin sentences, and hardly the name of a speaker."""
 
 
 def words_in(text: str) -> list[str]:
@@ -33,10 +51,16 @@ def words_in(text: str) -> list[str]:
 def spoken_part(texts: Sequence[str], *, subtitles: bool) -> list[str]:
     """Texts with spaces in place of all that nobody says, so that the places of the words stay.
 
-    Left out are: square brackets and what they hold, also across rows; round brackets that fill a row or a line of it;
-    in subtitles also those between sentences or all in capitals; songs, from a note or a ``#`` to the next or to the
-    end of the text; a name in capitals with a colon at the beginning of a line; dashes and ``>>`` that begin a turn.
-    In a text that is all in capitals a name counts after ``>>`` only.
+    Left out are: square brackets and what they hold, also across rows; round brackets, single or ``((double))``, that
+    fill a row or a line of it; in subtitles also those between sentences or all in capitals, and
+    ``*stars*`` in the same places; songs, from a note or a ``#`` to the next or to the end of the text; a name in
+    capitals with a colon at the beginning of a line, with or without a bracket between (``JOHN (on the phone):``);
+    dashes and ``>>`` that begin a turn.
+
+    Where all is in capitals, these say less. Brackets count there if they begin or end a line of a subtitle. A name
+    counts after ``>>``; and in subtitles if it begins a cue, or a line after the end of a sentence or with a dash, has
+    at most three words, of which the first is no article, pronoun or the like (of English), and no digit follows:
+    ``JOHN: COME``, but not ``THE MAYOR SAID: COME`` nor ``TIME: 5 PM``.
 
     Parameters
     ----------
@@ -66,12 +90,14 @@ def spoken_part(texts: Sequence[str], *, subtitles: bool) -> list[str]:
 
 def _spoken(text: str, subtitles: bool, capitals: bool) -> str:
     text = _without_songs(text)
-    text = _LINE.sub(lambda found: _blank(found[0]), text)
+    text = _LINE[subtitles].sub(lambda found: _blank(found[0]), text)
     if subtitles:
         text = _BETWEEN_SENTENCES.sub(lambda found: found[1] + _blank(found[2]), text)
-        if not capitals:
+        if capitals:
+            text = _AT_THE_EDGE.sub(lambda found: (found[1] or "") + _blank(found[0][len(found[1] or "") :]), text)
+        else:
             text = _SHOUTED.sub(lambda found: _blank(found[0]) if _shouted(found[0]) else found[0], text)
-    text = _SPEAKER.sub(lambda found: _without_name(found, capitals), text)
+    text = _SPEAKER.sub(lambda found: _without_name(found, capitals, subtitles), text)
     text = _TURN.sub(lambda found: _blank(found[0]), text)
     return _DASH.sub(lambda found: _blank(found[0]), text)
 
@@ -89,12 +115,14 @@ def _shouted(text: str) -> bool:
     return text.upper() == text and sum(map(str.isupper, text)) > 1
 
 
-def _without_name(found: re.Match[str], capitals: bool) -> str:
-    name = found["name"]
+def _without_name(found: re.Match[str], capitals: bool, subtitles: bool) -> str:
+    name = re.sub(_BRACKETS, "", found["name"])
     is_name = name.upper() == name and any(map(str.isupper, name)) and not re.search(r"[?!;]", name)
-    if not is_name or (capitals and ">>" not in found["turn"]):
-        return found[0]
-    return found["turn"] + _blank(name)
+    if capitals and ">>" not in found["turn"]:
+        before, after = found.string[: found.start("name")], found.string[found.end() :]
+        begins = _SENTENCE_ENDS.search(before) is not None and name.split()[0] not in _NO_NAMES
+        is_name &= subtitles and begins and len(words_in(name)) <= 3 and not re.match(r"\s*\d", after)
+    return found["turn"] + _blank(found["name"]) if is_name else found[0]
 
 
 def _without_songs(text: str) -> str:

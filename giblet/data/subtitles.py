@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from giblet.data.cells import SEPARATORS, decoded
-from giblet.data.cues import Cue, read_srt, read_vtt
+from giblet.data.cues import Cue, clock_doubt, read_srt, read_vtt
 from giblet.data.rolling import spoken_once
 from giblet.data.spoken import spoken_part, words_in
 from giblet.data.word_tables import read_word_table, unit_doubt
 from giblet.errors import InputError
+
+TABLES = (*SEPARATORS, ".xlsx")
+SUBTITLES = (".srt", ".vtt")
 
 SLACK = Fraction("0.005")
 """Seconds by which a row may run into the next: onset and duration that were each rounded to 1 ms do not add up."""
@@ -23,7 +26,7 @@ _CHOICES = {
     "order": ("error", "sort"),
     "overlaps": ("error", "allow"),
     "empty": ("error", "drop"),
-    "untimed": ("error", "drop"),
+    "untimed": ("error", "drop", "instant"),
     "nonspeech": ("drop", "keep"),
     "decimal": (".", ","),
     "time_unit": (None, "s", "ms"),
@@ -52,7 +55,7 @@ class TimedText:
     repeated_words: int = 0
     """Words of lines that were shown again."""
     untimed_rows: int = 0
-    """Rows without onset or end."""
+    """Rows without onset or end, left out."""
     doubts: tuple[str, ...] = ()
     """What may be wrong with the times, to be told to the user."""
 
@@ -95,15 +98,16 @@ def read_timed_text(
         What stands before the decimals of a table's times.
     time_unit : {"s", "ms"}, optional
         Of a table. By default seconds, unless words would last longer than 50 s or less than 10 ms (the median): then
-        it must be said.
+        it must be said. Of words that last longer than 2 s where each row is one, or 5 s, a doubt tells.
     order : {"error", "sort"}
         What to do with rows that are not in the order of their onsets.
     overlaps : {"error", "allow"}
         What to do with rows that begin more than 5 ms before one above has ended.
     empty : {"error", "drop"}
         What to do with rows without text.
-    untimed : {"error", "drop"}
-        What to do with rows without an onset or an end (``n/a``).
+    untimed : {"error", "drop", "instant"}
+        What to do with rows without an onset or an end (``n/a``). "instant" reads those without an end as events of
+        length 0, which count at their onset; an onset must be there.
     nonspeech : {"drop", "keep"}
         What to do with what nobody says: sounds in brackets, songs, names of speakers
         (:func:`giblet.data.spoken.spoken_part`).
@@ -127,14 +131,19 @@ def read_timed_text(
             allowed = ", ".join(choice for choice in _CHOICES[what] if choice is not None)
             raise InputError(f"{what} is {value!r}: one of {allowed} is needed")
     kind = path.suffix.lower()
-    subtitles = kind in (".srt", ".vtt")
+    subtitles = kind in SUBTITLES
+    doubts: list[str] = []
     n_untimed = n_repeated = n_doubtful = 0
     if subtitles:
         if time_unit == "ms" or decimal == ",":
-            raise InputError(f"{path.name}: time_unit and decimal are for tables; subtitles write their times one way")
-        cues = (read_srt if kind == ".srt" else read_vtt)(decoded(path, encoding), path.name)
+            raise InputError(
+                f"{path.name}: time_unit='ms' and decimal=',' are for tables; subtitles write their times one way"
+            )
+        content = decoded(path, encoding)
+        cues = (read_srt if kind == ".srt" else read_vtt)(content, path.name)
+        doubts += [doubt] if kind == ".vtt" and (doubt := clock_doubt(content)) else []
         cues, n_repeated, n_doubtful = spoken_once(cues)
-    elif kind in (*SEPARATORS, ".xlsx"):
+    elif kind in TABLES:
         cues, n_untimed = read_word_table(
             path, onset=onset, offset=offset, duration=duration, text=text, encoding=encoding, decimal=decimal,
             time_unit=time_unit, untimed=untimed,
@@ -143,9 +152,8 @@ def read_timed_text(
         raise InputError(f"{path.name} is no timed text that giblet reads: .tsv, .csv, .xlsx, .srt or .vtt is needed")
     spoken = _spoken(cues, path.name, empty, nonspeech, subtitles)
     segments = _ordered(spoken, path.name, order, overlaps)
-    doubts = []
     if not subtitles and time_unit != "s":
-        doubt, certain = unit_doubt(spoken)
+        doubt, certain = unit_doubt(spoken, time_unit)
         if certain:
             raise InputError(f"{path.name}: {doubt}")
         doubts += [doubt] if doubt else []

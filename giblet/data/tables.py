@@ -15,13 +15,18 @@ import numpy as np
 import pandas as pd
 
 from giblet.data.cells import SEPARATORS as SEPARATORS  # of written tables too
-from giblet.data.cells import UNNAMED, Cells, read_cells, separator_of
+from giblet.data.cells import UNNAMED, Cells, is_number, read_cells, separator_of
 from giblet.errors import InputError, reading
 
 log = logging.getLogger(__name__)
 
 MISSING = ["n/a", "NA", "NaN", "nan", ""]
 """Cells that hold no number: BIDS writes n/a."""
+FEW = 5
+"""Rows from which on equal steps are no chance."""
+EVEN = 0.02
+"""Share of a step by which steps may differ: times are written with few digits."""
+_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(?:\.\d{3})+")
 
 
 def is_table(path: str | Path) -> bool:
@@ -60,7 +65,7 @@ def read_table(
     ------
     InputError
         If the file cannot be read, has no header or names a column twice, a row does not fit the header, or a column
-        asked for is not there, has no name or holds text.
+        asked for is not there, has no name or holds text. If no columns are asked for: if one counts rows or runs.
     """
     path = Path(path)
     if decimal not in (".", ","):
@@ -85,16 +90,90 @@ def read_table(
         numbers = found.apply(pd.to_numeric, errors="coerce").astype(np.float64)
     text = numbers.isna() & found.notna()
     if decimal == ",":  # to_numeric knows points only, and 1.234 may be a thousand
-        text |= found.map(lambda cell: isinstance(cell, str))
+        unread = found.map(lambda cell: isinstance(cell, str))
+        odd = unread & ~found.map(lambda cell: is_number(str(cell).replace(",", ".")) and "." not in str(cell))
+        text = odd if odd.to_numpy().any() else unread
     if text.to_numpy().any():
         row, column = np.argwhere(text.to_numpy())[0]
         raise _not_a_number(path.name, wanted[column], row + 1, str(found.iloc[row, column]), decimal)
-    if columns is None and len(numbers) > 2 and (numbers.iloc[:, 0].diff()[1:] == 1).all():
-        log.warning(
-            "%s: the numbers of column %r go up by one in each row, as if they counted the volumes; if they do, name "
-            "the columns to read", path.name, wanted[0],
-        )  # fmt: skip
+    if columns is None:
+        _refuse_an_index(numbers, path.name)
+        _tell_of_a_second_header(numbers, path.name)
     return numbers
+
+
+def decimal_in(path: str | Path, columns: Sequence[str], told: Literal[".", ","]) -> Literal[".", ","]:
+    """The decimal sign of columns of a table of which it was told that of other tables.
+
+    Parameters
+    ----------
+    path : str or Path
+    columns : sequence of str
+        Names.
+    told : {".", ","}
+
+    Returns
+    -------
+    {".", ","}
+        A point though a comma was told, if they hold points alone, not all of which may stand between thousands.
+    """
+    if told == ".":
+        return told
+    cells = read_cells(Path(path), decimal=told)
+    places = [cells.names.index(name) for name in columns]
+    signed = [cell for row in cells.rows() for place in places if "," in (cell := row[place]) or "." in cell]
+    points = any("," not in cell and not _THOUSANDS.fullmatch(cell.strip()) for cell in signed)
+    return "." if points and not any("," in cell for cell in signed) else told
+
+
+def _refuse_an_index(numbers: pd.DataFrame, source: str) -> None:
+    """Columns that count volumes or name runs are no regions, and stood there unseen."""
+    columns = dict(zip(map(str, numbers), numbers.to_numpy().T, strict=True))
+    counts = [name for name, column in columns.items() if _counts(column)]
+    labels = [name for name, column in columns.items() if _labels(column, 2 if counts else 4)]
+    if not counts:
+        labels = [name for name in labels if np.ptp(columns[name]) and len(numbers) >= FEW]
+    found = [name for name in columns if name in counts or name in labels]
+    others = [name for name in columns if name not in found]
+    if not found:
+        return
+    does = "goes on in equal steps" if counts else "holds the same number for many rows"
+    named = f"column {found[0]!r} " + (f"(and {', '.join(map(repr, found[1:5]))}) " if found[1:] else "")
+    told = f"{source}: {named}{does}, as if it counted volumes or runs"
+    near_zero = any(0 <= columns[name][0] <= len(numbers) * (columns[name][1] - columns[name][0]) for name in counts)
+    if not near_zero or len(numbers) < FEW or not others:
+        log.warning("%s; if it does, name the columns that are regions", told)
+        return
+    shown = ", ".join([*map(repr, others[:3]), *(["..."] if others[3:] else [])])
+    raise InputError(f"{told}, and no region does: name the columns that are regions, as in columns=[{shown}]")
+
+
+def _counts(column: np.ndarray) -> bool:
+    """Whether a column goes on in equal steps, all the way or from its first number on again and again."""
+    if len(column) < 3 or not np.isfinite(column).all() or column[0] == column[1]:
+        return False
+    starts = np.flatnonzero(column == column[0])
+    steps = np.delete(np.diff(column), starts[1:] - 1)
+    lengths = np.diff(starts)
+    return bool(np.abs(steps - steps[0]).max() <= EVEN * abs(steps[0]) and (lengths > 2).all())
+
+
+def _labels(column: np.ndarray, rows: int) -> bool:
+    """Whether a column holds one number after another, as that of the run, each for more than `rows` rows or so."""
+    changes = int((np.diff(column) != 0).sum())
+    return changes * rows < len(column) and changes + 1 == len(np.unique(column))
+
+
+def _tell_of_a_second_header(numbers: pd.DataFrame, source: str) -> None:
+    values = numbers.to_numpy()
+    if len(values) < FEW or values.shape[1] < 2 or not np.isfinite(values[0]).all():
+        return
+    whole = values % 1 == 0
+    if whole[0].all() and not whole[1:].any() and len(set(values[0])) == len(values[0]):
+        log.warning(
+            "%s: its first row holds whole numbers, %s, and no other row one: if they are names, take the row out",
+            source, ", ".join(f"{number:g}" for number in values[0][:3]),
+        )  # fmt: skip
 
 
 def column_names(path: str | Path, decimal: str = ".") -> list[str]:

@@ -47,7 +47,9 @@ class TextSettings(Settings):
     order: Literal["error", "sort"] = Field("error", description="rows that are not in the order of onsets")
     overlaps: Literal["error", "allow"] = Field("error", description="rows that run into each other")
     empty: Literal["error", "drop"] = Field("error", description="rows without text")
-    untimed: Literal["error", "drop"] = Field("error", description="rows without onset or end")
+    untimed: Literal["error", "drop", "instant"] = Field(
+        "error", description="rows without onset or end; instant: those without end are events at their onset"
+    )
     nonspeech: Literal["drop", "keep"] = Field("drop", description="[sounds], songs and NAMES: that nobody says")
     film_duration: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="seconds from TR 0 to the end of the film; default: of the text"

@@ -146,6 +146,8 @@ def check_alignment(
     bold: str | Path,
     *,
     mask: str | Path | None = None,
+    atlas: str | Path | None = None,
+    background_label: int | None = None,
     columns: Sequence[str] | None = None,
     decimal: str = ".",
     tr: float | None = None,
@@ -168,8 +170,8 @@ def check_alignment(
     features : sequence of path
         Feature files of the same stimulus.
     bold : path
-        NIfTI with `mask`, or a table of regions.
-    mask, columns, decimal, overrule_tr, confounds, confound_columns, bad
+        NIfTI with `mask` or `atlas`, or a table of regions.
+    mask, atlas, background_label, columns, decimal, overrule_tr, confounds, confound_columns, bad
         As for :class:`giblet.data.fmri.FMRIProcessor`. Volumes that confounds censor count nowhere.
     tr : float, optional
         Repetition time in seconds; by default the sidecar's or the image's. A table without a sidecar needs it.
@@ -202,8 +204,8 @@ def check_alignment(
     for path in features:
         check_one_offset(load_features(path), start_offset, Path(path).name)
     fmri = FMRIProcessor(
-        mask, tr=tr, overrule_tr=overrule_tr, slice_time_ref=slice_time_ref, columns=columns, decimal=decimal,
-        confound_columns=confound_columns, bad=bad,
+        mask, atlas, tr=tr, overrule_tr=overrule_tr, slice_time_ref=slice_time_ref, background_label=background_label,
+        columns=columns, decimal=decimal, confound_columns=confound_columns, bad=bad,
     )  # fmt: skip
     data = fmri.load(bold, confounds=confounds)
     seconds = float(data.attrs["tr"])

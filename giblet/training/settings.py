@@ -53,7 +53,7 @@ class SubjectSettings(Settings):
     atlas: Path | None = Field(None, description="label image: the means of its regions are read")
     background_label: int | None = Field(None, description="what the atlas holds where there is no region; default: 0")
     columns: tuple[str, ...] | None = Field(None, description="columns of a table to read; default: all")
-    decimal: Literal[".", ","] = Field(".", description="decimal sign in tables of regions and confounds")
+    decimal: Literal[".", ","] = Field(".", description="decimal sign of tables; confounds may have points alone")
     confound_columns: tuple[str, ...] | None = Field(None, description="confounds to remove: names or patterns")
     detrend: bool = Field(False, description="take mean and straight line out of each run")
     high_pass: Positive | None = Field(None, description="take out drifts slower than this, Hz")

@@ -1,5 +1,7 @@
 """The background of a label image is what nilearn says it is, and each region has a name of its own."""
 
+import logging
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -47,6 +49,28 @@ def test_regions_are_those_of_nilearn_with_the_same_background(saved, background
 def test_negative_labels_without_a_word_of_the_background_are_a_question(saved, labels, message):
     with pytest.raises(InputError, match=f"{message}.*background_label=-1 or background_label=0"):
         FMRIProcessor(atlas=saved(labels.astype(np.int16))[0])
+
+
+@pytest.mark.parametrize("background", [7, -1])
+def test_a_background_that_does_not_occur_is_refused_with_what_does(saved, background):
+    labels = np.abs(LABELS).astype(np.int16)
+    with pytest.raises(InputError, match=f"holds no {background}, the background_label: it holds 0, 1, 2$"):
+        FMRIProcessor(atlas=saved(labels)[0], background_label=background)
+    with_nan = labels.astype(np.float32)
+    with_nan[0] = np.nan
+    with pytest.raises(InputError, match=f"holds no {background}"):
+        FMRIProcessor(atlas=saved(with_nan)[0], background_label=background)
+
+
+def test_an_atlas_without_any_background_is_told_of(saved, caplog):
+    labels = (np.abs(LABELS) + 3).astype(np.int16)
+    for background in (None, 0):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            assert Atlas.read(saved(labels)[0], None, background).regions.all()
+        assert "holds no 0, the background: every voxel is of one of its regions (3, 4, 5)" in caplog.text
+    caplog.clear()
+    assert not Atlas.read(saved(labels)[0], None, 3).regions.all() and not caplog.text
 
 
 def test_an_atlas_in_floats_is_whole_up_to_rounding_and_nan_is_no_region(saved):

@@ -172,7 +172,7 @@ def test_rows_without_any_number_are_censored_and_single_cells_are_bad(tmp_path,
     table.to_csv(path, sep="\t", index=False, na_rep="n/a")
     with caplog.at_level(logging.WARNING):
         bold = FMRIProcessor(tr=TR, detrend=True).load(path)
-    assert "sub-1_bold.tsv: volumes 0, 17 hold no number: taken as censored" in caplog.text
+    assert "sub-1_bold.tsv: 2 of 90 volumes are censored: 2 without a number (volumes 0, 17)" in caplog.text
     assert np.flatnonzero(~bold.sample_mask.values).tolist() == [0, 17]
     table["c"] = np.nan
     table.to_csv(path, sep="\t", index=False, na_rep="n/a")

@@ -1,5 +1,7 @@
 """Confounds in each form that users have them; outliers censor volumes, and what holds no number is named."""
 
+import logging
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -58,6 +60,97 @@ def test_marks_of_other_makers_censor_too():
     # Zeros and ones that are called otherwise, and outliers that are counted, are regressors.
     made = pd.DataFrame({"sleep": np.arange(N) > 25, "outlier_share": rng.random(N)})
     assert read_confounds(made, N).regressors.shape == (N, 2) and read_confounds(made, N).sample_mask.all()
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9, 1.0])
+def test_a_column_that_censors_half_of_the_volumes_may_mean_those_kept_and_is_asked_about(tmp_path, share):
+    """AFNI's censor.1D holds 1 for the volumes that are kept."""
+    made = table().assign(censor=(np.arange(N) < share * N).astype(int))
+    made.to_csv(tmp_path / "c.tsv", sep="\t", index=False, na_rep="n/a")
+    told = rf"column 'censor' of .* 1 in {int(share * N)} of 40 volumes, .* swap 0 and 1, or .* a sample mask"
+    for given in (tmp_path / "c.tsv", made):
+        with pytest.raises(InputError, match=told) as caught:
+            read_confounds(given, N, ["rot_z", "censor"])
+        assert "\n" not in str(caught.value)
+    if share == 0.9:
+        swapped = read_confounds(made.assign(censor=1 - made["censor"]), N)
+        assert swapped.sample_mask.tolist() == kept_without(36, 37, 38, 39)
+    kept = read_confounds(made, N, ["rot_z"], made["censor"].to_numpy() == 1)
+    assert kept.sample_mask.sum() == int(share * N)
+
+
+def test_fewer_marks_than_half_and_any_number_of_single_ones_censor():
+    made = table(outliers=range(5, 30))
+    assert read_confounds(made, N).sample_mask.tolist() == kept_without(*range(5, 30))
+    made = table().assign(outliers=(np.arange(N) < 19).astype(int))
+    assert read_confounds(made, N).sample_mask.tolist() == kept_without(*range(19))
+
+
+@pytest.mark.parametrize("rows", [[4, 9], range(10, 40)])
+def test_zeros_and_ones_of_another_name_are_regressed_with_a_word_on_both_readings(caplog, rows):
+    made = table().assign(framewise_displacement=np.isin(np.arange(N), rows).astype(int))
+    with caplog.at_level(logging.WARNING):
+        found = read_confounds(made, N)
+    assert found.sample_mask.all() and found.regressors.shape[1] == 4
+    (record,) = caplog.records
+    said = record.getMessage()
+    assert f"column 'framewise_displacement' of the confounds table holds only 0 and 1, and 1 in {len(rows)}" in said
+    assert "put 'outlier' into its name" in said and "sample mask" in said
+    caplog.clear()
+    read_confounds(table().assign(constant=1, nothing=0, half=np.arange(N) % 3 / 2), N)
+    assert not caplog.text
+
+
+def test_each_reason_says_how_many_volumes_it_censors():
+    mask, empty = np.delete(np.arange(N), [0, 1]), np.arange(N) == 38
+    found = read_confounds(table(outliers=[5, 8], steady=[0]), N, None, mask, empty=empty)
+    assert found.sample_mask.tolist() == kept_without(0, 1, 5, 8, 38)
+    assert found.why == (
+        "2 by the sample mask",
+        "1 without a number (volumes 38)",
+        "3 by motion_outlier00, motion_outlier01, non_steady_state_outlier00",
+    )
+    assert read_confounds(table(), N).why == ()
+
+
+def test_a_volume_without_numbers_in_the_scan_needs_none_here():
+    made, empty = table(), np.arange(N) == 12
+    made.loc[12] = np.nan
+    assert read_confounds(made, N, empty=empty).sample_mask.tolist() == kept_without(12)
+    with pytest.raises(InputError, match="has no number in row 13"):
+        read_confounds(made, N)
+    made.loc[20, "rot_z"] = np.nan
+    with pytest.raises(InputError, match="'rot_z' has no number in row 21"):
+        read_confounds(made, N, empty=empty)
+
+
+def test_points_are_read_as_points_though_the_scan_has_commas(tmp_path):
+    made, columns = table(outliers=[7]), ["trans_x*", "rot_z", "motion_outlier*"]
+    expected = read_confounds(made, N, columns)
+    for name, options in [
+        ("points.tsv", {"sep": "\t"}),
+        ("points.csv", {}),
+        ("commas.tsv", {"sep": "\t", "decimal": ","}),
+        ("commas.csv", {"sep": ";", "decimal": ","}),
+    ]:
+        made.to_csv(tmp_path / name, index=False, na_rep="n/a", **options)
+        found = read_confounds(tmp_path / name, N, columns, decimal=",")
+        np.testing.assert_allclose(found.regressors, expected.regressors, rtol=1e-12)
+        assert found.sample_mask.tolist() == kept_without(7)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ("0,5", "1.25", "'1.25', not a number; decimals are set off by ','"),  # one is wrong, and nobody knows which
+        ("1.234", "5.678", "'1.234', not a number"),  # may be thousands
+    ],
+)
+def test_points_that_may_stand_between_thousands_are_not_read_as_points(tmp_path, first, second, message):
+    rows = [f"{first}\t{k}" for k in range(N - 1)] + [f"{second}\t7"]
+    (tmp_path / "c.tsv").write_text("a\tb\n" + "\n".join(rows) + "\n")
+    with pytest.raises(InputError, match=message):
+        read_confounds(tmp_path / "c.tsv", N, ["a", "b"], decimal=",")
 
 
 def test_a_missing_number_matters_only_where_the_volume_is_kept():

@@ -133,6 +133,31 @@ def test_what_never_varied_in_training_is_0_everywhere_and_comes_back_as_its_mea
     np.testing.assert_allclose(back[0, [0, 2]], level, rtol=1e-6)
 
 
+@pytest.mark.parametrize("share", [0.05, 0.1])
+@pytest.mark.parametrize("wakes", [200, 260])
+@pytest.mark.parametrize("n_voxels", [2, 12])
+def test_a_voxel_of_which_training_saw_a_tenth_is_found(share, wakes, n_voxels):
+    rng = np.random.default_rng(3)
+    signal = np.convolve(rng.standard_normal(340), np.hanning(6), "same")
+    x = 1000 + 8 * signal[:300, None] + 10 * rng.standard_normal((300, n_voxels))
+    x[:wakes, 1] = 1000 + share * (x[:wakes, 1] - 1000)  # at the edge of the brain, until the head moves
+    fitted = Normaliser.fit(x, np.arange(200))
+    assert np.flatnonzero(fitted.far(x, np.arange(200, 300), of_scan=True)).tolist() == [1]
+    assert not fitted.far(x, np.arange(200), of_scan=True).any()
+
+
+def test_drifts_jumps_and_other_gains_of_a_scan_are_no_waking_voxels():
+    rng = np.random.default_rng(4)
+    t = np.linspace(-1, 1, 400)
+    slow = np.cumsum(rng.standard_normal((400, 60)), axis=0)
+    x = 900 + rng.gamma(2, 8, 60) * (0.3 * rng.standard_normal((400, 60)) + 0.1 * slow)
+    x[:, :20] += 60 * t[:, None] * rng.standard_normal(20)
+    x[340:, 20] += 12 * x[:320, 20].std()  # the head moves once
+    x[320:, 30:40] *= rng.uniform(1, 1.05, 10)
+    fitted = Normaliser.fit(x, np.arange(320))
+    assert not fitted.far(x, np.arange(320, 400), of_scan=True).any()
+
+
 def test_a_small_change_about_a_small_mean_is_a_change():
     x = (1e-12 * np.random.default_rng(0).standard_normal((50, 2))).astype(np.float32)
     fitted = Normaliser.fit(x, np.arange(50))

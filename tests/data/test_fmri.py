@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import logging
 from pathlib import Path
 
 import nibabel as nib
@@ -330,6 +331,51 @@ def test_real_listeners_are_read_and_the_constant_one_is_refused():
     for bad in ("error", "mask", "zero"):
         with pytest.raises(InputError, match=r"subject 33: sub-33.*6 of 6 regions are bad.*6 constant.*LATL"):
             FMRIProcessor(tr=2.0, bad=bad).load_subjects({"33": constant})
+
+
+@pytest.mark.parametrize("name", ["sub-1_bold.1D", "sub-1_bold.txt", "bold.xlsx", "bold.npy", "sub-1.2_bold.mat"])
+def test_files_that_are_no_scans_are_told_what_is_one(tmp_path, name):
+    (tmp_path / name).write_bytes(b"1 2 3\n")
+    for options in ({}, {"atlas": None, "tr": 2.0}):
+        with pytest.raises(
+            InputError, match=r"is no scan .*: NIfTI .* is needed, or a table of regions \(\.tsv or \.csv"
+        ):
+            FMRIProcessor(**options).load(tmp_path / name)
+
+
+def test_a_volume_without_numbers_needs_no_confounds_either(tmp_path, caplog):
+    volume = np.arange(40.0)
+    regions = 900.5 + pd.DataFrame({"a": np.sin(volume), "b": np.cos(volume / 7)})
+    path, table = confounds_file(tmp_path)
+    regions.loc[9] = np.nan
+    table.loc[9] = np.nan
+    table["motion_outlier00"] = (volume == 20).astype(int)
+    regions.to_csv(tmp_path / "sub-1_bold.tsv", sep="\t", index=False, na_rep="n/a")
+    table.to_csv(path, sep="\t", index=False, na_rep="n/a")
+    fmri = FMRIProcessor(tr=2.0, confound_columns=["csf", "motion_outlier*"], detrend=True)
+    with caplog.at_level(logging.WARNING):
+        bold = fmri.load([tmp_path / "sub-1_bold.tsv"] * 2, confounds=[path, path])
+    assert np.flatnonzero(~bold.sample_mask.values).tolist() == [9, 20, 49, 60]
+    said = "sub-1_bold.tsv: 2 of 40 volumes are censored: 1 without a number (volumes 9), 1 by motion_outlier00"
+    assert [record.getMessage() for record in caplog.records] == [said, said]  # once for each run
+    kept = np.delete(np.arange(40), [9, 20])
+    drift = np.linspace(-1, 1, 40)
+    design = np.c_[np.ones(38), drift[kept], table["csf"].to_numpy()[kept]]
+    expected = regions.to_numpy()[kept]
+    expected = expected - design @ np.linalg.lstsq(design, expected, rcond=None)[0]
+    np.testing.assert_allclose(bold.bold.values[kept], expected, atol=1e-4)
+
+
+def test_confounds_with_points_go_with_regions_with_commas(tmp_path):
+    path, table = confounds_file(tmp_path)
+    regions = pd.DataFrame(np.random.default_rng(3).normal(900, 9, (40, 2)), columns=["a", "b"])
+    regions.to_csv(tmp_path / "points.tsv", sep="\t", index=False)
+    regions.to_csv(tmp_path / "commas.csv", sep=";", decimal=",", index=False)
+    options = {"tr": 2.0, "confound_columns": ["trans_?"]}
+    points = FMRIProcessor(**options).load(tmp_path / "points.tsv", confounds=path)
+    commas = FMRIProcessor(**options, decimal=",").load(tmp_path / "commas.csv", confounds=path)
+    np.testing.assert_array_equal(points.bold, commas.bold)
+    assert table["trans_x"].std() > 0.5
 
 
 def test_tables_with_decimal_commas_are_read_where_that_is_said(tmp_path):

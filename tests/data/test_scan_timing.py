@@ -143,6 +143,19 @@ def test_a_table_gets_its_tr_from_its_sidecar_or_asks(scan, suffix, tmp_path):
         scan(None, sidecar={"RepetitionTime": 2.2}, name=name, tr=3.0)
 
 
+def test_words_of_a_sidecar_in_place_of_numbers_say_nothing(scan):
+    """fMRIPrep's and XCP-D's time series say SamplingFrequency "TR"."""
+    name = "sub-3_bold.tsv"
+    assert said(scan(None, sidecar={"SamplingFrequency": "TR"}, name=name, tr=2.2)) == (2.2, "given")
+    assert said(scan(None, sidecar={"SamplingFrequency": "TR", "RepetitionTime": 2.2}, name=name)) == (2.2, "sidecar")
+    assert scan(2.0, sidecar={"StartTime": "n/a", "RepetitionTime": "n/a"}).attrs["slice_time_ref"] == 0
+    with pytest.raises(InputError, match="is a table, which does not say its TR: give tr in seconds"):
+        scan(None, sidecar={"SamplingFrequency": "TR"}, name=name)
+    for odd in ("2.2", [2.2], True):  # numbers that are none, and may be meant
+        with pytest.raises(InputError, match=r"RepetitionTime .*: a number is needed"):
+            scan(None, sidecar={"RepetitionTime": odd}, name=name)
+
+
 @pytest.mark.parametrize("name", ["sub-3_bold.nii", "sub-3_bold.nii.gz", "sub-3_bold.tsv"])
 def test_the_moment_of_slice_timing_comes_from_the_sidecar(scan, name):
     header = None if name.endswith("tsv") else 2.5

@@ -23,6 +23,7 @@ def said(*texts, subtitles=True):
         ("♪ la la ♪", ""), ("♪ la\nla ♪", ""), ("♪ la\n♪ la", ""), ("la la ♪", ""), ("♪♪", ""),
         ("♪ la ♪ Hello", "Hello"), ("Hello. ♪ la la", "Hello."), ("- ♪ la la\n- Hello", "Hello"),
         ("# la la #", ""), ("# la\nla #", ""),
+        ("JOHN (on phone): Stop", "Stop"), ("MAN 2 (over the radio): Go", "Go"), ("((laughs))", ""),
         ("(laughs)", ""), ("(door slams\nin the hall)", ""), ("Who?\n(knocking)", "Who?"), ("（笑）", ""),
     ],
 )  # fmt: skip
@@ -36,7 +37,8 @@ def test_sounds_songs_and_speakers_are_left_out(text, left):
     [
         "Alice (thought the rabbit) ran", "Alice (thought the rabbit)", "(I", "think)", "John: hello", "it is 10:30",
         "at 10: the news", "I said: no", "the #1 in town", "# 1 is best", "#metoo", "press # to go", "well-known - yes",
-        "[ __ ] you", "*really*", "3 > 2", "O'Neill", "WHAT", "- ",
+        "[ __ ] you", "I *really* mean it", "3 > 2", "5 * 3 * 2",
+        "F*CK and S*IT", "John (on the phone): hello", "O'Neill", "WHAT", "- ",
     ],
 )  # fmt: skip
 def test_what_may_be_said_is_kept(text):
@@ -51,6 +53,11 @@ def test_round_brackets_between_sentences_are_sounds_in_subtitles_only():
         ("- (laughs) Yes.\n- No.", "Yes. No."),
         ("JOHN: (laughs) Yes", "Yes"),
         ("I do (SIGHS) not", "I do not"),
+        ("((laughs)) Hello", "Hello"),
+        ("„Ja.“ (lacht)", "„Ja.“"),
+        ("*sighs* Okay", "Okay"),
+        ("Who?\n*knocking*", "Who?"),
+        ("so *THUD* he fell", "so he fell"),
     ]:
         assert said(text) == [left]
         kept = text.replace("JOHN: ", "").replace("- ", "")
@@ -63,11 +70,38 @@ def test_brackets_that_hold_several_rows_of_a_word_table_are_left_out():
     ]  # fmt: skip
 
 
-def test_in_a_text_of_capitals_a_name_counts_behind_the_sign_of_a_speaker_only():
-    texts = ["THE MAYOR SAID: NO", ">> REPORTER: WHY", "(SIGHS) I DO", "THIS (USA) TOO"]
-    assert [" ".join(t.split()) for t in spoken_part(texts, subtitles=True)] == [
-        "THE MAYOR SAID: NO", "WHY", "I DO", "THIS (USA) TOO"
-    ]  # fmt: skip
+CAPITALS = {
+    "JOHN: COME HERE NOW": "COME HERE NOW",
+    ">> REPORTER: WHY": "WHY",
+    "DR. ANN SMITH: YES": "YES",
+    "MAN #2 (ON PHONE): YES": "YES",
+    "(SIGHS)\nMARY: NO": "NO",
+    "THAT IS IT.\nMARY: WHAT?": "THAT IS IT. WHAT?",
+    "- YES.\n- JOHN: NO.": "YES. NO.",
+    "I WENT HOME (SIGHS)": "I WENT HOME",
+    "I WENT HOME (DOOR SLAMS)\nNO": "I WENT HOME NO",
+    "(SIGHS) I DO": "I DO",
+    "*SIGHS*": "",
+    "THIS (USA) TOO": "THIS (USA) TOO",
+    "THE MAYOR SAID: NO": "THE MAYOR SAID: NO",
+    "HE SAID: NO": "HE SAID: NO",
+    "AND THEN HE SAYS\nTHE TIME: 5 PM": "AND THEN HE SAYS THE TIME: 5 PM",
+    "AND THE WORD WAS\nWISDOM: MINE": "AND THE WORD WAS WISDOM: MINE",
+    "SCORE: 3 TO 1": "SCORE: 3 TO 1",
+    "MY SECOND BEST FRIEND: JOHN": "MY SECOND BEST FRIEND: JOHN",
+    "IT IS 10:30 NOW": "IT IS 10:30 NOW",
+}
+
+
+def test_subtitles_in_capitals_have_speakers_where_lines_begin_and_sounds_at_their_ends():
+    left = spoken_part(list(CAPITALS), subtitles=True)
+    assert [" ".join(text.split()) for text in left] == list(CAPITALS.values())
+
+
+def test_a_transcript_in_capitals_keeps_its_names_and_brackets():
+    texts = ["JOHN: COME", "I WENT HOME (SIGHS)", "SAY *NO* TO HIM"]
+    assert spoken_part(texts, subtitles=False) == texts
+    assert spoken_part([">> JOHN: COME", *texts], subtitles=False)[0].split() == ["COME"]
 
 
 @given(st.lists(st.text(st.sampled_from("aB1 [](){}♪#:>-–.!\n"), max_size=30), max_size=5), st.booleans())

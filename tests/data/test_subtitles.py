@@ -133,9 +133,9 @@ def test_files_that_are_no_timed_text_are_refused(tmp_path):
         read_segments(written(tmp_path, "a.xlsx", TABLE))
     with pytest.raises(InputError, match=r"cannot read .*none\.tsv"):
         read_segments(tmp_path / "none.tsv")
-    with pytest.raises(InputError, match="has no column 'word': it has onset, offset, text"):
+    with pytest.raises(InputError, match=r"has no column 'word': it has onset, offset, text; .*, text=\.\.\."):
         read_segments(written(tmp_path, "c.tsv", TABLE), text="word")
-    with pytest.raises(InputError, match=r"has no header: its first row is 0\.5, 2, Down the"):
+    with pytest.raises(InputError, match=r"has no header, .* its first row is 0\.5, 2, Down the"):
         read_segments(written(tmp_path, "f.tsv", TABLE.split("\n", 1)[1]))
     with pytest.raises(InputError, match="has more than one column 'text'"):
         read_segments(written(tmp_path, "g.tsv", "onset\toffset\ttext\ttext\n0\t1\ta\tb\n"))
@@ -145,7 +145,7 @@ def test_files_that_are_no_timed_text_are_refused(tmp_path):
         read_segments(written(tmp_path, "e.tsv", TABLE), order="maybe")
     with pytest.raises(InputError, match="time_unit is 'min': one of s, ms is needed"):
         read_segments(written(tmp_path, "e.tsv", TABLE), time_unit="min")
-    with pytest.raises(InputError, match="time_unit and decimal are for tables"):
+    with pytest.raises(InputError, match="time_unit='ms' and decimal=',' are for tables"):
         read_segments(written(tmp_path, "e.srt", SRT), time_unit="ms")
 
 
@@ -256,7 +256,10 @@ def spoken(step, length, words=2, n=20):
             r"a word lasts 240 s \(median\), the text 5940 s, 1\.65 hours: are the times in milliseconds",
         ),
         (spoken(2500, 2400, 5), "a word lasts 480 s .* in milliseconds"),
-        (spoken(13230, 11025, 1), "a word lasts 11025 s .* hours"),  # samples at 44.1 kHz
+        (spoken(13230, 11025, 1), "a word lasts 11025 s .* hours: are the times in samples or frames"),  # at 44.1 kHz
+        (spoken(5300, 4800, 1), r"in samples or frames\? Divide them by their rate, or set time_unit='s'"),  # 16 kHz
+        (spoken(12000, 11800, 2), "are the times in samples or frames"),  # 5.9 s a word in milliseconds
+        (spoken(1600, 1400, 1), r"are the times in milliseconds\? Set time_unit='ms'. Or in samples or frames"),
         (spoken(300, 0, 1), "a word lasts 300 s .* in milliseconds"),
         (spoken(0.005, 0.004, 1), r"a word lasts 0\.005 s .* are the times in minutes"),
     ],
@@ -275,12 +278,57 @@ def test_milliseconds_are_seconds_once_it_is_said(tmp_path):
         read_segments(written(tmp_path, "b.tsv", spoken(0.3, 0.24)), time_unit="ms")
 
 
+@pytest.mark.parametrize("per_second", [25, 30, 60])
+def test_words_in_frames_are_doubted(tmp_path, per_second):
+    path = written(tmp_path, "a.tsv", spoken(round(0.25 * per_second), round(0.19 * per_second), 1))
+    (doubt,) = read_timed_text(path).doubts
+    assert "a word lasts" in doubt and "if the times are in frames, samples or another unit" in doubt
+    assert not read_timed_text(path, time_unit="s").doubts
+
+
+def test_samples_that_are_read_as_milliseconds_are_doubted_again(tmp_path):
+    path = written(tmp_path, "a.tsv", spoken(5300, 4800, 1))
+    (doubt,) = read_timed_text(path, time_unit="ms").doubts
+    assert "a word lasts 4.8 s" in doubt and "in milliseconds as they were read" in doubt and "samples" in doubt
+
+
+def test_sentences_may_stand_longer_than_a_word_is_spoken(tmp_path):
+    assert not read_timed_text(written(tmp_path, "a.tsv", spoken(20, 16, 4))).doubts
+
+
+def test_a_part_of_a_stream_is_told_of_as_its_times_are_of_another_clock(tmp_path):
+    cue = "\n\n00:00:01.000 --> 00:00:02.000\nhello there\n"
+    for line, told in [
+        ("X-TIMESTAMP-MAP=MPEGTS:900000,LOCAL:00:00:00.000", "second 0 on second 10 of a stream"),
+        ("X-TIMESTAMP-MAP=LOCAL:00:00:04.500,MPEGTS:180000", "second 4.5 on second 2 of a stream"),
+        ("X-TIMESTAMP-MAP=MPEGTS:0,LOCAL:00:00:00.000", ""),
+        ("X-TIMESTAMP-MAP=MPEGTS:900000,LOCAL:00:00:10.000", ""),
+    ]:
+        read = read_timed_text(written(tmp_path, "a.vtt", f"WEBVTT\n{line}{cue}"))
+        assert [(row.onset, row.text) for row in read.segments] == [(1, "hello there")]
+        assert [told in doubt for doubt in read.doubts] == ([True] if told else [])
+
+
+def test_onsets_alone_are_read_as_events_when_asked(tmp_path):
+    rows = "onset\tduration\ttext\n0\t1\tone\n2\tn/a\ttwo\n4\t\tthree\n"
+    path = written(tmp_path, "a.tsv", rows)
+    with pytest.raises(InputError, match=r"row 2: duration is 'n/a', .* set untimed='instant' .* or untimed='drop'"):
+        read_segments(path)
+    read = read_timed_text(path, untimed="instant")
+    assert [(row.onset, row.offset, row.text) for row in read.segments] == [
+        (0, 1, "one"), (2, 2, "two"), (4, 4, "three")
+    ]  # fmt: skip
+    assert read.untimed_rows == 0
+    with pytest.raises(InputError, match=r"row 4: onset is 'n/a', .* set untimed='drop' to leave the row out"):
+        read_segments(written(tmp_path, "b.tsv", rows + "n/a\t1\tfour\n"), untimed="instant")
+
+
 def test_times_that_are_hardly_seconds_are_doubted(tmp_path):
     doubts = read_timed_text(written(tmp_path, "a.tsv", spoken(8, 7, 1))).doubts  # frames at 25 Hz
     assert len(doubts) == 1 and "a word lasts 7 s" in doubts[0] and "frames" in doubts[0]
     (doubt,) = read_timed_text(written(tmp_path, "b.tsv", spoken(300, 0.25, 1))).doubts  # onsets alone in milliseconds
     assert "300 s lie between onsets" in doubt and "milliseconds" in doubt
-    assert not read_timed_text(written(tmp_path, "c.tsv", spoken(4, 3, 1))).doubts
+    assert not read_timed_text(written(tmp_path, "c.tsv", spoken(4, 1.8, 1))).doubts
     assert not read_timed_text(written(tmp_path, "f.tsv", spoken(0.4, 0.001, 1))).doubts
     assert not read_timed_text(written(tmp_path, "g.tsv", spoken(300, 0, 1, n=2))).doubts
     assert not read_timed_text(written(tmp_path, "d.tsv", spoken(0.4, 0.15, 1))).doubts

@@ -94,14 +94,108 @@ def test_first_cells_without_a_name_that_may_be_data_are_asked_about(written):
         read_table(written("a\t\tb\n1\t2\t3\n"))
 
 
-def test_a_column_that_counts_the_volumes_is_told_of(written, caplog):
-    frame = FRAME.copy()
-    frame.insert(0, "volume", range(12))
+INDEX = {
+    "a count": pd.Index(range(12), name="volume"),
+    "a count from 7 on": pd.Index(range(7, 19), name="TR"),
+    "times": pd.Index(np.arange(12) * 0.72, name="time"),
+    "times in few digits": pd.Index((np.arange(12) * 2 / 3).round(3), name="onset"),
+    "runs and their volumes": pd.MultiIndex.from_product([[1, 2, 3], range(4)], names=["run", "volume"]),
+    "one run and its volumes": pd.MultiIndex.from_product([[2], range(12)], names=["run", "volume"]),
+    "runs and times": pd.MultiIndex.from_arrays([[1] * 5 + [2] * 7, np.arange(12) * 1.5], names=["run", "time"]),
+}
+
+
+@pytest.mark.parametrize("index", INDEX.values(), ids=INDEX)
+def test_an_index_that_has_a_name_is_no_region_and_the_regions_are_asked_for(written, index):
+    named = written(FRAME.set_index(index).to_csv(sep="\t"))
+    first = index.names[0]
+    with pytest.raises(
+        InputError, match=f"column {first!r} .*: name the columns .* columns=.'left V1', 'right V1', 'A1'"
+    ):
+        read_table(named)
+    check(named, columns=NAMES)
+
+
+def test_a_count_that_stands_last_is_no_region_either(written):
+    frame = FRAME.assign(volume=range(1, 13))
+    with pytest.raises(InputError, match="column 'volume' goes on in equal steps, as if it counted volumes"):
+        read_table(written(frame.to_csv(index=False), "a.csv"))
+    with pytest.raises(InputError, match="column 'volume' goes on in equal steps"):
+        FMRIProcessor(tr=2.0).load(written(frame.to_csv(index=False), "a.csv"))
+
+
+def test_a_straight_line_that_may_be_data_is_told_of(written, caplog):
+    for frame, name in [
+        (FRAME.assign(ramp=900.0 + np.arange(12)), "ramp"),  # an index begins at its zero, or near it
+        (FRAME[["A1"]].assign(A1=range(12)), "A1"),  # there is no region beside it
+        (FRAME.iloc[:4].assign(short=range(4)), "short"),
+    ]:
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "giblet"):
+            np.testing.assert_array_equal(read_table(written(frame.to_csv(index=False), "a.csv")), frame)
+        assert f"column {name!r} goes on in equal steps" in caplog.text
+        caplog.clear()
+        assert read_table(written(frame.to_csv(index=False), "a.csv"), [name]).shape == (len(frame), 1)
+        assert not caplog.text
+
+
+def test_a_column_of_the_numbers_of_runs_is_told_of(written, caplog):
     with caplog.at_level(logging.WARNING, "giblet"):
-        read_table(written(frame.to_csv(sep="\t", index=False)))
-    assert "column 'volume' go up by one in each row" in caplog.text
+        read_table(written(FRAME.assign(run=[1] * 6 + [2] * 6).to_csv(index=False), "a.csv"))
+    assert "column 'run' holds the same number for many rows" in caplog.text
+
+
+def test_numbers_and_signs_of_missing_ones_are_no_names(written):
+    """A first row that may be data is neither lost nor doubled: both readings have their remedy in the message."""
+    rows = "\n".join("\t".join(map(str, row)) for row in VALUES)
+    both = "if it is data, put the names .* above it; if it holds the names, rename them .* no numbers, such as r"
+    for first in ("501.25\t.\t498.5", "501\t-\t498", "501\tNone\t498", "501\t#N/A\t498", "501\tleft\t498.5",
+                  "1001\t1002\t1003", "0\t1\t2", "501,25\t499,75\t498,5"):  # fmt: skip
+        with pytest.raises(InputError, match=rf"its first row is {first.split(chr(9))[0]}, .*{both}"):
+            read_table(written(f"{first}\n{rows}\n"))
+    with pytest.raises(InputError, match=r"such as r1001$"):
+        read_table(written(f"1001\t1002\t1003\n{rows}\n"))
+
+
+@pytest.mark.parametrize("decimal", [".", ","])
+def test_a_first_row_with_decimal_commas_is_no_header_whoever_says_so(written, decimal):
+    plain = {"index": False, "header": False, "decimal": ","}
+    for content, name in [
+        (FRAME.to_csv(sep=";", **plain), "a.csv"),
+        (FRAME.to_csv(sep="\t", **plain), "a.tsv"),
+        (FRAME.to_csv(**plain), "quoted.csv"),
+        (FRAME[["A1"]].to_csv(sep=";", **plain), "one.csv"),
+    ]:
+        with pytest.raises(InputError, match="has no header, or one of numbers"):
+            read_table(written(content, name), decimal=decimal)
+
+
+def test_numbers_over_an_index_column_are_names_for_certain(written):
+    names = ["1001", "1002", "2001.5"]
+    for content in (
+        FRAME.set_axis(names, axis=1).to_csv(),
+        "".join(FRAME.set_axis(names, axis=1).to_csv(index_label="rownames")),
+        ",".join(names) + "\n" + "".join(f"{k},{a},{b},{c}\n" for k, (a, b, c) in enumerate(VALUES, 1)),
+    ):
+        found = read_table(written(content, "a.csv"))
+        assert list(found.columns) == names
+        np.testing.assert_array_equal(found, VALUES)
+
+
+def test_whole_numbers_beside_a_name_are_names(written):
+    found = read_table(written(FRAME.set_axis(["1001", "A1", "CSF 3"], axis=1).to_csv(index=False), "a.csv"))
+    assert list(found.columns) == ["1001", "A1", "CSF 3"] and len(found) == 12
+
+
+def test_names_that_were_put_above_a_header_of_numbers_leave_a_row_that_is_told_of(written, caplog):
+    content = "left V1,right V1,A1\n" + FRAME.set_axis([1001, 1002, 2001], axis=1).to_csv(index=False)
+    with caplog.at_level(logging.WARNING, "giblet"):
+        assert len(read_table(written(content, "a.csv"))) == 13
+    assert "its first row holds whole numbers, 1001, 1002, 2001, and no other row one" in caplog.text
     caplog.clear()
-    check(written(frame.to_csv(sep="\t", index=False)), columns=NAMES)
+    check(written(FRAME.to_csv(index=False), "b.csv"))
+    whole = FRAME.round()
+    np.testing.assert_array_equal(read_table(written(whole.to_csv(index=False), "c.csv")), whole)
     assert not caplog.text
 
 
@@ -143,11 +237,26 @@ def test_a_comment_that_names_the_columns_is_the_header(tmp_path, written):
     check(written("# by hand\n# twice\n" + tsv()))
     for comment in ("# three words only", "# one\ttwo", ""):
         np.savetxt(tmp_path / "b.tsv", VALUES, delimiter="\t", header=comment, comments="")
-        with pytest.raises(InputError, match="has no header: its first row is"):
+        with pytest.raises(InputError, match="has no header, or one of numbers: its first row is"):
             read_table(tmp_path / "b.tsv")
-    np.savetxt(tmp_path / "c.tsv", VALUES, header="made by hand")  # three words, three columns, spaces between all
-    with pytest.raises(InputError, match=r"has no header: .*'# made by hand' above it does not name its columns"):
-        read_table(tmp_path / "c.tsv")
+
+
+def test_the_header_of_savetxt_names_as_many_columns_as_it_has_words(tmp_path):
+    names = ["V1", "V2", "A1"]
+    for name in ("a.csv", "a.tsv"):
+        np.savetxt(tmp_path / name, VALUES, header=" ".join(names))
+        found = read_table(tmp_path / name)
+        assert list(found.columns) == names
+        np.testing.assert_array_equal(found, VALUES)
+    for header, options in [
+        ("V1 V2", {}),
+        ("V1 V2 A1 left", {}),
+        ("V1 V2 3", {}),
+        ("V1 V2 A1", {"delimiter": ","}),  # spaces are no separator there
+    ]:
+        np.savetxt(tmp_path / "b.csv", VALUES, header=header, **options)
+        with pytest.raises(InputError, match=r"has no header, .* above it does not name its columns"):
+            read_table(tmp_path / "b.csv")
 
 
 def test_the_header_shows_what_separates_the_cells(written):

@@ -194,6 +194,7 @@ def test_each_way_of_reading_is_another_file(tmp_path):
         {},
         {"nonspeech": "keep"},
         {"untimed": "drop"},
+        {"untimed": "instant"},
         {"time_unit": "ms"},
         {"time_unit": "s"},
         {"decimal": ","},
