@@ -13,8 +13,6 @@ from giblet.timing import check_tr, exact
 
 HRF_SECONDS = 32.0
 """Length of the canonical response: BOLD of this long after a TR still depends on it."""
-GAP, TRAIN, VAL, TEST = 0, 1, 2, 4
-"""Parts of a split as numbers: bits, so that a second of film can be in several."""
 
 
 @dataclass(frozen=True)
@@ -28,19 +26,6 @@ class Splits:
     """TRs that belong to no part."""
     gap_trs: int
     """Length of a gap in TRs."""
-
-    @classmethod
-    def of(cls, labels: np.ndarray, gap_trs: int) -> Splits:
-        """From the part of each TR, as :meth:`labels` gives them."""
-        train, val, test, gap = (np.flatnonzero(labels == part) for part in (TRAIN, VAL, TEST, GAP))
-        return cls(train, val, test, gap, gap_trs)
-
-    def labels(self, n_trs: int) -> np.ndarray:
-        """The part of each TR, int64 (n_trs,): :data:`GAP`, :data:`TRAIN`, :data:`VAL` or :data:`TEST`."""
-        found = np.full(n_trs, GAP)
-        for part, trs in ((TRAIN, self.train), (VAL, self.val), (TEST, self.test)):
-            found[trs] = part
-        return found
 
 
 def segments(trs: np.ndarray, run: np.ndarray) -> list[tuple[int, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -38,6 +39,8 @@ from giblet.training.study import Study
 if TYPE_CHECKING:
     from giblet.data.normalise import Normaliser
     from giblet.models import MultimodalAutoencoder
+
+log = logging.getLogger(__name__)
 
 PARTS = ("test", "val", "train")
 
@@ -130,6 +133,10 @@ def reconstruct(
             if given:
                 raise InputError(f"the run has subjects {', '.join(names)}: say whose {what} it is with subject")
     chosen = names if subject is None else [_subject(names, subject)]
+    if subject is None and (absent := [name for name in names if not len(opened[1].part(split)[name])]) != names:
+        chosen = [name for name in names if name not in absent]
+        if absent:
+            log.warning("%s saw no film of %s: no scorecard, and no part in the mean", ", ".join(absent), split)
     options: dict[str, Any] = {
         "bold": bold, "confounds": confounds, "split": split, "lesion": lesion, "original": original, "texts": texts,
         "codec": codec, "overwrite": overwrite, "device": device,
@@ -174,7 +181,8 @@ def _reconstruct(
         given = replacement_bold(
             bold, confounds, own, settings.model.tr, study.volumes[name], recording.run, trs
         )  # fmt: skip
-    fitting, notes = fitted_to_part(normalisers[name], recording, trs, given, study.columns[name])
+    train = study.part("train")[name]
+    fitting, notes = fitted_to_part(normalisers[name], recording, trs, train, given, study.columns[name])
     if name in study.unlearnable:
         notes = [f"{study.unlearnable[name]}; left out of the scores", *notes]
     out_dir = Path(out_dir) if out_dir is not None else run / default_folder(listed(bold), lesion, listed(confounds))

@@ -17,13 +17,14 @@ from giblet.data.dataset import Recording
 from giblet.data.normalise import Normaliser
 from giblet.data.scan_timing import sidecar_path
 from giblet.data.series import Series
-from giblet.data.splits import HRF_SECONDS, Splits, make_splits
+from giblet.data.splits import HRF_SECONDS, Splits
+from giblet.data.stimulus_split import Shown
 from giblet.errors import AlignmentError, CodecError, InputError
 from giblet.features import CODES, CONTINUOUS
-from giblet.files import sha256_of
 from giblet.timing import same_tr, shown
 from giblet.training.columns import learnable
 from giblet.training.films import Films, Joined
+from giblet.training.parts import split_study
 from giblet.training.settings import MODALITIES, RunSettings, SubjectSettings, TrainSettings
 
 log = logging.getLogger(__name__)
@@ -58,11 +59,13 @@ class Study:
     """By subject, which columns of the BOLD training TRs say nothing of, in words; their normaliser makes them 0."""
     slice_time_ref: dict[str, float] = field(default_factory=dict)
     """By subject, when in its TR a volume is read, 0 (its onset) to 1."""
+    films: Films = field(default_factory=Films)
+    """The feature files."""
 
     @cached_property
     def sources(self) -> dict[str, str]:
         """SHA-256 of each file that was read, by path."""
-        return {str(path): sha256_of(path) for path in self.paths}
+        return {str(path): self.films.digest(path) for path in self.paths}
 
     def part(self, name: str) -> dict[str, np.ndarray]:
         """The TRs of ``"train"``, ``"val"``, ``"test"`` or ``"gap"`` by subject."""
@@ -112,32 +115,25 @@ def build_study(settings: TrainSettings, *, min_trs: int = 1) -> Study:
     """
     asked_tr = settings.model.tr if "tr" in settings.model.model_fields_set else None
     settings = with_tr(settings)
-    recordings, splits, read = [], {}, {}
+    recordings: list[Recording] = []
+    read: dict[str, Rows] = {}
     said: dict[str, Any] = {"codec_fingerprint": set(), "bandwidth": set()}
     films = Films()
     for subject in settings.data.subjects:
         recording, read[subject.name] = _recording(subject, settings, asked_tr, said, films)
-        try:
-            splits[subject.name] = make_splits(
-                len(recording.run), recording.tr, recording.run, settings.data.fractions, settings.data.gap,
-                whole_runs=settings.data.whole_runs, min_trs=min_trs,
-            )  # fmt: skip
-        except InputError as exc:
-            raise InputError(f"subject {subject.name}: {exc}") from exc
-        if subject.detrend or subject.high_pass or subject.confound_columns:
-            _check_cleaned_apart(subject.name, recording.run, splits[subject.name])
         recordings.append(recording)
     for what, found in said.items():
         if len(found) > 1:
             raise CodecError(f"the codes differ in {what}: {', '.join(map(str, sorted(found)))}; extract all with one")
+    splits = split_study(settings.data, recordings, {name: rows.shown for name, rows in read.items()}, min_trs)
     columns = {name: rows.columns for name, rows in read.items()}
-    normalisers, unlearnable = learnable(recordings, splits, columns)
+    normalisers, unlearnable = learnable(recordings, splits, columns, centre_runs=settings.data.centre_runs)
     return Study(
         recordings, splits, normalisers, {name: rows.volumes for name, rows in read.items()},
         {name: rows.stimulus_trs for name, rows in read.items()},
         next(iter(said["codec_fingerprint"]), None), next(iter(said["bandwidth"]), None),
         files_of(settings), {name: rows.film_seconds for name, rows in read.items()}, columns, unlearnable,
-        {name: rows.slice_time_ref for name, rows in read.items()},
+        {name: rows.slice_time_ref for name, rows in read.items()}, films,
     )  # fmt: skip
 
 
@@ -168,19 +164,6 @@ def with_tr(settings: TrainSettings) -> TrainSettings:
     return settings.model_copy(update={"model": settings.model.model_copy(update={"tr": tr})})
 
 
-def _check_cleaned_apart(subject: str, runs: np.ndarray, splits: Splits) -> None:
-    """Refuse cleaning where the split cuts within a run: it fits all volumes of a run at once."""
-    for run in np.unique(runs):
-        rows = np.flatnonzero(runs == run)
-        parts = [p for p in ("train", "gap", "val", "test") if np.isin(getattr(splits, p), rows).any()]
-        if len(parts) > 1:
-            raise InputError(
-                f"subject {subject}: run {run} is cut into {', '.join(parts[:-1])} and {parts[-1]}, and detrend, "
-                "high_pass and confound_columns would fit all its volumes at once, so that training would know of the "
-                "rest; set data.whole_runs: true, or clean the parts of the run beforehand, each by itself"
-            )
-
-
 def files_of(settings: TrainSettings) -> tuple[Path, ...]:
     """The files that settings name, and the sidecars beside the scans."""
     found: set[Path] = set()
@@ -202,6 +185,7 @@ class Rows(NamedTuple):
     film_seconds: np.ndarray
     columns: dict[str, np.ndarray]
     slice_time_ref: float
+    shown: list[Shown]
 
 
 def _recording(
@@ -231,6 +215,7 @@ def _recording(
     volumes: list[np.ndarray] = []
     stimulus_trs: list[np.ndarray] = []
     film_seconds: list[np.ndarray] = []
+    films_of_runs: list[Shown] = []
     kinds = {}
     for number, run in enumerate(subject.runs, start=1):
         rows = np.flatnonzero(labels == number)
@@ -256,6 +241,8 @@ def _recording(
         began = max(0, floor(max(float(onset[0]) for onset in onsets) / tr + 1e-6))
         stimulus_trs.append(began + np.arange(len(aligned.volumes)))
         film_seconds.append(onsets[0])
+        starts = {films.digest(getattr(run, name)): float(aligned.features[name]["onset"][0]) for name in files}
+        films_of_runs.append(Shown(starts, len(aligned.volumes)))
     runs = np.repeat(np.arange(1, len(pieces) + 1), list(map(len, volumes)))
     sources = {
         name: _joined(name, kind, [p.get(name, len(v)) for p, v in zip(pieces, volumes, strict=True)], subject.name, tr)
@@ -264,7 +251,7 @@ def _recording(
     columns = {str(name): bold[name].values for name in ("i", "j", "k", "region") if name in bold.coords}
     known = Rows(
         np.concatenate(volumes), np.concatenate(stimulus_trs), np.concatenate(film_seconds), columns,
-        float(bold.attrs["slice_time_ref"]),
+        float(bold.attrs["slice_time_ref"]), films_of_runs,
     )  # fmt: skip
     return Recording.of(subject.name, sources, runs=runs), known
 
