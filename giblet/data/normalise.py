@@ -281,7 +281,9 @@ def run_levels(values: np.ndarray, run: np.ndarray, train: np.ndarray, *, known:
     """
     values, (labels, place) = np.asarray(values, np.float64), np.unique(run, return_inverse=True)
     levels = run_means(values, train, place)
-    elsewhere = np.mean(list(levels.values()), axis=0)
+    by_run = np.tile(np.mean(list(levels.values()), axis=0), (len(labels), 1))
     if known:
-        levels = {**run_means(values, np.flatnonzero(~np.isin(place, list(levels))), place), **levels}
-    return np.stack([levels[k] if k in levels else elsewhere for k in range(len(labels))])[place]
+        levels |= run_means(values, np.flatnonzero(~np.isin(place, list(levels))), place)
+    for label, level in levels.items():
+        by_run[label] = level
+    return by_run[place]

@@ -185,6 +185,7 @@ def _reconstruct(
     fitting, notes = fitted_to_part(normalisers[name], recording, trs, train, given, study.columns[name])
     if name in study.unlearnable:
         notes = [f"{study.unlearnable[name]}; left out of the scores", *notes]
+    notes += [*study.split_notes.get("", []), *study.split_notes.get(name, [])]
     out_dir = Path(out_dir) if out_dir is not None else run / default_folder(listed(bold), lesion, listed(confounds))
     check_writable(out_dir)
     loaded = _codec(settings, study, codec, device)

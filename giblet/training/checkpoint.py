@@ -141,10 +141,8 @@ def followed(state: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str,
         ``sources``. An option that did not exist when the state was saved has the value under which nothing changes.
     """
     sources, saved = dict(state.get("sources") or {}), state.get("settings", {})
-    if isinstance(saved, dict) and isinstance(saved.get("data"), dict):
-        saved = {**saved, "data": {**OLDER, **saved["data"]}}
-    with suppress(ValidationError, TypeError):  # of a version that had other options: as it is
-        saved = TrainSettings(**saved).model_dump(mode="json")
+    with suppress(ValidationError, TypeError, KeyError):  # of a version that had other options: as it is
+        saved = TrainSettings(**{**saved, "data": {**OLDER, **saved["data"]}}).model_dump(mode="json")
     before, after = _flat(saved, "settings"), _flat(settings, "settings")
     moved = {}
     for name, path in before.items():

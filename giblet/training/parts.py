@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -10,17 +9,18 @@ import numpy as np
 
 from giblet.data.dataset import Recording
 from giblet.data.splits import Splits, make_splits
-from giblet.data.stimulus_split import Shown, alone, leaked, split_stimulus
+from giblet.data.stimulus_split import Shown, StimulusSplit, alone, leaked, split_stimulus
 from giblet.errors import InputError
 from giblet.training.settings import DataSettings
 
-log = logging.getLogger(__name__)
+Notes = dict[str, list[str]]
+"""By subject what is to be said of its split; under "" of that of all."""
 
 
 def split_study(
     data: DataSettings, recordings: Sequence[Recording], shown: Mapping[str, Sequence[Shown]], min_trs: int
-) -> dict[str, Splits]:
-    """Splits by subject: of the stimulus for all, or of each subject alone, as the settings say. What it costs is told.
+) -> tuple[dict[str, Splits], Notes]:
+    """Splits by subject: of the stimulus for all, or of each subject alone, as the settings say.
 
     Parameters
     ----------
@@ -31,57 +31,61 @@ def split_study(
     min_trs : int
         The least length of a part, TRs.
 
+    Returns
+    -------
+    splits : dict of str to Splits
+    notes : dict of str to list of str
+
     Raises
     ------
     InputError
         If too little is left of a part, or a run that is cut was cleaned as a whole.
     """
-    splits = _splits(data, recordings, shown, min_trs)
-    for subject, recording in zip(data.subjects, recordings, strict=True):
-        if subject.detrend or subject.high_pass or subject.confound_columns:
-            _check_cleaned_apart(subject.name, recording.run, splits[subject.name])
-    return splits
-
-
-def _splits(
-    data: DataSettings, recordings: Sequence[Recording], shown: Mapping[str, Sequence[Shown]], min_trs: int
-) -> dict[str, Splits]:
     tr = recordings[0].tr
 
     def cut(run: np.ndarray) -> Splits:
-        return make_splits(
-            len(run), tr, run, data.fractions, data.gap, whole_runs=data.whole_runs, min_trs=min_trs
-        )  # fmt: skip
+        return make_splits(len(run), tr, run, data.fractions, data.gap, whole_runs=data.whole_runs, min_trs=min_trs)
 
-    if data.split == "subject":
+    if data.split == "stimulus":
+        with _of(f"subject {recordings[0].subject}" if len(recordings) == 1 else "the stimulus of all subjects"):
+            found = split_stimulus(shown, tr, cut, min_trs=min_trs)
+        splits, notes = found.splits, _notes_of_stimulus(found, shown)
+    else:
         splits = {}
         for one in recordings:
             with _of(f"subject {one.subject}"):
                 splits[one.subject] = cut(one.run)
-        for name, n in leaked(shown, tr, splits).items():
-            held_out = len(splits[name].val) + len(splits[name].test)
-            log.warning(
-                "subject %s: %d of %d validation and test TRs show film that is in training, of this or another subject: "
-                "their scores are too good; see data.split", name, n, held_out,
-            )  # fmt: skip
-        return splits
-    with _of(f"subject {recordings[0].subject}" if len(recordings) == 1 else "the stimulus of all subjects"):
-        found = split_stimulus(shown, tr, cut, min_trs=min_trs)
+        notes = {
+            name: [
+                f"{n} of {len(splits[name].val) + len(splits[name].test)} validation and test TRs show film of "
+                "training, of this or another subject: scores are too good (data.split)"
+            ]
+            for name, n in leaked(shown, tr, splits).items()
+        }
+    for subject, recording in zip(data.subjects, recordings, strict=True):
+        if subject.detrend or subject.high_pass or subject.confound_columns:
+            _check_cleaned_apart(subject.name, recording.run, splits[subject.name])
+    return splits, notes
+
+
+def _notes_of_stimulus(found: StimulusSplit, shown: Mapping[str, Sequence[Shown]]) -> Notes:
+    notes: Notes = {"": [], **{name: [] for name in shown}}
     for part, n in found.moved.items():
-        log.warning(
-            "%d TRs of the stimulus that would be %s show film of an earlier part too, and count as that", n, part
+        notes[""].append(
+            f"{n} TRs of the stimulus that would be {part} show film of an earlier part too: they count as it"
         )
     for name, n in found.left_out.items():
-        log.warning("subject %s: %d TRs are in no part, as their BOLD answers to film of two parts", name, n)
+        notes[name].append(f"{n} TRs are left out, as their BOLD answers to film of two parts")
     for name, own in found.splits.items():
-        if absent := [part for part in ("val", "test") if not len(getattr(own, part)) and data.fractions[1]]:
-            log.warning("subject %s saw no film of %s, and is not scored on it", name, " and ".join(absent))
+        for part in ("val", "test"):
+            if not len(getattr(own, part)) and any(len(getattr(other, part)) for other in found.splits.values()):
+                notes[name].append(f"saw no film of {part}, and is not scored on it")
     for name in alone(shown):
-        log.warning(
-            "subject %s saw runs that nobody else saw, and lacks runs of others: if these show the same film, name the "
-            "same feature files, as films are known by them", name,
-        )  # fmt: skip
-    return found.splits
+        notes[name].append(
+            "saw runs that nobody else saw, and lacks runs of others: if they show the same film, name the same "
+            "feature files, as films are known by them"
+        )
+    return {name: told for name, told in notes.items() if told}
 
 
 @contextmanager

@@ -61,6 +61,8 @@ class Study:
     """By subject, when in its TR a volume is read, 0 (its onset) to 1."""
     films: Films = field(default_factory=Films)
     """The feature files."""
+    split_notes: dict[str, list[str]] = field(default_factory=dict)
+    """By subject what is to be said of its split; under "" of that of all."""
 
     @cached_property
     def sources(self) -> dict[str, str]:
@@ -125,7 +127,7 @@ def build_study(settings: TrainSettings, *, min_trs: int = 1) -> Study:
     for what, found in said.items():
         if len(found) > 1:
             raise CodecError(f"the codes differ in {what}: {', '.join(map(str, sorted(found)))}; extract all with one")
-    splits = split_study(settings.data, recordings, {name: rows.shown for name, rows in read.items()}, min_trs)
+    splits, notes = split_study(settings.data, recordings, {name: rows.shown for name, rows in read.items()}, min_trs)
     columns = {name: rows.columns for name, rows in read.items()}
     normalisers, unlearnable = learnable(recordings, splits, columns, centre_runs=settings.data.centre_runs)
     return Study(
@@ -133,7 +135,7 @@ def build_study(settings: TrainSettings, *, min_trs: int = 1) -> Study:
         {name: rows.stimulus_trs for name, rows in read.items()},
         next(iter(said["codec_fingerprint"]), None), next(iter(said["bandwidth"]), None),
         files_of(settings), {name: rows.film_seconds for name, rows in read.items()}, columns, unlearnable,
-        {name: rows.slice_time_ref for name, rows in read.items()}, films,
+        {name: rows.slice_time_ref for name, rows in read.items()}, films, notes,
     )  # fmt: skip
 
 

@@ -148,6 +148,9 @@ class _Run:
         if state is not None:
             self._restore(state)
         elif self.main:
+            for name, told in study.split_notes.items():
+                for note in told:
+                    log.warning("%s%s", f"subject {name}: " if name else "", note)
             write_splits(study, self.output / "splits.json")
             write_normalisers(study.normalisers, self.output)
             write_atomic(self.output / "config.yaml", settings.to_yaml())
@@ -185,9 +188,10 @@ class _Run:
                     "nothing that carries over was learned; see docs/training.md", self.output / "best",
                 )  # fmt: skip
             elif self.main and (poor := self._no_better()):
+                told = ", ".join(f"{name} ({self.best['val'][name]:.4g})" for name in poor)
                 log.warning(
-                    "the best validation is no better than knowing the training mean (1) in %s: nothing that carries over "
-                    "was learned of it; see docs/training.md", ", ".join(f"{n} ({self.best['val'][n]:.4g})" for n in poor),
+                    "the best validation is no better than the training mean (1) in %s: nothing that carries over was "
+                    "learned of it; see docs/training.md", told,
                 )  # fmt: skip
         result = self._result(status)
         if self.main and status != "up to date":

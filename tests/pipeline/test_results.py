@@ -65,6 +65,7 @@ def test_each_stretch_of_a_part_has_a_second_of_its_own(tmp_path, monkeypatch):
     (first,) = config["data"]["subjects"][0]["runs"]
     runs = [{**first, "start_offset": 0.0}, {**first, "start_offset": 31.0}, first, first]
     config["data"] |= {"whole_runs": True, "fractions": [0.5, 0.25, 0.25], "subjects": [{"name": "22", "runs": runs}]}
+    config["data"]["split"] = "subject"
     project.config.write_text(yaml.safe_dump(config))
     monkeypatch.chdir(tmp_path)
     train(project.config)

@@ -17,6 +17,7 @@ from giblet.codec.checkpoints import load_checkpoint, save_checkpoint
 from giblet.errors import CheckpointError, InputError
 from giblet.training.checkpoint import followed, load_state, restore, save_state
 from giblet.training.trainer import Trainer
+from tests.trained import other_film
 
 
 @pytest.fixture
@@ -209,8 +210,9 @@ def test_a_run_goes_on_under_its_own_settings_data_and_codec_alone(settings, sho
 def test_other_voxels_in_the_files_are_noticed(settings, shown, tmp_path):
     table = pd.read_csv(shown["speech"][1], sep="\t").iloc[:, :7]
     table.to_csv(tmp_path / "bold.tsv", sep="\t", index=False)
-    run = {"bold": str(tmp_path / "bold.tsv"), "audio": str(shown["speech"][0])}
-    data = {"subjects": [{"name": "01", "runs": [run] * 3}], "fractions": (0.34, 0.33, 0.33)}
+    films = [str(other_film(shown["speech"][0], k)) for k in range(3)]
+    runs = [{"bold": str(tmp_path / "bold.tsv"), "audio": film} for film in films]
+    data = {"subjects": [{"name": "01", "runs": runs}], "fractions": (0.34, 0.33, 0.33)}
     Trainer(settings(steps=1, data=data)).fit()
     table.iloc[:, :6].to_csv(tmp_path / "bold.tsv", sep="\t", index=False)
     with pytest.raises(CheckpointError, match=r"n_voxels\.01 was 7, is 6"):

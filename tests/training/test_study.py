@@ -56,7 +56,8 @@ def table(path, n_volumes, first=0, tr=1.5):
 
 
 def settings(runs, subjects=None, **changes):
-    data = {"subjects": subjects or [{"name": "01", "runs": runs}], "whole_runs": True, "fractions": (0.5, 0.25, 0.25)}
+    data = {"subjects": subjects or [{"name": "01", "runs": runs}], "whole_runs": True, "fractions": (0.5, 0.25, 0.25),
+            "split": "subject"}  # fmt: skip
     model = {"n_codebooks": 2, **changes.pop("model", {})}
     return TrainSettings.make(data={**data, **changes.pop("data", {})}, output="unused", model=model, **changes)
 
@@ -93,18 +94,24 @@ def test_runs_are_laid_end_to_end_each_on_its_own_clock(four):
     np.testing.assert_array_equal(recording.series["text"].valid, spoken % 5 > 0)
 
 
-def test_normalisers_know_the_training_part_alone_and_come_back_from_disk(four, tmp_path):
-    study = build_study(settings(four))
+@pytest.mark.parametrize("centre_runs", [True, False])
+def test_normalisers_know_the_training_part_alone_and_come_back_from_disk(four, tmp_path, centre_runs):
+    study = build_study(settings(four, data={"centre_runs": centre_runs}))
     train = study.splits["01"].train
     assert train.tolist() == list(range(60)) and study.part("train")["01"] is train
     bold = study.recordings[0].series["bold"].read(0, 60)
     normaliser = study.normalisers["01"]["bold"]
-    np.testing.assert_allclose(normaliser.mean, bold.mean(0), rtol=1e-6)
-    np.testing.assert_allclose(normaliser.scale, bold.std(0), rtol=1e-5)
+    np.testing.assert_allclose(normaliser.mean, bold.mean(0), rtol=1e-5)
+    runs = [bold[:30], bold[30:]] if centre_runs else [bold]
+    within = np.concatenate([run - run.mean(0) for run in runs])
+    np.testing.assert_allclose(normaliser.scale, within.std(0), rtol=1e-5)
+    assert list(normaliser.levels) == ([1, 2] if centre_runs else [])
     assert set(study.normalisers["01"]) == {"bold", "text"}  # codes have no mean
     write_normalisers(study.normalisers, tmp_path)
     again = read_normalisers(tmp_path)["01"]["bold"]
     assert np.array_equal(again.mean, normaliser.mean) and np.array_equal(again.scale, normaliser.scale)
+    assert list(again.levels) == list(normaliser.levels)
+    assert all(np.array_equal(again.levels[run], level) for run, level in normaliser.levels.items())
     (tmp_path / "normalisers.safetensors").write_bytes(b"no")
     with pytest.raises(CheckpointError, match="changed or are damaged"):
         read_normalisers(tmp_path)
