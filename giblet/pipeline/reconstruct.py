@@ -175,14 +175,17 @@ def _reconstruct(
     if not len(trs):
         raise InputError(f"the run has no TRs of {split}: choose another split")
     own = next(one for one in settings.data.subjects if one.name == name)
-    silenced = None if lesion is None else lesion_of(lesion, own, settings.model.tr, study.n_voxels[name])
+    holes = study.holes.get(name)
+    unused = None if holes is None else holes.unused
+    silenced = None if lesion is None else lesion_of(lesion, own, settings.model.tr, study.n_voxels[name], unused)
     given = None
     if bold is not None:
         given = replacement_bold(
-            bold, confounds, own, settings.model.tr, study.volumes[name], recording.run, trs
+            bold, confounds, own, settings.model.tr, study.volumes[name], recording.run, trs, unused
         )  # fmt: skip
     train = study.part("train")[name]
-    fitting, notes = fitted_to_part(normalisers[name], recording, trs, train, given, study.columns[name])
+    damaged = None if holes is None or given is not None else holes.columns(trs, study.n_voxels[name])
+    fitting, notes = fitted_to_part(normalisers[name], recording, trs, train, given, study.columns[name], damaged)
     if name in study.unlearnable:
         notes = [f"{study.unlearnable[name]}; left out of the scores", *notes]
     notes += [*study.split_notes.get("", []), *study.split_notes.get(name, [])]

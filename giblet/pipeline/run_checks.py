@@ -20,7 +20,7 @@ from giblet.errors import CheckpointError, reading
 from giblet.files import sha256_of
 from giblet.models import MultimodalAutoencoder
 from giblet.training.checkpoint import LAST, as_begun, check_unchanged, followed, load_state
-from giblet.training.columns import describe_columns
+from giblet.training.columns import column_name, describe_columns, unit_of
 from giblet.training.run_folder import read_normalisers, with_paths
 from giblet.training.settings import FREE_TO_CHANGE, TrainSettings
 from giblet.training.study import BOLD, Study, build_study, files_of
@@ -153,7 +153,7 @@ def _not_found(path: Path, run: Path) -> str:
 
 def fitted_to_part(
     normalisers: Mapping[str, Normaliser], recording: Recording, trs: np.ndarray, train: np.ndarray,
-    bold: np.ndarray | None, columns: dict[str, np.ndarray],
+    bold: np.ndarray | None, columns: dict[str, np.ndarray], damaged: np.ndarray | None = None,
 ) -> tuple[dict[str, Normaliser], list[str]]:  # fmt: skip
     """Normalisers of a run for a part of it, and what is to be said of them.
 
@@ -173,12 +173,21 @@ def fitted_to_part(
         Instead of the recording's.
     columns : dict
         As :attr:`giblet.training.study.Study.columns` has them for the subject.
+    damaged : ndarray of bool, shape (n_voxels,), optional
+        Voxels that hold NaN in this part: they become 0 too.
     """
     found, notes = dict(normalisers), []
     if bold is not None and normalisers[BOLD].levels:
         # A run of which nothing was scanned keeps the level that it had, so that runs stay centred.
         levels = {**normalisers[BOLD].levels, **run_means(bold, train, recording.run)}
         found[BOLD] = replace(normalisers[BOLD], levels=levels)
+    if damaged is not None and damaged.any():
+        found[BOLD] = found[BOLD].without(damaged)
+        named = ", ".join(column_name(columns, int(n)) for n in np.flatnonzero(damaged)[:5])
+        notes.append(
+            f"{int(damaged.sum())} of {len(damaged)} {unit_of(columns)} with NaN in these TRs: {named}"
+            f"{', ...' if damaged.sum() > 5 else ''}; left out of what is decoded and scored"
+        )
     for name, one in dict(found).items():
         series = recording.series[name] if name != BOLD or bold is None else bold
         far = one.far(series, trs, of_scan=name == BOLD, run=recording.run)

@@ -11,7 +11,7 @@ from giblet.data.dataset import Recording
 from giblet.data.splits import Splits, make_splits
 from giblet.data.stimulus_split import Shown, StimulusSplit, alone, leaked, split_stimulus
 from giblet.errors import InputError
-from giblet.training.settings import DataSettings
+from giblet.training.settings import DataSettings, SubjectSettings
 
 Notes = dict[str, list[str]]
 """By subject what is to be said of its split; under "" of that of all."""
@@ -63,7 +63,7 @@ def split_study(
             for name, n in leaked(shown, tr, splits).items()
         }
     for subject, recording in zip(data.subjects, recordings, strict=True):
-        if subject.detrend or subject.high_pass or subject.confound_columns:
+        if is_cleaned(subject):
             _check_cleaned_apart(subject.name, recording.run, splits[subject.name])
     return splits, notes
 
@@ -94,6 +94,11 @@ def _of(which: str) -> Iterator[None]:
         yield
     except InputError as exc:
         raise InputError(f"{which}: {exc}") from exc
+
+
+def is_cleaned(subject: SubjectSettings) -> bool:
+    """Whether something is fitted to whole runs of the subject."""
+    return bool(subject.detrend or subject.high_pass or subject.confound_columns)
 
 
 def _check_cleaned_apart(subject: str, runs: np.ndarray, splits: Splits) -> None:

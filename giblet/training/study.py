@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,7 +25,8 @@ from giblet.features import CODES, CONTINUOUS
 from giblet.timing import same_tr, shown
 from giblet.training.columns import learnable
 from giblet.training.films import Films, Joined
-from giblet.training.parts import split_study
+from giblet.training.holes import Holes, unused_volumes, with_damaged
+from giblet.training.parts import is_cleaned, split_study
 from giblet.training.settings import MODALITIES, RunSettings, SubjectSettings, TrainSettings
 
 log = logging.getLogger(__name__)
@@ -63,6 +65,8 @@ class Study:
     """The feature files."""
     split_notes: dict[str, list[str]] = field(default_factory=dict)
     """By subject what is to be said of its split; under "" of that of all."""
+    holes: dict[str, Holes] = field(default_factory=dict)
+    """By subject, NaN outside training and validation, where ``bad: mask`` keeps such voxels."""
 
     @cached_property
     def sources(self) -> dict[str, str]:
@@ -128,6 +132,12 @@ def build_study(settings: TrainSettings, *, min_trs: int = 1) -> Study:
         if len(found) > 1:
             raise CodecError(f"the codes differ in {what}: {', '.join(map(str, sorted(found)))}; extract all with one")
     splits, notes = split_study(settings.data, recordings, {name: rows.shown for name, rows in read.items()}, min_trs)
+    holes = {}
+    for k, subject in enumerate(settings.data.subjects):
+        if read[subject.name].n_bad and _keeps_damaged(subject, settings):
+            recordings[k], holes[subject.name] = _with_damaged(
+                subject, asked_tr, recordings[k], read, splits[subject.name]
+            )
     columns = {name: rows.columns for name, rows in read.items()}
     normalisers, unlearnable = learnable(recordings, splits, columns, centre_runs=settings.data.centre_runs)
     return Study(
@@ -136,6 +146,7 @@ def build_study(settings: TrainSettings, *, min_trs: int = 1) -> Study:
         next(iter(said["codec_fingerprint"]), None), next(iter(said["bandwidth"]), None),
         files_of(settings), {name: rows.film_seconds for name, rows in read.items()}, columns, unlearnable,
         {name: rows.slice_time_ref for name, rows in read.items()}, films, notes,
+        holes,
     )  # fmt: skip
 
 
@@ -188,6 +199,10 @@ class Rows(NamedTuple):
     columns: dict[str, np.ndarray]
     slice_time_ref: float
     shown: list[Shown]
+    run_lengths: list[int]
+    """Volumes of each run."""
+    n_bad: int
+    """Voxels or regions that were left out."""
 
 
 def _recording(
@@ -198,14 +213,7 @@ def _recording(
     confounds = [run.confounds for run in subject.runs]
     if any(confounds) and not all(confounds):
         raise InputError(f"subject {subject.name}: some runs have confounds, some none: name one file a run")
-    try:
-        bold = subject.processor(asked_tr).load(
-            [run.bold for run in subject.runs],
-            confounds=[c for c in confounds if c] or None,
-            subject=subject.name,
-        )
-    except InputError as exc:
-        raise InputError(f"subject {subject.name}: {exc}") from exc
+    bold = _bold(subject, asked_tr)
     if not same_tr(bold.attrs["tr"], tr):
         raise AlignmentError(
             f"subject {subject.name}: the scans have TR {shown(bold.attrs['tr'])} s, the features {shown(tr)} s: "
@@ -250,12 +258,52 @@ def _recording(
         name: _joined(name, kind, [p.get(name, len(v)) for p, v in zip(pieces, volumes, strict=True)], subject.name, tr)
         for name, kind in {**kinds, BOLD: CONTINUOUS}.items()
     }
-    columns = {str(name): bold[name].values for name in ("i", "j", "k", "region") if name in bold.coords}
     known = Rows(
-        np.concatenate(volumes), np.concatenate(stimulus_trs), np.concatenate(film_seconds), columns,
+        np.concatenate(volumes), np.concatenate(stimulus_trs), np.concatenate(film_seconds), _columns(bold),
         float(bold.attrs["slice_time_ref"]), films_of_runs,
+        json.loads(bold.attrs["run_lengths"]), int(bold.attrs.get("n_bad_voxels", bold.attrs.get("n_bad_regions", 0))),
     )  # fmt: skip
     return Recording.of(subject.name, sources, runs=runs), known
+
+
+def _bold(subject: SubjectSettings, asked_tr: float | None, unused: list[np.ndarray] | None = None) -> xr.Dataset:
+    confounds = [run.confounds for run in subject.runs if run.confounds]
+    try:
+        return subject.processor(asked_tr).load(
+            [run.bold for run in subject.runs], confounds=confounds or None, subject=subject.name, unused=unused
+        )
+    except InputError as exc:
+        raise InputError(f"subject {subject.name}: {exc}") from exc
+
+
+def _keeps_damaged(subject: SubjectSettings, settings: TrainSettings) -> bool:
+    """Whether a voxel is left out only for what training and validation use of it.
+
+    Cleaning needs whole runs and regions of an atlas their voxels; and runs from before, which these two options tell,
+    left out what was damaged anywhere.
+    """
+    if subject.bad != "mask" or subject.atlas is not None or is_cleaned(subject):
+        return False
+    return settings.data.split == "stimulus" or settings.data.centre_runs
+
+
+def _with_damaged(
+    subject: SubjectSettings, asked_tr: float | None, recording: Recording, read: dict[str, Rows], splits: Splits
+) -> tuple[Recording, Holes]:
+    """The subject's recording with the voxels that are damaged only where they are not used; their columns too."""
+    known = read[subject.name]
+    unused = unused_volumes(known.volumes, recording.run, known.run_lengths, splits)
+    bold = _bold(subject, asked_tr, unused)
+    if kept := bold["bold"].shape[1] - recording.series[BOLD].shape[1]:
+        log.warning(
+            "subject %s: %d of these are kept, as no TR of training or validation is bad in them", subject.name, kept
+        )
+    read[subject.name] = known._replace(columns=_columns(bold))
+    return with_damaged(recording, bold, known.volumes, unused)
+
+
+def _columns(bold: xr.Dataset) -> dict[str, np.ndarray]:
+    return {str(name): bold[name].values for name in ("i", "j", "k", "region") if name in bold.coords}
 
 
 def _tell_cut(aligned: Aligned, which: str) -> None:

@@ -81,6 +81,27 @@ def test_each_stretch_of_a_part_has_a_second_of_its_own(tmp_path, monkeypatch):
         assert seconds == [k * TR for k in range(one["n_trs"])] and one["n_trs"] > 100
 
 
+def test_a_nan_in_a_test_tr_costs_the_region_its_score_there_and_no_more(tmp_path, monkeypatch):
+    project = make_project(tmp_path)
+    config = yaml.safe_load(project.config.read_text())
+    config["data"]["subjects"][0]["bad"] = "mask"
+    project.config.write_text(yaml.safe_dump(config))
+    scan = tmp_path / "data" / "sub-22" / "func" / "run_bold.tsv"
+    table = pd.read_csv(scan, sep="\t")
+    table.loc[N_SCAN - 3, "area-2"] = np.nan
+    table.to_csv(scan, sep="\t", index=False, na_rep="n/a")
+    monkeypatch.chdir(tmp_path)
+    train(project.config)
+    for split, n_undefined in (("test", 1), ("val", 0)):
+        made = reconstruct(project.run, split=split, out_dir=tmp_path / split, device="cpu")
+        card = made.scorecard.as_dict()
+        assert card["encoding"]["n_voxels"] == 5 and card["encoding"]["n_undefined"] == n_undefined
+        told = [note for note in card["notes"] if "1 of 5 regions with NaN in these TRs: area-2" in note]
+        assert len(told) == n_undefined
+    silenced = reconstruct(project.run, lesion="area-2", out_dir=tmp_path / "lesion", device="cpu")
+    assert any("1 of 5 regions are silenced" in note for note in silenced.scorecard.as_dict()["notes"])
+
+
 def test_a_result_of_other_options_is_replaced_only_if_asked(trained, tmp_path):
     texts = tmp_path / "texts.tsv"
     pd.DataFrame({"onset": [0.0], "duration": [1.0], "text": ["a"]}).to_csv(texts, sep="\t", index=False)
