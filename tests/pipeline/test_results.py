@@ -102,6 +102,28 @@ def test_a_nan_in_a_test_tr_costs_the_region_its_score_there_and_no_more(tmp_pat
     assert any("1 of 5 regions are silenced" in note for note in silenced.scorecard.as_dict()["notes"])
 
 
+def test_who_stopped_before_the_test_film_is_trained_on_and_has_no_scorecard(tmp_path, monkeypatch, caplog):
+    project = make_project(tmp_path)
+    config = yaml.safe_load(project.config.read_text())
+    (whole,) = config["data"]["subjects"]
+    scan = tmp_path / "data" / "sub-22" / "func" / "run_bold.tsv"
+    pd.read_csv(scan, sep="\t").iloc[:80].to_csv(tmp_path / "short.tsv", sep="\t", index=False)
+    short = {"name": "short", "runs": [{**whole["runs"][0], "bold": "short.tsv"}]}
+    config["data"]["subjects"] = [short, whole]
+    project.config.write_text(yaml.safe_dump(config))
+    monkeypatch.chdir(tmp_path)
+    train(project.config)
+    assert "subject short: saw no film of test, and is not scored on it" in caplog.text
+    splits = json.loads((project.run / "splits.json").read_text())
+    assert splits["short"]["train"] == splits["sub-22"]["train"] and not splits["short"]["test"]
+    assert splits["short"]["val"] == [row for row in splits["sub-22"]["val"] if row < 80]
+    made = reconstruct(project.run, out_dir=tmp_path / "out", device="cpu")
+    assert made.scorecard.as_dict()["subject"] == "sub-22" and not list((tmp_path / "out").glob("*short*"))
+    assert "short saw no film of test: no scorecard, and no part in the mean" in caplog.text
+    with pytest.raises(InputError, match="no TRs of test"):
+        reconstruct(project.run, subject="short", out_dir=tmp_path / "short", device="cpu")
+
+
 def test_a_result_of_other_options_is_replaced_only_if_asked(trained, tmp_path):
     texts = tmp_path / "texts.tsv"
     pd.DataFrame({"onset": [0.0], "duration": [1.0], "text": ["a"]}).to_csv(texts, sep="\t", index=False)
