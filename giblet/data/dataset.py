@@ -115,7 +115,9 @@ Trs = np.ndarray | Mapping[str, np.ndarray]
 """TR indices for all recordings, or by subject."""
 
 
-def fit_normalisers(recordings: Sequence[Recording], trs: Trs) -> dict[str, dict[str, Normaliser]]:
+def fit_normalisers(
+    recordings: Sequence[Recording], trs: Trs, *, centre_runs: bool = False
+) -> dict[str, dict[str, Normaliser]]:
     """Normalisers of all continuous series, by subject and modality, fitted on training TRs.
 
     Parameters
@@ -123,10 +125,12 @@ def fit_normalisers(recordings: Sequence[Recording], trs: Trs) -> dict[str, dict
     recordings : sequence of Recording
     trs : ndarray of int, or mapping of subject to ndarray
         Training TRs; nothing else is read.
+    centre_runs : bool
+        Normalise about the level of each run instead of one mean: scanners give every run a baseline of its own.
     """
     return {
         recording.subject: {
-            name: Normaliser.fit(series, _trs_of(trs, recording))
+            name: Normaliser.fit(series, _trs_of(trs, recording), recording.run if centre_runs else None)
             for name, series in recording.series.items()
             if series.kind == CONTINUOUS
         }
@@ -206,12 +210,22 @@ class TRWindows(Dataset[dict[str, Any]]):
                         f"{name} holds {kind} values for one subject, {series.kind} for {recording.subject}"
                     )
         self.index: list[tuple[int, int, int]] = []
+        self._by_run = [self._of_runs(recording, _trs_of(trs, recording)) for recording in recordings]
         for which, recording in enumerate(recordings):
             for start, stop in segments(_trs_of(trs, recording), recording.run):
                 last = stop if partial == "pad" else stop - window + 1
                 self.index += [(which, at, min(at + window, stop)) for at in range(start, last, stride)]
         if not self.index:
             raise InputError(f"no window of {window} TRs fits: shorten it, or choose partial='pad'")
+
+    def _of_runs(self, recording: Recording, trs: np.ndarray) -> dict[str, dict[int, Normaliser]]:
+        """By modality and run, what normalises it."""
+        own = self.normalisers.get(recording.subject, {})
+        return {
+            name: own[name].by_run(series, trs, recording.run)
+            for name, series in recording.series.items()
+            if name in own
+        }
 
     def __len__(self) -> int:
         """How many windows."""
@@ -234,9 +248,9 @@ class TRWindows(Dataset[dict[str, Any]]):
             present = np.zeros(self.window, bool)
             if series is not None:
                 rows, there = present_rows(series, start, stop)
-                normaliser = self.normalisers.get(recording.subject, {}).get(name)
+                by_run = self._by_run[which].get(name)
                 present[: len(rows)] = there
-                values[present] = normaliser(rows[there]) if normaliser else rows[there]
+                values[present] = by_run[int(recording.run[start])](rows[there]) if by_run else rows[there]
             data[name], mask[name] = torch.from_numpy(values), torch.from_numpy(present)
         trs = torch.full((self.window,), -1, dtype=torch.int64)
         trs[: stop - start] = torch.arange(start, stop)

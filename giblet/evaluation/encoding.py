@@ -23,7 +23,7 @@ from himalaya.scoring import r2_score
 from giblet.alignment import convolve_hrf
 from giblet.alignment.checks import check_finite, rows_in_time, run_slices
 from giblet.alignment.lags import censored
-from giblet.data.normalise import ROUNDING
+from giblet.data.normalise import ROUNDING, run_levels
 from giblet.data.splits import HRF_SECONDS, run_of_trs, segments
 from giblet.errors import InputError
 from giblet.evaluation.rotation import RotationTest
@@ -245,35 +245,6 @@ def fit_ridge(
     # In float32, with the level added, a prediction of little variance would be a constant.
     predicted = np.asarray(model.predict(x), np.float64) + level
     return RidgeFit(predicted, np.asarray(model.best_alphas_), np.asarray(model.cv_scores_), x.shape[1], tried)
-
-
-def run_levels(values: np.ndarray, run: np.ndarray, train: np.ndarray, *, known: bool = True) -> np.ndarray:
-    """The level of each TR's run: the mean of the run's training TRs.
-
-    Parameters
-    ----------
-    values : ndarray of float, shape (n_trs, n_columns)
-    run : ndarray, shape (n_trs,)
-        Run of each TR.
-    train : ndarray of int
-        Training TRs.
-    known : bool
-        What a run without training TRs has for a level: its own mean, as the stimulus of a test run is known (True); or
-        the mean of the other levels, as its BOLD is not (False).
-
-    Returns
-    -------
-    ndarray of float64, shape (n_trs, n_columns)
-    """
-    out = np.empty(values.shape)
-    by_run = {
-        label: values[rows].mean(axis=0) for label in np.unique(run[train]) if len(rows := train[run[train] == label])
-    }
-    elsewhere = np.mean(list(by_run.values()), axis=0)
-    for label in np.unique(run):
-        own = run == label
-        out[own] = by_run[label] if label in by_run else values[own].mean(axis=0) if known else elsewhere
-    return out
 
 
 def _standardised(x: np.ndarray, train: np.ndarray) -> np.ndarray:

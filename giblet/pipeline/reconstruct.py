@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -39,6 +40,8 @@ from giblet.training.study import Study
 if TYPE_CHECKING:
     from giblet.data.normalise import Normaliser
     from giblet.models import MultimodalAutoencoder
+
+log = logging.getLogger(__name__)
 
 PARTS = ("test", "val", "train")
 
@@ -132,6 +135,10 @@ def reconstruct(
             if given:
                 raise InputError(f"the run has subjects {', '.join(names)}: say whose {what} it is with subject")
     chosen = names if subject is None else [_subject(names, subject)]
+    if subject is None and (absent := [name for name in names if not len(opened[1].part(split)[name])]) != names:
+        chosen = [name for name in names if name not in absent]
+        if absent:
+            log.warning("%s saw no film of %s: no scorecard, and no part in the mean", ", ".join(absent), split)
     options: dict[str, Any] = {
         "bold": bold, "confounds": confounds, "split": split, "lesion": lesion, "original": original, "texts": texts,
         "codec": codec, "overwrite": overwrite, "device": where,
@@ -170,15 +177,20 @@ def _reconstruct(
     if not len(trs):
         raise InputError(f"the run has no TRs of {split}: choose another split")
     own = next(one for one in settings.data.subjects if one.name == name)
-    silenced = None if lesion is None else lesion_of(lesion, own, settings.model.tr, study.n_voxels[name])
+    holes = study.holes.get(name)
+    unused = None if holes is None else holes.unused
+    silenced = None if lesion is None else lesion_of(lesion, own, settings.model.tr, study.n_voxels[name], unused)
     given = None
     if bold is not None:
         given = replacement_bold(
-            bold, confounds, own, settings.model.tr, study.volumes[name], recording.run, trs
+            bold, confounds, own, settings.model.tr, study.volumes[name], recording.run, trs, unused
         )  # fmt: skip
-    fitting, notes = fitted_to_part(normalisers[name], recording, trs, given, study.columns[name])
+    train = study.part("train")[name]
+    damaged = None if holes is None or given is not None else holes.columns(trs, study.n_voxels[name])
+    fitting, notes = fitted_to_part(normalisers[name], recording, trs, train, given, study.columns[name], damaged)
     if name in study.unlearnable:
         notes = [f"{study.unlearnable[name]}; left out of the scores", *notes]
+    notes += [*study.split_notes.get("", []), *study.split_notes.get(name, [])]
     out_dir = Path(out_dir) if out_dir is not None else run / default_folder(listed(bold), lesion, listed(confounds))
     check_writable(out_dir)
     loaded = _codec(settings, study, codec, str(device))

@@ -8,18 +8,19 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from giblet.data.dataset import Recording
-from giblet.data.normalise import Normaliser
+from giblet.data.normalise import Normaliser, run_means
 from giblet.data.scan_timing import sidecar_path
 from giblet.errors import CheckpointError, reading
 from giblet.files import sha256_of
 from giblet.models import MultimodalAutoencoder
-from giblet.training.checkpoint import LAST, check_unchanged, followed, load_state
-from giblet.training.columns import describe_columns
+from giblet.training.checkpoint import LAST, as_begun, check_unchanged, followed, load_state
+from giblet.training.columns import column_name, describe_columns, unit_of
 from giblet.training.run_folder import read_normalisers, with_paths
 from giblet.training.settings import FREE_TO_CHANGE, TrainSettings
 from giblet.training.study import BOLD, Study, build_study, files_of
@@ -48,9 +49,10 @@ def open_run(
     for needed in ("config.yaml", "splits.json", "best/model.json", f"checkpoints/{LAST}"):
         if not (run / needed).is_file():
             raise CheckpointError(f"{run} lacks {needed}: it is no training run, or has not validated yet; train first")
-    settings = TrainSettings.from_yaml(run / "config.yaml")
+    state = load_state(run / "checkpoints") or {}
+    settings = as_begun(TrainSettings.from_yaml(run / "config.yaml"), state)
     plain = settings.model_dump(mode="json")
-    state = followed(load_state(run / "checkpoints") or {}, plain)
+    state = followed(state, plain)
     check_unchanged(state, {"settings": plain}, FREE_TO_CHANGE, run)
     settings = located(settings, state.get("sources"), run, data)
     study = build_study(settings)
@@ -150,12 +152,13 @@ def _not_found(path: Path, run: Path) -> str:
 
 
 def fitted_to_part(
-    normalisers: Mapping[str, Normaliser], recording: Recording, trs: np.ndarray, bold: np.ndarray | None,
-    columns: dict[str, np.ndarray],
+    normalisers: Mapping[str, Normaliser], recording: Recording, trs: np.ndarray, train: np.ndarray,
+    bold: np.ndarray | None, columns: dict[str, np.ndarray], damaged: np.ndarray | None = None,
 ) -> tuple[dict[str, Normaliser], list[str]]:  # fmt: skip
     """Normalisers of a run for a part of it, and what is to be said of them.
 
-    What hardly varied over the training TRs and does in this part would outweigh all else: it becomes 0.
+    What hardly varied over the training TRs and does in this part would outweigh all else: it becomes 0. Other scans
+    have levels of their own.
 
     Parameters
     ----------
@@ -164,15 +167,30 @@ def fitted_to_part(
     recording : Recording
     trs : ndarray of int
         Of the part.
+    train : ndarray of int
+        TRs that were trained on.
     bold : ndarray, shape (n_rows, n_voxels), optional
         Instead of the recording's.
     columns : dict
         As :attr:`giblet.training.study.Study.columns` has them for the subject.
+    damaged : ndarray of bool, shape (n_voxels,), optional
+        Voxels that hold NaN in this part: they become 0 too.
     """
     found, notes = dict(normalisers), []
-    for name, one in normalisers.items():
+    if bold is not None and normalisers[BOLD].levels:
+        # A run of which nothing was scanned keeps the level that it had, so that runs stay centred.
+        levels = {**normalisers[BOLD].levels, **run_means(bold, train, recording.run)}
+        found[BOLD] = replace(normalisers[BOLD], levels=levels)
+    if damaged is not None and damaged.any():
+        found[BOLD] = found[BOLD].without(damaged)
+        named = ", ".join(column_name(columns, int(n)) for n in np.flatnonzero(damaged)[:5])
+        notes.append(
+            f"{int(damaged.sum())} of {len(damaged)} {unit_of(columns)} with NaN in these TRs: {named}"
+            f"{', ...' if damaged.sum() > 5 else ''}; left out of what is decoded and scored"
+        )
+    for name, one in dict(found).items():
         series = recording.series[name] if name != BOLD or bold is None else bold
-        far = one.far(series, trs, of_scan=name == BOLD)
+        far = one.far(series, trs, of_scan=name == BOLD, run=recording.run)
         if not far.any():
             continue
         found[name] = one.without(far)
@@ -201,7 +219,7 @@ def _checked_normalisers(
     """Those of the run, found to be of the study; what never varied in training is 0 in older runs too."""
     shapes = [
         {
-            (subject, name): (one.mean.shape, one.scale.shape)
+            (subject, name): (one.mean.shape, one.scale.shape, list(one.levels))
             for subject, own in some.items()
             for name, one in own.items()
         }

@@ -235,7 +235,7 @@ def test_a_phase_that_should_have_begun_or_was_another_is_refused(audio, tmp_pat
 
 def test_crops_shorter_than_a_discriminators_window_are_refused_when_the_settings_are_read():
     values = {"audio": "a", "output": "b", "crop_seconds": 0.05}
-    with pytest.raises(InputError, match=r"^adversarial is .* scales go up to 2048 samples and crops have 1200: give"):
+    with pytest.raises(InputError, match=r"^adversarial: scales go up to 2048 samples and crops have 1200: give"):
         CodecTrainingConfig.make(**values, adversarial={"from_step": 0})
     assert CodecTrainingConfig.make(**values, adversarial={"from_step": 0, "scales": (1024, 512)}).adversarial
     assert CodecTrainingConfig.make(**values).adversarial is None

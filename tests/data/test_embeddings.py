@@ -263,7 +263,7 @@ def test_what_a_processor_crops_is_measured_and_said_once(name, processor, share
         assert told == []
     else:
         assert len(told) == 1
-        assert "of the width" in told[0] and "160 x 90" in told[0] and "--image-fit" in told[0]
+        assert "of the width" in told[0] and "160 x 90" in told[0] and "image_fit=" in told[0]
         assert float(told[0].split("sees ")[1].split(" %")[0]) == pytest.approx(100 * shares[1], abs=2)
 
 
