@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,59 @@ from giblet.features import CODES, CONTINUOUS, load_features, new_features, save
 from giblet.files import atomic_path, write_atomic
 from giblet.models import ModelSettings
 from giblet.models.settings import AUDIO, TEXT, VIDEO
+from giblet.pipeline.trained_run import Prediction
 from giblet.timing import TRGrid, exact
 from giblet.training.settings import SubjectSettings
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts of which the nearest to each decoded vector are named, and the model that embeds them."""
+
+    model: str
+    texts: tuple[str, ...]
+
+
+def write_prediction(
+    prediction: Prediction, out_dir: Path, codec: AudioCodec | None = None, search: Texts | None = None
+) -> tuple[list[Path], list[dict[str, Any]]]:
+    """All that was decoded: feature files, sounds, pictures, each with its sidecar, and texts.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    out_dir : Path
+    codec : AudioCodec, optional
+        Of the codes; None for mel spectrograms.
+    search : Texts, optional
+
+    Returns
+    -------
+    files : list of Path
+    stretches : list of dict
+        For each stretch its run, first row, second of the film, and TRs.
+    """
+    part, stretches = prediction.part, prediction.stretches
+    run, source = part.run, part.run.source
+    files, described = list[Path](), []
+    for stretch in stretches:
+        stem = out_dir / (part.label + (f"_rows-{stretch.start}" if len(stretches) > 1 else ""))
+        start, tr = prediction.film_second(stretch), run.settings.model.tr
+        where = {"run": stretch.run, "first_row": stretch.start, "film_seconds": start}
+        about = {
+            "subject": part.subject, "split": part.split, **where, "head": run.settings.model.head,
+            "first_stimulus_tr": int(run.study.stimulus_trs[part.subject][stretch.start]), **part.brain,
+        }  # fmt: skip
+        described.append({**where, "n_trs": stretch.stop - stretch.start})
+        if AUDIO in stretch.decoded:
+            files += write_sound_files(
+                stretch, stem, start, run.settings.model, codec, run.study.bandwidth, source, about
+            )
+        files += write_vectors(stretch, stem, start, tr, source, about)
+        files += write_video(stretch, stem, start, tr, source)
+        if search is not None:
+            files += write_text(stretch, stem, start, tr, search.model, search.texts)
+    return files, described
 
 
 def write_sound_files(

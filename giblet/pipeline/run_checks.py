@@ -28,7 +28,7 @@ from giblet.training.study import BOLD, Study, build_study, files_of
 log = logging.getLogger(__name__)
 
 
-def open_run(
+def checked_run(
     run: Path, data: Path | None = None
 ) -> tuple[TrainSettings, Study, dict[str, dict[str, Normaliser]], MultimodalAutoencoder]:
     """Settings, data, normalisers and best model of a run, wherever the run and its data are now.
