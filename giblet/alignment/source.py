@@ -194,6 +194,9 @@ class Source:
         grid = TRGrid(float(self.file_tr), self.n_trs, rate)
         if self.kind == CODES:
             spill = self.data["spill"].values if "spill" in self.data else None
+            if spill is not None and "spill_mask" in self.data:
+                # Of a file that was cut the clock, which counts from 0, may look for odd frames where there are none.
+                spill = np.where(self.data["spill_mask"].values[:, None, :], spill, self.table[:, :, -1:])
             series = ungroup_codes(self.table, float(self.file_tr), rate, spill=spill)
             width = TRGrid(float(self.target_tr), 1, rate).frames_per_tr
         else:

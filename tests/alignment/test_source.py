@@ -392,3 +392,16 @@ def test_where_no_picture_is_shown_it_is_not_black(name):
     np.testing.assert_array_equal(between.masks["x"], there[rows] | there[rows + 1])
     np.testing.assert_allclose(between.features["x"].values[between.masks["x"]], 8)
     assert align_all_modalities({"x": film}, scan(N), 1.5, variables={"x": "shown"}).masks["x"].all()
+
+
+@pytest.mark.parametrize("first", [2, 3, 17])
+def test_codes_of_a_part_of_a_film_are_those_that_sound_then(first):
+    """At 112.5 frames per TR every other TR has an odd frame; to the nearest frame, and no code of nothing."""
+    codes, series = audio(n_trs=60)
+    part = codes.isel(tr=slice(first, None))
+    found = align_all_modalities({"a": part}, scan(60), 1.5, start_offset=0.4, on_short_bold="trim")
+    assert found.volumes[0] == first
+    begins = np.floor((found.volumes * 1.5 + 0.4) * 75 + 0.5).astype(int)
+    frames = begins[:, None] + np.arange(112)
+    near = [series[:, np.minimum(frames + k, series.shape[1] - 1)].transpose(1, 0, 2) for k in (-1, 0, 1)]
+    assert np.any([found.features["a"].values == one for one in near], axis=0).all()
