@@ -315,7 +315,7 @@ class AudioProcessor:
                 f"{int(outside.sum())} such codes; clip predictions before decoding"
             )
         spill = metadata.get("spill")
-        if "spill_mask" in metadata and np.shape(spill) == (*codes.shape[:2], 1):
+        if spill is not None and "spill_mask" in metadata and np.shape(spill) == (*codes.shape[:2], 1):
             # Where a file was cut, TRs that have an odd frame need not be those that the clock gives one from 0 on.
             spill = np.where(np.asarray(metadata["spill_mask"])[:, None, :], spill, codes[:, :, -1:])
         if spill is None and fill == "interpolate":
