@@ -38,6 +38,8 @@ from giblet.timing import TAIL, TRGrid, exact
 CODES, CONTINUOUS = "codes", "continuous"
 REPLACE = "use another output folder, or --overwrite (overwrite=True) to replace it"
 ENCODEC, MEL = "encodec24k", "mel"
+MEANS_OF = {"word_length": "word_rate"} | dict.fromkeys(("frames", "luminance", "contrast", "motion_energy"), "shown")
+"""Means by TR, and the variable that says how much each is of: where that is 0 there is none, and 0 is held."""
 REQUIRED = (
     "variable",
     "tr",
@@ -101,6 +103,27 @@ def new_features(
     own["giblet_version"] = __version__
     own = {k: json.dumps(v, sort_keys=True) if isinstance(v, dict) else v for k, v in own.items() if v is not None}
     return xr.Dataset(data, attrs=own)
+
+
+def present_in(features: xr.Dataset, variable: str) -> np.ndarray:
+    """Which TRs a variable says anything of, whatever number stands in the others.
+
+    Parameters
+    ----------
+    features : xarray.Dataset
+    variable : str
+
+    Returns
+    -------
+    ndarray of bool, shape (n_trs,)
+        False where ``<variable>_mask`` says so, and for means of nothing: the length of words where none begins
+        (``word_rate`` is 0), the picture where none is ``shown``.
+    """
+    here = np.ones(features.sizes["tr"], bool)
+    for beside in (f"{variable}_mask", MEANS_OF.get(variable)):
+        if beside in features and features[beside].dims == ("tr",):
+            here &= features[beside].values > 0
+    return here
 
 
 def grid_of(features: xr.Dataset) -> TRGrid:

@@ -15,6 +15,7 @@ import numpy as np
 
 from giblet.alignment.checks import array_of_kind, increasing
 from giblet.alignment.prewhitening import Prewhitened, lag_one, whitened
+from giblet.alignment.scan import Scan, censored, knows_its_volumes, scan_of
 from giblet.errors import AlignmentError, InputError
 from giblet.timing import check_tr
 
@@ -92,9 +93,11 @@ def lag_scan(
     Parameters
     ----------
     regressor : array_like (n_trs,) or (n_times,)
-        What BOLD should look like at lag 0: a feature convolved with an HRF. One run.
-    bold : array_like (n_trs, n_targets) or (n_trs,)
-        Voxels, regions, or listeners; volume ``k`` at ``k * tr`` seconds.
+        What BOLD should look like at lag 0: a feature convolved with an HRF. One run; without `regressor_times` one
+        value for each row of `bold`, or for each volume of its run up to the last that it holds.
+    bold : array_like (n_trs, n_targets) or (n_trs,), DataArray or Dataset with ``bold``
+        Voxels, regions, or listeners; row ``k`` at ``k * tr`` seconds, or at its ``onset`` in a Dataset of one run that
+        has been cut. Volumes that it lacks, or that its ``sample_mask`` censors, count nowhere.
     tr : float
         Repetition time in seconds.
     lags : array_like (n_lags,), optional
@@ -129,6 +132,11 @@ def lag_scan(
         If lengths differ, a lag needs a finer regressor, or fewer than 20 volumes are left.
     """
     signal = array_of_kind(regressor, "continuous", what="regressor").astype(np.float64)
+    rows = None
+    if knows_its_volumes(bold):
+        scan_read = scan_of(bold, tr).without(sample_mask)
+        rows = _rows_of(regressor, scan_read)
+        bold, sample_mask = scan_read.whole
     kept = None if sample_mask is None else censored(sample_mask, len(np.asarray(bold)))
     data = array_of_kind(bold if kept is None else _silenced(bold, kept), "continuous", what="bold")
     data = data[:, None] if data.ndim == 1 else data
@@ -142,7 +150,7 @@ def lag_scan(
     whole = int(SPAN / tr + 1e-9)
     seconds = increasing(np.arange(-whole, whole + 1) * tr if lags is None else lags, "lags")
     _refuse_holes(regressor)
-    times = _regressor_times(signal, len(data), tr, seconds, regressor_times)
+    times = _regressor_times(signal, np.arange(len(data)) if rows is None else rows, tr, seconds, regressor_times)
     read, volumes = _reader(times, len(data), tr, seconds, kept)
     _refuse_constant(data[volumes])
     slow = drifts(volumes - volumes[0], tr, detrend, high_pass)
@@ -230,7 +238,19 @@ def _peaks(r: np.ndarray, lags: np.ndarray) -> np.ndarray:
     return peak
 
 
-def _regressor_times(signal: np.ndarray, n_trs: int, tr: float, lags: np.ndarray, times: Any) -> np.ndarray:
+def _rows_of(regressor: Any, scan: Scan) -> np.ndarray:
+    """The volume of the run that each row of a regressor by TR is."""
+    volume = getattr(regressor, "coords", {}).get("volume")
+    if volume is not None and scan.volumes is not None:
+        return np.asarray(volume.values)
+    n = len(np.asarray(regressor))
+    if n == scan.n_volumes or n != len(scan.data):
+        return np.arange(scan.n_volumes)
+    return scan.place
+
+
+def _regressor_times(signal: np.ndarray, rows: np.ndarray, tr: float, lags: np.ndarray, times: Any) -> np.ndarray:
+    """Seconds from volume 0 of each value: as given, or of the volumes that its rows are."""
     if times is not None:
         fine = increasing(times, "regressor times")
         if len(fine) != len(signal):
@@ -238,10 +258,18 @@ def _regressor_times(signal: np.ndarray, n_trs: int, tr: float, lags: np.ndarray
         if len(fine) < 3 or np.ptp(np.diff(fine)) > 1e-6 * (fine[1] - fine[0]) + 1e-9:
             raise AlignmentError("regressor times are not evenly spaced: surrogates need a regular clock")
         return fine
-    if len(signal) != n_trs:
+    if len(signal) != len(rows):
         raise AlignmentError(
-            f"the regressor has {len(signal)} TRs and the BOLD {n_trs} volumes: align_all_modalities brings them on "
-            "one clock, or pass regressor_times"
+            f"the regressor has {len(signal)} TRs and the BOLD {len(rows)} volumes: align_all_modalities brings them "
+            "on one clock, or pass regressor_times"
+        )
+    hole = np.flatnonzero(np.diff(rows) != 1)
+    if hole.size:
+        at = int(hole[0])
+        raise AlignmentError(
+            f"rows {at} and {at + 1} of the BOLD are volumes {rows[at]} and {rows[at + 1]}, so that a shift of the "
+            f"regressor by rows is none in time: give it for all {int(rows[-1]) + 1} volumes of the run, or pass "
+            "regressor_times"
         )
     off = np.abs(lags / tr - np.round(lags / tr)) > 1e-6
     if off.any():
@@ -249,7 +277,7 @@ def _regressor_times(signal: np.ndarray, n_trs: int, tr: float, lags: np.ndarray
             f"lag {lags[off][0]:g} s is not a whole number of TRs of {tr:g} s: pass a finer regressor with "
             "regressor_times (response_at makes one)"
         )
-    return np.arange(n_trs) * tr
+    return rows * tr
 
 
 def _reader(
@@ -337,20 +365,6 @@ def standardised(columns: np.ndarray, slow: np.ndarray) -> np.ndarray:
     if slow.shape[1]:
         values = clean(values, detrend=False, standardize=None, confounds=slow)
     return _standardised(values)
-
-
-def censored(sample_mask: Any, n_trs: int) -> np.ndarray:
-    """`sample_mask` as bool (n_trs,), False where a volume is not to be used.
-
-    Raises
-    ------
-    InputError
-        If it is not one bool for each volume.
-    """
-    mask = np.asarray(sample_mask)
-    if mask.dtype != bool or mask.shape != (n_trs,):
-        raise InputError(f"sample_mask is {mask.dtype} {mask.shape}: bool ({n_trs},) is needed, False where censored")
-    return mask
 
 
 def _silenced(bold: Any, kept: np.ndarray) -> np.ndarray:

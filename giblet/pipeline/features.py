@@ -297,7 +297,10 @@ def decode_features(
         rate, duration = None, float(exact(attrs["tr"]) * len(array))
         path = VideoProcessor(attrs["tr"]).features_to_video(array, out)
     else:
-        rate, duration = int(attrs["sample_rate"]), float(attrs["duration"])
+        rate, duration = (
+            int(attrs["sample_rate"]),
+            min(float(attrs["duration"]), float(exact(attrs["tr"]) * len(array))),
+        )
         processor = AudioProcessor(
             use_encodec="codec" in attrs,
             codec=load_codec(codec or attrs["codec"], bandwidth=attrs["bandwidth"], device=device)
