@@ -31,12 +31,14 @@ import xarray as xr
 
 from giblet import __version__
 from giblet.errors import InputError
-from giblet.files import write_atomic
+from giblet.files import sha256_of, write_atomic
 from giblet.netcdf import netcdf_bytes, read_netcdf
 from giblet.timing import TAIL, TRGrid, exact
 
 CODES, CONTINUOUS = "codes", "continuous"
 REPLACE = "use another output folder, or --overwrite (overwrite=True) to replace it"
+DECODED = (".wav", ".flac", ".mp4")
+"""What decoded sounds and films end in."""
 ENCODEC, MEL = "encodec24k", "mel"
 REQUIRED = (
     "variable",
@@ -267,7 +269,7 @@ def read_sidecar(path: str | Path) -> dict[str, Any] | None:
 
 
 def check_sidecar(path: str | Path) -> None:
-    """An error if a JSON file that giblet did not write stands where the sidecar of `path` would.
+    """An error if a JSON file that giblet did not write, or that is of another file, stands where that of `path` would.
 
     Raises
     ------
@@ -275,6 +277,26 @@ def check_sidecar(path: str | Path) -> None:
     """
     if sidecar_path(path).exists() and read_sidecar(path) is None:
         raise InputError(f"{sidecar_path(path)} is there already and is not of giblet: {REPLACE}")
+    if (other := _other_owner(Path(path))) is not None:
+        raise InputError(
+            f"{sidecar_path(path)}, which would be that of {Path(path).name}, is the sidecar of {other.name}, which "
+            "would lose it: choose another name or output folder, or --overwrite (overwrite=True) to replace it"
+        )
+
+
+def _other_owner(path: Path) -> Path | None:
+    """The file that the sidecar which `path` would have was written for, if that is another one, and there."""
+    about = read_sidecar(path)
+    if about is None:
+        return None
+    if "features_sha256" not in about:
+        owners = [path.with_suffix(".nc")]
+    elif "file" in about:
+        owners = [path.with_name(str(about["file"]))]
+    else:  # written before sidecars of sounds and films named them
+        beside = [path.with_suffix(suffix) for suffix in DECODED]
+        owners = [one for one in beside if one.is_file() and sha256_of(one) == about.get("sha256")]
+    return next((one for one in owners if one != path and one.is_file()), None)
 
 
 def metadata_of(features: xr.Dataset) -> dict[str, Any]:
