@@ -98,6 +98,13 @@ def test_the_luminance_of_a_real_film_finds_its_lag(giblet, film, tmp_path):
     assert (light["regressor"], light["best_lag"], light["p"]) == ("luminance", 3, 0.01)
     assert (motion["regressor"], motion["verdict"]) == ("motion_energy", "unclear")
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    (tmp_path / "mine.png").write_text("mine")
+    argv = ["check-alignment", words, bold, "--surrogates", 19, "-o", tmp_path / "mine.png"]
+    status, said, err = giblet(*argv)
+    assert (status, said, len(err.splitlines())) == (2, "", 1) and "mine.png is there already" in err
+    assert (tmp_path / "mine.png").read_text() == "mine"
+    assert giblet(*argv, "--overwrite")[0] == 0
+    assert (tmp_path / "mine.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_tanh_is_another_mapping_that_the_truth_remembers(giblet, words, tmp_path):
@@ -205,12 +212,19 @@ def test_words_that_outlast_the_scan_are_refused_and_trimmed_when_asked(giblet, 
     assert "best lag +0 s" in said
 
 
-def test_a_plot_is_drawn_and_an_unknown_kind_is_refused(giblet, words, tmp_path):
+def test_a_plot_is_drawn_and_replaces_no_file_unasked_and_an_unknown_kind_is_refused(giblet, words, tmp_path):
     pytest.importorskip("matplotlib")
     giblet("simulate", words, "-o", tmp_path, "--table", "--n-voxels", 3)
     bold = tmp_path / "talk_desc-text_simulated_bold.tsv"
     assert giblet("check-alignment", words, bold, "--surrogates", 19, "-o", tmp_path / "p.png")[0] == 0
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    (tmp_path / "mine.png").write_text("mine")
+    argv = ["check-alignment", words, bold, "--surrogates", 19, "-o", tmp_path / "mine.png"]
+    status, said, err = giblet(*argv)
+    assert (status, said, len(err.splitlines())) == (2, "", 1) and "mine.png is there already" in err
+    assert (tmp_path / "mine.png").read_text() == "mine"
+    assert giblet(*argv, "--overwrite")[0] == 0
+    assert (tmp_path / "mine.png").read_bytes().startswith(b"\x89PNG")
     status, _, err = giblet("check-alignment", words, bold, "--surrogates", 19, "-o", tmp_path / "p.doc")
     assert (status, len(err.splitlines())) == (2, 1)
 
