@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -14,6 +13,8 @@ from typing_extensions import Self
 
 from giblet.errors import InputError, reading
 
+LOUDEST = 200.0
+"""dB, up or down: more than any sound or its quiet parts have, so that whoever says more means something else."""
 LONGEST = 80
 """Characters of a value that a message shows."""
 
@@ -99,7 +100,7 @@ def check_gain(gain: Any) -> float | Literal["peak"]:
     Raises
     ------
     ValueError
-        If it is neither.
+        If it is neither, or beyond 200 dB up or down.
 
     Examples
     --------
@@ -112,8 +113,8 @@ def check_gain(gain: Any) -> float | Literal["peak"]:
         decibels = float("nan" if isinstance(gain, bool) else gain)
     except (TypeError, ValueError):
         decibels = float("nan")
-    if not isfinite(decibels):
-        raise ValueError("a number of dB, or 'peak', is needed")
+    if not abs(decibels) <= LOUDEST:
+        raise ValueError(f"a number of dB from -{LOUDEST:g} to {LOUDEST:g}, or 'peak', is needed")
     return decibels
 
 

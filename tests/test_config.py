@@ -28,9 +28,11 @@ def test_an_unknown_option_is_an_error_that_names_the_nearest():
         ({"tr": "fast"}, "tr is 'fast': .*number"),
         ({"n_trs": 0}, "n_trs is 0: .*greater than or equal to 1"),
         ({"n_trs": 1.5}, "n_trs is 1.5"),
-        ({"gain": "loud"}, "gain is 'loud': .*dB, or 'peak'"),
+        ({"gain": "loud"}, "gain is 'loud': .*dB .*, or 'peak'"),
         ({"gain": float("inf")}, "gain is inf"),
         ({"gain": True}, "gain is True"),
+        ({"gain": 201}, "gain is 201: a number of dB from -200 to 200"),
+        ({"gain": "-1000"}, "gain is '-1000'"),
     ],
 )
 def test_values_out_of_range_say_what_is_allowed(values, message):
