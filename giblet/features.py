@@ -40,6 +40,14 @@ REPLACE = "use another output folder, or --overwrite (overwrite=True) to replace
 DECODED = (".wav", ".flac", ".mp4")
 """What decoded sounds and films end in."""
 ENCODEC, MEL = "encodec24k", "mel"
+SIMULATED = "truth"
+"""``desc`` of what a simulated brain was made from."""
+MODEL_OPTIONS = {
+    (ENCODEC, "codec_fingerprint"): " (--codec)",
+    ("text", "model_fingerprint"): " (--text-model)",
+    ("video", "model_fingerprint"): " (--image-model)",
+}
+"""Which option names what has a fingerprint, by ``desc``."""
 REQUIRED = (
     "variable",
     "tr",
@@ -210,7 +218,8 @@ def standing(path: str | Path, *, defaults: Mapping[str, Any] | None = None, **e
     except InputError as exc:
         raise InputError(f"{path} is there already and is no whole feature file ({exc}): {REPLACE}") from exc
     if found := _differences(features, defaults or {}, expected):
-        raise InputError(f"{path} is there already and holds other features ({'; '.join(found)}): {REPLACE}")
+        what = "is of another simulation" if features.attrs["desc"] == SIMULATED else "holds other features"
+        raise InputError(f"{path} is there already and {what} ({'; '.join(found)}): {REPLACE}")
     return features
 
 
@@ -250,7 +259,8 @@ def _differences(features: xr.Dataset, defaults: Mapping[str, Any], expected: Ma
             ]
         elif attrs.get(name) != value:
             what = f"another {attrs['source']}" if name == "source_sha256" else name.replace("_", " ")
-            found.append(f"{what}, {str(attrs.get(name))[:12]} -> {str(value)[:12]}")
+            option = MODEL_OPTIONS.get((attrs["desc"], name), "")
+            found.append(f"{what}{option}, {str(attrs.get(name, 'none'))[:12]} -> {str(value or 'none')[:12]}")
     return found
 
 

@@ -11,7 +11,7 @@ import soundfile
 from safetensors.numpy import load_file, save_file
 
 from giblet.errors import InputError
-from giblet.features import load_features, save_features, sidecar_path
+from giblet.features import load_features, save_features, sidecar_path, standing
 from giblet.pipeline import decode_features, extract_features, extract_film, simulate
 from tests.test_cli_extract import BARE, words
 
@@ -64,8 +64,29 @@ def test_another_codec_does_not_replace_the_features_of_the_first(giblet, made, 
     save_file({**weights, bias: weights[bias] + np.float16(0.01)}, other / "model.safetensors", {"format": "pt"})
     before = contents(made.parent)
     err = refused(giblet, "extract", tmp_path / "a" / "talk.wav", "--codec", other, "-o", made.parent)
-    assert "(codec fingerprint, " in err
+    assert "(codec fingerprint (--codec), " in err
     assert contents(made.parent) == before
+
+
+@pytest.mark.parametrize(("kind", "option"), [("text", "--text-model"), ("video", "--image-model")])
+def test_features_with_vectors_of_a_model_and_without_do_not_replace_each_other(giblet, tmp_path, kind, option):
+    from tests.films import write_film
+
+    source = words(tmp_path) if kind == "text" else write_film(tmp_path / "grey.mp4", picture=3.0)
+    argv = ["extract", source, f"--{kind}", *(["--text-model", "none"] if kind == "text" else ["--video-size", "6x8"])]
+    assert giblet(*argv, "-o", tmp_path / "out")[0] == 0
+    path = next((tmp_path / "out").glob("*.nc"))
+    plain = load_features(path)
+    save_features(plain.assign_attrs(model="a/model", model_fingerprint="f" * 64), path)
+    err = refused(giblet, *argv, "-o", tmp_path / "out")
+    assert f"holds other features (model fingerprint ({option}), ffffffffffff -> none)" in err
+    assert load_features(path).attrs["model"] == "a/model"
+
+    save_features(plain, path)
+    expected = {**plain.attrs, "settings": json.loads(plain.attrs["settings"]), "model_fingerprint": "f" * 64}
+    with pytest.raises(InputError, match=rf"\(model fingerprint \({option}\), none -> ffffffffffff\)"):
+        standing(path, **expected)
+    assert "up to date" in giblet(*argv, "-o", tmp_path / "out")[1]
 
 
 def test_what_would_be_refused_is_refused_before_the_work(tmp_path, monkeypatch):
@@ -258,8 +279,10 @@ def test_a_simulation_of_other_options_does_not_replace_the_first(giblet, made, 
     before = contents(made.parent)
     assert giblet(*argv)[0] == 0, "the same simulation again"
     assert contents(made.parent) == before
-    assert "lag 0.0 -> 1.5" in refused(giblet, *argv, "--lag", 1.5)
-    assert "seed 0 -> 1" in refused(giblet, *argv, "--seed", 1)
+    err = refused(giblet, *argv, "--lag", 1.5, "--seed", 1, "--n-voxels", 6)
+    assert "is of another simulation (" in err and "other features" not in err
+    for one in ("--lag 0.0 -> 1.5", "; --seed 0 -> 1", "--n-voxels 5 -> 6"):
+        assert one in err
     assert "is of other features" in refused(giblet, *argv, "--regressor", "envelope")
     assert contents(made.parent) == before
     assert giblet(*argv, "--lag", 1.5, "--overwrite")[0] == 0
