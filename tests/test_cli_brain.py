@@ -497,6 +497,15 @@ def test_a_training_file_with_an_unknown_option_is_one_line(giblet, tmp_path):
     assert "did you mean steps?" in err
 
 
+def test_a_training_on_a_table_without_tr_is_asked_for_it_as_the_yaml_calls_it(giblet, words, mid_tr, tmp_path):
+    runs = [{"bold": str(mid_tr), "text": str(words)}]
+    config = {"data": {"subjects": [{"name": "01", "runs": runs}]}, "output": str(tmp_path / "run")}
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump(config))
+    status, said, err = giblet("train", tmp_path / "train.yaml")
+    assert (status, said, len(err.splitlines())) == (2, "", 1)
+    assert "is a table, which does not say its TR: give model.tr in seconds" in err
+
+
 def test_help_of_the_new_commands_imports_no_torch():
     check = (
         "import sys; from giblet.cli import main\ntry: main()\nexcept SystemExit: pass\n"
