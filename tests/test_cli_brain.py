@@ -98,13 +98,6 @@ def test_the_luminance_of_a_real_film_finds_its_lag(giblet, film, tmp_path):
     assert (light["regressor"], light["best_lag"], light["p"]) == ("luminance", 3, 0.01)
     assert (motion["regressor"], motion["verdict"]) == ("motion_energy", "unclear")
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
-    (tmp_path / "mine.png").write_text("mine")
-    argv = ["check-alignment", words, bold, "--surrogates", 19, "-o", tmp_path / "mine.png"]
-    status, said, err = giblet(*argv)
-    assert (status, said, len(err.splitlines())) == (2, "", 1) and "mine.png is there already" in err
-    assert (tmp_path / "mine.png").read_text() == "mine"
-    assert giblet(*argv, "--overwrite")[0] == 0
-    assert (tmp_path / "mine.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_tanh_is_another_mapping_that_the_truth_remembers(giblet, words, tmp_path):
