@@ -240,12 +240,19 @@ def test_words_that_outlast_the_scan_are_refused_and_trimmed_when_asked(giblet, 
     assert "best lag +0 s" in said
 
 
-def test_a_plot_is_drawn_and_an_unknown_kind_is_refused(giblet, words, tmp_path):
+def test_a_plot_is_drawn_and_replaces_no_file_unasked_and_an_unknown_kind_is_refused(giblet, words, tmp_path):
     pytest.importorskip("matplotlib")
     giblet("simulate", words, "-o", tmp_path, "--table", "--n-voxels", 3)
     bold = tmp_path / "talk_desc-text_simulated_bold.tsv"
     assert giblet("check-alignment", words, bold, "--surrogates", 19, "-o", tmp_path / "p.png")[0] == 0
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    (tmp_path / "mine.png").write_text("mine")
+    argv = ["check-alignment", words, bold, "--surrogates", 19, "-o", tmp_path / "mine.png"]
+    status, said, err = giblet(*argv)
+    assert (status, said, len(err.splitlines())) == (2, "", 1) and "mine.png is there already" in err
+    assert (tmp_path / "mine.png").read_text() == "mine"
+    assert giblet(*argv, "--overwrite")[0] == 0
+    assert (tmp_path / "mine.png").read_bytes().startswith(b"\x89PNG")
     status, _, err = giblet("check-alignment", words, bold, "--surrogates", 19, "-o", tmp_path / "p.doc")
     assert (status, len(err.splitlines())) == (2, 1)
 
@@ -516,6 +523,15 @@ def test_a_training_file_with_an_unknown_option_is_one_line(giblet, tmp_path):
     status, _, err = giblet("codec", "train", tmp_path / "bad.yaml")
     assert (status, len(err.splitlines())) == (2, 1)
     assert "did you mean steps?" in err
+
+
+def test_a_training_on_a_table_without_tr_is_asked_for_it_as_the_yaml_calls_it(giblet, words, mid_tr, tmp_path):
+    runs = [{"bold": str(mid_tr), "text": str(words)}]
+    config = {"data": {"subjects": [{"name": "01", "runs": runs}]}, "output": str(tmp_path / "run")}
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump(config))
+    status, said, err = giblet("train", tmp_path / "train.yaml")
+    assert (status, said, len(err.splitlines())) == (2, "", 1)
+    assert "is a table, which does not say its TR: give model.tr in seconds" in err
 
 
 def test_help_of_the_new_commands_imports_no_torch():

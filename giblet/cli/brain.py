@@ -93,6 +93,7 @@ def check_alignment(
     plot: Annotated[
         Path | None, typer.Option("--out", "-o", help="Also draw it: .png, .pdf or .svg.", show_default=False)
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file that stands at --out.")] = False,
     codec: Codec = None,
     device: Device = "auto",
     as_json: Json = False,
@@ -107,7 +108,8 @@ def check_alignment(
         decimal=decimal, tr=tr, overrule_tr=overrule_tr, slice_time_ref=slice_time_ref, start_offset=start_offset,
         lags=_range(lags), hrf=hrf, n_surrogates=surrogates,
         high_pass=None if no_high_pass else high_pass, confounds=confounds,
-        confound_columns=_names(confound_columns), bad=bad, trim=trim, seed=seed, plot=plot, codec=codec, device=device,
+        confound_columns=_names(confound_columns), bad=bad, trim=trim, seed=seed, plot=plot,
+        overwrite=overwrite, codec=codec, device=device,
     )  # fmt: skip
     if as_json:
         print_json({"regressors": [one.row() for one in checks], "plot": None if plot is None else str(plot)})

@@ -32,7 +32,7 @@ from giblet.config import Settings
 from giblet.data.simulation_files import write_simulation
 from giblet.data.windows import volume_rate
 from giblet.errors import InputError
-from giblet.features import CODES, CONTINUOUS, load_features, main_variable, new_features
+from giblet.features import CODES, CONTINUOUS, SIMULATED, load_features, main_variable, new_features
 from giblet.timing import TRGrid, check_tr, exact, same_tr, shown
 
 __all__ = ["SimulateSettings", "Simulation", "simulate_bold", "write_simulation"]
@@ -177,7 +177,7 @@ def simulate_bold(
         TRGrid(seconds, len(x), 1 / exact(seconds)),
         film_duration=len(x) * exact(seconds),
         kind=CONTINUOUS,
-        desc="truth",
+        desc=SIMULATED,
         duration=float(len(x) * exact(seconds)),
         run_lengths=json.dumps(lengths),
         lag=options.lag,

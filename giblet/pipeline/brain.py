@@ -163,6 +163,7 @@ def check_alignment(
     start_offset: float = 0.0,
     lags: tuple[float, float] = (-15.0, 15.0),
     plot: str | Path | None = None,
+    overwrite: bool = False,
     codec: str | None = None,
     device: str = "auto",
     **options: Any,
@@ -188,6 +189,8 @@ def check_alignment(
         First and last, in seconds; whole TRs between them are scanned.
     plot : path, optional
         Also draw it.
+    overwrite : bool
+        Replace a file that stands where `plot` shall be.
     codec, device : str
         As for :func:`regressors_from`.
     **options
@@ -205,6 +208,10 @@ def check_alignment(
     if plot is not None:
         check_plotting()
         check_writable(Path(plot).parent)
+        if Path(plot).exists() and not overwrite:
+            raise InputError(
+                f"{plot} is there already: name another file with --out, or --overwrite (overwrite=True) to replace it"
+            )
     _check_order(features, bold)
     for path in features:
         check_one_offset(load_features(path), start_offset, Path(path).name)
