@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numpy.polynomial.legendre import legvander
 
 from giblet.alignment.checks import array_of_kind, increasing
 from giblet.alignment.prewhitening import Prewhitened, lag_one, whitened
@@ -220,7 +221,10 @@ def _lag_interval(
     # The share of the noise along the regressor varies too.
     along = share + rng.standard_normal(N_SIMULATED) * np.sqrt((1 - share**2) / len(regressors))
     found = regressors.T @ (regressors[:, [best]] * along + noise)
-    low, high = np.quantile(_peaks(np.abs(found) if both else found, lags), [0.025, 0.975])
+    peaks = np.quantile(_peaks(np.abs(found) if both else found, lags), [0.025, 0.975])
+    # The lags are steps, and what was found lies between two of them.
+    between = _peaks((np.abs(r) if both else r)[:, None], lags)[0] - lags[best]
+    low, high = np.clip(peaks + between, lags[0], lags[-1])
     return float(low), float(high)
 
 
@@ -320,7 +324,7 @@ def _phase_randomised(signal: np.ndarray, n: int, rng: np.random.Generator, *, m
 
 
 def drifts(volumes: np.ndarray, tr: float, detrend: bool, high_pass: float | None) -> np.ndarray:
-    """What is slow in a run, to be taken out of both sides: a straight line, and cosines below `high_pass`.
+    """What is slow in a run, to be taken out of both sides: a line, a parabola, and cosines below `high_pass`.
 
     Parameters
     ----------
@@ -339,7 +343,7 @@ def drifts(volumes: np.ndarray, tr: float, detrend: bool, high_pass: float | Non
     from nilearn.glm.first_level.design_matrix import create_cosine_drift
 
     n_trs = int(volumes[-1]) + 1
-    columns = [np.linspace(-1, 1, n_trs)[:, None]] if detrend else []
+    columns = [legvander(np.linspace(-1, 1, n_trs), 2)[:, 1:]] if detrend else []
     if high_pass is not None:
         columns.append(create_cosine_drift(high_pass, np.arange(n_trs) * tr)[:, :-1])  # the last is constant
     return np.concatenate(columns, axis=1)[volumes] if columns else np.zeros((len(volumes), 0))

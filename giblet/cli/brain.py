@@ -84,7 +84,7 @@ def check_alignment(
     hrf: Annotated[str, typer.Option(help="glover or spm.")] = "glover",
     surrogates: Annotated[int, typer.Option(help="Phase-randomised regressors of the null.")] = 1000,
     high_pass: Annotated[float, typer.Option(help="Take out drifts slower than this, Hz.")] = 1 / 128,
-    no_high_pass: Annotated[bool, typer.Option("--no-high-pass", help="Take out straight lines only.")] = False,
+    no_high_pass: Annotated[bool, typer.Option("--no-high-pass", help="Take out lines and parabolas only.")] = False,
     confounds: Annotated[Path | None, typer.Option(help="fMRIPrep's confounds table.", show_default=False)] = None,
     confound_columns: Annotated[str | None, typer.Option(help="Confounds to remove, as a,b or trans_?.")] = None,
     bad: Annotated[str, typer.Option(help="NaN and constant voxels: error or mask.")] = "error",
@@ -125,7 +125,7 @@ def _one_line(one: Checked) -> str:
     text = f"{one.name}: best lag {scan.mean_best_lag:+g} s ({one.interval}), r = {one.r:.3f}, p = {scan.mean_p:.3g}"
     text += f", 95 % null {scan.mean_threshold:.3f}; {scan.n_volumes} of {one.n_trs} volumes of {one.tr:g} s"
     slow = None if one.high_pass is None else f"drifts slower than {1 / one.high_pass:.4g} s out, prewhitened"
-    text += f", {slow or 'straight lines out'}"
+    text += f", {slow or 'lines and parabolas out'}"
     return text + (f", read {one.slice_time_ref:.4g} TR after their onset" if one.slice_time_ref else "")
 
 

@@ -249,7 +249,7 @@ def check(
     n_surrogates : int
         Phase-randomised regressors of the null distribution.
     high_pass : float, optional
-        In Hz: take slower drifts out of both sides, and prewhiten them; straight lines always are taken out. See
+        In Hz: take slower drifts out of both sides, and prewhiten them; lines and parabolas always are taken out. See
         :func:`giblet.alignment.lag_scan`.
     trim : bool
         Accept a stimulus that goes on for a TR or more after the last volume.
@@ -324,7 +324,7 @@ def check(
 
 
 def _mean_of(bold: np.ndarray, tr: float, sample_mask: Any) -> np.ndarray:
-    """Mean of the standardised columns, straight lines taken out, (n_volumes, 1); 0 where censored."""
+    """Mean of the standardised columns, lines and parabolas taken out, (n_volumes, 1); 0 where censored."""
     kept = np.arange(len(bold)) if sample_mask is None else np.flatnonzero(censored(sample_mask, len(bold)))
     mean = np.zeros((len(bold), 1))
     if len(kept):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse import csr_array
 from scipy.stats import rankdata
 
 from giblet.codec.base import AudioCodec
@@ -92,6 +93,33 @@ def level_error(reference: np.ndarray, estimate: np.ndarray) -> float:
         raise InputError("the reference is silent: a level error is not defined")
     with np.errstate(divide="ignore"):
         return float(10 * (np.log10(estimate @ estimate) - np.log10(energy)))
+
+
+def code_pairs(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """How much of each TR's codes is that of each other TR, in one codebook.
+
+    Parameters
+    ----------
+    truth, predicted : ndarray of int, shape (n_trs, frames_per_tr)
+
+    Returns
+    -------
+    ndarray of float64, shape (n_trs, n_trs)
+        ``[i, j]``: share of the codes predicted for TR *i* that are right for TR *j*.
+
+    Examples
+    --------
+    >>> code_pairs(np.array([[1, 2], [3, 2]]), np.array([[1, 2], [0, 0]])).tolist()
+    [[1.0, 0.5], [0.0, 0.0]]
+    """
+    n, frames = truth.shape
+    size = int(max(truth.max(), predicted.max())) + 1
+    one_hot = [
+        csr_array((np.ones(n * frames), (codes + size * np.arange(frames)).ravel(), np.arange(n + 1) * frames),
+                  shape=(n, size * frames))
+        for codes in (np.asarray(predicted, np.int64), np.asarray(truth, np.int64))
+    ]  # fmt: skip
+    return (one_hot[0] @ one_hot[1].T).toarray() / frames
 
 
 def identification_wins(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
