@@ -244,10 +244,10 @@ class Page:
         """How many figures are where they should be."""
         n_judged = sum(map(judged, self.results))
         n_outside, n_near = (sum(map(bool, map(each, self.results))) for each in (side_of, near))
-        return fill(
+        return (
             f"{n_judged} figures here have a goal. {n_judged - n_outside - n_near} meet it, {n_near} are outside "
-            f"by less than 1.96 standard errors, and {n_outside} by more.", WIDTH,
-        )  # fmt: skip
+            f"by less than 1.96 standard errors, and {n_outside} by more."
+        )
 
     def outside(self) -> str:
         """Figures outside of their goals, by reason."""
@@ -257,7 +257,7 @@ class Page:
             groups.setdefault(reason.text if reason else "No reason is known.", []).append(_told(one))
         paragraphs = []
         for text, figures in groups.items():
-            paragraphs += [fill(text, WIDTH), "\n".join(f"- {figure}" for figure in figures)]
+            paragraphs += [text, "\n".join(f"- {figure}" for figure in figures)]
         return "\n\n".join(paragraphs) or "Nothing."
 
 
@@ -278,7 +278,7 @@ def page(about: dict[str, Any]) -> str:
         TEMPLATE.read_text(encoding="utf-8")
     )
     tables = ("summary", "settling", "lag_power", "rotation_power", "share_coverage", "lag_interval", "collapsed")
-    return template.render(
+    text = template.render(
         versions=", ".join(f"{name} {number}" for name, number in about["versions"].items()),
         **{name: getattr(own, name)() for name in (*tables, "group", "outside")},
         rates=own.rates, draws=own.draws, coverage=own.coverage,
@@ -286,3 +286,11 @@ def page(about: dict[str, Any]) -> str:
         strength=f"{STRENGTH:g}", level=f"{LEVEL:g}", fastest=f"{FASTEST:g}", slowest=f"{SLOWEST:g}",
         settles=f"{SETTLES:g}", listeners=LISTENERS, voxels=VOXELS, surrogates=SURROGATES["null"],
     )  # fmt: skip
+    return "\n\n".join(
+        block if block.startswith(("|", "#", "-", "`")) else _filled(block) for block in text.split("\n\n")
+    )
+
+
+def _filled(paragraph: str) -> str:
+    """A paragraph in lines of equal width, as tables and numbers of draws are put into it."""
+    return fill(" ".join(paragraph.split()), WIDTH, break_long_words=False, break_on_hyphens=False)
