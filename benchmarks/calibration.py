@@ -127,7 +127,7 @@ def merged(results: list[dict[str, Any]], recorded: Path) -> list[dict[str, Any]
 
 def result_name(result: dict[str, Any], whose: bool = True) -> str:
     """The key of the cell that a result is of."""
-    cell = {name: result[name] for name in INPUTS[result["part"]]}
+    cell = {name: result.get(name) for name in INPUTS[result["part"]]}
     return key(cell) + (f" {result.get('giblet', '')}" if whose else "")
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-from calibration_parts import COVERED, LENGTHS, POWER_NOISES, SURROGATES, VOXELS
-from calibration_series import FASTEST, LEVEL, LEVELS, LISTENERS, NOISES, REAL, SETTLES, SLOWEST, STRENGTH
+from calibration_parts import COVERED, LENGTHS, POWER_NOISES, SETTLED, SURROGATES, VOXELS
+from calibration_series import FASTEST, LEVEL, LEVELS, LISTENERS, NOISES, REAL, SETTLING, SLOWEST, STRENGTH
 from jinja2 import Environment, StrictUndefined
 
 Result = dict[str, Any]
@@ -29,6 +29,13 @@ SURE = 1.96
 """Standard errors by which a figure must be outside of its goal to be outside for a cause."""
 KEPT, GAINED, SLOW = 0.9, 1.5, ("ar .9", "cosine", "walk")
 """Of the power before: how much of it is kept at r .2, and by what it grows at r .1 in slow noise."""
+TITLES = {
+    "rotation": "rotation test", "rotation mean": "rotation test, voxels together", "accuracy": "accuracy",
+    "lag": "check-alignment", "coverage": "interval of r", "share coverage": "interval of the share of right codes",
+    "lag interval": "interval of the best lag", "collapsed codes": "collapsed codes",
+    "collapsed latents": "collapsed latents", "group": "several subjects",
+}  # fmt: skip
+"""Of the parts that have goals."""
 RATED = ("rotation", "rotation mean", "accuracy", "lag")
 """Parts whose rates have a goal in every cell."""
 
@@ -43,7 +50,63 @@ class Reason:
     text: str
 
 
-REASONS: tuple[Reason, ...] = ()
+REASONS = (
+    Reason(
+        "accuracy",
+        "above",
+        lambda one: one["noise"] in ("walk", "linear", "quadratic"),
+        "Codes that drift. A code is right or wrong, so that no drift is taken out before right ones are counted, "
+        "and drifts in film and prediction go together by chance, all the more the longer the part is. Give the "
+        "BOLD that is decoded a high-pass (`high_pass`), so that predictions do not drift, and believe an "
+        "accuracy only beside `latent r over time`, which is tested without drifts.",
+    ),
+    Reason(
+        "lag",
+        "above",
+        lambda one: one["noise"] == "quadratic" and not one["high_pass"],
+        "Parabolas with `--no-high-pass`, which takes out straight lines alone. Two parabolas are alike wherever "
+        "they come from, while surrogates have waves of all phases in their place. Leave the high-pass on.",
+    ),
+    Reason(
+        "coverage",
+        "above",
+        lambda one: one["r"] > 0 or one["test"] == "all values",
+        "Intervals that are wider than they need be, so that more than 97 % hold the truth. Those of one voxel "
+        "and of a mean come from the spread of all rotations, and those by a few TRs still hold part of the "
+        "response: the stronger it is, the wider they are. The spread of what the prediction leaves over would be "
+        "narrower, and hold too little where noise is slow. Those of all values are the wider one of two "
+        "readings.",
+    ),
+    Reason(
+        "share coverage",
+        "below",
+        lambda one: one["noise"] == "ar .9",
+        "Shares of right codes where noise is slow and the part short. A few stretches of half a minute do not "
+        "say how slow a series is, and what differs from frame to frame hides it: intervals are too narrow.",
+    ),
+    Reason(
+        "share coverage",
+        "above",
+        lambda one: one["noise"] in ("white", "ar .3"),
+        "Shares of right codes where noise is fast: the interval is the wider one of two readings, and more than "
+        "97 % hold the truth.",
+    ),
+    Reason(
+        "lag interval",
+        "below",
+        lambda one: one["r"] < 0.5,
+        "Best lags between TRs. The interval stands about the best of the lags that were scanned, whole TRs by "
+        "default, and not about the peak between them: a best lag that is one TR off has an interval that ends "
+        "short of the truth. Take half a TR more to either side.",
+    ),
+    Reason(
+        "lag interval",
+        "above",
+        lambda one: True,
+        "Best lags that hardly vary, so that nearly all fall on the same TR, or that vary over all lags: more "
+        "than 97 % of intervals hold the truth.",
+    ),
+)
 
 
 def judged(one: Result) -> bool:
@@ -107,11 +170,17 @@ def power_goals(results: list[Result]) -> Iterator[tuple[str, bool]]:
 
 
 def _told(one: Result) -> str:
-    what = [one["part"], one["test"], *(str(one[name]) for name in ("noise",) if name in one)]
-    what += [f"{one['runs']} runs of {one['n_trs']} TRs" if one.get("runs", 1) > 1 else f"{one['n_trs']} TRs"]
+    runs = f"{one['runs']} runs of " if one.get("runs", 1) > 1 else ""
+    return f"{_kind(one)}: {runs}{one['n_trs']} TRs {_figure(one)} %"
+
+
+def _kind(one: Result) -> str:
+    """What a figure is of, but for the number of TRs."""
+    title = TITLES[one["part"]]
+    what = [title] if one["test"] in title else [title, one["test"]]
+    what += [one["noise"]] if "noise" in one else []
     what += ["no high-pass"] if one.get("high_pass") is False else []
-    what += [f"{name} {one[name]}" for name in ("r", "subjects", "shared") if name in one]
-    return ", ".join(what) + f": {_figure(one)} %"
+    return ", ".join([*what, *(f"{name} {one[name]:g}" for name in ("r", "subjects", "shared") if name in one)])
 
 
 def _figure(one: Result) -> str:
@@ -234,11 +303,12 @@ class Page:
             ("settling lag", "no high-pass"): "check-alignment `--no-high-pass`",
             ("settling rotation", "p"): "rotation test, `p`",
         }
+        columns = [(seconds, n) for seconds in SETTLED for n in (150, 300)]
         rows = [
-            [name, *(_cell(_one(self.results, part, test=test, n_trs=n)) for n in (150, 300))]
+            [name, *(_cell(_one(self.results, part, test=test, seconds=t, n_trs=n)) for t, n in columns)]
             for (part, test), name in names.items()
         ]
-        return _table(["% at .05 / .01", "150 TRs", "300 TRs"], rows)
+        return _table(["% at .05 / .01", *(f"{t:g} s, {n} TRs" for t, n in columns)], rows)
 
     def summary(self) -> str:
         """How many figures are where they should be."""
@@ -251,13 +321,14 @@ class Page:
 
     def outside(self) -> str:
         """Figures outside of their goals, by reason."""
-        groups: dict[str, list[str]] = {}
+        groups: dict[str, dict[str, list[str]]] = {}
         for one in filter(side_of, self.results):
-            reason = reason_of(one)
-            groups.setdefault(reason.text if reason else "No reason is known.", []).append(_told(one))
+            reason, kind = reason_of(one), _kind(one)
+            figures = groups.setdefault(reason.text if reason else "No reason is known.", {}).setdefault(kind, [])
+            figures.append(_told(one).removeprefix(f"{kind}: "))
         paragraphs = []
-        for text, figures in groups.items():
-            paragraphs += [text, "\n".join(f"- {figure}" for figure in figures)]
+        for text, kinds in groups.items():
+            paragraphs += [text, "\n".join(f"- {kind}: {'; '.join(figures)}" for kind, figures in kinds.items())]
         return "\n\n".join(paragraphs) or "Nothing."
 
 
@@ -274,7 +345,7 @@ def page(about: dict[str, Any]) -> str:
         ``versions``, and ``results`` as :func:`calibration_parts.measure` gives them.
     """
     own = Page(about["results"])
-    template = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False).from_string(
+    template = Environment(undefined=StrictUndefined, autoescape=False).from_string(
         TEMPLATE.read_text(encoding="utf-8")
     )
     tables = ("summary", "settling", "lag_power", "rotation_power", "share_coverage", "lag_interval", "collapsed")
@@ -284,7 +355,7 @@ def page(about: dict[str, Any]) -> str:
         rates=own.rates, draws=own.draws, coverage=own.coverage,
         power_goals=[line for line, _ in power_goals(own.results)],
         strength=f"{STRENGTH:g}", level=f"{LEVEL:g}", fastest=f"{FASTEST:g}", slowest=f"{SLOWEST:g}",
-        settles=f"{SETTLES:g}", listeners=LISTENERS, voxels=VOXELS, surrogates=SURROGATES["null"],
+        settling_by=f"{SETTLING:g}", listeners=LISTENERS, voxels=VOXELS, surrogates=SURROGATES["null"],
     )  # fmt: skip
     return "\n\n".join(
         block if block.startswith(("|", "#", "-", "`")) else _filled(block) for block in text.split("\n\n")

@@ -40,6 +40,8 @@ VOXELS, SHARED = 10, 0.5
 """Of a mean over voxels, and the part of their variance that they have in common."""
 POWER_NOISES = ("white", "ar .6", "ar .9", "cosine", "walk")
 COVERED = ("white", "ar .3", "ar .6", "ar .9")
+SETTLED = (10.0, 20.0)
+"""Time constants in seconds."""
 CODEBOOKS, FRAMES, ENTRIES = 8, 4, 16
 SURROGATES = {"null": 99, "power": 199}
 
@@ -85,9 +87,10 @@ def cells() -> Iterator[Cell]:
         for n in (150, 300):
             for shared in (0.0, 0.05, 0.15, 0.3):
                 yield {"part": "group", "subjects": subjects, "n_trs": n, "shared": shared, "draws": 500}
-    for n in (150, 300):
-        yield {"part": "settling lag", "n_trs": n, "draws": 400}
-        yield {"part": "settling rotation", "n_trs": n, "draws": 4000}
+    for seconds in SETTLED:
+        for n in (150, 300):
+            yield {"part": "settling lag", "n_trs": n, "seconds": seconds, "draws": 400}
+            yield {"part": "settling rotation", "n_trs": n, "seconds": seconds, "draws": 4000}
 
 
 def key(cell: Cell) -> str:
@@ -393,7 +396,7 @@ def settling_lag(cell: Cell, rng: np.random.Generator, shared: Path) -> list[Res
 
     n, p = cell["n_trs"], {"default": [], "no high-pass": []}
     for _ in range(cell["draws"]):
-        film, bold = (plain("ar .6", n, 1, rng) + settling(n, 1, rng) for _ in range(2))
+        film, bold = (plain("ar .6", n, 1, rng) + settling(cell["seconds"], n) for _ in range(2))
         for name, high_pass in (("default", HIGH_PASS), ("no high-pass", None)):
             found = check(
                 _film(film[:, 0], TR), bold, TR, targets=["a"], trim=True, n_surrogates=SURROGATES["null"],
@@ -410,7 +413,7 @@ def settling_rotation(cell: Cell, rng: np.random.Generator, shared: Path) -> lis
     n, p = cell["n_trs"], []
     for _ in range(cell["draws"] // 500 or 1):
         columns = min(500, cell["draws"])
-        film, bold = (plain("ar .6", n, columns, rng) + settling(n, columns, rng) for _ in range(2))
+        film, bold = (plain("ar .6", n, columns, rng) + settling(cell["seconds"], n) for _ in range(2))
         p.append(rotation_test(bold, convolve_hrf(film - film.mean(axis=0), TR), tr=TR).p)
     return [rates("p", np.concatenate(p))]
 

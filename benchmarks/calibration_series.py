@@ -27,8 +27,8 @@ LEVEL = 4.0
 """The same of the levels of runs: 2 % of the signal, where the noise is 0.5 % of it."""
 SLOWEST, FASTEST = 1024.0, 128.0
 """Seconds: periods of the drifts that are called cosine."""
-SETTLES = 20.0
-"""Seconds: time constant of a scan that settles, and of a film that fades in."""
+SETTLING = 6.0
+"""By how much a scan settles, and a film fades in, in deviations of their noise."""
 LISTENERS = 27
 """Of the Alice data, without the one whose table is constant."""
 
@@ -107,9 +107,9 @@ def planted(noise: str, r: float, signal: np.ndarray, rng: np.random.Generator) 
     return r * standard(signal) + np.sqrt(1 - r**2) * standard(noisy(noise, *signal.shape, rng))
 
 
-def settling(n: int, columns: int, rng: np.random.Generator) -> np.ndarray:
-    """What a scan adds in its first minute, or a film that fades in: 0 at first, then up to a level."""
-    return STRENGTH * np.abs(rng.standard_normal(columns)) * (1 - np.exp(-np.arange(n)[:, None] * TR / SETTLES))
+def settling(seconds: float, n: int) -> np.ndarray:
+    """What a scan adds in its first minute, or a film that fades in: 0 at first, then up to a level, (n, 1)."""
+    return SETTLING * (1 - np.exp(-np.arange(n)[:, None] * TR / seconds))
 
 
 @cache
