@@ -111,7 +111,7 @@ def lag_scan(
     tail : {"positive", "both"}
         Look for the largest correlation, or the largest in size.
     detrend : bool
-        Remove linear trends from both sides (:func:`nilearn.signal.clean`).
+        Remove lines and parabolas from both sides.
     high_pass : float, optional
         Cut-off in Hz: slower cosines are removed from both sides. None: they stay, nothing is prewhitened, and
         surrogates are made from the regressor and its mirror image, which has no step where its ends meet.
