@@ -357,9 +357,8 @@ def page(about: dict[str, Any]) -> str:
         strength=f"{STRENGTH:g}", level=f"{LEVEL:g}", fastest=f"{FASTEST:g}", slowest=f"{SLOWEST:g}",
         settling_by=f"{SETTLING:g}", listeners=LISTENERS, voxels=VOXELS, surrogates=SURROGATES["null"],
     )  # fmt: skip
-    return "\n\n".join(
-        block if block.startswith(("|", "#", "-", "`")) else _filled(block) for block in text.split("\n\n")
-    )
+    blocks = text.split("\n\n")
+    return "\n\n".join(one if one.startswith(("|", "#", "-", "`")) else _filled(one) for one in blocks) + "\n"
 
 
 def _filled(paragraph: str) -> str:
