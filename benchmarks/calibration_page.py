@@ -52,22 +52,6 @@ class Reason:
 
 REASONS = (
     Reason(
-        "accuracy",
-        "above",
-        lambda one: one["noise"] in ("walk", "linear", "quadratic"),
-        "Codes that drift. A code is right or wrong, so that no drift is taken out before right ones are counted, "
-        "and drifts in film and prediction go together by chance, all the more the longer the part is. Give the "
-        "BOLD that is decoded a high-pass (`high_pass`), so that predictions do not drift, and believe an "
-        "accuracy only beside `latent r over time`, which is tested without drifts.",
-    ),
-    Reason(
-        "lag",
-        "above",
-        lambda one: one["noise"] == "quadratic" and not one["high_pass"],
-        "Parabolas with `--no-high-pass`, which takes out straight lines alone. Two parabolas are alike wherever "
-        "they come from, while surrogates have waves of all phases in their place. Leave the high-pass on.",
-    ),
-    Reason(
         "coverage",
         "above",
         lambda one: one["r"] > 0 or one["test"] == "all values",
@@ -90,14 +74,6 @@ REASONS = (
         lambda one: one["noise"] in ("white", "ar .3"),
         "Shares of right codes where noise is fast: the interval is the wider one of two readings, and more than "
         "97 % hold the truth.",
-    ),
-    Reason(
-        "lag interval",
-        "below",
-        lambda one: one["r"] < 0.5,
-        "Best lags between TRs. The interval stands about the best of the lags that were scanned, whole TRs by "
-        "default, and not about the peak between them: a best lag that is one TR off has an interval that ends "
-        "short of the truth. Take half a TR more to either side.",
     ),
     Reason(
         "lag interval",

@@ -188,19 +188,21 @@ def _codes(slow: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def accuracy(cell: Cell, rng: np.random.Generator, shared: Path) -> list[Result]:
-    from giblet.evaluation.statistics import Chance, ScoredTRs
+    from giblet.evaluation.statistics import ScoredTRs
 
     n, noise, p = cell["n_trs"], cell["noise"], []
     for _ in range(cell["draws"]):
         truth = _codes(standard(films(noise, n, 2, rng)), rng)
         predicted = _codes(standard(predictions(noise, n, 2, rng)), rng)
-        counts = ScoredTRs.of(n, TR).counted(_counter(truth, predicted))
-        p.append([Chance.of(book, 0.0).p for book in counts.T])
+        p.append([chance.p for chance in _chances(truth, predicted, ScoredTRs.of(n, TR))])
     return [rates("accuracy", np.array(p))]
 
 
-def _counter(truth: np.ndarray, predicted: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    return lambda order: (truth == predicted[order]).sum(axis=(0, 2))
+def _chances(truth: np.ndarray, predicted: np.ndarray, trs: Any) -> list[Any]:
+    """By codebook, as scorecards have them."""
+    from giblet.evaluation.reconstruction import code_pairs
+
+    return [trs.chance_of_pairs(code_pairs(truth[:, k], predicted[:, k])) for k in range(truth.shape[1])]
 
 
 def _film(values: np.ndarray, tr: float) -> Any:
@@ -338,14 +340,14 @@ def _verdicts(scores: list[Any]) -> tuple[list[float], bool]:
 def collapsed_codes(cell: Cell, rng: np.random.Generator, shared: Path) -> list[Result]:
     """A decoder that says one code in every frame, in 8 codebooks."""
     from giblet.evaluation.scorecard import Score
-    from giblet.evaluation.statistics import Chance, Estimate, ScoredTRs
+    from giblet.evaluation.statistics import Estimate, ScoredTRs
 
     n, p, above = cell["n_trs"], [], []
     for _ in range(cell["draws"]):
         truth = _codes(films(cell["noise"], n, CODEBOOKS, rng), rng)
         constant = np.broadcast_to(truth[rng.integers(n), :, :1], truth.shape)
-        counts = ScoredTRs.of(n, TR).counted(_counter(truth, constant))
-        scores = [Score(str(k), Estimate(0.1), shifted=Chance.of(book, 0.1)) for k, book in enumerate(counts.T)]
+        found = _chances(truth, constant, ScoredTRs.of(n, TR))
+        scores = [Score(str(k), Estimate(0.1), shifted=chance) for k, chance in enumerate(found)]
         found, any_above = _verdicts(scores)
         p.append(found)
         above.append(any_above)

@@ -326,9 +326,15 @@ class ScoredTRs:
         power = float(series @ series)
         if power == 0:
             return 0.0
-        phi = float(series[1:] @ series[:-1]) / power
-        phi = float(np.clip(phi + (1 + 3 * phi) / n, -0.5, 0.97))  # Kendall's correction of its bias
+        lag1, lag2 = (float(series[k:] @ series[:-k]) / power for k in (1, 2))
+        lag1, lag2 = (one + (1 + 3 * one) / n for one in (lag1, lag2))  # Kendall's correction of their bias
+        phi = float(np.clip(lag1, -0.5, 0.97))
         inflation = (1 + phi) / (1 - phi)
+        if lag1 > 2 / np.sqrt(n):
+            # What differs from TR to TR hides how slow the rest is, which the ratio of two correlations shows.
+            slow = float(np.clip(lag2 / lag1, 0, 0.97))
+            share = min(1.0, lag1 / slow) if slow else 1.0
+            inflation = max(inflation, 1 + 2 * share * slow / (1 - slow))
         variance = power / (n - 1) / max(1 - inflation / n, 0.2) * inflation / n
         by_phi = student.ppf((1 + CONFIDENCE) / 2, max(n / inflation - 1, 2.0)) * np.sqrt(variance)
         return float(max(by_cosines, by_phi))
