@@ -46,10 +46,12 @@ def layouts(folder: Path, held_out: list[str]) -> str:
                 continue  # fewer than four bins for a band, or fewer frames than stretches
             one = MelBaseline("", bands, frames, n_fft, hop)
             found = [score(clip, one.round_trip(clip, RATE, TR), RATE) for clip in clips]
-            pesq, stoi, si_sdr = (np.mean([s[name] for s in found]) for name in ("pesq", "stoi", "si_sdr"))
-            rows.append([f"{bands} x {frames}", f"{n_fft} / {hop}", f"{pesq:.3f}", f"{stoi:.3f}", f"{si_sdr:.1f}"])
+            formats = {"pesq": ".3f", "stoi": ".3f", "si_sdr": ".1f", "level": "+.1f"}
+            scores = [format(np.mean([s[name] for s in found]), digits) for name, digits in formats.items()]
+            rows.append([f"{bands} x {frames}", f"{n_fft} / {hop}", *scores])
             print(*rows[-1], sep="\t", flush=True)
-    table = markdown(["bands x stretches of a TR", "window / hop, samples", "PESQ-wb", "STOI", "SI-SDR, dB"], rows)
+    heads = ["bands x stretches of a TR", "window / hop, samples", "PESQ-wb", "STOI", "SI-SDR, dB", "level error, dB"]
+    table = markdown(heads, rows)
     return f"Means over the first {SEARCH_SECONDS:g} s of {len(clips)} speakers that are not held out.\n\n{table}"
 
 

@@ -18,7 +18,7 @@ from scipy.signal import correlate, correlation_lags
 from giblet.alignment import convolve_hrf, convolve_hrf_latents, resample_features
 from giblet.codec import load_codec
 from giblet.codec.base import AudioCodec
-from giblet.evaluation.reconstruction import si_sdr
+from giblet.evaluation.reconstruction import level_error, si_sdr
 from giblet.timing import group_codes_by_tr
 
 ROOT = Path(__file__).parents[1]
@@ -69,7 +69,7 @@ def shift_rows(codec: AudioCodec, codes: np.ndarray) -> list[str]:
             kept = np.mean(moved == codes.T[round(frames) :][:n])
             rows.append(
                 f"| {name} | `{method}` | {si_sdr(ideal, sound):.1f} | {si_sdr(whole, sound):.1f} |"
-                f" {stoi(ideal, sound, rate):.3f} | {lag} | {kept:.1%} |"
+                f" {level_error(ideal, sound):+.1f} | {stoi(ideal, sound, rate):.3f} | {lag} | {kept:.1%} |"
             )
     return rows
 
@@ -119,13 +119,13 @@ def tables(codec: AudioCodec, path: Path) -> str:
     sound, rate = soundfile.read(path, dtype="float32")
     codes = codec.encode(soxr.resample(sound, rate, codec.sample_rate))
     n_trs = len(group_codes_by_tr(codes, tr=TR, frame_rate=75))
-    head = "| shift | method | SI-SDR, exact place (dB) | SI-SDR, nearest whole frame (dB) | STOI | lag error (ms) |"
+    head = "| shift | method | SI-SDR, exact place (dB) | SI-SDR, nearest whole frame (dB) | level error (dB) | STOI |"
     return "\n".join(
         [
             f"Codec {codec.fingerprint[:8]}, {path.name}, {len(sound) / rate:.1f} s, {len(codes)} codebooks.",
             "",
-            f"{head} codes unchanged |",
-            "|---|---|--:|--:|--:|--:|--:|",
+            f"{head} lag error (ms) | codes unchanged |",
+            "|---|---|--:|--:|--:|--:|--:|--:|",
             *shift_rows(codec, codes),
             "",
             f"| HRF | r of latents, median (quartiles), TRs {RISE} to {n_trs - 1} | r of loudness | codes unchanged |",

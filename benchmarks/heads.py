@@ -29,7 +29,7 @@ from giblet.evaluation.predictions import predict
 from giblet.evaluation.reconstruction import latents_by_tr
 from giblet.evaluation.scorecard import FREQUENT, MEAN, Score
 from giblet.evaluation.scores import compare, constant_codes, score_codes
-from giblet.evaluation.statistics import Estimate, Resampling, correlations, mean_r_of_draws
+from giblet.evaluation.statistics import Estimate, ScoredTRs, correlations, mean_correlation_influence
 from giblet.features import load_features
 from giblet.models import MultimodalAutoencoder
 from giblet.pipeline import extract_film
@@ -111,20 +111,20 @@ def encoding_rows(study: Study, stretch: Any, codec: AudioCodec, mapping: str, t
     bold = study.normalisers["01"]["bold"](recording.series["bold"].read(0, n))
     rows = np.arange(stretch.start, stretch.stop)[stretch.bold_scored]
     measured, model = stretch.bold[stretch.bold_scored], stretch.bold_predicted[stretch.bold_scored]
-    plan = Resampling(len(rows), TR)
-    ours, drawn = score_encoding(measured, model, plan), mean_r_of_draws(measured, model, plan)
+    trs = ScoredTRs.of(len(rows), TR)
+    ours, influence = score_encoding(measured, model, trs), mean_correlation_influence(measured, model)
     ceiling = correlations(measured, truth.signal.values[rows]).mean
     found = []
     for name, features in {"mean latents": latents, "the true components": truth.features.values}.items():
         ridge = fit_ridge(features, bold, splits.train, TR).predicted[rows]
-        theirs = score_encoding(measured, ridge, plan)
+        theirs = score_encoding(measured, ridge, trs)
         assert ours.mean.value is not None and theirs.mean.value is not None
-        apart = drawn - mean_r_of_draws(measured, ridge, plan)
-        gap = Estimate(ours.mean.value - theirs.mean.value, *plan.interval(apart))
+        apart = influence - mean_correlation_influence(measured, ridge)
+        gap = trs.estimate(ours.mean.value - theirs.mean.value, apart)
         found.append(
             f"| {mapping} | {name} | {_value(ours.mean)} | {_value(theirs.mean)} |"
             f" {ours.mean.value / theirs.mean.value:.3f} | {_value(gap)} | {_number(ceiling)} |"
-            f" {_number(ours.shifted.mean)} ({_number(ours.shifted.p)}) |"
+            f" {_number(ours.chance.mean)} ({_number(ours.chance.p)}) |"
         )
     return found
 
@@ -154,7 +154,7 @@ def head_rows(name: str, study: Study, settings: TrainSettings, codec: AudioCode
             own = model.decoder.to_latents(outputs)[0].numpy()[keep]
         heard = stretch.truth["audio"][keep]
         nulls = {null: latents_by_tr(codes, codec) for null, codes in constant_codes(train, heard, codec).items()}
-        found = compare("latent r", latents_by_tr(heard, codec), own, nulls, Resampling(len(heard), TR))
+        found = compare("latent r", latents_by_tr(heard, codec), own, nulls, ScoredTRs.of(len(heard), TR))
         rows.append(f"| {name} | {head} | latent, as it is | - | {' | '.join(map(_beside, found))} | - | - | - |")
     return rows
 

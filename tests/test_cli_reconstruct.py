@@ -167,7 +167,7 @@ def test_decoded_picture_and_text_features_are_files_of_the_decoded_trs(giblet, 
     table.to_csv(tmp_path / "bold.tsv", sep="\t", index=False)
     config = {
         "data": {"subjects": [{"name": "01", "runs": [{"bold": str(tmp_path / "bold.tsv"), **shown}] * 3}],
-                 "fractions": [0.4, 0.3, 0.3], "whole_runs": True},
+                 "fractions": [0.4, 0.3, 0.3], "whole_runs": True, "split": "subject"},
         "model": {"tr": TR, "n_codebooks": 2, "features": 8, "bottleneck": 4, "rank": 4},
         "output": str(tmp_path / "run"), "window": 12, "batch_size": 2, "epochs": 1, "device": "cpu",
     }  # fmt: skip

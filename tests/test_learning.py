@@ -19,7 +19,7 @@ from giblet.evaluation.predictions import predict
 from giblet.evaluation.reconstruction import latents_by_tr
 from giblet.evaluation.scorecard import FREQUENT
 from giblet.evaluation.scores import score_codes
-from giblet.evaluation.statistics import Resampling
+from giblet.evaluation.statistics import ScoredTRs
 from giblet.models import MultimodalAutoencoder
 from giblet.pipeline import extract_film
 from giblet.training.study import build_study
@@ -92,10 +92,10 @@ def test_bold_is_predicted_as_well_as_by_ridge_and_better_where_the_brain_satura
     bold = study.normalisers["01"]["bold"](recording.series["bold"].read(0, n))
     ridge = fit_ridge(latents, bold, study.splits["01"].train, heads.TR)
     rows = np.arange(stretch.start, stretch.stop)[stretch.bold_scored]
-    plan = Resampling(len(rows), heads.TR)
+    trs = ScoredTRs.of(len(rows), heads.TR)
     measured = stretch.bold[stretch.bold_scored]
-    ours = score_encoding(measured, stretch.bold_predicted[stretch.bold_scored], plan).mean.value
-    theirs = score_encoding(measured, ridge.predicted[rows], plan).mean.value
+    ours = score_encoding(measured, stretch.bold_predicted[stretch.bold_scored], trs).mean.value
+    theirs = score_encoding(measured, ridge.predicted[rows], trs).mean.value
     assert theirs > 0.5  # there is something to be learned
     assert ours > at_least * theirs
 

@@ -42,12 +42,15 @@ def test_word_rate_drives_the_group_mean_above_the_null_at_lag_0(found):
     assert row["r"] > row["null_95"] > 0
 
 
-@pytest.mark.parametrize(("region", "above"), [("LATL", False), ("RATL", True), ("LPTL", True)])
-def test_temporal_regions_follow_words_at_lag_0_and_all_but_the_left_pole_beyond_chance(found, region, above):
-    """LATL peaks at lag 0 too, but with the search over lags counted it is not beyond chance (p = .08)."""
+@pytest.mark.parametrize(
+    ("region", "above"),
+    [("LATL", False), ("RATL", False), ("LPTL", True), ("LIPL", True), ("LPreM", True), ("LIFG", True)],
+)
+def test_regions_of_language_follow_words_within_2_s_and_the_temporal_poles_not_beyond_chance(found, region, above):
+    """The poles peak near lag 0 too, but with the search over lags counted they are not beyond chance (p = .08)."""
     row = next(one for one in found[0].row()["targets"] if one["name"] == region)
     assert row["r"] > 0
-    assert row["best_lag"] == 0
+    assert abs(row["best_lag"]) <= (2 if above else 4)
     assert (row["r"] > row["null_95"]) == above
     assert (row["p"] < 0.05) == above
 

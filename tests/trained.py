@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import soundfile
+import xarray as xr
 import yaml
 
+from giblet.features import save_features
 from tests.conftest import at_24k
 
 TR = 1.5
@@ -28,6 +30,14 @@ class Trained:
     use_encodec: bool
 
 
+def other_film(features: Path, n: int) -> Path:
+    """The same features as of another film: films are known by the SHA-256 of their file."""
+    path = features.with_name(f"{features.stem}_film-{n}.nc")
+    if not path.exists():
+        save_features(xr.load_dataset(features, engine="h5netcdf").assign_attrs(title=f"film {n}"), path)
+    return path
+
+
 def train_tiny(giblet: Callable, folder: Path, *, use_encodec: bool) -> Trained:
     """36 s of speech, three times: a run to learn from, one to choose by, one to be tested on."""
     sound = folder / "talk.wav"
@@ -38,7 +48,9 @@ def train_tiny(giblet: Callable, folder: Path, *, use_encodec: bool) -> Trained:
     made = giblet("simulate", features, "-o", folder, "--table", "--n-voxels", N_REGIONS, "--snr", 4, "--json")
     assert made[0] == 0
     bold = Path(json.loads(made[1])["files"][0])
-    shown = {"bold": str(bold), "audio": str(features)}
+    runs = [
+        {"bold": str(bold), "audio": str(path)} for path in (features, other_film(features, 2), other_film(features, 3))
+    ]
     model = {
         "use_encodec": use_encodec,
         "n_codebooks": 2,
@@ -48,7 +60,7 @@ def train_tiny(giblet: Callable, folder: Path, *, use_encodec: bool) -> Trained:
         "rank": 8,
     }
     config = {
-        "data": {"subjects": [{"name": "01", "runs": [shown] * 3}], "fractions": [0.4, 0.3, 0.3], "whole_runs": True},
+        "data": {"subjects": [{"name": "01", "runs": runs}], "fractions": [0.4, 0.3, 0.3], "whole_runs": True},
         "model": model, "output": str(folder / "run"), "window": 12, "batch_size": 2, "epochs": 2, "device": "cpu",
     }  # fmt: skip
     (folder / "config.yaml").write_text(yaml.safe_dump(config))

@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numpy.polynomial.legendre import legvander
 
 from giblet.alignment.checks import array_of_kind, increasing
+from giblet.alignment.prewhitening import Prewhitened, lag_one, whitened
+from giblet.alignment.scan import Scan, censored, knows_its_volumes, scan_of
 from giblet.errors import AlignmentError, InputError
 from giblet.timing import check_tr
 
@@ -22,6 +25,10 @@ SPAN = 15.0
 BLOCK = 256
 """Targets taken at a time: surrogates x lags x targets would not fit in memory for a whole brain."""
 MIN_VOLUMES = 20
+HIGH_PASS = 1 / 128
+"""Hz. Slower than that, BOLD is mostly drift."""
+N_SIMULATED = 1000
+"""Data sets from which the interval of the best lag comes."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,8 @@ class LagScan:
     """As `p`."""
     mean_threshold: float
     """As `threshold`."""
+    mean_interval: tuple[float, float]
+    """Seconds: the middle 95 % of the best lags that data like these, of the same `r` at the best lag, would give."""
     volumes: slice
     """The volumes that every lag could use."""
     n_volumes: int
@@ -70,22 +79,26 @@ def lag_scan(
     n_surrogates: int = 1000,
     tail: Literal["positive", "both"] = "positive",
     detrend: bool = True,
-    high_pass: float | None = None,
+    high_pass: float | None = HIGH_PASS,
     sample_mask: Any = None,
     seed: int = 0,
 ) -> LagScan:
     """Correlate a regressor with BOLD at several lags, against phase-randomised regressors.
 
     Every lag uses the same volumes, those for which the regressor is known at all lags, so that correlations can be
-    compared. A surrogate has the regressor's spectrum and random phases; it is scanned over the same lags, and its
-    best correlation is what the observed best is compared with.
+    compared. Slow drifts are taken out of both sides, and both are prewhitened by one filter,
+    ``y[t] - phi * y[t - 1]`` with the `phi` of the BOLD, target by target; correlations are of what is left. A
+    surrogate has the regressor's spectrum and random phases; it is scanned over the same lags, and its best correlation
+    is what the observed best is compared with.
 
     Parameters
     ----------
     regressor : array_like (n_trs,) or (n_times,)
-        What BOLD should look like at lag 0: a feature convolved with an HRF. One run.
-    bold : array_like (n_trs, n_targets) or (n_trs,)
-        Voxels, regions, or listeners; volume ``k`` at ``k * tr`` seconds.
+        What BOLD should look like at lag 0: a feature convolved with an HRF. One run; without `regressor_times` one
+        value for each row of `bold`, or for each volume of its run up to the last that it holds.
+    bold : array_like (n_trs, n_targets) or (n_trs,), DataArray or Dataset with ``bold``
+        Voxels, regions, or listeners; row ``k`` at ``k * tr`` seconds, or at its ``onset`` in a Dataset of one run that
+        has been cut. Volumes that it lacks, or that its ``sample_mask`` censors, count nowhere.
     tr : float
         Repetition time in seconds.
     lags : array_like (n_lags,), optional
@@ -98,9 +111,10 @@ def lag_scan(
     tail : {"positive", "both"}
         Look for the largest correlation, or the largest in size.
     detrend : bool
-        Remove linear trends from both sides (:func:`nilearn.signal.clean`).
+        Remove lines and parabolas from both sides.
     high_pass : float, optional
-        Cut-off in Hz: slow cosines are removed from both sides.
+        Cut-off in Hz: slower cosines are removed from both sides. None: they stay, nothing is prewhitened, and
+        surrogates are made from the regressor and its mirror image, which has no step where its ends meet.
     sample_mask : array_like of bool (n_trs,), optional
         False: the volume is censored, and counts neither in correlations nor in those of the surrogates; the others
         keep their times.
@@ -119,6 +133,11 @@ def lag_scan(
         If lengths differ, a lag needs a finer regressor, or fewer than 20 volumes are left.
     """
     signal = array_of_kind(regressor, "continuous", what="regressor").astype(np.float64)
+    rows = None
+    if knows_its_volumes(bold):
+        scan_read = scan_of(bold, tr).without(sample_mask)
+        rows = _rows_of(regressor, scan_read)
+        bold, sample_mask = scan_read.whole
     kept = None if sample_mask is None else censored(sample_mask, len(np.asarray(bold)))
     data = array_of_kind(bold if kept is None else _silenced(bold, kept), "continuous", what="bold")
     data = data[:, None] if data.ndim == 1 else data
@@ -132,7 +151,7 @@ def lag_scan(
     whole = int(SPAN / tr + 1e-9)
     seconds = increasing(np.arange(-whole, whole + 1) * tr if lags is None else lags, "lags")
     _refuse_holes(regressor)
-    times = _regressor_times(signal, len(data), tr, seconds, regressor_times)
+    times = _regressor_times(signal, np.arange(len(data)) if rows is None else rows, tr, seconds, regressor_times)
     read, volumes = _reader(times, len(data), tr, seconds, kept)
     _refuse_constant(data[volumes])
     slow = drifts(volumes - volumes[0], tr, detrend, high_pass)
@@ -143,13 +162,15 @@ def lag_scan(
     shifted = standard(read(signal[:, None])[:, :, 0].T)  # (n_volumes, n_lags)
     n = len(shifted)
     rng = np.random.default_rng(seed)
-    surrogates = standard(read(_phase_randomised(signal, n_surrogates, rng)).transpose(1, 0, 2).reshape(n, -1))
-    surrogates = surrogates.astype(np.float32)  # (n_volumes, n_lags * n_surrogates)
+    made = _phase_randomised(signal, n_surrogates, rng, mirror=high_pass is None)
+    surrogates = standard(read(made).transpose(1, 0, 2).reshape(n, -1))  # (n_volumes, n_lags * n_surrogates)
+    true, random = Prewhitened(shifted), Prewhitened(surrogates.astype(np.float32))
 
     def scan(columns: np.ndarray) -> tuple[np.ndarray, ...]:
-        r = shifted.T @ columns / (n - 1)
+        phi = np.zeros(columns.shape[1]) if high_pass is None else lag_one([columns])
+        r = true.correlate(columns, phi)
         score = np.abs(r) if tail == "both" else r
-        chance = (surrogates.T @ columns.astype(np.float32)).reshape(len(seconds), n_surrogates, -1) / (n - 1)
+        chance = random.correlate(columns, phi).reshape(len(seconds), n_surrogates, -1)
         chance = (np.abs(chance) if tail == "both" else chance).max(axis=0)
         best = score.max(axis=0)
         p = (1 + (chance >= best).sum(axis=0)) / (1 + n_surrogates)
@@ -161,15 +182,79 @@ def lag_scan(
         total += columns.sum(axis=1)
         parts.append(scan(columns))
     r, best_lag, p, threshold = (np.concatenate(piece, axis=-1) for piece in zip(*parts, strict=True))
-    mean_r, mean_best, mean_p, mean_threshold = scan(_standardised(total[:, None]))
+    mean = _standardised(total[:, None])
+    mean_r, mean_best, mean_p, mean_threshold = scan(mean)
+    phi = np.zeros(1) if high_pass is None else lag_one([mean])
+    interval = _lag_interval(_unit(whitened(shifted, phi)), mean_r[:, 0], seconds, tail == "both", rng)
     return LagScan(
         seconds, r, best_lag, p, threshold,
-        mean_r[:, 0], float(mean_best[0]), float(mean_p[0]), float(mean_threshold[0]),
+        mean_r[:, 0], float(mean_best[0]), float(mean_p[0]), float(mean_threshold[0]), interval,
         slice(int(volumes[0]), int(volumes[-1]) + 1), n,
     )  # fmt: skip
 
 
-def _regressor_times(signal: np.ndarray, n_trs: int, tr: float, lags: np.ndarray, times: Any) -> np.ndarray:
+def _unit(columns: np.ndarray) -> np.ndarray:
+    return columns / np.linalg.norm(columns, axis=0)
+
+
+def _lag_interval(
+    regressors: np.ndarray, r: np.ndarray, lags: np.ndarray, both: bool, rng: np.random.Generator
+) -> tuple[float, float]:
+    """The middle 95 % of best lags of simulated data: the regressor at its best lag, and white noise beside it.
+
+    Parameters
+    ----------
+    regressors : ndarray, shape (n_volumes, n_lags)
+        Prewhitened, of length 1.
+    r : ndarray, shape (n_lags,)
+        As observed.
+    lags : ndarray, shape (n_lags,)
+        Seconds.
+    both : bool
+        The largest in size is looked for.
+    """
+    best = int(np.argmax(np.abs(r) if both else r))
+    share = float(np.clip(r[best], -1, 1))
+    noise = rng.standard_normal((len(regressors), N_SIMULATED))
+    noise -= regressors[:, [best]] * (regressors[:, best] @ noise)
+    noise *= np.sqrt(1 - share**2) / np.linalg.norm(noise, axis=0)
+    # The share of the noise along the regressor varies too.
+    along = share + rng.standard_normal(N_SIMULATED) * np.sqrt((1 - share**2) / len(regressors))
+    found = regressors.T @ (regressors[:, [best]] * along + noise)
+    peaks = np.quantile(_peaks(np.abs(found) if both else found, lags), [0.025, 0.975])
+    # The lags are steps, and what was found lies between two of them.
+    between = _peaks((np.abs(r) if both else r)[:, None], lags)[0] - lags[best]
+    low, high = np.clip(peaks + between, lags[0], lags[-1])
+    return float(low), float(high)
+
+
+def _peaks(r: np.ndarray, lags: np.ndarray) -> np.ndarray:
+    """Lags at which curves (n_lags, n) are largest, by a parabola through the largest value and its neighbours."""
+    at = r.argmax(axis=0)
+    inner = np.clip(at, 1, len(lags) - 2) if len(lags) > 2 else at
+    peak = lags[at].astype(np.float64)
+    if len(lags) > 2:
+        before, middle, after = (np.take_along_axis(r, (inner + k)[None], 0)[0] for k in (-1, 0, 1))
+        bend = before - 2 * middle + after
+        off = np.divide((before - after) / 2, bend, out=np.zeros_like(bend), where=bend < 0)
+        step = (lags[inner + 1] - lags[inner - 1]) / 2
+        peak = np.where(at == inner, lags[inner] + np.clip(off, -0.5, 0.5) * step, peak)
+    return peak
+
+
+def _rows_of(regressor: Any, scan: Scan) -> np.ndarray:
+    """The volume of the run that each row of a regressor by TR is."""
+    volume = getattr(regressor, "coords", {}).get("volume")
+    if volume is not None and scan.volumes is not None:
+        return np.asarray(volume.values)
+    n = len(np.asarray(regressor))
+    if n == scan.n_volumes or n != len(scan.data):
+        return np.arange(scan.n_volumes)
+    return scan.place
+
+
+def _regressor_times(signal: np.ndarray, rows: np.ndarray, tr: float, lags: np.ndarray, times: Any) -> np.ndarray:
+    """Seconds from volume 0 of each value: as given, or of the volumes that its rows are."""
     if times is not None:
         fine = increasing(times, "regressor times")
         if len(fine) != len(signal):
@@ -177,10 +262,18 @@ def _regressor_times(signal: np.ndarray, n_trs: int, tr: float, lags: np.ndarray
         if len(fine) < 3 or np.ptp(np.diff(fine)) > 1e-6 * (fine[1] - fine[0]) + 1e-9:
             raise AlignmentError("regressor times are not evenly spaced: surrogates need a regular clock")
         return fine
-    if len(signal) != n_trs:
+    if len(signal) != len(rows):
         raise AlignmentError(
-            f"the regressor has {len(signal)} TRs and the BOLD {n_trs} volumes: align_all_modalities brings them on "
-            "one clock, or pass regressor_times"
+            f"the regressor has {len(signal)} TRs and the BOLD {len(rows)} volumes: align_all_modalities brings them "
+            "on one clock, or pass regressor_times"
+        )
+    hole = np.flatnonzero(np.diff(rows) != 1)
+    if hole.size:
+        at = int(hole[0])
+        raise AlignmentError(
+            f"rows {at} and {at + 1} of the BOLD are volumes {rows[at]} and {rows[at + 1]}, so that a shift of the "
+            f"regressor by rows is none in time: give it for all {int(rows[-1]) + 1} volumes of the run, or pass "
+            "regressor_times"
         )
     off = np.abs(lags / tr - np.round(lags / tr)) > 1e-6
     if off.any():
@@ -188,7 +281,7 @@ def _regressor_times(signal: np.ndarray, n_trs: int, tr: float, lags: np.ndarray
             f"lag {lags[off][0]:g} s is not a whole number of TRs of {tr:g} s: pass a finer regressor with "
             "regressor_times (response_at makes one)"
         )
-    return np.arange(n_trs) * tr
+    return rows * tr
 
 
 def _reader(
@@ -215,8 +308,11 @@ def _reader(
     return read, volumes
 
 
-def _phase_randomised(signal: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Series (n_times, n) with the spectrum of `signal` and random phases."""
+def _phase_randomised(signal: np.ndarray, n: int, rng: np.random.Generator, *, mirror: bool) -> np.ndarray:
+    """Series (n_times, n) with the spectrum of `signal`, or of it and its mirror image, and random phases."""
+    n_times = len(signal)
+    if mirror:
+        signal = np.r_[signal, signal[::-1]]
     # A trend would be a saw-tooth to the FFT, whose power then lands in every surrogate.
     ramp = np.linspace(-0.5, 0.5, len(signal))
     slope = np.polynomial.polynomial.polyfit(ramp, signal, 1)[1]
@@ -224,11 +320,11 @@ def _phase_randomised(signal: np.ndarray, n: int, rng: np.random.Generator) -> n
     phases = np.exp(2j * np.pi * rng.random((len(spectrum), n)))
     if len(signal) % 2 == 0:
         phases[-1] = np.sign(phases[-1].real)  # the Nyquist term has a sign, not a phase
-    return np.fft.irfft(spectrum[:, None] * phases, n=len(signal), axis=0)
+    return np.fft.irfft(spectrum[:, None] * phases, n=len(signal), axis=0)[:n_times]
 
 
 def drifts(volumes: np.ndarray, tr: float, detrend: bool, high_pass: float | None) -> np.ndarray:
-    """What is slow in a run, to be taken out of both sides: a straight line, and cosines below `high_pass`.
+    """What is slow in a run, to be taken out of both sides: a line, a parabola, and cosines below `high_pass`.
 
     Parameters
     ----------
@@ -247,7 +343,7 @@ def drifts(volumes: np.ndarray, tr: float, detrend: bool, high_pass: float | Non
     from nilearn.glm.first_level.design_matrix import create_cosine_drift
 
     n_trs = int(volumes[-1]) + 1
-    columns = [np.linspace(-1, 1, n_trs)[:, None]] if detrend else []
+    columns = [legvander(np.linspace(-1, 1, n_trs), 2)[:, 1:]] if detrend else []
     if high_pass is not None:
         columns.append(create_cosine_drift(high_pass, np.arange(n_trs) * tr)[:, :-1])  # the last is constant
     return np.concatenate(columns, axis=1)[volumes] if columns else np.zeros((len(volumes), 0))
@@ -273,20 +369,6 @@ def standardised(columns: np.ndarray, slow: np.ndarray) -> np.ndarray:
     if slow.shape[1]:
         values = clean(values, detrend=False, standardize=None, confounds=slow)
     return _standardised(values)
-
-
-def censored(sample_mask: Any, n_trs: int) -> np.ndarray:
-    """`sample_mask` as bool (n_trs,), False where a volume is not to be used.
-
-    Raises
-    ------
-    InputError
-        If it is not one bool for each volume.
-    """
-    mask = np.asarray(sample_mask)
-    if mask.dtype != bool or mask.shape != (n_trs,):
-        raise InputError(f"sample_mask is {mask.dtype} {mask.shape}: bool ({n_trs},) is needed, False where censored")
-    return mask
 
 
 def _silenced(bold: Any, kept: np.ndarray) -> np.ndarray:

@@ -237,13 +237,16 @@ def demo(
     out_dir: Annotated[Path, typer.Option("--out-dir", "-o", help="Folder for what the demo writes.")] = Path(
         "demo_output"
     ),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace what stands there of another film or other settings.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Extract a film, decode it again, and say how long it took and what was lost."""
     from giblet.pipeline import demo as run
 
     with bar("demo") as progress:
-        result = run(film, out_dir, progress=progress)
+        result = run(film, out_dir, overwrite=overwrite, progress=progress)
     if as_json:
         print_json(result)
         return
@@ -253,4 +256,5 @@ def demo(
         "speed": f"{result['realtime_factor']:.1f}x real time (extraction)",
         "duration": f"{result['film_duration']:.3f} s in, {result['decoded_duration']:.3f} s out",
         "round trip": f"SI-SDR {result['si_sdr']:.2f} dB against the film's own sound",
+        "level error": f"{result['level_error']:+.2f} dB",
     })  # fmt: skip

@@ -46,10 +46,15 @@ def train(
     each = ", ".join(f"{name} {loss:.3f}" for name, loss in result.val.items())
     out.print(
         f"{result.folder}: {result.status} after {result.step} steps ({result.epoch:.4g} epochs, "
-        f"{result.seconds:.0f} s); best validation {result.best_val:.3f} at step {result.best_step} ({each}); "
-        f"TR {result.tr:g} s{_read_late(result.slice_time_ref)}",
+        f"{result.seconds:.0f} s); best validation {result.best_val:.3f} at step {result.best_step} ({each}"
+        f"{_no_better(result.no_better_than_mean)}); TR {result.tr:g} s{_read_late(result.slice_time_ref)}, "
+        f"split by {result.split}, runs {'' if result.centre_runs else 'not '}centred",
         markup=False,
     )
+
+
+def _no_better(names: tuple[str, ...]) -> str:
+    return f"; no better than the training mean: {', '.join(names)}" if names else ""
 
 
 def _read_late(refs: dict[str, float]) -> str:

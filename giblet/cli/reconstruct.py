@@ -30,7 +30,9 @@ def reconstruct(
     out_dir: Annotated[
         Path | None, typer.Option("--out-dir", "-o", help="Default: reconstruction, in the run.", show_default=False)
     ] = None,
-    subject: Annotated[str | None, typer.Option(help="Which one, if the run has several.", show_default=False)] = None,
+    subject: Annotated[
+        str | None, typer.Option(help="One of several; default: all, and their mean.", show_default=False)
+    ] = None,
     original: Annotated[
         Path | None, typer.Option(help="Film that the features are of, to compare sound with.", show_default=False)
     ] = None,

@@ -22,6 +22,11 @@ def si_sdr(reference: np.ndarray, estimate: np.ndarray) -> float:
     return float(10 * np.log10((float(scaled @ scaled) + 1e-12) / (float(noise @ noise) + 1e-12)))
 
 
+def level_error(reference: np.ndarray, estimate: np.ndarray) -> float:
+    """Level error in dB, as `giblet.evaluation.reconstruction.level_error`, but finite for silent sounds too."""
+    return float(10 * np.log10((float(estimate @ estimate) + 1e-12) / (float(reference @ reference) + 1e-12)))
+
+
 def perplexity(indices: Tensor, codebook_size: int) -> list[float]:
     """Effective number of entries in use per codebook: indices (K, N), answers between 1 and `codebook_size`."""
     out = []
@@ -50,8 +55,8 @@ def validate(
     Returns
     -------
     dict
-        `si_sdr` (dB), `mel` (log10 distance), `stoi` and `pesq` where they could be computed, and
-        `perplexity`, the lowest of the codebooks.
+        `si_sdr` (dB), `level` (level error, dB), `mel` (log10 distance), `stoi` and `pesq` where they could be
+        computed, and `perplexity`, the lowest of the codebooks.
     """
     sample_rate = model.config.sampling_rate
     spectral = MultiScaleLoss(sample_rate)
@@ -66,7 +71,8 @@ def validate(
         y = model.decoder(quantised.transpose(1, 2))[..., : x.shape[-1]]
         used.append(indices[0])
         decoded = y[0, 0].numpy()
-        row = {"si_sdr": si_sdr(clip, decoded), "mel": float(spectral(y, x)["mel"])}
+        row = {"si_sdr": si_sdr(clip, decoded), "level": level_error(clip, decoded)}
+        row["mel"] = float(spectral(y, x)["mel"])
         if perceptual:
             row |= _perceptual(clip, decoded, sample_rate)
         rows.append(row)

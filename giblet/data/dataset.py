@@ -20,7 +20,7 @@ from giblet.data.series import Series, Source
 from giblet.data.splits import Splits, make_splits, run_of_trs, segments
 from giblet.errors import AlignmentError, InputError
 from giblet.features import CODES, CONTINUOUS
-from giblet.timing import check_tr, same_tr, shown
+from giblet.timing import check_tr, same_tr, shown, volumes_at
 
 __all__ = ["Recording", "Splits", "TRWindows", "fit_normalisers", "make_splits"]
 
@@ -90,13 +90,19 @@ class Recording:
         if any(not np.array_equal(labels[0], other) for other in labels[1:]):
             raise AlignmentError(f"subject {subject}: the runs of its sources differ")
         run = run_of_trs(n_trs, labels[0] if labels else None)
-        _check_volumes(subject, series, run)
+        _check_volumes(subject, series, run, trs[0])
         return cls(subject, series, trs[0], run)
 
 
-def _check_volumes(subject: str, series: Mapping[str, Series], run: np.ndarray) -> None:
+def _check_volumes(subject: str, series: Mapping[str, Series], run: np.ndarray, tr: float) -> None:
     """Refuse rows of different volumes, and windows that would close up over volumes that are missing."""
     known = {name: s.volume for name, s in series.items() if s.volume is not None}
+    known |= {
+        name: volumes_at(s.onset, tr, run, f"{name} of subject {subject}")
+        for name, s in series.items()
+        if s.is_bold and s.onset is not None
+    }
+    _check_onsets(subject, series, run, tr)
     for name, volume in known.items():
         first = next(iter(known))
         if not np.array_equal(volume, known[first]):
@@ -111,11 +117,36 @@ def _check_volumes(subject: str, series: Mapping[str, Series], run: np.ndarray) 
             )
 
 
+def _check_onsets(subject: str, series: Mapping[str, Series], run: np.ndarray, tr: float) -> None:
+    """Refuse features with TRs taken out, and beside BOLD that begins later features that do not."""
+    late = {name: float(s.onset[0]) for name, s in series.items() if s.is_bold and s.onset is not None and s.onset[0]}
+    for name, s in series.items():
+        if s.onset is None or s.is_bold:
+            continue
+        hole = np.flatnonzero((np.abs(np.diff(s.onset) - tr) > 1e-3 * tr) & (run[1:] == run[:-1]))
+        if hole.size:
+            at = int(hole[0])
+            raise AlignmentError(
+                f"subject {subject}: rows {at} and {at + 1} of {name} begin at {s.onset[at]:g} and "
+                f"{s.onset[at + 1]:g} s, and windows would take them for neighbours: give all TRs between, or runs= if "
+                "a run begins there"
+            )
+        for bold, begins in late.items():
+            if abs(float(s.onset[0]) - begins) > 1e-3 * tr:
+                raise AlignmentError(
+                    f"subject {subject}: {bold} begins {begins:g} s into its run, {name} at second {s.onset[0]:g} of "
+                    "the film, and rows would be paired as they come: put both on one clock with align_all_modalities, "
+                    f"where start_offset={s.onset[0] - begins:g} says that they do belong together"
+                )
+
+
 Trs = np.ndarray | Mapping[str, np.ndarray]
 """TR indices for all recordings, or by subject."""
 
 
-def fit_normalisers(recordings: Sequence[Recording], trs: Trs) -> dict[str, dict[str, Normaliser]]:
+def fit_normalisers(
+    recordings: Sequence[Recording], trs: Trs, *, centre_runs: bool = False
+) -> dict[str, dict[str, Normaliser]]:
     """Normalisers of all continuous series, by subject and modality, fitted on training TRs.
 
     Parameters
@@ -123,10 +154,12 @@ def fit_normalisers(recordings: Sequence[Recording], trs: Trs) -> dict[str, dict
     recordings : sequence of Recording
     trs : ndarray of int, or mapping of subject to ndarray
         Training TRs; nothing else is read.
+    centre_runs : bool
+        Normalise about the level of each run instead of one mean: scanners give every run a baseline of its own.
     """
     return {
         recording.subject: {
-            name: Normaliser.fit(series, _trs_of(trs, recording))
+            name: Normaliser.fit(series, _trs_of(trs, recording), recording.run if centre_runs else None)
             for name, series in recording.series.items()
             if series.kind == CONTINUOUS
         }
@@ -206,12 +239,22 @@ class TRWindows(Dataset[dict[str, Any]]):
                         f"{name} holds {kind} values for one subject, {series.kind} for {recording.subject}"
                     )
         self.index: list[tuple[int, int, int]] = []
+        self._by_run = [self._of_runs(recording, _trs_of(trs, recording)) for recording in recordings]
         for which, recording in enumerate(recordings):
             for start, stop in segments(_trs_of(trs, recording), recording.run):
                 last = stop if partial == "pad" else stop - window + 1
                 self.index += [(which, at, min(at + window, stop)) for at in range(start, last, stride)]
         if not self.index:
             raise InputError(f"no window of {window} TRs fits: shorten it, or choose partial='pad'")
+
+    def _of_runs(self, recording: Recording, trs: np.ndarray) -> dict[str, dict[int, Normaliser]]:
+        """By modality and run, what normalises it."""
+        own = self.normalisers.get(recording.subject, {})
+        return {
+            name: own[name].by_run(series, trs, recording.run)
+            for name, series in recording.series.items()
+            if name in own
+        }
 
     def __len__(self) -> int:
         """How many windows."""
@@ -234,9 +277,9 @@ class TRWindows(Dataset[dict[str, Any]]):
             present = np.zeros(self.window, bool)
             if series is not None:
                 rows, there = present_rows(series, start, stop)
-                normaliser = self.normalisers.get(recording.subject, {}).get(name)
+                by_run = self._by_run[which].get(name)
                 present[: len(rows)] = there
-                values[present] = normaliser(rows[there]) if normaliser else rows[there]
+                values[present] = by_run[int(recording.run[start])](rows[there]) if by_run else rows[there]
             data[name], mask[name] = torch.from_numpy(values), torch.from_numpy(present)
         trs = torch.full((self.window,), -1, dtype=torch.int64)
         trs[: stop - start] = torch.arange(start, stop)

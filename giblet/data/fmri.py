@@ -90,8 +90,8 @@ class FMRIProcessor:
     tr : float, optional
         Repetition time in seconds; by default what the sidecar says (``RepetitionTime`` in ``x_bold.json`` beside
         ``x_bold.nii.gz`` or ``x_bold.tsv``), or the image's header. A sidecar or a header that says otherwise is an
-        error; one that says nothing is not, nor a header of 1 s without a unit, which libraries write where nobody
-        set a TR: of that one a warning tells.
+        error; one that says nothing is not, nor a header of 1 s, which libraries write where nobody set a TR: of that
+        one a warning tells.
     overrule_tr : bool
         `tr` holds, and nobody else is asked: for headers and sidecars that are wrong.
     slice_time_ref : float, optional
@@ -200,6 +200,7 @@ class FMRIProcessor:
         *,
         confounds: Confounds | Sequence[Confounds] | None = None,
         subject: str | None = None,
+        unused: Sequence[np.ndarray] | None = None,
     ) -> xr.Dataset:
         """BOLD of one subject.
 
@@ -211,6 +212,8 @@ class FMRIProcessor:
             One for each run; or what nilearn's ``load_confounds`` returns, tables and sample masks.
         subject : str, optional
             With or without ``sub-``; by default what the file's name says after it.
+        unused : sequence of ndarray of bool, shape (n_volumes,), optional
+            By run, True: what is bad there costs no voxel or region its place. NaN stay.
 
         Returns
         -------
@@ -242,7 +245,7 @@ class FMRIProcessor:
         for path, run, table in zip(paths, scan.runs, tables, strict=True):
             tell_censored(path, run, table)
         scan = replace(scan, keep=[table.sample_mask for table in tables])
-        scan = self._clean(self._without_bad(scan, paths[0].name), tables, paths)
+        scan = self._clean(self._without_bad(scan, paths[0].name, unused), tables, paths)
         about = {
             "subject": subject.removeprefix("sub-") if subject else _subject_of(paths[0]),
             "n_confounds": max(table.regressors.shape[1] for table in tables),
@@ -346,16 +349,18 @@ class FMRIProcessor:
             for (table, mask), run in zip(per_run(given, len(runs)), runs, strict=True)
         ]
 
-    def _without_bad(self, scan: Scan, source: str) -> Scan:
+    def _without_bad(self, scan: Scan, source: str, unused: Sequence[np.ndarray] | None) -> Scan:
         """The good columns of a scan, as it was taken; with an atlas the means of its regions."""
         policy, what = self.settings.bad, "regions" if scan.dim == "region" else "voxels"
-        bad = find_bad(scan.runs, scan.keep)
+        judged = scan.keep if unused is None else [keep & ~no for keep, no in zip(scan.keep, unused, strict=True)]
+        own = [k for k, rows in enumerate(judged) if rows.any() or unused is None]
+        bad = find_bad([scan.runs[k] for k in own], [judged[k] for k in own])
         if n_censored := sum(int((~keep).sum()) for keep in scan.keep):
             source += f" without its {n_censored} censored volumes"
         good = judge(bad, policy, what, scan.name_of, source)
+        scan = replace(scan, attrs={f"n_bad_{what}": int(bad.any.sum()), **scan.attrs})
         if what == "regions":
             return scan.settle(good, policy)
-        scan = replace(scan, attrs={"n_bad_voxels": int(bad.any.sum()), **scan.attrs})
         if self.atlas is None:
             return scan.settle(good, policy)
         label = self.atlas.labels[tuple(scan.axis[axis] for axis in "ijk")]

@@ -1,8 +1,9 @@
-"""Means and deviations that have seen nothing but training TRs."""
+"""Means and deviations that have seen nothing but training TRs, and the level of each run."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from sklearn.preprocessing import StandardScaler
@@ -41,6 +42,8 @@ class Normaliser:
     """float32, the shape of one TR."""
     scale: np.ndarray
     """float32, the shape of one TR; 0 where it never varied."""
+    levels: Mapping[int, np.ndarray] = field(default_factory=dict)
+    """By run, its mean over training TRs, float32, where each run is centred by itself; else empty."""
 
     @property
     def varies(self) -> np.ndarray:
@@ -53,7 +56,7 @@ class Normaliser:
         return int((~self.varies).sum())
 
     @classmethod
-    def fit(cls, series: Series | np.ndarray, trs: np.ndarray) -> Normaliser:
+    def fit(cls, series: Series | np.ndarray, trs: np.ndarray, run: np.ndarray | None = None) -> Normaliser:
         """Statistics of the TRs `trs`, read a block at a time; no other TR is looked at.
 
         Parameters
@@ -62,6 +65,9 @@ class Normaliser:
             Continuous. TRs that are not ``valid``, or wholly NaN, are no data and do not count.
         trs : ndarray of int
             Training TRs, as ``make_splits(...).train``.
+        run : ndarray of int, shape (n_trs,), optional
+            Run of each TR: deviations are those from the level of the run, see :meth:`by_run`. By default, and where
+            there is one run, they are from the mean of all.
 
         Raises
         ------
@@ -73,25 +79,48 @@ class Normaliser:
             raise InputError(f"{series.name} holds codes, which are categories: they have no mean")
         trs = np.asarray(trs)
         trs = np.sort(trs[series.valid[trs]])
-        scaler = StandardScaler()
+        centred = run is not None and len(np.unique(run)) > 1
+        levels = run_means(series, trs, run) if centred and run is not None else {}
+        scaler, within = StandardScaler(), StandardScaler()
         seen, largest = 0, np.zeros(1)
-        for start, stop in segments(trs, np.zeros(len(series))):
-            for at in range(start, stop, TRS_AT_A_TIME):
-                rows, present = present_rows(series, at, min(stop, at + TRS_AT_A_TIME))
-                rows = rows[present].reshape(int(present.sum()), -1)
-                if len(rows):
-                    rows = rows.astype(np.float64)
-                    scaler.partial_fit(rows)
-                    largest = np.maximum(largest, np.abs(rows).max(axis=0))
-                    seen += len(rows)
+        for label, rows in _blocks(series, trs, run if centred else None):
+            rows = rows.reshape(len(rows), -1)
+            scaler.partial_fit(rows)
+            if centred:
+                within.partial_fit(rows - levels[label].reshape(-1))
+            largest = np.maximum(largest, np.abs(rows).max(axis=0))
+            seen += len(rows)
         if seen < 2:
             raise InputError(f"{series.name} has {seen} training TRs with data: at least 2 are needed")
         shape = series.shape[1:]
-        varies = np.sqrt(scaler.var_) > ROUNDING * largest
+        spread = within if centred else scaler
+        varies = np.sqrt(spread.var_) > ROUNDING * largest
         return cls(
             scaler.mean_.reshape(shape).astype(np.float32),
-            np.where(varies, scaler.scale_, 0).reshape(shape).astype(np.float32),
+            np.where(varies, spread.scale_, 0).reshape(shape).astype(np.float32),
+            levels,
         )
+
+    def by_run(self, series: Series | np.ndarray, trs: np.ndarray, run: np.ndarray) -> dict[int, Normaliser]:
+        """For each run that `trs` touch what normalises it: about the level of the run, if runs are centred.
+
+        The level of a run is its mean over the training TRs. A run without any has its mean over `trs`, so that what
+        training and validation see does not depend on test TRs.
+
+        Parameters
+        ----------
+        series : Series or ndarray, shape (n_trs, ...)
+        trs : ndarray of int
+            All TRs of a part of the split.
+        run : ndarray of int, shape (n_trs,)
+            Run of each TR.
+        """
+        trs, run = np.asarray(trs, np.int64), np.asarray(run)
+        labels = [int(label) for label in np.unique(run[trs])]
+        if not self.levels:
+            return dict.fromkeys(labels, self)
+        levels = {**run_means(series, trs[~np.isin(run[trs], list(self.levels))], run), **self.levels}
+        return {label: replace(self, mean=levels.get(label, self.mean), levels={}) for label in labels}
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """Normalised `values` (..., one TR), float32; InputError if a TR has another shape."""
@@ -110,7 +139,9 @@ class Normaliser:
         """The same, and 0 for the features or voxels that `what`, bool of the shape of one TR, names."""
         return replace(self, scale=np.where(what, np.float32(0), self.scale))
 
-    def far(self, series: Series | np.ndarray, trs: np.ndarray, *, of_scan: bool) -> np.ndarray:
+    def far(
+        self, series: Series | np.ndarray, trs: np.ndarray, *, of_scan: bool, run: np.ndarray | None = None
+    ) -> np.ndarray:
         """What hardly varied over the training TRs and does elsewhere: its values there would outweigh all others.
 
         Parameters
@@ -121,6 +152,8 @@ class Normaliser:
         of_scan : bool
             BOLD: compared with the median voxel, as a scan's gain may differ from run to run (:data:`FAR_VOXEL`,
             :data:`WAKING_VOXEL`). Otherwise the limit is :data:`FAR_FEATURE`.
+        run : ndarray of int, shape (n_trs,), optional
+            Run of each TR; needed where runs are centred.
 
         Returns
         -------
@@ -132,16 +165,16 @@ class Normaliser:
             return np.zeros(self.scale.shape, bool)
         series = series if isinstance(series, Series) else Series(series)
         sums, squares, steps, n, n_steps = *(np.zeros(self.scale.shape) for _ in range(3)), 0, 0
-        for start, stop in segments(np.unique(np.asarray(trs, np.int64)), np.zeros(len(series))):
-            for at in range(start, stop, TRS_AT_A_TIME):
-                rows, present = present_rows(series, at, min(stop, at + TRS_AT_A_TIME))
-                values = self(rows[present]).astype(np.float64)
-                sums += values.sum(axis=0)
-                squares += np.square(values).sum(axis=0)
-                n += len(values)
-                if of_scan and len(values) > 1:
-                    steps += np.square(np.diff(values, axis=0)).sum(axis=0)
-                    n_steps += len(values) - 1
+        trs, run = np.unique(np.asarray(trs, np.int64)), run if self.levels else None
+        own = self.by_run(series, trs, np.zeros(len(series), np.int64) if run is None else run)
+        for label, rows in _blocks(series, trs, run, None):
+            values = own[label](rows).astype(np.float64)
+            sums += values.sum(axis=0)
+            squares += np.square(values).sum(axis=0)
+            n += len(values)
+            if of_scan and len(values) > 1:
+                steps += np.square(np.diff(values, axis=0)).sum(axis=0)
+                n_steps += len(values) - 1
         power = squares / max(n, 1)
         if not of_scan:
             return np.sqrt(power) > FAR_FEATURE
@@ -184,3 +217,73 @@ def present_rows(series: Series, start: int, stop: int) -> tuple[np.ndarray, np.
                 f"{stop - 1} do; clean the data (bad='mask') or set the whole TR to NaN if it is absent"
             )
     return rows, present
+
+
+def _blocks(
+    series: Series, trs: np.ndarray, run: np.ndarray | None, dtype: type | None = np.float64
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Rows with data of ascending `trs`, (n, ...) and not empty, each block of one run and with its label, else 0."""
+    run = np.zeros(len(series), np.int64) if run is None else run
+    for start, stop in segments(trs, run):
+        for at in range(start, stop, TRS_AT_A_TIME):
+            rows, present = present_rows(series, at, min(stop, at + TRS_AT_A_TIME))
+            if present.any():
+                yield int(run[start]), rows[present].astype(rows.dtype if dtype is None else dtype)
+
+
+def run_means(series: Series | np.ndarray, trs: np.ndarray, run: np.ndarray) -> dict[int, np.ndarray]:
+    """The mean of each run over those of `trs` that have data: its level, as scanners give each run its own.
+
+    Parameters
+    ----------
+    series : Series or ndarray, shape (n_trs, ...)
+    trs : ndarray of int
+    run : ndarray of int, shape (n_trs,)
+        Run of each TR.
+
+    Returns
+    -------
+    dict of int to ndarray
+        float32, the shape of one TR; float64 of a series of that. Runs without data are not in it.
+
+    Examples
+    --------
+    >>> run_means(np.array([[1.0], [3.0], [7.0], [8.0]]), np.array([0, 1, 2]), np.array([1, 1, 2, 2]))
+    {1: array([2.]), 2: array([7.])}
+    """
+    series = series if isinstance(series, Series) else Series(series)
+    sums: dict[int, np.ndarray] = {}
+    counts: dict[int, int] = {}
+    for label, rows in _blocks(series, np.unique(np.asarray(trs, np.int64)), np.asarray(run)):
+        sums[label] = sums.get(label, 0) + rows.sum(axis=0)
+        counts[label] = counts.get(label, 0) + len(rows)
+    kind = np.float64 if series.dtype == np.float64 else np.float32
+    return {label: (total / counts[label]).astype(kind) for label, total in sums.items()}
+
+
+def run_levels(values: np.ndarray, run: np.ndarray, train: np.ndarray, *, known: bool = True) -> np.ndarray:
+    """The level of each TR's run: the mean of the run's training TRs.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (n_trs, n_columns)
+    run : ndarray of int, shape (n_trs,)
+        Run of each TR.
+    train : ndarray of int
+        Training TRs.
+    known : bool
+        What a run without training TRs has for a level: its own mean, as the stimulus of a test run is known (True); or
+        the mean of the other levels, as its BOLD is not (False).
+
+    Returns
+    -------
+    ndarray of float64, shape (n_trs, n_columns)
+    """
+    values, (labels, place) = np.asarray(values, np.float64), np.unique(run, return_inverse=True)
+    levels = run_means(values, train, place)
+    by_run = np.tile(np.mean(list(levels.values()), axis=0), (len(labels), 1))
+    if known:
+        levels |= run_means(values, np.flatnonzero(~np.isin(place, list(levels))), place)
+    for label, level in levels.items():
+        by_run[label] = level
+    return by_run[place]

@@ -114,7 +114,7 @@ def make_splits(
 
     Notes
     -----
-    The function cannot know that two runs showed the same film: such runs must go into the same part.
+    The function does not know which film a run showed; :func:`giblet.data.stimulus_split.split_stimulus` does.
 
     Examples
     --------

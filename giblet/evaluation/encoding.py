@@ -11,21 +11,24 @@ NeuroImage 264, 119728.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
 import numpy as np
 from himalaya.kernel_ridge import KernelRidgeCV
 from himalaya.ridge import RidgeCV
+from himalaya.scoring import r2_score
 
 from giblet.alignment import convolve_hrf
 from giblet.alignment.checks import check_finite, rows_in_time, run_slices
-from giblet.alignment.lags import censored
-from giblet.data.normalise import ROUNDING
+from giblet.alignment.kernels import check_slice_time_ref
+from giblet.alignment.scan import Scan, censored, knows_its_volumes, scan_of
+from giblet.data.normalise import ROUNDING, run_levels
 from giblet.data.splits import HRF_SECONDS, run_of_trs, segments
-from giblet.errors import InputError
-from giblet.evaluation.statistics import Chance, Correlations, Estimate, Resampling, correlations, mean_r_of_draws
+from giblet.errors import AlignmentError, InputError
+from giblet.evaluation.rotation import RotationTest
+from giblet.evaluation.statistics import Chance, Correlations, Estimate, ScoredTRs, correlations
 from giblet.timing import exact
 
 ALPHAS = tuple(float(a) for a in np.logspace(-1, 7, 17))
@@ -34,25 +37,28 @@ FIR_DELAYS = (1.5, 3.0, 4.5, 6.0, 7.5, 9.0)
 """Seconds by which features are delayed with ``hrf="fir"``, which lets each voxel have a response of its own."""
 
 
-def voxelwise_r(bold: np.ndarray, predicted: np.ndarray) -> Correlations:
+def voxelwise_r(bold: np.ndarray, predicted: np.ndarray, run: Sequence[int] | np.ndarray | None = None) -> Correlations:
     """Correlation of measured and predicted BOLD over TRs, voxel by voxel.
 
     Parameters
     ----------
     bold, predicted : ndarray of float, shape (n_trs, n_voxels)
         The same TRs, of no training.
+    run : array_like, shape (n_trs,), optional
+        Run of each TR: correlations are within runs, and their mean is weighted by TRs.
 
     Returns
     -------
     Correlations
-        Voxels that never change have none, and are counted in ``n_undefined``.
+        0 where the prediction never changes; voxels whose BOLD never changes have none, and are counted in
+        ``n_undefined``.
 
     Raises
     ------
     InputError
         If the shapes differ, or values are not finite.
     """
-    return correlations(bold, predicted)
+    return correlations(bold, predicted, None if run is None else np.asarray(run))
 
 
 @dataclass(frozen=True)
@@ -60,10 +66,13 @@ class EncodingScore:
     """How well held-out BOLD is predicted."""
 
     by_voxel: Correlations
+    """Without drifts, if there was a test, and within runs."""
     mean: Estimate
-    """Mean r over the voxels that have one, with its interval."""
-    shifted: Chance
-    """The same of predictions that are shifted in time."""
+    """Mean r over the voxels whose BOLD changes, with its interval."""
+    chance: Chance
+    """The mean of predictions that are rotated in time, all voxels together."""
+    test: RotationTest | None
+    """Voxel by voxel; None where the TRs are too few."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -74,42 +83,43 @@ class EncodingScore:
             "best_decile": float(np.quantile(r, 0.9)) if len(r) else None,
             "n_voxels": len(self.by_voxel.r),
             "n_undefined": self.by_voxel.n_undefined,
-            "shifted": self.shifted.mean,
-            "p": self.shifted.p,
-            "n_shifts": self.shifted.n,
+            "n_constant": int(self.by_voxel.constant.sum()),
+            "rotated": self.chance.mean,
+            "p": self.chance.p,
+            "q": self.chance.q,
+            "n_rotations": self.chance.n,
         }
 
 
-def score_encoding(bold: np.ndarray, predicted: np.ndarray, plan: Resampling) -> EncodingScore:
+def score_encoding(bold: np.ndarray, predicted: np.ndarray, trs: ScoredTRs) -> EncodingScore:
     """Voxel by voxel r, the interval of its mean, and the chance of it.
 
     Parameters
     ----------
     bold, predicted : ndarray of float, shape (n_trs, n_voxels)
-    plan : Resampling
-        Of so many TRs.
+    trs : ScoredTRs
+        Their TR, and of which stretch each is.
+
+    Returns
+    -------
+    EncodingScore
 
     Raises
     ------
     InputError
         If the shapes differ, or values are not finite.
     """
-    by_voxel = voxelwise_r(bold, predicted)
-    observed = by_voxel.mean
-    if observed is None:
-        why = "no voxel's BOLD and prediction both change over these TRs"
-        return EncodingScore(by_voxel, Estimate(None, why=why), Chance(None, None, 0))
-    kept = by_voxel.defined
-    bold, predicted = (np.asarray(values, np.float64)[:, kept] for values in (bold, predicted))
-    low, high = plan.interval(mean_r_of_draws(bold, predicted, plan)) if plan.has_intervals else (None, None)
-    # A rotation leaves means and deviations as they are.
-    z_bold, z_predicted = _z(bold), _z(predicted)
-    chance = plan.chance(observed, lambda k: float((z_bold * np.roll(z_predicted, k, axis=0)).mean()))
-    return EncodingScore(by_voxel, Estimate(observed, low, high), chance)
-
-
-def _z(values: np.ndarray) -> np.ndarray:
-    return (values - values.mean(axis=0)) / values.std(axis=0)
+    by_voxel = voxelwise_r(bold, predicted, trs.run)
+    if by_voxel.mean is None:
+        why = "no voxel's BOLD changes over these TRs"
+        return EncodingScore(by_voxel, Estimate(None, why=why), Chance(None, None, 0), None)
+    test = trs.test(bold, predicted)
+    if test is None:
+        return EncodingScore(by_voxel, Estimate(by_voxel.mean), Chance(None, None, 0), None)
+    by_voxel = replace(by_voxel, r=test.r, defined=np.isfinite(test.r))
+    mean = Estimate(test.mean, *(test.mean_interval if trs.has_intervals else ()))
+    chance = Chance.of(test.whitened_by_rotation, float(test.mean_by_rotation.mean()))
+    return EncodingScore(by_voxel, mean, chance, test)
 
 
 @dataclass(frozen=True)
@@ -117,18 +127,22 @@ class RidgeFit:
     """A ridge regression from features to BOLD, fitted on training TRs."""
 
     predicted: np.ndarray
-    """float32 (n_trs, n_voxels): the prediction for all TRs, of which only those of no training are evidence."""
+    """float64 (n_trs, n_voxels), in the units of the BOLD: the prediction for all TRs, of which only those of no
+    training are evidence. The level of a run is that of its training TRs; of a run without any, the others' mean."""
     alphas: np.ndarray
     """float64 (n_voxels,): the penalty chosen in each voxel."""
     cv_r2: np.ndarray
-    """float64 (n_voxels,): R2 within the training TRs, by cross-validation."""
+    """float64 (n_voxels,): R2 of the folds left out of the training TRs, with the penalty chosen, mean over folds."""
     n_features: int
     """Columns that the fit had, delays included."""
+    tried: np.ndarray
+    """float64 (n_alphas,): the penalties there were to choose from."""
 
     @property
     def at_the_edge(self) -> int:
         """Voxels whose penalty is the least or the greatest of those tried: the grid may be too narrow."""
-        return int(np.isin(self.alphas, [min(ALPHAS), max(ALPHAS)]).sum())
+        ends = np.array([self.tried.min(), self.tried.max()])
+        return int(np.isclose(self.alphas[:, None], ends, rtol=1e-6).any(axis=1).sum())
 
 
 def fit_ridge(
@@ -140,11 +154,12 @@ def fit_ridge(
     run: Sequence[int] | np.ndarray | None = None,
     hrf: str | None = "glover",
     delays: Sequence[float] | None = None,
-    slice_time_ref: float = 0.0,
+    slice_time_ref: float | None = None,
     sample_mask: np.ndarray | None = None,
     volumes: Sequence[int] | np.ndarray | None = None,
     alphas: Sequence[float] = ALPHAS,
     n_folds: int = 5,
+    centre_runs: bool = True,
 ) -> RidgeFit:
     """Ridge regression from features, convolved with an HRF, to BOLD; each voxel with a penalty of its own.
 
@@ -153,7 +168,9 @@ def fit_ridge(
     features : ndarray or DataArray of float, shape (n_trs, n_features)
         Of all TRs. Codes are categories: give their latents, or counts of each entry. What
         :func:`giblet.alignment.align_all_modalities` returns is refused where rows are no neighbours in time.
-    bold : ndarray of float, shape (n_trs, n_voxels)
+    bold : ndarray of float, shape (n_trs, n_voxels), DataArray or Dataset with ``bold``
+        Row by row the TRs of `features`. A Dataset says itself its ``run``, its ``sample_mask``, and by its ``onset``
+        which volumes are missing.
     train : ndarray of int
         TRs to learn from, as ``make_splits(...).train``. Means, deviations and penalties come from these alone.
     tr : float
@@ -164,9 +181,10 @@ def fit_ridge(
         ``"glover"``, ``"spm"`` or ``"fir"``; None for features that are convolved already.
     delays : sequence of float, optional
         Seconds, for ``"fir"``; by default those of :data:`FIR_DELAYS` that do not reach beyond the volume's own TR.
-    slice_time_ref : float
+    slice_time_ref : float, optional
         When in its TR a volume is read, 0 (onset) to 1: where slice timing was corrected to, ``StartTime / tr`` of the
-        scan's sidecar.
+        scan's sidecar. By default what `features` of :func:`giblet.alignment.align_all_modalities`, or `bold`, carry,
+        else 0. Features that are convolved already (``hrf=None``) need none.
     sample_mask : ndarray of bool, shape (n_trs,), optional
         False: the volume is censored, and is not learned from; its BOLD may be NaN.
     volumes : array_like of int, shape (n_trs,), optional
@@ -176,6 +194,9 @@ def fit_ridge(
         Penalties to choose from.
     n_folds : int
         Contiguous parts of the training TRs for the choice; TRs within 32 s of the part left out are not used.
+    centre_runs : bool
+        Take out of BOLD and features the level of each run, its mean over training TRs, so that runs with other
+        baselines teach nothing by them. False: one mean for all runs.
 
     Returns
     -------
@@ -186,9 +207,13 @@ def fit_ridge(
     InputError
         If shapes differ, values are not finite, nothing varies, or there are too few training TRs.
     AlignmentError
-        If features are convolved already or their rows are no neighbours in time.
+        If features are convolved already, their rows are no neighbours in time, or they and the BOLD are of different
+        volumes.
     """
-    given, features, bold = features, np.asarray(features, np.float64), np.asarray(bold, np.float64)
+    scan = scan_of(bold, tr, one_run=False) if knows_its_volumes(bold) else None
+    ref = _slice_time_ref(slice_time_ref, features, scan)
+    given, features = features, np.asarray(features, np.float64)
+    bold = np.asarray(bold if scan is None else scan.data, np.float64)
     train = np.unique(np.asarray(train, np.int64))
     if features.ndim != 2 or bold.ndim != 2 or len(features) != len(bold):
         raise InputError(
@@ -197,6 +222,10 @@ def fit_ridge(
         )
     if not len(train) or train[0] < 0 or train[-1] >= len(bold):
         raise InputError(f"{len(train)} training TRs of {len(bold)}: TRs of the scan are needed")
+    if scan is not None:
+        run = scan.run if run is None else run
+        sample_mask = scan.without(sample_mask).sample_mask
+        volumes = _volumes(volumes, given, scan, run_of_trs(len(bold), run))
     if sample_mask is not None:
         train = train[censored(sample_mask, len(bold))[train]]
     if not np.isfinite(bold[train]).all():
@@ -211,20 +240,50 @@ def fit_ridge(
     if hrf is not None:
         rows = rows_in_time(given, volumes, run_slices(len(x), run=run), "features")
         if hrf == "fir" and delays is None:
-            delays = [delay for delay in FIR_DELAYS if delay >= slice_time_ref * tr]
-        x = convolve_hrf(
-            x, tr, hrf, delays=delays if hrf == "fir" else None, run=run, volumes=rows, slice_time_ref=slice_time_ref
-        )
-    x = _standardised(x.reshape(len(x), -1), train)
-    mean = bold[train].mean(axis=0)
+            delays = [delay for delay in FIR_DELAYS if delay >= ref * tr]
+        x = convolve_hrf(x, tr, hrf, delays=delays if hrf == "fir" else None, run=run, volumes=rows, slice_time_ref=ref)
+    x = x.reshape(len(x), -1)
+    levels = run if centre_runs else np.zeros(len(run), np.int64)
+    x = _standardised(x - run_levels(x, levels, train), train)
+    level = run_levels(bold, levels, train, known=False)
     folds = blocked_folds(train, run, n_folds, ceil(exact(HRF_SECONDS) / exact(tr)))
     wide = x.shape[1] > len(train)
-    model = (KernelRidgeCV if wide else RidgeCV)(alphas=np.array(alphas), cv=folds)
-    model.fit(x[train], bold[train] - mean)
-    predicted = np.asarray(model.predict(x)) + mean
-    return RidgeFit(
-        predicted.astype(np.float32), np.asarray(model.best_alphas_), np.asarray(model.cv_scores_), x.shape[1]
-    )
+    tried = np.array(alphas, np.float64)
+    model = (KernelRidgeCV if wide else RidgeCV)(alphas=tried, cv=folds, solver_params={"score_func": r2_score})
+    with np.errstate(invalid="ignore", divide="ignore"):  # a voxel that is constant in a fold has no R2 there
+        model.fit(x[train], bold[train] - level[train])
+    # In float32, with the level added, a prediction of little variance would be a constant.
+    predicted = np.asarray(model.predict(x), np.float64) + level
+    return RidgeFit(predicted, np.asarray(model.best_alphas_), np.asarray(model.cv_scores_), x.shape[1], tried)
+
+
+def _slice_time_ref(given: float | None, features: Any, scan: Scan | None) -> float:
+    """What was given, or else what features and BOLD say of themselves, or 0."""
+    said = {"features": getattr(features, "attrs", {}).get("slice_time_ref")}
+    said["the BOLD"] = None if scan is None else scan.slice_time_ref
+    told = {what: float(ref) for what, ref in said.items() if ref is not None}
+    if given is None and told and max(told.values()) - min(told.values()) > 1e-6:
+        words = ", ".join(f"{what} {ref:g}" for what, ref in told.items())
+        raise InputError(f"slice_time_ref differs ({words}): give slice_time_ref, 0 to 1, as it is in the scan")
+    ref = float(next(iter(told.values()), 0.0) if given is None else given)
+    check_slice_time_ref(ref)
+    return ref
+
+
+def _volumes(given: Any, features: Any, scan: Scan, run: np.ndarray) -> Any:
+    """`given`, or where the BOLD lacks volumes which its rows are, and a check that features are of the same."""
+    if scan.volumes is None:
+        return given
+    volume = getattr(features, "coords", {}).get("volume")
+    if volume is not None:
+        if not np.array_equal(volume.values, scan.volumes):
+            raise AlignmentError(
+                f"features are of volumes {volume.values[0]} to {volume.values[-1]}, the BOLD of {scan.volumes[0]} to "
+                f"{scan.volumes[-1]}, and not of the same: use features and bold of one align_all_modalities"
+            )
+        return given  # features that know their volumes are refused where some are missing
+    lacks = bool(((np.diff(scan.volumes) != 1) & (run[1:] == run[:-1])).any())
+    return scan.volumes if given is None and lacks else given
 
 
 def _standardised(x: np.ndarray, train: np.ndarray) -> np.ndarray:

@@ -84,17 +84,23 @@ def predict(
     """
     found = []
     trs = np.unique(np.asarray(trs, np.int64))
+    by_run = {
+        name: one.by_run(recording.series[name] if name != BOLD or bold is None else bold, trs, recording.run)
+        for name, one in normalisers.items()
+        if name in recording.series
+    }
     model = model.to(device)
     for start, stop in segments(trs, recording.run):
         run_start = int(np.argmax(recording.run == recording.run[start]))
         first = max(run_start, start - model.context_trs)
         own = slice(start - first, stop - first)
-        data, mask = _read(recording, normalisers, first, stop, model.modalities)
+        own_run = {name: runs[int(recording.run[start])] for name, runs in by_run.items()}
+        data, mask = _read(recording, own_run, first, stop, model.modalities)
         rows, present = present_rows(recording.series[BOLD], start, stop)
         if bold is not None:
             rows, present = np.asarray(bold[start:stop], np.float32), np.isfinite(bold[start:stop]).all(axis=1)
         measured = np.zeros(rows.shape, np.float32)
-        measured[present] = normalisers[BOLD](rows[present])
+        measured[present] = own_run[BOLD](rows[present])
         onsets = np.arange(first, stop) + 1 if stimulus_trs is None else stimulus_trs[first:stop]
         with torch.no_grad():
             answer, context = _bold_of(model, data, mask, recording.subject, onsets)

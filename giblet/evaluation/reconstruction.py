@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse import csr_array
+from scipy.stats import rankdata
 
 from giblet.codec.base import AudioCodec
 from giblet.codec.mel import MelSpectrogram
@@ -57,6 +59,97 @@ def si_sdr(reference: np.ndarray, estimate: np.ndarray) -> float:
     distortion = estimate - projection
     with np.errstate(divide="ignore"):
         return float(10 * (np.log10(projection @ projection) - np.log10(distortion @ distortion)))
+
+
+def level_error(reference: np.ndarray, estimate: np.ndarray) -> float:
+    """By how many dB a sound came back too loud (above 0) or too quiet (below 0), which SI-SDR does not see.
+
+    Parameters
+    ----------
+    reference, estimate : ndarray, shape (n_samples,)
+
+    Returns
+    -------
+    float
+        Ratio of the root mean squares, in dB; ``-inf`` for a silent estimate.
+
+    Raises
+    ------
+    InputError
+        If the lengths differ, or the reference is silent.
+
+    Examples
+    --------
+    >>> round(level_error(np.array([0.5, -0.5]), np.array([0.25, -0.25])), 2)
+    -6.02
+    """
+    reference, estimate = np.asarray(reference, np.float64), np.asarray(estimate, np.float64)
+    if reference.shape != estimate.shape or reference.ndim != 1:
+        raise InputError(
+            f"reference has shape {reference.shape}, estimate {estimate.shape}: two equal (n_samples,) are needed"
+        )
+    energy = reference @ reference
+    if energy == 0:
+        raise InputError("the reference is silent: a level error is not defined")
+    with np.errstate(divide="ignore"):
+        return float(10 * (np.log10(estimate @ estimate) - np.log10(energy)))
+
+
+def code_pairs(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """How much of each TR's codes is that of each other TR, in one codebook.
+
+    Parameters
+    ----------
+    truth, predicted : ndarray of int, shape (n_trs, frames_per_tr)
+
+    Returns
+    -------
+    ndarray of float64, shape (n_trs, n_trs)
+        ``[i, j]``: share of the codes predicted for TR *i* that are right for TR *j*.
+
+    Examples
+    --------
+    >>> code_pairs(np.array([[1, 2], [3, 2]]), np.array([[1, 2], [0, 0]])).tolist()
+    [[1.0, 0.5], [0.0, 0.0]]
+    """
+    n, frames = truth.shape
+    size = int(max(truth.max(), predicted.max())) + 1
+    one_hot = [
+        csr_array((np.ones(n * frames), (codes + size * np.arange(frames)).ravel(), np.arange(n + 1) * frames),
+                  shape=(n, size * frames))
+        for codes in (np.asarray(predicted, np.int64), np.asarray(truth, np.int64))
+    ]  # fmt: skip
+    return (one_hot[0] @ one_hot[1].T).toarray() / frames
+
+
+def identification_wins(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Against how many other TRs a true vector wins as the one nearest to a decoded vector.
+
+    Parameters
+    ----------
+    truth, predicted : ndarray, shape (n_trs, n_features)
+        Compared by their cosine, which is 0 for a vector without a length.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_trs, n_trs)
+        ``[i, j]``: twice the number of true vectors that are further from decoded vector *i* than true vector *j* is,
+        and once those that are as far. Chance is ``n_trs - 1``, the most is ``2 * (n_trs - 1)``.
+
+    Examples
+    --------
+    >>> identification_wins(np.eye(3), np.eye(3)[[0, 1, 1]]).tolist()
+    [[4, 1, 1], [1, 4, 1], [1, 4, 1]]
+    """
+    true, own = (_directions(np.asarray(values, np.float64)) for values in (truth, predicted))
+    # Of two equal texts or predictions, one would otherwise be nearer by a rounding.
+    cosines = np.round(own @ true.T, 12)
+    return np.rint(2 * (rankdata(cosines, axis=1) - 1)).astype(np.int64)
+
+
+def _directions(vectors: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
 
 
 def code_matches(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import numpy as np
+from scipy.stats import false_discovery_control
 
 from giblet.errors import InputError
 from giblet.evaluation.encoding import EncodingScore
+from giblet.evaluation.rotation import fisher_z, spread_reach
 from giblet.evaluation.statistics import Chance, Estimate
 
-MEAN, FREQUENT, SHIFTED = "training mean", "most frequent code", "time-shifted"
+MEAN, FREQUENT, SHIFTED = "training mean", "most frequent code", "rotated in time"
+SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,10 @@ class Score:
         if self.reconstruction.value is None:
             return None
         verdicts = [null.margin.low > 0 for null in self.nulls.values() if null.margin and null.margin.low is not None]
-        if self.shifted is not None and self.shifted.p is not None:
-            verdicts.append(self.shifted.p <= 0.05)
+        if self.shifted is not None:
+            if self.shifted.p is None:
+                return None if all(verdicts) else False
+            verdicts.append((self.shifted.p if self.shifted.q is None else self.shifted.q) <= SIGNIFICANT)
         return all(verdicts) if verdicts else None
 
     def as_dict(self) -> dict[str, Any]:
@@ -50,7 +57,9 @@ class Score:
             for name, null in self.nulls.items()
         }
         if self.shifted is not None:
-            nulls[SHIFTED] = {"value": self.shifted.mean, "p": self.shifted.p, "n": self.shifted.n}
+            nulls[SHIFTED] = {
+                "value": self.shifted.mean, "p": self.shifted.p, "q": self.shifted.q, "n": self.shifted.n
+            }  # fmt: skip
         return {
             "name": self.name,
             "reconstruction": self.reconstruction.as_dict(),
@@ -71,6 +80,32 @@ class Scorecard:
     notes: tuple[str, ...] = ()
     """What a reader must know of the figures."""
 
+    @classmethod
+    def of(
+        cls,
+        about: Mapping[str, Any],
+        scores: Sequence[Score],
+        encoding: EncodingScore | None = None,
+        notes: Sequence[str] = (),
+    ) -> Scorecard:
+        """A scorecard whose p-values are corrected for the number of tests on it (Benjamini and Hochberg, 1995).
+
+        Parameters
+        ----------
+        about, scores, encoding, notes
+            As the attributes.
+        """
+        tests = [one.shifted for one in scores] + [None if encoding is None else encoding.chance]
+        tested = [test for test in tests if test is not None and test.p is not None]
+        corrected = iter(false_discovery_control([test.p for test in tested]) if tested else [])
+        told = [test if test is None or test.p is None else replace(test, q=float(next(corrected))) for test in tests]
+        if encoding is not None and told[-1] is not None:
+            encoding = replace(encoding, chance=told[-1])
+        kept = tuple(replace(one, shifted=test) for one, test in zip(scores, told[:-1], strict=True))
+        if len(tested) > 1:
+            notes = [*notes, f"q: p corrected for the {len(tested)} tests of this card (Benjamini and Hochberg)"]
+        return cls(about, kept, encoding, tuple(dict.fromkeys(notes)))
+
     def score(self, name: str) -> Score:
         """The score of that name."""
         for one in self.scores:
@@ -87,30 +122,138 @@ class Scorecard:
             "notes": list(self.notes),
         }
 
+    def markdown(self) -> str:
+        """Whose scores these are, the table, and what a reader must know: a page of Markdown."""
+        about = self.about
+        whose = about.get("subject") or f"{len(about['subjects'])} subjects: {', '.join(about['subjects'])}"
+        lines = [f"# {about.get('split', 'scored')} part, {whose}", "", self.table(), ""]
+        told = {
+            "scan": about.get("bold") or "those of the configuration",
+            "TRs": f"{about['n_trs']} of {about['tr']:g} s" if "n_trs" in about else None,
+            "drifts": f"slower than {1 / about['high_pass']:.4g} s taken out of both sides before r and p"
+            if about.get("high_pass")
+            else None,
+            "r": "within stretches of TRs, weighted by their TRs; mean of columns or voxels whose truth changes",
+            "p": f"by {self._n_rotations} rotations of the prediction in time, both sides prewhitened"
+            if self._n_rotations
+            else None,
+        }
+        lines += [f"- {name}: {text}" for name, text in told.items() if text]
+        return "\n".join([*lines, *(f"- {note}" for note in self.notes)]) + "\n"
+
+    @property
+    def _n_rotations(self) -> int:
+        tests = [one.shifted for one in self.scores] + [None if self.encoding is None else self.encoding.chance]
+        return max((test.n for test in tests if test is not None), default=0)
+
     def table(self) -> str:
         """The scores as a table in Markdown, one line each."""
         names = [MEAN, FREQUENT]
-        head = ["score", "reconstruction (95 %)", "codec alone", *names, f"{SHIFTED} (p)", "above all"]
+        head = ["score", "reconstruction (95 %)", "codec alone", *names, f"{SHIFTED} (p, q)", "above all"]
         rows = [
             [
                 one.name,
                 _interval(one.reconstruction),
                 _number(one.ceiling),
                 *(_number(one.nulls[n].score.value) if n in one.nulls else "" for n in names),
-                "" if one.shifted is None else f"{_number(one.shifted.mean)} ({_number(one.shifted.p)})",
+                "" if one.shifted is None else _chance(one.shifted),
                 {True: "yes", False: "no", None: "-"}[one.above_nulls],
             ]
             for one in self.scores
         ]
         if self.encoding is not None:
-            chance = self.encoding.shifted
-            rows.append(
-                ["encoding r, mean of voxels", _interval(self.encoding.mean), "", "", "",
-                 f"{_number(chance.mean)} ({_number(chance.p)})",
-                 "-" if chance.p is None else "yes" if chance.p <= 0.05 else "no"]
-            )  # fmt: skip
+            q = self.encoding.chance.q
+            above = "-" if q is None else "yes" if q <= SIGNIFICANT else "no"
+            unit = self.about.get("unit", "voxels")
+            mean = _interval(self.encoding.mean)
+            rows.append([f"encoding r, mean of {unit}", mean, "", "", "", _chance(self.encoding.chance), above])
         lines = [f"| {' | '.join(head)} |", "|---" + "|--:" * (len(head) - 2) + "|---|"]
         return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def group_scorecard(cards: Sequence[Scorecard]) -> Scorecard:
+    """Scores of several subjects as one: their mean, tested by rotations made jointly for all of them.
+
+    People who saw one film share a response, so that a t-test over subjects takes noise for signal: it asks whether
+    people agree. Here the prediction of every subject is rotated by the same TRs, and the mean over subjects of
+    Fisher's z (or of shares of right codes) is compared with that of all rotations.
+
+    Parameters
+    ----------
+    cards : sequence of Scorecard
+        One per subject, of the same TRs of the same stimulus.
+
+    Returns
+    -------
+    Scorecard
+        Of the scores that all have. Where subjects were scored on other numbers of TRs there is no p, and a note.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two cards.
+    """
+    if len(cards) < 2:
+        raise InputError(f"{len(cards)} scorecard: a group needs at least two subjects")
+    names = [one.name for one in cards[0].scores if all(one.name in {s.name for s in card.scores} for card in cards)]
+    notes, scores = list[str](), list[Score]()
+    for name in names:
+        scores.append(_mean_score([card.score(name) for card in cards], notes))
+    encoding = None
+    if all(card.encoding is not None for card in cards):
+        own = [Score("encoding", e.mean, shifted=e.chance) for card in cards if (e := card.encoding) is not None]
+        mean = _mean_score(own, notes)
+        first = cards[0].encoding
+        assert first is not None and mean.shifted is not None
+        encoding = replace(first, mean=mean.reconstruction, chance=mean.shifted, test=None)
+    about = {
+        **{k: v for k, v in cards[0].about.items() if all(card.about.get(k) == v for card in cards) and k != "subject"},
+        "subjects": [str(card.about.get("subject")) for card in cards],
+    }
+    notes.append(f"means of {len(cards)} subjects; p by rotations made jointly for all of them")
+    return Scorecard.of(about, scores, encoding, notes)
+
+
+def _mean_score(scores: Sequence[Score], notes: list[str]) -> Score:
+    """The mean over subjects of one score, with its nulls and its chance."""
+    values = [one.reconstruction.value for one in scores]
+    chances = [one.shifted for one in scores]
+    nulls = {name: Null(_mean_of([one.nulls[name].score.value for one in scores])) for name in scores[0].nulls}
+    ceilings = [one.ceiling for one in scores]
+    ceiling = None if None in ceilings else float(np.mean([c for c in ceilings if c is not None]))
+    mean = _mean_of(values)
+    if any(chance is None for chance in chances):
+        return Score(scores[0].name, mean, ceiling, nulls, None)
+    rotated = [chance.by_rotation for chance in chances if chance is not None and chance.by_rotation is not None]
+    if len(rotated) < len(scores) or len({len(one) for one in rotated}) > 1:
+        if len(rotated) == len(scores):
+            notes.append("no p of the mean: subjects were scored on other numbers of TRs, which no rotation joins")
+        return Score(scores[0].name, mean, ceiling, nulls, Chance(None, None, 0))
+    together = np.stack(rotated)
+    ranked = any(chance.ranked for chance in chances if chance is not None)
+    joint = together.mean(axis=0) if ranked else np.tanh(fisher_z(together).mean(axis=0))
+    shifted = [chance.mean for chance in chances if chance is not None]
+    usual = None if None in shifted else float(np.mean([m for m in shifted if m is not None]))
+    chance = Chance.of(joint, usual, ranked=ranked)
+    if mean.value is not None and not ranked:
+        reach = spread_reach(joint)
+        at = float(fisher_z(np.array(mean.value)))
+        mean = Estimate(mean.value, float(np.tanh(at - reach)), float(np.tanh(at + reach)))
+    return Score(scores[0].name, mean, ceiling, nulls, chance)
+
+
+def _mean_of(values: Sequence[float | None]) -> Estimate:
+    if any(value is None for value in values):
+        return Estimate(None, why="not every subject has it")
+    return Estimate(float(np.mean([value for value in values if value is not None])))
+
+
+def _chance(chance: Chance) -> str:
+    return f"{_number(chance.mean)} ({_p(chance.p)}, {_p(chance.q)})"
+
+
+def _p(value: float | None) -> str:
+    return "-" if value is None else "<.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _number(value: float | None) -> str:

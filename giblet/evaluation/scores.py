@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 import numpy as np
 
@@ -11,7 +10,10 @@ from giblet.codec.base import AudioCodec
 from giblet.codec.perceptual import missing, stoi
 from giblet.evaluation.reconstruction import (
     code_matches,
+    code_pairs,
+    identification_wins,
     latents_by_tr,
+    level_error,
     log_mel,
     mean_latent_codes,
     mel_by_tr,
@@ -20,8 +22,9 @@ from giblet.evaluation.reconstruction import (
     silent_trs,
     sound_of,
 )
+from giblet.evaluation.rotation import RotationTest
 from giblet.evaluation.scorecard import FREQUENT, MEAN, Null, Score
-from giblet.evaluation.statistics import Estimate, Resampling, correlations, mean_r_of_draws, pearson, sums_by_tr
+from giblet.evaluation.statistics import Chance, Estimate, ScoredTRs, correlations, pooled_correlation
 
 CONSTANT = "never changes, so it has no correlation over time"
 
@@ -34,7 +37,7 @@ def score_codes(
     tr: float,
     *,
     original: np.ndarray | None = None,
-    plan: Resampling | None = None,
+    trs: ScoredTRs | None = None,
 ) -> tuple[list[Score], list[str]]:
     """Score predicted codes and their sound.
 
@@ -51,7 +54,8 @@ def score_codes(
     original : ndarray of float, shape (n_samples,), optional
         The film's own sound at those TRs, at the codec's rate. Sound is compared with this where it is given, and
         otherwise with that of the true codes.
-    plan : Resampling, optional
+    trs : ScoredTRs, optional
+        Of which stretch each TR is; one by default.
 
     Returns
     -------
@@ -63,18 +67,18 @@ def score_codes(
     InputError
         If arrays are not codes or not of fitting shapes.
     """
-    plan = plan or Resampling(len(truth), tr)
+    trs = trs or ScoredTRs.of(len(truth), tr)
     constants = constant_codes(train, truth, codec)
-    scores = _accuracies(truth, predicted, constants, plan)
+    scores = _accuracies(truth, predicted, constants, trs)
     latents = {
         name: latents_by_tr(codes, codec) for name, codes in {"true": truth, "own": predicted, **constants}.items()
     }
     same = bool((predicted == predicted[:1]).all())
-    scores += compare("latent r", latents["true"], latents["own"], {n: latents[n] for n in constants}, plan, same=same)
+    scores += compare("latent r", latents["true"], latents["own"], {n: latents[n] for n in constants}, trs, same=same)
     sounds = {
         name: sound_of(codes, codec, tr) for name, codes in {"true": truth, "own": predicted, **constants}.items()
     }
-    notes = list(plan.notes)
+    notes = list(trs.notes)
     reference = sounds["true"]
     if original is None:
         notes.append("sound is compared with that of the true codes: give the film's own sound to compare with that")
@@ -96,7 +100,7 @@ def score_codes(
     loudest = float(target.max())
     mels = {name: log_mel(mel, loudest) for name, mel in mels.items()}
     scores += compare(
-        "mel r", log_mel(target, loudest), mels["own"], {n: mels[n] for n in constants}, plan,
+        "mel r", log_mel(target, loudest), mels["own"], {n: mels[n] for n in constants}, trs,
         ceiling=None if original is None else mels["true"], same=same,
     )  # fmt: skip
     if "stoi" in missing():
@@ -123,20 +127,19 @@ def constant_codes(train: np.ndarray, like: np.ndarray, codec: AudioCodec) -> di
 
 
 def _accuracies(
-    truth: np.ndarray, predicted: np.ndarray, constants: Mapping[str, np.ndarray], plan: Resampling
+    truth: np.ndarray, predicted: np.ndarray, constants: Mapping[str, np.ndarray], trs: ScoredTRs
 ) -> list[Score]:
     right = code_matches(truth, predicted)
     nulls = {name: code_matches(truth, codes) for name, codes in constants.items()}
-    shifted = {int(k): code_matches(truth, np.roll(predicted, k, axis=0)).mean(axis=0) for k in plan.shifts}
     return [
         Score(
             f"accuracy, codebook {book + 1}",
-            plan.mean(right[:, book]),
+            trs.mean(right[:, book]),
             nulls={
-                name: Null(plan.mean(of[:, book]), plan.difference(right[:, book], of[:, book]))
+                name: Null(trs.mean(of[:, book]), trs.difference(right[:, book], of[:, book]))
                 for name, of in nulls.items()
             },
-            shifted=plan.chance(float(right[:, book].mean()), lambda k, book=book: float(shifted[k][book])),  # type: ignore[misc]
+            shifted=trs.chance_of_pairs(code_pairs(truth[:, book], predicted[:, book])),
         )
         for book in range(truth.shape[1])
     ]
@@ -147,7 +150,7 @@ def compare(
     truth: np.ndarray,
     predicted: np.ndarray,
     nulls: Mapping[str, np.ndarray],
-    plan: Resampling,
+    trs: ScoredTRs,
     *,
     ceiling: np.ndarray | None = None,
     same: bool = False,
@@ -163,7 +166,7 @@ def compare(
     nulls : mapping of str to ndarray
         Predictions that say the same of every TR, of the same shape. Their sound may still differ a little from TR to
         TR, as a codec needs some frames to settle: that is no prediction, and not scored over time.
-    plan : Resampling
+    trs : ScoredTRs
     ceiling : ndarray, optional
         The best prediction that the codec allows.
     same : bool
@@ -181,64 +184,106 @@ def compare(
     InputError
         If the shapes differ, or values are not finite.
     """
-    own, best = _tr_means(predicted), None if ceiling is None else _tr_means(ceiling)
-    if same:
-        own = np.broadcast_to(own.mean(axis=0), own.shape)
-    over_time = _compared(f"{name} over time", _tr_means(truth), own, {}, plan, best, columns=True)
+    test = trs.test(truth.reshape(len(truth), -1), predicted.reshape(len(predicted), -1))
     return [
-        _compared(name, truth, predicted, nulls, plan, ceiling, columns=False),
-        replace(over_time, nulls=dict.fromkeys(nulls, Null(Estimate(None, why=CONSTANT)))),
+        _pooled(name, truth, predicted, nulls, trs, ceiling, _alike(test, same)),
+        _over_time(f"{name} over time", truth, predicted, nulls, trs, ceiling, same),
     ]
+
+
+def identification(name: str, truth: np.ndarray, predicted: np.ndarray, trs: ScoredTRs) -> Score:
+    """Whether the true vector of its own TR is nearer to a decoded vector than those of other TRs are.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``"text identification"``.
+    truth, predicted : ndarray, shape (n_trs, n_features)
+    trs : ScoredTRs
+
+    Returns
+    -------
+    Score
+        Mean share of the other TRs that are further away: 1 where all are, 0.5 by chance.
+    """
+    wins = identification_wins(truth, predicted) / (2 * (len(truth) - 1))
+    return Score(name, trs.mean(wins.diagonal()), None, {}, trs.chance_of_pairs(wins))
+
+
+def _alike(test: RotationTest | None, same: bool) -> np.ndarray | None:
+    """Pooled correlations by rotation; all 0 for a prediction that says the same of every TR, but for its sound."""
+    return None if test is None else test.pooled_by_rotation * (not same)
 
 
 def _tr_means(values: np.ndarray) -> np.ndarray:
     return values.reshape(*values.shape[:2], -1).mean(axis=2, dtype=np.float64)
 
 
-def _compared(
+def _pooled(
     name: str,
     truth: np.ndarray,
     predicted: np.ndarray,
     nulls: Mapping[str, np.ndarray],
-    plan: Resampling,
+    trs: ScoredTRs,
     ceiling: np.ndarray | None,
-    *,
-    columns: bool,
+    by_rotation: np.ndarray | None,
 ) -> Score:
-    def draws(values: np.ndarray) -> np.ndarray:
-        if columns:
-            return mean_r_of_draws(truth, values, plan)
-        return pearson(np.tensordot(plan.counts, sums_by_tr(truth, values), axes=1))
-
-    def value(values: np.ndarray) -> float:
-        if columns:
-            mean = correlations(truth, values).mean
-            return np.nan if mean is None else mean
-        return float(pearson(sums_by_tr(truth, values).sum(axis=0)))
-
-    observed, drawn = value(predicted), draws(predicted)
+    """Of all values of all features; its chance is that of what the prediction says of one TR and not of another."""
+    own = pooled_correlation(truth, predicted)
     found = {}
     for null, values in nulls.items():
-        at = value(values)
-        if np.isnan(at):
+        other = pooled_correlation(truth, values)
+        if np.isnan(other.r):
             found[null] = Null(Estimate(None, why=CONSTANT))
-        else:
-            other = draws(values)
-            margin = Estimate(observed - at, *plan.interval(drawn - other)) if np.isfinite(observed) else None
-            found[null] = Null(Estimate(at, *plan.interval(other)), margin)
-    chance = plan.chance(observed, lambda k: value(np.roll(predicted, k, axis=0)))
-    best = None if ceiling is None else value(ceiling)
-    mine = Estimate(observed, *plan.interval(drawn)) if np.isfinite(observed) else Estimate(None, why=CONSTANT)
-    return Score(name, mine, best if best is None or np.isfinite(best) else None, found, chance)
+            continue
+        margin = None
+        if np.isfinite(own.r):
+            margin = trs.estimate(own.r - other.r, own.influence - other.influence, -2, 2)
+        found[null] = Null(trs.estimate(other.r, other.influence, -1, 1), margin)
+    chance = Chance(None, None, 0)
+    if by_rotation is not None and np.isfinite(own.r):
+        # Over all rotations every TR has the mean of the predictions: what they say of each TR alike keeps its score.
+        alike = pooled_correlation(truth, np.broadcast_to(predicted.mean(axis=0), predicted.shape)).r
+        chance = Chance.of(by_rotation, _finite(alike))
+    best = None if ceiling is None else _finite(pooled_correlation(truth, ceiling).r)
+    mine = trs.estimate(own.r, own.influence, -1, 1) if np.isfinite(own.r) else Estimate(None, why=CONSTANT)
+    return Score(name, mine, best, found, chance)
+
+
+def _over_time(
+    name: str,
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    nulls: Mapping[str, np.ndarray],
+    trs: ScoredTRs,
+    ceiling: np.ndarray | None,
+    same: bool,
+) -> Score:
+    """Of TR means, feature by feature; nulls that say the same of every TR have none."""
+    x, y = _tr_means(truth), _tr_means(predicted)
+    absent = {null: Null(Estimate(None, why=CONSTANT)) for null in nulls}
+    best = None
+    if ceiling is not None:
+        best = correlations(x, _tr_means(ceiling), trs.run).mean
+    plain = correlations(x, y, trs.run)
+    if same or plain.mean is None or plain.constant[plain.defined].all():
+        return Score(name, Estimate(None, why=CONSTANT), best, absent, Chance(None, None, 0))
+    test = trs.test(x, y)
+    if test is None:
+        return Score(name, Estimate(plain.mean), best, absent, Chance(None, None, 0))
+    interval = test.mean_interval if trs.has_intervals else ()
+    chance = Chance.of(test.whitened_by_rotation, float(test.mean_by_rotation.mean()))
+    return Score(name, Estimate(test.mean, *interval), best, absent, chance)
 
 
 def _sound_scores(
     reference: np.ndarray, sounds: Mapping[str, np.ndarray], codec: AudioCodec, has_original: bool
 ) -> list[Score]:
-    """STOI and SI-SDR of whole sounds: no intervals, as they are not means over TRs."""
+    """STOI, SI-SDR and level error of whole sounds: no intervals, as they are not means over TRs."""
     measures: dict[str, Callable[[np.ndarray], float | None]] = {
         "STOI": lambda sound: stoi(reference, sound, codec.sample_rate),
         "SI-SDR, dB": lambda sound: si_sdr(reference, sound) if sound.any() else None,
+        "level error, dB": lambda sound: level_error(reference, sound),
     }
     if "stoi" in missing():
         del measures["STOI"]

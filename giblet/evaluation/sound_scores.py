@@ -1,4 +1,4 @@
-"""Scores of one sound against another: PESQ, STOI, SI-SDR and a distance of mel spectra."""
+"""Scores of one sound against another: PESQ, STOI, SI-SDR, the error of its level and a distance of mel spectra."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ import torch
 from giblet.codec import perceptual
 from giblet.codec.losses import MultiScaleLoss
 from giblet.codec.perceptual import missing
-from giblet.evaluation.reconstruction import si_sdr
+from giblet.evaluation.reconstruction import level_error, si_sdr
 
-SCORES = {"pesq": "PESQ-wb", "stoi": "STOI", "si_sdr": "SI-SDR, dB", "mel": "mel distance"}
-"""Scores and their headings. More is better, but for the mel distance."""
+SCORES = {
+    "pesq": "PESQ-wb",
+    "stoi": "STOI",
+    "si_sdr": "SI-SDR, dB",
+    "level": "level error, dB",
+    "mel": "mel distance",
+}
+"""Scores and their headings. More is better, but for the level error, of which 0 is best, and the mel distance."""
 REMEDY = "pip install 'giblet[quality]' (building pesq needs a C compiler)"
 
 
@@ -35,8 +41,9 @@ def score(
     -------
     dict
         ``pesq``: wide-band PESQ, 1.0 to 4.64; ``stoi``, 0 to 1; ``si_sdr`` in dB, inf for a scaled copy, -inf for
-        silence; ``mel``: mean distance of log10 mel spectra at several scales. None where a package is absent, or
-        where a score is not defined: PESQ finds no utterance, STOI less than 0.4 s of speech.
+        silence; ``level``: level error in dB, which SI-SDR does not see; ``mel``: mean distance of log10 mel spectra at
+        several scales. None where a package is absent, or where a score is not defined: PESQ finds no utterance, STOI
+        less than 0.4 s of speech.
 
     Raises
     ------
@@ -57,5 +64,6 @@ def score(
         "pesq": None if "pesq" in absent else perceptual.pesq(reference, estimate, sample_rate),
         "stoi": None if "stoi" in absent else perceptual.stoi(reference, estimate, sample_rate),
         "si_sdr": si,
+        "level": level_error(reference, estimate),
         "mel": mel,
     }

@@ -1,27 +1,42 @@
-"""Intervals and chance for series by TR, whose neighbours are alike and must not be counted as independent."""
+"""Correlations, intervals and chance for series by TR, whose neighbours are alike and count as less than two.
+
+References
+----------
+Müller (2007). A theory of robust long-run variance estimation. Journal of Econometrics 141, 1331-1352.
+Lazarus, Lewis, Stock (2021). The size-power tradeoff in HAR inference. Econometrica 89, 2497-2516.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from math import ceil
 from typing import Any
 
 import numpy as np
 from scipy.stats import binomtest
+from scipy.stats import t as student
 
-from giblet.data.splits import HRF_SECONDS
 from giblet.errors import InputError
-from giblet.timing import exact
+from giblet.evaluation.rotation import (
+    HIGH_PASS,
+    RotationTest,
+    basis_of,
+    flattened,
+    joint_draws,
+    normal_p,
+    rank_p,
+    rotation_test,
+    too_short,
+    without_drifts,
+)
+from giblet.timing import check_tr
 
-BLOCK_SECONDS = 15.0
-"""Stretches that are drawn together: longer than a BOLD response is wide, and than most sentences."""
-MIN_BLOCKS = 5
-"""With fewer blocks an interval would be a guess."""
 CONFIDENCE = 0.95
-COLUMNS_AT_A_TIME = 256
-"""Voxels whose correlations in all draws are held in memory together."""
+SLOWEST, LEAST_COSINES = 160.0, 4
+"""Seconds, and number: the variance of a mean is read from how much of slow cosines there is in the series, of periods
+from this on, and at least of so many of them."""
+LEAST_TRS = 64
+"""With fewer TRs an interval would be a guess, and none is given."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +56,40 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Chance:
+    """What the prediction scores when it is rotated in time."""
+
+    mean: float | None
+    """Over the rotations, the one by nothing included."""
+    p: float | None
+    """One-sided; None where the part is too short for a test."""
+    n: int
+    """Rotations."""
+    q: float | None = None
+    """`p` corrected for all tests of a scorecard (Benjamini and Hochberg)."""
+    by_rotation: np.ndarray | None = field(default=None, repr=False, compare=False)
+    """float64 (n_rotations,), the prediction as it is first: what `p` was read from, without drifts. Correlations, also
+    prewhitened, or shares."""
+    ranked: bool = False
+    """`p` is a share of rotations, and is not read from the normal law of correlations."""
+
+    @classmethod
+    def of(cls, by_rotation: np.ndarray, mean: float | None, *, ranked: bool = False) -> Chance:
+        """Chance of a score, from its value for each rotation, and what rotations score on average."""
+        p = (rank_p if ranked else normal_p)(by_rotation[:, None])[0]
+        return cls(mean, float(p), len(by_rotation), None, by_rotation, ranked)
+
+
+@dataclass(frozen=True)
 class Correlations:
     """One correlation a column, and which columns have one."""
 
     r: np.ndarray
-    """float64 (n_columns,); NaN where not `defined`."""
+    """float64 (n_columns,): 0 where the prediction never changes, NaN where not `defined`."""
     defined: np.ndarray
-    """bool (n_columns,): False where truth or prediction never changes."""
+    """bool (n_columns,): False where the truth never changes, within any run."""
+    constant: np.ndarray
+    """bool (n_columns,): the truth changes, and the prediction never does."""
 
     @property
     def n_undefined(self) -> int:
@@ -56,26 +98,28 @@ class Correlations:
 
     @property
     def mean(self) -> float | None:
-        """Mean over the columns that have one; None if none has."""
+        """Mean over the columns whose truth changes; None if none does."""
         return float(self.r[self.defined].mean()) if self.defined.any() else None
 
     @property
     def median(self) -> float | None:
-        """Median over the columns that have one; None if none has."""
+        """Median over the columns whose truth changes; None if none does."""
         return float(np.median(self.r[self.defined])) if self.defined.any() else None
 
 
-def correlations(truth: np.ndarray, predicted: np.ndarray) -> Correlations:
+def correlations(truth: np.ndarray, predicted: np.ndarray, run: np.ndarray | None = None) -> Correlations:
     """Pearson correlation over TRs, column by column.
 
     Parameters
     ----------
     truth, predicted : ndarray, shape (n_trs, n_columns)
+    run : ndarray, shape (n_trs,), optional
+        Run of each TR: correlations are within runs, and their mean is weighted by the TRs of the runs, so that levels
+        that differ from run to run count for nothing.
 
     Returns
     -------
     Correlations
-        A column that never changes has no correlation, and says so.
 
     Raises
     ------
@@ -85,12 +129,29 @@ def correlations(truth: np.ndarray, predicted: np.ndarray) -> Correlations:
     truth, predicted = _checked(truth, predicted)
     if truth.ndim != 2:
         raise InputError(f"series have shape {truth.shape}: (n_trs, n_columns) is needed")
-    r = pearson(_products(_centred(truth, 0), _centred(predicted, 0)).sum(axis=0))
-    return Correlations(r, np.isfinite(r))
+    labels = np.zeros(len(truth), np.int64) if run is None else np.asarray(run)
+    if labels.shape != (len(truth),):
+        raise InputError(f"run has shape {labels.shape}: one label for each of {len(truth)} TRs is needed")
+    total, weight = np.zeros(truth.shape[1]), np.zeros(truth.shape[1])
+    says = np.zeros(truth.shape[1], bool)
+    for label in np.unique(labels):
+        own = labels == label
+        x, y = _centred(truth[own], 0), _centred(predicted[own], 0)
+        xx, yy = (x * x).sum(axis=0), (y * y).sum(axis=0)
+        size = np.sqrt(xx * yy)
+        r = np.divide((x * y).sum(axis=0), size, out=np.zeros_like(size), where=size > 0)
+        total += own.sum() * np.clip(r, -1, 1)
+        weight += own.sum() * (xx > 0)
+        says |= yy > 0
+    defined = weight > 0
+    return Correlations(
+        np.divide(total, weight, out=np.full_like(total, np.nan), where=defined), defined, defined & ~says
+    )
 
 
 def _checked(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    truth, predicted = np.asarray(truth, np.float64), np.asarray(predicted, np.float64)
+    """Both as float64; what the precision of their own type leaves of a constant is one."""
+    truth, predicted = (flattened(values) for values in (truth, predicted))
     if truth.shape != predicted.shape or truth.ndim < 2 or len(truth) < 3:
         raise InputError(
             f"truth has shape {truth.shape}, prediction {predicted.shape}: equal shapes of at least 3 TRs are needed"
@@ -102,191 +163,203 @@ def _checked(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def _centred(values: np.ndarray, axis: int | None) -> np.ndarray:
-    """Without the mean, which correlation ignores; what single precision leaves of a constant becomes 0."""
-    size = np.abs(values).max(axis=axis, keepdims=True)
-    centred = values - values.mean(axis=axis, keepdims=True)
-    varies = np.abs(centred).max(axis=axis, keepdims=True) > 4 * np.finfo(np.float32).eps * size
-    return centred * varies
+    """Without the mean, which correlation ignores; a constant leaves exactly 0."""
+    return (values - values.mean(axis=axis, keepdims=True)) * (np.ptp(values, axis=axis, keepdims=True) > 0)
 
 
-def _products(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=-1)
+@dataclass(frozen=True)
+class Pooled:
+    """The correlation of all values of all features, and what each TR has to do with it."""
+
+    r: float
+    """NaN where one side never changes."""
+    influence: np.ndarray
+    """float64 (n_trs,), of mean 0: `r` of other TRs would differ from this one by the mean of their influences."""
 
 
-def pearson(sums: np.ndarray) -> np.ndarray:
-    """Correlation from sums of n, x, y, xx, yy, xy on the last axis; NaN where x or y does not vary."""
-    n, x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        cov, var_x, var_y = xy - x * y / n, xx - x * x / n, yy - y * y / n
-        varies = (var_x > 1e-10 * xx) & (var_y > 1e-10 * yy) & (xx > 0) & (yy > 0)
-        return np.where(varies, np.clip(cov / np.sqrt(var_x * var_y), -1, 1), np.nan)
-
-
-def sums_by_tr(truth: np.ndarray, predicted: np.ndarray, *, columns: bool = False) -> np.ndarray:
-    """What :func:`pearson` needs, TR by TR, so that TRs can be drawn anew.
+def pooled_correlation(truth: np.ndarray, predicted: np.ndarray) -> Pooled:
+    """Correlation of all values, in which a prediction that says the same of every TR has a score too.
 
     Parameters
     ----------
     truth, predicted : ndarray, shape (n_trs, ...)
-    columns : bool
-        Each column for itself, of (n_trs, n_columns), instead of all values pooled.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_trs, 6), or (n_trs, n_columns, 6)
-    """
-    truth, predicted = _checked(truth, predicted)
-    if columns:
-        return _products(_centred(truth, 0), _centred(predicted, 0))
-    x, y = (_centred(values, None).reshape(len(values), -1) for values in (truth, predicted))
-    return np.stack(
-        [np.full(len(x), float(x.shape[1])), x.sum(1), y.sum(1), (x * x).sum(1), (y * y).sum(1), (x * y).sum(1)], -1
-    )
-
-
-def mean_r_of_draws(truth: np.ndarray, predicted: np.ndarray, plan: Resampling) -> np.ndarray:
-    """Mean correlation over columns in each draw of TRs; each draw with means and deviations of its own.
-
-    Parameters
-    ----------
-    truth, predicted : ndarray, shape (n_trs, n_columns)
-    plan : Resampling
-
-    Returns
-    -------
-    ndarray of float64, shape (n_draws,)
-        Of the columns that vary in the draw; NaN where none does.
 
     Raises
     ------
     InputError
         As :func:`correlations`.
     """
-    total, n = np.zeros(plan.n_draws), np.zeros(plan.n_draws)
-    for at in range(0, truth.shape[1], COLUMNS_AT_A_TIME):
-        part = slice(at, at + COLUMNS_AT_A_TIME)
-        r = pearson(np.tensordot(plan.counts, sums_by_tr(truth[:, part], predicted[:, part], columns=True), axes=1))
-        there = np.isfinite(r)
-        total += np.where(there, r, 0).sum(axis=1)
-        n += there.sum(axis=1)
-    return np.where(n > 0, total / np.maximum(n, 1), np.nan)
+    truth, predicted = _checked(truth, predicted)
+    x, y = (_centred(values, None).reshape(len(values), -1) for values in (truth, predicted))
+    xx, yy, xy = ((a * b).sum(axis=1) for a, b in ((x, x), (y, y), (x, y)))
+    if not xx.any() or not yy.any():
+        return Pooled(np.nan, np.zeros(len(x)))
+    r = float(np.clip(xy.sum() / np.sqrt(xx.sum() * yy.sum()), -1, 1))
+    influence = len(x) * (xy / np.sqrt(xx.sum() * yy.sum()) - r / 2 * (xx / xx.sum() + yy / yy.sum()))
+    return Pooled(r, influence)
 
 
-class Resampling:
-    """How the TRs of a test part are drawn anew, and by how much a prediction is shifted to be wrong.
+def mean_correlation_influence(truth: np.ndarray, predicted: np.ndarray, run: np.ndarray | None = None) -> np.ndarray:
+    """What each TR has to do with the mean of :func:`correlations`, float64 (n_trs,): as in :class:`Pooled`."""
+    truth, predicted = _checked(truth, predicted)
+    labels = np.zeros(len(truth), np.int64) if run is None else np.asarray(run)
+    influence = np.zeros(len(truth))
+    defined = correlations(truth, predicted, run).defined
+    for label in np.unique(labels):
+        own = labels == label
+        x, y = (_unit(_centred(values[own][:, defined], 0)) for values in (truth, predicted))
+        r = (x * y).sum(axis=0)
+        influence[own] = own.sum() * (x * y - r / 2 * (x * x + y * y)).mean(axis=1)
+    return influence
+
+
+def _unit(values: np.ndarray) -> np.ndarray:
+    """Columns of length 1; those of length 0 stay."""
+    length = np.linalg.norm(values, axis=0)
+    return np.divide(values, length, out=np.zeros_like(values), where=length > 0)
+
+
+@dataclass(frozen=True)
+class ScoredTRs:
+    """The TRs that are scored: of which stretches of the scan, at what TR; and how sure a figure of theirs can be.
 
     Parameters
     ----------
-    n_trs : int
-        TRs of the part.
     tr : float
         Repetition time in seconds.
-    n_draws : int
-    seed : int
+    run : ndarray, shape (n_trs,)
+        Stretch of successive TRs that each belongs to; equal labels are neighbours.
+    high_pass : float or None
+        In Hz: slower drifts are taken out of both sides before they are compared with chance.
 
     Notes
     -----
-    Neighbouring TRs share sentences, and through the HRF the BOLD that they were decoded from: as if independent, they
-    would make intervals far too narrow. Intervals come from a circular block bootstrap [1]_, in blocks of 15 s.
-
-    The shifted predictions keep their own rhythm and lose the truth's: rotated by each whole number of TRs that brings
-    every TR further from its place than an HRF is long (32 s).
-
-    References
-    ----------
-    .. [1] Politis, Romano (1992). A circular block-resampling procedure for stationary data. In: Exploring the Limits
-       of Bootstrap, 263-270.
+    Neighbouring TRs share sentences, and through the HRF the BOLD that they were decoded from. As if independent, they
+    would make intervals far too narrow. The variance of a mean over TRs is read twice, and the wider interval is taken:
+    from the slow cosines in the series (Müller; Lazarus, Lewis and Stock), with Student's law for as many degrees of
+    freedom as there are cosines; and from an AR(1) process with the series' own correlation from TR to TR. A
+    correlation of all values is a mean of influences here; one of columns has the spread of its rotations
+    (:attr:`RotationTest.mean_interval`). docs/calibration.md says how often such intervals hold the truth.
     """
 
-    def __init__(self, n_trs: int, tr: float, *, n_draws: int = 2000, seed: int = 0) -> None:
-        self.n_trs, self.tr, self.n_draws, self.seed = n_trs, tr, n_draws, seed
-        self.block = max(1, ceil(exact(BLOCK_SECONDS) / exact(tr)))
-        least = ceil(exact(HRF_SECONDS) / exact(tr))
-        self.shifts = np.arange(least, n_trs - least + 1)
+    tr: float
+    run: np.ndarray
+    high_pass: float | None = HIGH_PASS
+
+    @classmethod
+    def of(cls, n_trs: int, tr: float, high_pass: float | None = HIGH_PASS) -> ScoredTRs:
+        """One stretch of `n_trs` TRs."""
+        return cls(tr, np.zeros(n_trs, np.int64), high_pass)
 
     @property
-    def n_blocks(self) -> int:
-        """Whole blocks that the part holds."""
-        return self.n_trs // self.block
+    def n_trs(self) -> int:
+        """How many."""
+        return len(self.run)
+
+    @cached_property
+    def lengths(self) -> list[int]:
+        """TRs of each stretch."""
+        starts = np.flatnonzero(np.r_[True, self.run[1:] != self.run[:-1]])
+        return np.diff([*starts, self.n_trs]).tolist()
+
+    @cached_property
+    def too_short(self) -> str | None:
+        """Why there is no rotation test, with the number of TRs that one takes; None where there is."""
+        return too_short(self.lengths, self.tr, self.high_pass)
+
+    @cached_property
+    def rotations(self) -> np.ndarray:
+        """By how many TRs each stretch is rotated, int64 (n_rotations, n_stretches); first none."""
+        return joint_draws(self.lengths, 0)
 
     @property
     def has_intervals(self) -> bool:
-        """Whether the part is long enough for them."""
-        return self.n_blocks >= MIN_BLOCKS
+        """Whether there are TRs enough for them."""
+        return self.n_trs >= LEAST_TRS
 
     @property
     def notes(self) -> list[str]:
-        """What a part that is too short does not allow."""
+        """What the TRs do not allow."""
         found = []
         if not self.has_intervals:
-            found.append(
-                f"no intervals: {self.n_trs} TRs are {self.n_blocks} blocks of {self.block} TRs, "
-                f"{MIN_BLOCKS} are needed"
-            )
-        if not len(self.shifts):
-            found.append(f"no time-shifted null: {self.n_trs} TRs cannot be rotated by the {HRF_SECONDS:g} s of an HRF")
+            found.append(f"no intervals: {self.n_trs} TRs are scored, {LEAST_TRS} are needed")
+        if self.too_short is not None:
+            found.append(f"no p: {self.too_short}")
         return found
 
-    @cached_property
-    def counts(self) -> np.ndarray:
-        """How often each TR is in each draw, float64 (n_draws, n_trs)."""
-        rng = np.random.default_rng(self.seed)
-        n_starts = ceil(self.n_trs / self.block)
-        starts = rng.integers(0, self.n_trs, (self.n_draws, n_starts))
-        drawn = (starts[:, :, None] + np.arange(self.block)) % self.n_trs
-        drawn = drawn.reshape(self.n_draws, -1)[:, : self.n_trs]
-        counts = np.zeros((self.n_draws, self.n_trs))
-        np.add.at(counts, (np.arange(self.n_draws)[:, None], drawn), 1.0)
-        return counts
+    def test(self, truth: np.ndarray, predicted: np.ndarray) -> RotationTest | None:
+        """:func:`giblet.evaluation.rotation_test` of series (n_trs, n_columns); None where there are too few TRs."""
+        if self.too_short is not None:
+            return None
+        return rotation_test(truth, predicted, tr=self.tr, run=self.run, high_pass=self.high_pass)
 
-    def interval(self, draws: np.ndarray) -> tuple[float | None, float | None]:
-        """The middle 95 % of a statistic over the draws, (None, None) where the part is too short."""
-        draws = draws[np.isfinite(draws)]
-        if not self.has_intervals or not len(draws):
-            return None, None
-        low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-        return float(low), float(high)
+    def chance_of_pairs(self, pairs: np.ndarray) -> Chance:
+        """Chance of a mean over TRs of how well each prediction fits the truth of its own TR.
+
+        Drifts are taken out of both sides here too: codes of a film that grows louder, and predictions that grow
+        louder by themselves, would agree at the right time more than at others.
+
+        Parameters
+        ----------
+        pairs : ndarray of float, shape (n_trs, n_trs)
+            ``[i, j]``: how well the prediction of TR *i* fits the truth of TR *j*; the mean of ``[i, i]`` is the score.
+        """
+        if self.too_short is not None:
+            return Chance(None, None, 0)
+        without, plain = (np.zeros(len(self.rotations)) for _ in range(2))
+        starts = np.r_[0, np.cumsum(self.lengths)[:-1]]
+        for start, n, shifts in zip(starts, self.lengths, self.rotations.T, strict=True):
+            own = np.asarray(pairs[start : start + n, start : start + n], np.float64)
+            basis = basis_of(n, float(check_tr(self.tr)), self.high_pass)
+            flat = without_drifts(without_drifts(own, basis).T, basis).T
+            places = np.arange(n), (np.arange(n) + np.arange(n)[:, None]) % n  # [k, i]: prediction i at TR i + k
+            for values, total in ((own, plain), (flat, without)):
+                total += values[places].sum(axis=1)[shifts] / self.n_trs
+        return Chance.of(without, float(plain.mean()), ranked=True)
+
+    def reach(self, influence: np.ndarray) -> float:
+        """Half the width of the 95 % interval of a mean over TRs, from the series (n_trs,) that it is a mean of."""
+        n, series = self.n_trs, np.asarray(influence, np.float64) - np.mean(influence)
+        n_cosines = max(LEAST_COSINES, int(2 * n * float(check_tr(self.tr)) / SLOWEST))
+        cosines = np.sqrt(2 / n) * np.cos(np.pi / n * np.outer(np.arange(1, n_cosines + 1), np.arange(n) + 0.5))
+        by_cosines = student.ppf((1 + CONFIDENCE) / 2, n_cosines) * np.sqrt(np.mean((cosines @ series) ** 2) / n)
+        power = float(series @ series)
+        if power == 0:
+            return 0.0
+        lag1, lag2 = (float(series[k:] @ series[:-k]) / power for k in (1, 2))
+        lag1, lag2 = (one + (1 + 3 * one) / n for one in (lag1, lag2))  # Kendall's correction of their bias
+        phi = float(np.clip(lag1, -0.5, 0.97))
+        inflation = (1 + phi) / (1 - phi)
+        if lag1 > 2 / np.sqrt(n):
+            # What differs from TR to TR hides how slow the rest is, which the ratio of two correlations shows.
+            slow = float(np.clip(lag2 / lag1, 0, 0.97))
+            share = min(1.0, lag1 / slow) if slow else 1.0
+            inflation = max(inflation, 1 + 2 * share * slow / (1 - slow))
+        variance = power / (n - 1) / max(1 - inflation / n, 0.2) * inflation / n
+        by_phi = student.ppf((1 + CONFIDENCE) / 2, max(n / inflation - 1, 2.0)) * np.sqrt(variance)
+        return float(max(by_cosines, by_phi))
+
+    def estimate(self, value: float, influence: np.ndarray, low: float = -np.inf, high: float = np.inf) -> Estimate:
+        """A figure with its interval, no wider than from `low` to `high`; without one where TRs are too few."""
+        if not self.has_intervals:
+            return Estimate(value)
+        reach = self.reach(influence)
+        return Estimate(value, max(low, value - reach), min(high, value + reach))
 
     def mean(self, by_tr: np.ndarray) -> Estimate:
         """Mean over TRs of a share between 0 and 1, such as how many codes are right.
 
-        Where all TRs are equal the bootstrap is blind, and the interval is Wilson's for as many trials as blocks.
+        Where all TRs are equal no series tells how sure that is: the interval is Wilson's for as many trials as there
+        are stretches of 16 s.
         """
-        value = float(by_tr.mean())
-        low, high = self.interval(self.counts @ by_tr / self.n_trs)
-        if low is not None and np.ptp(by_tr) == 0 and value in (0.0, 1.0):
-            wilson = binomtest(round(value * self.n_blocks), self.n_blocks).proportion_ci(CONFIDENCE, method="wilson")
-            low, high = float(wilson.low), float(wilson.high)
-        return Estimate(value, low, high)
+        value = float(np.mean(by_tr))
+        if self.has_intervals and np.ptp(by_tr) == 0 and value in (0.0, 1.0):
+            trials = max(1, int(self.n_trs * self.tr / 16))
+            wilson = binomtest(round(value * trials), trials).proportion_ci(CONFIDENCE, method="wilson")
+            return Estimate(value, float(wilson.low), float(wilson.high))
+        return self.estimate(value, by_tr, 0.0, 1.0)
 
     def difference(self, by_tr: np.ndarray, other: np.ndarray) -> Estimate:
-        """Mean difference of two shares by TR, on the same draws."""
+        """Mean difference of two shares by TR, on the same TRs."""
         gap = np.asarray(by_tr, np.float64) - other
-        return Estimate(float(gap.mean()), *self.interval(self.counts @ gap / self.n_trs))
-
-    def chance(self, observed: float | None, shifted: Callable[[int], float]) -> Chance:
-        """Compare a score with those of the shifted predictions.
-
-        Parameters
-        ----------
-        observed : float or None
-        shifted : callable
-            The score with the prediction rotated by so many TRs.
-        """
-        values = np.array([shifted(int(k)) for k in self.shifts])
-        values = values[np.isfinite(values)]
-        if observed is None or not np.isfinite(observed) or not len(values):
-            return Chance(None, None, len(values))
-        p = (1 + int((values >= observed).sum())) / (1 + len(values))
-        return Chance(float(values.mean()), p, len(values))
-
-
-@dataclass(frozen=True)
-class Chance:
-    """What shifted predictions score."""
-
-    mean: float | None
-    p: float | None
-    """Share of shifts that do as well as the prediction in its place, itself included."""
-    n: int
-    """Shifts."""
+        return self.estimate(float(gap.mean()), gap, -1.0, 1.0)

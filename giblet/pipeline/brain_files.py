@@ -31,15 +31,24 @@ def listed(paths: Paths | None) -> list[Path]:
     return [Path(paths)] if isinstance(paths, (str, Path)) else [Path(one) for one in paths]
 
 
-def training_columns(subject: SubjectSettings, tr: float) -> xr.Dataset:
-    """The voxels or regions of the training scans: what is bad in any run, or empty once cleaned, is out."""
+def training_columns(subject: SubjectSettings, tr: float, unused: Sequence[np.ndarray] | None = None) -> xr.Dataset:
+    """The voxels or regions of the training scans: what is bad in any run, or empty once cleaned, is out.
+
+    Parameters
+    ----------
+    subject : SubjectSettings
+    tr : float
+        Repetition time in seconds.
+    unused : sequence of ndarray of bool, shape (n_volumes,), optional
+        By run, volumes in which nothing is bad; see :attr:`giblet.training.study.Study.holes`.
+    """
     confounds = [run.confounds for run in subject.runs if run.confounds is not None]
-    return subject.processor(tr).load([run.bold for run in subject.runs], confounds=confounds or None)
+    return subject.processor(tr).load([run.bold for run in subject.runs], confounds=confounds or None, unused=unused)
 
 
 def replacement_bold(
     bold: Paths, confounds: Paths | None, subject: SubjectSettings, tr: float, volumes: np.ndarray, run: np.ndarray,
-    rows: np.ndarray,
+    rows: np.ndarray, unused: Sequence[np.ndarray] | None = None,
 ) -> np.ndarray:  # fmt: skip
     """Other scans in the place of those of the configuration, float32 (n_rows, n_voxels).
 
@@ -56,6 +65,8 @@ def replacement_bold(
         Of each row the volume in its run, and the run.
     rows : ndarray of int
         Rows that are decoded; the others become NaN.
+    unused : sequence of ndarray of bool, optional
+        As for :func:`training_columns`.
 
     Raises
     ------
@@ -80,7 +91,7 @@ def replacement_bold(
         )
     if len(paths) != len(needed):
         paths, tables = ([some[n - 1] for n in needed] if some else [] for some in (paths, tables))
-    data = _on_columns(paths, tables, subject, tr)
+    data = _on_columns(paths, tables, subject, tr, unused)
     values, labels = data["bold"].values, data["run"].values
     found = np.full((len(run), values.shape[1]), np.nan, np.float32)
     for number, (path, wanted) in enumerate(zip(paths, needed, strict=True), start=1):
@@ -94,9 +105,11 @@ def replacement_bold(
     return found
 
 
-def _on_columns(paths: list[Path], tables: list[Path], subject: SubjectSettings, tr: float) -> xr.Dataset:
+def _on_columns(
+    paths: list[Path], tables: list[Path], subject: SubjectSettings, tr: float, unused: Sequence[np.ndarray] | None
+) -> xr.Dataset:
     """Scans on the voxels or regions of the training, in its order, and nothing else."""
-    columns = training_columns(subject, tr)
+    columns = training_columns(subject, tr, unused)
     wanted: dict[str, object] = {"bad": "error"}
     if is_table(subject.runs[0].bold):
         wanted["columns"] = tuple(map(str, columns["region"].values))
@@ -120,7 +133,9 @@ def _on_columns(paths: list[Path], tables: list[Path], subject: SubjectSettings,
     return data
 
 
-def lesion_of(lesion: str | Path, subject: SubjectSettings, tr: float, n_voxels: int) -> np.ndarray:
+def lesion_of(
+    lesion: str | Path, subject: SubjectSettings, tr: float, n_voxels: int, unused: Sequence[np.ndarray] | None = None
+) -> np.ndarray:
     """Which voxels or regions of a subject are silenced, bool (n_voxels,).
 
     Parameters
@@ -148,7 +163,7 @@ def lesion_of(lesion: str | Path, subject: SubjectSettings, tr: float, n_voxels:
                 "silenced"
             )
     else:
-        data = training_columns(subject, tr)
+        data = training_columns(subject, tr, unused)
         found = _regions(str(lesion), data) if "region" in data.coords else _voxels(path, data)
     if not found.any():
         what = "region" if is_table(subject.runs[0].bold) or subject.atlas is not None else "voxel"

@@ -190,7 +190,8 @@ def quality_sections(quality: Quality) -> list[Section]:
 
 READING = (
     "PESQ-wb runs from 1.0 (bad) to 4.64 (the same sound), STOI from 0 to 1 (intelligible), SI-SDR counts every "
-    "departure of the waveform, in dB. For all three more is better; for the mel distance, between log10 mel spectra "
+    "departure of the waveform, in dB. For all three more is better. SI-SDR does not see the level: how much louder or "
+    "quieter the sound came back stands beside it, and 0 dB is best. For the mel distance, between log10 mel spectra "
     "at several scales, less is.",
     "The mel rows keep the numbers named, as float32, and Griffin-Lim finds phases for them. No phase is kept, so "
     "their SI-SDR is low even where they sound well.",
@@ -205,7 +206,7 @@ def _summary(quality: Quality) -> str:
 
 
 def _scores(values: Sequence[float | None]) -> list[str]:
-    digits = {"pesq": 2, "stoi": 3, "si_sdr": 1, "mel": 3}
+    digits = {"pesq": 2, "stoi": 3, "si_sdr": 1, "level": 1, "mel": 3}
     return ["n/a" if v is None else f"{v:.{digits[score]}f}" for score, v in zip(SCORES, values, strict=True)]
 
 

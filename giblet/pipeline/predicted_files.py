@@ -186,17 +186,26 @@ def text_model(subject: SubjectSettings) -> str:
 
 
 def write_text(stretch: Stretch, stem: Path, start: float, tr: float, model: str, texts: Sequence[str]) -> list[Path]:
-    """The texts nearest to each decoded vector, as a table with onsets in seconds of the film."""
-    matches = nearest_segments(stretch.decoded[TEXT], TextProcessor(tr, model).corpus(texts), k=3)
+    """The texts nearest to each decoded vector, as a table with onsets in seconds of the film.
+
+    Some texts are near to whatever is decoded: `mean_cosine` is what each has over all decoded vectors of the stretch.
+    """
+    corpus = TextProcessor(tr, model).corpus(texts)
+    matches = nearest_segments(stretch.decoded[TEXT], corpus, k=len(texts))
+    scores = np.zeros((len(matches), len(texts)))
+    for row, best in zip(scores, matches, strict=True):
+        row[[match.index for match in best]] = [match.score for match in best]
+    usual = scores.mean(axis=0)
     rows = [
         {
             "onset": float(exact(start) + k * exact(tr)),
             "rank": rank,
             "text": match.text,
             "cosine": round(match.score, 4),
+            "mean_cosine": round(float(usual[match.index]), 4),
         }
         for k, best in enumerate(matches)
-        for rank, match in enumerate(best, start=1)
+        for rank, match in enumerate(best[:3], start=1)
     ]
     path = stem.with_name(f"{stem.name}_desc-predicted_text.tsv")
     with atomic_path(path) as temporary:

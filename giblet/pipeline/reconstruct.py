@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -20,9 +21,10 @@ from giblet.errors import CheckpointError, InputError
 from giblet.evaluation.encoding import score_encoding
 from giblet.evaluation.predictions import Stretch, predict
 from giblet.evaluation.reconstruction import log_mel
-from giblet.evaluation.scorecard import MEAN, Score, Scorecard
-from giblet.evaluation.scores import compare, score_codes
-from giblet.evaluation.statistics import Resampling
+from giblet.evaluation.rotation import HIGH_PASS
+from giblet.evaluation.scorecard import MEAN, Score, Scorecard, group_scorecard
+from giblet.evaluation.scores import compare, identification, score_codes
+from giblet.evaluation.statistics import ScoredTRs
 from giblet.features import load_features
 from giblet.files import check_writable, sha256_of, write_atomic
 from giblet.models.settings import AUDIO, TEXT
@@ -36,6 +38,9 @@ from giblet.training.study import Study
 
 if TYPE_CHECKING:
     from giblet.data.normalise import Normaliser
+    from giblet.models import MultimodalAutoencoder
+
+log = logging.getLogger(__name__)
 
 PARTS = ("test", "val", "train")
 
@@ -84,7 +89,8 @@ def reconstruct(
     out_dir : str or Path, optional
         By default ``<run>/reconstruction``, with ``_bold-<name>-<hash>`` and ``_lesion-<name>-<hash>`` behind it.
     subject : str, optional
-        Needed where the run has several.
+        One of several; by default all of them, with a scorecard of their mean beside theirs. Needed with `bold`,
+        `confounds` and `lesion`.
     original : str or Path, optional
         The film or sound that the features were made from: sound is then compared with it, and the codec's own loss
         is told. Needs a split of one stretch.
@@ -120,22 +126,69 @@ def reconstruct(
         raise InputError(f"split is {split!r}: {', '.join(PARTS)} are known")
     if confounds and not bold:
         raise InputError("confounds belong to other scans: give --bold too, or leave out --confounds")
-    settings, study, normalisers, model = open_run(run, None if data is None else Path(data))
-    name = _subject(study, subject)
+    opened = open_run(run, None if data is None else Path(data))
+    names = list(opened[1].splits)
+    if subject is None and len(names) > 1:
+        for what, given in (("bold", bold), ("confounds", confounds), ("lesion", lesion)):
+            if given:
+                raise InputError(f"the run has subjects {', '.join(names)}: say whose {what} it is with subject")
+    chosen = names if subject is None else [_subject(names, subject)]
+    if subject is None and (absent := [name for name in names if not len(opened[1].part(split)[name])]) != names:
+        chosen = [name for name in names if name not in absent]
+        if absent:
+            log.warning("%s saw no film of %s: no scorecard, and no part in the mean", ", ".join(absent), split)
+    options: dict[str, Any] = {
+        "bold": bold, "confounds": confounds, "split": split, "lesion": lesion, "original": original, "texts": texts,
+        "codec": codec, "overwrite": overwrite, "device": device,
+    }  # fmt: skip
+    made = [_reconstruct(run, opened, name, out_dir, **options) for name in chosen]
+    if len(made) == 1:
+        return made[0]
+    card = group_scorecard([one.scorecard for one in made])
+    folder = Path(out_dir) if out_dir is not None else run / default_folder([], None, [])
+    path = folder / f"group_split-{split}_scorecard.json"
+    write_atomic(path.with_suffix(".md"), card.markdown())
+    write_atomic(path, json.dumps(card.as_dict(), indent=1, allow_nan=False) + "\n")
+    return Reconstructed(card, (*(file for one in made for file in one.files), path, path.with_suffix(".md")))
+
+
+def _reconstruct(
+    run: Path,
+    opened: tuple[TrainSettings, Study, dict[str, dict[str, Normaliser]], MultimodalAutoencoder],
+    name: str,
+    out_dir: str | Path | None,
+    *,
+    bold: Paths | None,
+    confounds: Paths | None,
+    split: str,
+    lesion: str | Path | None,
+    original: str | Path | None,
+    texts: str | Path | None,
+    codec: str | None,
+    overwrite: bool,
+    device: str,
+) -> Reconstructed:
+    """:func:`reconstruct` for one subject of an open run."""
+    settings, study, normalisers, model = opened
     recording = next(one for one in study.recordings if one.subject == name)
     trs = study.part(split)[name]
     if not len(trs):
         raise InputError(f"the run has no TRs of {split}: choose another split")
     own = next(one for one in settings.data.subjects if one.name == name)
-    silenced = None if lesion is None else lesion_of(lesion, own, settings.model.tr, study.n_voxels[name])
+    holes = study.holes.get(name)
+    unused = None if holes is None else holes.unused
+    silenced = None if lesion is None else lesion_of(lesion, own, settings.model.tr, study.n_voxels[name], unused)
     given = None
     if bold is not None:
         given = replacement_bold(
-            bold, confounds, own, settings.model.tr, study.volumes[name], recording.run, trs
+            bold, confounds, own, settings.model.tr, study.volumes[name], recording.run, trs, unused
         )  # fmt: skip
-    fitting, notes = fitted_to_part(normalisers[name], recording, trs, given, study.columns[name])
+    train = study.part("train")[name]
+    damaged = None if holes is None or given is not None else holes.columns(trs, study.n_voxels[name])
+    fitting, notes = fitted_to_part(normalisers[name], recording, trs, train, given, study.columns[name], damaged)
     if name in study.unlearnable:
         notes = [f"{study.unlearnable[name]}; left out of the scores", *notes]
+    notes += [*study.split_notes.get("", []), *study.split_notes.get(name, [])]
     out_dir = Path(out_dir) if out_dir is not None else run / default_folder(listed(bold), lesion, listed(confounds))
     check_writable(out_dir)
     loaded = _codec(settings, study, codec, device)
@@ -184,20 +237,14 @@ def reconstruct(
     names = [path.name for path in files]
     made = {"run": source["source"], "giblet_version": __version__, "stretches": parts, "options": options}
     card = replace(card, about={**card.about, **brain, **made, "files": names})
-    told = "".join(f"\n- {note}" for note in card.notes)
-    write_atomic(files[-1], f"{card.table()}\n{told}\n")
+    write_atomic(files[-1], card.markdown())
     write_atomic(card_path, json.dumps(card.as_dict(), indent=1, allow_nan=False) + "\n")
     for gone in set(before) - set(names):
         (out_dir / gone).unlink(missing_ok=True)  # of the result that was replaced
     return Reconstructed(card, tuple(files))
 
 
-def _subject(study: Study, subject: str | None) -> str:
-    names = list(study.splits)
-    if subject is None and len(names) > 1:
-        raise InputError(f"the run has subjects {', '.join(names)}: say which with --subject")
-    if subject is None:
-        return names[0]
+def _subject(names: Sequence[str], subject: str) -> str:
     found = [name for name in names if name.removeprefix("sub-") == subject.removeprefix("sub-")]
     if not found:
         raise InputError(f"the run has no subject {subject}: it has {', '.join(names)}")
@@ -243,7 +290,7 @@ def _score(
             continue
         truth, own = (np.concatenate([getattr(s, what)[name][k] for s, k in zip(stretches, keep, strict=True)])
                       for what in ("truth", "decoded"))  # fmt: skip
-        plan = Resampling(n, tr)
+        trs = ScoredTRs(tr, np.concatenate([np.full(k.sum(), i) for i, k in enumerate(keep)]))
         if name == AUDIO and codec is not None:
             train = study.part("train")[subject]
             codes = recording.series[name]
@@ -251,7 +298,7 @@ def _score(
             sound = None
             if original is not None:
                 sound = _original(original, study, subject, stretches, keep, settings, codec)
-            found, told = score_codes(truth, own, seen, codec, tr, original=sound, plan=plan)
+            found, told = score_codes(truth, own, seen, codec, tr, original=sound, trs=trs)
             scores += found
             notes += told
         else:
@@ -261,21 +308,27 @@ def _score(
                 truth, own, mean = (log_mel(values, loudest) for values in (truth, own, mean))
             elif truth.ndim == 4:  # (n, H, W, 3): each pixel and colour is a feature
                 truth, own, mean = (values.reshape(n, -1) for values in (truth, own, mean))
-            scores += compare("mel r" if name == AUDIO else f"{name} r", truth, own, {MEAN: mean}, plan)
-            notes += plan.notes
+            scores += compare("mel r" if name == AUDIO else f"{name} r", truth, own, {MEAN: mean}, trs)
+            if name == TEXT and truth.shape[1] > 1:  # a word rate has no direction
+                scores.append(identification("text identification", truth, own, trs))
+            notes += trs.notes
     rows = np.concatenate([s.bold_scored for s in stretches])
     encoding = None
     if rows.sum() >= 3:
         measured, predicted = (np.concatenate([getattr(s, what) for s in stretches])[rows]
                                for what in ("bold", "bold_predicted"))  # fmt: skip
-        encoding = score_encoding(measured, predicted, Resampling(int(rows.sum()), tr))
+        stretch = np.repeat(np.arange(len(stretches)), [int(s.bold_scored.sum()) for s in stretches])
+        trs = ScoredTRs(tr, stretch)
+        encoding = score_encoding(measured, predicted, trs)
+        notes += trs.notes
     about: dict[str, Any] = {
         "subject": subject, "split": split, "tr": tr, "n_trs": int(sum(s.stop - s.start for s in stretches)),
         "n_trs_scored": {name: int(sum(s.scored[name].sum() for s in stretches)) for name in stretches[0].decoded},
         "n_trs_encoding": int(rows.sum()), "head": settings.model.head if settings.model.use_encodec else "mel",
         "codec": None if codec is None else {"name": codec.name, "fingerprint": codec.fingerprint},
+        "high_pass": HIGH_PASS, "unit": unit_of(study.columns[subject]),
     }  # fmt: skip
-    return Scorecard(about, tuple(scores), encoding, tuple(dict.fromkeys(notes)))
+    return Scorecard.of(about, scores, encoding, notes)
 
 
 def _check_original(path: str | Path, subject: SubjectSettings, codec: AudioCodec | None) -> None:

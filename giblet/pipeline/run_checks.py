@@ -8,18 +8,19 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from giblet.data.dataset import Recording
-from giblet.data.normalise import Normaliser
+from giblet.data.normalise import Normaliser, run_means
 from giblet.data.scan_timing import sidecar_path
 from giblet.errors import CheckpointError, reading
 from giblet.files import sha256_of
 from giblet.models import MultimodalAutoencoder
-from giblet.training.checkpoint import LAST, check_unchanged, followed, load_state
-from giblet.training.columns import describe_columns
+from giblet.training.checkpoint import LAST, as_begun, check_unchanged, followed, load_state
+from giblet.training.columns import column_name, describe_columns, unit_of
 from giblet.training.run_folder import read_normalisers, with_paths
 from giblet.training.settings import FREE_TO_CHANGE, TrainSettings
 from giblet.training.study import BOLD, Study, build_study, files_of
@@ -48,9 +49,10 @@ def open_run(
     for needed in ("config.yaml", "splits.json", "best/model.json", f"checkpoints/{LAST}"):
         if not (run / needed).is_file():
             raise CheckpointError(f"{run} lacks {needed}: it is no training run, or has not validated yet; train first")
-    settings = TrainSettings.from_yaml(run / "config.yaml")
+    state = load_state(run / "checkpoints") or {}
+    settings = as_begun(TrainSettings.from_yaml(run / "config.yaml"), state)
     plain = settings.model_dump(mode="json")
-    state = followed(load_state(run / "checkpoints") or {}, plain)
+    state = followed(state, plain)
     check_unchanged(state, {"settings": plain}, FREE_TO_CHANGE, run)
     settings = located(settings, state.get("sources"), run, data)
     study = build_study(settings)
@@ -99,13 +101,17 @@ def located(settings: TrainSettings, sources: object, run: Path, data: Path | No
     # Sidecars are read from beside their scan, and so are looked for there alone.
     sidecars = {sidecar_path(path): path for path in named if str(sidecar_path(path)) in sources}
     for path in [*(path for path in named if path not in sidecars), *sidecars]:
-        places = _places(path, settings.output, run, data)
-        if path in sidecars:
-            places = iter([now[sidecars[path]].parent / path.name])
-        found = next((place for place in places if _is(place, str(sources[str(path)]))), None)
-        if found is None:
-            raise CheckpointError(_not_found(path, run))
-        now[path] = found
+        scan = now[sidecars[path]] if path in sidecars else None
+        places = _places(path, settings.output, run, data) if scan is None else iter([scan.parent / path.name])
+        others = []  # of the same name
+        for place in places:
+            if _is(place, str(sources[str(path)])):
+                now[path] = place
+                break
+            if place.is_file():
+                others.append(place)
+        else:
+            raise CheckpointError(_not_found(path, others, run, scan))
     if moved := [path for path, place in now.items() if path != place]:
         log.info("%d files of the run %s have moved, such as %s to %s", len(moved), run, moved[0], now[moved[0]])
     update = {"codec": _moved_codec(settings, run)}
@@ -140,22 +146,33 @@ def _is(path: Path, digest: str) -> bool:
         return False
 
 
-def _not_found(path: Path, run: Path) -> str:
-    if path.is_file():
-        return f"{path} has changed since {run} was trained: put the old file back, or train again in another folder"
+def _not_found(path: Path, others: list[Path], run: Path, scan: Path | None) -> str:
+    """What to say of a file that is in none of its places; `others` of its name are, `scan` is that of a sidecar."""
+    if scan is not None and not others:
+        return (
+            f"no such file: {scan.parent / path.name}, which {scan.name} had beside it when {run} was trained: put it "
+            "there, as it says the scan's timing"
+        )
+    if others and (scan is not None or others[0] == path):
+        return (
+            f"{others[0]} has changed since {run} was trained: put the old file back, or train again in another folder"
+        )
+    also = f" ({others[0]} is of that name and holds something else)" if others else ""
     return (
-        f"no such file: {path}, which the run {run} was trained on, nor a copy of it that lies as it did to the run: "
-        "put it back, or name the folder where the data are now (giblet reconstruct --data; giblet train: in the YAML)"
+        f"no such file: {path}, which the run {run} was trained on, nor a copy of it that lies as it did to the run"
+        f"{also}: put it back, or name the folder where the data are now (giblet reconstruct --data; giblet train: in "
+        "the YAML)"
     )
 
 
 def fitted_to_part(
-    normalisers: Mapping[str, Normaliser], recording: Recording, trs: np.ndarray, bold: np.ndarray | None,
-    columns: dict[str, np.ndarray],
+    normalisers: Mapping[str, Normaliser], recording: Recording, trs: np.ndarray, train: np.ndarray,
+    bold: np.ndarray | None, columns: dict[str, np.ndarray], damaged: np.ndarray | None = None,
 ) -> tuple[dict[str, Normaliser], list[str]]:  # fmt: skip
     """Normalisers of a run for a part of it, and what is to be said of them.
 
-    What hardly varied over the training TRs and does in this part would outweigh all else: it becomes 0.
+    What hardly varied over the training TRs and does in this part would outweigh all else: it becomes 0. Other scans
+    have levels of their own.
 
     Parameters
     ----------
@@ -164,15 +181,30 @@ def fitted_to_part(
     recording : Recording
     trs : ndarray of int
         Of the part.
+    train : ndarray of int
+        TRs that were trained on.
     bold : ndarray, shape (n_rows, n_voxels), optional
         Instead of the recording's.
     columns : dict
         As :attr:`giblet.training.study.Study.columns` has them for the subject.
+    damaged : ndarray of bool, shape (n_voxels,), optional
+        Voxels that hold NaN in this part: they become 0 too.
     """
     found, notes = dict(normalisers), []
-    for name, one in normalisers.items():
+    if bold is not None and normalisers[BOLD].levels:
+        # A run of which nothing was scanned keeps the level that it had, so that runs stay centred.
+        levels = {**normalisers[BOLD].levels, **run_means(bold, train, recording.run)}
+        found[BOLD] = replace(normalisers[BOLD], levels=levels)
+    if damaged is not None and damaged.any():
+        found[BOLD] = found[BOLD].without(damaged)
+        named = ", ".join(column_name(columns, int(n)) for n in np.flatnonzero(damaged)[:5])
+        notes.append(
+            f"{int(damaged.sum())} of {len(damaged)} {unit_of(columns)} with NaN in these TRs: {named}"
+            f"{', ...' if damaged.sum() > 5 else ''}; left out of what is decoded and scored"
+        )
+    for name, one in dict(found).items():
         series = recording.series[name] if name != BOLD or bold is None else bold
-        far = one.far(series, trs, of_scan=name == BOLD)
+        far = one.far(series, trs, of_scan=name == BOLD, run=recording.run)
         if not far.any():
             continue
         found[name] = one.without(far)
@@ -201,7 +233,7 @@ def _checked_normalisers(
     """Those of the run, found to be of the study; what never varied in training is 0 in older runs too."""
     shapes = [
         {
-            (subject, name): (one.mean.shape, one.scale.shape)
+            (subject, name): (one.mean.shape, one.scale.shape, list(one.levels))
             for subject, own in some.items()
             for name, one in own.items()
         }

@@ -33,6 +33,8 @@ OF_A_RUN: dict[str, type | tuple[type, ...]] = {
     "running": dict, "knowing_nothing": dict,
 }  # fmt: skip
 """What a state that training goes on from holds, and as what."""
+OLDER = {"split": "subject", "centre_runs": False}
+"""What runs did of which the state has no such options of ``data``."""
 BEST = frozenset(["step", "total", "val", "since"])
 """What it says of the best validation so far."""
 
@@ -136,11 +138,11 @@ def followed(state: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str,
     -------
     dict
         A file that was moved or copied, and is the same to the last byte, has its new path in ``settings`` and
-        ``sources``. An option that did not exist when the state was saved has its default, which changes nothing.
+        ``sources``. An option that did not exist when the state was saved has the value under which nothing changes.
     """
     sources, saved = dict(state.get("sources") or {}), state.get("settings", {})
-    with suppress(ValidationError, TypeError):  # of a version that had other options: as it is
-        saved = TrainSettings(**saved).model_dump(mode="json")
+    with suppress(ValidationError, TypeError, KeyError):  # of a version that had other options: as it is
+        saved = TrainSettings(**{**saved, "data": {**OLDER, **saved["data"]}}).model_dump(mode="json")
     before, after = _flat(saved, "settings"), _flat(settings, "settings")
     moved = {}
     for name, path in before.items():
@@ -157,6 +159,23 @@ def followed(state: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str,
         "settings": _replaced(saved, moved),
         "sources": {moved.get(path, path): digest for path, digest in sources.items()},
     }
+
+
+def as_begun(settings: TrainSettings, state: Mapping[str, Any] | None) -> TrainSettings:
+    """Settings that go on as the run began, where it is older than :data:`OLDER` options which they do not name.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+    state : mapping, optional
+        As :func:`load_state` gives it.
+    """
+    data = ((state or {}).get("settings") or {}).get("data")
+    if not isinstance(data, dict):
+        return settings
+    named = settings.data.model_fields_set
+    older = {name: value for name, value in OLDER.items() if name not in data and name not in named}
+    return settings.model_copy(update={"data": settings.data.model_copy(update=older)})
 
 
 def check_complete(state: Mapping[str, Any], folder: Path) -> None:

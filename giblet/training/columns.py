@@ -15,7 +15,11 @@ log = logging.getLogger(__name__)
 
 
 def learnable(
-    recordings: list[Recording], splits: dict[str, Splits], columns: dict[str, dict[str, np.ndarray]]
+    recordings: list[Recording],
+    splits: dict[str, Splits],
+    columns: dict[str, dict[str, np.ndarray]],
+    *,
+    centre_runs: bool = False,
 ) -> tuple[dict[str, dict[str, Normaliser]], dict[str, str]]:
     """Normalisers of training TRs, by subject and modality, and by subject in words what these say nothing of.
 
@@ -28,14 +32,16 @@ def learnable(
         By subject.
     columns : dict
         By subject, as :attr:`giblet.training.study.Study.columns`.
+    centre_runs : bool
+        As :func:`giblet.data.dataset.fit_normalisers`.
     """
-    fitted = fit_normalisers(recordings, {name: s.train for name, s in splits.items()})
+    fitted = fit_normalisers(recordings, {name: s.train for name, s in splits.items()}, centre_runs=centre_runs)
     unlearnable = {}
     for recording in recordings:
         subject, own = recording.subject, fitted[recording.subject]
         for name, normaliser in own.items():
             series = recording.series[name]
-            far = normaliser.far(series, splits[subject].val, of_scan=name == BOLD)
+            far = normaliser.far(series, splits[subject].val, of_scan=name == BOLD, run=recording.run)
             own[name] = normaliser.without(far)
             if name == BOLD and own[name].n_constant:
                 unlearnable[subject] = describe_columns(~normaliser.varies, far, columns[subject])

@@ -10,6 +10,7 @@ import xarray as xr
 
 from giblet.data.series import Series
 from giblet.features import load_features, main_variable
+from giblet.files import sha256_of
 
 
 class Films:
@@ -18,6 +19,7 @@ class Films:
     def __init__(self) -> None:
         self._files: dict[Path, xr.Dataset] = {}
         self._held: dict[Path, list[tuple[int, np.ndarray]]] = {}
+        self._digests: dict[Path, str] = {}
 
     def load(self, path: Path) -> xr.Dataset:
         """A feature file, from memory if its numbers are in use; a series of numbers is one of vectors of length 1.
@@ -35,6 +37,13 @@ class Films:
                 features[name] = features[name].expand_dims("value", axis=1)
             self._files[place] = features
         return self._files[place]
+
+    def digest(self, path: Path) -> str:
+        """SHA-256 of a file; by it a film is known."""
+        place = path.resolve()
+        if place not in self._digests:
+            self._digests[place] = sha256_of(path)
+        return self._digests[place]
 
     def shared(self, path: Path, values: np.ndarray, first: int) -> np.ndarray:
         """The same numbers, in the memory of a former caller of the same file where they stand there.

@@ -32,6 +32,12 @@ class RunResult:
     """Repetition time, seconds."""
     slice_time_ref: dict[str, float]
     """By subject, when in its TR a volume was taken to be read, 0 (its onset) to 1."""
+    no_better_than_mean: tuple[str, ...]
+    """Which of `val` are 1 or above: of these nothing that carries over was learned."""
+    split: str
+    """``"stimulus"`` or ``"subject"``: whether all subjects share one split of what was shown."""
+    centre_runs: bool
+    """Whether the level of each run was taken out."""
 
 
 class TrainingInterrupted(KeyboardInterrupt):

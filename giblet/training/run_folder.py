@@ -34,13 +34,18 @@ def write_splits(study: Study, path: Path) -> None:
 
 
 def write_normalisers(normalisers: Mapping[str, Mapping[str, Normaliser]], folder: Path) -> None:
-    """``normalisers.safetensors`` (mean and scale, by ``subject.modality``) and ``normalisers.json`` beside it."""
-    tensors, counts = {}, {}
+    """``normalisers.safetensors`` (mean, scale and levels, by ``subject.modality``), ``normalisers.json`` beside it."""
+    tensors: dict[str, np.ndarray] = {}
+    counts: dict[str, dict[str, Any]] = {}
     for subject, own in normalisers.items():
         for name, normaliser in own.items():
             tensors[f"{subject}.{name}.mean"] = np.ascontiguousarray(normaliser.mean)
             tensors[f"{subject}.{name}.scale"] = np.ascontiguousarray(normaliser.scale)
+            for run, level in normaliser.levels.items():
+                tensors[f"{subject}.{name}.level.{run}"] = np.ascontiguousarray(level)
             counts[f"{subject}.{name}"] = {"n_constant": normaliser.n_constant, "shape": list(normaliser.mean.shape)}
+            if normaliser.levels:
+                counts[f"{subject}.{name}"]["centred_runs"] = list(normaliser.levels)
     content = save(tensors)
     about = {"sha256": _digest(content, counts), "normalisers": counts}
     write_atomic(folder / "normalisers.safetensors", content)
@@ -90,7 +95,8 @@ def read_normalisers(folder: str | Path) -> dict[str, dict[str, Normaliser]]:
     found: dict[str, dict[str, Normaliser]] = {}
     with reading(f"the normalisers in {folder}", "train again", CheckpointError):
         tensors = load(content)
-        for key in counts:
+        for key, about in counts.items():
             subject, name = key.rsplit(".", 1)
-            found.setdefault(subject, {})[name] = Normaliser(tensors[f"{key}.mean"], tensors[f"{key}.scale"])
+            levels = {int(run): tensors[f"{key}.level.{run}"] for run in about.get("centred_runs", [])}
+            found.setdefault(subject, {})[name] = Normaliser(tensors[f"{key}.mean"], tensors[f"{key}.scale"], levels)
     return found

@@ -80,6 +80,10 @@ class DataSettings(Settings):
     fractions: tuple[Share, Share, Share] = Field((0.8, 0.1, 0.1), description="of train, validation and test; sum 1")
     gap: float = Field(HRF_SECONDS, ge=0, description="s left out where a cut falls within a run")
     whole_runs: bool = Field(False, description="cut between runs only")
+    split: Literal["stimulus", "subject"] = Field(
+        "stimulus", description="stimulus: a second of film is in one part for all who saw it; subject: each by itself"
+    )
+    centre_runs: bool = Field(True, description="take out of BOLD and features the level of each run")
 
     @model_validator(mode="after")
     def _each_subject_once(self) -> DataSettings:

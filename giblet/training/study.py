@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,13 +18,15 @@ from giblet.data.dataset import Recording
 from giblet.data.normalise import Normaliser
 from giblet.data.scan_timing import sidecar_path
 from giblet.data.series import Series
-from giblet.data.splits import HRF_SECONDS, Splits, make_splits
+from giblet.data.splits import HRF_SECONDS, Splits
+from giblet.data.stimulus_split import Shown
 from giblet.errors import AlignmentError, CodecError, InputError
 from giblet.features import CODES, CONTINUOUS
-from giblet.files import sha256_of
 from giblet.timing import same_tr, shown
 from giblet.training.columns import learnable
 from giblet.training.films import Films, Joined
+from giblet.training.holes import Holes, unused_volumes, with_damaged
+from giblet.training.parts import is_cleaned, split_study
 from giblet.training.settings import MODALITIES, RunSettings, SubjectSettings, TrainSettings
 
 log = logging.getLogger(__name__)
@@ -58,11 +61,17 @@ class Study:
     """By subject, which columns of the BOLD training TRs say nothing of, in words; their normaliser makes them 0."""
     slice_time_ref: dict[str, float] = field(default_factory=dict)
     """By subject, when in its TR a volume is read, 0 (its onset) to 1."""
+    films: Films = field(default_factory=Films)
+    """The feature files."""
+    split_notes: dict[str, list[str]] = field(default_factory=dict)
+    """By subject what is to be said of its split; under "" of that of all."""
+    holes: dict[str, Holes] = field(default_factory=dict)
+    """By subject, NaN outside training and validation, where ``bad: mask`` keeps such voxels."""
 
     @cached_property
     def sources(self) -> dict[str, str]:
         """SHA-256 of each file that was read, by path."""
-        return {str(path): sha256_of(path) for path in self.paths}
+        return {str(path): self.films.digest(path) for path in self.paths}
 
     def part(self, name: str) -> dict[str, np.ndarray]:
         """The TRs of ``"train"``, ``"val"``, ``"test"`` or ``"gap"`` by subject."""
@@ -112,32 +121,32 @@ def build_study(settings: TrainSettings, *, min_trs: int = 1) -> Study:
     """
     asked_tr = settings.model.tr if "tr" in settings.model.model_fields_set else None
     settings = with_tr(settings)
-    recordings, splits, read = [], {}, {}
+    recordings: list[Recording] = []
+    read: dict[str, Rows] = {}
     said: dict[str, Any] = {"codec_fingerprint": set(), "bandwidth": set()}
     films = Films()
     for subject in settings.data.subjects:
         recording, read[subject.name] = _recording(subject, settings, asked_tr, said, films)
-        try:
-            splits[subject.name] = make_splits(
-                len(recording.run), recording.tr, recording.run, settings.data.fractions, settings.data.gap,
-                whole_runs=settings.data.whole_runs, min_trs=min_trs,
-            )  # fmt: skip
-        except InputError as exc:
-            raise InputError(f"subject {subject.name}: {exc}") from exc
-        if subject.detrend or subject.high_pass or subject.confound_columns:
-            _check_cleaned_apart(subject.name, recording.run, splits[subject.name])
         recordings.append(recording)
     for what, found in said.items():
         if len(found) > 1:
             raise CodecError(f"the codes differ in {what}: {', '.join(map(str, sorted(found)))}; extract all with one")
+    splits, notes = split_study(settings.data, recordings, {name: rows.shown for name, rows in read.items()}, min_trs)
+    holes = {}
+    for k, subject in enumerate(settings.data.subjects):
+        if read[subject.name].n_bad and _keeps_damaged(subject, settings):
+            recordings[k], holes[subject.name] = _with_damaged(
+                subject, asked_tr, recordings[k], read, splits[subject.name]
+            )
     columns = {name: rows.columns for name, rows in read.items()}
-    normalisers, unlearnable = learnable(recordings, splits, columns)
+    normalisers, unlearnable = learnable(recordings, splits, columns, centre_runs=settings.data.centre_runs)
     return Study(
         recordings, splits, normalisers, {name: rows.volumes for name, rows in read.items()},
         {name: rows.stimulus_trs for name, rows in read.items()},
         next(iter(said["codec_fingerprint"]), None), next(iter(said["bandwidth"]), None),
         files_of(settings), {name: rows.film_seconds for name, rows in read.items()}, columns, unlearnable,
-        {name: rows.slice_time_ref for name, rows in read.items()},
+        {name: rows.slice_time_ref for name, rows in read.items()}, films, notes,
+        holes,
     )  # fmt: skip
 
 
@@ -168,19 +177,6 @@ def with_tr(settings: TrainSettings) -> TrainSettings:
     return settings.model_copy(update={"model": settings.model.model_copy(update={"tr": tr})})
 
 
-def _check_cleaned_apart(subject: str, runs: np.ndarray, splits: Splits) -> None:
-    """Refuse cleaning where the split cuts within a run: it fits all volumes of a run at once."""
-    for run in np.unique(runs):
-        rows = np.flatnonzero(runs == run)
-        parts = [p for p in ("train", "gap", "val", "test") if np.isin(getattr(splits, p), rows).any()]
-        if len(parts) > 1:
-            raise InputError(
-                f"subject {subject}: run {run} is cut into {', '.join(parts[:-1])} and {parts[-1]}, and detrend, "
-                "high_pass and confound_columns would fit all its volumes at once, so that training would know of the "
-                "rest; set data.whole_runs: true, or clean the parts of the run beforehand, each by itself"
-            )
-
-
 def files_of(settings: TrainSettings) -> tuple[Path, ...]:
     """The files that settings name, and the sidecars beside the scans."""
     found: set[Path] = set()
@@ -202,6 +198,11 @@ class Rows(NamedTuple):
     film_seconds: np.ndarray
     columns: dict[str, np.ndarray]
     slice_time_ref: float
+    shown: list[Shown]
+    run_lengths: list[int]
+    """Volumes of each run."""
+    n_bad: int
+    """Voxels or regions that were left out."""
 
 
 def _recording(
@@ -212,14 +213,7 @@ def _recording(
     confounds = [run.confounds for run in subject.runs]
     if any(confounds) and not all(confounds):
         raise InputError(f"subject {subject.name}: some runs have confounds, some none: name one file a run")
-    try:
-        bold = subject.processor(asked_tr).load(
-            [run.bold for run in subject.runs],
-            confounds=[c for c in confounds if c] or None,
-            subject=subject.name,
-        )
-    except InputError as exc:
-        raise InputError(f"subject {subject.name}: {exc}") from exc
+    bold = _bold(subject, asked_tr)
     if not same_tr(bold.attrs["tr"], tr):
         raise AlignmentError(
             f"subject {subject.name}: the scans have TR {shown(bold.attrs['tr'])} s, the features {shown(tr)} s: "
@@ -231,6 +225,7 @@ def _recording(
     volumes: list[np.ndarray] = []
     stimulus_trs: list[np.ndarray] = []
     film_seconds: list[np.ndarray] = []
+    films_of_runs: list[Shown] = []
     kinds = {}
     for number, run in enumerate(subject.runs, start=1):
         rows = np.flatnonzero(labels == number)
@@ -256,17 +251,59 @@ def _recording(
         began = max(0, floor(max(float(onset[0]) for onset in onsets) / tr + 1e-6))
         stimulus_trs.append(began + np.arange(len(aligned.volumes)))
         film_seconds.append(onsets[0])
+        starts = {films.digest(getattr(run, name)): float(aligned.features[name]["onset"][0]) for name in files}
+        films_of_runs.append(Shown(starts, len(aligned.volumes)))
     runs = np.repeat(np.arange(1, len(pieces) + 1), list(map(len, volumes)))
     sources = {
         name: _joined(name, kind, [p.get(name, len(v)) for p, v in zip(pieces, volumes, strict=True)], subject.name, tr)
         for name, kind in {**kinds, BOLD: CONTINUOUS}.items()
     }
-    columns = {str(name): bold[name].values for name in ("i", "j", "k", "region") if name in bold.coords}
     known = Rows(
-        np.concatenate(volumes), np.concatenate(stimulus_trs), np.concatenate(film_seconds), columns,
-        float(bold.attrs["slice_time_ref"]),
+        np.concatenate(volumes), np.concatenate(stimulus_trs), np.concatenate(film_seconds), _columns(bold),
+        float(bold.attrs["slice_time_ref"]), films_of_runs,
+        json.loads(bold.attrs["run_lengths"]), int(bold.attrs.get("n_bad_voxels", bold.attrs.get("n_bad_regions", 0))),
     )  # fmt: skip
     return Recording.of(subject.name, sources, runs=runs), known
+
+
+def _bold(subject: SubjectSettings, asked_tr: float | None, unused: list[np.ndarray] | None = None) -> xr.Dataset:
+    confounds = [run.confounds for run in subject.runs if run.confounds]
+    try:
+        return subject.processor(asked_tr).load(
+            [run.bold for run in subject.runs], confounds=confounds or None, subject=subject.name, unused=unused
+        )
+    except InputError as exc:
+        raise InputError(f"subject {subject.name}: {exc}") from exc
+
+
+def _keeps_damaged(subject: SubjectSettings, settings: TrainSettings) -> bool:
+    """Whether a voxel is left out only for what training and validation use of it.
+
+    Cleaning needs whole runs and regions of an atlas their voxels; and runs from before, which these two options tell,
+    left out what was damaged anywhere.
+    """
+    if subject.bad != "mask" or subject.atlas is not None or is_cleaned(subject):
+        return False
+    return settings.data.split == "stimulus" or settings.data.centre_runs
+
+
+def _with_damaged(
+    subject: SubjectSettings, asked_tr: float | None, recording: Recording, read: dict[str, Rows], splits: Splits
+) -> tuple[Recording, Holes]:
+    """The subject's recording with the voxels that are damaged only where they are not used; their columns too."""
+    known = read[subject.name]
+    unused = unused_volumes(known.volumes, recording.run, known.run_lengths, splits)
+    bold = _bold(subject, asked_tr, unused)
+    if kept := bold["bold"].shape[1] - recording.series[BOLD].shape[1]:
+        log.warning(
+            "subject %s: %d of these are kept, as no TR of training or validation is bad in them", subject.name, kept
+        )
+    read[subject.name] = known._replace(columns=_columns(bold))
+    return with_damaged(recording, bold, known.volumes, unused)
+
+
+def _columns(bold: xr.Dataset) -> dict[str, np.ndarray]:
+    return {str(name): bold[name].values for name in ("i", "j", "k", "region") if name in bold.coords}
 
 
 def _tell_cut(aligned: Aligned, which: str) -> None:

@@ -23,7 +23,15 @@ from giblet import __version__
 from giblet.errors import GibletError
 from giblet.files import check_writable, write_atomic
 from giblet.training.build import check_columns, model_of, windows_of
-from giblet.training.checkpoint import check_complete, check_unchanged, followed, load_state, restore, save_state
+from giblet.training.checkpoint import (
+    as_begun,
+    check_complete,
+    check_unchanged,
+    followed,
+    load_state,
+    restore,
+    save_state,
+)
 from giblet.training.log import RunLog
 from giblet.training.objective import Batch, Losses, Objective
 from giblet.training.processes import Stop, alone, between_steps, check_devices, check_launcher, ignore_ctrl_c, launch
@@ -81,6 +89,7 @@ class Trainer:
         check_launcher(self.settings)
         check_writable(self.output)
         state = load_state(self.output / "checkpoints")
+        asked, self.settings = (as_begun(one, state) for one in (asked, self.settings))
         if state is not None:  # before the data are read
             check_complete(state, self.output / "checkpoints")
             settings = self.settings.model_dump(mode="json")
@@ -139,6 +148,9 @@ class _Run:
         if state is not None:
             self._restore(state)
         elif self.main:
+            for name, told in study.split_notes.items():
+                for note in told:
+                    log.warning("%s%s", f"subject {name}: " if name else "", note)
             write_splits(study, self.output / "splits.json")
             write_normalisers(study.normalisers, self.output)
             write_atomic(self.output / "config.yaml", settings.to_yaml())
@@ -174,6 +186,12 @@ class _Run:
                 log.warning(
                     "no validation was better than that of the untrained model (step 0), which is what %s holds: "
                     "nothing that carries over was learned; see docs/training.md", self.output / "best",
+                )  # fmt: skip
+            elif self.main and (poor := self._no_better()):
+                told = ", ".join(f"{name} ({self.best['val'][name]:.4g})" for name in poor)
+                log.warning(
+                    "the best validation is no better than the training mean (1) in %s: nothing that carries over was "
+                    "learned of it; see docs/training.md", told,
                 )  # fmt: skip
         result = self._result(status)
         if self.main and status != "up to date":
@@ -302,11 +320,16 @@ class _Run:
             self.log.write()
         log.info("going on after step %d", self.step)
 
+    def _no_better(self) -> tuple[str, ...]:
+        """What the best model says no better than the training mean does."""
+        return tuple(name for name, loss in self.best["val"].items() if loss >= 1)
+
     def _result(self, status: str) -> RunResult:
         return RunResult(
             str(self.output), status, self.step, self.step / self.schedule.steps_per_epoch, self.best["step"],
             float(self.best["total"]), self.best["val"], sum(p.numel() for p in self.model.parameters()),
             round(self.seconds, 3), self.fabric.global_rank, self.settings.model.tr, self.model.slice_time_ref,
+            self._no_better(), self.settings.data.split, self.settings.data.centre_runs,
         )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from giblet.codec.start import transform_start, waken
 from giblet.codec.train import CodecTrainingConfig, train_codec
 from giblet.codec.training_config import LossWeights
 from giblet.codec.training_data import find_clips
-from giblet.codec.validate import perplexity, si_sdr
+from giblet.codec.validate import level_error, perplexity, si_sdr
 from giblet.errors import CheckpointError, CodecError, InputError
 from giblet.files import write_atomic
 from tests.codec.training import RATE, listening, log, same, speech_like, stop_at, tiny, weights, write_audio
@@ -410,6 +410,8 @@ def test_scores_have_their_analytic_values():
     noise -= (noise @ x) / (x @ x) * x
     noise *= np.linalg.norm(x) / np.linalg.norm(noise) / 10
     assert si_sdr(x, 3 * (x + noise)) == pytest.approx(20, abs=0.01)
+    assert level_error(x, x / 2) == pytest.approx(-6.0206, abs=1e-3)
+    assert np.isfinite(level_error(x, np.zeros_like(x)))
     assert perplexity(torch.stack([torch.arange(64) % 16, torch.zeros(64, dtype=torch.long)]), 16) == pytest.approx(
         [16, 1]
     )

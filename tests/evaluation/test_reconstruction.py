@@ -2,13 +2,16 @@
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
 
 from giblet.codec import load_codec
 from giblet.data.audio import AudioProcessor
 from giblet.errors import InputError
 from giblet.evaluation.reconstruction import (
     code_matches,
+    identification_wins,
     latents_by_tr,
+    level_error,
     log_mel,
     mean_latent_codes,
     mel_by_tr,
@@ -87,6 +90,34 @@ def test_silent_trs_are_those_below_minus_60_db():
     rng = np.random.default_rng(0)
     sound = rng.standard_normal(4 * 36_000) * np.repeat([0.1, 0.0, 0.0009, 0.0011], 36_000)
     assert silent_trs(sound, 24_000, 5, 1.5).tolist() == [False, True, True, False, True]
+
+
+def test_a_sound_that_came_back_too_quiet_has_a_level_error_that_si_sdr_does_not_see():
+    rng = np.random.default_rng(0)
+    reference = rng.standard_normal(24_000)
+    quiet = 10 ** (-7 / 20) * reference
+    assert level_error(reference, quiet) == pytest.approx(-7)
+    assert level_error(quiet, reference) == pytest.approx(7)
+    assert si_sdr(reference, quiet) > 200
+    assert level_error(reference, np.zeros(24_000)) == -np.inf
+    with pytest.raises(InputError, match="silent"):
+        level_error(np.zeros(5), np.ones(5))
+    with pytest.raises(InputError, match="two equal"):
+        level_error(np.ones(5), np.ones(4))
+
+
+def test_identification_counts_the_true_vectors_that_are_further_away():
+    rng = np.random.default_rng(3)
+    truth, predicted = rng.standard_normal((2, 12, 5))
+    truth[4] = truth[9]
+    wins = identification_wins(truth, predicted)
+    cosine = 1 - cdist(predicted, truth, "cosine")
+    for i in range(12):
+        for j in range(12):
+            further = [2 if cosine[i, k] < cosine[i, j] - 1e-9 else abs(cosine[i, k] - cosine[i, j]) < 1e-9
+                       for k in range(12) if k != j]  # fmt: skip
+            assert wins[i, j] == sum(further), (i, j)
+    assert (np.diag(identification_wins(truth[:9], 3 * truth[:9])) == 16).all()
 
 
 def test_si_sdr_of_half_noise_is_3_db_per_doubling():

@@ -31,7 +31,7 @@ def heard(tmp_path_factory):
     run = {"bold": str(folder / "bold.tsv"), "audio": str(codes), "on_short_bold": "trim"}
     settings = TrainSettings.make(
         data={"subjects": [{"name": "01", "runs": [run, {**run, "start_offset": OFFSET}]}],
-              "fractions": (0.55, 0.2, 0.25), "gap": 3},
+              "fractions": (0.55, 0.2, 0.25), "gap": 3, "split": "subject"},
         model={"tr": TR, "n_codebooks": 2, "embedding_dim": 8, "features": 8, "bottleneck": 4, "rank": 4,
                "decode_seconds": 3},
         output=str(folder / "run"), window=6, batch_size=2, epochs=1, device="cpu",

@@ -65,6 +65,7 @@ def test_each_stretch_of_a_part_has_a_second_of_its_own(tmp_path, monkeypatch):
     (first,) = config["data"]["subjects"][0]["runs"]
     runs = [{**first, "start_offset": 0.0}, {**first, "start_offset": 31.0}, first, first]
     config["data"] |= {"whole_runs": True, "fractions": [0.5, 0.25, 0.25], "subjects": [{"name": "22", "runs": runs}]}
+    config["data"]["split"] = "subject"
     project.config.write_text(yaml.safe_dump(config))
     monkeypatch.chdir(tmp_path)
     train(project.config)
@@ -78,6 +79,49 @@ def test_each_stretch_of_a_part_has_a_second_of_its_own(tmp_path, monkeypatch):
         with av.open(f"{stem}_decoded.mp4") as shown:
             seconds = [float(frame.time) for frame in shown.decode(video=0)]
         assert seconds == [k * TR for k in range(one["n_trs"])] and one["n_trs"] > 100
+
+
+def test_a_nan_in_a_test_tr_costs_the_region_its_score_there_and_no_more(tmp_path, monkeypatch):
+    project = make_project(tmp_path)
+    config = yaml.safe_load(project.config.read_text())
+    config["data"]["subjects"][0]["bad"] = "mask"
+    project.config.write_text(yaml.safe_dump(config))
+    scan = tmp_path / "data" / "sub-22" / "func" / "run_bold.tsv"
+    table = pd.read_csv(scan, sep="\t")
+    table.loc[N_SCAN - 3, "area-2"] = np.nan
+    table.to_csv(scan, sep="\t", index=False, na_rep="n/a")
+    monkeypatch.chdir(tmp_path)
+    train(project.config)
+    for split, n_undefined in (("test", 1), ("val", 0)):
+        made = reconstruct(project.run, split=split, out_dir=tmp_path / split, device="cpu")
+        card = made.scorecard.as_dict()
+        assert card["encoding"]["n_voxels"] == 5 and card["encoding"]["n_undefined"] == n_undefined
+        told = [note for note in card["notes"] if "1 of 5 regions with NaN in these TRs: area-2" in note]
+        assert len(told) == n_undefined
+    silenced = reconstruct(project.run, lesion="area-2", out_dir=tmp_path / "lesion", device="cpu")
+    assert any("1 of 5 regions are silenced" in note for note in silenced.scorecard.as_dict()["notes"])
+
+
+def test_who_stopped_before_the_test_film_is_trained_on_and_has_no_scorecard(tmp_path, monkeypatch, caplog):
+    project = make_project(tmp_path)
+    config = yaml.safe_load(project.config.read_text())
+    (whole,) = config["data"]["subjects"]
+    scan = tmp_path / "data" / "sub-22" / "func" / "run_bold.tsv"
+    pd.read_csv(scan, sep="\t").iloc[:80].to_csv(tmp_path / "short.tsv", sep="\t", index=False)
+    short = {"name": "short", "runs": [{**whole["runs"][0], "bold": "short.tsv"}]}
+    config["data"]["subjects"] = [short, whole]
+    project.config.write_text(yaml.safe_dump(config))
+    monkeypatch.chdir(tmp_path)
+    train(project.config)
+    assert "subject short: saw no film of test, and is not scored on it" in caplog.text
+    splits = json.loads((project.run / "splits.json").read_text())
+    assert splits["short"]["train"] == splits["sub-22"]["train"] and not splits["short"]["test"]
+    assert splits["short"]["val"] == [row for row in splits["sub-22"]["val"] if row < 80]
+    made = reconstruct(project.run, out_dir=tmp_path / "out", device="cpu")
+    assert made.scorecard.as_dict()["subject"] == "sub-22" and not list((tmp_path / "out").glob("*short*"))
+    assert "short saw no film of test: no scorecard, and no part in the mean" in caplog.text
+    with pytest.raises(InputError, match="no TRs of test"):
+        reconstruct(project.run, subject="short", out_dir=tmp_path / "short", device="cpu")
 
 
 def test_a_result_of_other_options_is_replaced_only_if_asked(trained, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from giblet.config import ExtractSettings
 from giblet.pipeline import extract_film, simulate
 from giblet.training.settings import TrainSettings
+from tests.trained import other_film
 
 DATA = Path(__file__).parents[2] / "data"
 
@@ -30,8 +31,10 @@ def shown(tmp_path_factory) -> dict[str, tuple[Path, Path]]:
 
 
 def values(shown, output, **changes) -> dict:
-    """A configuration: speech twice for training, speech again for validation, music for testing."""
-    runs = [{"bold": str(bold), "audio": str(codes)} for codes, bold in (*[shown["speech"]] * 3, shown["music"])]
+    """A configuration: speech twice for training, speech again for validation, music for testing, each a film."""
+    codes, bold = shown["speech"]
+    pairs = [*((other_film(codes, k), bold) for k in range(3)), shown["music"]]
+    runs = [{"bold": str(bold), "audio": str(codes)} for codes, bold in pairs]
     model = {**TINY, **changes.pop("model", {})}
     data = {"subjects": [{"name": "01", "runs": runs}], "fractions": (0.55, 0.3, 0.15), "whole_runs": True,
             **changes.pop("data", {})}  # fmt: skip

@@ -12,11 +12,14 @@ from contextlib import contextmanager
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 from giblet.codec.checkpoints import load_checkpoint, save_checkpoint
 from giblet.errors import CheckpointError, InputError
+from giblet.pipeline.run_checks import open_run
 from giblet.training.checkpoint import followed, load_state, restore, save_state
 from giblet.training.trainer import Trainer
+from tests.trained import other_film
 
 
 @pytest.fixture
@@ -209,8 +212,9 @@ def test_a_run_goes_on_under_its_own_settings_data_and_codec_alone(settings, sho
 def test_other_voxels_in_the_files_are_noticed(settings, shown, tmp_path):
     table = pd.read_csv(shown["speech"][1], sep="\t").iloc[:, :7]
     table.to_csv(tmp_path / "bold.tsv", sep="\t", index=False)
-    run = {"bold": str(tmp_path / "bold.tsv"), "audio": str(shown["speech"][0])}
-    data = {"subjects": [{"name": "01", "runs": [run] * 3}], "fractions": (0.34, 0.33, 0.33)}
+    films = [str(other_film(shown["speech"][0], k)) for k in range(3)]
+    runs = [{"bold": str(tmp_path / "bold.tsv"), "audio": film} for film in films]
+    data = {"subjects": [{"name": "01", "runs": runs}], "fractions": (0.34, 0.33, 0.33)}
     Trainer(settings(steps=1, data=data)).fit()
     table.iloc[:, :6].to_csv(tmp_path / "bold.tsv", sep="\t", index=False)
     with pytest.raises(CheckpointError, match=r"n_voxels\.01 was 7, is 6"):
@@ -262,3 +266,25 @@ def test_a_run_from_before_an_option_existed_goes_on(settings):
     with pytest.raises(CheckpointError, match=r"clip_gradient was 1\.0, is 2\.0"):
         Trainer(settings(steps=1, clip_gradient=2.0)).fit()
     assert Trainer(settings(steps=2)).fit().step == 2
+
+
+def test_a_run_from_before_runs_were_centred_goes_on_and_opens_without(settings):
+    """Its state and configuration lack the options; a configuration that names them otherwise is another run."""
+    before = {"split": "subject", "centre_runs": False}
+    run = settings(steps=1, data=before)
+    Trainer(run).fit()
+    last = run.output / "checkpoints" / "last.json"
+    state = json.loads(last.read_text())
+    values = yaml.safe_load((run.output / "config.yaml").read_text())
+    for name in before:
+        del state["settings"]["data"][name], values["data"][name]
+    last.write_text(json.dumps(state))
+    (run.output / "config.yaml").write_text(yaml.safe_dump(values))
+    opened, study, normalisers, _ = open_run(run.output)
+    assert (opened.data.split, opened.data.centre_runs) == ("subject", False)
+    assert not normalisers["01"]["bold"].levels and not study.normalisers["01"]["bold"].levels
+    with pytest.raises(CheckpointError, match=r"data\.centre_runs was False, is True"):
+        Trainer(settings(steps=2, data={"centre_runs": True})).fit()
+    result = Trainer(settings(steps=2)).fit()  # names neither
+    assert (result.step, result.split, result.centre_runs) == (2, "subject", False)
+    assert yaml.safe_load((run.output / "config.yaml").read_text())["data"]["centre_runs"] is False

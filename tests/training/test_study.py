@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import xarray as xr
 
 from giblet.errors import AlignmentError, CheckpointError, CodecError, InputError
@@ -56,7 +57,8 @@ def table(path, n_volumes, first=0, tr=1.5):
 
 
 def settings(runs, subjects=None, **changes):
-    data = {"subjects": subjects or [{"name": "01", "runs": runs}], "whole_runs": True, "fractions": (0.5, 0.25, 0.25)}
+    data = {"subjects": subjects or [{"name": "01", "runs": runs}], "whole_runs": True, "fractions": (0.5, 0.25, 0.25),
+            "split": "subject"}  # fmt: skip
     model = {"n_codebooks": 2, **changes.pop("model", {})}
     return TrainSettings.make(data={**data, **changes.pop("data", {})}, output="unused", model=model, **changes)
 
@@ -93,18 +95,24 @@ def test_runs_are_laid_end_to_end_each_on_its_own_clock(four):
     np.testing.assert_array_equal(recording.series["text"].valid, spoken % 5 > 0)
 
 
-def test_normalisers_know_the_training_part_alone_and_come_back_from_disk(four, tmp_path):
-    study = build_study(settings(four))
+@pytest.mark.parametrize("centre_runs", [True, False])
+def test_normalisers_know_the_training_part_alone_and_come_back_from_disk(four, tmp_path, centre_runs):
+    study = build_study(settings(four, data={"centre_runs": centre_runs}))
     train = study.splits["01"].train
     assert train.tolist() == list(range(60)) and study.part("train")["01"] is train
     bold = study.recordings[0].series["bold"].read(0, 60)
     normaliser = study.normalisers["01"]["bold"]
-    np.testing.assert_allclose(normaliser.mean, bold.mean(0), rtol=1e-6)
-    np.testing.assert_allclose(normaliser.scale, bold.std(0), rtol=1e-5)
+    np.testing.assert_allclose(normaliser.mean, bold.mean(0), rtol=1e-5)
+    runs = [bold[:30], bold[30:]] if centre_runs else [bold]
+    within = np.concatenate([run - run.mean(0) for run in runs])
+    np.testing.assert_allclose(normaliser.scale, within.std(0), rtol=1e-5)
+    assert list(normaliser.levels) == ([1, 2] if centre_runs else [])
     assert set(study.normalisers["01"]) == {"bold", "text"}  # codes have no mean
     write_normalisers(study.normalisers, tmp_path)
     again = read_normalisers(tmp_path)["01"]["bold"]
     assert np.array_equal(again.mean, normaliser.mean) and np.array_equal(again.scale, normaliser.scale)
+    assert list(again.levels) == list(normaliser.levels)
+    assert all(np.array_equal(again.levels[run], level) for run, level in normaliser.levels.items())
     (tmp_path / "normalisers.safetensors").write_bytes(b"no")
     with pytest.raises(CheckpointError, match="changed or are damaged"):
         read_normalisers(tmp_path)
@@ -416,3 +424,69 @@ def test_a_voxel_is_named_by_its_place_in_the_image(tmp_path):
 def test_one_subject_is_not_two_by_two_ways_to_write_its_name(four):
     with pytest.raises(InputError, match="subject 22 comes twice"):
         settings(None, [{"name": "22", "runs": four}, {"name": "sub-22", "runs": four}])
+
+
+def damaged(tmp_path, row, what=np.nan):
+    """Three runs of 30 volumes, each of its own film; in volume `row` of all, region b is no number."""
+    tables = np.random.default_rng(0).normal(500, 10, (90, 3))
+    if row is not None:
+        tables[row, 1] = what
+    runs = []
+    for k in range(3):
+        path = tmp_path / f"{row}_{k}.tsv"
+        pd.DataFrame(tables[30 * k : 30 * k + 30], columns=list("abc")).to_csv(
+            path, sep="\t", index=False, na_rep="n/a"
+        )
+        path.with_suffix(".json").write_text(json.dumps({"RepetitionTime": 1.5}))
+        runs.append({"bold": str(path), "text": str(film_of(tmp_path / f"{row}_{k}.nc", 30, seed=k)[0])})
+    subjects = [{"name": "01", "runs": runs, "bad": "mask"}]
+    return build_study(settings(None, subjects, data={"fractions": (0.34, 0.33, 0.33)}))
+
+
+def test_a_nan_in_a_test_tr_costs_no_region_its_training(tmp_path, caplog):
+    clean, study = damaged(tmp_path, None), damaged(tmp_path, 71)
+    assert study.n_voxels == {"01": 3} and study.columns["01"]["region"].tolist() == list("abc")
+    for part in ("train", "val"):
+        windows = [windows_of(TrainSettings.make(
+            data={"subjects": [{"name": "01", "runs": [{"bold": "x"}]}]}, output="x", window=8,
+            model={"decode_seconds": 3}), one, part) for one in (clean, study)]  # fmt: skip
+        for one, other in zip(*windows, strict=True):
+            assert torch.equal(one["data"]["bold"], other["data"]["bold"])
+    assert "1 of these are kept, as no TR of training or validation is bad in them" in caplog.text
+    holes = study.holes["01"]
+    assert holes.where.tolist() == [[71, 1]]
+    assert holes.columns(study.splits["01"].test, 3).tolist() == [False, True, False]
+    assert not holes.columns(study.splits["01"].val, 3).any()
+    for row in (3, 40):  # training and validation are not to be guessed
+        assert damaged(tmp_path, row).columns["01"]["region"].tolist() == ["a", "c"]
+
+
+def test_subjects_who_saw_other_films_are_refused_where_one_split_is_asked_for(tmp_path):
+    subjects = []
+    for who in "ab":
+        runs = [
+            {"bold": str(table(tmp_path / f"{who}{k}.tsv", 30)),
+             "text": str(film_of(tmp_path / f"{who}{k}.nc", 30, seed=k + 10 * (who == "b"))[0])}
+            for k in range(3)
+        ]  # fmt: skip
+        subjects.append({"name": who, "runs": runs})
+    thirds = {"fractions": (0.34, 0.33, 0.33), "split": "stimulus"}
+    with pytest.raises(InputError, match=r"1 of 2 subjects have no feature file in common with subject a.*SHA-256"):
+        build_study(settings(None, subjects, data=thirds))
+    study = build_study(settings(None, subjects, data={**thirds, "split": "subject"}))
+    assert study.splits["b"].train.tolist() == list(range(30)) and not study.split_notes
+    # One file under two names is one film.
+    for k in range(3):
+        (tmp_path / f"b{k}.nc").write_bytes((tmp_path / f"a{k}.nc").read_bytes())
+    study = build_study(settings(None, [subjects[0], {**subjects[1], "runs": subjects[1]["runs"][::-1]}], data=thirds))
+    assert study.splits["b"].train.tolist() == list(range(60, 90)) and not study.split_notes
+
+
+def test_what_a_split_by_subject_leaks_is_counted(tmp_path):
+    path, _ = film_of(tmp_path / "film.nc", 30)
+    run = {"bold": str(table(tmp_path / "a.tsv", 30)), "text": str(path)}
+    thirds = {"fractions": (0.34, 0.33, 0.33)}
+    study = build_study(settings([run] * 3, data={**thirds, "split": "subject"}))
+    assert "60 of 60 validation and test TRs show film of training" in study.split_notes["01"][0]
+    with pytest.raises(InputError, match=r"subject 01: val would have 0 TRs.*of 30 TRs of the stimulus 30 show film"):
+        build_study(settings([run] * 3, data={**thirds, "split": "stimulus"}))

@@ -24,6 +24,7 @@ from giblet.training.result import TrainingInterrupted
 from giblet.training.study import build_study
 from giblet.training.trainer import Trainer
 from giblet.training.windows import ScoredWindows
+from tests.trained import other_film
 
 
 def weights(settings) -> dict[str, torch.Tensor]:
@@ -145,8 +146,10 @@ def test_the_best_model_reloads_to_its_validation_loss(whole):
 
 def test_validation_losses_are_in_units_of_the_training_mean_on_the_same_trs(shown, settings):
     """Trained on speech, validated on music, which is another thing to guess: the units come from the music."""
+    codes, bold = shown["speech"]
     runs = [
-        {"bold": str(bold), "audio": str(codes)} for codes, bold in (shown["speech"], shown["music"], shown["speech"])
+        {"bold": str(bold), "audio": str(codes)}
+        for codes, bold in (shown["speech"], shown["music"], (other_film(codes, 1), bold))
     ]
     run = settings(model={"head": "classification"}, steps=1, data={
         "subjects": [{"name": "01", "runs": runs}], "fractions": (0.4, 0.2, 0.4)})  # fmt: skip
@@ -161,11 +164,12 @@ def test_validation_losses_are_in_units_of_the_training_mean_on_the_same_trs(sho
     entropy = [-(p[p > 0] * np.log(p[p > 0])).sum() for p in (counts / counts.sum(1, keepdims=True))]
     weights = np.array(run.model.codebook_weights)
     nats = np.stack([-np.log(share[k][heard[val[:-7], k]]).mean() for k in range(2)])  # the last 7 are not decoded
-    bold = study.normalisers["01"]["bold"](study.recordings[0].series["bold"].read(0, 100))
+    bold = study.recordings[0].series["bold"].read(40, 60)
+    bold = (bold - bold.mean(axis=0)) / study.normalisers["01"]["bold"].scale  # about the level of its run
     state = json.loads((run.output / "checkpoints" / "last.json").read_text())
     knowing_nothing = state["knowing_nothing"]
     assert knowing_nothing["audio"] == pytest.approx((nats / entropy) @ weights, rel=1e-4)
-    assert knowing_nothing["bold"] == pytest.approx(np.square(bold[val]).mean(), rel=1e-4)
+    assert knowing_nothing["bold"] == pytest.approx(np.square(bold).mean(), rel=1e-4)
     assert knowing_nothing["audio"] > 1.1  # music is not what speech is
     # The head starts from how often each code occurs: it knows as little, whatever it is validated on.
     assert float(rows(run)[0]["val_audio"]) == pytest.approx(1, abs=0.03)
@@ -297,8 +301,11 @@ def test_no_modality_drowns_another_and_none_rises_in_training(shown, settings, 
         TRGrid(1.5, len(loud), volume_rate(1.5)), film_duration=1.5 * len(loud), kind="continuous", desc="text",
         source="film.mp4", source_sha256="0", duration=1.5 * len(loud), settings={},
     )  # fmt: skip
-    text = str(save_features(words, tmp_path / "words.nc"))
-    runs = [{"bold": str(shown["speech"][1]), "audio": str(codes), "text": text}] * 3
+    text = save_features(words, tmp_path / "words.nc")
+    runs = [
+        {"bold": str(shown["speech"][1]), "audio": str(other_film(codes, k)), "text": str(other_film(text, k))}
+        for k in range(3)
+    ]
     for head in ("regression", "classification", "latent"):
         run = settings(head, epochs=30, learning_rate=0.003, model={"head": head, "dropout": 0.0}, validate_every=5,
                        data={"subjects": [{"name": "01", "runs": runs}], "fractions": (0.34, 0.33, 0.33)})  # fmt: skip
@@ -370,11 +377,81 @@ def test_tensorboard_has_each_validation_once_however_often_the_run_was_stopped(
         assert [value for _, value in events] == pytest.approx([value for _, value in wanted], rel=1e-6)
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 1, 2, 0)])
+def test_the_film_one_subject_is_tested_on_trains_no_other_who_saw_it_in_another_order(
+    shown, settings, tmp_path, order
+):
+    """Nonsense in the last film, and in the BOLD of both subjects there: the same weights and losses, to the bit."""
+    (codes, bold), rng = shown["speech"], np.random.default_rng(0)
+
+    def run(name, poisoned):
+        folder = tmp_path / name
+        folder.mkdir()
+        films = []
+        for k in range(4):
+            features = load_features(codes).assign_attrs(title=f"film {k}")
+            if k == 3 and poisoned:
+                features["codes"].values[:] = 7
+            films.append(str(save_features(features, folder / f"{k}.nc")))
+        subjects = []
+        for who, films_seen in (("a", (0, 1, 2, 3)), ("b", order)):
+            runs = []
+            for k in films_seen:
+                table = pd.read_csv(bold, sep="\t")
+                if k == 3 and poisoned:
+                    table.iloc[:] = 1e7 + 1e6 * rng.standard_normal(table.shape)
+                table.to_csv(folder / f"{who}{k}.tsv", sep="\t", index=False)
+                runs.append({"bold": str(folder / f"{who}{k}.tsv"), "audio": films[k]})
+            subjects.append({"name": who, "runs": runs})
+        made = settings(f"{name}-run", data={"subjects": subjects, "fractions": (0.5, 0.25, 0.25)}, steps=6)
+        Trainer(made).fit()
+        return made
+
+    assert_same_run(run("clean", False), run("poisoned", True))
+
+
+def test_runs_with_other_baselines_train_as_if_they_had_one(shown, settings, tmp_path):
+    """The validation loss is that of the same runs without baselines; with one mean for all runs it is not."""
+    codes, bold = shown["speech"]
+    best = {}
+    for name, baselines, centre in (
+        ("plain", (0, 0, 0), True), ("other", (30, -50, 80), True), ("joined", (30, -50, 80), False),
+    ):  # fmt: skip
+        runs = []
+        for k, baseline in enumerate(baselines):
+            table = pd.read_csv(bold, sep="\t") + baseline
+            table.to_csv(tmp_path / f"{name}{k}.tsv", sep="\t", index=False)
+            runs.append({"bold": str(tmp_path / f"{name}{k}.tsv"), "audio": str(other_film(codes, k))})
+        data = {"subjects": [{"name": "01", "runs": runs}], "fractions": (0.4, 0.3, 0.3), "centre_runs": centre}
+        made = settings(name, data=data, epochs=4)
+        result = Trainer(made).fit()
+        assert result.centre_runs is centre
+        best[name] = rows(made)[-1]["val_bold"]
+    assert float(best["other"]) == pytest.approx(float(best["plain"]), abs=2e-3)
+    assert abs(float(best["joined"]) - float(best["plain"])) > 0.05
+
+
+def test_a_validation_no_better_than_the_mean_is_told_and_stands_in_the_result(settings, caplog, monkeypatch):
+    """Of the sound nothing is learned in two steps; the BOLD is, so that some step is better than the first."""
+    validate = Objective.validate
+
+    def hopeless(self, batches, knowing_nothing):
+        return {**validate(self, batches, knowing_nothing), "audio": 1.013}
+
+    monkeypatch.setattr(Objective, "validate", hopeless)
+    run = settings(epochs=10)
+    result = Trainer(run).fit()
+    assert result.best_step > 0 and result.val["bold"] < 1
+    assert result.no_better_than_mean == ("audio",)
+    assert json.loads((run.output / "summary.json").read_text())["no_better_than_mean"] == ["audio"]
+    assert "no better than the training mean (1) in audio (1.013)" in caplog.text
+
+
 def test_subjects_of_different_voxels_train_together(shown, settings, tmp_path):
     narrow = pd.read_csv(shown["speech"][1], sep="\t").iloc[:, :5]
     narrow.to_csv(tmp_path / "narrow.tsv", sep="\t", index=False)
     subjects = [
-        {"name": name, "runs": [{"bold": str(bold), "audio": str(shown["speech"][0])}] * 3}
+        {"name": name, "runs": [{"bold": str(bold), "audio": str(other_film(shown["speech"][0], k))} for k in range(3)]}
         for name, bold in (("01", shown["speech"][1]), ("02", tmp_path / "narrow.tsv"))
     ]
     run = settings(data={"subjects": subjects, "fractions": (0.34, 0.33, 0.33)}, steps=4, batch_size=2)
