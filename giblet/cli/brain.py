@@ -32,7 +32,7 @@ def simulate(
     ar: Annotated[float, typer.Option(help="Correlation of the noise from one TR to the next, before drift.")] = 0.3,
     drift: Annotated[float, typer.Option(help="Share of slow drift in the noise.")] = 0.2,
     seed: Annotated[int, typer.Option(help="Chooses mapping and noise.")] = 0,
-    noise_seed: Annotated[int | None, typer.Option(help="Chooses the noise alone: one a subject.")] = None,
+    noise_seed: Annotated[int | None, typer.Option(help="Chooses the noise alone: one per subject.")] = None,
     table: Annotated[bool, typer.Option("--table", help="A table of columns instead of an image.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another simulation of that name.")] = False,
     codec: Codec = None,

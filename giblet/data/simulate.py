@@ -59,7 +59,7 @@ class SimulateSettings(Settings):
     drift: float = Field(0.2, ge=0, lt=1, description="share of slow drift in the noise")
     lag: float = Field(0.0, allow_inf_nan=False, description="s that the BOLD comes late, exact; negative: early")
     seed: int = Field(0, ge=0, description="chooses the mapping")
-    noise_seed: int | None = Field(None, ge=0, description="chooses the noise; one a subject. Default: the seed")
+    noise_seed: int | None = Field(None, ge=0, description="chooses the noise; one per subject. Default: the seed")
 
 
 @dataclass(frozen=True)
