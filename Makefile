@@ -1,12 +1,13 @@
 # make demo   set up, extract the sample film, decode it, show what came out
 # make test   set up, run the tests (test-slow: the long ones, lint: ruff and mypy)
+# make calibration   measure again whether p-values and intervals are right, and write docs/calibration.md (long)
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 # What runs after installation needs no network, and says so.
 OFFLINE := HF_HUB_OFFLINE=1
 
-.PHONY: demo test test-slow lint setup clean
+.PHONY: demo test test-slow lint calibration setup clean
 
 demo: setup
 	$(OFFLINE) $(BIN)/giblet demo --out-dir demo_output
@@ -22,6 +23,9 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+calibration: setup
+	$(BIN)/python benchmarks/calibration.py
 
 setup: $(VENV)/.installed
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -14,8 +13,24 @@ from typing_extensions import Self
 
 from giblet.errors import InputError, reading
 
+LOUDEST = 200.0
+"""dB, up or down: more than any sound or its quiet parts have, so that whoever says more means something else."""
 LONGEST = 80
 """Characters of a value that a message shows."""
+
+
+NEEDED = {
+    "a mapping of options": ("model_type", "model_attributes_type", "dict_type"),
+    "a path": ("path_type",),
+    "a list": ("tuple_type", "list_type"),
+    "text": ("string_type",),
+    "a whole number": ("int_type", "int_parsing", "int_from_float"),
+    "a number": ("float_type", "float_parsing"),
+    "true or false": ("bool_type", "bool_parsing"),
+}
+MEANT = {error: f"{what} is needed" for what, errors in NEEDED.items() for error in errors}
+"""What pydantic's sorts of errors mean to who writes YAML."""
+NAMED: dict[type, str] = {dict: "a mapping", list: "a list", tuple: "a list"}
 
 
 class Settings(BaseModel):
@@ -35,7 +50,15 @@ class Settings(BaseModel):
         try:
             return cls(**values)
         except ValidationError as exc:
-            raise InputError("; ".join(cls._explain(error) for error in exc.errors())) from exc
+            errors = exc.errors()
+            places = [error["loc"] for error in errors]
+            # Of a list with a bad item pydantic says too that it is too short.
+            own = [
+                error
+                for error, place in zip(errors, places, strict=True)
+                if not any(len(other) > len(place) and other[: len(place)] == place for other in places)
+            ]
+            raise InputError("; ".join(map(cls._explain, own))) from exc
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Self:
@@ -49,7 +72,7 @@ class Settings(BaseModel):
         with reading(f"settings from {path}", "a YAML file of options is needed"):
             values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         if not isinstance(values, dict):
-            raise InputError(f"{path} holds {type(values).__name__}: a YAML mapping of options is needed")
+            raise InputError(f"{path} {_held(values)}: a YAML mapping of options is needed, such as 'tr: 1.5'")
         if odd := [name for name in values if not isinstance(name, str)]:
             raise InputError(f"{path} has an option {odd[0]!r}: names of options are words")
         return cls.make(**values)
@@ -66,14 +89,24 @@ class Settings(BaseModel):
             near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
             return f"there is no option {name}; {hint}"
-        said = f"{error['msg'][0].lower()}{error['msg'][1:]}".removeprefix("value error, ")
+        said = MEANT.get(error["type"]) or f"{error['msg'][0].lower()}{error['msg'][1:]}".removeprefix("value error, ")
+        if error["type"] == "too_short":
+            said = f"at least {error['ctx']['min_length']} is needed"
+        if error["type"] == "string_pattern_mismatch":
+            said = cls._allowed(error["loc"]) or said
         whole = isinstance(error["input"], (dict, BaseModel))
         if error["type"] == "missing" or (whole and error["type"] == "value_error"):
             return f"{name}: {said}" if name else said  # the value is the section that lacks it
         found = repr(error["input"])
         if whole or (len(found) > LONGEST and not isinstance(error["input"], str)):
-            found = type(error["input"]).__name__
+            found = NAMED.get(type(error["input"]), type(error["input"]).__name__)
         return f"{name} is {found if len(found) <= LONGEST else found[: LONGEST - 3] + '...'}: {said}"
+
+    @classmethod
+    def _allowed(cls, place: tuple[str | int, ...]) -> str | None:
+        """What the description of an option says of it."""
+        option = cls._owner(place).model_fields.get(str(place[-1]))
+        return None if option is None or option.description is None else f"{option.description} are allowed"
 
     @classmethod
     def _owner(cls, place: tuple[str | int, ...]) -> type[BaseModel]:
@@ -93,13 +126,20 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _models_in(part)
 
 
+def _held(values: Any) -> str:
+    """What a YAML file holds, if not a mapping."""
+    if values is None:
+        return "is empty"
+    return f"holds {NAMED.get(type(values), 'one value, ' + repr(values)[:LONGEST])}"
+
+
 def check_gain(gain: Any) -> float | Literal["peak"]:
     """A gain in dB, or the word "peak".
 
     Raises
     ------
     ValueError
-        If it is neither.
+        If it is neither, or beyond 200 dB up or down.
 
     Examples
     --------
@@ -112,8 +152,8 @@ def check_gain(gain: Any) -> float | Literal["peak"]:
         decibels = float("nan" if isinstance(gain, bool) else gain)
     except (TypeError, ValueError):
         decibels = float("nan")
-    if not isfinite(decibels):
-        raise ValueError("a number of dB, or 'peak', is needed")
+    if not abs(decibels) <= LOUDEST:
+        raise ValueError(f"a number of dB from -{LOUDEST:g} to {LOUDEST:g}, or 'peak', is needed")
     return decibels
 
 

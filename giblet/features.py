@@ -31,13 +31,25 @@ import xarray as xr
 
 from giblet import __version__
 from giblet.errors import InputError
-from giblet.files import write_atomic
+from giblet.files import sha256_of, write_atomic
 from giblet.netcdf import netcdf_bytes, read_netcdf
 from giblet.timing import TAIL, TRGrid, exact
 
 CODES, CONTINUOUS = "codes", "continuous"
 REPLACE = "use another output folder, or --overwrite (overwrite=True) to replace it"
+DECODED = (".wav", ".flac", ".mp4")
+"""What decoded sounds and films end in."""
 ENCODEC, MEL = "encodec24k", "mel"
+MEANS_OF = {"word_length": "word_rate"} | dict.fromkeys(("frames", "luminance", "contrast", "motion_energy"), "shown")
+"""Means by TR, and the variable that says how much each is of: where that is 0 there is none, and 0 is held."""
+SIMULATED = "truth"
+"""``desc`` of what a simulated brain was made from."""
+MODEL_OPTIONS = {
+    (ENCODEC, "codec_fingerprint"): " (--codec)",
+    ("text", "model_fingerprint"): " (--text-model)",
+    ("video", "model_fingerprint"): " (--image-model)",
+}
+"""Which option names what has a fingerprint, by ``desc``."""
 REQUIRED = (
     "variable",
     "tr",
@@ -101,6 +113,27 @@ def new_features(
     own["giblet_version"] = __version__
     own = {k: json.dumps(v, sort_keys=True) if isinstance(v, dict) else v for k, v in own.items() if v is not None}
     return xr.Dataset(data, attrs=own)
+
+
+def present_in(features: xr.Dataset, variable: str) -> np.ndarray:
+    """Which TRs a variable says anything of, whatever number stands in the others.
+
+    Parameters
+    ----------
+    features : xarray.Dataset
+    variable : str
+
+    Returns
+    -------
+    ndarray of bool, shape (n_trs,)
+        False where ``<variable>_mask`` says so, and for means of nothing: the length of words where none begins
+        (``word_rate`` is 0), the picture where none is ``shown``.
+    """
+    here = np.ones(features.sizes["tr"], bool)
+    for beside in (f"{variable}_mask", MEANS_OF.get(variable)):
+        if beside in features and features[beside].dims == ("tr",):
+            here &= features[beside].values > 0
+    return here
 
 
 def grid_of(features: xr.Dataset) -> TRGrid:
@@ -208,7 +241,8 @@ def standing(path: str | Path, *, defaults: Mapping[str, Any] | None = None, **e
     except InputError as exc:
         raise InputError(f"{path} is there already and is no whole feature file ({exc}): {REPLACE}") from exc
     if found := _differences(features, defaults or {}, expected):
-        raise InputError(f"{path} is there already and holds other features ({'; '.join(found)}): {REPLACE}")
+        what = "is of another simulation" if features.attrs["desc"] == SIMULATED else "holds other features"
+        raise InputError(f"{path} is there already and {what} ({'; '.join(found)}): {REPLACE}")
     return features
 
 
@@ -248,7 +282,8 @@ def _differences(features: xr.Dataset, defaults: Mapping[str, Any], expected: Ma
             ]
         elif attrs.get(name) != value:
             what = f"another {attrs['source']}" if name == "source_sha256" else name.replace("_", " ")
-            found.append(f"{what}, {str(attrs.get(name))[:12]} -> {str(value)[:12]}")
+            option = MODEL_OPTIONS.get((attrs["desc"], name), "")
+            found.append(f"{what}{option}, {str(attrs.get(name, 'none'))[:12]} -> {str(value or 'none')[:12]}")
     return found
 
 
@@ -267,7 +302,7 @@ def read_sidecar(path: str | Path) -> dict[str, Any] | None:
 
 
 def check_sidecar(path: str | Path) -> None:
-    """An error if a JSON file that giblet did not write stands where the sidecar of `path` would.
+    """An error if a JSON file that giblet did not write, or that is of another file, stands where that of `path` would.
 
     Raises
     ------
@@ -275,6 +310,26 @@ def check_sidecar(path: str | Path) -> None:
     """
     if sidecar_path(path).exists() and read_sidecar(path) is None:
         raise InputError(f"{sidecar_path(path)} is there already and is not of giblet: {REPLACE}")
+    if (other := _other_owner(Path(path))) is not None:
+        raise InputError(
+            f"{sidecar_path(path)}, which would be that of {Path(path).name}, is the sidecar of {other.name}, which "
+            "would lose it: choose another name or output folder, or --overwrite (overwrite=True) to replace it"
+        )
+
+
+def _other_owner(path: Path) -> Path | None:
+    """The file that the sidecar which `path` would have was written for, if that is another one, and there."""
+    about = read_sidecar(path)
+    if about is None:
+        return None
+    if "features_sha256" not in about:
+        owners = [path.with_suffix(".nc")]
+    elif "file" in about:
+        owners = [path.with_name(str(about["file"]))]
+    else:  # written before sidecars of sounds and films named them
+        beside = [path.with_suffix(suffix) for suffix in DECODED]
+        owners = [one for one in beside if one.is_file() and sha256_of(one) == about.get("sha256")]
+    return next((one for one in owners if one != path and one.is_file()), None)
 
 
 def metadata_of(features: xr.Dataset) -> dict[str, Any]:

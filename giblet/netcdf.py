@@ -78,7 +78,8 @@ def open_netcdf(path: Path) -> xr.Dataset:
                     "close that program, or set HDF5_USE_FILE_LOCKING=FALSE"
                 ) from exc
             raise
-        return xr.open_dataset(path, engine="h5netcdf", cache=False)
+        # Named, as its default warns of itself where a file of HDF5 has no dimensions.
+        return xr.open_dataset(path, engine="h5netcdf", cache=False, phony_dims="access")
 
 
 def read_netcdf(path: Path) -> xr.Dataset:

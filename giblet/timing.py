@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from giblet.errors import InputError
+from giblet.errors import AlignmentError, InputError
 
 Number = int | float | str | Fraction
 
@@ -431,3 +431,43 @@ def ungroup_frames(table: np.ndarray, grid: TRGrid) -> np.ndarray:
         )
     _, own = grid.columns(grid.max_frames_per_tr)
     return table.transpose(1, 0, 2)[:, own]
+
+
+def volumes_at(onset: np.ndarray, tr: float, run: np.ndarray | None, what: str) -> np.ndarray:
+    """Which volume of its run begins at each onset, int64 (n,).
+
+    Parameters
+    ----------
+    onset : ndarray of float, shape (n,)
+        Seconds from volume 0 of the run.
+    tr : float
+    run : ndarray, shape (n,), optional
+        By default all are of one run.
+    what : str
+        Whose onsets, for the message.
+
+    Raises
+    ------
+    AlignmentError
+        If onsets are no whole numbers of TRs, negative, or do not increase within a run.
+    """
+    onset = np.asarray(onset, np.float64)
+    volumes = np.round(onset / tr)
+    # A thousandth of a TR: onsets in single precision are off by less.
+    off = ~(np.abs(onset / tr - volumes) <= 1e-3) | (volumes < 0)
+    if off.any():
+        at = int(np.flatnonzero(off)[0])
+        raise AlignmentError(
+            f"onset {at} of {what} is {onset[at]:g} s, which is not the onset of a volume at TR {shown(tr)} s: k * tr "
+            "seconds from volume 0 of the run are needed"
+        )
+    volumes = volumes.astype(np.int64)
+    same = np.ones(len(onset) - 1, bool) if run is None else run[1:] == run[:-1]
+    back = np.flatnonzero((np.diff(volumes) < 1) & same)
+    if back.size:
+        at = int(back[0])
+        raise AlignmentError(
+            f"onsets of {what} go from {onset[at]:g} to {onset[at + 1]:g} s at row {at + 1}: volumes of one run must "
+            "come in their order; several runs need 'run', a label by volume"
+        )
+    return volumes

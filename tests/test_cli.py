@@ -7,8 +7,10 @@ import re
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import soundfile
@@ -396,6 +398,10 @@ OPTIONS = {
         ("tr is -1.0: too small; decimal is ';'", "--tr is -1.0: too small; --decimal is ';'"),
         ("start_offset is 3 s; correct it.", "--start-offset is 3 s; correct it."),
         ("correct start_offset", "correct --start-offset"),
+        (
+            "holds others (bad 0.0 -> 1.5; columns none -> a; time_unit s -> ms)",
+            "holds others (--bad 0.0 -> 1.5; --columns none -> a; --time-unit s -> ms)",
+        ),
     ],
 )
 def test_parameters_are_named_as_the_options_of_the_command(said, shown):
@@ -413,11 +419,30 @@ def test_parameters_are_named_as_the_options_of_the_command(said, shown):
         "choose another (decimal=',')",
         "use --start-offset 3, or hrf='glover'",
         "restart_offset and start_offsets",
+        "a.nc is not a feature file: it lacks variable, tr, time_unit, start_offset",
+        "there is no option data.x; known are tr, time_unit",
     ],
 )
 def test_what_is_no_parameter_stays_as_it_is(text):
     assert in_options(text, OPTIONS) == text
     assert in_options("set time_unit='ms'", {}) == "set time_unit='ms'"
+
+
+def test_what_is_of_a_yaml_file_is_named_as_it_has_it():
+    said = in_options("a.tsv is a table: give tr in seconds, or tr=2.5", {"tr": "model.tr"})
+    assert said == "a.tsv is a table: give model.tr in seconds, or model.tr: 2.5"
+
+
+def test_hdf5_of_others_is_one_line_without_options_among_its_attributes(giblet, tmp_path):
+    with h5py.File(tmp_path / "x.nc", "w") as file:
+        file.create_dataset("a", data=[[1, 2], [3, 4]])
+    (tmp_path / "bold.tsv").write_text("a\n1\n2\n")
+    for argv in (["info", tmp_path / "x.nc"], ["check-alignment", tmp_path / "x.nc", tmp_path / "bold.tsv"]):
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            status, said, err = giblet(*argv)
+        assert (status, said, len(err.splitlines()), warned) == (2, "", 1, [])
+        assert "x.nc is netCDF but not a giblet feature file: it lacks variable, tr, frame_rate" in err
 
 
 def test_messages_name_the_options_of_the_command_that_runs_and_of_no_other(giblet, tmp_path):

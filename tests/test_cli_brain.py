@@ -18,6 +18,7 @@ from giblet.data.text import TextProcessor
 from giblet.data.video import VideoSettings
 from giblet.features import load_features, save_features
 from giblet.pipeline import extract_film
+from giblet.pipeline.features import decode_features
 
 TR = 2.0
 
@@ -83,6 +84,40 @@ def test_the_envelope_of_codes_finds_its_lag(giblet, tmp_path, speech):
     status, said, _ = giblet("check-alignment", path, bold, "--lags", "-6..6", "--surrogates", 99)
     assert status == 0
     assert said.startswith("envelope: best lag +3 s")
+
+
+def test_the_envelope_of_a_part_of_a_film_lies_where_its_onsets_say(giblet, tmp_path, speech):
+    """13.5 s are left out at the start; the BOLD is of the whole film."""
+    soundfile.write(tmp_path / "talk.wav", speech, 24_000)
+    path = extract_film(tmp_path / "talk.wav", None, tmp_path).path
+    argv = ["--table", "--n-voxels", 2, "--snr", 20, "--drift", 0]
+    assert giblet("simulate", path, "-o", tmp_path, *argv, "--regressor", "envelope")[0] == 0
+    bold = tmp_path / "talk_desc-encodec24k_simulated_bold.tsv"
+    part = save_features(load_features(path).isel(tr=slice(9, None)), tmp_path / "part_desc-encodec24k_features.nc")
+    status, said, err = giblet("check-alignment", part, bold, "--lags", "-6..6", "--surrogates", 99)
+    assert (status, err) == (0, "")
+    assert said.startswith("envelope: best lag +0 s")
+    decoded = decode_features(part, tmp_path / "part.wav")
+    n_trs = load_features(part).sizes["tr"]
+    assert decoded.duration == soundfile.info(decoded.path).duration == n_trs * 1.5, "no silence in place of the rest"
+
+
+@pytest.mark.parametrize("more", [[], ["--regressor", "word_rate"]])
+def test_a_scan_simulated_from_a_part_says_where_it_begins(giblet, words, tmp_path, more):
+    part = save_features(load_features(words).isel(tr=slice(37, 160)), tmp_path / "part_desc-text_features.nc")
+    argv = ["simulate", part, "-o", tmp_path, "--table", "--n-voxels", 2, "--snr", 5, *more]
+    status, _, err = giblet(*argv)
+    assert status == 0 and "begin at second 74 of their film" in err and "start offset 74" in err
+    bold = tmp_path / "part_desc-text_simulated_bold.tsv"
+    truth = load_features(tmp_path / "part_desc-text_simulated_bold_truth.nc")
+    assert (float(truth["onset"][0]), truth.attrs["start_offset"]) == (74.0, 74.0)
+    for features in (words, part):
+        status, said, err = giblet(
+            "check-alignment", features, bold, "--start-offset", 74, "--surrogates", 99, "--trim"
+        )
+        assert (status, err) == (0, "") and said.startswith("word_rate: best lag +0 s")
+    status, _, err = giblet("check-alignment", part, bold, "--surrogates", 99)
+    assert status == 2 and "word_rate is of second 74 to 320 of its film" in err
 
 
 def test_the_luminance_of_a_real_film_finds_its_lag(giblet, film, tmp_path):
@@ -205,12 +240,19 @@ def test_words_that_outlast_the_scan_are_refused_and_trimmed_when_asked(giblet, 
     assert "best lag +0 s" in said
 
 
-def test_a_plot_is_drawn_and_an_unknown_kind_is_refused(giblet, words, tmp_path):
+def test_a_plot_is_drawn_and_replaces_no_file_unasked_and_an_unknown_kind_is_refused(giblet, words, tmp_path):
     pytest.importorskip("matplotlib")
     giblet("simulate", words, "-o", tmp_path, "--table", "--n-voxels", 3)
     bold = tmp_path / "talk_desc-text_simulated_bold.tsv"
     assert giblet("check-alignment", words, bold, "--surrogates", 19, "-o", tmp_path / "p.png")[0] == 0
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    (tmp_path / "mine.png").write_text("mine")
+    argv = ["check-alignment", words, bold, "--surrogates", 19, "-o", tmp_path / "mine.png"]
+    status, said, err = giblet(*argv)
+    assert (status, said, len(err.splitlines())) == (2, "", 1) and "mine.png is there already" in err
+    assert (tmp_path / "mine.png").read_text() == "mine"
+    assert giblet(*argv, "--overwrite")[0] == 0
+    assert (tmp_path / "mine.png").read_bytes().startswith(b"\x89PNG")
     status, _, err = giblet("check-alignment", words, bold, "--surrogates", 19, "-o", tmp_path / "p.doc")
     assert (status, len(err.splitlines())) == (2, 1)
 
@@ -249,7 +291,7 @@ def test_slice_timing_comes_from_the_sidecar_or_the_option_and_is_printed(giblet
     assert (beside["slice_time_ref"], beside["r"]) == (0.6, given["r"])
     assert found("--slice-time-ref", 0)["r"] == plain["r"]
     status, said, _ = giblet(*argv)
-    assert "186 of 200 volumes of 2 s, drifts slower than 128 s out, read 0.6 TR after their onset" in said
+    assert "186 of 200 volumes of 2 s, drifts slower than 128 s out, prewhitened, read 0.6 TR after their onset" in said
     status, _, err = giblet(*argv, "--slice-time-ref", 1.2)
     assert (status, len(err.splitlines())) == (2, 1) and "--slice-time-ref is 1.2" in err
 
@@ -481,6 +523,15 @@ def test_a_training_file_with_an_unknown_option_is_one_line(giblet, tmp_path):
     status, _, err = giblet("codec", "train", tmp_path / "bad.yaml")
     assert (status, len(err.splitlines())) == (2, 1)
     assert "did you mean steps?" in err
+
+
+def test_a_training_on_a_table_without_tr_is_asked_for_it_as_the_yaml_calls_it(giblet, words, mid_tr, tmp_path):
+    runs = [{"bold": str(mid_tr), "text": str(words)}]
+    config = {"data": {"subjects": [{"name": "01", "runs": runs}]}, "output": str(tmp_path / "run")}
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump(config))
+    status, said, err = giblet("train", tmp_path / "train.yaml")
+    assert (status, said, len(err.splitlines())) == (2, "", 1)
+    assert "is a table, which does not say its TR: give model.tr in seconds" in err
 
 
 def test_help_of_the_new_commands_imports_no_torch():

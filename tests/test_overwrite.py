@@ -11,7 +11,7 @@ import soundfile
 from safetensors.numpy import load_file, save_file
 
 from giblet.errors import InputError
-from giblet.features import load_features, save_features, sidecar_path
+from giblet.features import load_features, save_features, sidecar_path, standing
 from giblet.pipeline import decode_features, extract_features, extract_film, simulate
 from tests.test_cli_extract import BARE, words
 
@@ -64,8 +64,29 @@ def test_another_codec_does_not_replace_the_features_of_the_first(giblet, made, 
     save_file({**weights, bias: weights[bias] + np.float16(0.01)}, other / "model.safetensors", {"format": "pt"})
     before = contents(made.parent)
     err = refused(giblet, "extract", tmp_path / "a" / "talk.wav", "--codec", other, "-o", made.parent)
-    assert "(codec fingerprint, " in err
+    assert "(codec fingerprint (--codec), " in err
     assert contents(made.parent) == before
+
+
+@pytest.mark.parametrize(("kind", "option"), [("text", "--text-model"), ("video", "--image-model")])
+def test_features_with_vectors_of_a_model_and_without_do_not_replace_each_other(giblet, tmp_path, kind, option):
+    from tests.films import write_film
+
+    source = words(tmp_path) if kind == "text" else write_film(tmp_path / "grey.mp4", picture=3.0)
+    argv = ["extract", source, f"--{kind}", *(["--text-model", "none"] if kind == "text" else ["--video-size", "6x8"])]
+    assert giblet(*argv, "-o", tmp_path / "out")[0] == 0
+    path = next((tmp_path / "out").glob("*.nc"))
+    plain = load_features(path)
+    save_features(plain.assign_attrs(model="a/model", model_fingerprint="f" * 64), path)
+    err = refused(giblet, *argv, "-o", tmp_path / "out")
+    assert f"holds other features (model fingerprint ({option}), ffffffffffff -> none)" in err
+    assert load_features(path).attrs["model"] == "a/model"
+
+    save_features(plain, path)
+    expected = {**plain.attrs, "settings": json.loads(plain.attrs["settings"]), "model_fingerprint": "f" * 64}
+    with pytest.raises(InputError, match=rf"\(model fingerprint \({option}\), none -> ffffffffffff\)"):
+        standing(path, **expected)
+    assert "up to date" in giblet(*argv, "-o", tmp_path / "out")[1]
 
 
 def test_what_would_be_refused_is_refused_before_the_work(tmp_path, monkeypatch):
@@ -180,6 +201,50 @@ def test_a_sound_that_was_edited_or_is_not_of_giblet_is_not_decoded_over(giblet,
     assert sound.is_file()
 
 
+def test_a_sound_does_not_take_the_sidecar_of_another_file(giblet, made, tmp_path):
+    """x.wav and x.flac, and features x.nc, would all have x.json."""
+    giblet("extract", talk(tmp_path / "b", 1, "song.wav"), "-o", made.parent)
+    song = made.parent / "song_desc-encodec24k_features.nc"
+    assert giblet("decode", made, "-o", tmp_path / "x.wav")[0] == 0
+    before = contents(tmp_path)
+    err = refused(giblet, "decode", song, "-o", tmp_path / "x.flac")
+    assert "x.json, which would be that of x.flac, is the sidecar of x.wav" in err and "--overwrite" in err
+    assert contents(tmp_path) == before
+    assert giblet("decode", song, "-o", tmp_path / "x.flac", "--overwrite")[0] == 0
+    assert "is the sidecar of x.flac" in refused(giblet, "decode", made, "-o", tmp_path / "x.wav")
+    (tmp_path / "x.flac").unlink()
+    assert giblet("decode", made, "-o", tmp_path / "x.wav", "--overwrite")[0] == 0
+    assert giblet("decode", made, "-o", tmp_path / "x.wav")[0] == 0
+
+    sidecar = sidecar_path(made)
+    about = sidecar.read_bytes()
+    assert f"is the sidecar of {made.name}" in refused(giblet, "decode", made, "-o", made.with_suffix(".wav"))
+    assert sidecar.read_bytes() == about
+
+
+def test_a_sidecar_that_does_not_name_its_sound_is_known_by_its_content(giblet, made, tmp_path):
+    giblet("decode", made, "-o", tmp_path / "x.wav")
+    sidecar = tmp_path / "x.json"
+    about = json.loads(sidecar.read_text())
+    del about["giblet"]["file"]
+    sidecar.write_text(json.dumps(about))
+    assert "is the sidecar of x.wav" in refused(giblet, "decode", made, "-o", tmp_path / "x.flac")
+    assert giblet("decode", made, "-o", tmp_path / "x.wav")[0] == 0
+
+
+def test_what_is_neither_sound_nor_picture_is_not_decoded(giblet, made, tmp_path):
+    features = load_features(made)
+    vectors = features[["onset", "valid"]].assign(text=(("tr", "axis_0"), np.zeros((features.sizes["tr"], 4))))
+    for desc, message in (("predictedtext", "holds words as numbers"), ("predictedvideo", "(tr 3, axis_0 4)")):
+        attrs = {k: v for k, v in features.attrs.items() if k not in ("sample_rate", "codec")}
+        path = save_features(vectors.assign_attrs({**attrs, "desc": desc, "variable": "text"}), tmp_path / "vectors.nc")
+        assert message in refused(giblet, "decode", path, "-o", tmp_path / "w.wav")
+    giblet("simulate", made, "-o", tmp_path, "--n-voxels", 2, "--table")
+    err = refused(giblet, "decode", tmp_path / "talk_desc-encodec24k_simulated_bold_truth.nc", "-o", tmp_path / "w.wav")
+    assert "holds 'truth', signal (tr 3, voxel 2), and only sound (codes, mel) and pictures" in err
+    assert not (tmp_path / "w.wav").exists()
+
+
 def test_pictures_are_not_decoded_over_another_film_either(tmp_path):
     from giblet.data.video import VideoSettings
     from tests.films import write_film
@@ -203,6 +268,8 @@ def test_demo_runs_again_but_does_not_replace_features_of_other_settings(giblet,
     before = contents(other)
     assert "tr 2.0 -> 1.5" in refused(giblet, "demo", source, "-o", other)
     assert contents(other) == before
+    assert giblet("demo", source, "-o", other, "--overwrite")[0] == 0
+    assert contents(other) != before
 
 
 @pytest.mark.parametrize("table", [[], ["--table"]])
@@ -212,8 +279,10 @@ def test_a_simulation_of_other_options_does_not_replace_the_first(giblet, made, 
     before = contents(made.parent)
     assert giblet(*argv)[0] == 0, "the same simulation again"
     assert contents(made.parent) == before
-    assert "lag 0.0 -> 1.5" in refused(giblet, *argv, "--lag", 1.5)
-    assert "seed 0 -> 1" in refused(giblet, *argv, "--seed", 1)
+    err = refused(giblet, *argv, "--lag", 1.5, "--seed", 1, "--n-voxels", 6)
+    assert "is of another simulation (" in err and "other features" not in err
+    for one in ("--lag 0.0 -> 1.5", "; --seed 0 -> 1", "--n-voxels 5 -> 6"):
+        assert one in err
     assert "is of other features" in refused(giblet, *argv, "--regressor", "envelope")
     assert contents(made.parent) == before
     assert giblet(*argv, "--lag", 1.5, "--overwrite")[0] == 0

@@ -39,13 +39,14 @@ class AlignmentReport:
 
     tr: float
     n_volumes: int
+    """Volumes that were given."""
     kept: int
     cut_start: int
     """Volumes before the first that is used."""
     cut_end: int
     """Volumes behind the last that is used."""
     holes: int
-    """Volumes left out between the first and the last that are used."""
+    """Volumes left out, or not given, between the first and the last that are used."""
     sources: tuple[SourceReport, ...]
     reasons: tuple[str, ...]
     """One sentence for each cut."""
@@ -72,19 +73,22 @@ class Aligned:
 
     features: dict[str, xr.DataArray]
     """By name, (n_rows, ...), codes int32, others float. Each knows what it holds: attributes ``kind``, ``tr``,
-    ``variable``, and by row ``volume``, ``onset`` (second of the film at which the volume begins) and ``mask`` (False:
-    nothing is there, no words were spoken). ``.values`` is the bare array."""
+    ``variable``, ``slice_time_ref`` where the BOLD says it, and by row ``volume``, ``onset`` (second of the film at
+    which the volume begins) and ``mask`` (False: nothing is there, no words were spoken). ``.values`` is the bare
+    array."""
     bold: np.ndarray
     """(n_rows, n_voxels), as given; NaN where a volume that is not to be used keeps its place."""
     tr: float
     """Seconds."""
     volumes: np.ndarray
-    """int64 (n_rows,): which volume of the scan each row is."""
+    """int64 (n_rows,): which volume of its run each row is, by the ``onset`` of the BOLD where it has one."""
     source_trs: dict[str, np.ndarray]
     """By name, int64 (n_rows,): the TR of the modality in which each volume begins."""
     report: AlignmentReport
     bold_mask: np.ndarray
     """bool (n_rows,): the BOLD is there; False only with ``on_holes="keep"``."""
+    slice_time_ref: float = 0.0
+    """When in its TR a volume was read, 0 (its onset, or unknown) to 1."""
 
     @property
     def masks(self) -> dict[str, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -245,6 +246,38 @@ def recorded_offset(features: xr.Dataset) -> float:
     settings = features.attrs.get("settings", {})
     found = json.loads(settings) if isinstance(settings, str) else settings
     return float(found.get("start_offset") or 0.0)
+
+
+def first_onset(features: xr.Dataset, name: str) -> Fraction:
+    """Second of its film at which the first TR of a feature file begins: 0, unless it was cut from a longer one.
+
+    Parameters
+    ----------
+    features : xarray.Dataset
+    name : str
+        Of the features, for the message.
+
+    Raises
+    ------
+    InputError
+        If there is no TR.
+    AlignmentError
+        If its onsets are not a TR apart: TRs were taken out between others.
+    """
+    tr, n_trs = exact(features.attrs["tr"], f"TR of {name}"), features.sizes["tr"]
+    if n_trs == 0:
+        raise InputError(f"{name} has no TR: cut it otherwise, or extract it again")
+    if "onset" not in features:
+        return Fraction(0)
+    onset = features["onset"].values
+    off = np.abs(onset - onset[0] - np.arange(n_trs) * float(tr)) > 1e-6
+    if off.any():
+        at = int(np.flatnonzero(off)[0])
+        raise AlignmentError(
+            f"onsets of {name} are not {shown(tr)} s apart: they go from {onset[at - 1]:g} to {onset[at]:g} s at TR "
+            f"{at}; extract it again, or take one stretch of neighbouring TRs"
+        )
+    return exact(round(float(onset[0]), 9))
 
 
 def check_one_offset(features: xr.Dataset, start_offset: Number, name: str) -> None:

@@ -61,6 +61,12 @@ def fine_hrf(hrf: HRF, tr: float, oversampling: int = OVERSAMPLING) -> np.ndarra
     return np.stack([getattr(first_level, f)(tr, oversampling) for f in functions], axis=1)
 
 
+def check_slice_time_ref(given: float) -> None:
+    """InputError unless it is a fraction of the TR."""
+    if not 0 <= given <= 1:
+        raise InputError(f"slice_time_ref is {given}: a fraction of the TR in [0, 1] is needed")
+
+
 def check_hrf(hrf: Any, tr: Any, delays: Any, slice_time_ref: float, oversampling: int) -> float:
     """The TR as a float, after all that belongs to an HRF has been looked at.
 
@@ -74,8 +80,7 @@ def check_hrf(hrf: Any, tr: Any, delays: Any, slice_time_ref: float, oversamplin
     step = check_tr(tr)
     if isinstance(oversampling, bool) or not isinstance(oversampling, (int, np.integer)) or oversampling < 1:
         raise InputError(f"oversampling is {oversampling!r}: a whole number of at least 1 is needed")
-    if not 0 <= slice_time_ref <= 1:
-        raise InputError(f"slice_time_ref is {slice_time_ref}: a fraction of the TR in [0, 1] is needed")
+    check_slice_time_ref(slice_time_ref)
     if hrf == "fir":
         if delays is None or np.ndim(delays) != 1 or len(delays) == 0:
             raise InputError(

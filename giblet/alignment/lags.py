@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numpy.polynomial.legendre import legvander
 
 from giblet.alignment.checks import array_of_kind, increasing
 from giblet.alignment.prewhitening import Prewhitened, lag_one, whitened
+from giblet.alignment.scan import Scan, censored, knows_its_volumes, scan_of
 from giblet.errors import AlignmentError, InputError
 from giblet.timing import check_tr
 
@@ -92,9 +94,11 @@ def lag_scan(
     Parameters
     ----------
     regressor : array_like (n_trs,) or (n_times,)
-        What BOLD should look like at lag 0: a feature convolved with an HRF. One run.
-    bold : array_like (n_trs, n_targets) or (n_trs,)
-        Voxels, regions, or listeners; volume ``k`` at ``k * tr`` seconds.
+        What BOLD should look like at lag 0: a feature convolved with an HRF. One run; without `regressor_times` one
+        value for each row of `bold`, or for each volume of its run up to the last that it holds.
+    bold : array_like (n_trs, n_targets) or (n_trs,), DataArray or Dataset with ``bold``
+        Voxels, regions, or listeners; row ``k`` at ``k * tr`` seconds, or at its ``onset`` in a Dataset of one run that
+        has been cut. Volumes that it lacks, or that its ``sample_mask`` censors, count nowhere.
     tr : float
         Repetition time in seconds.
     lags : array_like (n_lags,), optional
@@ -107,7 +111,7 @@ def lag_scan(
     tail : {"positive", "both"}
         Look for the largest correlation, or the largest in size.
     detrend : bool
-        Remove linear trends from both sides (:func:`nilearn.signal.clean`).
+        Remove lines and parabolas from both sides.
     high_pass : float, optional
         Cut-off in Hz: slower cosines are removed from both sides. None: they stay, nothing is prewhitened, and
         surrogates are made from the regressor and its mirror image, which has no step where its ends meet.
@@ -129,6 +133,11 @@ def lag_scan(
         If lengths differ, a lag needs a finer regressor, or fewer than 20 volumes are left.
     """
     signal = array_of_kind(regressor, "continuous", what="regressor").astype(np.float64)
+    rows = None
+    if knows_its_volumes(bold):
+        scan_read = scan_of(bold, tr).without(sample_mask)
+        rows = _rows_of(regressor, scan_read)
+        bold, sample_mask = scan_read.whole
     kept = None if sample_mask is None else censored(sample_mask, len(np.asarray(bold)))
     data = array_of_kind(bold if kept is None else _silenced(bold, kept), "continuous", what="bold")
     data = data[:, None] if data.ndim == 1 else data
@@ -142,7 +151,7 @@ def lag_scan(
     whole = int(SPAN / tr + 1e-9)
     seconds = increasing(np.arange(-whole, whole + 1) * tr if lags is None else lags, "lags")
     _refuse_holes(regressor)
-    times = _regressor_times(signal, len(data), tr, seconds, regressor_times)
+    times = _regressor_times(signal, np.arange(len(data)) if rows is None else rows, tr, seconds, regressor_times)
     read, volumes = _reader(times, len(data), tr, seconds, kept)
     _refuse_constant(data[volumes])
     slow = drifts(volumes - volumes[0], tr, detrend, high_pass)
@@ -212,7 +221,10 @@ def _lag_interval(
     # The share of the noise along the regressor varies too.
     along = share + rng.standard_normal(N_SIMULATED) * np.sqrt((1 - share**2) / len(regressors))
     found = regressors.T @ (regressors[:, [best]] * along + noise)
-    low, high = np.quantile(_peaks(np.abs(found) if both else found, lags), [0.025, 0.975])
+    peaks = np.quantile(_peaks(np.abs(found) if both else found, lags), [0.025, 0.975])
+    # The lags are steps, and what was found lies between two of them.
+    between = _peaks((np.abs(r) if both else r)[:, None], lags)[0] - lags[best]
+    low, high = np.clip(peaks + between, lags[0], lags[-1])
     return float(low), float(high)
 
 
@@ -230,7 +242,19 @@ def _peaks(r: np.ndarray, lags: np.ndarray) -> np.ndarray:
     return peak
 
 
-def _regressor_times(signal: np.ndarray, n_trs: int, tr: float, lags: np.ndarray, times: Any) -> np.ndarray:
+def _rows_of(regressor: Any, scan: Scan) -> np.ndarray:
+    """The volume of the run that each row of a regressor by TR is."""
+    volume = getattr(regressor, "coords", {}).get("volume")
+    if volume is not None and scan.volumes is not None:
+        return np.asarray(volume.values)
+    n = len(np.asarray(regressor))
+    if n == scan.n_volumes or n != len(scan.data):
+        return np.arange(scan.n_volumes)
+    return scan.place
+
+
+def _regressor_times(signal: np.ndarray, rows: np.ndarray, tr: float, lags: np.ndarray, times: Any) -> np.ndarray:
+    """Seconds from volume 0 of each value: as given, or of the volumes that its rows are."""
     if times is not None:
         fine = increasing(times, "regressor times")
         if len(fine) != len(signal):
@@ -238,10 +262,18 @@ def _regressor_times(signal: np.ndarray, n_trs: int, tr: float, lags: np.ndarray
         if len(fine) < 3 or np.ptp(np.diff(fine)) > 1e-6 * (fine[1] - fine[0]) + 1e-9:
             raise AlignmentError("regressor times are not evenly spaced: surrogates need a regular clock")
         return fine
-    if len(signal) != n_trs:
+    if len(signal) != len(rows):
         raise AlignmentError(
-            f"the regressor has {len(signal)} TRs and the BOLD {n_trs} volumes: align_all_modalities brings them on "
-            "one clock, or pass regressor_times"
+            f"the regressor has {len(signal)} TRs and the BOLD {len(rows)} volumes: align_all_modalities brings them "
+            "on one clock, or pass regressor_times"
+        )
+    hole = np.flatnonzero(np.diff(rows) != 1)
+    if hole.size:
+        at = int(hole[0])
+        raise AlignmentError(
+            f"rows {at} and {at + 1} of the BOLD are volumes {rows[at]} and {rows[at + 1]}, so that a shift of the "
+            f"regressor by rows is none in time: give it for all {int(rows[-1]) + 1} volumes of the run, or pass "
+            "regressor_times"
         )
     off = np.abs(lags / tr - np.round(lags / tr)) > 1e-6
     if off.any():
@@ -249,7 +281,7 @@ def _regressor_times(signal: np.ndarray, n_trs: int, tr: float, lags: np.ndarray
             f"lag {lags[off][0]:g} s is not a whole number of TRs of {tr:g} s: pass a finer regressor with "
             "regressor_times (response_at makes one)"
         )
-    return np.arange(n_trs) * tr
+    return rows * tr
 
 
 def _reader(
@@ -292,7 +324,7 @@ def _phase_randomised(signal: np.ndarray, n: int, rng: np.random.Generator, *, m
 
 
 def drifts(volumes: np.ndarray, tr: float, detrend: bool, high_pass: float | None) -> np.ndarray:
-    """What is slow in a run, to be taken out of both sides: a straight line, and cosines below `high_pass`.
+    """What is slow in a run, to be taken out of both sides: a line, a parabola, and cosines below `high_pass`.
 
     Parameters
     ----------
@@ -311,7 +343,7 @@ def drifts(volumes: np.ndarray, tr: float, detrend: bool, high_pass: float | Non
     from nilearn.glm.first_level.design_matrix import create_cosine_drift
 
     n_trs = int(volumes[-1]) + 1
-    columns = [np.linspace(-1, 1, n_trs)[:, None]] if detrend else []
+    columns = [legvander(np.linspace(-1, 1, n_trs), 2)[:, 1:]] if detrend else []
     if high_pass is not None:
         columns.append(create_cosine_drift(high_pass, np.arange(n_trs) * tr)[:, :-1])  # the last is constant
     return np.concatenate(columns, axis=1)[volumes] if columns else np.zeros((len(volumes), 0))
@@ -337,20 +369,6 @@ def standardised(columns: np.ndarray, slow: np.ndarray) -> np.ndarray:
     if slow.shape[1]:
         values = clean(values, detrend=False, standardize=None, confounds=slow)
     return _standardised(values)
-
-
-def censored(sample_mask: Any, n_trs: int) -> np.ndarray:
-    """`sample_mask` as bool (n_trs,), False where a volume is not to be used.
-
-    Raises
-    ------
-    InputError
-        If it is not one bool for each volume.
-    """
-    mask = np.asarray(sample_mask)
-    if mask.dtype != bool or mask.shape != (n_trs,):
-        raise InputError(f"sample_mask is {mask.dtype} {mask.shape}: bool ({n_trs},) is needed, False where censored")
-    return mask
 
 
 def _silenced(bold: Any, kept: np.ndarray) -> np.ndarray:

@@ -11,12 +11,13 @@ import numpy as np
 import xarray as xr
 
 from giblet.alignment.aligned import SourceReport
-from giblet.alignment.checks import LatentCodec, array_of_kind, check_one_offset, recorded_offset
+from giblet.alignment.checks import LatentCodec, array_of_kind, check_one_offset, first_onset, recorded_offset
 from giblet.alignment.hrf import response_at
 from giblet.alignment.kernels import HRF
 from giblet.alignment.resample import Method, resampled
+from giblet.alignment.scan import Scan
 from giblet.errors import AlignmentError, InputError
-from giblet.features import CODES, CONTINUOUS, load_features
+from giblet.features import CODES, CONTINUOUS, load_features, present_in
 from giblet.timing import TRGrid, exact, same_tr, shown, ungroup_codes, ungroup_frames
 
 
@@ -66,14 +67,8 @@ class Source:
                 "or say resample=True"
             )
         self.valid = self.data["valid"].values.astype(bool) if "valid" in self.data else np.ones(self.n_trs, bool)
-        own = self.data.get(f"{main}_mask")
-        self.present = np.ones(self.n_trs, bool)
-        if own is not None and own.dims == ("tr",):
-            self.present = own.values.astype(bool)
-        onset = self.data["onset"].values if "onset" in self.data else np.arange(self.n_trs) * float(self.file_tr)
-        if np.abs(onset - onset[0] - np.arange(self.n_trs) * float(self.file_tr)).max() > 1e-6:
-            raise AlignmentError(f"onsets of {name} are not {shown(self.file_tr)} s apart: extract it again")
-        self.first_onset = exact(round(float(onset[0]), 9))
+        self.present = present_in(self.data, str(main))
+        self.first_onset = first_onset(self.data, name)
         # Second of the film at the file's first TR: its onsets begin at 0 where a table was cut at extraction.
         self.begins = self.first_onset + exact(recorded_offset(self.data))
         self.by_frame = "frame" in self.variable.dims and "frame_rate" in attrs and self.variable.ndim == 3
@@ -106,31 +101,31 @@ class Source:
         self.unpaired = max(end - (n_volumes * self.target_tr + self.stimulus_time), Fraction(0))
         self.unscanned = max(end - (n_volumes * self.target_tr + offset - self.first_onset), Fraction(0))
 
-    def reasons(self, n_volumes: int, tr: float) -> list[str]:
-        """Why volumes, or stimulus, are cut for this modality."""
+    def reasons(self, scan: Scan) -> list[str]:
+        """Why volumes that are held, or stimulus, are cut for this modality."""
         out = []
-        before = int((self.tr_index < 0).sum())
+        before = int((scan.held & (self.tr_index < 0)).sum())
         if before:
             out.append(f"{self.name} begins {float(-self.stimulus_time):g} s after volume 0: {before} volumes cut")
-        behind = int((~self.inside & (self.tr_index >= 0)).sum())
+        behind = int((scan.held & ~self.inside & (self.tr_index >= 0)).sum())
         if behind:
             out.append(f"{self.name} ends before the scan does: {behind} volumes cut")
-        padded = int((self.inside & ~self.covered).sum())
+        padded = int((scan.held & self.inside & ~self.covered).sum())
         if padded:
             out.append(f"{self.name} has padding or gaps (valid is False) in {padded} volumes: cut")
         if self.stimulus_time > 0:
             out.append(f"{self.name}: its first {float(self.stimulus_time):g} s lie before volume 0: cut")
         if self.unscanned > 0:
-            out.append(self.short_bold(n_volumes, tr))
+            out.append(self.short_bold(scan))
         if self.unpaired > self.unscanned:
             left = float(self.unpaired - self.unscanned)
             out.append(f"{self.name}: the lag leaves no volume for {left:g} s at its end: cut")
         return out
 
-    def short_bold(self, n_volumes: int, tr: float) -> str:
+    def short_bold(self, scan: Scan) -> str:
         """Both lengths, and what was not scanned."""
         return (
-            f"the BOLD has {n_volumes} volumes ({n_volumes * tr:g} s), {self.name} has {self.n_trs} TRs "
+            f"{scan.extent}, {self.name} has {self.n_trs} TRs "
             f"({float(self.n_trs * self.tr):g} s): its last {float(self.unscanned):g} s were not scanned"
         )
 
@@ -199,6 +194,9 @@ class Source:
         grid = TRGrid(float(self.file_tr), self.n_trs, rate)
         if self.kind == CODES:
             spill = self.data["spill"].values if "spill" in self.data else None
+            if spill is not None and "spill_mask" in self.data:
+                # Of a file that was cut the clock, which counts from 0, may look for odd frames where there are none.
+                spill = np.where(self.data["spill_mask"].values[:, None, :], spill, self.table[:, :, -1:])
             series = ungroup_codes(self.table, float(self.file_tr), rate, spill=spill)
             width = TRGrid(float(self.target_tr), 1, rate).frames_per_tr
         else:

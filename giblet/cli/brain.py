@@ -32,7 +32,7 @@ def simulate(
     ar: Annotated[float, typer.Option(help="Correlation of the noise from one TR to the next, before drift.")] = 0.3,
     drift: Annotated[float, typer.Option(help="Share of slow drift in the noise.")] = 0.2,
     seed: Annotated[int, typer.Option(help="Chooses mapping and noise.")] = 0,
-    noise_seed: Annotated[int | None, typer.Option(help="Chooses the noise alone: one a subject.")] = None,
+    noise_seed: Annotated[int | None, typer.Option(help="Chooses the noise alone: one per subject.")] = None,
     table: Annotated[bool, typer.Option("--table", help="A table of columns instead of an image.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another simulation of that name.")] = False,
     codec: Codec = None,
@@ -84,7 +84,7 @@ def check_alignment(
     hrf: Annotated[str, typer.Option(help="glover or spm.")] = "glover",
     surrogates: Annotated[int, typer.Option(help="Phase-randomised regressors of the null.")] = 1000,
     high_pass: Annotated[float, typer.Option(help="Take out drifts slower than this, Hz.")] = 1 / 128,
-    no_high_pass: Annotated[bool, typer.Option("--no-high-pass", help="Take out straight lines only.")] = False,
+    no_high_pass: Annotated[bool, typer.Option("--no-high-pass", help="Take out lines and parabolas only.")] = False,
     confounds: Annotated[Path | None, typer.Option(help="fMRIPrep's confounds table.", show_default=False)] = None,
     confound_columns: Annotated[str | None, typer.Option(help="Confounds to remove, as a,b or trans_?.")] = None,
     bad: Annotated[str, typer.Option(help="NaN and constant voxels: error or mask.")] = "error",
@@ -93,6 +93,7 @@ def check_alignment(
     plot: Annotated[
         Path | None, typer.Option("--out", "-o", help="Also draw it: .png, .pdf or .svg.", show_default=False)
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file that stands at --out.")] = False,
     codec: Codec = None,
     device: Device = "auto",
     as_json: Json = False,
@@ -107,7 +108,8 @@ def check_alignment(
         decimal=decimal, tr=tr, overrule_tr=overrule_tr, slice_time_ref=slice_time_ref, start_offset=start_offset,
         lags=_range(lags), hrf=hrf, n_surrogates=surrogates,
         high_pass=None if no_high_pass else high_pass, confounds=confounds,
-        confound_columns=_names(confound_columns), bad=bad, trim=trim, seed=seed, plot=plot, codec=codec, device=device,
+        confound_columns=_names(confound_columns), bad=bad, trim=trim, seed=seed, plot=plot,
+        overwrite=overwrite, codec=codec, device=device,
     )  # fmt: skip
     if as_json:
         print_json({"regressors": [one.row() for one in checks], "plot": None if plot is None else str(plot)})
@@ -123,7 +125,7 @@ def _one_line(one: Checked) -> str:
     text = f"{one.name}: best lag {scan.mean_best_lag:+g} s ({one.interval}), r = {one.r:.3f}, p = {scan.mean_p:.3g}"
     text += f", 95 % null {scan.mean_threshold:.3f}; {scan.n_volumes} of {one.n_trs} volumes of {one.tr:g} s"
     slow = None if one.high_pass is None else f"drifts slower than {1 / one.high_pass:.4g} s out, prewhitened"
-    text += f", {slow or 'straight lines out'}"
+    text += f", {slow or 'lines and parabolas out'}"
     return text + (f", read {one.slice_time_ref:.4g} TR after their onset" if one.slice_time_ref else "")
 
 

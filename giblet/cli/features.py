@@ -237,13 +237,16 @@ def demo(
     out_dir: Annotated[Path, typer.Option("--out-dir", "-o", help="Folder for what the demo writes.")] = Path(
         "demo_output"
     ),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace what stands there of another film or other settings.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Extract a film, decode it again, and say how long it took and what was lost."""
     from giblet.pipeline import demo as run
 
     with bar("demo") as progress:
-        result = run(film, out_dir, progress=progress)
+        result = run(film, out_dir, overwrite=overwrite, progress=progress)
     if as_json:
         print_json(result)
         return

@@ -35,8 +35,10 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 INTERRUPTED = 130
 """What typer makes of Ctrl-C: 128 and the number of the signal, as shells do."""
 
-COLUMNS = ("onset", "offset", "duration", "text")
+CALLED = {**{name: f"{name}_column" for name in ("onset", "offset", "duration", "text")}, "size": "video_size"}
 """Parameters of the library that options call by another name, as ``--text-column``."""
+LISTED = re.compile(r"\b(?:lacks|known are) [^:;]*")
+"""A list of attributes of a file, or of a YAML file's options, which only look like those of the command."""
 _VALUE = r"\.\.\.|\[[^\]]*\]|'[^']*'|True\b|-?\d[\w.]*"
 
 _options_now: dict[str, str] = {}
@@ -87,7 +89,9 @@ def know_options(context: typer.Context) -> None:
     group: Any = context.command
     command = group.get_command(context, context.invoked_subcommand or "")
     options = {p.name: max(p.opts, key=len) for p in getattr(command, "params", ()) if p.opts[0].startswith("-")}
-    options |= {name: options[f"{name}_column"] for name in COLUMNS if f"{name}_column" in options}
+    options |= {name: options[other] for name, other in CALLED.items() if other in options}
+    if context.invoked_subcommand == "train":
+        options["tr"] = "model.tr"  # as its YAML file calls it
     _options_now.clear()
     _options_now.update(options)
 
@@ -95,9 +99,9 @@ def know_options(context: typer.Context) -> None:
 def in_options(text: str, options: Mapping[str, str]) -> str:
     """A message of the library with the options of the command line in place of parameters.
 
-    Replaced are ``name=value``; ``name is ...`` where the message begins; and names that are no English words: those
-    with an underscore, and ``tr``. Names of files and columns, which stand in quotes or beside ``/``, ``.`` and ``-``,
-    and what stands in brackets stay.
+    Replaced are ``name=value``; ``name is ...`` where the message begins; ``name old -> new``; and names that are no
+    English words: those with an underscore, and ``tr``. Names of files and columns, which stand in quotes or beside
+    ``/``, ``.`` and ``-``, what else stands in brackets, and what a file is said to lack stay.
 
     Parameters
     ----------
@@ -114,11 +118,15 @@ def in_options(text: str, options: Mapping[str, str]) -> str:
         return text
     names = "|".join(sorted(map(re.escape, options), key=len, reverse=True))
     text = re.sub(rf"(^|; )({names})(?= is ['\d\[(-])", lambda found: found[1] + options[found[2]], text)
+    text = re.sub(rf"(; |\()({names})(?= (?:\S+|\[[^\]]*\]) -> )", lambda found: found[1] + options[found[2]], text)
+    listed = [found.span() for found in LISTED.finditer(text)]
 
     def said(found: re.Match[str]) -> str:
         name, value = found.groups()
+        if any(start <= found.start() < end for start, end in listed):
+            return found[0]
         if value is not None:
-            return f"{options[name]} {_argument(value)}".rstrip()
+            return f"{options[name]}{'' if options[name].startswith('-') else ':'} {_argument(value)}".rstrip()
         return options[name] if "_" in name or name == "tr" else name
 
     return re.sub(rf"(?<![\w./'\"(\\-])({names})(?:=({_VALUE})|(?![\w/='\"\\-]|\.\w))", said, text)

@@ -289,9 +289,9 @@ class AudioProcessor:
         else:
             assert self.mel is not None
             chunks = iter([self.mel.invert(ungroup_frames(features, grid))])
-        return write_sound(
-            path, chunks, self.source.sample_rate, seconds=metadata.get("duration", grid.duration), progress=progress
-        )
+        # Of features that were cut from a file of a whole film, `duration` is the film's.
+        seconds = min(metadata.get("duration", grid.duration), grid.duration)
+        return write_sound(path, chunks, self.source.sample_rate, seconds=seconds, progress=progress)
 
     def _frames(self, codes: np.ndarray, metadata: Mapping[str, Any], fill: str) -> np.ndarray:
         """Codes on the clock, (n_codebooks, n_frames) int32, checked."""
@@ -315,6 +315,9 @@ class AudioProcessor:
                 f"{int(outside.sum())} such codes; clip predictions before decoding"
             )
         spill = metadata.get("spill")
+        if spill is not None and "spill_mask" in metadata and np.shape(spill) == (*codes.shape[:2], 1):
+            # Where a file was cut, TRs that have an odd frame need not be those that the clock gives one from 0 on.
+            spill = np.where(np.asarray(metadata["spill_mask"])[:, None, :], spill, codes[:, :, -1:])
         if spill is None and fill == "interpolate":
             spill = self._interpolated_spill(codes)
         elif fill not in ("repeat", "interpolate"):

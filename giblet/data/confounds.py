@@ -165,9 +165,10 @@ def read_confounds(
         )
     n_independent = len(independent(values[keep]))
     if values.shape[1] and n_independent + 1 >= keep.sum():
+        alike = f", of which {n_independent} are independent," if n_independent < values.shape[1] else ""
         raise InputError(
-            f"{name}: {n_independent} confounds and the mean for {int(keep.sum())} volumes would explain everything; "
-            "choose fewer columns"
+            f"{name}: {values.shape[1]} confounds{alike} and the mean for {int(keep.sum())} volumes would explain "
+            "everything; choose fewer columns"
         )
     return RunConfounds(values, keep, tuple(why))
 

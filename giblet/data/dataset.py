@@ -20,7 +20,7 @@ from giblet.data.series import Series, Source
 from giblet.data.splits import Splits, make_splits, run_of_trs, segments
 from giblet.errors import AlignmentError, InputError
 from giblet.features import CODES, CONTINUOUS
-from giblet.timing import check_tr, same_tr, shown
+from giblet.timing import check_tr, same_tr, shown, volumes_at
 
 __all__ = ["Recording", "Splits", "TRWindows", "fit_normalisers", "make_splits"]
 
@@ -90,13 +90,19 @@ class Recording:
         if any(not np.array_equal(labels[0], other) for other in labels[1:]):
             raise AlignmentError(f"subject {subject}: the runs of its sources differ")
         run = run_of_trs(n_trs, labels[0] if labels else None)
-        _check_volumes(subject, series, run)
+        _check_volumes(subject, series, run, trs[0])
         return cls(subject, series, trs[0], run)
 
 
-def _check_volumes(subject: str, series: Mapping[str, Series], run: np.ndarray) -> None:
+def _check_volumes(subject: str, series: Mapping[str, Series], run: np.ndarray, tr: float) -> None:
     """Refuse rows of different volumes, and windows that would close up over volumes that are missing."""
     known = {name: s.volume for name, s in series.items() if s.volume is not None}
+    known |= {
+        name: volumes_at(s.onset, tr, run, f"{name} of subject {subject}")
+        for name, s in series.items()
+        if s.is_bold and s.onset is not None
+    }
+    _check_onsets(subject, series, run, tr)
     for name, volume in known.items():
         first = next(iter(known))
         if not np.array_equal(volume, known[first]):
@@ -109,6 +115,29 @@ def _check_volumes(subject: str, series: Mapping[str, Series], run: np.ndarray) 
                 "would take them for neighbours: align with on_holes='keep', which leaves the place of volumes that "
                 "are not used and marks them as absent"
             )
+
+
+def _check_onsets(subject: str, series: Mapping[str, Series], run: np.ndarray, tr: float) -> None:
+    """Refuse features with TRs taken out, and beside BOLD that begins later features that do not."""
+    late = {name: float(s.onset[0]) for name, s in series.items() if s.is_bold and s.onset is not None and s.onset[0]}
+    for name, s in series.items():
+        if s.onset is None or s.is_bold:
+            continue
+        hole = np.flatnonzero((np.abs(np.diff(s.onset) - tr) > 1e-3 * tr) & (run[1:] == run[:-1]))
+        if hole.size:
+            at = int(hole[0])
+            raise AlignmentError(
+                f"subject {subject}: rows {at} and {at + 1} of {name} begin at {s.onset[at]:g} and "
+                f"{s.onset[at + 1]:g} s, and windows would take them for neighbours: give all TRs between, or runs= if "
+                "a run begins there"
+            )
+        for bold, begins in late.items():
+            if abs(float(s.onset[0]) - begins) > 1e-3 * tr:
+                raise AlignmentError(
+                    f"subject {subject}: {bold} begins {begins:g} s into its run, {name} at second {s.onset[0]:g} of "
+                    "the film, and rows would be paired as they come: put both on one clock with align_all_modalities, "
+                    f"where start_offset={s.onset[0] - begins:g} says that they do belong together"
+                )
 
 
 Trs = np.ndarray | Mapping[str, np.ndarray]

@@ -90,8 +90,8 @@ class FMRIProcessor:
     tr : float, optional
         Repetition time in seconds; by default what the sidecar says (``RepetitionTime`` in ``x_bold.json`` beside
         ``x_bold.nii.gz`` or ``x_bold.tsv``), or the image's header. A sidecar or a header that says otherwise is an
-        error; one that says nothing is not, nor a header of 1 s without a unit, which libraries write where nobody
-        set a TR: of that one a warning tells.
+        error; one that says nothing is not, nor a header of 1 s, which libraries write where nobody set a TR: of that
+        one a warning tells.
     overrule_tr : bool
         `tr` holds, and nobody else is asked: for headers and sidecars that are wrong.
     slice_time_ref : float, optional

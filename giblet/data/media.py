@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from fractions import Fraction
-from math import log10
+from math import floor, log10
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from av import Codec
 from av.audio.frame import AudioFrame, format_dtypes
 from av.audio.resampler import AudioResampler
 
-from giblet.config import Gain, check_gain
+from giblet.config import LOUDEST, Gain, check_gain
 from giblet.data.film import AudioTrack, MediaInfo, open_film
 from giblet.data.mono import TOLERANCE, SoundClock, as_float, downmix
 from giblet.errors import InputError, reading
@@ -162,6 +162,11 @@ class AudioReader:
         if self.gain == "peak":
             self.measure()
             self.gain_db = -20 * log10(self.peak) if self.peak else 0.0
+            if self.gain_db > LOUDEST:
+                raise InputError(
+                    f"{self.path} goes up to {self.peak:.3g} of full scale 1, so that --gain peak would be "
+                    f"{self.gain_db:.0f} dB, over {LOUDEST:g}: is it the right track? Give a number of dB"
+                )
         for piece in self._pieces(self.sample_rate, 10 ** (self.gain_db / 20)):
             held.append(piece)
             n += len(piece)
@@ -228,11 +233,13 @@ class AudioReader:
             )  # fmt: skip
         level = self.peak * 10 ** (self.gain_db / 20)
         if level > self._full_scale():
+            # Rounded down, or who follows the advice is told again.
+            enough = max(floor(-200 * log10(self.peak)) / 10, -LOUDEST)
             log.warning(
                 "%s: the sound%s goes up to %.5g, %.1f dB beyond full scale (1): codecs distort what lies beyond, and "
-                "sound files clip it; a gain of %.1f dB (--gain %.1f, or --gain peak) brings it down to full scale",
+                "sound files clip it; a gain of %.1f dB (--gain %.1f, or --gain peak) brings it below full scale",
                 self.path, f" with a gain of {self.gain_db:g} dB" if self.gain_db else "", level, 20 * log10(level),
-                -20 * log10(self.peak), -20 * log10(self.peak),
+                enough, enough,
             )  # fmt: skip
 
     def _full_scale(self) -> float:

@@ -1,9 +1,9 @@
 """When the volumes of a scan were taken: its TR and the moment that its slices were brought to.
 
 Three may say the TR: the caller, the JSON sidecar beside the scan, and the image's header. Caller and sidecar must
-agree, and the header with them, unless it says 1 s without a unit, which is what image libraries write where nobody
-set a TR, or the right number in a wrong unit. A header alone is believed between 10 ms and 60 s; at 1 s a warning
-says whence it came.
+agree, and the header with them, unless it says 1 s, which is what image libraries write where nobody set a TR, or the
+right number in a wrong unit: then a warning tells whose TR holds. A header alone is believed between 10 ms and 60 s; at
+1 s a warning says whence it came.
 """
 
 from __future__ import annotations
@@ -194,10 +194,11 @@ def _agreed(
             "the header of %s says %s, %s %s s, which is its number in another unit: taken", path.name, header, by,
             shown(best),
         )  # fmt: skip
-    elif header.is_default and (source == "sidecar" or header.unit == NO_UNIT):
+    elif header.is_default:
         log.warning(
-            "the header of %s says %s, as where nobody set a TR, %s %s s: taken", path.name, header, by, shown(best)
-        )
+            "the header of %s says %s, as where nobody set a TR, %s %s s: taken; if the header is right, %s", path.name,
+            header, by, shown(best), "leave out tr" if source == "given" else "correct the sidecar",
+        )  # fmt: skip
     else:
         raise InputError(
             f"the header of {path.name} says {header}, {by} {shown(best)} s: give the TR that the scanner used, and "

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from giblet.errors import InputError, reading
-from giblet.features import CODES, CONTINUOUS, REQUIRED
+from giblet.features import CODES, CONTINUOUS, REQUIRED, present_in
 from giblet.netcdf import open_netcdf
 
 Source = str | Path | np.ndarray | xr.DataArray | xr.Dataset
@@ -39,9 +39,14 @@ class Series:
     run : ndarray or None
         Run of each TR, where the source says.
     valid : ndarray of bool, shape (n_trs,)
-        False: no data, as the film is over, or ``<variable>_mask``, ``mask`` or, of BOLD, ``sample_mask`` says so.
+        False: no data, as the film is over, or ``mask`` or, of BOLD, ``sample_mask`` says so, or
+        :func:`giblet.features.present_in`.
     volume : ndarray of int or None
         Volume of the scan of each TR, where the source says.
+    onset : ndarray of float or None
+        Second of the film, or, of BOLD, of its run, at which each TR begins, where a Dataset or file says.
+    is_bold : bool
+        A Dataset or file of BOLD.
 
     Raises
     ------
@@ -50,6 +55,8 @@ class Series:
     """
 
     volume: np.ndarray | None = None
+    onset: np.ndarray | None = None
+    is_bold: bool = False
 
     def __init__(self, source: Source, kind: str | None = None) -> None:
         self._path = Path(source) if isinstance(source, (str, Path)) else None
@@ -78,6 +85,9 @@ class Series:
         self.run = np.asarray(beside["run"]) if "run" in beside else None
         if "volume" in beside:
             self.volume = np.asarray(beside["volume"])
+        if "onset" in beside:
+            self.onset = np.asarray(beside["onset"], np.float64)
+        self.is_bold = bool(beside.get("bold", False))
         self.valid = np.asarray(beside["valid"], bool) if "valid" in beside else np.ones(len(self), bool)
 
     @property
@@ -124,16 +134,18 @@ class Series:
                 raise InputError(f"{self._path} is not a giblet feature file: it lacks {', '.join(missing)}")
             attrs = dict(source.attrs)
             with reading(self.name):
-                beside = {k: source[k].values for k in ("run", "valid") if k in source.variables}
+                beside = {
+                    k: source[k].values
+                    for k in ("run", "valid", "onset")
+                    if k in source.variables and source[k].dims == ("tr",)
+                }
             array = source[attrs["variable"]] if "variable" in attrs else _only(source)
-            own_masks = [f"{array.name}_mask"]  # embeddings say so which TRs have any
-            if array.name == "bold":
-                own_masks.append("sample_mask")  # volumes with too much motion
-            for own_mask in (source[name] for name in own_masks if name in source):
-                if own_mask.dims == ("tr",):
-                    with reading(self.name):
-                        here = own_mask.values.astype(bool)
-                    beside["valid"] = here & beside.get("valid", True)
+            beside["bold"] = array.name == "bold"
+            with reading(self.name):
+                here = present_in(source, str(array.name))
+                if beside["bold"] and "sample_mask" in source and source["sample_mask"].dims == ("tr",):
+                    here &= source["sample_mask"].values.astype(bool)  # volumes with too much motion
+            beside["valid"] = here & beside.get("valid", True)
             source = array
         if isinstance(source, xr.DataArray):
             if not attrs:

@@ -12,6 +12,7 @@ slow drift, together.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -26,14 +27,17 @@ from pydantic import Field
 from scipy.signal import lfilter
 
 from giblet.alignment import convolve_hrf
+from giblet.alignment.checks import first_onset
 from giblet.config import Settings
 from giblet.data.simulation_files import write_simulation
 from giblet.data.windows import volume_rate
 from giblet.errors import InputError
-from giblet.features import CODES, CONTINUOUS, load_features, main_variable, new_features
+from giblet.features import CODES, CONTINUOUS, SIMULATED, load_features, main_variable, new_features
 from giblet.timing import TRGrid, check_tr, exact, same_tr, shown
 
 __all__ = ["SimulateSettings", "Simulation", "simulate_bold", "write_simulation"]
+
+log = logging.getLogger(__name__)
 
 DRIFT_SECONDS = 128.0
 """Drift is slower than this, as the usual high-pass filter assumes."""
@@ -55,7 +59,7 @@ class SimulateSettings(Settings):
     drift: float = Field(0.2, ge=0, lt=1, description="share of slow drift in the noise")
     lag: float = Field(0.0, allow_inf_nan=False, description="s that the BOLD comes late, exact; negative: early")
     seed: int = Field(0, ge=0, description="chooses the mapping")
-    noise_seed: int | None = Field(None, ge=0, description="chooses the noise; one a subject. Default: the seed")
+    noise_seed: int | None = Field(None, ge=0, description="chooses the noise; one per subject. Default: the seed")
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,8 @@ def simulate_bold(
     features : ndarray of float, shape (n_trs, ...), or feature file
         What is behind the first axis is flattened; the frames of a file are averaged within each TR. Codes of a file
         are categories: each entry of each codebook stands for 8 random numbers, drawn once by `seed`. Every column is
-        z-scored over the TRs that are ``valid``; the others count as 0.
+        z-scored over the TRs that are ``valid``; the others count as 0. Of a file that was cut from a longer one the
+        scan begins where it does, and the ``onset`` of the truth and its attribute ``start_offset`` say so.
     tr : float, optional
         In seconds; needed for an array.
     run_lengths : sequence of int, optional
@@ -121,6 +126,12 @@ def simulate_bold(
     """
     options = SimulateSettings.make(**settings)
     rng = np.random.default_rng([options.seed, 0])
+    if isinstance(features, (str, Path)):
+        features = load_features(features)
+    begins = 0.0
+    if isinstance(features, xr.Dataset):
+        first_run = features.isel(tr=slice(None if run_lengths is None else int(run_lengths[0])))
+        begins = float(first_onset(first_run, str(features.attrs.get("desc", "the features"))))
     x, own_tr, about = _numbers(features, rng)
     if tr is None and own_tr is None:
         raise InputError("an array does not say its TR: give tr in seconds")
@@ -166,7 +177,7 @@ def simulate_bold(
         TRGrid(seconds, len(x), 1 / exact(seconds)),
         film_duration=len(x) * exact(seconds),
         kind=CONTINUOUS,
-        desc="truth",
+        desc=SIMULATED,
         duration=float(len(x) * exact(seconds)),
         run_lengths=json.dumps(lengths),
         lag=options.lag,
@@ -175,18 +186,23 @@ def simulate_bold(
         **about,
     )
     truth.attrs["frame_rate"] = volume_rate(seconds)
+    if begins:
+        truth["onset"] = truth["onset"] + begins
+        truth.attrs["start_offset"] = begins
+        log.warning(
+            "the features begin at second %g of their film, and so does the simulated scan: align it, or check it, "
+            "with start offset %g", begins, begins,
+        )  # fmt: skip
     truth = truth.assign_coords(run=("tr", np.repeat(np.arange(1, len(lengths) + 1), lengths)))
     return Simulation(bold, truth)
 
 
 def _numbers(
-    features: np.ndarray | xr.Dataset | str | Path, rng: np.random.Generator
+    features: np.ndarray | xr.Dataset, rng: np.random.Generator
 ) -> tuple[np.ndarray, float | None, dict[str, Any]]:
     """Z-scored columns (n_trs, n_features) float64, the TR where it is known, and where they came from."""
     about: dict[str, Any] = {"source": "array", "source_sha256": "none"}
     tr, valid = None, None
-    if isinstance(features, (str, Path)):
-        features = load_features(features)
     if isinstance(features, xr.Dataset):
         attrs, name = features.attrs, main_variable(features)
         tr, valid = float(attrs["tr"]), features["valid"].values.astype(bool)

@@ -98,9 +98,10 @@ class TextProcessor:
     def provenance(self, path: str | Path, n_trs: int | None = None) -> dict[str, Any]:
         """The attributes that decide what the features of a text are; equal ones mean an equal file."""
         settings = self.settings.model_copy(update={"n_trs": n_trs})
-        fingerprint = {} if self.model is None else {"model_fingerprint": self.model.fingerprint}
         described = settings.model_dump(mode="json", exclude={"model", "device"})
-        return {"source_sha256": sha256_of(path), "settings": described, **fingerprint}
+        # None says that there shall be no vectors: a file that has some is another one.
+        fingerprint = None if self.model is None else self.model.fingerprint
+        return {"source_sha256": sha256_of(path), "settings": described, "model_fingerprint": fingerprint}
 
     def text_to_features(self, path: str | Path, n_trs: int | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         """Embedding by TR, float32 (n_trs, dim), and what :meth:`extract` puts beside it."""

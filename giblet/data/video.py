@@ -123,12 +123,12 @@ class VideoProcessor:
     def provenance(self, path: str | Path, n_trs: int | None = None) -> dict[str, Any]:
         """The attributes that decide what the features of a film are; equal ones mean an equal file."""
         settings = VideoSettings.make(**{**self.settings.model_dump(), "n_trs": n_trs})
-        fingerprint = {} if self.model is None else {"model_fingerprint": self.model.fingerprint}
+        fingerprint = None if self.model is None else self.model.fingerprint  # None: a file that has vectors is another
         of_the_model = set() if self.model is not None else {"image_fit"}
         return {
             "source_sha256": sha256_of(path),
             "settings": settings.model_dump(mode="json", exclude={"model", "device", *of_the_model}),
-            **fingerprint,
+            "model_fingerprint": fingerprint,
         }
 
     def video_to_features(

@@ -12,11 +12,13 @@ import numpy as np
 import xarray as xr
 
 from giblet.alignment import LagScan, lag_scan, response_at
-from giblet.alignment.checks import recorded_offset
+from giblet.alignment.checks import first_onset, recorded_offset
 from giblet.alignment.kernels import check_hrf
-from giblet.alignment.lags import HIGH_PASS, censored, drifts, standardised
+from giblet.alignment.lags import HIGH_PASS, drifts, standardised
+from giblet.alignment.scan import censored, scan_of
 from giblet.data.splits import HRF_SECONDS
 from giblet.errors import AlignmentError, InputError
+from giblet.features import present_in
 from giblet.timing import shown
 
 log = logging.getLogger(__name__)
@@ -40,7 +42,7 @@ class Regressor:
     values: np.ndarray
     """float64 (n_samples,)."""
     edges: np.ndarray
-    """Seconds (n_samples + 1,)."""
+    """Seconds of its film (n_samples + 1,); they begin later than 0 where it was cut from a longer one."""
     extracted_offset: float = 0.0
     """Second of its table at its own second 0, as the features were extracted."""
 
@@ -149,20 +151,30 @@ def regressors_of(features: xr.Dataset) -> list[Regressor]:
     Parameters
     ----------
     features : xarray.Dataset
-        Of a text (``word_rate``) or a film's picture (``luminance``, ``motion_energy``).
+        Of a text (``word_rate``) or a film's picture (``luminance``, ``motion_energy``). Its ``onset`` says where in
+        the film it begins.
 
     Returns
     -------
     list of Regressor
-        Empty for sound, whose envelope :func:`envelope` makes.
+        Empty for sound, whose envelope :func:`envelope` makes. TRs without a picture hold the mean of the others.
+
+    Raises
+    ------
+    AlignmentError
+        If TRs are missing between others.
     """
     n_valid = _valid_trs(features)
-    edges = np.arange(n_valid + 1) * float(features.attrs["tr"])
-    return [
-        Regressor(name, features[name].values[:n_valid].astype(np.float64), edges, recorded_offset(features))
-        for name in LOW_LEVEL
-        if name in features
-    ]
+    begins = float(first_onset(features, str(features.attrs.get("desc", "the features"))))
+    edges = begins + np.arange(n_valid + 1) * float(features.attrs["tr"])
+    found = []
+    for name in LOW_LEVEL:
+        if name in features:
+            values, there = features[name].values[:n_valid].astype(np.float64), present_in(features, name)[:n_valid]
+            if there.any():
+                values[~there] = values[there].mean()
+            found.append(Regressor(name, values, edges, recorded_offset(features)))
+    return found
 
 
 def _valid_trs(features: xr.Dataset) -> int:
@@ -170,7 +182,7 @@ def _valid_trs(features: xr.Dataset) -> int:
     return int(np.flatnonzero(features["valid"].values.astype(bool)).max(initial=-1)) + 1
 
 
-def envelope(sound: np.ndarray, sample_rate: int, seconds: float = 0.1) -> Regressor:
+def envelope(sound: np.ndarray, sample_rate: int, seconds: float = 0.1, *, begins: float = 0.0) -> Regressor:
     """Root mean square of a sound in windows of `seconds`.
 
     Parameters
@@ -180,6 +192,8 @@ def envelope(sound: np.ndarray, sample_rate: int, seconds: float = 0.1) -> Regre
         In Hz.
     seconds : float
         Length of a window; an incomplete last one is left out.
+    begins : float
+        Second of the film at which the sound begins.
 
     Returns
     -------
@@ -195,12 +209,12 @@ def envelope(sound: np.ndarray, sample_rate: int, seconds: float = 0.1) -> Regre
     if n < 1:
         raise InputError(f"the sound has {len(sound)} samples: {width} are needed for one window of {seconds:g} s")
     windows = np.asarray(sound[: n * width], np.float64).reshape(n, width)
-    return Regressor("envelope", np.sqrt((windows**2).mean(axis=1)), np.arange(n + 1) * width / sample_rate)
+    return Regressor("envelope", np.sqrt((windows**2).mean(axis=1)), begins + np.arange(n + 1) * width / sample_rate)
 
 
 def check(
     regressor: Regressor,
-    bold: np.ndarray,
+    bold: Any,
     tr: float,
     *,
     targets: Sequence[str],
@@ -210,7 +224,7 @@ def check(
     n_surrogates: int = 1000,
     high_pass: float | None = HIGH_PASS,
     trim: bool = False,
-    slice_time_ref: float = 0.0,
+    slice_time_ref: float | None = None,
     sample_mask: Any = None,
     seed: int = 0,
 ) -> Checked:
@@ -220,8 +234,8 @@ def check(
     ----------
     regressor : Regressor
         Its mean is taken out first, so that the response does not rise from zero where the stimulus begins.
-    bold : ndarray of float, shape (n_volumes, n_targets)
-        One run.
+    bold : ndarray of float, shape (n_volumes, n_targets), DataArray or Dataset with ``bold``
+        One run. A Dataset says itself which volumes are censored, and by its ``onset`` which it lacks.
     tr : float
         Repetition time in seconds.
     targets : sequence of str
@@ -235,12 +249,13 @@ def check(
     n_surrogates : int
         Phase-randomised regressors of the null distribution.
     high_pass : float, optional
-        In Hz: take slower drifts out of both sides, and prewhiten them; straight lines always are taken out. See
+        In Hz: take slower drifts out of both sides, and prewhiten them; lines and parabolas always are taken out. See
         :func:`giblet.alignment.lag_scan`.
     trim : bool
         Accept a stimulus that goes on for a TR or more after the last volume.
-    slice_time_ref : float
-        When in its TR a volume is read, 0 (its onset) to 1: the regressor is read at the same moment.
+    slice_time_ref : float, optional
+        When in its TR a volume is read, 0 (its onset) to 1: the regressor is read at the same moment. By default what
+        `bold` says, else 0.
     sample_mask : array_like of bool (n_volumes,), optional
         False: the volume is censored, and counts nowhere.
     seed : int
@@ -254,47 +269,62 @@ def check(
     Raises
     ------
     AlignmentError
-        If the BOLD is shorter than the stimulus, or too few volumes are left.
+        If the BOLD is shorter than the stimulus, they do not overlap, or too few volumes are left.
     InputError
         If an option is out of range or a series does not vary.
     """
     if high_pass is not None and not 0 < high_pass < 0.5 / tr:
         raise InputError(f"high_pass is {high_pass:g} Hz: it must lie between 0 and {0.5 / tr:g} Hz, such as 0.008")
+    scan = scan_of(bold, tr).without(sample_mask)
+    slice_time_ref = float((scan.slice_time_ref or 0.0) if slice_time_ref is None else slice_time_ref)
     check_hrf(hrf, tr, None, slice_time_ref, STEPS_PER_TR)
-    end, length = float(regressor.edges[-1]) - start_offset, len(bold) * tr
-    if not trim and end - length >= tr - 1e-6:
+    begin, end = (float(edge) - start_offset for edge in regressor.edges[[0, -1]])
+    length = scan.n_volumes * tr
+    if begin >= length:
         raise AlignmentError(
-            f"the BOLD has {len(bold)} volumes ({length:g} s), {regressor.name} lasts {end:g} s from volume 0: "
+            f"{scan.extent}, {regressor.name} begins {begin:g} s after volume 0: check the run and --start-offset"
+        )
+    if not trim and end - length >= tr - 1e-6:
+        lasts = f"lasts {end:g} s from volume 0"
+        if regressor.edges[0] > 0:
+            lasts = f"is of second {regressor.edges[0]:g} to {regressor.edges[-1]:g} of its film, and {lasts}"
+        raise AlignmentError(
+            f"{scan.extent}, {regressor.name} {lasts}: "
             "check the run, the TR and --start-offset, or say --trim if the scan was stopped early"
         )
     step, after_onset = tr / STEPS_PER_TR, slice_time_ref * tr
-    first = ceil((float(regressor.edges[0]) - start_offset - after_onset) / step - 1e-6)
+    first = ceil((begin - after_onset) / step - 1e-6)
     last = floor((end - after_onset) / step + 1e-6)
-    if end <= 0 or last - first < 3:
+    if end <= 0:
         raise AlignmentError(f"{regressor.name} ends {-end:g} s before volume 0: check --start-offset")
+    if last - first < 3:
+        raise AlignmentError(f"{regressor.name} has {end - begin:g} s: more than {3 * step:g} s are needed")
     times = np.arange(first, last + 1) * step
     response = response_at(
         regressor.values - regressor.values.mean(), regressor.edges, times + start_offset + after_onset, hrf, tr=tr
     )  # fmt: skip
-    if bold.shape[1] > EACH:
-        bold, targets = _mean_of(bold, tr, sample_mask), [f"mean of {bold.shape[1]}"]
+    values, mask = scan.whole
+    if values.shape[1] > EACH:
+        targets = [f"mean of {values.shape[1]}"]
+        values = _mean_of(values, tr, mask)
     if length - end > max(HRF_SECONDS, 0.1 * length):
         log.warning(
             "%s ends %g s before the BOLD, which lasts %g s (%d volumes of %s s), does: if the stimulus did not end "
-            "before the scan, check the TR and the run", regressor.name, length - end, length, len(bold), shown(tr),
+            "before the scan, check the TR and the run", regressor.name, length - end, length, scan.n_volumes,
+            shown(tr),
         )  # fmt: skip
-    scan = lag_scan(
-        response, bold, tr, lags, regressor_times=times, n_surrogates=n_surrogates, high_pass=high_pass,
-        sample_mask=sample_mask, seed=seed,
+    found = lag_scan(
+        response, values, tr, lags, regressor_times=times, n_surrogates=n_surrogates, high_pass=high_pass,
+        sample_mask=mask, seed=seed,
     )  # fmt: skip
     return Checked(
-        regressor.name, scan, tuple(targets), start_offset, slice_time_ref, regressor.extracted_offset, end - length,
-        tr, len(bold), high_pass,
+        regressor.name, found, tuple(targets), start_offset, slice_time_ref, regressor.extracted_offset, end - length,
+        tr, len(scan.data), high_pass,
     )  # fmt: skip
 
 
 def _mean_of(bold: np.ndarray, tr: float, sample_mask: Any) -> np.ndarray:
-    """Mean of the standardised columns, straight lines taken out, (n_volumes, 1); 0 where censored."""
+    """Mean of the standardised columns, lines and parabolas taken out, (n_volumes, 1); 0 where censored."""
     kept = np.arange(len(bold)) if sample_mask is None else np.flatnonzero(censored(sample_mask, len(bold)))
     mean = np.zeros((len(bold), 1))
     if len(kept):

@@ -22,10 +22,11 @@ from himalaya.scoring import r2_score
 
 from giblet.alignment import convolve_hrf
 from giblet.alignment.checks import check_finite, rows_in_time, run_slices
-from giblet.alignment.lags import censored
+from giblet.alignment.kernels import check_slice_time_ref
+from giblet.alignment.scan import Scan, censored, knows_its_volumes, scan_of
 from giblet.data.normalise import ROUNDING, run_levels
 from giblet.data.splits import HRF_SECONDS, run_of_trs, segments
-from giblet.errors import InputError
+from giblet.errors import AlignmentError, InputError
 from giblet.evaluation.rotation import RotationTest
 from giblet.evaluation.statistics import Chance, Correlations, Estimate, ScoredTRs, correlations
 from giblet.timing import exact
@@ -153,7 +154,7 @@ def fit_ridge(
     run: Sequence[int] | np.ndarray | None = None,
     hrf: str | None = "glover",
     delays: Sequence[float] | None = None,
-    slice_time_ref: float = 0.0,
+    slice_time_ref: float | None = None,
     sample_mask: np.ndarray | None = None,
     volumes: Sequence[int] | np.ndarray | None = None,
     alphas: Sequence[float] = ALPHAS,
@@ -167,7 +168,9 @@ def fit_ridge(
     features : ndarray or DataArray of float, shape (n_trs, n_features)
         Of all TRs. Codes are categories: give their latents, or counts of each entry. What
         :func:`giblet.alignment.align_all_modalities` returns is refused where rows are no neighbours in time.
-    bold : ndarray of float, shape (n_trs, n_voxels)
+    bold : ndarray of float, shape (n_trs, n_voxels), DataArray or Dataset with ``bold``
+        Row by row the TRs of `features`. A Dataset says itself its ``run``, its ``sample_mask``, and by its ``onset``
+        which volumes are missing.
     train : ndarray of int
         TRs to learn from, as ``make_splits(...).train``. Means, deviations and penalties come from these alone.
     tr : float
@@ -178,9 +181,10 @@ def fit_ridge(
         ``"glover"``, ``"spm"`` or ``"fir"``; None for features that are convolved already.
     delays : sequence of float, optional
         Seconds, for ``"fir"``; by default those of :data:`FIR_DELAYS` that do not reach beyond the volume's own TR.
-    slice_time_ref : float
+    slice_time_ref : float, optional
         When in its TR a volume is read, 0 (onset) to 1: where slice timing was corrected to, ``StartTime / tr`` of the
-        scan's sidecar.
+        scan's sidecar. By default what `features` of :func:`giblet.alignment.align_all_modalities`, or `bold`, carry,
+        else 0. Features that are convolved already (``hrf=None``) need none.
     sample_mask : ndarray of bool, shape (n_trs,), optional
         False: the volume is censored, and is not learned from; its BOLD may be NaN.
     volumes : array_like of int, shape (n_trs,), optional
@@ -203,9 +207,13 @@ def fit_ridge(
     InputError
         If shapes differ, values are not finite, nothing varies, or there are too few training TRs.
     AlignmentError
-        If features are convolved already or their rows are no neighbours in time.
+        If features are convolved already, their rows are no neighbours in time, or they and the BOLD are of different
+        volumes.
     """
-    given, features, bold = features, np.asarray(features, np.float64), np.asarray(bold, np.float64)
+    scan = scan_of(bold, tr, one_run=False) if knows_its_volumes(bold) else None
+    ref = _slice_time_ref(slice_time_ref, features, scan)
+    given, features = features, np.asarray(features, np.float64)
+    bold = np.asarray(bold if scan is None else scan.data, np.float64)
     train = np.unique(np.asarray(train, np.int64))
     if features.ndim != 2 or bold.ndim != 2 or len(features) != len(bold):
         raise InputError(
@@ -214,6 +222,10 @@ def fit_ridge(
         )
     if not len(train) or train[0] < 0 or train[-1] >= len(bold):
         raise InputError(f"{len(train)} training TRs of {len(bold)}: TRs of the scan are needed")
+    if scan is not None:
+        run = scan.run if run is None else run
+        sample_mask = scan.without(sample_mask).sample_mask
+        volumes = _volumes(volumes, given, scan, run_of_trs(len(bold), run))
     if sample_mask is not None:
         train = train[censored(sample_mask, len(bold))[train]]
     if not np.isfinite(bold[train]).all():
@@ -228,10 +240,8 @@ def fit_ridge(
     if hrf is not None:
         rows = rows_in_time(given, volumes, run_slices(len(x), run=run), "features")
         if hrf == "fir" and delays is None:
-            delays = [delay for delay in FIR_DELAYS if delay >= slice_time_ref * tr]
-        x = convolve_hrf(
-            x, tr, hrf, delays=delays if hrf == "fir" else None, run=run, volumes=rows, slice_time_ref=slice_time_ref
-        )
+            delays = [delay for delay in FIR_DELAYS if delay >= ref * tr]
+        x = convolve_hrf(x, tr, hrf, delays=delays if hrf == "fir" else None, run=run, volumes=rows, slice_time_ref=ref)
     x = x.reshape(len(x), -1)
     levels = run if centre_runs else np.zeros(len(run), np.int64)
     x = _standardised(x - run_levels(x, levels, train), train)
@@ -245,6 +255,35 @@ def fit_ridge(
     # In float32, with the level added, a prediction of little variance would be a constant.
     predicted = np.asarray(model.predict(x), np.float64) + level
     return RidgeFit(predicted, np.asarray(model.best_alphas_), np.asarray(model.cv_scores_), x.shape[1], tried)
+
+
+def _slice_time_ref(given: float | None, features: Any, scan: Scan | None) -> float:
+    """What was given, or else what features and BOLD say of themselves, or 0."""
+    said = {"features": getattr(features, "attrs", {}).get("slice_time_ref")}
+    said["the BOLD"] = None if scan is None else scan.slice_time_ref
+    told = {what: float(ref) for what, ref in said.items() if ref is not None}
+    if given is None and told and max(told.values()) - min(told.values()) > 1e-6:
+        words = ", ".join(f"{what} {ref:g}" for what, ref in told.items())
+        raise InputError(f"slice_time_ref differs ({words}): give slice_time_ref, 0 to 1, as it is in the scan")
+    ref = float(next(iter(told.values()), 0.0) if given is None else given)
+    check_slice_time_ref(ref)
+    return ref
+
+
+def _volumes(given: Any, features: Any, scan: Scan, run: np.ndarray) -> Any:
+    """`given`, or where the BOLD lacks volumes which its rows are, and a check that features are of the same."""
+    if scan.volumes is None:
+        return given
+    volume = getattr(features, "coords", {}).get("volume")
+    if volume is not None:
+        if not np.array_equal(volume.values, scan.volumes):
+            raise AlignmentError(
+                f"features are of volumes {volume.values[0]} to {volume.values[-1]}, the BOLD of {scan.volumes[0]} to "
+                f"{scan.volumes[-1]}, and not of the same: use features and bold of one align_all_modalities"
+            )
+        return given  # features that know their volumes are refused where some are missing
+    lacks = bool(((np.diff(scan.volumes) != 1) & (run[1:] == run[:-1])).any())
+    return scan.volumes if given is None and lacks else given
 
 
 def _standardised(x: np.ndarray, train: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse import csr_array
 from scipy.stats import rankdata
 
 from giblet.codec.base import AudioCodec
@@ -46,18 +47,24 @@ def si_sdr(reference: np.ndarray, estimate: np.ndarray) -> float:
     >>> round(si_sdr(np.array([1.0, 0, 0]), np.array([3.0, 0.3, 0])), 6)
     20.0
     """
+    reference, estimate, energy = _waveforms(reference, estimate)
+    projection = (reference @ estimate / energy) * reference
+    distortion = estimate - projection
+    with np.errstate(divide="ignore"):
+        return float(10 * (np.log10(projection @ projection) - np.log10(distortion @ distortion)))
+
+
+def _waveforms(reference: np.ndarray, estimate: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Both as float64, and the energy of the reference."""
     reference, estimate = np.asarray(reference, np.float64), np.asarray(estimate, np.float64)
     if reference.shape != estimate.shape or reference.ndim != 1:
         raise InputError(
             f"reference has shape {reference.shape}, estimate {estimate.shape}: two equal (n_samples,) are needed"
         )
-    energy = reference @ reference
+    energy = float(reference @ reference)
     if energy == 0:
-        raise InputError("the reference is silent: its SI-SDR is not defined")
-    projection = (reference @ estimate / energy) * reference
-    distortion = estimate - projection
-    with np.errstate(divide="ignore"):
-        return float(10 * (np.log10(projection @ projection) - np.log10(distortion @ distortion)))
+        raise InputError("the reference is silent: neither SI-SDR nor a level error is defined")
+    return reference, estimate, energy
 
 
 def level_error(reference: np.ndarray, estimate: np.ndarray) -> float:
@@ -82,16 +89,36 @@ def level_error(reference: np.ndarray, estimate: np.ndarray) -> float:
     >>> round(level_error(np.array([0.5, -0.5]), np.array([0.25, -0.25])), 2)
     -6.02
     """
-    reference, estimate = np.asarray(reference, np.float64), np.asarray(estimate, np.float64)
-    if reference.shape != estimate.shape or reference.ndim != 1:
-        raise InputError(
-            f"reference has shape {reference.shape}, estimate {estimate.shape}: two equal (n_samples,) are needed"
-        )
-    energy = reference @ reference
-    if energy == 0:
-        raise InputError("the reference is silent: a level error is not defined")
+    reference, estimate, energy = _waveforms(reference, estimate)
     with np.errstate(divide="ignore"):
         return float(10 * (np.log10(estimate @ estimate) - np.log10(energy)))
+
+
+def code_pairs(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """How much of each TR's codes is that of each other TR, in one codebook.
+
+    Parameters
+    ----------
+    truth, predicted : ndarray of int, shape (n_trs, frames_per_tr)
+
+    Returns
+    -------
+    ndarray of float64, shape (n_trs, n_trs)
+        ``[i, j]``: share of the codes predicted for TR *i* that are right for TR *j*.
+
+    Examples
+    --------
+    >>> code_pairs(np.array([[1, 2], [3, 2]]), np.array([[1, 2], [0, 0]])).tolist()
+    [[1.0, 0.5], [0.0, 0.0]]
+    """
+    n, frames = truth.shape
+    size = int(max(truth.max(), predicted.max())) + 1
+    one_hot = [
+        csr_array((np.ones(n * frames), (codes + size * np.arange(frames)).ravel(), np.arange(n + 1) * frames),
+                  shape=(n, size * frames))
+        for codes in (np.asarray(predicted, np.int64), np.asarray(truth, np.int64))
+    ]  # fmt: skip
+    return (one_hot[0] @ one_hot[1].T).toarray() / frames
 
 
 def identification_wins(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:

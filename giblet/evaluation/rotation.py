@@ -24,12 +24,12 @@ from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
-from numpy.polynomial.legendre import legvander
 from scipy import fft
 from scipy.stats import norm
 from scipy.stats import t as student
 
 from giblet.alignment.checks import run_slices
+from giblet.alignment.lags import drifts
 from giblet.alignment.prewhitening import lag_one, whitened
 from giblet.data.splits import HRF_SECONDS
 from giblet.errors import InputError
@@ -157,7 +157,7 @@ def rotation_test(
     why = too_short([part.stop - part.start for part in parts], tr, high_pass)
     if why:
         raise InputError(why)
-    drifts = [_drifts(part.stop - part.start, tr, high_pass) for part in parts]
+    bases = [basis_of(part.stop - part.start, tr, high_pass) for part in parts]
     draws = joint_draws([part.stop - part.start for part in parts], seed)
     n_columns = truth.shape[1]
     r, p, p_rank = (np.empty(n_columns) for _ in range(3))
@@ -166,8 +166,8 @@ def rotation_test(
     for start in range(0, n_columns, COLUMNS_AT_A_TIME):
         block = slice(start, start + COLUMNS_AT_A_TIME)
         pairs = [
-            (_without(truth[part, block], basis), _without(predicted[part, block], basis))
-            for part, basis in zip(parts, drifts, strict=True)
+            (without_drifts(truth[part, block], basis), without_drifts(predicted[part, block], basis))
+            for part, basis in zip(parts, bases, strict=True)
         ]
         alive = np.any([np.any(x != 0, axis=0) for x, _ in pairs], axis=0)
         phi = lag_one([x for x, _ in pairs])
@@ -200,9 +200,9 @@ def too_short(lengths: Sequence[int], tr: float, high_pass: float | None = HIGH_
             f"a run or stretch of {shortest} TRs ({shown(shortest * seconds)} s) is too short to be rotated: at least "
             f"{least} TRs, twice an HRF, are needed"
         )
-    freedom = sum(length - _drifts(length, tr, high_pass).shape[1] for length in lengths)
+    freedom = sum(length - basis_of(length, tr, high_pass).shape[1] for length in lengths)
     if freedom < LEAST_FREEDOM:
-        needed = next(n for n in range(min(lengths), 10**6) if n - _drifts(n, tr, high_pass).shape[1] >= LEAST_FREEDOM)
+        needed = next(n for n in range(min(lengths), 10**6) if n - basis_of(n, tr, high_pass).shape[1] >= LEAST_FREEDOM)
         return (
             f"{sum(lengths)} TRs leave {freedom} degrees of freedom once drifts are gone, {LEAST_FREEDOM} are needed: "
             f"use {needed} TRs or more, or a lower high_pass"
@@ -271,17 +271,13 @@ def joint_draws(lengths: Sequence[int], seed: int) -> np.ndarray:
     return np.vstack([np.zeros((1, len(lengths)), np.int64), draws])
 
 
-def _drifts(n_trs: int, tr: float, high_pass: float | None) -> np.ndarray:
-    """Orthonormal drifts of a run, float64 (n_trs, n_drifts): parabola, line, mean, and slow cosines."""
-    from nilearn.glm.first_level.design_matrix import create_cosine_drift  # seconds to load
-
-    basis = legvander(np.linspace(-1, 1, n_trs), 2)
-    if high_pass is not None:
-        basis = np.hstack([basis, create_cosine_drift(high_pass, np.arange(n_trs) * tr)[:, :-1]])
-    return np.linalg.qr(basis)[0]
+def basis_of(n_trs: int, tr: float, high_pass: float | None) -> np.ndarray:
+    """Orthonormal basis of a run's mean and drifts, float64 (n_trs, n_drifts)."""
+    slow = drifts(np.arange(n_trs), tr, True, high_pass)
+    return np.linalg.qr(np.hstack([np.ones((n_trs, 1)), slow]))[0]
 
 
-def _without(values: np.ndarray, basis: np.ndarray) -> np.ndarray:
+def without_drifts(values: np.ndarray, basis: np.ndarray) -> np.ndarray:
     """Values less what lies in the span of `basis`; columns of which only rounding is left become 0."""
     left = values - basis @ (basis.T @ values)
     size = np.abs(values).max(axis=0, initial=0)

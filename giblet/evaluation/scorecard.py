@@ -176,7 +176,7 @@ def group_scorecard(cards: Sequence[Scorecard]) -> Scorecard:
 
     People who saw one film share a response, so that a t-test over subjects takes noise for signal: it asks whether
     people agree. Here the prediction of every subject is rotated by the same TRs, and the mean over subjects of
-    Fisher's z (of numbers of right codes, their sum) is compared with that of all rotations.
+    Fisher's z (or of shares of right codes) is compared with that of all rotations.
 
     Parameters
     ----------
@@ -230,11 +230,12 @@ def _mean_score(scores: Sequence[Score], notes: list[str]) -> Score:
             notes.append("no p of the mean: subjects were scored on other numbers of TRs, which no rotation joins")
         return Score(scores[0].name, mean, ceiling, nulls, Chance(None, None, 0))
     together = np.stack(rotated)
-    counts = together.dtype.kind in "iu"
-    joint = together.sum(axis=0) if counts else np.tanh(fisher_z(together).mean(axis=0))
+    ranked = any(chance.ranked for chance in chances if chance is not None)
+    joint = together.mean(axis=0) if ranked else np.tanh(fisher_z(together).mean(axis=0))
     shifted = [chance.mean for chance in chances if chance is not None]
-    chance = Chance.of(joint, None if None in shifted else float(np.mean([m for m in shifted if m is not None])))
-    if mean.value is not None and not counts:
+    usual = None if None in shifted else float(np.mean([m for m in shifted if m is not None]))
+    chance = Chance.of(joint, usual, ranked=ranked)
+    if mean.value is not None and not ranked:
         reach = spread_reach(joint)
         at = float(fisher_z(np.array(mean.value)))
         mean = Estimate(mean.value, float(np.tanh(at - reach)), float(np.tanh(at + reach)))

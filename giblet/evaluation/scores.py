@@ -10,6 +10,7 @@ from giblet.codec.base import AudioCodec
 from giblet.codec.perceptual import missing, stoi
 from giblet.evaluation.reconstruction import (
     code_matches,
+    code_pairs,
     identification_wins,
     latents_by_tr,
     level_error,
@@ -130,12 +131,6 @@ def _accuracies(
 ) -> list[Score]:
     right = code_matches(truth, predicted)
     nulls = {name: code_matches(truth, codes) for name, codes in constants.items()}
-    chances = [Chance(None, None, 0)] * truth.shape[1]
-    if trs.too_short is None:
-        # Whole numbers: of equal shares, summed in another order, one would be the larger by rounding.
-        counts = trs.counted(lambda order: (truth == predicted[order]).sum(axis=(0, 2)))
-        n = truth.shape[0] * truth.shape[2]
-        chances = [Chance.of(book, float(book.mean()) / n) for book in counts.T]
     return [
         Score(
             f"accuracy, codebook {book + 1}",
@@ -144,7 +139,7 @@ def _accuracies(
                 name: Null(trs.mean(of[:, book]), trs.difference(right[:, book], of[:, book]))
                 for name, of in nulls.items()
             },
-            shifted=chances[book],
+            shifted=trs.chance_of_pairs(code_pairs(truth[:, book], predicted[:, book])),
         )
         for book in range(truth.shape[1])
     ]
@@ -211,13 +206,8 @@ def identification(name: str, truth: np.ndarray, predicted: np.ndarray, trs: Sco
     Score
         Mean share of the other TRs that are further away: 1 where all are, 0.5 by chance.
     """
-    wins, most = identification_wins(truth, predicted), 2 * (len(truth) - 1)
-    here = np.arange(len(truth))
-    chance = Chance(None, None, 0)
-    if trs.too_short is None:
-        by_rotation = trs.counted(lambda order: wins[order, here].sum()[None])[:, 0]
-        chance = Chance.of(by_rotation, float(by_rotation.mean()) / (most * len(truth)))
-    return Score(name, trs.mean(wins[here, here] / most), None, {}, chance)
+    wins = identification_wins(truth, predicted) / (2 * (len(truth) - 1))
+    return Score(name, trs.mean(wins.diagonal()), None, {}, trs.chance_of_pairs(wins))
 
 
 def _alike(test: RotationTest | None, same: bool) -> np.ndarray | None:

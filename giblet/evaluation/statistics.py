@@ -8,7 +8,6 @@ Lazarus, Lewis, Stock (2021). The size-power tradeoff in HAR inference. Economet
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -21,12 +20,14 @@ from giblet.errors import InputError
 from giblet.evaluation.rotation import (
     HIGH_PASS,
     RotationTest,
+    basis_of,
     flattened,
     joint_draws,
     normal_p,
     rank_p,
     rotation_test,
     too_short,
+    without_drifts,
 )
 from giblet.timing import check_tr
 
@@ -67,15 +68,16 @@ class Chance:
     q: float | None = None
     """`p` corrected for all tests of a scorecard (Benjamini and Hochberg)."""
     by_rotation: np.ndarray | None = field(default=None, repr=False, compare=False)
-    """(n_rotations,), the prediction as it is first: what `p` was read from. Correlations (float64, prewhitened), or
-    numbers of right codes (int64)."""
+    """float64 (n_rotations,), the prediction as it is first: what `p` was read from, without drifts. Correlations, also
+    prewhitened, or shares."""
+    ranked: bool = False
+    """`p` is a share of rotations, and is not read from the normal law of correlations."""
 
     @classmethod
-    def of(cls, by_rotation: np.ndarray, mean: float | None) -> Chance:
-        """Chance of a correlation or a count, from its value for each rotation, and what rotations score on average."""
-        counts = by_rotation.dtype.kind in "iu"
-        p = (rank_p if counts else normal_p)(by_rotation[:, None])[0]
-        return cls(mean, float(p), len(by_rotation), by_rotation=by_rotation)
+    def of(cls, by_rotation: np.ndarray, mean: float | None, *, ranked: bool = False) -> Chance:
+        """Chance of a score, from its value for each rotation, and what rotations score on average."""
+        p = (rank_p if ranked else normal_p)(by_rotation[:, None])[0]
+        return cls(mean, float(p), len(by_rotation), None, by_rotation, ranked)
 
 
 @dataclass(frozen=True)
@@ -291,25 +293,29 @@ class ScoredTRs:
             return None
         return rotation_test(truth, predicted, tr=self.tr, run=self.run, high_pass=self.high_pass)
 
-    def counted(self, score: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """Scores that are whole numbers, for each rotation of the prediction.
+    def chance_of_pairs(self, pairs: np.ndarray) -> Chance:
+        """Chance of a mean over TRs of how well each prediction fits the truth of its own TR.
+
+        Drifts are taken out of both sides here too: codes of a film that grows louder, and predictions that grow
+        louder by themselves, would agree at the right time more than at others.
 
         Parameters
         ----------
-        score : callable
-            Gives whole numbers, (n_scores,), for the TRs of the prediction in another order, (n_trs,) int64.
-
-        Returns
-        -------
-        ndarray of int64, shape (n_rotations, n_scores)
-            The first is that of the prediction as it is.
+        pairs : ndarray of float, shape (n_trs, n_trs)
+            ``[i, j]``: how well the prediction of TR *i* fits the truth of TR *j*; the mean of ``[i, i]`` is the score.
         """
+        if self.too_short is not None:
+            return Chance(None, None, 0)
+        without, plain = (np.zeros(len(self.rotations)) for _ in range(2))
         starts = np.r_[0, np.cumsum(self.lengths)[:-1]]
-        orders = (
-            np.concatenate([s + (np.arange(n) - k) % n for s, n, k in zip(starts, self.lengths, shifts, strict=True)])
-            for shifts in self.rotations
-        )
-        return np.array([score(order) for order in orders], np.int64)
+        for start, n, shifts in zip(starts, self.lengths, self.rotations.T, strict=True):
+            own = np.asarray(pairs[start : start + n, start : start + n], np.float64)
+            basis = basis_of(n, float(check_tr(self.tr)), self.high_pass)
+            flat = without_drifts(without_drifts(own, basis).T, basis).T
+            places = np.arange(n), (np.arange(n) + np.arange(n)[:, None]) % n  # [k, i]: prediction i at TR i + k
+            for values, total in ((own, plain), (flat, without)):
+                total += values[places].sum(axis=1)[shifts] / self.n_trs
+        return Chance.of(without, float(plain.mean()), ranked=True)
 
     def reach(self, influence: np.ndarray) -> float:
         """Half the width of the 95 % interval of a mean over TRs, from the series (n_trs,) that it is a mean of."""
@@ -320,9 +326,15 @@ class ScoredTRs:
         power = float(series @ series)
         if power == 0:
             return 0.0
-        phi = float(series[1:] @ series[:-1]) / power
-        phi = float(np.clip(phi + (1 + 3 * phi) / n, -0.5, 0.97))  # Kendall's correction of its bias
+        lag1, lag2 = (float(series[k:] @ series[:-k]) / power for k in (1, 2))
+        lag1, lag2 = (one + (1 + 3 * one) / n for one in (lag1, lag2))  # Kendall's correction of their bias
+        phi = float(np.clip(lag1, -0.5, 0.97))
         inflation = (1 + phi) / (1 - phi)
+        if lag1 > 2 / np.sqrt(n):
+            # What differs from TR to TR hides how slow the rest is, which the ratio of two correlations shows.
+            slow = float(np.clip(lag2 / lag1, 0, 0.97))
+            share = min(1.0, lag1 / slow) if slow else 1.0
+            inflation = max(inflation, 1 + 2 * share * slow / (1 - slow))
         variance = power / (n - 1) / max(1 - inflation / n, 0.2) * inflation / n
         by_phi = student.ppf((1 + CONFIDENCE) / 2, max(n / inflation - 1, 2.0)) * np.sqrt(variance)
         return float(max(by_cosines, by_phi))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from giblet.alignment.checks import check_one_offset
+from giblet.alignment.checks import check_one_offset, first_onset
 from giblet.data.fmri import FMRIProcessor
 from giblet.data.media import AudioReader
 from giblet.data.simulate import Simulation, simulate_bold, write_simulation
@@ -33,7 +33,7 @@ def regressors_from(path: str | Path, *, codec: str | None = None, device: str =
     Parameters
     ----------
     path : str or Path
-        Codes (or mel) are decoded to sound for the envelope.
+        Codes (or mel) are decoded to sound for the envelope, which begins at the file's first ``onset``.
     codec : str, optional
         Where the codec that made the codes is now.
     device : str
@@ -57,8 +57,10 @@ def regressors_from(path: str | Path, *, codec: str | None = None, device: str =
             )
         return found
     with tempfile.TemporaryDirectory() as folder:
+        begins = float(first_onset(features, Path(path).name))
         sound = decode_features(path, Path(folder) / "sound.wav", codec=codec, device=device)
-        return [envelope(np.concatenate(list(AudioReader(sound.path))), int(features.attrs["sample_rate"]))]
+        samples = np.concatenate(list(AudioReader(sound.path)))
+        return [envelope(samples, int(features.attrs["sample_rate"]), begins=begins)]
 
 
 def simulate(
@@ -125,10 +127,10 @@ def simulate(
 def _by_tr(regressor: Regressor, features: xr.Dataset) -> xr.Dataset:
     """A regressor as a feature file of one column: its mean in each TR, weighted by overlap."""
     tr, n_trs = exact(features.attrs["tr"]), features.sizes["tr"]
-    onsets = np.arange(n_trs + 1) * float(tr)
+    onsets = float(first_onset(features, features.attrs["desc"])) + np.arange(n_trs + 1) * float(tr)
     total = np.r_[0, np.cumsum(regressor.values * np.diff(regressor.edges))]
     values = np.diff(np.interp(onsets, regressor.edges, total)) / float(tr)
-    return new_features(
+    made = new_features(
         {regressor.name: (("tr",), values)},
         TRGrid(float(tr), n_trs, 1 / tr),
         film_duration=exact(features.attrs["film_duration"]),
@@ -139,6 +141,8 @@ def _by_tr(regressor: Regressor, features: xr.Dataset) -> xr.Dataset:
         source=features.attrs["source"],
         source_sha256=features.attrs["source_sha256"],
     )
+    # Of a file that was cut, where it begins and which of its TRs the film covers.
+    return made.assign({name: features[name] for name in ("onset", "valid")})
 
 
 def check_alignment(
@@ -159,6 +163,7 @@ def check_alignment(
     start_offset: float = 0.0,
     lags: tuple[float, float] = (-15.0, 15.0),
     plot: str | Path | None = None,
+    overwrite: bool = False,
     codec: str | None = None,
     device: str = "auto",
     **options: Any,
@@ -178,11 +183,14 @@ def check_alignment(
     slice_time_ref : float, optional
         When in its TR a volume is read, 0 (its onset) to 1; by default the sidecar's ``StartTime``, else 0.
     start_offset : float
-        Second of the stimulus at the onset of volume 0. It is refused for words that were extracted with one.
+        Second of the stimulus at the onset of volume 0. A feature file that was cut from a longer one begins at its own
+        ``onset``. It is refused for words that were extracted with one.
     lags : tuple of float
         First and last, in seconds; whole TRs between them are scanned.
     plot : path, optional
         Also draw it.
+    overwrite : bool
+        Replace a file that stands where `plot` shall be.
     codec, device : str
         As for :func:`regressors_from`.
     **options
@@ -200,6 +208,10 @@ def check_alignment(
     if plot is not None:
         check_plotting()
         check_writable(Path(plot).parent)
+        if Path(plot).exists() and not overwrite:
+            raise InputError(
+                f"{plot} is there already: name another file with --out, or --overwrite (overwrite=True) to replace it"
+            )
     _check_order(features, bold)
     for path in features:
         check_one_offset(load_features(path), start_offset, Path(path).name)

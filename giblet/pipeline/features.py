@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from giblet import __version__
 from giblet.codec import load_codec
@@ -270,20 +271,15 @@ def decode_features(
     Raises
     ------
     InputError
-        If the file is not a feature file, is damaged, holds words, or the sound or film cannot be written or would
-        replace a file of other origin.
+        If the file is not a feature file, is damaged, holds neither sound nor pictures, or the sound or film cannot be
+        written or would replace a file of other origin or its sidecar.
     CodecError
         If the codec cannot be loaded or is not the one that made the codes.
     """
     start = time.perf_counter()
     dataset = load_features(features)
     attrs = dataset.attrs
-    picture = attrs["desc"] == VIDEO
-    if attrs["desc"] == TEXT:
-        raise InputError(
-            f"{Path(features).name} holds words as numbers, which are neither sound nor picture: "
-            "giblet.data.text.nearest_segments finds the texts nearest to them"
-        )
+    picture = _is_picture(dataset, Path(features).name)
     if picture and codec is not None:
         raise InputError(f"{Path(features).name} holds pictures, which need no codec: leave out --codec")
     name = str(features).removesuffix("_features.nc") + f"_decoded{'.mp4' if picture else '.wav'}"
@@ -297,7 +293,10 @@ def decode_features(
         rate, duration = None, float(exact(attrs["tr"]) * len(array))
         path = VideoProcessor(attrs["tr"]).features_to_video(array, out)
     else:
-        rate, duration = int(attrs["sample_rate"]), float(attrs["duration"])
+        rate, duration = (
+            int(attrs["sample_rate"]),
+            min(float(attrs["duration"]), float(exact(attrs["tr"]) * len(array))),
+        )
         processor = AudioProcessor(
             use_encodec="codec" in attrs,
             codec=load_codec(codec or attrs["codec"], bandwidth=attrs["bandwidth"], device=device)
@@ -316,12 +315,32 @@ def decode_features(
         "GeneratedBy": [{"Name": "giblet", "Version": __version__}],
         "giblet": {
             "features_sha256": made_from,
+            "file": path.name,
             "sha256": sha256_of(path),
             **{name: attrs[name] for name in ("codec", "codec_fingerprint", "bandwidth", "tr") if name in attrs},
         },
     }
     write_atomic(sidecar_path(path), json.dumps(about, indent=2) + "\n")
     return Decoded(path, duration, rate, time.perf_counter() - start)
+
+
+def _is_picture(features: xr.Dataset, name: str) -> bool:
+    """Whether a feature file holds pictures; if not, it holds sound, or cannot be decoded: an error says so."""
+    attrs, variable = features.attrs, main_variable(features)
+    if attrs["desc"] == VIDEO:
+        return True
+    if "sample_rate" in attrs and (variable == "mel" or (variable == "codes" and "codec" in attrs)):
+        return False
+    if attrs["desc"] in (TEXT, f"predicted{TEXT}"):
+        raise InputError(
+            f"{name} holds words as numbers, which are neither sound nor picture: "
+            "giblet.data.text.nearest_segments finds the texts nearest to them"
+        )
+    shape = ", ".join(f"{dim} {n}" for dim, n in features[variable].sizes.items())
+    raise InputError(
+        f"{name} holds {attrs['desc']!r}, {variable} ({shape}), and only sound (codes, mel) and pictures of giblet "
+        "extract, and the sound that giblet reconstruct predicts, can be decoded: name such a file"
+    )
 
 
 def _check_decoded(path: Path, source: str, made_from: str) -> None:
@@ -347,9 +366,24 @@ def sample_film() -> Path:
 
 
 def demo(
-    film: str | Path | None = None, out_dir: str | Path = "demo_output", *, progress: Progress | None = None
+    film: str | Path | None = None,
+    out_dir: str | Path = "demo_output",
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Extract a film, decode it, and measure the round trip.
+
+    Parameters
+    ----------
+    film : str or Path, optional
+        By default :func:`sample_film`.
+    out_dir : str or Path
+        Gets the features, the decoded sound and their sidecars.
+    overwrite : bool
+        Replace features and sound of another film, or of other settings, that stand there.
+    progress : callable, optional
+        Called with seconds done and seconds in all.
 
     Returns
     -------
@@ -363,9 +397,9 @@ def demo(
     GibletError
         As :func:`extract_film` and :func:`decode_features`.
     """
-    extracted = _extract(Path(film or sample_film()), None, Path(out_dir), None, False, True, progress)
+    extracted = _extract(Path(film or sample_film()), None, Path(out_dir), None, overwrite, True, progress)
     assert extracted.path is not None and extracted.about is not None
-    decoded = decode_features(extracted.path, progress=progress)
+    decoded = decode_features(extracted.path, overwrite=overwrite, progress=progress)
     rate = int(extracted.about["sample_rate"])
     original = np.concatenate(list(AudioReader(extracted.film, sample_rate=rate)))
     sound = np.concatenate(list(AudioReader(decoded.path, sample_rate=rate)))

@@ -60,7 +60,7 @@ def reconstruct(
     run : str or Path
         Folder of a training run. Its configuration is read again, with the files that it names.
     bold : path or sequence of path, optional
-        Decode these scans, one for each run that the split touches (or one a run), instead of those of the
+        Decode these scans, one for each run that the split touches (or one per run), instead of those of the
         configuration; volume by volume of the same stimulus, on the voxels or regions of the training.
     confounds : path or sequence of path, optional
         One for each scan of `bold`; needed where the training scans were cleaned with confounds.

@@ -101,13 +101,17 @@ def located(settings: TrainSettings, sources: object, run: Path, data: Path | No
     # Sidecars are read from beside their scan, and so are looked for there alone.
     sidecars = {sidecar_path(path): path for path in named if str(sidecar_path(path)) in sources}
     for path in [*(path for path in named if path not in sidecars), *sidecars]:
-        places = _places(path, settings.output, run, data)
-        if path in sidecars:
-            places = iter([now[sidecars[path]].parent / path.name])
-        found = next((place for place in places if _is(place, str(sources[str(path)]))), None)
-        if found is None:
-            raise CheckpointError(_not_found(path, run))
-        now[path] = found
+        scan = now[sidecars[path]] if path in sidecars else None
+        places = _places(path, settings.output, run, data) if scan is None else iter([scan.parent / path.name])
+        others = []  # of the same name
+        for place in places:
+            if _is(place, str(sources[str(path)])):
+                now[path] = place
+                break
+            if place.is_file():
+                others.append(place)
+        else:
+            raise CheckpointError(_not_found(path, others, run, scan))
     if moved := [path for path, place in now.items() if path != place]:
         log.info("%d files of the run %s have moved, such as %s to %s", len(moved), run, moved[0], now[moved[0]])
     update = {"codec": _moved_codec(settings, run)}
@@ -142,12 +146,22 @@ def _is(path: Path, digest: str) -> bool:
         return False
 
 
-def _not_found(path: Path, run: Path) -> str:
-    if path.is_file():
-        return f"{path} has changed since {run} was trained: put the old file back, or train again in another folder"
+def _not_found(path: Path, others: list[Path], run: Path, scan: Path | None) -> str:
+    """What to say of a file that is in none of its places; `others` of its name are, `scan` is that of a sidecar."""
+    if scan is not None and not others:
+        return (
+            f"no such file: {scan.parent / path.name}, which {scan.name} had beside it when {run} was trained: put it "
+            "there, as it says the scan's timing"
+        )
+    if others and (scan is not None or others[0] == path):
+        return (
+            f"{others[0]} has changed since {run} was trained: put the old file back, or train again in another folder"
+        )
+    also = f" ({others[0]} is of that name and holds something else)" if others else ""
     return (
-        f"no such file: {path}, which the run {run} was trained on, nor a copy of it that lies as it did to the run: "
-        "put it back, or name the folder where the data are now (giblet reconstruct --data; giblet train: in the YAML)"
+        f"no such file: {path}, which the run {run} was trained on, nor a copy of it that lies as it did to the run"
+        f"{also}: put it back, or name the folder where the data are now (giblet reconstruct --data; giblet train: in "
+        "the YAML)"
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies import DDPStrategy
 
 from giblet.device import pick_device
@@ -128,18 +129,22 @@ def launch(settings: TrainSettings) -> Fabric:
     """
     kind = check_devices(settings)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    several = settings.strategy == "ddp" or settings.devices * settings.num_nodes > 1
+    wanted = settings.devices * settings.num_nodes
+    several = settings.strategy == "ddp" or wanted > 1
     try:
         fabric = Fabric(
             accelerator=kind, devices=settings.devices, num_nodes=settings.num_nodes, precision=settings.precision,
             # A step is of one subject: the brain layers of the others get no gradient. With one there is nothing to
             # look for, and looking costs a walk through the graph a step.
             strategy=DDPStrategy(find_unused_parameters=len(settings.data.subjects) > 1) if several else "auto",
+            # One process has none to find: what a cluster's job says of its tasks is not about it.
+            plugins=[LightningEnvironment()] if wanted == 1 else None,
         )  # fmt: skip
         fabric.launch()
     except (ValueError, RuntimeError) as exc:
         raise InputError(
-            f"cannot start {settings.devices} processes on each of {settings.num_nodes} nodes: "
+            f"cannot start {wanted} process{'es' if wanted > 1 else ''} (devices {settings.devices}, num_nodes "
+            f"{settings.num_nodes}): "
             f"{' '.join(str(exc).split())[:300]}"
         ) from exc
     return fabric

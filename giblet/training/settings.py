@@ -121,7 +121,7 @@ class TrainSettings(Settings):
     patience: Count | None = Field(20, description="validations without a better one before training stops; null: none")
 
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto: a GPU where there is one")
-    devices: Count = Field(1, description="processes on each node: one a GPU")
+    devices: Count = Field(1, description="processes on each node: one per GPU")
     num_nodes: Count = Field(1, description="nodes of a cluster")
     strategy: Literal["auto", "ddp"] = Field("auto", description="auto: ddp where there is more than one process")
     precision: Literal["32-true", "bf16-mixed"] = Field("32-true", description="bf16-mixed: faster on recent GPUs")

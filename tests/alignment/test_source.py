@@ -340,3 +340,68 @@ def test_a_tr_that_a_header_rounds_is_the_features_tr_however_long_the_scan(head
     np.testing.assert_allclose(aligned.features["x"][:, 0], np.arange(1100) * 0.72 + 0.36, atol=1e-3)
     with pytest.raises(AlignmentError, match=r"x has TR 0.72 s, the BOLD 0.721 s"):
         align_all_modalities({"x": envelope(1100, 0.72)}, scan(1100), 0.721)
+
+
+# --- means of nothing
+
+
+def spoken(folder, tr=2.0, n=60):
+    """Text features of words of four letters, in every other TR from the second on."""
+    onsets = np.arange(1, n, 2) * tr + 0.1
+    table = pd.DataFrame({"onset": onsets, "duration": 0.2, "text": "word"})
+    table.to_csv(folder / "talk.tsv", sep="\t", index=False)
+    return TextProcessor(tr, None, film_duration=n * tr).extract(folder / "talk.tsv")
+
+
+@pytest.mark.parametrize("method", ["linear", "mean", "lanczos"])
+@pytest.mark.parametrize("offset", [1.0, 0.5, -1.0])
+def test_the_length_of_no_words_is_not_0(tmp_path, offset, method):
+    film = spoken(tmp_path)
+    aligned = align_all_modalities(
+        {"length": film, "rate": film}, scan(60), 2.0, start_offset=offset, methods={"length": method, "rate": method},
+        variables={"length": "word_length", "rate": "word_rate"},
+    )  # fmt: skip
+    length, rate = aligned.features["length"], aligned.features["rate"]
+    np.testing.assert_allclose(length.values[length["mask"].values], 4.0, rtol=1e-5)
+    assert length["mask"].values[1:-1].all(), "each volume has a TR with words beside it"
+    assert rate["mask"].values.all() and 0.2 < rate.values[5:-5].mean() < 0.3, "of the rate 0 is a number"
+
+
+def test_trs_without_words_have_no_length_and_keep_their_number(tmp_path):
+    film = spoken(tmp_path)
+    aligned = align_all_modalities({"l": film}, scan(60), 2.0, variables={"l": "word_length"})
+    np.testing.assert_array_equal(aligned.masks["l"], np.arange(60) % 2 == 1)
+    np.testing.assert_array_equal(aligned.features["l"], film["word_length"])
+
+
+@pytest.mark.parametrize("name", ["luminance", "contrast", "motion_energy", "frames"])
+def test_where_no_picture_is_shown_it_is_not_black(name):
+    there = ~np.isin(np.arange(N), [0, 1, 2, 30])
+    dims = ("tr", "row") if name == "frames" else ("tr",)
+    values = np.full((N, 2)[: len(dims)], 8, np.uint8 if name == "frames" else np.float32)
+    values[~there] = 0
+    shown = np.where(there, 1, 0).astype(np.float32)
+    shown[3] = 0.1
+    film = new_features({"frames": (dims, values), name: (dims, values), "shown": (("tr",), shown)},
+                        TRGrid(1.5, N, 75), film_duration=N * 1.5, kind="continuous")  # fmt: skip
+    whole = align_all_modalities({"x": film}, scan(N), 1.5, variables={"x": name})
+    np.testing.assert_array_equal(whole.masks["x"], there)
+    between = align_all_modalities({"x": film}, scan(N), 1.5, start_offset=0.6, variables={"x": name},
+                                   on_short_bold="trim")  # fmt: skip
+    rows = between.source_trs["x"]
+    np.testing.assert_array_equal(between.masks["x"], there[rows] | there[rows + 1])
+    np.testing.assert_allclose(between.features["x"].values[between.masks["x"]], 8)
+    assert align_all_modalities({"x": film}, scan(N), 1.5, variables={"x": "shown"}).masks["x"].all()
+
+
+@pytest.mark.parametrize("first", [2, 3, 17])
+def test_codes_of_a_part_of_a_film_are_those_that_sound_then(first):
+    """At 112.5 frames per TR every other TR has an odd frame; to the nearest frame, and no code of nothing."""
+    codes, series = audio(n_trs=60)
+    part = codes.isel(tr=slice(first, None))
+    found = align_all_modalities({"a": part}, scan(60), 1.5, start_offset=0.4, on_short_bold="trim")
+    assert found.volumes[0] == first
+    begins = np.floor((found.volumes * 1.5 + 0.4) * 75 + 0.5).astype(int)
+    frames = begins[:, None] + np.arange(112)
+    near = [series[:, np.minimum(frames + k, series.shape[1] - 1)].transpose(1, 0, 2) for k in (-1, 0, 1)]
+    assert np.any([found.features["a"].values == one for one in near], axis=0).all()

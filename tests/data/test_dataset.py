@@ -368,3 +368,68 @@ def test_trs_that_differ_by_rounding_are_one_and_lists_are_told(tmp_path):
     for wrong in ([[1.0], [2.0, 3.0]], ["a", "b"], None):
         with pytest.raises(InputError):
             Series(wrong)
+
+
+def of_film(n=60, begins=0.0, tr=1.5):
+    x = np.random.default_rng(0).standard_normal((n, 2)).astype(np.float32)
+    made = new_features({"x": (("tr", "f"), x)}, TRGrid(tr, n, 75), film_duration=n * tr, kind="continuous")
+    return made.assign(onset=made["onset"] + begins)
+
+
+def of_scan(lengths=(60,), tr=1.5):
+    n = sum(lengths)
+    variables = {
+        "bold": (("tr", "voxel"), np.random.default_rng(1).standard_normal((n, 3)).astype(np.float32)),
+        "run": ("tr", np.repeat(np.arange(len(lengths)) + 1, lengths)),
+        "onset": ("tr", np.concatenate([np.arange(m) * tr for m in lengths])),
+    }
+    return xr.Dataset(variables, attrs={"tr": tr, "variable": "bold", "kind": "continuous"})
+
+
+def test_a_scan_whose_volumes_were_taken_out_is_no_recording():
+    lacking = ~np.isin(np.arange(60), [20, 21])
+    with pytest.raises(AlignmentError, match="rows 19 and 20 are volumes 19 and 22"):
+        Recording.of("1", {"bold": of_scan().isel(tr=lacking)})
+    with pytest.raises(AlignmentError, match=r"rows 19 and 20 of x begin at 28\.5 and 33 s"):
+        Recording.of("1", {"x": of_film().isel(tr=lacking), "bold": of_scan((58,))})
+    aligned = align_all_modalities({"x": of_film()}, of_scan().isel(tr=lacking), on_holes="keep")
+    recording = Recording.of("1", {**aligned.features, "bold": aligned.bold})
+    np.testing.assert_array_equal(TRWindows([recording], np.arange(60), window=60)[0]["mask"]["bold"], lacking)
+
+
+def test_a_scan_that_begins_later_goes_with_features_that_do():
+    late = of_scan().isel(tr=slice(4, None))
+    assert len(Recording.of("1", {"x": of_film().isel(tr=slice(4, None)), "bold": late}).run) == 56
+    with pytest.raises(AlignmentError, match=r"bold begins 6 s into its run, x at second 0 .* start_offset=-6 "):
+        Recording.of("1", {"x": of_film(56), "bold": late})
+    # The advice can be followed, if the film did begin 6 s into the scan.
+    aligned = align_all_modalities({"x": of_film(56)}, late, start_offset=-6)
+    assert len(Recording.of("1", {**aligned.features, "bold": aligned.bold}).run) == 56
+    # Of features that were cut the scan may begin within the film.
+    assert len(Recording.of("1", {"x": of_film(60, begins=30.0), "bold": of_scan()}).run) == 60
+
+
+def test_each_run_of_a_scan_has_its_own_start():
+    two = of_scan((40, 30))
+    two = two.isel(tr=(two["onset"] >= 6).values)
+    x = xr.concat([of_film(40).isel(tr=slice(4, None)), of_film(30).isel(tr=slice(4, None))], "tr", data_vars="all")
+    recording = Recording.of("1", {"x": x, "bold": two})
+    assert np.bincount(recording.run).tolist()[1:] == [36, 26]
+    runs = two["run"].values
+    assert len(Recording.of("1", {"x": x, "bold": two.drop_vars("run")}, runs=runs).run) == 62
+    with pytest.raises(AlignmentError, match=r"go from 58\.5 to 6 s at row 36.*several runs need 'run'"):
+        Recording.of("1", {"bold": two.drop_vars("run")})
+
+
+def test_means_of_nothing_are_no_data():
+    n = 20
+    rate, shown = (np.arange(n) % 3).astype(np.float32), (np.arange(n) % 4 / 4).astype(np.float32)
+    about = {"film_duration": n * 1.5, "kind": "continuous"}
+    words = new_features({"word_length": (("tr",), 4 * np.sign(rate)), "word_rate": (("tr",), rate)},
+                         TRGrid(1.5, n, 75), **about)  # fmt: skip
+    picture = new_features({"frames": (("tr", "row"), np.ones((n, 2), np.uint8)), "shown": (("tr",), shown)},
+                           TRGrid(1.5, n, 75), **about)  # fmt: skip
+    np.testing.assert_array_equal(Series(words).valid, rate > 0)
+    np.testing.assert_array_equal(Series(picture).valid, shown > 0)
+    assert Series(words.assign_attrs(variable="word_rate")).valid.all()
+    assert Normaliser.fit(Series(words), np.arange(n)).mean == 4

@@ -317,7 +317,7 @@ def test_the_fit_is_an_option_of_extraction_and_part_of_what_the_file_says(gible
     assert '"image_fit": "pad"' in made.attrs["settings"]
     status, _, err = giblet(*argv)
     assert status == 2
-    assert "image_fit pad -> crop" in err
+    assert "(--image-fit pad -> crop)" in err
 
 
 def test_without_pillow_the_hint_names_an_extra_that_brings_it(image_folder, monkeypatch):

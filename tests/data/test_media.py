@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import re
 import tracemalloc
 from pathlib import Path
 
@@ -313,7 +314,21 @@ def test_sound_beyond_full_scale_is_told_with_its_peak_and_left_as_it_is(folder,
         if f"goes up to {reader.peak:.5g}, {decibels:.1f} dB" in record.message
     ]
     assert len(caplog.records) == 1
-    assert f"--gain {-decibels:.1f}, or --gain peak" in caplog.text
+    advised = float(re.search(r"--gain (-[\d.]+), or --gain peak", caplog.text)[1])
+    assert -decibels - 0.1 <= advised <= -decibels
+
+
+@pytest.mark.parametrize("peak", [1.02, 2.0, 7.3, 10.0, 30_000.0])
+@pytest.mark.parametrize("before", [0.0, 3.0])
+def test_the_gain_that_is_advised_suffices(folder, peak, before, caplog):
+    loud(folder / "loud.wav", peak, subtype="FLOAT")
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        list(AudioReader(folder / "loud.wav", gain=before))
+        advised = float(re.search(r"--gain (-[\d.]+), or --gain peak", caplog.text)[1])
+        caplog.clear()
+        list(AudioReader(folder / "loud.wav", gain=advised))
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize(("peak", "subtype"), [(1.0, "FLOAT"), (0.2, "DOUBLE"), (1.0, "PCM_16")])
@@ -356,10 +371,16 @@ def test_no_gain_is_no_change_to_the_last_bit_and_silence_has_no_peak(folder):
     assert (reader.peak, reader.gain_db) == (0, 0)
 
 
-@pytest.mark.parametrize("gain", ["loud", np.nan, None, True])
+@pytest.mark.parametrize("gain", ["loud", np.nan, None, True, 1000, -201.0, "1e400"])
 def test_a_gain_that_is_none_is_refused(gain):
-    with pytest.raises(InputError, match=r"gain is .*: a number of dB, or 'peak', is needed"):
+    with pytest.raises(InputError, match=r"gain is .*: a number of dB from -200 to 200, or 'peak', is needed"):
         AudioReader(DATA / "speech.flac", gain=gain)
+
+
+def test_sound_of_rounding_alone_is_not_brought_to_full_scale(folder):
+    soundfile.write(folder / "faint.wav", np.full(8000, 1e-30), 8_000, subtype="FLOAT")
+    with pytest.raises(InputError, match=r"goes up to 1e-30 of full scale 1, so that --gain peak would be 600 dB"):
+        list(AudioReader(folder / "faint.wav", gain="peak"))
 
 
 def test_to_measure_is_to_read_without_the_samples(folder, caplog):

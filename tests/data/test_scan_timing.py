@@ -71,8 +71,14 @@ def test_a_header_that_says_one_second_by_default_gives_way(scan, caplog):
     with caplog.at_level(logging.WARNING):
         assert said(scan(1.0, "sec", {"RepetitionTime": 0.8})) == (0.8, "sidecar")
     assert "as where nobody set a TR, its sidecar says 0.8 s: taken" in caplog.text
-    with pytest.raises(InputError, match=r"TR 1 s \(its unit is 'sec'\), you say 0\.8 s.*overrule_tr"):
-        scan(1.0, "sec", tr=0.8)
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        assert said(scan(1.0, "sec", tr=2.2)) == (2.2, "given")
+    assert "TR 1 s (its unit is 'sec'), as where nobody set a TR, you say 2.2 s: taken; if the" in caplog.text
+    assert len(caplog.records) == 1
+    caplog.clear()
+    with pytest.raises(InputError, match=r"sidecar of sub-3_bold\.nii says TR 1 s.*you say 2\.2 s"):
+        scan(1.0, "sec", {"RepetitionTime": 1.0}, tr=2.2)
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,14 @@ import logging
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy.stats import gamma
 
 from giblet.alignment import convolve_hrf
 from giblet.errors import AlignmentError, InputError
-from giblet.evaluation.alignment import Regressor, check, envelope
+from giblet.evaluation.alignment import Regressor, check, envelope, regressors_of
+from giblet.features import new_features
+from giblet.timing import TRGrid
 
 TR = 1.5
 N = 240
@@ -176,3 +179,70 @@ def test_what_cannot_be_checked_is_refused():
         check(regressor(np.ones(N)), stimulus()[:, None], TR, targets=["a"], n_surrogates=19)
     with pytest.raises(AlignmentError, match="before volume 0"):
         check(regressor(stimulus()), stimulus()[:, None], TR, targets=["a"], start_offset=1000)
+
+
+# --- features that were cut from a longer film
+
+
+def of_film(**variables):
+    n = len(next(iter(variables.values())))
+    return new_features(
+        {name: (("tr",), np.asarray(values, np.float32)) for name, values in variables.items()}, TRGrid(TR, n, 75),
+        film_duration=n * TR, kind="continuous", desc="film", settings={},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("first, last", [(30, 200), (61, 240), (0, 150)])
+@pytest.mark.parametrize("offset", [0.0, -12.0, 7.5])
+def test_a_part_of_a_film_is_checked_where_it_lies_in_it(first, last, offset):
+    """BOLD of the whole film (analytic), of which features of a part are there."""
+    x = stimulus()
+    bold = analytic(x, TR, np.arange(N) * TR + offset)[:, None]
+    (whole,) = regressors_of(of_film(word_rate=x))
+    (part,) = regressors_of(of_film(word_rate=x).isel(tr=slice(first, last)))
+    np.testing.assert_array_equal(part.edges, whole.edges[first : last + 1])
+    found = check(part, bold, TR, targets=["a"], start_offset=offset, n_surrogates=99, trim=True)
+    assert (found.scan.mean_best_lag, found.verdict) == (0, "aligned")
+    assert found.r > 0.99
+
+
+def test_messages_about_a_part_name_its_place():
+    x = stimulus()
+    (part,) = regressors_of(of_film(word_rate=x).isel(tr=slice(100, 240)))
+    bold = np.random.default_rng(0).standard_normal((N, 1))
+    with pytest.raises(AlignmentError, match=r"200 volumes \(300 s\), word_rate is of second 150 to 360 of its film, "
+                                             "and lasts 360 s from volume 0"):  # fmt: skip
+        check(part, bold[:200], TR, targets=["a"])
+    with pytest.raises(AlignmentError, match=r"90 volumes \(135 s\), word_rate begins 150 s after volume 0"):
+        check(part, bold[:90], TR, targets=["a"], trim=True)
+    with pytest.raises(AlignmentError, match="word_rate ends 40 s before volume 0"):
+        check(part, bold, TR, targets=["a"], start_offset=400)
+    with pytest.raises(
+        AlignmentError, match=r"onsets of film are not 1\.5 s apart: they go from 75 to 79\.5 s at TR 51"
+    ):
+        regressors_of(of_film(word_rate=x).isel(tr=np.delete(np.arange(N), [51, 52])))
+
+
+def test_the_sound_of_a_part_has_the_clock_of_the_film():
+    plain, later = (envelope(np.ones(8000), 8000, begins=begins) for begins in (0.0, 558.0))
+    np.testing.assert_allclose(later.edges, plain.edges + 558)
+
+
+def test_a_picture_that_is_not_shown_has_the_usual_light():
+    light = np.r_[0, 0, np.full(8, 0.5), np.full(10, 0.7)]
+    (found,) = regressors_of(of_film(luminance=light, shown=np.r_[0, 0, np.ones(18)]))
+    np.testing.assert_allclose(found.values, np.r_[light[2:].mean(), light[2:].mean(), light[2:]], rtol=1e-6)
+
+
+def test_bold_that_was_cut_is_checked_where_it_was_in_its_run():
+    x, ref = stimulus(), 0.5
+    y = analytic(x, TR, (np.arange(N) + ref) * TR)[:, None]
+    variables = {"bold": (("tr", "voxel"), y), "onset": ("tr", np.arange(N) * TR)}
+    bold = xr.Dataset(variables, attrs={"tr": TR, "slice_time_ref": ref})
+    kept = np.delete(np.arange(20, N), [7, 90, 91])
+    found = check(regressor(x), bold.isel(tr=kept), TR, targets=["a"], n_surrogates=99)
+    assert (found.scan.mean_best_lag, found.slice_time_ref, found.n_trs) == (0, ref, len(kept))
+    assert found.r > 0.99 and found.scan.n_volumes < len(kept)
+    end = np.arange(20, 200)
+    with pytest.raises(AlignmentError, match="180 volumes between second 30 and 300 of its run, amount lasts 360 s"):
+        check(regressor(x), bold.isel(tr=end), TR, targets=["a"])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 from nilearn.glm.first_level import compute_regressor
 from scipy.stats import gamma, pearsonr
 from sklearn.linear_model import Ridge
@@ -299,3 +300,65 @@ def test_rows_that_are_no_neighbours_are_not_taken_for_such(features, simulation
     assert not np.allclose(counted.predicted, closed_up.predicted)
     with pytest.raises(InputError, match="features holds nan"):
         fit_ridge(np.where(np.arange(N)[:, None] == 7, np.nan, features), simulation.bold, train, TR, hrf=None)
+
+
+@pytest.mark.parametrize("tr, ref", [(3.0, 0.48), (2.0, 0.75)])
+def test_ridge_reads_the_response_when_the_scan_says_it_did(tr, ref):
+    """Slice timing goes from the BOLD through alignment to the ridge; the truth is analytic."""
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((200, 4)).astype(np.float32)
+    since = (np.arange(200)[:, None] + ref - np.arange(201)) * tr
+    total = gamma.cdf(since, 6 / 0.9, scale=0.9) - 0.48 * gamma.cdf(since, 12 / 0.9, scale=0.9)
+    y = ((total[:, :-1] - total[:, 1:]) @ x).sum(axis=1, keepdims=True)
+    film = new_features({"x": (("tr", "f"), x)}, TRGrid(tr, 200, 75), film_duration=200 * tr, kind="continuous")
+    bold = xr.Dataset({"bold": (("tr", "voxel"), y)}, attrs={"tr": tr, "slice_time_ref": ref})
+    train, test = np.arange(140), np.arange(150, 200)
+    aligned = align_all_modalities({"x": film}, bold)
+    assert aligned.slice_time_ref == ref
+
+    def r(fit):
+        return pearsonr(fit.predicted[test, 0], y[test, 0]).statistic
+
+    carried = fit_ridge(aligned.features["x"], aligned.bold, train, tr)
+    assert r(carried) > 0.999 > r(fit_ridge(x, y, train, tr)) + 0.02
+    given = fit_ridge(x, y, train, tr, slice_time_ref=ref)
+    np.testing.assert_allclose(carried.predicted, given.predicted)
+    np.testing.assert_allclose(fit_ridge(x, bold, train, tr).predicted, given.predicted)
+    convolved = align_all_modalities({"x": film}, bold, hrf="glover").features["x"]
+    assert r(fit_ridge(convolved, aligned.bold, train, tr, hrf=None)) > 0.999
+    said = align_all_modalities({"x": film}, y, tr, slice_time_ref=ref)
+    np.testing.assert_allclose(fit_ridge(said.features["x"], y, train, tr).predicted, given.predicted)
+    with pytest.raises(InputError, match=r"slice_time_ref differs \(features .*, the BOLD 0.1\)"):
+        fit_ridge(aligned.features["x"], bold.assign_attrs(slice_time_ref=0.1), train, tr)
+    overruled = fit_ridge(aligned.features["x"], bold.assign_attrs(slice_time_ref=0.1), train, tr, slice_time_ref=0.0)
+    np.testing.assert_allclose(overruled.predicted, fit_ridge(x, y, train, tr).predicted)
+
+
+def test_ridge_takes_runs_censoring_and_missing_volumes_of_a_dataset(features, simulation):
+    run = np.repeat([1, 2], N // 2)
+    kept = np.random.default_rng(4).random(N) < 0.9
+    onset = np.tile(np.arange(N // 2) * TR, 2)
+    y = simulation.bold.astype(float)
+    bold = xr.Dataset(
+        {"bold": (("tr", "voxel"), np.where(kept[:, None], y, np.nan)), "run": ("tr", run),
+         "onset": ("tr", onset), "sample_mask": ("tr", kept)}, attrs={"tr": TR},
+    )  # fmt: skip
+    train = np.arange(300)
+    found = fit_ridge(features, bold, train, TR).predicted
+    np.testing.assert_array_equal(found, fit_ridge(features, y, train, TR, run=run, sample_mask=kept).predicted)
+    lacking, volumes = bold.isel(tr=kept), np.tile(np.arange(N // 2), 2)[kept]
+    train = np.arange(250)
+    found = fit_ridge(features[kept], lacking, train, TR).predicted
+    plain = {"run": run[kept]}
+    np.testing.assert_array_equal(
+        found, fit_ridge(features[kept], y[kept], train, TR, volumes=volumes, **plain).predicted
+    )
+    assert not np.allclose(found, fit_ridge(features[kept], y[kept], train, TR, **plain).predicted)
+    film = new_features({"x": (("tr", "f"), features[:200])}, TRGrid(TR, 200, 75), film_duration=200 * TR,
+                        kind="continuous")  # fmt: skip
+    first = bold.isel(tr=run == 1).drop_vars("sample_mask")
+    aligned = align_all_modalities({"x": film}, first.isel(tr=slice(0, 195)), on_short_bold="trim")
+    with pytest.raises(AlignmentError, match="of volumes 0 to 194, the BOLD of 5 to 199, and not of the same"):
+        fit_ridge(aligned.features["x"], first.isel(tr=slice(5, 200)), np.arange(100), TR)
+    with pytest.raises(AlignmentError, match=r"the BOLD says TR 1\.5 s, 2 s was given"):
+        fit_ridge(features, bold, train, 2.0)

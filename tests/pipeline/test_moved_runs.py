@@ -152,8 +152,36 @@ def test_a_sidecar_belongs_to_the_scan_and_moves_with_it(trained, tmp_path, monk
     monkeypatch.chdir(moved.folder)
     assert train("train.yaml").status == "up to date"
     (moved.folder / "data" / "sub-22" / "func" / "run_bold.json").write_text('{"RepetitionTime": 2.00}')
-    with pytest.raises(CheckpointError, match=r"run_bold\.json"):
+    with pytest.raises(CheckpointError, match=r"two/data/sub-22/func/run_bold\.json has changed since"):
         TrainedRun.open(moved.run)
+
+
+def test_a_file_that_is_not_found_is_named_where_it_is_missing_or_changed(trained, tmp_path, monkeypatch):
+    """And not where it was in training, where its like may still be as it was."""
+    shutil.copytree(trained.folder / "data", tmp_path / "one" / "data")
+    shutil.copy(trained.config, tmp_path / "one" / "train.yaml")
+    old, new = tmp_path / "one" / "data" / "sub-22" / "func", tmp_path / "data2"
+    (old / "run_bold.json").write_text('{"RepetitionTime": 2.0}')
+    monkeypatch.chdir(tmp_path / "one")
+    train("train.yaml")
+    run = (tmp_path / "one" / "runs" / "small").rename(tmp_path / "small")
+    monkeypatch.chdir(tmp_path)
+    new.mkdir()
+    (old / "run_bold.tsv").rename(new / "run_bold.tsv")
+    for content, told in (
+        (None, r"no such file: {}, which run_bold\.tsv had beside it"),
+        ("{}", "{} has changed since"),
+    ):
+        if content is not None:
+            (new / "run_bold.json").write_text(content)
+        with pytest.raises(CheckpointError, match=told.replace("{}", str(new / "run_bold.json"))):
+            TrainedRun.open(run, new)
+    shutil.copy(old / "run_bold.json", new)
+    TrainedRun.open(run, new)
+    (tmp_path / "one" / "data" / "words.nc").unlink()
+    (new / "words.nc").write_bytes(b"other words")
+    with pytest.raises(CheckpointError, match=r"no such file: \S+one/data/words\.nc.*data2/words\.nc is of that name"):
+        TrainedRun.open(run, new)
 
 
 def test_a_run_of_an_older_version_has_no_unbounded_values_either(trained, tmp_path, monkeypatch):

@@ -88,6 +88,21 @@ def test_mpi_needs_mpi4py_for_its_processes_to_find_each_other(settings, monkeyp
     check_launcher(run, {"OMPI_COMM_WORLD_SIZE": "2"})
 
 
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "4", "SLURM_PROCID": "0"},
+        {**SBATCH, "SLURM_NTASKS_PER_NODE": "2", "SLURM_NNODES": "1", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"},
+        slurm(1),
+    ],
+)
+@pytest.mark.parametrize("strategy", ["auto", "ddp"])
+def test_one_process_in_the_script_of_a_job_of_several_tasks_trains(settings, monkeypatch, environment, strategy):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert Trainer(settings(steps=1, strategy=strategy)).fit().status == "finished"
+
+
 def test_a_second_task_of_srun_trains_nothing_and_writes_nothing(settings, monkeypatch):
     run = settings(steps=1)
     for name, value in slurm(2, SLURM_PROCID="1").items():
