@@ -76,4 +76,4 @@ def figures(folder: Path) -> dict[str, np.ndarray]:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as made:
         np.savez_compressed(PATH, **figures(Path(made)))
-    print(f"{PATH}: {PATH.stat().st_size / 1000:.0f} kB")
+    sys.stdout.write(f"{PATH}: {PATH.stat().st_size / 1000:.0f} kB\n")

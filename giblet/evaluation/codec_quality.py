@@ -161,7 +161,7 @@ def codec_label(codec: AudioCodec) -> str:
     return f"codes, {codec.bandwidth:g} kbps"
 
 
-def evaluate_codec(
+def score_codec(
     codecs: Sequence[AudioCodec],
     clips: Iterable[Clip],
     *,

@@ -21,7 +21,7 @@ from giblet.evaluation.alignment import Checked, Regressor, check, envelope, reg
 from giblet.evaluation.lag_plot import check_plotting, plot_checks
 from giblet.features import CONTINUOUS, load_features, new_features
 from giblet.files import check_writable
-from giblet.pipeline.features import decode_features
+from giblet.pipeline.features import decode
 from giblet.timing import TRGrid, exact
 
 ORDER = "feature files come first, and the BOLD last"
@@ -58,7 +58,7 @@ def regressors_from(path: str | Path, *, codec: str | None = None, device: str =
         return found
     with tempfile.TemporaryDirectory() as folder:
         begins = float(first_onset(features, Path(path).name))
-        sound = decode_features(path, Path(folder) / "sound.wav", codec=codec, device=device)
+        sound = decode(path, Path(folder) / "sound.wav", codec=codec, device=device)
         samples = np.concatenate(list(AudioReader(sound.path)))
         return [envelope(samples, int(features.attrs["sample_rate"]), begins=begins)]
 

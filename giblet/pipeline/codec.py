@@ -19,7 +19,7 @@ from giblet.data.media import AudioReader
 from giblet.data.sound import Progress
 from giblet.device import pick_device
 from giblet.errors import InputError
-from giblet.evaluation.codec_quality import Clip, Quality, Row, evaluate_codec
+from giblet.evaluation.codec_quality import Clip, Quality, Row, score_codec
 from giblet.evaluation.sound_scores import SCORES
 from giblet.files import check_writable, write_atomic
 from giblet.report import Picture, Player, Section, Table, spectrograms, write_report
@@ -45,7 +45,7 @@ class Evaluated:
     data: Path
 
 
-def codec_quality(
+def evaluate_codec(
     sounds: str | Path | Iterable[str | Path],
     codec: str = "bundled",
     out_dir: str | Path = ".",
@@ -114,7 +114,7 @@ def codec_quality(
     skipped: dict[str, str] = {}
     most = len(files) * seconds
     try:
-        quality = evaluate_codec(
+        quality = score_codec(
             codecs,
             _read(files, codecs[0].sample_rate, seconds, skipped),
             tr=tr,

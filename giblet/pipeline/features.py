@@ -108,7 +108,7 @@ class Extracted:
         return self.about["film_duration"] / self.seconds if self.about and self.seconds else float("nan")
 
 
-def extract_film(
+def extract(
     film: str | Path,
     settings: AnySettings | None = None,
     out_dir: str | Path = ".",
@@ -153,7 +153,7 @@ def _extract(
     film: Path, settings: AnySettings | None, out_dir: Path, processor: AnyProcessor | None, replace: bool, again: bool,
     progress: Progress | None,
 ) -> Extracted:  # fmt: skip
-    """As :func:`extract_film`; `replace` other features that stand there, or extract `again` what is up to date."""
+    """As :func:`extract`; `replace` other features that stand there, or extract `again` what is up to date."""
     settings = settings or ExtractSettings.make()
     start = time.perf_counter()
     check_tr(settings.tr)
@@ -174,7 +174,7 @@ def _extract(
     return Extracted(film, "written", path, describe(features), time.perf_counter() - start)
 
 
-def extract_features(
+def extract_many(
     films: Iterable[str | Path],
     settings: AnySettings | None = None,
     out_dir: str | Path = ".",
@@ -182,7 +182,7 @@ def extract_features(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Iterator[Extracted]:
-    """As :func:`extract_film` for many films or texts: one that fails is reported, and the others go on.
+    """As :func:`extract` for many films or texts: one that fails is reported, and the others go on.
 
     Raises
     ------
@@ -210,9 +210,7 @@ def extract_features(
         if not errors:
             processor = processor or processor_for(settings)
             with postponed(errors):
-                done = extract_film(
-                    film, settings, out_dir, processor=processor, overwrite=overwrite, progress=progress
-                )
+                done = extract(film, settings, out_dir, processor=processor, overwrite=overwrite, progress=progress)
         if not errors:
             yield done
         elif isinstance(errors[0], GibletError):
@@ -237,7 +235,7 @@ class Decoded:
     """Wall-clock time spent."""
 
 
-def decode_features(
+def decode(
     features: str | Path,
     out: str | Path | None = None,
     *,
@@ -251,7 +249,7 @@ def decode_features(
     Parameters
     ----------
     features : str or Path
-        As :func:`extract_film` writes it, of sound or picture.
+        As :func:`extract` writes it, of sound or picture.
     out : str or Path, optional
         ``.wav`` or ``.flac``, for pictures ``.mp4``; by default ``<film>_desc-..._decoded.wav`` (``.mp4``) beside the
         features. A JSON sidecar beside it says what it was made from.
@@ -395,11 +393,11 @@ def demo(
     Raises
     ------
     GibletError
-        As :func:`extract_film` and :func:`decode_features`.
+        As :func:`extract` and :func:`decode`.
     """
     extracted = _extract(Path(film or sample_film()), None, Path(out_dir), None, overwrite, True, progress)
     assert extracted.path is not None and extracted.about is not None
-    decoded = decode_features(extracted.path, overwrite=overwrite, progress=progress)
+    decoded = decode(extracted.path, overwrite=overwrite, progress=progress)
     rate = int(extracted.about["sample_rate"])
     original = np.concatenate(list(AudioReader(extracted.film, sample_rate=rate)))
     sound = np.concatenate(list(AudioReader(decoded.path, sample_rate=rate)))

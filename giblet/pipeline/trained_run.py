@@ -262,3 +262,24 @@ class Prediction:
     def film_second(self, stretch: Stretch) -> float:
         """Second of the film at which a stretch begins."""
         return float(self.part.run.study.film_seconds[self.part.subject][stretch.start])
+
+
+def open_run(folder: str | Path, data: str | Path | None = None) -> TrainedRun:
+    """A trained run; see :meth:`TrainedRun.open`.
+
+    Parameters
+    ----------
+    folder : str or Path
+    data : str or Path, optional
+        Folder where the files that the run was trained on are now, if they have moved.
+
+    Returns
+    -------
+    TrainedRun
+
+    Raises
+    ------
+    CheckpointError
+        If it is no whole run, or its data are not found.
+    """
+    return TrainedRun.open(folder, data)
