@@ -104,7 +104,8 @@ def reconstruct(
     All that is written is on the clock of the film: ``onset`` and ``StartTime`` are seconds of the film, those of the
     sound and the pictures stand in the JSON sidecar beside them. The scorecard's JSON holds all options.
     """
-    opened, where = TrainedRun.open(run, data), pick_device(device)
+    where = pick_device(device)
+    opened = TrainedRun.open(run, data)
     scans: dict[str, Any] = {"bold": bold, "confounds": confounds, "lesion": lesion}
     parts = [opened.part(split, name, **scans) for name in _subjects(opened, split, subject, scans)]
     loaded = opened.load_codec(codec, where)
