@@ -65,8 +65,8 @@ class Recording:
         Raises
         ------
         InputError
-            If there is no source, no TR or one that cannot be used, a file cannot be read, `runs` are not one label per TR,
-            or a run comes in two pieces.
+            If there is no source, no TR or one that cannot be used, a file cannot be read, `runs` are not one label per
+            TR, or a run comes in two pieces.
         AlignmentError
             If sources differ in length, TR, runs or volumes, or volumes are missing between those of a run.
         """
