@@ -210,7 +210,7 @@ class AudioProcessor:
         n_trs : int, optional
             As for :meth:`audio_to_features`.
         provenance : mapping, optional
-            As :meth:`provenance` gives it; who has it already gives it, so that a long film is hashed once.
+            What :meth:`provenance` returned, if it was called already: a long film is not hashed again then.
         progress : callable, optional
             Called with seconds done and seconds in all (None while unknown).
 

@@ -135,9 +135,9 @@ def read_confounds(
     Raises
     ------
     InputError
-        If the length is not `n_trs`, no column is chosen, one is not there or holds text, a value other than the first
-        row's is missing in a volume that is kept, a column censors half of the volumes, or there are as many confounds
-        as volumes.
+        If the length is not `n_trs`, the sample mask does not fit it, no column is chosen, one is not there or holds
+        text, a value other than the first row's is missing in a volume that is kept, a column censors half of the
+        volumes, or there are as many confounds as volumes.
     """
     keep = _kept(sample_mask, n_trs)
     why = [f"{int((~keep).sum())} by the sample mask"] if not keep.all() else []

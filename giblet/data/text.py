@@ -183,7 +183,7 @@ class TextProcessor:
             Volumes of the scan: a longer text is cut, a shorter one padded; ``valid`` ends with the setting
             ``film_duration``, or else with the last row. By default as many as the film, or else the text, fills.
         provenance : mapping, optional
-            As :meth:`provenance` gives it; who has it already gives it, so that the text is hashed once.
+            What :meth:`provenance` returned, if it was called already: the text is not hashed again then.
         progress : callable, optional
             Called with seconds done and seconds in all while rows are embedded.
 

@@ -220,7 +220,7 @@ class VideoProcessor:
             Volumes of the scan: a longer film is cut, a shorter one padded with black; ``valid`` says which TRs the
             film covers. By default as many as the film fills, sound included.
         provenance : mapping, optional
-            As :meth:`provenance` gives it; who has it already gives it, so that a long film is hashed once.
+            What :meth:`provenance` returned, if it was called already: a long film is not hashed again then.
         progress : callable, optional
             Called with seconds done and seconds in all (None while unknown).
 
