@@ -16,10 +16,20 @@ def lazily(
     Parameters
     ----------
     package : str
+        Import path of the package, its ``__name__``.
     names : mapping of str to iterable of str
-        By module the names that it gives, as ``"name"`` or ``"name=name_in_the_module"``.
+        By import path of each module, the names that it gives, as ``"name"`` or ``"name=name_in_the_module"``.
     renamed : mapping of str to str, optional
         Old names, and what they are called now: using one raises an ImportError that says so.
+
+    Returns
+    -------
+    find : callable
+        ``__getattr__``, from a name to what it stands for.
+    listed : callable
+        ``__dir__``, without arguments; what the package has already, and the offered names.
+    offered : list of str
+        ``__all__``, in alphabetical order.
     """
     places = {}
     for module, offered in names.items():

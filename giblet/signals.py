@@ -43,6 +43,11 @@ def delayed_signals() -> Iterator[Stop]:
 
     Outside the main thread, where Python allows no signal handlers, nothing is noted. A signal that was ignored before
     (background jobs of a shell ignore Ctrl-C) still is.
+
+    Yields
+    ------
+    Stop
+        True as soon as a signal has come.
     """
     stop = Stop()
     before: dict[signal.Signals, Any] = {}
