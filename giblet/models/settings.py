@@ -106,6 +106,10 @@ class Modality:
         codes : bool
             Whether the series says that it holds codes (its `kind`, never its dtype).
 
+        Returns
+        -------
+        Modality
+
         Raises
         ------
         InputError

@@ -23,7 +23,15 @@ from giblet.training.settings import TrainSettings
 
 
 def check_devices(settings: TrainSettings) -> str:
-    """The kind of device, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    """The kind of device that a run computes on.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+
+    Returns
+    -------
+    {"cpu", "cuda", "mps"}
 
     Raises
     ------
@@ -122,6 +130,15 @@ def _processors() -> int:
 def launch(settings: TrainSettings) -> Fabric:
     """The processes of the run; in each of them this returns.
 
+    Parameters
+    ----------
+    settings : TrainSettings
+
+    Returns
+    -------
+    lightning_fabric.Fabric
+        Launched.
+
     Raises
     ------
     InputError
@@ -154,10 +171,20 @@ def launch(settings: TrainSettings) -> Fabric:
 def alone(fabric: Fabric, folder: Path) -> Iterator[None]:
     """Keep other trainings out of the folder of a run within the block.
 
+    Parameters
+    ----------
+    fabric : lightning_fabric.Fabric
+    folder : Path
+        Of the run; made if it is missing.
+
+    Yields
+    ------
+    None
+
     Raises
     ------
     InputError
-        In all processes of this training, if another is at work there.
+        In all processes of this training, if another is at work there or the folder cannot be written to.
     """
     with ExitStack() as stack:
         refused = None
@@ -173,6 +200,12 @@ def alone(fabric: Fabric, folder: Path) -> Iterator[None]:
 
 
 def ignore_signals(_worker: int) -> None:
-    """In a process that reads ahead: a stop is signalled to it too, and the step under way needs its windows."""
+    """In a process that reads ahead: a stop is signalled to it too, and the step under way needs its windows.
+
+    Parameters
+    ----------
+    _worker : int
+        Number of the process, which a DataLoader gives; not used.
+    """
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

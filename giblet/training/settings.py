@@ -64,7 +64,22 @@ class SubjectSettings(Settings):
     bad: Literal["error", "mask"] = Field("error", description="NaN and constant voxels: refuse, or leave out")
 
     def processor(self, tr: float | None) -> FMRIProcessor:
-        """What reads this subject's scans at a repetition time of `tr` seconds; None: the scans say it."""
+        """What reads this subject's scans.
+
+        Parameters
+        ----------
+        tr : float or None
+            Repetition time in seconds; None: the scans say it.
+
+        Returns
+        -------
+        FMRIProcessor
+
+        Raises
+        ------
+        InputError
+            If an option, the mask or the atlas cannot be used.
+        """
         return FMRIProcessor(
             self.mask, self.atlas, tr=tr, overrule_tr=self.overrule_tr, slice_time_ref=self.slice_time_ref,
             background_label=self.background_label, columns=self.columns, decimal=self.decimal,

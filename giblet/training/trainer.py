@@ -52,6 +52,8 @@ class Trainer:
     ----------
     settings : TrainSettings
     progress : callable, optional
+        Called after each step with the step, the last step and the losses; see
+        :data:`giblet.training.result.Progress`.
     study : Study, optional
         The data, if they are already read; by default what the settings name is read.
 
