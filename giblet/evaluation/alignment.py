@@ -256,7 +256,7 @@ def check(
     slice_time_ref : float, optional
         When in its TR a volume is read, 0 (its onset) to 1: the regressor is read at the same moment. By default what
         `bold` says, else 0.
-    sample_mask : array_like of bool (n_volumes,), optional
+    sample_mask : array_like of bool, shape (n_volumes,), optional
         False: the volume is censored, and counts nowhere.
     seed : int
         Of the surrogates.
