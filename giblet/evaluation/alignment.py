@@ -121,7 +121,15 @@ class Checked:
         )
 
     def row(self) -> dict[str, Any]:
-        """Plain values for a table or JSON."""
+        """Plain values for a table or JSON.
+
+        Returns
+        -------
+        dict
+            ``regressor``, ``best_lag`` and ``best_lag_interval`` (s), ``high_pass`` (Hz), ``r``, ``p``, ``null_95``,
+            ``tr`` (s), ``n_volumes``, ``slice_time_ref``, ``verdict``, ``advice``, and ``targets``: a dict for each
+            column.
+        """
         return {
             "regressor": self.name,
             "best_lag": self.scan.mean_best_lag,
@@ -161,6 +169,8 @@ def regressors_of(features: xr.Dataset) -> list[Regressor]:
 
     Raises
     ------
+    InputError
+        If there is no TR.
     AlignmentError
         If TRs are missing between others.
     """
