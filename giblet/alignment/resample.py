@@ -56,7 +56,7 @@ def resample_features(
     codebook_size : int
         Entries per codebook.
     codec : AudioCodec, optional
-        For ``method="latent"``.
+        The one that made the codes; for ``method="latent"``.
     frame_rate : float or Fraction, optional
         For codes grouped by TR, (n_trs, n_codebooks, frames_per_tr). Without it a TR is one sample, and column ``f``
         of the result mixes (``"round"``, ``"latent"``) or picks (``"nearest"``) columns ``f`` of TRs seconds apart.

@@ -88,7 +88,7 @@ def align_all_modalities(
         By name, another variable of the file than the one it is about: ``{"rate": "word_rate"}``. A file may stand
         under several names; the report says what else each file has.
     codec : AudioCodec, optional
-        For ``"latent"``.
+        The one that made the codes; for the method ``"latent"``.
     hrf : str, callable or mapping, optional
         Convolve with this haemodynamic response (:func:`giblet.alignment.convolve_hrf`), on the stimulus's own clock
         and before anything is cut: all features, or by name. TRs where nothing is present count as zero, as does the
