@@ -50,7 +50,24 @@ AnyProcessor = AudioProcessor | VideoProcessor | TextProcessor
 
 
 def processor_for(settings: AnySettings) -> AnyProcessor:
-    """What turns a source into the features that `settings` ask for, with its codec or model loaded."""
+    """What turns a source into the features that `settings` ask for, with its codec or model loaded.
+
+    Parameters
+    ----------
+    settings : ExtractSettings, VideoSettings or TextSettings
+        Their type says what is extracted: sound, picture or words.
+
+    Returns
+    -------
+    AudioProcessor, VideoProcessor or TextProcessor
+
+    Raises
+    ------
+    InputError
+        If an option is out of range, or a model or the device is not there.
+    CodecError
+        If the codec cannot be loaded.
+    """
     if isinstance(settings, TextSettings):
         return TextProcessor.from_settings(settings)
     if isinstance(settings, VideoSettings):
@@ -184,11 +201,30 @@ def extract_many(
 ) -> Iterator[Extracted]:
     """As :func:`extract` for many films or texts: one that fails is reported, and the others go on.
 
+    Parameters
+    ----------
+    films : iterable of str or Path
+        As for :func:`extract`.
+    settings : ExtractSettings, VideoSettings or TextSettings, optional
+        For all of them; the sound by default.
+    out_dir : str or Path
+        Gets a feature file and its sidecar for each.
+    overwrite : bool
+        As for :func:`extract`.
+    progress : callable, optional
+        Called with seconds done and seconds in all, of each film from its beginning.
+
+    Yields
+    ------
+    Extracted
+        One for each film, in their order, as soon as it is done.
+
     Raises
     ------
     InputError
-        Before anything is written, if two films would write the same file, or the TR, the codec or the model cannot be
-        used.
+        Before anything is written, if two films would write the same file, or the TR or the model cannot be used.
+    CodecError
+        Before anything is written, if the codec cannot be loaded.
     Exception
         Of a film that failed in a way that giblet does not know, when the others are done: that is a fault of giblet.
     """
@@ -244,7 +280,7 @@ def decode(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Decoded:
-    """Turn a feature file back into sound, or into a film of one picture a TR.
+    """Turn a feature file back into sound, or into a film of one picture per TR.
 
     Parameters
     ----------
@@ -254,13 +290,13 @@ def decode(
         ``.wav`` or ``.flac``, for pictures ``.mp4``; by default ``<film>_desc-..._decoded.wav`` (``.mp4``) beside the
         features. A JSON sidecar beside it says what it was made from.
     codec : str, optional
-        Where the codec that made the file is found now; by default where it was then.
+        Where the codec that made the codes is now; by default where it was then.
     device : str
-        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
     overwrite : bool
         Replace a file that was not made from these features, or that was changed since.
     progress : callable, optional
-        Called with seconds done and seconds in all.
+        Called with seconds done and seconds in all. It is not called for pictures.
 
     Returns
     -------
@@ -355,7 +391,17 @@ def _check_decoded(path: Path, source: str, made_from: str) -> None:
 
 
 def sample_film() -> Path:
-    """The short film that comes with giblet (see `data/README.md` for its licence)."""
+    """The short film that comes with giblet (see `data/README.md` for its licence).
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    InputError
+        If it did not come with this installation.
+    """
     for folder in (resources.files("giblet") / "samples", Path(__file__).parents[2] / "data"):
         film = Path(str(folder)) / "sintel_trailer.mp4"
         if film.is_file():
@@ -386,9 +432,9 @@ def demo(
     Returns
     -------
     dict
-        ``features``, ``sidecar``, ``sound`` (paths), ``film_duration``, ``decoded_duration`` (s),
-        ``realtime_factor`` of extraction, ``si_sdr`` and
-        ``level_error`` (dB) of the decoded sound against the film's own.
+        ``features`` and ``sound`` (paths), ``shape`` of the features, ``film_duration`` and ``decoded_duration`` (s),
+        ``realtime_factor`` of extraction, ``si_sdr`` and ``level_error`` (dB) of the decoded sound against the film's
+        own.
 
     Raises
     ------

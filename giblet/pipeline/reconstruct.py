@@ -80,13 +80,14 @@ def reconstruct(
     texts : str or Path, optional
         Table or subtitles of which the nearest to each decoded text vector are named.
     codec : str, optional
-        Where the codec of the codes is now, if it has moved.
+        Where the codec that made the codes is now, if it has moved.
     data : str or Path, optional
         Folder of the files that the run was trained on, if they have moved; see
         :func:`giblet.pipeline.run_checks.located`.
     overwrite : bool
         Replace a result of other options, or of another model, that stands in `out_dir`.
     device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
 
     Returns
     -------

@@ -33,7 +33,7 @@ def score(prediction: Prediction, *, codec: AudioCodec | None = None, original: 
     ----------
     prediction : Prediction
     codec : AudioCodec, optional
-        Of the codes, as :meth:`TrainedRun.load_codec` gives it; None for mel spectrograms.
+        The one that made the codes, as :meth:`TrainedRun.load_codec` gives it; None for mel spectrograms.
     original : str or Path, optional
         The film or sound that the features were made from: sound is compared with it. Needs a part of one stretch.
 
@@ -67,10 +67,18 @@ def score(prediction: Prediction, *, codec: AudioCodec | None = None, original: 
 def check_original(path: str | Path, part: Part, codec: AudioCodec | None) -> None:
     """Say before any work that this is not the sound that the codes were made from.
 
+    Parameters
+    ----------
+    path : str or Path
+        The film or sound that is to be compared with.
+    part : Part
+    codec : AudioCodec or None
+        The one that made the codes; None for mel spectrograms.
+
     Raises
     ------
     InputError
-        If it is not, or the run has no codes.
+        If it is not, there is no such file, or the run has no codes.
     """
     if codec is None:
         raise InputError("the original is compared with the sound of codes, and the run has none: leave out --original")

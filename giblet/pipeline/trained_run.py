@@ -59,15 +59,22 @@ class TrainedRun:
         Parameters
         ----------
         folder : str or Path
+            As training left it, or a copy.
         data : str or Path, optional
             Folder in which the files that the run was trained on are looked for too; see
             :func:`giblet.pipeline.run_checks.located`.
+
+        Returns
+        -------
+        TrainedRun
 
         Raises
         ------
         CheckpointError
             If the run is not finished, was edited, is damaged, or a file that it was trained on has changed or is
             nowhere.
+        GibletError
+            If the configuration cannot be read, or the data cannot be used.
         """
         folder = Path(folder)
         return cls(folder, *checked_run(folder, None if data is None else Path(data)))
@@ -97,6 +104,14 @@ class TrainedRun:
     def named(self, subject: str) -> str:
         """The run's own spelling of a subject, with or without ``sub-``.
 
+        Parameters
+        ----------
+        subject : str
+
+        Returns
+        -------
+        str
+
         Raises
         ------
         InputError
@@ -115,11 +130,21 @@ class TrainedRun:
         codec : str, optional
             Where it is now, if it has moved.
         device : str or torch.device
+            ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+
+        Returns
+        -------
+        AudioCodec or None
+            At the bandwidth of the codes.
 
         Raises
         ------
         CheckpointError
             If it is another codec.
+        CodecError
+            If it cannot be loaded.
+        InputError
+            If the device is not there.
         """
         if self.study.codec_fingerprint is None:
             return None
@@ -145,10 +170,18 @@ class TrainedRun:
         bold, confounds, lesion
             As :func:`giblet.pipeline.reconstruct.reconstruct` takes them.
 
+        Returns
+        -------
+        Part
+
         Raises
         ------
         InputError
             If there is no such part, or the scans or the lesion do not fit the run.
+
+        See Also
+        --------
+        predict : the part, and what the model says of it.
         """
         if split not in PARTS:
             raise InputError(f"split is {split!r}: {', '.join(PARTS)} are known")
@@ -189,7 +222,11 @@ class TrainedRun:
         split, subject, bold, confounds, lesion
             As for :meth:`part`.
         device : str
-            ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+            ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+
+        Returns
+        -------
+        Prediction
 
         Raises
         ------
@@ -230,7 +267,21 @@ class Part:
         return f"sub-{self.subject.removeprefix('sub-')}_split-{self.split}"
 
     def predict(self, device: str | torch.device = "cpu") -> Prediction:
-        """Both ways: the sound, pictures and words that the BOLD says, and the BOLD that these say."""
+        """Both ways: the sound, pictures and words that the BOLD says, and the BOLD that these say.
+
+        Parameters
+        ----------
+        device : str or torch.device
+            ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+
+        Returns
+        -------
+        Prediction
+
+        See Also
+        --------
+        TrainedRun.predict : the same in one call.
+        """
         model, study, notes = self.run.model, self.run.study, list(self.notes)
         with ExitStack() as stack:
             if self.silenced is not None:
@@ -260,7 +311,17 @@ class Prediction:
         return f"<Prediction {self.part.label}: {sum(s.stop - s.start for s in self.stretches)} TRs; {decoded}>"
 
     def film_second(self, stretch: Stretch) -> float:
-        """Second of the film at which a stretch begins."""
+        """Second of the film at which a stretch begins.
+
+        Parameters
+        ----------
+        stretch : Stretch
+            One of the prediction's.
+
+        Returns
+        -------
+        float
+        """
         return float(self.part.run.study.film_seconds[self.part.subject][stretch.start])
 
 
@@ -270,6 +331,7 @@ def open_run(folder: str | Path, data: str | Path | None = None) -> TrainedRun:
     Parameters
     ----------
     folder : str or Path
+        As training left it, or a copy.
     data : str or Path, optional
         Folder where the files that the run was trained on are now, if they have moved.
 
@@ -280,6 +342,8 @@ def open_run(folder: str | Path, data: str | Path | None = None) -> TrainedRun:
     Raises
     ------
     CheckpointError
-        If it is no whole run, or its data are not found.
+        If the run is not finished, was edited, is damaged, or a file that it was trained on has changed or is nowhere.
+    GibletError
+        If the configuration cannot be read, or the data cannot be used.
     """
     return TrainedRun.open(folder, data)
