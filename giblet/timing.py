@@ -563,7 +563,7 @@ def volumes_at(onset: np.ndarray, tr: float, run: np.ndarray | None, what: str) 
             "seconds from volume 0 of the run are needed"
         )
     volumes = volumes.astype(np.int64)
-    same = np.ones(len(onset) - 1, bool) if run is None else run[1:] == run[:-1]
+    same = np.ones(max(len(onset) - 1, 0), bool) if run is None else run[1:] == run[:-1]
     back = np.flatnonzero((np.diff(volumes) < 1) & same)
     if back.size:
         at = int(back[0])

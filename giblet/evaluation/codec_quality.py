@@ -43,8 +43,8 @@ def mels_of_as_many_numbers(numbers_per_tr: int) -> tuple[MelBaseline, MelBaseli
     """
     times, pitches = (math.ceil(numbers_per_tr / bands) for bands in (16, 32))
     return (
-        MelBaseline(f"mel, 16 bands x {times} a TR", bands=16, frames_per_tr=times, n_fft=512, hop_length=128),
-        MelBaseline(f"mel, 32 bands x {pitches} a TR", bands=32, frames_per_tr=pitches, n_fft=256, hop_length=64),
+        MelBaseline(f"mel, 16 bands x {times} per TR", bands=16, frames_per_tr=times, n_fft=512, hop_length=128),
+        MelBaseline(f"mel, 32 bands x {pitches} per TR", bands=32, frames_per_tr=pitches, n_fft=256, hop_length=64),
     )
 
 
@@ -183,10 +183,13 @@ class Quality:
 
         Raises
         ------
-        StopIteration
+        InputError
             If there is none.
         """
-        return next(row for row in self.rows if row.label == label)
+        found = next((row for row in self.rows if row.label == label), None)
+        if found is None:
+            raise InputError(f"there is no row {label!r}: the rows are {', '.join(row.label for row in self.rows)}")
+        return found
 
     @property
     def notes(self) -> list[str]:

@@ -313,14 +313,14 @@ def fisher_z(r: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    r : ndarray of float64, of any shape
+    r : ndarray of float, of any shape
         Correlations.
 
     Returns
     -------
     ndarray of float64, the shape of `r`
     """
-    return np.arctanh(np.clip(r, ROUNDING - 1, 1 - ROUNDING))
+    return np.arctanh(np.clip(np.asarray(r, np.float64), ROUNDING - 1, 1 - ROUNDING))
 
 
 def joint_draws(lengths: Sequence[int], seed: int) -> np.ndarray:

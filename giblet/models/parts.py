@@ -169,7 +169,7 @@ def check_parts(
             )
         if modality.kind == "codes" and modality.shape != (s.n_codebooks, s.frames_per_tr):
             raise InputError(
-                f"audio has codes {modality.shape} a TR: the settings say n_codebooks {s.n_codebooks}, "
+                f"audio has codes {modality.shape} per TR: the settings say n_codebooks {s.n_codebooks}, "
                 f"frames_per_tr {s.frames_per_tr}"
             )
     if unknown := set(s.modality_weights) - set(modalities) - {BOLD}:

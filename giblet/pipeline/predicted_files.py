@@ -325,7 +325,9 @@ def text_model(subject: SubjectSettings) -> str:
     InputError
         If they were made without one, or cannot be read.
     """
-    path = next(run.text for run in subject.runs if run.text is not None)
+    path = next((run.text for run in subject.runs if run.text is not None), None)
+    if path is None:
+        raise InputError(f"subject {subject.name} was shown no text: leave out --texts, or name another subject")
     made = load_features(path)
     if "model" not in made.attrs:
         raise InputError(

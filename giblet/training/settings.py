@@ -121,7 +121,7 @@ class TrainSettings(Settings):
     seed: int = Field(0, ge=0, description="chooses the first weights, the order of windows and the dropout")
 
     window: Count = Field(42, description="TRs scored in a window; the HRF's context is added to them")
-    batch_size: Count = Field(8, description="windows a step, over all processes")
+    batch_size: Count = Field(8, description="windows per step, over all processes")
     accumulate: Count = Field(1, description="pieces in which each process computes its share of a step: less memory")
     epochs: Count = Field(100, description="times that each window is seen, at most")
     steps: Count | None = Field(None, description="steps at most, instead of epochs")

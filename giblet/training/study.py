@@ -240,7 +240,7 @@ def _recording(
     tr = settings.model.tr
     confounds = [run.confounds for run in subject.runs]
     if any(confounds) and not all(confounds):
-        raise InputError(f"subject {subject.name}: some runs have confounds, some none: name one file a run")
+        raise InputError(f"subject {subject.name}: some runs have confounds, some none: name one file per run")
     bold = _bold(subject, asked_tr)
     if not same_tr(bold.attrs["tr"], tr):
         raise AlignmentError(
