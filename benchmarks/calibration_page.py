@@ -52,6 +52,14 @@ class Reason:
 
 REASONS = (
     Reason(
+        "accuracy",
+        "above",
+        lambda one: one["noise"] in ("linear", "quadratic") and one["n_trs"] < 100,
+        "Codes that drift, in short parts. A code changes in steps while what it stands for drifts, and what is left "
+        "of the steps when lines and parabolas are out still goes together. Give the BOLD that is decoded a "
+        "high-pass, so that predictions do not drift, or test longer parts.",
+    ),
+    Reason(
         "coverage",
         "above",
         lambda one: one["r"] > 0 or one["test"] == "all values",
