@@ -111,7 +111,7 @@ def two_subjects(shown, folder) -> dict:
         {"name": name, "runs": [{"bold": bold, **run} for run in runs]}
         for name, runs in (("01", [both, heard, read, both, both]), ("02", [heard] * 5))
     ]
-    return {"subjects": subjects, "fractions": (0.6, 0.2, 0.2)}
+    return {"subjects": subjects, "fractions": (0.6, 0.2, 0.2), "split": "subject"}
 
 
 @pytest.mark.slow
