@@ -29,8 +29,7 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from giblet.alignment.checks import run_slices
-from giblet.alignment.lags import drifts
-from giblet.alignment.prewhitening import lag_one, whitened
+from giblet.alignment.prewhitening import drifts, lag_one, orthonormal, whitened, without_drifts
 from giblet.data.splits import HRF_SECONDS
 from giblet.errors import InputError
 from giblet.timing import check_tr, shown
@@ -273,15 +272,7 @@ def joint_draws(lengths: Sequence[int], seed: int) -> np.ndarray:
 
 def basis_of(n_trs: int, tr: float, high_pass: float | None) -> np.ndarray:
     """Orthonormal basis of a run's mean and drifts, float64 (n_trs, n_drifts)."""
-    slow = drifts(np.arange(n_trs), tr, True, high_pass)
-    return np.linalg.qr(np.hstack([np.ones((n_trs, 1)), slow]))[0]
-
-
-def without_drifts(values: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """Values less what lies in the span of `basis`; columns of which only rounding is left become 0."""
-    left = values - basis @ (basis.T @ values)
-    size = np.abs(values).max(axis=0, initial=0)
-    return left * (np.abs(left).max(axis=0, initial=0) > 1e-11 * size)
+    return orthonormal(drifts(np.arange(n_trs), tr, True, high_pass))
 
 
 def _centred(values: np.ndarray) -> np.ndarray:
