@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.polynomial.legendre import legvander
 
 from giblet.alignment.checks import array_of_kind, increasing
-from giblet.alignment.prewhitening import Prewhitened, lag_one, whitened
+from giblet.alignment.prewhitening import Prewhitened, drifts, lag_one, orthonormal, whitened, without_drifts
 from giblet.alignment.scan import Scan, censored, knows_its_volumes, scan_of
 from giblet.errors import AlignmentError, InputError
 from giblet.timing import check_tr
@@ -323,33 +322,6 @@ def _phase_randomised(signal: np.ndarray, n: int, rng: np.random.Generator, *, m
     return np.fft.irfft(spectrum[:, None] * phases, n=len(signal), axis=0)[:n_times]
 
 
-def drifts(volumes: np.ndarray, tr: float, detrend: bool, high_pass: float | None) -> np.ndarray:
-    """What is slow in a run, to be taken out of both sides: a line, a parabola, and cosines below `high_pass`.
-
-    Parameters
-    ----------
-    volumes : ndarray of int, shape (n_volumes,)
-        Ascending from 0; censored ones are missing, and the others keep their times.
-    tr : float
-        Repetition time in seconds.
-    detrend : bool
-        Whether lines and parabolas are among them.
-    high_pass : float or None
-        Cut-off in Hz; None: no cosines are among them.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_volumes, n_drifts)
-    """
-    from nilearn.glm.first_level.design_matrix import create_cosine_drift
-
-    n_trs = int(volumes[-1]) + 1
-    columns = [legvander(np.linspace(-1, 1, n_trs), 2)[:, 1:]] if detrend else []
-    if high_pass is not None:
-        columns.append(create_cosine_drift(high_pass, np.arange(n_trs) * tr)[:, :-1])  # the last is constant
-    return np.concatenate(columns, axis=1)[volumes] if columns else np.zeros((len(volumes), 0))
-
-
 def standardised(columns: np.ndarray, slow: np.ndarray) -> np.ndarray:
     """Series without what is slow, of mean 0 and standard deviation 1.
 
@@ -368,12 +340,8 @@ def standardised(columns: np.ndarray, slow: np.ndarray) -> np.ndarray:
     InputError
         If nothing of a series is left.
     """
-    from nilearn.signal import clean
-
     values = np.asarray(columns, dtype=np.float64)
-    if slow.shape[1]:
-        values = clean(values, detrend=False, standardize=None, confounds=slow)
-    return _standardised(values)
+    return _standardised(without_drifts(values, orthonormal(slow)) if slow.shape[1] else values)
 
 
 def _silenced(bold: Any, kept: np.ndarray) -> np.ndarray:
@@ -394,10 +362,11 @@ def _refuse_holes(regressor: Any) -> None:
 
 def _standardised(columns: np.ndarray) -> np.ndarray:
     centred = columns - columns.mean(axis=0)
-    spread = centred.std(axis=0, ddof=1)
+    spread = np.sqrt(np.einsum("ij,ij->j", centred, centred) / (len(centred) - 1))
     if (spread <= 1e-12 * np.abs(columns).max(initial=1e-300)).any() or not spread.all():
         raise InputError("the regressor or a target does not vary once trends are gone: there is nothing to correlate")
-    return centred / spread
+    centred /= spread
+    return centred
 
 
 def _refuse_constant(bold: np.ndarray) -> None:

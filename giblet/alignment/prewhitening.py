@@ -1,4 +1,4 @@
-"""One filter for two series whose neighbouring values are alike, so that chance is as narrow as it seems.
+"""What is slow taken out of two series, and one filter for both, so that chance is as narrow as it seems.
 
 References
 ----------
@@ -11,6 +11,69 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.polynomial.legendre import legvander
+
+
+def drifts(volumes: np.ndarray, tr: float, detrend: bool, high_pass: float | None) -> np.ndarray:
+    """What is slow in a run, to be taken out of both sides: a line, a parabola, and cosines below `high_pass`.
+
+    Parameters
+    ----------
+    volumes : ndarray of int, shape (n_volumes,)
+        Ascending from 0; censored ones are missing, and the others keep their times.
+    tr : float
+        Repetition time in seconds.
+    detrend : bool
+        Whether lines and parabolas are among them.
+    high_pass : float or None
+        Cut-off in Hz; None: no cosines are among them.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_volumes, n_drifts)
+    """
+    from nilearn.glm.first_level.design_matrix import create_cosine_drift
+
+    n_trs = int(volumes[-1]) + 1
+    columns = [legvander(np.linspace(-1, 1, n_trs), 2)[:, 1:]] if detrend else []
+    if high_pass is not None:
+        columns.append(create_cosine_drift(high_pass, np.arange(n_trs) * tr)[:, :-1])  # the last is constant
+    return np.concatenate(columns, axis=1)[volumes] if columns else np.zeros((len(volumes), 0))
+
+
+def orthonormal(slow: np.ndarray) -> np.ndarray:
+    """Orthonormal basis of the mean and of what is slow.
+
+    Parameters
+    ----------
+    slow : ndarray of float, shape (n_volumes, n_drifts)
+        As :func:`drifts` gives it; columns may depend on each other where volumes are missing.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_volumes, n_basis)
+    """
+    left, size, _ = np.linalg.svd(np.hstack([np.ones((len(slow), 1)), slow]), full_matrices=False)
+    return left[:, size > 1e-10 * size[0]]
+
+
+def without_drifts(values: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """Values less what lies in the span of a basis; columns of which only rounding is left become 0.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (n_volumes, n_columns)
+    basis : ndarray of float64, shape (n_volumes, n_basis)
+        Orthonormal, as :func:`orthonormal` gives it.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_volumes, n_columns)
+    """
+    left = values - basis @ (basis.T @ values)
+    before, after = (np.einsum("ij,ij->j", some, some) for some in (values, left))
+    left[:, after <= 1e-22 * before] = 0
+    return left
 
 
 def lag_one(runs: Sequence[np.ndarray]) -> np.ndarray:
@@ -58,10 +121,9 @@ class Prewhitened:
 
     def __init__(self, series: np.ndarray) -> None:
         self.series = series
-        squares = series.astype(np.float64) ** 2
-        self.power = squares.sum(axis=0)
-        self.shared = (series[1:].astype(np.float64) * series[:-1]).sum(axis=0)
-        self.inner = self.power - squares[0] - squares[-1]
+        self.power = np.einsum("ij,ij->j", series, series, dtype=np.float64)
+        self.shared = np.einsum("ij,ij->j", series[1:], series[:-1], dtype=np.float64)
+        self.inner = self.power - series[0].astype(np.float64) ** 2 - series[-1].astype(np.float64) ** 2
 
     def correlate(self, columns: np.ndarray, phi: np.ndarray) -> np.ndarray:
         """Correlation of each series with each column, after both went through the column's filter.
@@ -75,7 +137,7 @@ class Prewhitened:
 
         Returns
         -------
-        ndarray of float64, shape (n_series, n_columns)
+        ndarray of the dtype of the series, shape (n_series, n_columns)
 
         See Also
         --------
@@ -88,6 +150,8 @@ class Prewhitened:
         twice[1:] -= phi * columns[:-1]
         twice[0] -= phi**2 * columns[0]
         twice[-1] -= phi**2 * columns[-1]
+        twice /= np.sqrt((columns * twice).sum(axis=0))
+        if not phi.any():
+            return (self.series.T @ twice.astype(self.series.dtype)) / np.sqrt(self.power)[:, None]
         size = np.sqrt(self.power[:, None] - 2 * phi * self.shared[:, None] + phi**2 * self.inner[:, None])
-        length = np.sqrt((columns * twice).sum(axis=0))
-        return (self.series.T @ twice.astype(self.series.dtype)) / (size * length)
+        return (self.series.T @ twice.astype(self.series.dtype)) / size.astype(self.series.dtype)

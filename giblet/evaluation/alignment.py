@@ -14,7 +14,8 @@ import xarray as xr
 from giblet.alignment import LagScan, lag_scan, response_at
 from giblet.alignment.checks import first_onset, recorded_offset
 from giblet.alignment.kernels import check_hrf
-from giblet.alignment.lags import HIGH_PASS, drifts, standardised
+from giblet.alignment.lags import HIGH_PASS, standardised
+from giblet.alignment.prewhitening import drifts
 from giblet.alignment.scan import censored, scan_of
 from giblet.data.splits import HRF_SECONDS
 from giblet.errors import AlignmentError, InputError

@@ -29,8 +29,7 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from giblet.alignment.checks import run_slices
-from giblet.alignment.lags import drifts
-from giblet.alignment.prewhitening import lag_one, whitened
+from giblet.alignment.prewhitening import drifts, lag_one, orthonormal, whitened, without_drifts
 from giblet.data.splits import HRF_SECONDS
 from giblet.errors import InputError
 from giblet.timing import check_tr, shown
@@ -365,27 +364,7 @@ def basis_of(n_trs: int, tr: float, high_pass: float | None) -> np.ndarray:
     --------
     without_drifts : series less what is in its span.
     """
-    slow = drifts(np.arange(n_trs), tr, True, high_pass)
-    return np.linalg.qr(np.hstack([np.ones((n_trs, 1)), slow]))[0]
-
-
-def without_drifts(values: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """Values less what lies in the span of `basis`; columns of which only rounding is left become 0.
-
-    Parameters
-    ----------
-    values : ndarray of float64, shape (n_trs, n_columns)
-        Of one run.
-    basis : ndarray of float64, shape (n_trs, n_drifts)
-        As :func:`basis_of` gives it.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_trs, n_columns)
-    """
-    left = values - basis @ (basis.T @ values)
-    size = np.abs(values).max(axis=0, initial=0)
-    return left * (np.abs(left).max(axis=0, initial=0) > 1e-11 * size)
+    return orthonormal(drifts(np.arange(n_trs), tr, True, high_pass))
 
 
 def _centred(values: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ import numpy as np
 from scipy.stats import binomtest
 from scipy.stats import t as student
 
+from giblet.alignment.prewhitening import without_drifts
 from giblet.errors import InputError
 from giblet.evaluation.rotation import (
     HIGH_PASS,
@@ -27,7 +28,6 @@ from giblet.evaluation.rotation import (
     rank_p,
     rotation_test,
     too_short,
-    without_drifts,
 )
 from giblet.timing import check_tr
 
