@@ -18,7 +18,7 @@ from giblet.data.media import AudioReader
 from giblet.evaluation.codec_quality import Quality
 from giblet.evaluation.mel_baseline import MelBaseline
 from giblet.evaluation.sound_scores import score
-from giblet.pipeline.codec import codec_quality, quality_table
+from giblet.pipeline.codec import evaluate_codec, quality_table
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/codec_quality.md"
@@ -58,7 +58,7 @@ def layouts(folder: Path, held_out: list[str]) -> str:
 def quality(folder: Path, config: Path, codec: str) -> str:
     """The comparison on what was held out."""
     with tempfile.TemporaryDirectory() as out:
-        found = codec_quality(folder, codec, out, seconds=SECONDS, held_out=config, tr=TR, players=0).quality
+        found = evaluate_codec(folder, codec, out, seconds=SECONDS, held_out=config, tr=TR, players=0).quality
     text = described(found)
     print(text)
     return text

@@ -32,7 +32,7 @@ from giblet.evaluation.scores import compare, constant_codes, score_codes
 from giblet.evaluation.statistics import Estimate, ScoredTRs, correlations, mean_correlation_influence
 from giblet.features import load_features
 from giblet.models import MultimodalAutoencoder
-from giblet.pipeline import extract_film
+from giblet.pipeline import extract
 from giblet.training.settings import TrainSettings
 from giblet.training.study import Study, build_study
 from giblet.training.trainer import Trainer
@@ -191,7 +191,7 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     codec = load_codec("bundled", device="cpu")
     sound = speech(options.audio, options.minutes, options.work / "speech.flac")
-    features = extract_film(sound, ExtractSettings.make(tr=TR, device="cpu"), options.work).path
+    features = extract(sound, ExtractSettings.make(tr=TR, device="cpu"), options.work).path
     assert features is not None
     encoding, decoding, about = [], [], ""
     for name in options.brains:

@@ -35,7 +35,7 @@ def child(mode: str, n_trs: int, n_voxels: int, steps: int, batch: int) -> dict[
     from giblet.data.series import Series
     from giblet.data.splits import make_splits
     from giblet.features import load_features, main_variable
-    from giblet.pipeline import extract_film
+    from giblet.pipeline import extract
     from giblet.training.settings import TrainSettings
     from giblet.training.study import Study
     from giblet.training.trainer import Trainer
@@ -43,7 +43,7 @@ def child(mode: str, n_trs: int, n_voxels: int, steps: int, batch: int) -> dict[
     with tempfile.TemporaryDirectory() as folder:
         codes = mode == "codes"
         how = ExtractSettings.make(tr=TR, use_encodec=codes, mel_average=mode == "mel_mean", device="cpu")
-        features = load_features(extract_film(ROOT / "data" / "speech.flac", how, folder).path)
+        features = load_features(extract(ROOT / "data" / "speech.flac", how, folder).path)
         audio = features[main_variable(features)].values
         audio = audio[np.arange(n_trs) % len(audio)]
         bold = np.random.default_rng(0).standard_normal((n_trs, n_voxels), dtype=np.float32)

@@ -1,3 +1,77 @@
-"""giblet: a film's sound, picture and words on the clock of the scanner, and predicted audio codes back into sound."""
+"""giblet: a film's sound, picture and words on the clock of the scanner, and predicted audio codes back into sound.
+
+Everything that the command line does is a function of the same name here:
+
+>>> import giblet as gb
+>>> extracted = gb.extract("film.mkv", gb.ExtractSettings.make(tr=1.5), "features")  # doctest: +SKIP
+>>> gb.load_features(extracted.path).codes.shape  # doctest: +SKIP
+(920, 8, 112)
+
+Names are loaded when they are first used, so that importing giblet takes no time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from giblet.lazy import lazily as _lazily
+
+if TYPE_CHECKING:
+    from giblet.alignment import align_all_modalities as align  # noqa: F401
+    from giblet.codec import load_codec as load_codec
+    from giblet.config import ExtractSettings as ExtractSettings
+    from giblet.data.audio import AudioProcessor as AudioProcessor
+    from giblet.data.fmri import FMRIProcessor as FMRIProcessor
+    from giblet.data.splits import make_splits as make_splits
+    from giblet.data.text import TextProcessor as TextProcessor
+    from giblet.data.text import TextSettings as TextSettings
+    from giblet.data.video import VideoProcessor as VideoProcessor
+    from giblet.data.video import VideoSettings as VideoSettings
+    from giblet.evaluation.rotation import rotation_test as rotation_test
+    from giblet.features import load_features as load_features
+    from giblet.features import save_features as save_features
+    from giblet.models.autoencoder import MultimodalAutoencoder as MultimodalAutoencoder
+    from giblet.models.decoder import MultimodalDecoder as MultimodalDecoder
+    from giblet.models.encoder import AudioEncoder as AudioEncoder
+    from giblet.pipeline.brain import check_alignment as check_alignment
+    from giblet.pipeline.brain import simulate as simulate
+    from giblet.pipeline.codec import evaluate_codec as evaluate_codec
+    from giblet.pipeline.features import decode as decode
+    from giblet.pipeline.features import demo as demo
+    from giblet.pipeline.features import extract as extract
+    from giblet.pipeline.features import extract_many as extract_many
+    from giblet.pipeline.reconstruct import reconstruct as reconstruct
+    from giblet.pipeline.scoring import score as score
+    from giblet.pipeline.trained_run import TrainedRun as TrainedRun
+    from giblet.pipeline.trained_run import open_run as open_run
+    from giblet.pipeline.training import train as train
+    from giblet.training.settings import TrainSettings as TrainSettings
 
 __version__ = "0.1.0"
+
+__getattr__, __dir__, __all__ = _lazily(
+    __name__,
+    {
+        "giblet.alignment": ("align=align_all_modalities",),
+        "giblet.codec": ("load_codec",),
+        "giblet.config": ("ExtractSettings",),
+        "giblet.data.audio": ("AudioProcessor",),
+        "giblet.data.fmri": ("FMRIProcessor",),
+        "giblet.data.splits": ("make_splits",),
+        "giblet.data.text": ("TextProcessor", "TextSettings"),
+        "giblet.data.video": ("VideoProcessor", "VideoSettings"),
+        "giblet.evaluation.rotation": ("rotation_test",),
+        "giblet.features": ("load_features", "save_features"),
+        "giblet.models.autoencoder": ("MultimodalAutoencoder",),
+        "giblet.models.decoder": ("MultimodalDecoder",),
+        "giblet.models.encoder": ("AudioEncoder",),
+        "giblet.pipeline.brain": ("check_alignment", "simulate"),
+        "giblet.pipeline.codec": ("evaluate_codec",),
+        "giblet.pipeline.features": ("decode", "demo", "extract", "extract_many"),
+        "giblet.pipeline.reconstruct": ("reconstruct",),
+        "giblet.pipeline.scoring": ("score",),
+        "giblet.pipeline.trained_run": ("TrainedRun", "open_run"),
+        "giblet.pipeline.training": ("train",),
+        "giblet.training.settings": ("TrainSettings",),
+    },
+)

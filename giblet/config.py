@@ -42,6 +42,16 @@ class Settings(BaseModel):
     def make(cls, **values: Any) -> Self:
         """Settings from keyword values.
 
+        Parameters
+        ----------
+        **values
+            Options by name.
+
+        Returns
+        -------
+        Settings
+            Of the class that it is called on.
+
         Raises
         ------
         InputError
@@ -64,10 +74,20 @@ class Settings(BaseModel):
     def from_yaml(cls, path: str | Path) -> Self:
         """Settings from a YAML file.
 
+        Parameters
+        ----------
+        path : str or Path
+
+        Returns
+        -------
+        Settings
+            Of the class that it is called on.
+
         Raises
         ------
         InputError
-            If the file cannot be read, is not a YAML mapping, or holds an option that does not exist.
+            If the file cannot be read, is not a YAML mapping, or holds an option that does not exist or a value that is
+            not allowed.
         """
         with reading(f"settings from {path}", "a YAML file of options is needed"):
             values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -78,7 +98,12 @@ class Settings(BaseModel):
         return cls.make(**values)
 
     def to_yaml(self) -> str:
-        """The settings as YAML text that :meth:`from_yaml` reads."""
+        """The settings as YAML text that :meth:`from_yaml` reads.
+
+        Returns
+        -------
+        str
+        """
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
     @classmethod
@@ -136,6 +161,16 @@ def _held(values: Any) -> str:
 def check_gain(gain: Any) -> float | Literal["peak"]:
     """A gain in dB, or the word "peak".
 
+    Parameters
+    ----------
+    gain : float, int or str
+        In dB, as a number or as text, or ``"peak"``.
+
+    Returns
+    -------
+    float or "peak"
+        In dB.
+
     Raises
     ------
     ValueError
@@ -176,7 +211,14 @@ class ExtractSettings(Settings):
     device: str = Field("auto", description="'auto', 'cpu', 'cuda' or 'mps'")
 
     def provenance(self) -> dict[str, Any]:
-        """The settings that decide what the features are; the codec is known by its fingerprint instead."""
+        """The settings that decide what the features are; the codec is known by its fingerprint instead.
+
+        Returns
+        -------
+        dict of str to object
+            Options by name, without the device, the codec's name, and those that only the other kind of feature uses;
+            without the gain where it is 0 dB.
+        """
         unused = {"n_mels", "mel_average"} if self.use_encodec else {"bandwidth"}
         if self.gain == 0:
             unused.add("gain")

@@ -30,7 +30,17 @@ class CheckpointError(GibletError):
 
 
 def one_line(exc: BaseException, length: int = 160) -> str:
-    """What an exception says, as one line of at most `length` characters; its type, where it says nothing.
+    """What an exception says, as one line: after its type, if it is a LookupError; its type alone, if it says nothing.
+
+    Parameters
+    ----------
+    exc : BaseException
+    length : int
+        Characters of what it says that are kept; a type before them is not counted.
+
+    Returns
+    -------
+    str
 
     Examples
     --------
@@ -63,6 +73,10 @@ def reading(
     error : type of GibletError
         What is raised instead.
 
+    Yields
+    ------
+    None
+
     Raises
     ------
     GibletError
@@ -91,6 +105,10 @@ def postponed(errors: list[Exception]) -> Iterator[None]:
     ----------
     errors : list of Exception
         What was raised is added to it; whoever asks for this raises it when the others are done.
+
+    Yields
+    ------
+    None
     """
     try:
         yield

@@ -66,12 +66,35 @@ REQUIRED = (
 
 
 def feature_path(source: str | Path, desc: str, folder: str | Path = ".") -> Path:
-    """Where the features of a film stand: ``<folder>/<film>_desc-<desc>_features.nc``."""
+    """Where the features of a film stand: ``<folder>/<film>_desc-<desc>_features.nc``.
+
+    Parameters
+    ----------
+    source : str or Path
+        The film.
+    desc : str
+        What the features are, such as ``"encodec24k"``.
+    folder : str or Path
+
+    Returns
+    -------
+    Path
+    """
     return Path(folder) / f"{Path(source).stem}_desc-{desc}_features.nc"
 
 
 def sidecar_path(path: str | Path) -> Path:
-    """The JSON file that stands beside a feature file."""
+    """The JSON file that stands beside a feature file.
+
+    Parameters
+    ----------
+    path : str or Path
+        The feature file.
+
+    Returns
+    -------
+    Path
+    """
     return Path(path).with_suffix(".json")
 
 
@@ -97,6 +120,11 @@ def new_features(
     Returns
     -------
     xarray.Dataset
+
+    Raises
+    ------
+    InputError
+        If `film_duration` is not a finite number.
     """
     tr = exact(grid.tr)
     covered = int((exact(film_duration) + TAIL) // tr)
@@ -137,7 +165,22 @@ def present_in(features: xr.Dataset, variable: str) -> np.ndarray:
 
 
 def grid_of(features: xr.Dataset) -> TRGrid:
-    """The clock that a feature file is on."""
+    """The clock that a feature file is on.
+
+    Parameters
+    ----------
+    features : xarray.Dataset
+        As :func:`new_features` makes it.
+
+    Returns
+    -------
+    TRGrid
+
+    Raises
+    ------
+    InputError
+        If its attributes are those of no clock.
+    """
     return TRGrid(float(features.attrs["tr"]), int(features.sizes["tr"]), float(features.attrs["frame_rate"]))
 
 
@@ -161,6 +204,10 @@ def save_features(features: xr.Dataset, path: str | Path, *, options: Mapping[st
     ------
     InputError
         If the folder cannot be written to or the disk is full; nothing stands by the final name then.
+
+    See Also
+    --------
+    load_features : reads it again.
     """
     path = Path(path)
     write_atomic(path, netcdf_bytes(features))
@@ -171,10 +218,23 @@ def save_features(features: xr.Dataset, path: str | Path, *, options: Mapping[st
 def load_features(path: str | Path) -> xr.Dataset:
     """Read a feature file into memory and check that it is one.
 
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    xarray.Dataset
+        As :func:`new_features` makes it.
+
     Raises
     ------
     InputError
         If there is no such file, it is not a giblet feature file, it is damaged, or its codes are out of range.
+
+    See Also
+    --------
+    save_features : writes one.
     """
     path = Path(path)
     if not path.exists():
@@ -255,6 +315,15 @@ def up_to_date(path: str | Path, *, defaults: Mapping[str, Any] | None = None, *
     defaults : mapping, optional
     **expected
         As for :func:`standing`.
+
+    Returns
+    -------
+    bool
+        False for another file too, where :func:`standing` raises an error.
+
+    See Also
+    --------
+    standing : the file itself, and an error if it is another one.
     """
     try:
         features = standing(path, defaults=defaults, **expected)
@@ -264,7 +333,18 @@ def up_to_date(path: str | Path, *, defaults: Mapping[str, Any] | None = None, *
 
 
 def is_current(features: xr.Dataset, path: str | Path) -> bool:
-    """Whether features that were read from `path` were made by this version and have their own sidecar there."""
+    """Whether features that were read from `path` were made by this version and have their own sidecar there.
+
+    Parameters
+    ----------
+    features : xarray.Dataset
+    path : str or Path
+        The feature file.
+
+    Returns
+    -------
+    bool
+    """
     return features.attrs["giblet_version"] == __version__ and read_sidecar(path) == _own(features)
 
 
@@ -292,7 +372,17 @@ def _shown(value: Any) -> str:
 
 
 def read_sidecar(path: str | Path) -> dict[str, Any] | None:
-    """What giblet says of a file in the JSON beside it; None where there is none, or none of giblet."""
+    """What giblet says of a file in the JSON beside it; None where there is none, or none of giblet.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file beside which the sidecar stands: features, or a decoded sound or film.
+
+    Returns
+    -------
+    dict of str to object, or None
+    """
     try:
         content = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -304,9 +394,15 @@ def read_sidecar(path: str | Path) -> dict[str, Any] | None:
 def check_sidecar(path: str | Path) -> None:
     """An error if a JSON file that giblet did not write, or that is of another file, stands where that of `path` would.
 
+    Parameters
+    ----------
+    path : str or Path
+        The file that shall be written with a sidecar beside it; it need not exist yet.
+
     Raises
     ------
     InputError
+        If such a JSON file stands there.
     """
     if sidecar_path(path).exists() and read_sidecar(path) is None:
         raise InputError(f"{sidecar_path(path)} is there already and is not of giblet: {REPLACE}")
@@ -333,18 +429,50 @@ def _other_owner(path: Path) -> Path | None:
 
 
 def metadata_of(features: xr.Dataset) -> dict[str, Any]:
-    """What a feature file holds beside its main array: attributes, clock, masks, spill."""
+    """What a feature file holds beside its main array: attributes, clock, masks, spill.
+
+    Parameters
+    ----------
+    features : xarray.Dataset
+        As :func:`load_features` reads it.
+
+    Returns
+    -------
+    dict of str to object
+        The attributes, ``settings`` as a dict, and the other variables as arrays, all by name.
+    """
     beside = {str(name): v.values for name, v in features.data_vars.items() if name != main_variable(features)}
     return {**features.attrs, "settings": json.loads(features.attrs["settings"]), **beside}
 
 
 def main_variable(features: xr.Dataset) -> str:
-    """The variable that the file is about: ``codes`` or ``mel``."""
+    """The variable that the file is about, such as ``codes`` or ``mel``.
+
+    Parameters
+    ----------
+    features : xarray.Dataset
+
+    Returns
+    -------
+    str
+    """
     return str(features.attrs["variable"])
 
 
 def sidecar_text(features: xr.Dataset, options: Mapping[str, Any] | None = None) -> str:
-    """The sidecar's JSON: BIDS names where BIDS has one, all options, and the file's own attributes below them."""
+    """The sidecar's JSON: BIDS names where BIDS has one, all options, and the file's own attributes below them.
+
+    Parameters
+    ----------
+    features : xarray.Dataset
+        As :func:`new_features` makes it.
+    options : mapping, optional
+        All that was asked for, such as the device; left out by default.
+
+    Returns
+    -------
+    str
+    """
     attrs, name = _own(features), main_variable(features)
     content = {
         "Description": f"{attrs['desc']} features of {attrs['source']}, grouped by volumes of the scan",
@@ -369,7 +497,20 @@ def _own(features: xr.Dataset) -> dict[str, Any]:
 
 
 def describe(features: xr.Dataset) -> dict[str, Any]:
-    """What a user wants to know of a feature file, as plain values for a table or JSON."""
+    """What a user wants to know of a feature file, as plain values for a table or JSON.
+
+    Parameters
+    ----------
+    features : xarray.Dataset
+        As :func:`load_features` reads it.
+
+    Returns
+    -------
+    dict of str to object
+        ``variable``, ``kind``, ``shape``, ``dims`` and ``dtype`` of the main variable; ``tr``, ``grid_duration``,
+        ``film_duration``, ``cut`` (film beyond the grid) and ``padded`` (grid beyond the film) in seconds; ``n_trs``,
+        and ``valid_trs``, how many of them the film lasts through; ``settings`` as a dict; and all other attributes.
+    """
     attrs, name = features.attrs, main_variable(features)
     grid = grid_of(features)
     film, whole = float(attrs["film_duration"]), float(grid.duration)

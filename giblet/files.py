@@ -62,6 +62,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def write_atomic(path: str | Path, content: bytes | memoryview | str) -> None:
     """Write a file so that a kill at any moment leaves the old one or the new one, whole; text as UTF-8.
 
+    Parameters
+    ----------
+    path : str or Path
+    content : bytes, memoryview or str
+
     Raises
     ------
     InputError
@@ -90,6 +95,10 @@ def _sync_folder(folder: Path) -> None:
 def check_writable(folder: str | Path) -> None:
     """Raise early, before hours of work, if a file could not be made in `folder` (which need not exist yet).
 
+    Parameters
+    ----------
+    folder : str or Path
+
     Raises
     ------
     InputError
@@ -111,10 +120,19 @@ def claimed(folder: str | Path) -> Iterator[None]:
     The lock is the kernel's, on a file ``.lock`` in the folder: it ends with the process, however that ends. Where
     the file system or the machine has no locks, nothing is kept out.
 
+    Parameters
+    ----------
+    folder : str or Path
+        Made if it is missing, and then removed again if it is still empty when the block ends.
+
+    Yields
+    ------
+    None
+
     Raises
     ------
     InputError
-        If another process is at work in it, or it cannot be written to.
+        If another process is at work in the folder, or it cannot be written to.
     """
     folder = Path(folder)
     path, new = folder / ".lock", not folder.exists()
@@ -154,7 +172,22 @@ def _lock(handle: int) -> bool | None:
 
 
 def sha256_of(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, as hexadecimal digits."""
+    """SHA-256 of a file's bytes, as hexadecimal digits.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    str
+        64 lower-case hexadecimal digits.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    """
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):

@@ -57,10 +57,23 @@ def netcdf_bytes(dataset: xr.Dataset) -> memoryview:
 def open_netcdf(path: Path) -> xr.Dataset:
     """A netCDF4 file, its variables still on disk, whoever wrote it.
 
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    xarray.Dataset
+        To be closed after use, as by ``with``.
+
     Raises
     ------
     InputError
         If it cannot be opened, is locked by another program, is no netCDF4 file, or is damaged.
+
+    See Also
+    --------
+    read_netcdf : reads it into memory.
     """
     with reading(path, "you have no access to it, or its disk is gone; check its permissions"), path.open("rb") as file:
         start = file.read(len(HDF5))
@@ -85,10 +98,23 @@ def open_netcdf(path: Path) -> xr.Dataset:
 def read_netcdf(path: Path) -> xr.Dataset:
     """A netCDF4 file in memory, whoever wrote it.
 
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    xarray.Dataset
+        Its variables of text hold str.
+
     Raises
     ------
     InputError
         As :func:`open_netcdf`.
+
+    See Also
+    --------
+    open_netcdf : leaves the variables on disk.
     """
     with reading(path, DAMAGED), open_netcdf(path) as opened:
         dataset = opened.load()

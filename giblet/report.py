@@ -155,6 +155,19 @@ def render(title: str, sections: Sequence[Section], *, summary: str = "") -> str
 def write_report(path: str | Path, title: str, sections: Sequence[Section], *, summary: str = "") -> Path:
     """Write a page (see :func:`render`) whole or not at all.
 
+    Parameters
+    ----------
+    path : str or Path
+    title : str
+    sections : sequence of Section
+    summary : str
+        A sentence or two below the title.
+
+    Returns
+    -------
+    Path
+        The `path` that was given.
+
     Raises
     ------
     InputError

@@ -44,6 +44,10 @@ def exact(value: Number, what: str = "value") -> Fraction:
     what : str
         Name used in the error message.
 
+    Returns
+    -------
+    Fraction
+
     Raises
     ------
     InputError
@@ -68,6 +72,11 @@ def check_tr(tr: Number) -> Fraction:
     tr : int, float, str or Fraction
         Repetition time in seconds.
 
+    Returns
+    -------
+    Fraction
+        In seconds.
+
     Raises
     ------
     InputError
@@ -90,9 +99,23 @@ def check_tr(tr: Number) -> Fraction:
 
 
 def same_tr(one: Number, other: Number) -> bool:
-    """Whether two TRs are the same repetition time: they differ by less than 1 part in 100,000.
+    """Whether two TRs are the same repetition time: they differ by at most 1 part in 100,000.
 
     A header keeps 0.72 as a 32-bit number, or as 0.7199999; that is the TR of features at 0.72.
+
+    Parameters
+    ----------
+    one, other : int, float, str or Fraction
+        Repetition times in seconds.
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    InputError
+        If one of them is not a finite number.
 
     Examples
     --------
@@ -105,6 +128,20 @@ def same_tr(one: Number, other: Number) -> bool:
 
 def shown(seconds: Number) -> str:
     """Seconds for a message, with the digits that tell them apart.
+
+    Parameters
+    ----------
+    seconds : int, float, str or Fraction
+
+    Returns
+    -------
+    str
+        Up to 10 significant digits, without the unit.
+
+    Raises
+    ------
+    InputError
+        If `seconds` is not a finite number.
 
     Examples
     --------
@@ -204,23 +241,54 @@ class TRGrid:
         return self.n_trs * exact(self.tr)
 
     def n_samples(self, sample_rate: Number) -> int:
-        """Samples on the whole grid at `sample_rate` Hz, rounded half up."""
+        """Samples on the whole grid at `sample_rate` Hz, rounded half up.
+
+        Parameters
+        ----------
+        sample_rate : int, float, str or Fraction
+            In Hz.
+
+        Returns
+        -------
+        int
+
+        Raises
+        ------
+        InputError
+            If `sample_rate` is not a finite number.
+        """
         return floor(self.duration * exact(sample_rate, "sample rate") + Fraction(1, 2))
 
     def columns(self, width: int) -> tuple[np.ndarray, np.ndarray]:
         """Frames of each TR as a table of `width` columns, and which of them are the TR's own.
 
+        Parameters
+        ----------
+        width : int
+
         Returns
         -------
         frame : ndarray of int64, shape (n_trs, width)
+            Numbers of frames from the start of the grid.
         own : ndarray of bool, shape (n_trs, width)
-            False where a column runs into the next TR.
+            False where a column runs into the next TR, or beyond the grid.
         """
         column = np.arange(width)
         return self.edges[:-1, None] + column, column < self.counts[:, None]
 
     def tr_of_frame(self, frame: np.ndarray) -> np.ndarray:
-        """TR that each frame belongs to, int64; -1 before the grid and `n_trs` behind it."""
+        """TR that each frame belongs to, int64; -1 before the grid and `n_trs` behind it.
+
+        Parameters
+        ----------
+        frame : ndarray of int
+            Numbers of frames from the start of the grid, in any shape.
+
+        Returns
+        -------
+        ndarray of int64
+            In the shape of `frame`.
+        """
         return np.searchsorted(self.edges, frame, side="right") - 1
 
 
@@ -229,6 +297,19 @@ def grid_for(duration: Number, tr: float, frame_rate: float | Fraction) -> TRGri
 
     A last TR that would hold no more than :data:`TAIL` is not opened: a film of 1380 s that its encoder padded to
     1380.011 s must not become 921 TRs.
+
+    Parameters
+    ----------
+    duration : int, float, str or Fraction
+        In seconds.
+    tr : float
+        Repetition time in seconds.
+    frame_rate : float or Fraction
+        Frames per second.
+
+    Returns
+    -------
+    TRGrid
 
     Raises
     ------
@@ -273,6 +354,11 @@ def group_with_spill(codes: np.ndarray, grid: TRGrid) -> Grouped:
     ------
     InputError
         If `codes` does not have the grid's frames.
+
+    See Also
+    --------
+    group_codes_by_tr : the same without the odd frames.
+    ungroup_codes : the inverse.
     """
     codes = np.asarray(codes)
     if codes.ndim != 2 or codes.shape[1] != grid.n_frames:
@@ -307,6 +393,11 @@ def group_codes_by_tr(codes: np.ndarray, tr: float = 1.5, frame_rate: float | Fr
     ------
     InputError
         If the codes do not fill one TR.
+
+    See Also
+    --------
+    group_with_spill : keeps the odd frames.
+    ungroup_codes : the inverse.
 
     Examples
     --------
@@ -354,6 +445,10 @@ def ungroup_codes(
     ------
     InputError
         If the shapes do not fit the clock.
+
+    See Also
+    --------
+    group_with_spill, group_codes_by_tr : cut a series into TRs.
     """
     grouped = np.asarray(grouped)
     if grouped.ndim != 3:
@@ -441,10 +536,16 @@ def volumes_at(onset: np.ndarray, tr: float, run: np.ndarray | None, what: str) 
     onset : ndarray of float, shape (n,)
         Seconds from volume 0 of the run.
     tr : float
+        Repetition time in seconds.
     run : ndarray, shape (n,), optional
-        By default all are of one run.
+        Run of each onset; by default all are of one run.
     what : str
         Whose onsets, for the message.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        Volumes of the run, from 0.
 
     Raises
     ------
@@ -462,7 +563,7 @@ def volumes_at(onset: np.ndarray, tr: float, run: np.ndarray | None, what: str) 
             "seconds from volume 0 of the run are needed"
         )
     volumes = volumes.astype(np.int64)
-    same = np.ones(len(onset) - 1, bool) if run is None else run[1:] == run[:-1]
+    same = np.ones(max(len(onset) - 1, 0), bool) if run is None else run[1:] == run[:-1]
     back = np.flatnonzero((np.diff(volumes) < 1) & same)
     if back.size:
         at = int(back[0])

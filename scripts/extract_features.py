@@ -11,7 +11,7 @@ from giblet.config import ExtractSettings
 from giblet.data.text import TextSettings
 from giblet.data.video import VideoSettings
 from giblet.errors import GibletError
-from giblet.pipeline import extract_features
+from giblet.pipeline import extract_many
 
 SETTINGS = {"sound": ExtractSettings, "video": VideoSettings, "text": TextSettings}
 
@@ -34,7 +34,7 @@ def main() -> int:
         kind = SETTINGS[options.what]
         base = kind.from_yaml(options.settings) if options.settings else kind.make()
         settings = kind.make(**{**base.model_dump(), **given})
-        for result in extract_features(options.films, settings, options.out_dir, overwrite=options.overwrite):
+        for result in extract_many(options.films, settings, options.out_dir, overwrite=options.overwrite):
             failed |= result.error is not None
             print(result.error or f"{result.path}: {result.status}", file=sys.stderr if result.error else sys.stdout)
     except GibletError as exc:

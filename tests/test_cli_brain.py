@@ -17,8 +17,8 @@ from giblet.data.fmri import FMRIProcessor
 from giblet.data.text import TextProcessor
 from giblet.data.video import VideoSettings
 from giblet.features import load_features, save_features
-from giblet.pipeline import extract_film
-from giblet.pipeline.features import decode_features
+from giblet.pipeline import extract
+from giblet.pipeline.features import decode
 
 TR = 2.0
 
@@ -77,7 +77,7 @@ def test_noise_alone_is_called_unclear_and_not_aligned(giblet, words, tmp_path):
 
 def test_the_envelope_of_codes_finds_its_lag(giblet, tmp_path, speech):
     soundfile.write(tmp_path / "talk.wav", speech, 24_000)
-    path = extract_film(tmp_path / "talk.wav", None, tmp_path).path
+    path = extract(tmp_path / "talk.wav", None, tmp_path).path
     argv = ["-o", tmp_path, "--table", "--n-voxels", 2, "--lag", 3, "--snr", 20, "--drift", 0]
     assert giblet("simulate", path, *argv, "--regressor", "envelope")[0] == 0
     bold = tmp_path / "talk_desc-encodec24k_simulated_bold.tsv"
@@ -89,7 +89,7 @@ def test_the_envelope_of_codes_finds_its_lag(giblet, tmp_path, speech):
 def test_the_envelope_of_a_part_of_a_film_lies_where_its_onsets_say(giblet, tmp_path, speech):
     """13.5 s are left out at the start; the BOLD is of the whole film."""
     soundfile.write(tmp_path / "talk.wav", speech, 24_000)
-    path = extract_film(tmp_path / "talk.wav", None, tmp_path).path
+    path = extract(tmp_path / "talk.wav", None, tmp_path).path
     argv = ["--table", "--n-voxels", 2, "--snr", 20, "--drift", 0]
     assert giblet("simulate", path, "-o", tmp_path, *argv, "--regressor", "envelope")[0] == 0
     bold = tmp_path / "talk_desc-encodec24k_simulated_bold.tsv"
@@ -97,7 +97,7 @@ def test_the_envelope_of_a_part_of_a_film_lies_where_its_onsets_say(giblet, tmp_
     status, said, err = giblet("check-alignment", part, bold, "--lags", "-6..6", "--surrogates", 99)
     assert (status, err) == (0, "")
     assert said.startswith("envelope: best lag +0 s")
-    decoded = decode_features(part, tmp_path / "part.wav")
+    decoded = decode(part, tmp_path / "part.wav")
     n_trs = load_features(part).sizes["tr"]
     assert decoded.duration == soundfile.info(decoded.path).duration == n_trs * 1.5, "no silence in place of the rest"
 
@@ -121,7 +121,7 @@ def test_a_scan_simulated_from_a_part_says_where_it_begins(giblet, words, tmp_pa
 
 
 def test_the_luminance_of_a_real_film_finds_its_lag(giblet, film, tmp_path):
-    path = extract_film(film, VideoSettings(tr=1.0, size=(18, 32)), tmp_path).path
+    path = extract(film, VideoSettings(tr=1.0, size=(18, 32)), tmp_path).path
     argv = ["-o", tmp_path, "--table", "--n-voxels", 4, "--lag", 3, "--snr", 10, "--drift", 0]
     assert giblet("simulate", path, *argv, "--regressor", "luminance")[0] == 0
     bold = tmp_path / "sintel_trailer_desc-video_simulated_bold.tsv"

@@ -12,8 +12,8 @@ import soundfile
 from giblet.evaluation import sound_scores
 
 LABELS = [
-    "codes, 1.5 kbps", "codes, 3 kbps", "codes, 6 kbps", "mel, mean of each TR", "mel, 16 bands x 56 a TR",
-    "mel, 32 bands x 28 a TR", "mel, every frame",
+    "codes, 1.5 kbps", "codes, 3 kbps", "codes, 6 kbps", "mel, mean of each TR", "mel, 16 bands x 56 per TR",
+    "mel, 32 bands x 28 per TR", "mel, every frame",
 ]  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def test_the_table_has_every_row_with_numbers_and_bits(evaluated):
     assert "means over 2 clips" in said
     assert lines["codes, 6 kbps"].split()[3:7] == ["896", "10-bit", "integer", "6.0"]
     assert "133,120" in lines["mel, every frame"] and "2,822.4" in lines["mel, every frame"]
-    assert "896" in lines["mel, 16 bands x 56 a TR"] and "19.1" in lines["mel, 16 bands x 56 a TR"]
+    assert "896" in lines["mel, 16 bands x 56 per TR"] and "19.1" in lines["mel, 16 bands x 56 per TR"]
 
 
 def test_files_that_cannot_be_scored_are_named_with_the_reason(evaluated):

@@ -289,6 +289,7 @@ def test_a_run_that_learned_nothing_is_told(giblet, trained, tmp_path):
         (["--lesion", "wrong.npy"], "bool (6,)"),
         (["--original", "music"], "is not the file"),
         (["--texts", "words.tsv"], "decodes no text"),
+        (["--device", "cuda:99"], "cuda:99' is not on this machine"),
         (["--codec", "nowhere"], "nowhere"),
         (["--codec", "stereo"], "audio_channels=2"),
     ],

@@ -21,7 +21,7 @@ from giblet.evaluation.scorecard import FREQUENT
 from giblet.evaluation.scores import score_codes
 from giblet.evaluation.statistics import ScoredTRs
 from giblet.models import MultimodalAutoencoder
-from giblet.pipeline import extract_film
+from giblet.pipeline import extract
 from giblet.training.study import build_study
 from giblet.training.trainer import Trainer
 
@@ -64,7 +64,7 @@ def learned(heads, codec, tmp_path_factory):
     """A model trained on one simulated brain, its study, and what it says of the test TRs."""
     work = tmp_path_factory.mktemp("learning")
     sound = heads.speech(SPEECH, 46.0, work / "speech.flac")
-    features = extract_film(sound, ExtractSettings.make(tr=heads.TR, device="cpu"), work).path
+    features = extract(sound, ExtractSettings.make(tr=heads.TR, device="cpu"), work).path
 
     def learn(brain: str, head: str, way: str):
         bold = heads.brain(features, codec, brain, 200, work)

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from giblet.errors import InputError
 from giblet.features import load_features, save_features, sidecar_path, standing
-from giblet.pipeline import decode_features, extract_features, extract_film, simulate
+from giblet.pipeline import decode, extract, extract_many, simulate
 from tests.test_cli_extract import BARE, words
 
 MEL = ["--mel", "--n-mels", 8, "--mel-average"]
@@ -93,14 +93,14 @@ def test_what_would_be_refused_is_refused_before_the_work(tmp_path, monkeypatch)
     source, out = words(tmp_path), tmp_path / "out"
     from giblet.data.text import TextProcessor, TextSettings
 
-    extract_film(source, TextSettings.make(tr=2, model=None), out)
+    extract(source, TextSettings.make(tr=2, model=None), out)
 
     def work(*_, **__):
         raise AssertionError("the work began")
 
     monkeypatch.setattr(TextProcessor, "extract", work)
     with pytest.raises(InputError, match=r"tr 2\.0 -> 1\.5"):
-        extract_film(source, TextSettings.make(tr=1.5, model=None), out)
+        extract(source, TextSettings.make(tr=1.5, model=None), out)
 
 
 def test_one_of_many_that_is_refused_leaves_the_others_to_be_written(giblet, tmp_path):
@@ -250,13 +250,13 @@ def test_pictures_are_not_decoded_over_another_film_either(tmp_path):
     from tests.films import write_film
 
     film = write_film(tmp_path / "grey.mp4", picture=3.0)
-    features = extract_film(film, VideoSettings.make(size=(10, 10)), tmp_path).path
+    features = extract(film, VideoSettings.make(size=(10, 10)), tmp_path).path
     before = film.read_bytes()
     with pytest.raises(InputError, match=r"grey\.mp4 is there already and was not made from"):
-        decode_features(features, film)
+        decode(features, film)
     assert film.read_bytes() == before
-    decode_features(features)
-    decode_features(features)
+    decode(features)
+    decode(features)
 
 
 def test_demo_runs_again_but_does_not_replace_features_of_other_settings(giblet, tmp_path):
@@ -329,7 +329,7 @@ def test_a_batch_goes_on_after_a_fault_that_nobody_thought_of_and_shows_it_in_th
     settings = ExtractSettings.make(use_encodec=False, n_mels=8)
     told = {}
     with pytest.raises(ZeroDivisionError):
-        for result in extract_features(films, settings, tmp_path / "out"):
+        for result in extract_many(films, settings, tmp_path / "out"):
             told[result.film.name] = (result.status, result.error)
     assert [status for status, _ in told.values()] == ["written", "failed", "written"]
     assert told["1.wav"][1] == f"{films[1]}: division by zero"

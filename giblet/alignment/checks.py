@@ -20,10 +20,28 @@ class LatentCodec(Protocol):
     """The part of a codec that moving codes through latent space needs."""
 
     def latents(self, codes: np.ndarray) -> np.ndarray:
-        """Codes (n_codebooks, n_frames) to latents (n_dims, n_frames)."""
+        """The latent vectors that codes stand for.
+
+        Parameters
+        ----------
+        codes : ndarray of int, shape (n_codebooks, n_frames)
+
+        Returns
+        -------
+        ndarray of float32, shape (n_dims, n_frames)
+        """
 
     def requantize(self, latents: np.ndarray) -> np.ndarray:
-        """Latents (n_dims, n_frames) to the nearest codes (n_codebooks, n_frames)."""
+        """The codes nearest to latent vectors.
+
+        Parameters
+        ----------
+        latents : ndarray of float, shape (n_dims, n_frames)
+
+        Returns
+        -------
+        ndarray of int32, shape (n_codebooks, n_frames)
+        """
 
 
 def array_of_kind(x: Any, kind: str, codebook_size: int = 1024, what: str = "x", *, finite: bool = True) -> np.ndarray:
@@ -42,6 +60,11 @@ def array_of_kind(x: Any, kind: str, codebook_size: int = 1024, what: str = "x",
         Name used in error messages.
     finite : bool
         Look for NaN and infinity in continuous features; False for callers that do so where values are used.
+
+    Returns
+    -------
+    ndarray, the shape of `x`
+        Codes: int32. Continuous: float32, or float64 if `x` is.
 
     Raises
     ------
@@ -97,7 +120,19 @@ def _continuous(values: np.ndarray, what: str, finite: bool) -> np.ndarray:
 
 
 def check_finite(values: np.ndarray, what: str = "x") -> None:
-    """Raise InputError with the place of the first NaN or infinity."""
+    """Refuse values that are not all finite.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (n, ...)
+    what : str
+        Name used in the error message.
+
+    Raises
+    ------
+    InputError
+        If there is NaN or infinity; the message has the place of the first.
+    """
     # Rows at a time: a mask as large as 920 x 85,810 features would cost more than the convolution.
     for start in range(0, len(values), 64):
         good = np.isfinite(values[start : start + 64])
@@ -115,12 +150,23 @@ def _first(mask: np.ndarray) -> tuple[int, ...]:
 
 
 def increasing(times: Any, what: str) -> np.ndarray:
-    """`times` as float64 (n,), strictly increasing and finite.
+    """`times` as an array, found to be finite and strictly increasing.
+
+    Parameters
+    ----------
+    times : array_like of float, shape (n,)
+        Seconds.
+    what : str
+        Name used in error messages, a plural such as ``"target times"``.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
 
     Raises
     ------
     AlignmentError
-        If they are not.
+        If there are no times, or they are not one-dimensional, not finite or not increasing.
     """
     times = np.asarray(times, dtype=np.float64)
     if times.ndim != 1 or times.size == 0:
@@ -145,13 +191,18 @@ def run_slices(n_trs: int, run_lengths: Any = None, run: Any = None) -> list[sli
         Volumes of all runs together.
     run_lengths : sequence of int, optional
         Volumes of each run; they must add up to `n_trs`.
-    run : array_like (n_trs,), optional
+    run : array_like, shape (n_trs,), optional
         A label per volume instead; equal labels must be neighbours. With neither, all is one run.
+
+    Returns
+    -------
+    list of slice
+        One for each run, in their order.
 
     Raises
     ------
     AlignmentError
-        If both are given, or they do not fit `n_trs`.
+        If both are given, they do not fit `n_trs`, or equal labels are not neighbours.
     """
     if run_lengths is not None and run is not None:
         raise AlignmentError("both run_lengths and run were given: one of them says it all")
@@ -189,12 +240,17 @@ def rows_in_time(x: Any, volumes: Any, slices: list[slice], what: str = "x", rem
     x : array_like or xarray.DataArray
         A DataArray of :func:`giblet.alignment.align_all_modalities` says itself where its rows come from: it is refused
         if some are missing and `volumes` does not say so too.
-    volumes : array_like of int (n_trs,), optional
+    volumes : array_like of int, shape (n_trs,), or None
         The volume of its run that each row is.
     slices : list of slice
         The runs.
     what, remedy : str
         Name, and what to do, for error messages.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_trs,), or None
+        `volumes`, where they are given.
 
     Raises
     ------
@@ -242,14 +298,24 @@ def rows_in_time(x: Any, volumes: Any, slices: list[slice], what: str = "x", rem
 
 
 def recorded_offset(features: xr.Dataset) -> float:
-    """Second of its own table at which TR 0 of a feature file lies, as it was extracted; 0 where none was given."""
+    """The start offset that a feature file was extracted with.
+
+    Parameters
+    ----------
+    features : xarray.Dataset
+
+    Returns
+    -------
+    float
+        Second of its own table at which TR 0 lies; 0 where none was given.
+    """
     settings = features.attrs.get("settings", {})
     found = json.loads(settings) if isinstance(settings, str) else settings
     return float(found.get("start_offset") or 0.0)
 
 
 def first_onset(features: xr.Dataset, name: str) -> Fraction:
-    """Second of its film at which the first TR of a feature file begins: 0, unless it was cut from a longer one.
+    """Second of its film at which the first TR of a feature file begins.
 
     Parameters
     ----------
@@ -257,12 +323,17 @@ def first_onset(features: xr.Dataset, name: str) -> Fraction:
     name : str
         Of the features, for the message.
 
+    Returns
+    -------
+    Fraction
+        In seconds: 0, unless the file was cut from a longer one.
+
     Raises
     ------
     InputError
         If there is no TR.
     AlignmentError
-        If its onsets are not a TR apart: TRs were taken out between others.
+        If its onsets are not one TR apart: TRs were taken out between others.
     """
     tr, n_trs = exact(features.attrs["tr"], f"TR of {name}"), features.sizes["tr"]
     if n_trs == 0:
@@ -287,14 +358,14 @@ def check_one_offset(features: xr.Dataset, start_offset: Number, name: str) -> N
     ----------
     features : xarray.Dataset
     start_offset : float
-        What is given now, seconds.
+        What is given now, in seconds.
     name : str
         Of the features, for the message.
 
     Raises
     ------
     InputError
-        Names both offsets and the file.
+        If neither offset is 0, naming both and the file; or if `start_offset` is not a finite number.
     """
     before, now = recorded_offset(features), exact(start_offset, f"start_offset of {name}")
     if before and now:

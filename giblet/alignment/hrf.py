@@ -67,9 +67,9 @@ def convolve_hrf(
         number of TRs earlier than the volume's onset shares its weight between the two TRs around it.
     run_lengths : sequence of int, optional
         Volumes of each run; no response crosses from one run into the next.
-    run : array_like (n_trs,), optional
+    run : array_like, shape (n_trs,), optional
         A run label per volume instead.
-    volumes : array_like of int (n_trs,), optional
+    volumes : array_like of int, shape (n_trs,), optional
         The volume of its run that each row is, where rows are missing: censored volumes, a part that was cut. The
         response goes on over them, and the stimulus in them counts as zero.
     codebook_size : int
@@ -133,6 +133,17 @@ def causal(x: np.ndarray, kernel: np.ndarray, slices: Sequence[slice]) -> np.nda
 
     A banded matrix product in blocks of rows: exact zeros before an impulse, which an FFT would not give, and no copy
     of the features.
+
+    Parameters
+    ----------
+    x : ndarray of float, shape (n_trs, ...)
+    kernel : ndarray of float, shape (n_lags,)
+    slices : sequence of slice
+        The runs, which cover all rows.
+
+    Returns
+    -------
+    ndarray, the shape and dtype of `x`
     """
     flat = x.reshape(len(x), -1)
     out = np.empty_like(flat, order="C")
@@ -148,7 +159,18 @@ def causal(x: np.ndarray, kernel: np.ndarray, slices: Sequence[slice]) -> np.nda
 
 
 def round_to_codes(values: np.ndarray, codebook_size: int) -> np.ndarray:
-    """Round half to even and clip to [0, codebook_size - 1], int32."""
+    """Round half to even and clip to [0, codebook_size - 1].
+
+    Parameters
+    ----------
+    values : ndarray of float, of any shape
+    codebook_size : int
+        Entries per codebook.
+
+    Returns
+    -------
+    ndarray of int32, the shape of `values`
+    """
     return np.clip(np.round(values), 0, codebook_size - 1).astype(np.int32)
 
 
@@ -184,7 +206,7 @@ def convolve_hrf_latents(
     ----------
     codes : array_like of int, shape (n_trs, n_codebooks, frames_per_tr)
     codec : AudioCodec
-        Any object with ``latents`` and ``requantize``; the one that made the codes.
+        The one that made the codes; any object with ``latents`` and ``requantize`` will do.
     tr : float
         Repetition time in seconds.
     hrf : str or callable
@@ -270,9 +292,9 @@ def response_at(
     ----------
     x : array_like, shape (n_samples, ...)
         Amounts that hold from one edge to the next: 75 per second, one per word, whatever there is.
-    edges : array_like (n_samples + 1,)
+    edges : array_like, shape (n_samples + 1,)
         Where samples begin and end, in seconds; outside them the stimulus counts as zero.
-    times : array_like (n_times,)
+    times : array_like, shape (n_times,)
         When to read the response, in seconds on the same clock, increasing: onsets of volumes, or finer.
     hrf : str or callable
         As for :func:`convolve_hrf`, without ``"fir"``.

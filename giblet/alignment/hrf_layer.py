@@ -87,10 +87,15 @@ class HRFLayer(nn.Module):
     def set_tr(self, tr: float) -> None:
         """Use the same HRF, in seconds, at another repetition time.
 
+        Parameters
+        ----------
+        tr : float
+            Repetition time in seconds.
+
         Raises
         ------
         InputError
-            If `tr` is not positive.
+            If `tr` is not positive or longer than 60 s, or a FIR delay is too short for it.
         """
         for ref in self.slice_time_refs:
             self.tr = check_hrf(self.hrf, tr, self.delays, ref, self.oversampling)
@@ -127,12 +132,16 @@ class HRFLayer(nn.Module):
         return self.current_kernel()
 
     def current_kernel(self, which: int = 0) -> torch.Tensor:
-        """The kernel by volume, (n_lags, n_responses), with gradients if it is learnable.
+        """The kernel by volume, with gradients if it is learnable.
 
         Parameters
         ----------
         which : int
             Place of the volumes' `slice_time_ref` among those of the layer.
+
+        Returns
+        -------
+        Tensor of float32, shape (n_lags, n_responses)
         """
         if not self.learnable:
             return self.kernels[which]
@@ -156,8 +165,9 @@ class HRFLayer(nn.Module):
 
         Returns
         -------
-        Tensor
-            As `x`; ``"fir"`` and HRFs with derivatives add a trailing axis.
+        Tensor, shape (B, T, C) or (T, C)
+            As `x` in shape and dtype; ``"fir"`` and HRFs with derivatives add a trailing axis (delays; response,
+            derivatives).
 
         Raises
         ------
@@ -178,7 +188,12 @@ class HRFLayer(nn.Module):
         return out[0] if x.ndim == 2 else out
 
     def extra_repr(self) -> str:
-        """TR and HRF, for ``print(model)``."""
+        """TR and HRF, for ``print(model)``.
+
+        Returns
+        -------
+        str
+        """
         refs = ", ".join(f"{ref:g}" for ref in self.slice_time_refs)
         return f"tr={self.tr:g}, hrf={self.hrf!r}, slice_time_ref={refs}, learnable={self.learnable}"
 

@@ -27,7 +27,16 @@ OVERSAMPLING = 50
 
 
 def several(hrf: HRF) -> bool:
-    """Whether `hrf` gives several responses, which stand on a trailing axis of the result."""
+    """Whether `hrf` gives several responses, which stand on a trailing axis of the result.
+
+    Parameters
+    ----------
+    hrf : str or callable
+
+    Returns
+    -------
+    bool
+    """
     return isinstance(hrf, str) and ("+" in hrf or hrf == "fir")
 
 
@@ -39,7 +48,7 @@ def fine_hrf(hrf: HRF, tr: float, oversampling: int = OVERSAMPLING) -> np.ndarra
     hrf : str or callable
         A name of nilearn's (not ``"fir"``), or ``hrf(tr, oversampling)`` that returns samples (n_fine,).
     tr : float
-        Seconds between volumes.
+        Repetition time in seconds.
     oversampling : int
         Fine samples per volume, at least 1.
 
@@ -47,6 +56,11 @@ def fine_hrf(hrf: HRF, tr: float, oversampling: int = OVERSAMPLING) -> np.ndarra
     -------
     ndarray of float64, shape (n_fine, n_responses)
         A response to a stimulus that never ends converges to the sum of a column: 1 for ``"glover"`` and ``"spm"``.
+
+    Raises
+    ------
+    InputError
+        If the function returns other than finite samples (n_fine,).
     """
     from nilearn.glm import first_level  # a second and a half, for those who convolve
 
@@ -62,13 +76,34 @@ def fine_hrf(hrf: HRF, tr: float, oversampling: int = OVERSAMPLING) -> np.ndarra
 
 
 def check_slice_time_ref(given: float) -> None:
-    """InputError unless it is a fraction of the TR."""
+    """Refuse a `slice_time_ref` that is not a fraction of the TR.
+
+    Parameters
+    ----------
+    given : float
+        When in its TR a volume is read, 0 (onset) to 1.
+
+    Raises
+    ------
+    InputError
+        If it is not in [0, 1].
+    """
     if not 0 <= given <= 1:
         raise InputError(f"slice_time_ref is {given}: a fraction of the TR in [0, 1] is needed")
 
 
 def check_hrf(hrf: Any, tr: Any, delays: Any, slice_time_ref: float, oversampling: int) -> float:
     """The TR as a float, after all that belongs to an HRF has been looked at.
+
+    Parameters
+    ----------
+    hrf, tr, delays, slice_time_ref, oversampling
+        As for :func:`giblet.alignment.convolve_hrf`.
+
+    Returns
+    -------
+    float
+        In seconds.
 
     Raises
     ------
@@ -107,6 +142,17 @@ def collapse(n_lags: int, n_fine: int, oversampling: int, slice_time_ref: float 
     ``collapse(...) @ h`` is what :func:`tr_kernel` returns for fine samples `h`, as one matrix, through which the
     gradients of a learnable HRF flow.
 
+    Parameters
+    ----------
+    n_lags : int
+        Volumes of the kernel, from the stimulus's own on.
+    n_fine : int
+        Samples of the HRF.
+    oversampling : int
+        Fine samples of the HRF per TR.
+    slice_time_ref : float
+        When in its TR a volume is read, 0 (onset) to 1.
+
     Returns
     -------
     ndarray of float64, shape (n_lags, n_fine)
@@ -139,6 +185,11 @@ def tr_kernel(
     Returns
     -------
     ndarray of float64, shape (n_lags, n_responses)
+
+    Raises
+    ------
+    InputError
+        If an option is out of range.
     """
     tr = check_hrf(hrf, tr, delays, slice_time_ref, oversampling)
     if hrf == "fir":
@@ -191,6 +242,11 @@ def interval_weights(
     first : ndarray of int64, shape (n_times, n_reach)
         Samples that reach each time.
     weights : ndarray of float64, shape (n_times, n_reach, n_responses)
+
+    Raises
+    ------
+    InputError
+        As :func:`fine_hrf`.
     """
     fine = fine_hrf(hrf, tr, oversampling)
     step = tr / oversampling

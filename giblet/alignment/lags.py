@@ -92,17 +92,17 @@ def lag_scan(
 
     Parameters
     ----------
-    regressor : array_like (n_trs,) or (n_times,)
+    regressor : array_like, shape (n_trs,) or (n_times,)
         What BOLD should look like at lag 0: a feature convolved with an HRF. One run; without `regressor_times` one
         value for each row of `bold`, or for each volume of its run up to the last that it holds.
-    bold : array_like (n_trs, n_targets) or (n_trs,), DataArray or Dataset with ``bold``
+    bold : array_like, shape (n_trs, n_targets) or (n_trs,), DataArray or Dataset with ``bold``
         Voxels, regions, or listeners; row ``k`` at ``k * tr`` seconds, or at its ``onset`` in a Dataset of one run that
         has been cut. Volumes that it lacks, or that its ``sample_mask`` censors, count nowhere.
     tr : float
         Repetition time in seconds.
-    lags : array_like (n_lags,), optional
+    lags : array_like, shape (n_lags,), optional
         Seconds, increasing; whole TRs up to 15 s to either side by default. Positive: BOLD comes later.
-    regressor_times : array_like (n_times,), optional
+    regressor_times : array_like, shape (n_times,), optional
         Seconds from volume 0 at which a finer regressor is known (:func:`giblet.alignment.response_at`), evenly
         spaced; needed for lags that are not whole TRs. It may begin before volume 0 and end after the last.
     n_surrogates : int
@@ -114,7 +114,7 @@ def lag_scan(
     high_pass : float, optional
         Cut-off in Hz: slower cosines are removed from both sides. None: they stay, nothing is prewhitened, and
         surrogates are made from the regressor and its mirror image, which has no step where its ends meet.
-    sample_mask : array_like of bool (n_trs,), optional
+    sample_mask : array_like of bool, shape (n_trs,), optional
         False: the volume is censored, and counts neither in correlations nor in those of the surrogates; the others
         keep their times.
     seed : int
@@ -323,13 +323,17 @@ def _phase_randomised(signal: np.ndarray, n: int, rng: np.random.Generator, *, m
 
 
 def standardised(columns: np.ndarray, slow: np.ndarray) -> np.ndarray:
-    """Series without what is slow, mean 0 and deviation 1, float64 (n_volumes, n).
+    """Series without what is slow, of mean 0 and standard deviation 1.
 
     Parameters
     ----------
     columns : ndarray of float, shape (n_volumes, n)
     slow : ndarray of float, shape (n_volumes, n_drifts)
         As :func:`drifts` gives it, at the same volumes.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_volumes, n)
 
     Raises
     ------

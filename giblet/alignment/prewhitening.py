@@ -22,10 +22,11 @@ def drifts(volumes: np.ndarray, tr: float, detrend: bool, high_pass: float | Non
     volumes : ndarray of int, shape (n_volumes,)
         Ascending from 0; censored ones are missing, and the others keep their times.
     tr : float
-        Seconds.
+        Repetition time in seconds.
     detrend : bool
-    high_pass : float, optional
-        Hz.
+        Whether lines and parabolas are among them.
+    high_pass : float or None
+        Cut-off in Hz; None: no cosines are among them.
 
     Returns
     -------
@@ -101,7 +102,13 @@ def whitened(values: np.ndarray, phi: np.ndarray | float) -> np.ndarray:
     Parameters
     ----------
     values : ndarray of float, shape (n_trs, n_columns)
-    phi : ndarray, shape (n_columns,), or float
+        Successive TRs of one run, without their drifts.
+    phi : ndarray of float, shape (n_columns,), or float
+        Correlation of a TR with the next, as :func:`lag_one` gives it.
+
+    Returns
+    -------
+    ndarray of float, shape (n_trs, n_columns)
     """
     white = values.copy()
     white[1:] -= phi * values[:-1]
@@ -119,7 +126,24 @@ class Prewhitened:
         self.inner = self.power - series[0].astype(np.float64) ** 2 - series[-1].astype(np.float64) ** 2
 
     def correlate(self, columns: np.ndarray, phi: np.ndarray) -> np.ndarray:
-        """Correlation of each series with each column, (n_series, n_columns), each column with a `phi` of its own."""
+        """Correlation of each series with each column, after both went through the column's filter.
+
+        Parameters
+        ----------
+        columns : ndarray of float64, shape (n_volumes, n_columns)
+            Standardised, without their drifts.
+        phi : ndarray of float64, shape (n_columns,)
+            Of the filter ``y[t] - phi * y[t - 1]``, one for each column.
+
+        Returns
+        -------
+        ndarray of the dtype of the series, shape (n_series, n_columns)
+
+        See Also
+        --------
+        lag_one : what `phi` is for a column.
+        whitened : the filter itself.
+        """
         # The filter is applied twice to the column, and not at all to the series: the products are the same.
         twice = (1 + phi**2) * columns
         twice[:-1] -= phi * columns[1:]

@@ -42,9 +42,9 @@ def resample_features(
     ----------
     x : array_like or xarray.DataArray, shape (n_source, ...)
         ``(n_frames, n_codebooks)``, ``(n_trs, n_codebooks, frames_per_tr)`` or ``(n_source, any features)``.
-    source_times : array_like (n_source,)
+    source_times : array_like, shape (n_source,)
         Seconds, increasing, not necessarily regular. A sample lasts until the next; the last as long as the one before.
-    target_times : array_like (n_target,)
+    target_times : array_like, shape (n_target,)
         Seconds on the same clock, increasing.
     kind : {"codes", "continuous"}
         Whether numbers are names or amounts; never guessed from the dtype.
@@ -56,7 +56,7 @@ def resample_features(
     codebook_size : int
         Entries per codebook.
     codec : AudioCodec, optional
-        For ``method="latent"``.
+        The one that made the codes; for ``method="latent"``.
     frame_rate : float or Fraction, optional
         For codes grouped by TR, (n_trs, n_codebooks, frames_per_tr). Without it a TR is one sample, and column ``f``
         of the result mixes (``"round"``, ``"latent"``) or picks (``"nearest"``) columns ``f`` of TRs seconds apart.
@@ -67,7 +67,7 @@ def resample_features(
         repeat the first or last sample.
     window : float, optional
         For ``method="mean"``: length of every window in seconds.
-    mask : array_like of bool (n_source,), optional
+    mask : array_like of bool, shape (n_source,), optional
         False: there is nothing at that time, whatever `x` holds there. It is averaged in nowhere: a target takes the
         mean of what is present around it, and where nothing is it is NaN.
 
@@ -122,9 +122,26 @@ def resampled(
     window: float | None = None,
     mask: Any = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As :func:`resample_features`, and which targets anything is present for, bool (n_target,).
+    """As :func:`resample_features`, and which targets anything is present for.
 
-    The others hold what `x` itself holds where nothing is present.
+    Parameters
+    ----------
+    x, source_times, target_times, kind, method, codebook_size, codec, frame_rate, outside, window, mask
+        As for :func:`resample_features`.
+
+    Returns
+    -------
+    moved : ndarray, shape (n_target, ...)
+        Codes: int32. Continuous: float32, or float64 if `x` is. Where nothing is present it holds what `x` itself does.
+    there : ndarray of bool, shape (n_target,)
+        False where nothing is present.
+
+    Raises
+    ------
+    InputError
+        As :func:`resample_features`.
+    AlignmentError
+        As :func:`resample_features`, but not where nothing is present.
     """
     values = array_of_kind(x, kind, codebook_size, finite=False)
     source, target = increasing(source_times, "source times"), increasing(target_times, "target times")
@@ -298,7 +315,19 @@ def _through_latents(codes: np.ndarray, weights: sparse.csr_array, codec: Latent
 
 
 def first_frames(times: np.ndarray, frame_rate: float) -> np.ndarray:
-    """First frame of TRs that begin at `times`, by the clock's rule ``floor(t * frame_rate + 1/2)``, int64."""
+    """First frame of each TR, by the clock's rule ``floor(t * frame_rate + 1/2)``.
+
+    Parameters
+    ----------
+    times : ndarray of float, shape (n,)
+        Seconds at which the TRs begin.
+    frame_rate : float
+        Frames per second.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+    """
     # Times are floats: what lies within a millionth of a frame of a tie is one.
     return np.floor(np.round(times * frame_rate, 6) + 0.5).astype(np.int64)
 

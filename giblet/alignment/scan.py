@@ -18,7 +18,18 @@ BESIDE = ("run", "sample_mask", "onset")
 
 
 def censored(sample_mask: Any, n_trs: int) -> np.ndarray:
-    """`sample_mask` as bool (n_trs,), False where a volume is not to be used.
+    """`sample_mask` as an array, found to be one bool for each volume.
+
+    Parameters
+    ----------
+    sample_mask : array_like of bool, shape (n_trs,)
+        False where a volume is not to be used.
+    n_trs : int
+        Volumes of the scan.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_trs,)
 
     Raises
     ------
@@ -64,7 +75,16 @@ class Scan:
         return self.spread(np.ones(len(self.data), bool))
 
     def spread(self, by_row: np.ndarray) -> np.ndarray:
-        """One bool for each row as one for each volume of the run: False where there is no row."""
+        """One bool for each row as one for each volume of the run: False where there is no row.
+
+        Parameters
+        ----------
+        by_row : ndarray of bool, shape (n_held,)
+
+        Returns
+        -------
+        ndarray of bool, shape (n_volumes,)
+        """
         out = np.zeros(self.n_volumes, bool)
         out[self.place] = by_row
         return out
@@ -81,10 +101,16 @@ class Scan:
     def used(self, volume_mask: Any) -> tuple[np.ndarray, list[str]]:
         """The volumes that are held and neither censored nor left out by the caller, and why others are not.
 
+        Parameters
+        ----------
+        volume_mask : array_like of bool, shape (n_held,), or None
+            False for rows that the caller leaves out.
+
         Returns
         -------
-        ndarray of bool, shape (n_volumes,)
-        list of str
+        used : ndarray of bool, shape (n_volumes,)
+        reasons : list of str
+            One sentence for each reason.
 
         Raises
         ------
@@ -109,7 +135,7 @@ class Scan:
         return self.spread(used), reasons
 
     def rows(self, volumes: np.ndarray, used: np.ndarray) -> np.ndarray:
-        """BOLD of these volumes of the run, (n, ...); NaN where it is not held or not to be used.
+        """BOLD of these volumes of the run.
 
         Parameters
         ----------
@@ -117,6 +143,12 @@ class Scan:
             Increasing.
         used : ndarray of bool, shape (n,)
             False where NaN is wanted.
+
+        Returns
+        -------
+        ndarray, shape (n, ...)
+            As it is held, a view where nothing is left out between; NaN where a volume is not held or not to be used,
+            and then of float32 or float64.
         """
         row = np.full(self.n_volumes, -1)
         row[self.place] = np.arange(len(self.data))
@@ -133,7 +165,16 @@ class Scan:
         return data
 
     def without(self, sample_mask: Any) -> Scan:
-        """The same, with rows censored for which `sample_mask`, bool (n_held,), is False; None censors none.
+        """The same scan with more volumes censored.
+
+        Parameters
+        ----------
+        sample_mask : array_like of bool, shape (n_held,), or None
+            False: the row is censored, beside those that are already. None censors none.
+
+        Returns
+        -------
+        Scan
 
         Raises
         ------
@@ -158,7 +199,17 @@ class Scan:
 
 
 def knows_its_volumes(bold: Any) -> bool:
-    """Whether BOLD is more than an array: it can say its TR, and which volumes it holds."""
+    """Whether BOLD is more than an array: it can say its TR, and which volumes it holds.
+
+    Parameters
+    ----------
+    bold : array_like, DataArray or Dataset
+
+    Returns
+    -------
+    bool
+        True for a Dataset, and for a DataArray whose first dimension is ``tr``.
+    """
     return isinstance(bold, xr.Dataset) or (isinstance(bold, xr.DataArray) and bold.dims[:1] == ("tr",))
 
 
@@ -167,19 +218,23 @@ def scan_of(bold: Any, tr: float | None, order: str = "", *, one_run: bool = Tru
 
     Parameters
     ----------
-    bold : array_like (n_volumes, ...), DataArray or Dataset with ``bold``
+    bold : array_like, shape (n_volumes, ...), DataArray or Dataset with ``bold``
         ``onset`` of a Dataset or DataArray (s, from volume 0 of the run) says which volumes were kept by who cut it.
-    tr : float, optional
-        Seconds; needed unless `bold` says.
+    tr : float or None
+        Repetition time in seconds; needed unless `bold` says it.
     order : str
         Of the caller's arguments, for messages.
     one_run : bool
         Refuse several runs.
 
+    Returns
+    -------
+    Scan
+
     Raises
     ------
     InputError
-        If it is no BOLD, or its TR is not known.
+        If it is no BOLD, or its TR is not known or cannot be one.
     AlignmentError
         If TRs differ, runs are mixed, or onsets are not those of volumes in their order.
     """

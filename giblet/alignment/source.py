@@ -75,7 +75,17 @@ class Source:
         self.how = ""
 
     def others(self, main: str | None) -> list[str]:
-        """Variables of the file that are numbers by TR, beside `main`."""
+        """Variables of the file that are numbers by TR, beside `main`.
+
+        Parameters
+        ----------
+        main : str or None
+            Left out of the list, as are ``onset`` and ``spill``.
+
+        Returns
+        -------
+        list of str
+        """
         return [
             str(name)
             for name, variable in self.data.data_vars.items()
@@ -83,7 +93,24 @@ class Source:
         ]
 
     def place(self, n_volumes: int, tr: float, offset: Fraction, lag: Fraction) -> None:
-        """Which TR each volume begins in, and whether all that it needs is there."""
+        """Find which TR each volume begins in, and whether all that it needs is there.
+
+        Parameters
+        ----------
+        n_volumes : int
+            Volumes of the run, from its first on.
+        tr : float
+            Repetition time in seconds.
+        offset : Fraction
+            Second of the stimulus at the onset of volume 0.
+        lag : Fraction
+            Seconds by which BOLD follows the stimulus.
+
+        Raises
+        ------
+        InputError
+            If the features were extracted with a start offset and `offset` is not 0 either.
+        """
         check_one_offset(self.data, offset, self.name)
         self.target_tr, self.shift = exact(tr), offset - lag
         self.stimulus_time = self.shift - self.first_onset
@@ -102,7 +129,17 @@ class Source:
         self.unscanned = max(end - (n_volumes * self.target_tr + offset - self.first_onset), Fraction(0))
 
     def reasons(self, scan: Scan) -> list[str]:
-        """Why volumes that are held, or stimulus, are cut for this modality."""
+        """Why volumes that are held, or stimulus, are cut for this modality; after :meth:`place`.
+
+        Parameters
+        ----------
+        scan : Scan
+
+        Returns
+        -------
+        list of str
+            One sentence for each cut.
+        """
         out = []
         before = int((scan.held & (self.tr_index < 0)).sum())
         if before:
@@ -123,7 +160,16 @@ class Source:
         return out
 
     def short_bold(self, scan: Scan) -> str:
-        """Both lengths, and what was not scanned."""
+        """Both lengths, and what was not scanned, in words; after :meth:`place`.
+
+        Parameters
+        ----------
+        scan : Scan
+
+        Returns
+        -------
+        str
+        """
         return (
             f"{scan.extent}, {self.name} has {self.n_trs} TRs "
             f"({float(self.n_trs * self.tr):g} s): its last {float(self.unscanned):g} s were not scanned"
@@ -132,7 +178,35 @@ class Source:
     def values(
         self, volumes: np.ndarray, method: Method | None, codec: LatentCodec | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The kept volumes' features, and for which of them there are any, bool (n_volumes,)."""
+        """The kept volumes' features, and for which of them there are any; after :meth:`place`.
+
+        Parameters
+        ----------
+        volumes : ndarray of int64, shape (n_kept,)
+            Volumes of the run that are kept, of those that :meth:`place` found to be covered.
+        method : str or None
+            As for :func:`giblet.alignment.resample_features`, where there must be resampling. None: ``"round"`` for
+            codes; for amounts ``"mean"`` at another TR, ``"linear"`` at the same.
+        codec : AudioCodec or None
+            The one that made the codes; for ``"latent"``.
+
+        Returns
+        -------
+        values : ndarray, shape (n_kept, ...)
+            Codes int32; amounts as in the file, but for pictures in uint8, which become float32 where they are
+            resampled.
+        there : ndarray of bool, shape (n_kept,)
+            False: nothing is present in the volume.
+
+        Raises
+        ------
+        InputError, AlignmentError
+            As :func:`giblet.alignment.resample_features`.
+
+        See Also
+        --------
+        convolved : the response to the features, in their place.
+        """
         if self.whole:
             self.how = f"shifted by {int(self.stimulus_time / self.tr):+d} TRs, values as they were"
             rows = self.tr_index[volumes]
@@ -152,7 +226,30 @@ class Source:
         )  # fmt: skip
 
     def convolved(self, volumes: np.ndarray, hrf: HRF, slice_time_ref: float) -> np.ndarray:
-        """The response to the whole of the modality, read at the kept volumes."""
+        """The response to the whole of the modality, read at the kept volumes; after :meth:`place`.
+
+        Parameters
+        ----------
+        volumes : ndarray of int64, shape (n_kept,)
+            Volumes of the run that are kept, of those that :meth:`place` found to be covered.
+        hrf : str or callable
+            As for :func:`giblet.alignment.response_at`.
+        slice_time_ref : float
+            When in its TR a volume is read, 0 (onset) to 1.
+
+        Returns
+        -------
+        ndarray of float, shape (n_kept, ...)
+            float64 if the features are, else float32. HRFs with derivatives add a trailing axis (response,
+            derivatives).
+
+        Raises
+        ------
+        InputError
+            If the modality holds codes or several frames in each TR, or an option is out of range.
+        AlignmentError
+            If it begins later than its film.
+        """
         if self.kind == CODES or self.by_frame:
             what = "codes, which are categories" if self.kind == CODES else "several frames in a TR"
             raise InputError(
@@ -178,7 +275,17 @@ class Source:
         return np.array([float(k * self.target_tr + self.stimulus_time) for k in volumes.tolist()])
 
     def onsets(self, volumes: np.ndarray) -> np.ndarray:
-        """Second of the film at which each volume begins."""
+        """Second of the film at which each volume begins; after :meth:`place`.
+
+        Parameters
+        ----------
+        volumes : ndarray of int, shape (n_kept,)
+
+        Returns
+        -------
+        ndarray of float64, shape (n_kept,)
+            In seconds.
+        """
         return self._times(volumes) + float(self.begins)
 
     def _whole(self, volumes: np.ndarray) -> np.ndarray:
@@ -216,7 +323,17 @@ class Source:
         return np.where(own[:, None, :], moved, moved.dtype.type(0))
 
     def report(self, volumes: np.ndarray) -> SourceReport:
-        """What was done, after :meth:`values`."""
+        """What was done, after :meth:`values` or :meth:`convolved`.
+
+        Parameters
+        ----------
+        volumes : ndarray of int64, shape (n_kept,)
+            Those that are kept.
+
+        Returns
+        -------
+        SourceReport
+        """
         used = self.tr_index[volumes]
         behind = self.n_trs - 1 - int(used[-1])
         return SourceReport(

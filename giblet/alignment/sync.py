@@ -63,7 +63,7 @@ def align_all_modalities(
     ----------
     features : mapping of str to Dataset or path
         Feature files, by the names they shall have; with attributes ``tr``, ``kind``, ``variable``.
-    bold : array_like (n_volumes, ...), DataArray or Dataset with ``bold``
+    bold : array_like, shape (n_volumes, ...), DataArray or Dataset with ``bold``
         One run. A memory map is read only where volumes are kept. Volumes that ``sample_mask`` of a Dataset censors
         are left out. Its ``onset`` (s, from volume 0 of the run) says which volumes it holds: one that was cut, as by
         ``bold.isel(tr=slice(5, None))``, lies where it was in its run, and what it lacks is left out like censored
@@ -77,7 +77,7 @@ def align_all_modalities(
     lag : float or mapping
         Seconds by which BOLD follows the stimulus: 4.5 pairs each volume with what was there 4.5 s before. Leave it
         at 0 for features that are convolved with an HRF.
-    volume_mask : array_like of bool (n_volumes,), optional
+    volume_mask : array_like of bool, shape (n_volumes,), optional
         By row of `bold`, False for volumes to leave out (dummy scans, motion).
     resample : bool
         Allow features of another TR; otherwise those are an error.
@@ -88,7 +88,7 @@ def align_all_modalities(
         By name, another variable of the file than the one it is about: ``{"rate": "word_rate"}``. A file may stand
         under several names; the report says what else each file has.
     codec : AudioCodec, optional
-        For ``"latent"``.
+        The one that made the codes; for the method ``"latent"``.
     hrf : str, callable or mapping, optional
         Convolve with this haemodynamic response (:func:`giblet.alignment.convolve_hrf`), on the stimulus's own clock
         and before anything is cut: all features, or by name. TRs where nothing is present count as zero, as does the

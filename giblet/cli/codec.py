@@ -101,10 +101,10 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure what a codec keeps of sound, beside mel spectrograms, and write a page to listen to."""
-    from giblet.pipeline.codec import codec_quality, quality_table
+    from giblet.pipeline.codec import evaluate_codec, quality_table
 
     with bar("scoring") as progress:
-        result = codec_quality(
+        result = evaluate_codec(
             sounds, name, out_dir, seconds=seconds, limit=limit, held_out=held_out, tr=tr, players=players,
             device=device, overwrite=overwrite, progress=progress,
         )  # fmt: skip

@@ -95,7 +95,7 @@ def extract(
     from giblet.config import ExtractSettings
     from giblet.data.text import TextSettings
     from giblet.data.video import VideoSettings
-    from giblet.pipeline import extract_features
+    from giblet.pipeline import extract_many
 
     settings: ExtractSettings | VideoSettings | TextSettings
     if video:
@@ -117,7 +117,7 @@ def extract(
         )  # fmt: skip
     results: list[Extracted] = []
     with bar("extracting") as progress:
-        for result in extract_features(films, settings, out_dir, overwrite=overwrite, progress=progress):
+        for result in extract_many(films, settings, out_dir, overwrite=overwrite, progress=progress):
             results.append(result)
             if result.error is not None:
                 fail(result.error + _other_kind(result.film, what))
@@ -202,10 +202,10 @@ def decode(
     as_json: Json = False,
 ) -> None:
     """Turn a feature file back into sound, or into a film of one picture a TR."""
-    from giblet.pipeline import decode_features
+    from giblet.pipeline import decode
 
     with bar("decoding") as progress:
-        decoded = decode_features(features, to, codec=codec, device=device, overwrite=overwrite, progress=progress)
+        decoded = decode(features, to, codec=codec, device=device, overwrite=overwrite, progress=progress)
     if as_json:
         print_json(vars(decoded))
     else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from giblet.cli.shared import INTERRUPTED, Json, app, err, out, print_json
+from giblet.cli.shared import Json, app, err, out, print_json
 
 if TYPE_CHECKING:
     from giblet.training.result import Progress as Callback
@@ -37,7 +37,7 @@ def train(
                 f"giblet: training stopped after step {exc.step}, state saved in {settings.output / 'checkpoints'}; "
                 "the same command goes on from there", markup=False,
             )  # fmt: skip
-        raise SystemExit(INTERRUPTED) from exc  # said already, by one process
+        raise SystemExit(128 + exc.signal) from exc  # said already, by one process
     if result.rank:
         return  # one process speaks for all
     if as_json:

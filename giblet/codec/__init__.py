@@ -59,9 +59,9 @@ def load_codec(
     (8, 150)
     """
     # Here and not above: torch and transformers take seconds to import, and `giblet info` needs neither.
-    from giblet.codec.device import pick_device
     from giblet.codec.encodec import BLOCK_FRAMES, EncodecCodec
     from giblet.codec.loading import find_codec, read_model
+    from giblet.device import pick_device
 
     name = os.fspath(name)
     where = pick_device(device)

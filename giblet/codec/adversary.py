@@ -47,12 +47,18 @@ class STFTDiscriminator(nn.Module):
         self.layers = nn.ModuleList(weight_norm(layer) for layer in layers)
 
     def forward(self, waveform: Tensor) -> list[Tensor]:
-        """Waveforms (B, 1, N) float32, N of at least `n_fft`, to five feature maps and the logits.
+        """Five feature maps of the waveforms' spectrograms, and the logits.
+
+        Parameters
+        ----------
+        waveform : Tensor of float32, shape (B, 1, N)
+            N of at least `n_fft`.
 
         Returns
         -------
         list of Tensor
-            Each (B, channels, frames, bins), the logits (B, 1, frames, bins); the bins are halved three times.
+            Feature maps of shape (B, channels, frames, bins), then the logits, (B, 1, frames, bins); the bins are
+            halved three times.
         """
         window = self.get_buffer("window")
         spectrum = torch.stft(
@@ -74,13 +80,27 @@ def discriminator_hinge(real: list[list[Tensor]], fake: list[list[Tensor]]) -> T
     ----------
     real, fake : list of list of Tensor
         What each discriminator answers for recorded and for decoded sound; its last tensor holds the logits.
+
+    Returns
+    -------
+    Tensor of float32, shape ()
     """
     losses = [F.relu(1 - r[-1]).mean() + F.relu(1 + f[-1]).mean() for r, f in zip(real, fake, strict=True)]
     return torch.stack(losses).mean()
 
 
 def generator_hinge(fake: list[list[Tensor]]) -> Tensor:
-    """Mean over the discriminators of max(0, 1 - D(decoded)): 0 once decoded sound passes for recorded."""
+    """Mean over the discriminators of max(0, 1 - D(decoded)): 0 once decoded sound passes for recorded.
+
+    Parameters
+    ----------
+    fake : list of list of Tensor
+        What each discriminator answers for decoded sound; its last tensor holds the logits.
+
+    Returns
+    -------
+    Tensor of float32, shape ()
+    """
     return torch.stack([F.relu(1 - f[-1]).mean() for f in fake]).mean()
 
 
@@ -91,6 +111,10 @@ def feature_distance(real: list[list[Tensor]], fake: list[list[Tensor]]) -> Tens
     ----------
     real, fake : list of list of Tensor
         What each discriminator answers for recorded and for decoded sound; the logits do not count.
+
+    Returns
+    -------
+    Tensor of float32, shape ()
     """
     pairs = [
         (r, f) for reals, fakes in zip(real, fake, strict=True) for r, f in zip(reals[:-1], fakes[:-1], strict=True)
@@ -130,7 +154,18 @@ class Adversary(nn.Module):
         self.optimizer = torch.optim.Adam(self.parameters(), lr=settings.learning_rate, betas=(0.5, 0.9), foreach=True)
 
     def forward(self, waveform: Tensor) -> list[list[Tensor]]:
-        """What each discriminator answers for waveforms (B, 1, N) float32, in float32."""
+        """What each discriminator answers.
+
+        Parameters
+        ----------
+        waveform : Tensor of float32, shape (B, 1, N)
+            N of at least the longest of the settings' `scales`.
+
+        Returns
+        -------
+        list of list of Tensor of float32
+            As `STFTDiscriminator.forward`, for each discriminator.
+        """
         with torch.autocast(waveform.device.type, torch.bfloat16, enabled=self.low_precision):
             return [[x.float() for x in discriminator(waveform)] for discriminator in self.discriminators]
 
@@ -139,18 +174,18 @@ class Adversary(nn.Module):
 
         Parameters
         ----------
-        decoded : Tensor, (B, 1, N) float32
+        decoded : Tensor of float32, shape (B, 1, N)
             A leaf that requires gradients, apart from the codec's graph.
-        original : Tensor, (B, 1, N) float32
+        original : Tensor of float32, shape (B, 1, N)
             What it should sound like.
-        gradient : Tensor, (B, 1, N) float32
+        gradient : Tensor of float32, shape (B, 1, N)
             Of the reconstruction losses at `decoded`.
         step : int
             Of the training run.
 
         Returns
         -------
-        gradient : Tensor, (B, 1, N) float32
+        gradient : Tensor of float32, shape (B, 1, N)
             With what the discriminators ask for added.
         losses : dict of str to float
             `discriminator` when they learned, `adversarial` and `features` when they judged.
@@ -165,7 +200,20 @@ class Adversary(nn.Module):
         return gradient, losses | judged
 
     def learn(self, decoded: Tensor, original: Tensor) -> float:
-        """One step of the discriminators: their hinge loss on waveforms (B, 1, N) float32."""
+        """One step of the discriminators.
+
+        Parameters
+        ----------
+        decoded : Tensor of float32, shape (B, 1, N)
+            Gets no gradient.
+        original : Tensor of float32, shape (B, 1, N)
+            What it should sound like.
+
+        Returns
+        -------
+        float
+            Their hinge loss before the step.
+        """
         loss = discriminator_hinge(self(original), self(decoded.detach()))
         self.optimizer.zero_grad()
         loss.backward()
@@ -175,7 +223,26 @@ class Adversary(nn.Module):
     def judge(
         self, decoded: Tensor, original: Tensor, gradient: Tensor, ramp: float = 1.0
     ) -> tuple[Tensor, dict[str, float]]:
-        """As `step`, without learning; `ramp`, 0 to 1, is a factor on both weights."""
+        """As `step`, without learning.
+
+        Parameters
+        ----------
+        decoded : Tensor of float32, shape (B, 1, N)
+            A leaf that requires gradients, apart from the codec's graph.
+        original : Tensor of float32, shape (B, 1, N)
+            What it should sound like.
+        gradient : Tensor of float32, shape (B, 1, N)
+            Of the reconstruction losses at `decoded`.
+        ramp : float
+            Factor on both weights, 0 to 1.
+
+        Returns
+        -------
+        gradient : Tensor of float32, shape (B, 1, N)
+            With what the discriminators ask for added.
+        losses : dict of str to float
+            `adversarial` and `features`.
+        """
         with torch.no_grad():
             real = self(original)
         fake = self(decoded)

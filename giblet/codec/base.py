@@ -76,17 +76,24 @@ class AudioCodec(ABC):
 
         Parameters
         ----------
-        waveform : array, (N,) float
+        waveform : ndarray of float, shape (N,)
             Mono, at `sample_rate`, full scale at 1.
 
         Returns
         -------
-        codes : array, (K, T) int32, T = ceil(N / hop_length)
+        codes : ndarray of int32, shape (K, T)
+            T = ceil(N / hop_length).
 
         Raises
         ------
         InputError
             If the waveform is empty, not one-dimensional, not of floats, or not finite.
+
+        See Also
+        --------
+        decode : codes to sound.
+        encode_stream : the same, chunk by chunk.
+        encode_many : the same for several sounds.
         """
         return np.concatenate(list(self.encode_stream([waveform])), axis=1)
 
@@ -95,14 +102,14 @@ class AudioCodec(ABC):
 
         Parameters
         ----------
-        waveforms : iterable of arrays, (N,) float
+        waveforms : iterable of ndarray of float, shape (N,)
             As for `encode`, of any lengths. All of them are held in memory.
 
         Returns
         -------
-        list of array, (K, T) int32
+        list of ndarray of int32, shape (K, T)
             Of each waveform what `encode` gives, but for rounding: what is computed side by side is summed in another
-            order, so that of some hundred thousand codes one may be the second nearest. Where a code must not hang on
+            order, so that of some hundred thousand codes one may be the second nearest. Where a code must not depend on
             what was encoded beside it, call `encode`.
 
         Raises
@@ -129,12 +136,12 @@ class AudioCodec(ABC):
 
         Parameters
         ----------
-        chunks : iterable of arrays, (n,) float
+        chunks : iterable of ndarray of float, shape (n,)
             Consecutive stretches of one waveform, of any lengths.
 
         Yields
         ------
-        codes : array, (K, t) int32
+        codes : ndarray of int32, shape (K, t)
             Consecutive stretches of what `encode` gives for the whole.
 
         Raises
@@ -151,16 +158,21 @@ class AudioCodec(ABC):
 
         Parameters
         ----------
-        codes : array, (K, T) integer
+        codes : ndarray of int, shape (K, T)
 
         Returns
         -------
-        waveform : array, (T * hop_length,) float32
+        waveform : ndarray of float32, shape (T * hop_length,)
 
         Raises
         ------
         InputError
             If the codes are empty, not of integers, not of K codebooks, or not in [0, codebook_size).
+
+        See Also
+        --------
+        encode : sound to codes.
+        decode_stream : the same, chunk by chunk.
         """
         codes = np.asarray(codes)
         self._check_shape(codes)
@@ -176,12 +188,12 @@ class AudioCodec(ABC):
 
         Parameters
         ----------
-        chunks : iterable of arrays, (K, t) integer
+        chunks : iterable of ndarray of int, shape (K, t)
             Consecutive stretches of codes, of any lengths.
 
         Yields
         ------
-        waveform : array, (n,) float32
+        waveform : ndarray of float32, shape (n,)
             Consecutive stretches of what `decode` gives for the whole.
 
         Raises
@@ -198,16 +210,20 @@ class AudioCodec(ABC):
 
         Parameters
         ----------
-        codes : array, (K, T) integer
+        codes : ndarray of int, shape (K, T)
 
         Returns
         -------
-        latents : array, (D, T) float32
+        latents : ndarray of float32, shape (D, T)
 
         Raises
         ------
         InputError
             As `decode`.
+
+        See Also
+        --------
+        requantize : latents to codes.
         """
         return np.concatenate([self._dequantize(piece) for piece in self._checked_codes([codes])], axis=1)
 
@@ -216,16 +232,20 @@ class AudioCodec(ABC):
 
         Parameters
         ----------
-        latents : array, (D, T) float
+        latents : ndarray of float, shape (D, T)
 
         Returns
         -------
-        codes : array, (K, T) int32
+        codes : ndarray of int32, shape (K, T)
 
         Raises
         ------
         InputError
             If the latents are empty, not of floats, not D x T, or not finite.
+
+        See Also
+        --------
+        latents : codes to latents.
         """
         latents = np.asarray(latents)
         if latents.ndim != 2 or latents.shape[0] != self.latent_dim or not latents.shape[1]:
@@ -287,7 +307,20 @@ class AudioCodec(ABC):
 
 
 def reblock(chunks: Iterable[np.ndarray], size: int) -> Iterator[tuple[np.ndarray, bool]]:
-    """Cut chunks of any lengths anew, along the last axis, into blocks of `size`; the last one is flagged."""
+    """Cut chunks of any lengths anew, along the last axis, into blocks of `size`; the last one is flagged.
+
+    Parameters
+    ----------
+    chunks : iterable of ndarray, shape (..., any)
+    size : int
+        Samples or frames per block; only the last block may be shorter.
+
+    Yields
+    ------
+    block : ndarray, shape (..., size)
+        May share its memory with a chunk. Chunks that hold nothing give no block.
+    last : bool
+    """
     held: list[np.ndarray] = []
     n_held = 0
     for chunk in chunks:

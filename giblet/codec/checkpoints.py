@@ -18,7 +18,35 @@ FORMAT = "giblet-codec-training-1"
 
 
 def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, Any], keep: int = 2) -> Path:
-    """Write `step-N.safetensors`, then `step-N.json`, which makes it valid; older ones than `keep` are removed."""
+    """Write `step-N.safetensors`, then `step-N.json`, which makes it valid; then remove all but the newest `keep`.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is missing.
+    step : int
+        How many steps are done, N.
+    tensors : dict of str to Tensor
+        State of all that learns, by name.
+    state : dict of str to object
+        The rest, as JSON can hold it: `load_checkpoint` asks for `minutes`, `rows` and `config`.
+    keep : int
+        How many checkpoints stay, this one included; at least 1.
+
+    Returns
+    -------
+    Path
+        Of the JSON file.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written to, or the disk is full.
+
+    See Also
+    --------
+    load_checkpoint : reads the newest one.
+    """
     stem = folder / f"step-{step:08d}"
     write_atomic(stem.with_suffix(".safetensors"), save({k: v.detach().contiguous() for k, v in tensors.items()}))
     write_atomic(stem.with_suffix(".json"), json.dumps({"format": FORMAT, "step": step, **state}, indent=1))
@@ -29,17 +57,39 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], state: 
 
 
 def last_step(folder: Path) -> int | None:
-    """Step of the newest checkpoint of a folder, or None where there is none."""
+    """Step of the newest checkpoint of a folder, or None where there is none.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    int or None
+    """
     return max((int(path.stem.removeprefix("step-")) for path in folder.glob("step-*.json")), default=None)
 
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """The newest checkpoint of a folder, or None where there is none.
 
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    (dict of str to Tensor, dict of str to object) or None
+        The `tensors` and the `state` that `save_checkpoint` was given; the state has `format` and `step` as well.
+
     Raises
     ------
     CheckpointError
-        It is of another format or damaged.
+        If it is of another format or damaged.
+
+    See Also
+    --------
+    save_checkpoint : writes one.
     """
     found = sorted(folder.glob("step-*.json"))
     if not found:
@@ -59,7 +109,21 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | 
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """State of an optimiser as a flat dict of tensors named `INDEX.KEY`."""
+    """State of an optimiser as a flat dict of tensors named `INDEX.KEY`.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+
+    Returns
+    -------
+    dict of str to Tensor
+        Without the parameter groups, such as the learning rate.
+
+    See Also
+    --------
+    restore_optimizer : puts them back.
+    """
     return {
         f"{index}.{key}": value
         for index, entry in optimizer.state_dict()["state"].items()
@@ -68,7 +132,19 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` answered."""
+    """Put back what `optimizer_tensors` answered.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        Of parameters in the same order; its parameter groups stay as they are.
+    tensors : dict of str to Tensor
+        By `INDEX.KEY`.
+
+    See Also
+    --------
+    optimizer_tensors : answers them.
+    """
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         index, key = name.split(".", 1)
@@ -91,6 +167,15 @@ def export_model(model: Any, folder: Path, half: bool = True) -> Path:
     -------
     Path
         Of the weights.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written to, or the disk is full.
+
+    See Also
+    --------
+    load_weights : reads them into a model.
     """
     tensors = {}
     for name, value in model.state_dict().items():
@@ -107,10 +192,17 @@ def load_weights(model: Any, folder: Path) -> None:
 
     Blocks of a model that has more residual layers than the codec in the folder start as the identity, nearly.
 
+    Parameters
+    ----------
+    model : transformers.EncodecModel
+        Changed in place.
+    folder : Path
+        With `config.json` and `model.safetensors`.
+
     Raises
     ------
     CheckpointError
-        The folder holds no weights, or those of another architecture.
+        If the folder holds no weights, or those of another architecture.
     """
     weights = f"{folder / 'model.safetensors'} and config.json"
     with reading(weights, "name the folder of a codec that giblet or transformers wrote", CheckpointError):

@@ -21,7 +21,22 @@ from giblet.codec.rvq import nearest
 
 @torch.no_grad()
 def kmeans(vectors: Tensor, n_clusters: int, generator: torch.Generator, iterations: int = 12) -> Tensor:
-    """Lloyd's k-means: vectors (N, D) float32 to centres (n_clusters, D); empty clusters restart at random vectors."""
+    """Lloyd's k-means; empty clusters restart at random vectors.
+
+    Parameters
+    ----------
+    vectors : Tensor of float32, shape (N, D)
+        At least one.
+    n_clusters : int
+    generator : torch.Generator
+        Chooses the vectors to start and to restart at.
+    iterations : int
+
+    Returns
+    -------
+    Tensor of float32, shape (n_clusters, D)
+        The centres.
+    """
     n = len(vectors)
     order = torch.randperm(n, generator=generator)
     centres = vectors[order.repeat(-(-n_clusters // n))[:n_clusters]].clone()
@@ -45,7 +60,7 @@ class CodebookTrainer:
     dead_below : float
         An entry used less than this fraction of the mean use restarts at a vector of the current batch.
     split_above : float
-        While an entry takes more than this multiple of the mean use, the least used one moves in beside it, one a
+        While an entry takes more than this multiple of the mean use, the least used one moves in beside it, one per
         step: pauses, a third of speech and nearly alike, otherwise share a single entry.
     loudness : float
         Exponent by which a frame's energy discounts its say in where entries lie. At 0 squared error rules, and
@@ -67,7 +82,14 @@ class CodebookTrainer:
 
     @torch.no_grad()
     def start(self, latents: Tensor, generator: torch.Generator) -> None:
-        """k-means on latents (N, D), book after book on what is left over."""
+        """Set all codebooks, in place, by k-means: book after book, each on what the ones before left over.
+
+        Parameters
+        ----------
+        latents : Tensor of float32, shape (N, D)
+        generator : torch.Generator
+            Of the k-means.
+        """
         residual = latents
         for book in self.books:
             size = len(book.embed)
@@ -86,7 +108,7 @@ class CodebookTrainer:
 
         Parameters
         ----------
-        latents : Tensor, (B, D, T) float32
+        latents : Tensor of float32, shape (B, D, T)
             In the encoder's own layout.
         n_books : int
             How many codebooks this step uses.
@@ -95,9 +117,9 @@ class CodebookTrainer:
 
         Returns
         -------
-        quantised : Tensor, (B, D, T) float32
+        quantised : Tensor of float32, shape (B, D, T)
             With gradients straight through to `latents`.
-        commitment : Tensor, () float32
+        commitment : Tensor of float32, shape ()
             Mean over the codebooks of the squared distance left after each.
         """
         flat = latents.transpose(1, 2).reshape(-1, latents.shape[1])

@@ -23,10 +23,10 @@ from transformers.models.encodec import modeling_encodec as parts
 from transformers.utils import cached_file
 
 from giblet.codec.base import AudioCodec, reblock
-from giblet.codec.device import exact_float32
 from giblet.codec.quantizer import ResidualQuantizer
 from giblet.codec.runtime import CompiledChain, Core, folded, layer, pick_runtime
 from giblet.codec.streaming import Chain, Layer
+from giblet.device import exact_float32
 from giblet.errors import CodecError, InputError
 
 # Frames at a time, by measurement (benchmarks/codec_speed.py): through the LSTM, whose stretches side by side should be
@@ -112,12 +112,42 @@ def build_config(
 
 
 def build_model(config: EncodecConfig) -> EncodecModel:
-    """An untrained `transformers.EncodecModel` of that configuration."""
+    """An untrained `transformers.EncodecModel` of that configuration.
+
+    Parameters
+    ----------
+    config : transformers.EncodecConfig
+
+    Returns
+    -------
+    transformers.EncodecModel
+    """
     return EncodecModel(config)
 
 
 def hub_file(name: str, filename: str, revision: str | None, local_only: bool) -> Path:
-    """A file of a hub model, from the local hub cache or, unless `local_only`, the hub; OSError if it is in neither."""
+    """A file of a hub model, from the local hub cache or, unless `local_only`, the hub.
+
+    Parameters
+    ----------
+    name : str
+        Of the model, such as ``"facebook/encodec_24khz"``.
+    filename : str
+    revision : str or None
+        Branch, tag or commit.
+    local_only : bool
+        Whether to look in the cache alone.
+
+    Returns
+    -------
+    Path
+        In the cache.
+
+    Raises
+    ------
+    OSError
+        If it is in neither.
+    """
     path = cached_file(name, filename, revision=revision, local_files_only=local_only)
     if path is None:
         raise FileNotFoundError(f"{name} has no {filename}")
@@ -128,6 +158,15 @@ def fingerprint(model: EncodecModel) -> str:
     """SHA-256, hexadecimal, of all that changes the codes or the sound: architecture and weights as float32.
 
     The weights are taken as stored, weight norm not yet folded, so that every machine finds the same number.
+
+    Parameters
+    ----------
+    model : transformers.EncodecModel
+
+    Returns
+    -------
+    str
+        64 lower-case hexadecimal digits.
     """
     fields = SUPPORTED | {key: getattr(model.config, key) for key in ARCHITECTURE}
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
@@ -139,7 +178,19 @@ def fingerprint(model: EncodecModel) -> str:
 
 
 def check_layout(config: EncodecConfig, name: str) -> None:
-    """Refuse what cannot be streamed exactly, the stereo 48 kHz model among it, with a CodecError."""
+    """Refuse what cannot be streamed exactly, the stereo 48 kHz model among it.
+
+    Parameters
+    ----------
+    config : transformers.EncodecConfig
+    name : str
+        What the user asked for.
+
+    Raises
+    ------
+    CodecError
+        If the layout is not supported.
+    """
     wrong = {key: getattr(config, key) for key, value in SUPPORTED.items() if getattr(config, key) != value}
     if config.codebook_dim != config.hidden_size:
         wrong["codebook_dim"] = config.codebook_dim
@@ -161,6 +212,7 @@ class EncodecCodec(AudioCodec):
     bandwidth : float
         In kbps.
     device : torch.device or str
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
     name : str
         What the user asked for.
     block_frames : int
@@ -296,7 +348,17 @@ class EncodecCodec(AudioCodec):
 
 
 def bandwidths(config: EncodecConfig) -> dict[float, int]:
-    """The bandwidths, in kbps, that a codec can work at, and how many codebooks each uses."""
+    """The bandwidths, in kbps, that a codec can work at, and how many codebooks each uses.
+
+    Parameters
+    ----------
+    config : transformers.EncodecConfig
+
+    Returns
+    -------
+    dict of float to int
+        Ascending.
+    """
     counts = [n for n in (2, 4, 8, 16, 32) if n <= config.num_quantizers]
     found = {_kbps(n, config.codebook_size, config.frame_rate): n for n in counts}
     each = _kbps(1, config.codebook_size, config.frame_rate)
@@ -320,6 +382,16 @@ def cores(half: Any, fold: bool = True) -> list[Core]:
     half : transformers EncodecEncoder or EncodecDecoder
     fold : bool
         Whether to give convolutions as copies without their weight norm, or those that the layers themselves use.
+
+    Returns
+    -------
+    list of Core
+        A convolution of either kind, an LSTM, an ELU, or a residual block as (conv, pointwise, shortcut or None).
+
+    Raises
+    ------
+    TypeError
+        If a layer is none of these.
     """
     return [_core(module, folded if fold else lambda conv: conv) for module in half.layers]
 

@@ -35,6 +35,10 @@ def find_codec(name: str, revision: str | None = None) -> tuple[Path, Path]:
     revision : str, optional
         Branch, tag or commit of a hub model.
 
+    Returns
+    -------
+    config_file, weights_file : Path
+
     Raises
     ------
     CodecError
@@ -54,6 +58,19 @@ def find_codec(name: str, revision: str | None = None) -> tuple[Path, Path]:
 
 def read_model(config_file: Path, weights_file: Path, name: str) -> EncodecModel:
     """A model from the two files that `save_pretrained` writes, in float32 whatever they were saved in.
+
+    Parameters
+    ----------
+    config_file : Path
+    weights_file : Path
+        In safetensors format.
+    name : str
+        What the user asked for.
+
+    Returns
+    -------
+    transformers.EncodecModel
+        In evaluation mode, without gradients.
 
     Raises
     ------
@@ -103,7 +120,18 @@ def _on_hub(name: str, revision: str | None) -> tuple[Path, Path]:
 
 
 def unreachable(url: str) -> str:
-    """Why the hub cannot be asked for this file, or nothing if it can."""
+    """Why the hub cannot be asked for this file, or nothing if it can.
+
+    Parameters
+    ----------
+    url : str
+        Of a file on the hub.
+
+    Returns
+    -------
+    str
+        Empty if it can.
+    """
     if hub.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE forbids to download it"
     try:

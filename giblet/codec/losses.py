@@ -65,7 +65,7 @@ class MultiScaleLoss(nn.Module):
 
         Parameters
         ----------
-        reconstruction, target : Tensor, (B, 1, N) float32
+        reconstruction, target : Tensor of float32, shape (B, 1, N)
             Waveforms; N of at least half the longest window plus one sample.
 
         Returns
@@ -75,6 +75,11 @@ class MultiScaleLoss(nn.Module):
             absolute difference over the target's summed magnitude (1 for a silent reconstruction); `compressed`:
             squared difference of spectra compressed by the power 0.3, 0.3 parts with phase and 0.7 without, over
             the target's power (1 for silence).
+
+        Raises
+        ------
+        InputError
+            If the waveforms differ in shape, or are too short.
         """
         y, x = _same_length(reconstruction, target)
         shortest = max(n_fft for n_fft, _ in self.scales) // 2 + 1
@@ -134,12 +139,17 @@ class EnvelopeLoss(nn.Module):
 
         Parameters
         ----------
-        reconstruction, target : Tensor, (B, 1, N) float32
+        reconstruction, target : Tensor of float32, shape (B, 1, N)
             Waveforms, of at least `shortest` samples (397 ms).
 
         Returns
         -------
-        Tensor, () float32
+        Tensor of float32, shape ()
+
+        Raises
+        ------
+        InputError
+            If the waveforms differ in shape, or are too short.
         """
         y, x = _same_length(reconstruction, target)
         if x.shape[-1] < self.shortest:
@@ -196,7 +206,14 @@ class BandProbe(nn.Module):
 
     @torch.no_grad()
     def fit(self, latents: Tensor, target: Tensor) -> None:
-        """Set the map to that of a ridge regression; latents and waveforms as in `forward`."""
+        """Set the map to that of a ridge regression.
+
+        Parameters
+        ----------
+        latents : Tensor of float32, shape (B, D, T)
+        target : Tensor of float32, shape (B, 1, N)
+            The waveform, as in `forward`.
+        """
         of_frames = self._loudness(target).double()
         rows = latents.transpose(1, 2)[:, : of_frames.shape[1]].reshape(-1, latents.shape[1]).double()
         loudness = of_frames.reshape(-1, PROBE_BANDS)
@@ -212,13 +229,13 @@ class BandProbe(nn.Module):
 
         Parameters
         ----------
-        latents : Tensor, (B, D, T) float32
-        target : Tensor, (B, 1, N) float32
+        latents : Tensor of float32, shape (B, D, T)
+        target : Tensor of float32, shape (B, 1, N)
             The waveform, whose frames of `hop_length` samples are those of the latents; a rest is left out.
 
         Returns
         -------
-        Tensor, () float32
+        Tensor of float32, shape ()
         """
         loudness = self._loudness(target)
         return F.l1_loss(self.read(latents.transpose(1, 2)[:, : loudness.shape[1]]), loudness)
@@ -271,10 +288,14 @@ def commitment_loss(z_e: Tensor, z_q: Tensor) -> Tensor:
 
     Parameters
     ----------
-    z_e : Tensor, (B, T, D) float32
+    z_e : Tensor of float32, shape (B, T, D)
         Encoder output.
-    z_q : Tensor, (B, T, D) float32
+    z_q : Tensor of float32, shape (B, T, D)
         The same, quantised. Receives no gradient: codebooks learn by moving averages.
+
+    Returns
+    -------
+    Tensor of float32, shape ()
     """
     return F.mse_loss(z_e, z_q.detach())
 
@@ -287,14 +308,19 @@ def spectral_loss(reconstruction: Tensor, target: Tensor, sample_rate: int = 24_
 
     Parameters
     ----------
-    reconstruction, target : Tensor, (B, 1, N) float32
+    reconstruction, target : Tensor of float32, shape (B, 1, N)
         Waveforms.
     sample_rate : int
         In Hz.
 
     Returns
     -------
-    Tensor, () float32
+    Tensor of float32, shape ()
+
+    Raises
+    ------
+    InputError
+        If the waveforms differ in shape, or are shorter than 1025 samples.
     """
     terms = _default_scales(sample_rate, target.device)(reconstruction, target)
     return terms["mel"] + 0.3 * terms["magnitude"]
@@ -312,9 +338,9 @@ def loss(
 
     Parameters
     ----------
-    reconstruction, target : Tensor, (B, 1, N) float32
+    reconstruction, target : Tensor of float32, shape (B, 1, N)
         Waveforms.
-    z_e, z_q : Tensor, (B, T, D) float32
+    z_e, z_q : Tensor of float32, shape (B, T, D)
         Encoder output before and after quantisation.
     commitment_weight : float
         0.25 as in VQ-VAE (van den Oord et al. 2017).
@@ -323,6 +349,11 @@ def loss(
 
     Returns
     -------
-    Tensor, () float32
+    Tensor of float32, shape ()
+
+    Raises
+    ------
+    InputError
+        As `spectral_loss`.
     """
     return spectral_loss(reconstruction, target, sample_rate) + commitment_weight * commitment_loss(z_e, z_q)

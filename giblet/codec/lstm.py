@@ -40,7 +40,12 @@ class SkipLSTM(Layer):
         self.lstm = lstm
 
     def new_state(self) -> LSTMState:
-        """A stream that has seen nothing."""
+        """A stream that has seen nothing.
+
+        Returns
+        -------
+        LSTMState
+        """
         return LSTMState()
 
     def __call__(self, x: Tensor, state: LSTMState, last: bool) -> Tensor:
@@ -48,7 +53,23 @@ class SkipLSTM(Layer):
         return self.together([x], [state], [last])[0]
 
     def together(self, pieces: Sequence[Tensor], states: Sequence[LSTMState], lasts: Sequence[bool]) -> list[Tensor]:
-        """Several signals at once, where their own stretches do not fill a step already: the rests, and short ones."""
+        """What calling the layer on a piece of each of several signals gives, to rounding.
+
+        Signals whose own stretches do not fill a step of the LSTM share it: the rests, and short ones.
+
+        Parameters
+        ----------
+        pieces : sequence of Tensor of float32, shape (time, channels)
+            One of each signal. Pieces of signals that do not end here are of one length.
+        states : sequence of LSTMState
+            From `new_state`, brought up to date in place; not to be used again where the signal ends here.
+        lasts : sequence of bool
+            Whether each signal ends here.
+
+        Returns
+        -------
+        list of Tensor of float32, shape (time, channels)
+        """
         done = [self._stretches(x, state) for x, state in zip(pieces, states, strict=True)]
         rests = [x[len(y) :] for x, y in zip(pieces, done, strict=True)]
         # Signals that go on are of one length but for what their stretches did, and need the state at that end; those

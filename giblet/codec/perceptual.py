@@ -22,7 +22,13 @@ SPEECH_RATE = 16_000
 
 
 def missing() -> list[str]:
-    """Scores whose package is not installed."""
+    """Scores whose package is not installed.
+
+    Returns
+    -------
+    list of str
+        Of ``"pesq"`` and ``"stoi"``.
+    """
     return [score for score, package in PACKAGES.items() if importlib.util.find_spec(package) is None]
 
 
@@ -35,6 +41,10 @@ def stoi(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float
         At the same times.
     sample_rate : int
         In Hz.
+
+    Returns
+    -------
+    float or None
     """
     from pystoi import stoi as measure
 
@@ -55,6 +65,10 @@ def pesq(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float
         At the same times.
     sample_rate : int
         In Hz.
+
+    Returns
+    -------
+    float or None
     """
     from pesq import BufferTooShortError, NoUtterancesError
     from pesq import pesq as measure

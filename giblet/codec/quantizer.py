@@ -25,7 +25,7 @@ class ResidualQuantizer:
 
     Parameters
     ----------
-    codebooks : sequence of Tensor, (codebook_size, D)
+    codebooks : sequence of Tensor, shape (codebook_size, D)
         Coarse to fine.
     """
 
@@ -35,7 +35,21 @@ class ResidualQuantizer:
         self.minus_norms = [-book.square().sum(1) for book in self.codebooks]
 
     def quantize(self, latents: Tensor) -> Tensor:
-        """(time, D) latents to (K, time) codes: the nearest entry of each codebook to what the earlier ones left."""
+        """The nearest entry of each codebook to what the earlier ones left.
+
+        Parameters
+        ----------
+        latents : Tensor of float32, shape (time, D)
+
+        Returns
+        -------
+        Tensor of int64, shape (K, time)
+            The codes.
+
+        See Also
+        --------
+        dequantize : codes to latents.
+        """
         codes = torch.empty(len(self.codebooks), len(latents), dtype=torch.int64, device=latents.device)
         buffer = latents.new_empty(min(len(latents), SEARCHED_FRAMES), len(self.codebooks[0]))
         pieces = zip(latents.split(SEARCHED_FRAMES), codes.split(SEARCHED_FRAMES, dim=1), strict=True)
@@ -49,7 +63,21 @@ class ResidualQuantizer:
         return codes
 
     def dequantize(self, codes: Tensor) -> Tensor:
-        """(K, time) codes to (time, D) latents."""
+        """The sum of the codebook entries that codes name.
+
+        Parameters
+        ----------
+        codes : Tensor of int64, shape (K, time)
+
+        Returns
+        -------
+        Tensor of float32, shape (time, D)
+            The latents.
+
+        See Also
+        --------
+        quantize : latents to codes.
+        """
         latents = torch.zeros_like(self.codebooks[0][codes[0]])
         for book, chosen in zip(self.codebooks, codes, strict=True):
             latents += book[chosen]
@@ -57,7 +85,16 @@ class ResidualQuantizer:
 
 
 def first_largest(scores: Tensor) -> Tensor:
-    """Where each row of (rows, n) is largest, the first of equals, as argmax gives it in several times as long."""
+    """Where each row is largest, the first of equals: what argmax gives, in a fraction of its time.
+
+    Parameters
+    ----------
+    scores : Tensor, shape (rows, n)
+
+    Returns
+    -------
+    Tensor of int64, shape (rows,)
+    """
     n_parts = math.gcd(PARTS, scores.shape[1])
     parts = scores.reshape(len(scores) * n_parts, -1)
     part = parts.amax(1).view(-1, n_parts).max(1).indices

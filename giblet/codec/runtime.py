@@ -37,7 +37,17 @@ EVEN = (0.08333029, -0.0013625212)
 
 
 def folded(conv: Any) -> Any:
-    """A convolution of either kind without its weight norm, which cannot be pickled."""
+    """A convolution of either kind without its weight norm, which cannot be pickled.
+
+    Parameters
+    ----------
+    conv : nn.Conv1d or nn.ConvTranspose1d
+
+    Returns
+    -------
+    nn.Conv1d or nn.ConvTranspose1d
+        Without gradients and without padding of its own.
+    """
     kind = nn.ConvTranspose1d if isinstance(conv, nn.ConvTranspose1d) else nn.Conv1d
     sizes = (conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride)
     # On "meta" no random weights are drawn.
@@ -49,7 +59,22 @@ def folded(conv: Any) -> Any:
 
 
 def layer(core: Core) -> Layer:
-    """The streaming form, by torch, of a part of a codec."""
+    """The streaming form, by torch, of a part of a codec.
+
+    Parameters
+    ----------
+    core : Core
+        A convolution of either kind, an LSTM, an ELU, or a residual block as (conv, pointwise, shortcut or None).
+
+    Returns
+    -------
+    Layer
+
+    Raises
+    ------
+    TypeError
+        If it is none of these.
+    """
     match core:
         case (conv, pointwise, shortcut):
             return ResidualBlock(conv, pointwise, shortcut)
@@ -130,7 +155,12 @@ class CompiledChain(Layer):
         return self.__dict__ | {"_compiled": {}}
 
     def new_state(self) -> CompiledState:
-        """A stream that has seen nothing."""
+        """A stream that has seen nothing.
+
+        Returns
+        -------
+        CompiledState
+        """
         return CompiledState()
 
     def __call__(self, x: Tensor, state: CompiledState, last: bool) -> Tensor:

@@ -31,7 +31,16 @@ class LatentEncoder(nn.Module):
         self.encoder = encoder
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """(B, 1, N) waveform to (B, ceil(N / 320), D) latents."""
+        """Waveform to latents.
+
+        Parameters
+        ----------
+        waveform : Tensor of float32, shape (B, 1, N)
+
+        Returns
+        -------
+        Tensor of float32, shape (B, ceil(N / 320), D)
+        """
         return self.encoder(waveform).transpose(1, 2)
 
 
@@ -43,7 +52,16 @@ class LatentDecoder(nn.Module):
         self.decoder = decoder
 
     def forward(self, latents: Tensor) -> Tensor:
-        """(B, T, D) latents to (B, 1, 320 T) waveform."""
+        """Latents to waveform.
+
+        Parameters
+        ----------
+        latents : Tensor of float32, shape (B, T, D)
+
+        Returns
+        -------
+        Tensor of float32, shape (B, 1, 320 * T)
+        """
         return self.decoder(latents.transpose(1, 2))
 
 
@@ -72,8 +90,15 @@ def build(
 
     Returns
     -------
-    encoder : LatentEncoder, (B, 1, N) to (B, T, D)
-    decoder : LatentDecoder, (B, T, D) to (B, 1, 320 T)
+    encoder : LatentEncoder
+        Waveform (B, 1, N) to latents (B, T, D), T = ceil(N / 320).
+    decoder : LatentDecoder
+        Latents (B, T, D) to waveform (B, 1, 320 * T).
+
+    Raises
+    ------
+    InputError
+        If a size is below one, a codebook's size is not a power of two, or the codebooks do not reach the bandwidth.
     """
     build_rvq(num_codebooks, codebook_size, hidden_dim, sample_rate, bandwidth)
     model = build_model(build_config(num_codebooks, codebook_size, hidden_dim, sample_rate, **architecture))
@@ -81,12 +106,46 @@ def build(
 
 
 def build_encoder(hidden_dim: int = HIDDEN_DIM, **options: Any) -> LatentEncoder:
-    """The encoder of `build`: (B, 1, N) waveform to (B, T, hidden_dim) latents."""
+    """The encoder of `build`.
+
+    Parameters
+    ----------
+    hidden_dim : int
+        Dimensions of a latent frame, D.
+    **options
+        As in `build`.
+
+    Returns
+    -------
+    LatentEncoder
+
+    Raises
+    ------
+    InputError
+        As `build`.
+    """
     return build(hidden_dim=hidden_dim, **options)[0]
 
 
 def build_decoder(hidden_dim: int = HIDDEN_DIM, **options: Any) -> LatentDecoder:
-    """The decoder of `build`: (B, T, hidden_dim) latents to (B, 1, 320 T) waveform."""
+    """The decoder of `build`.
+
+    Parameters
+    ----------
+    hidden_dim : int
+        Dimensions of a latent frame, D.
+    **options
+        As in `build`.
+
+    Returns
+    -------
+    LatentDecoder
+
+    Raises
+    ------
+    InputError
+        As `build`.
+    """
     return build(hidden_dim=hidden_dim, **options)[1]
 
 
@@ -101,8 +160,14 @@ def build_rvq(
 
     Parameters
     ----------
-    num_codebooks, codebook_size, hidden_dim, sample_rate, bandwidth
-        As in `build`.
+    num_codebooks, codebook_size : int
+        Residual codebooks and entries in each.
+    hidden_dim : int
+        Dimensions of a latent frame, D.
+    sample_rate : int
+        In Hz.
+    bandwidth : float, optional
+        In kbps, as in `build`.
 
     Returns
     -------
@@ -113,7 +178,7 @@ def build_rvq(
     Raises
     ------
     InputError
-        A size below one, or a bandwidth that the codebooks do not reach.
+        If a size is below one, or the codebooks do not reach the bandwidth.
     """
     for name, value in {
         "num_codebooks": num_codebooks,
@@ -142,7 +207,18 @@ def build_rvq(
 
 
 def output_size(hidden_dim: int = HIDDEN_DIM, **_: Any) -> int:
-    """Dimensions of a latent frame, D: `hidden_dim` itself, as in EnCodec (the reference document scales it by 16)."""
+    """Dimensions of a latent frame, D: `hidden_dim` itself, as in EnCodec (the reference document scales it by 16).
+
+    Parameters
+    ----------
+    hidden_dim : int
+    **_
+        Other options of `build`, which do not change it.
+
+    Returns
+    -------
+    int
+    """
     return hidden_dim
 
 
@@ -160,14 +236,24 @@ def init_codebooks(
 
     Returns
     -------
-    Tensor, (K, V, D) float32
+    Tensor of float32, shape (K, V, D)
     """
     generator = key if isinstance(key, torch.Generator) else torch.Generator().manual_seed(key)
     return (torch.rand(num_codebooks, codebook_size, embedding_dim, generator=generator) * 2 - 1) / codebook_size
 
 
 def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
-    """Index of the closest entry in Euclidean distance: vectors (N, D), codebook (V, D), answer (N,) int64."""
+    """Index of the closest entry in Euclidean distance.
+
+    Parameters
+    ----------
+    vectors : Tensor of float32, shape (N, D)
+    codebook : Tensor of float32, shape (V, D)
+
+    Returns
+    -------
+    Tensor of int64, shape (N,)
+    """
     # |v|^2 is the same for every entry, so it has no say in which one is closest
     return torch.addmm((codebook * codebook).sum(1), vectors, codebook.T, alpha=-2).argmin(1)
 
@@ -177,16 +263,25 @@ def rvq_quantize(z_e: Tensor, codebooks: Tensor) -> tuple[Tensor, Tensor]:
 
     Parameters
     ----------
-    z_e : Tensor, (B, T, D) float32
+    z_e : Tensor of float32, shape (B, T, D)
         Encoder output.
-    codebooks : Tensor, (K, V, D) float32
+    codebooks : Tensor of float32, shape (K, V, D)
         Pass `codebooks[:k]` for a lower bandwidth.
 
     Returns
     -------
-    z_q : Tensor, (B, T, D) float32
+    z_q : Tensor of float32, shape (B, T, D)
         Sum of the chosen entries. Gradients pass straight through to `z_e`.
-    indices : Tensor, (B, K, T) int64
+    indices : Tensor of int64, shape (B, K, T)
+
+    Raises
+    ------
+    InputError
+        If there are no codebooks, or they have other dimensions than the latents.
+
+    See Also
+    --------
+    rvq_dequantize : indices to latents.
     """
     if z_e.shape[-1] != codebooks.shape[-1]:
         raise InputError(
@@ -210,13 +305,22 @@ def rvq_dequantize(indices: Tensor, codebooks: Tensor) -> Tensor:
 
     Parameters
     ----------
-    indices : Tensor, (B, K, T) integer
+    indices : Tensor of int, shape (B, K, T)
         K may be fewer than there are codebooks: a lower bandwidth.
-    codebooks : Tensor, (K, V, D) float32
+    codebooks : Tensor of float32, shape (K, V, D)
 
     Returns
     -------
-    Tensor, (B, T, D) float32
+    Tensor of float32, shape (B, T, D)
+
+    Raises
+    ------
+    InputError
+        If the indices are of more codebooks than there are, or of none, not of integers, or not in [0, V).
+
+    See Also
+    --------
+    rvq_quantize : latents to indices.
     """
     n_used, size = indices.shape[1], codebooks.shape[1]
     if not 1 <= n_used <= len(codebooks):
@@ -233,16 +337,62 @@ def rvq_dequantize(indices: Tensor, codebooks: Tensor) -> Tensor:
 
 @torch.no_grad()
 def encode(encoder: nn.Module, codebooks: Tensor, waveform: Tensor) -> Tensor:
-    """Waveform (B, 1, N) float32 to indices (B, K, T) int64, T = ceil(N / 320)."""
+    """Waveform to indices.
+
+    Parameters
+    ----------
+    encoder : nn.Module
+        As `build` answers it.
+    codebooks : Tensor of float32, shape (K, V, D)
+        Pass `codebooks[:k]` for a lower bandwidth.
+    waveform : Tensor of float32, shape (B, 1, N)
+
+    Returns
+    -------
+    Tensor of int64, shape (B, K, T)
+        T = ceil(N / 320).
+
+    Raises
+    ------
+    InputError
+        As `rvq_quantize`.
+    """
     return rvq_quantize(encoder(waveform), codebooks)[1]
 
 
 @torch.no_grad()
 def decode(decoder: nn.Module, codebooks: Tensor, tokens: Tensor) -> Tensor:
-    """Indices (B, K, T) to waveform (B, 1, 320 T) float32."""
+    """Indices to waveform.
+
+    Parameters
+    ----------
+    decoder : nn.Module
+        As `build` answers it.
+    codebooks : Tensor of float32, shape (K, V, D)
+    tokens : Tensor of int, shape (B, K, T)
+        K may be fewer than there are codebooks: a lower bandwidth.
+
+    Returns
+    -------
+    Tensor of float32, shape (B, 1, 320 * T)
+
+    Raises
+    ------
+    InputError
+        As `rvq_dequantize`.
+    """
     return decoder(rvq_dequantize(tokens, codebooks))
 
 
 def codebooks_of(quantizer: nn.Module) -> Tensor:
-    """The codebooks (K, V, D) of a transformers `EncodecResidualVectorQuantizer`."""
+    """The codebooks of a transformers quantiser, copied.
+
+    Parameters
+    ----------
+    quantizer : transformers EncodecResidualVectorQuantizer
+
+    Returns
+    -------
+    Tensor of float32, shape (K, V, D)
+    """
     return torch.stack([layer.codebook.embed for layer in quantizer.layers])  # type: ignore[union-attr]

@@ -31,7 +31,7 @@ def transform_start(model: Any, waveform: Tensor) -> None:
     ----------
     model : transformers.EncodecModel
         Causal, with as many channels after each stage as the transform can use.
-    waveform : Tensor, (B, 1, N) float32
+    waveform : Tensor of float32, shape (B, 1, N)
         Sound to take the transform from, typical of what will be trained on.
     """
     encoder, decoder = list(model.encoder.layers), list(model.decoder.layers)
@@ -67,7 +67,7 @@ def transform_start(model: Any, waveform: Tensor) -> None:
 
 @torch.no_grad()
 def deepened(model: Any, tensors: dict[str, Tensor], num_residual_layers: int) -> dict[str, Tensor]:
-    """Weights for a model with more residual blocks a stage than the codec that they are of; the new ones pass all on.
+    """Weights for a model with more residual blocks per stage than the codec they come from; the new ones pass all on.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def waken(model: Any, waveform: Tensor) -> None:
     Parameters
     ----------
     model : transformers.EncodecModel
-    waveform : Tensor, (B, 1, N) float32
+    waveform : Tensor of float32, shape (B, 1, N)
         Sound as it will be trained on.
     """
     x = waveform

@@ -38,7 +38,13 @@ class Layer(ABC):
     lead: int = 1
 
     def new_state(self) -> Any:
-        """What a new stream remembers."""
+        """What a new stream remembers.
+
+        Returns
+        -------
+        object or None
+            None where a stream has nothing to remember.
+        """
         return None
 
     @abstractmethod
@@ -47,13 +53,17 @@ class Layer(ABC):
 
         Parameters
         ----------
-        x : Tensor, (time, channels) float32
+        x : Tensor of float32, shape (time, channels)
             The piece, whose memory the layer may use for its output. At least `lead` rows in the first one, a multiple
             of the layer's stride in all but the last.
         state : object
             From `new_state`, brought up to date in place.
         last : bool
             Whether the signal ends here.
+
+        Returns
+        -------
+        Tensor of float32, shape (time', channels')
         """
 
     def together(self, pieces: Sequence[Tensor], states: Sequence[Any], lasts: Sequence[bool]) -> list[Tensor]:
@@ -61,8 +71,16 @@ class Layer(ABC):
 
         Parameters
         ----------
-        pieces, states, lasts
-            Of each signal. Pieces of signals that do not end here are of one length.
+        pieces : sequence of Tensor of float32, shape (time, channels)
+            One of each signal. Pieces of signals that do not end here are of one length.
+        states : sequence of object
+            From `new_state`, brought up to date in place.
+        lasts : sequence of bool
+            Whether each signal ends here.
+
+        Returns
+        -------
+        list of Tensor of float32, shape (time', channels')
         """
         return [self(x, state, last) for x, state, last in zip(pieces, states, lasts, strict=True)]
 
@@ -119,18 +137,57 @@ class Taps:
 
 
 def padding(conv: nn.Conv1d) -> int:
-    """How many samples a causal convolution sees before those of its first stride."""
+    """How many samples a causal convolution sees before those of its first stride.
+
+    Parameters
+    ----------
+    conv : nn.Conv1d
+
+    Returns
+    -------
+    int
+    """
     return (conv.kernel_size[0] - 1) * conv.dilation[0] + 1 - conv.stride[0]
 
 
 def conv_blocks(weight: Tensor, stride: int) -> Tensor:
-    """A convolution's (out, in, width) weight as (width / stride, stride * in, out): a matrix a block, oldest first."""
+    """A convolution's weight as one matrix per block of `stride` samples, oldest first.
+
+    Parameters
+    ----------
+    weight : Tensor, shape (out, in, width)
+        The width is a multiple of the stride.
+    stride : int
+
+    Returns
+    -------
+    Tensor, shape (width / stride, stride * in, out)
+
+    See Also
+    --------
+    transposed_blocks : the same of a transposed convolution.
+    """
     by_sample = weight.permute(2, 1, 0)
     return by_sample.reshape(weight.shape[2] // stride, -1, weight.shape[0])
 
 
 def transposed_blocks(weight: Tensor, stride: int) -> Tensor:
-    """A transposed one's (in, out, width) as (width / stride, in, stride * out): of the present row first."""
+    """A transposed convolution's weight as one matrix per block of `stride` samples, that of the present row first.
+
+    Parameters
+    ----------
+    weight : Tensor, shape (in, out, width)
+        The width is a multiple of the stride.
+    stride : int
+
+    Returns
+    -------
+    Tensor, shape (width / stride, in, stride * out)
+
+    See Also
+    --------
+    conv_blocks : the same of a convolution.
+    """
     n_in, n_out, width = weight.shape
     by_block = weight.permute(2, 0, 1).reshape(width // stride, stride, n_in, n_out)
     return by_block.permute(0, 2, 1, 3).reshape(width // stride, n_in, stride * n_out)
@@ -147,7 +204,12 @@ class CausalConv(Layer):
         self.taps = Taps(list(conv_blocks(weight, self.stride).flip(0)), bias, conv.dilation[0])
 
     def new_state(self) -> ConvState:
-        """A stream that has seen nothing."""
+        """A stream that has seen nothing.
+
+        Returns
+        -------
+        ConvState
+        """
         return ConvState()
 
     def __call__(self, x: Tensor, state: ConvState, last: bool) -> Tensor:
@@ -207,7 +269,16 @@ class ToMonoConv(CausalConv):
 
 
 def causal_conv(conv: nn.Conv1d) -> CausalConv:
-    """The fastest exact form of a causal convolution."""
+    """The fastest exact form of a causal convolution.
+
+    Parameters
+    ----------
+    conv : nn.Conv1d
+
+    Returns
+    -------
+    CausalConv
+    """
     plain = conv.stride == (1,) and conv.dilation == (1,)
     if plain and conv.in_channels == 1:
         return FromMonoConv(conv)
@@ -229,7 +300,12 @@ class TransposedConv(Layer):
         self.taps = Taps(list(transposed_blocks(conv.weight.detach(), stride)), _bias(conv).repeat(stride))
 
     def new_state(self) -> ConvState:
-        """A stream that has seen nothing."""
+        """A stream that has seen nothing.
+
+        Returns
+        -------
+        ConvState
+        """
         return ConvState()
 
     def __call__(self, x: Tensor, state: ConvState, last: bool) -> Tensor:
@@ -269,7 +345,12 @@ class ResidualBlock(Layer):
         self.bias = _bias(pointwise) if shortcut is None else _bias(pointwise) + _bias(shortcut)
 
     def new_state(self) -> ConvState:
-        """The state of the one convolution that looks back."""
+        """The state of the one convolution that looks back.
+
+        Returns
+        -------
+        ConvState
+        """
         return self.conv.new_state()
 
     def __call__(self, x: Tensor, state: ConvState, last: bool) -> Tensor:
@@ -299,7 +380,12 @@ class Chain(Layer):
         self.lead = max(layer.lead for layer in self.layers)
 
     def new_state(self) -> list[Any]:
-        """The states of all layers."""
+        """The states of all layers.
+
+        Returns
+        -------
+        list of object
+        """
         return [layer.new_state() for layer in self.layers]
 
     def __call__(self, x: Tensor, state: list[Any], last: bool) -> Tensor:
@@ -313,7 +399,21 @@ class Chain(Layer):
         return done[0] if len(done) == 1 else torch.cat(done)
 
     def together(self, pieces: Sequence[Tensor], states: Sequence[Any], lasts: Sequence[bool]) -> list[Tensor]:
-        """Layer by layer, so that each can do several signals at once; in tiles one after another, as is faster."""
+        """Layer by layer, so that each can do several signals at once; in tiles one after another, as is faster.
+
+        Parameters
+        ----------
+        pieces : sequence of Tensor of float32, shape (time, channels)
+            One of each signal. Pieces of signals that do not end here are of one length.
+        states : sequence of list of object
+            From `new_state`, brought up to date in place.
+        lasts : sequence of bool
+            Whether each signal ends here.
+
+        Returns
+        -------
+        list of Tensor of float32, shape (time', channels')
+        """
         if self.tile is not None:
             return super().together(pieces, states, lasts)
         pieces = list(pieces)

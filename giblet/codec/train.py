@@ -28,10 +28,10 @@ from giblet.codec.rvq import codebooks_of, rvq_quantize
 from giblet.codec.training_config import CodecTrainingConfig
 from giblet.codec.training_data import Clip, CropSampler, find_clips, read_mono
 from giblet.codec.training_step import Learner, annealing
-from giblet.codec.training_stop import Stop, delayed_signals
 from giblet.codec.validate import validate
 from giblet.errors import CheckpointError
 from giblet.files import claimed, write_atomic
+from giblet.signals import Stop, delayed_signals
 
 logger = logging.getLogger(__name__)
 SHORTEST_CLIP = 0.5  # s, that scores can be had of
@@ -69,7 +69,7 @@ def train_codec(config: CodecTrainingConfig, progress: Callable[[TrainingProgres
     ----------
     config : CodecTrainingConfig
     progress : callable, optional
-        Called after each step; without it every hundredth is logged.
+        Called after each step with a `TrainingProgress`; without it every hundredth step is logged.
 
     Returns
     -------
@@ -82,10 +82,13 @@ def train_codec(config: CodecTrainingConfig, progress: Callable[[TrainingProgres
     KeyboardInterrupt
         After Ctrl-C; on SIGTERM it is SystemExit(143).
     InputError
-        There is nothing to train on, or another process trains in the same folder.
+        If there is nothing to train on, a file of sound cannot be read, the output folder cannot be written to, or
+        another process trains in the same folder.
+    CodecError
+        If there is no codec to start from by that name, or it cannot be reached.
     CheckpointError
-        A checkpoint, or the codec to start from, is damaged or of another architecture, or has done more steps than
-        there are; or the loss is not a number.
+        If a checkpoint, or the codec to start from, is damaged or of another architecture, or a checkpoint has done
+        more steps than there are; or if the loss is not a number.
     """
     if config.threads:
         torch.set_num_threads(config.threads)

@@ -46,8 +46,8 @@ def find_clips(folder: Path, held_out: list[str]) -> tuple[list[Clip], list[Clip
     Raises
     ------
     InputError
-        No such folder, nothing in it to train on, a file or manifest that cannot be read, or a pattern that matches
-        nothing (a typing error there would train on what was meant for the test).
+        If there is no such folder, nothing in it to train on, a file or manifest that cannot be read, or a pattern that
+        matches nothing (a typing error there would train on what was meant for the test).
     """
     if not folder.is_dir():
         raise InputError(f"no folder of audio at {folder}: give one that holds {', '.join(sorted(SUFFIXES))} files")
@@ -97,12 +97,27 @@ def _duration(path: Path) -> float:
 
 
 def read_mono(path: Path, sample_rate: int, start: float = 0.0, seconds: float | None = None) -> np.ndarray:
-    """Sound of a file, mixed down: (N,) float32 at `sample_rate` (Hz), from `start` (s), `seconds` long or all.
+    """Sound of a file, mixed down to mono.
+
+    Parameters
+    ----------
+    path : Path
+    sample_rate : int
+        In Hz, of the result.
+    start : float
+        In seconds.
+    seconds : float, optional
+        At least this much, and up to two samples of the file more, as far as the file goes; all of it by default.
+
+    Returns
+    -------
+    ndarray of float32, shape (N,)
+        Empty where `start` is behind the end of the file.
 
     Raises
     ------
     InputError
-        The file cannot be read, or holds samples that are not numbers.
+        If the file cannot be read, or holds samples that are not finite numbers.
     """
     try:
         with sf.SoundFile(path) as file:
@@ -139,6 +154,11 @@ class CropSampler:
         Decoded sound to keep in memory; files past it are read from disk crop by crop.
     seed : int
         Batch n is a function of (seed, n) alone: resuming needs no generator state.
+
+    Raises
+    ------
+    InputError
+        If a weight is for a data set that is not there, none has any weight and duration, or a file cannot be read.
     """
 
     def __init__(
@@ -175,11 +195,34 @@ class CropSampler:
         logger.info("training on %d files, %d of them cached: %s", len(clips), len(self._cache), self.describe())
 
     def describe(self) -> str:
-        """Share of each data set in the crops, for the log."""
+        """Share of each data set in the crops, for the log.
+
+        Returns
+        -------
+        str
+        """
         return ", ".join(f"{name} {share:.0%}" for name, share in self.shares.items())
 
     def batch(self, step: int, size: int) -> np.ndarray:
-        """Crops of training step `step`: (size, 1, crop) float32 in [-1, 1], each at a random level."""
+        """Crops of a training step, each at a random level.
+
+        Parameters
+        ----------
+        step : int
+            Its number, from 0.
+        size : int
+            How many crops.
+
+        Returns
+        -------
+        ndarray of float32, shape (size, 1, crop)
+            In [-1, 1].
+
+        Raises
+        ------
+        InputError
+            If a file cannot be read, or holds samples that are not finite numbers.
+        """
         rng = np.random.default_rng([self.seed, step])
         out = np.zeros((size, 1, self.crop), np.float32)
         for row in out:
@@ -224,10 +267,15 @@ def balance(seconds: dict[str, float], max_share: float, weights: dict[str, floa
     weights : dict of str to float
         Factors, 1 where absent.
 
+    Returns
+    -------
+    dict of str to float
+        They sum to 1.
+
     Raises
     ------
     InputError
-        A weight for a data set that is not there, or none with any weight and duration.
+        If there is a weight for a data set that is not there, or none has any weight and duration.
     """
     if unknown := set(weights) - set(seconds):
         raise InputError(f"dataset_weights name {sorted(unknown)}: there are {sorted(seconds)}")

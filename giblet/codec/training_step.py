@@ -27,13 +27,40 @@ RAMPED = ("mel", "magnitude")
 
 
 def annealing(config: CodecTrainingConfig, step: int, minutes: float) -> float:
-    """Part of the annealing that is done: 0 while the rate is steady, 1 at the end of the run."""
+    """How much of the annealing is done: by the steps after the steady ones or by the clock, whichever is further.
+
+    Parameters
+    ----------
+    config : CodecTrainingConfig
+    step : int
+        How many steps are done.
+    minutes : float
+        How long the run has taken so far; it counts where `max_minutes` is set.
+
+    Returns
+    -------
+    float
+        0 before it begins, 1 or more at the end of the run.
+    """
     clock = minutes / config.max_minutes if config.max_minutes else 0.0
     return max(0.0, (step - config.steady_steps) / (config.steps - config.steady_steps), clock)
 
 
 def learning_rate(config: CodecTrainingConfig, step: int, annealed: float) -> float:
-    """Linear warm-up, then a cosine down to the final rate over the annealing."""
+    """Linear warm-up, then a cosine down to the final rate over the annealing.
+
+    Parameters
+    ----------
+    config : CodecTrainingConfig
+    step : int
+        Number of the step, from 0.
+    annealed : float
+        See `annealing`.
+
+    Returns
+    -------
+    float
+    """
     high, low = config.learning_rate, config.final_learning_rate
     return min(1.0, (step + 1) / config.warmup_steps) * (
         low + (high - low) * 0.5 * (1 + math.cos(math.pi * min(1.0, annealed)))
@@ -82,7 +109,17 @@ class Learner:
         )
 
     def begin(self) -> None:
-        """Weights of a new run: another codec's, or a transform fitted to the sound."""
+        """Weights of a new run: another codec's, or a transform fitted to the sound.
+
+        Raises
+        ------
+        CodecError
+            If there is no codec to start from by that name, or it cannot be reached.
+        CheckpointError
+            If it is of another architecture or damaged.
+        InputError
+            If a file of sound cannot be read, or holds samples that are not finite numbers.
+        """
         if self.config.start_from is None:
             sound = np.concatenate([self.sampler.batch(2**40 + i, 16) for i in range(8)])
             transform_start(self.model, torch.from_numpy(sound))
@@ -94,7 +131,17 @@ class Learner:
             self._start_probe(self.probe)
 
     def quantises(self, step: int) -> bool:
-        """Whether the codebooks are in use at a step."""
+        """Whether the codebooks are in use at a step.
+
+        Parameters
+        ----------
+        step : int
+            Number of the step, from 0.
+
+        Returns
+        -------
+        bool
+        """
         return self.config.start_from is not None or step >= self.config.unquantised_steps
 
     def step(self, step: int, annealed: float) -> dict[str, float]:
@@ -116,7 +163,7 @@ class Learner:
         Raises
         ------
         CheckpointError
-            The loss is no longer a number.
+            If the loss is no longer a number.
         """
         config = self.config
         rng = np.random.default_rng([config.seed, step, 1])
@@ -185,7 +232,17 @@ class Learner:
         self.codebooks.start(latents.transpose(1, 2).reshape(-1, latents.shape[1]), generator)
 
     def tensors(self) -> dict[str, Tensor]:
-        """All that a checkpoint needs to go on bit for bit, by name."""
+        """All that a checkpoint needs to go on bit for bit, by name.
+
+        Returns
+        -------
+        dict of str to Tensor
+            Model, optimisers and, where there are any, probe and adversary.
+
+        See Also
+        --------
+        restore : puts them back.
+        """
         parts = {"model": self.model.state_dict(), "optimizer": optimizer_tensors(self.optimizer)}
         if self.probe is not None:
             parts["probe"] = self.probe.state_dict()
@@ -197,10 +254,21 @@ class Learner:
     def restore(self, tensors: dict[str, Tensor], step: int) -> None:
         """Put back what `tensors` answered at a step.
 
+        Parameters
+        ----------
+        tensors : dict of str to Tensor
+            As `tensors` answers them.
+        step : int
+            How many steps were done.
+
         Raises
         ------
         CheckpointError
-            It is of another architecture, or lacks the adversary of a phase that has begun.
+            If it is of another architecture or has another adversary, or lacks that of a phase that has begun.
+
+        See Also
+        --------
+        tensors : answers them.
         """
         names = ("model", "optimizer", "probe", "adversary", "adversary_optimizer")
         parts: dict[str, dict[str, Tensor]] = {name: {} for name in names}

@@ -15,7 +15,17 @@ from giblet.codec.rvq import codebooks_of, rvq_quantize
 
 
 def si_sdr(reference: np.ndarray, estimate: np.ndarray) -> float:
-    """SI-SDR in dB of (N,) waveforms, as `giblet.evaluation.reconstruction.si_sdr`, but finite for silent ones too."""
+    """SI-SDR as `giblet.evaluation.reconstruction.si_sdr` has it, but finite for silent sounds too.
+
+    Parameters
+    ----------
+    reference, estimate : ndarray of float, shape (N,)
+
+    Returns
+    -------
+    float
+        In dB.
+    """
     power = float(reference @ reference) + 1e-12
     scaled = (float(estimate @ reference) / power) * reference
     noise = estimate - scaled
@@ -23,12 +33,33 @@ def si_sdr(reference: np.ndarray, estimate: np.ndarray) -> float:
 
 
 def level_error(reference: np.ndarray, estimate: np.ndarray) -> float:
-    """Level error in dB, as `giblet.evaluation.reconstruction.level_error`, but finite for silent sounds too."""
+    """Level error as `giblet.evaluation.reconstruction.level_error` has it, but finite for silent sounds too.
+
+    Parameters
+    ----------
+    reference, estimate : ndarray of float, shape (N,)
+
+    Returns
+    -------
+    float
+        In dB, positive where the estimate is louder.
+    """
     return float(10 * np.log10((float(estimate @ estimate) + 1e-12) / (float(reference @ reference) + 1e-12)))
 
 
 def perplexity(indices: Tensor, codebook_size: int) -> list[float]:
-    """Effective number of entries in use per codebook: indices (K, N), answers between 1 and `codebook_size`."""
+    """Effective number of entries in use per codebook.
+
+    Parameters
+    ----------
+    indices : Tensor of int64, shape (K, N)
+    codebook_size : int
+
+    Returns
+    -------
+    list of float
+        K numbers from 1 to `codebook_size`.
+    """
     out = []
     for row in indices:
         p = torch.bincount(row.flatten(), minlength=codebook_size).double() / row.numel()
@@ -45,7 +76,7 @@ def validate(
     Parameters
     ----------
     model : transformers.EncodecModel
-    clips : iterable of (N,) float32 arrays
+    clips : iterable of ndarray of float32, shape (N,)
         At the model's sample rate, half a second or longer.
     n_books : int, optional
         Codebooks to use; all where absent.
@@ -57,6 +88,11 @@ def validate(
     dict
         `si_sdr` (dB), `level` (level error, dB), `mel` (log10 distance), `stoi` and `pesq` where they could be
         computed, and `perplexity`, the lowest of the codebooks.
+
+    Raises
+    ------
+    InputError
+        If a clip is too short for the spectral loss.
     """
     sample_rate = model.config.sampling_rate
     spectral = MultiScaleLoss(sample_rate)

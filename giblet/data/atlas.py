@@ -47,6 +47,10 @@ class Atlas:
             below it occurs. NaN is no region in any case. Where neither occurs, every voxel is of a region, of which a
             warning tells.
 
+        Returns
+        -------
+        Atlas
+
         Raises
         ------
         InputError
@@ -93,7 +97,16 @@ class Atlas:
         return np.unique(self.labels[self.regions])
 
     def names_of(self, labels: np.ndarray) -> np.ndarray:
-        """Names of regions, str (n_regions,); ``"label-7"`` where none was given.
+        """Names of regions.
+
+        Parameters
+        ----------
+        labels : ndarray of int, shape (n_regions,)
+
+        Returns
+        -------
+        ndarray of str, shape (n_regions,)
+            ``"label-7"`` where none was given.
 
         Raises
         ------

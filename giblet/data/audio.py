@@ -34,15 +34,16 @@ class AudioProcessor:
     bandwidth : float
         In kbps: 1.5, 3, 6, 12, 24 for 2, 4, 8, 16, 32 codebooks, as many as the codec has.
     tr : float
-        Repetition time of the scan in seconds.
+        Repetition time in seconds.
     device : str
-        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
     n_mels : int
         Mel bands of the legacy mode, at 22,050 Hz with windows of 2,048 and hops of 512 samples.
     mel_average : bool
         Legacy mode: keep only the mean of each TR.
     track : int, optional
-        Audio track of the film, counted from 0; the first by default.
+        Audio track of the film, counted from 0. By default the one that the film marks as its default, or else the
+        first.
     gain : float or "peak"
         By how many dB the sound is made louder before anything else; "peak" brings its loudest sample to full scale.
 
@@ -95,7 +96,24 @@ class AudioProcessor:
 
     @classmethod
     def from_settings(cls, settings: ExtractSettings) -> AudioProcessor:
-        """The processor that `settings` ask for (``n_trs`` is an argument of the call)."""
+        """The processor that `settings` ask for.
+
+        Parameters
+        ----------
+        settings : ExtractSettings
+            Its ``n_trs`` is left out, as that is an argument of the call.
+
+        Returns
+        -------
+        AudioProcessor
+
+        Raises
+        ------
+        InputError
+            If an option is out of range.
+        CodecError
+            If the codec cannot be loaded.
+        """
         return cls(**settings.model_dump(exclude={"n_trs"}))
 
     @property
@@ -127,6 +145,11 @@ class AudioProcessor:
             The film.
         n_trs : int, optional
             As for :meth:`audio_to_features`.
+
+        Returns
+        -------
+        dict
+            ``source_sha256``, ``settings`` and, of codes, ``codec_fingerprint``.
         """
         settings = self.settings.model_copy(update={"n_trs": n_trs})
         fingerprint = {} if self.codec is None else {"codec_fingerprint": self.codec.fingerprint}
@@ -145,13 +168,14 @@ class AudioProcessor:
             Volumes of the scan: a longer film is cut, a shorter one is padded with silence, and
             ``metadata["valid"]`` says which TRs the film covers. By default as many as the film fills.
         progress : callable, optional
-            Called with seconds done and seconds in all.
+            Called with seconds done and seconds in all (None while unknown).
 
         Returns
         -------
-        features : ndarray
-            ``use_encodec=True``: codes, int32 (n_trs, n_codebooks, floor(tr * 75)). ``use_encodec=False``: power mel
-            spectrogram, float32 (n_trs, n_mels, ceil(tr * 22050 / 512)), or (n_trs, n_mels) with `mel_average`.
+        features : ndarray of int32 or float32
+            ``use_encodec=True``: codes, int32, shape (n_trs, n_codebooks, floor(tr * frame_rate)), with the 75 frames/s
+            of the bundled codec. ``use_encodec=False``: power mel spectrogram, float32, shape
+            (n_trs, n_mels, ceil(tr * 22050 / 512)), or (n_trs, n_mels) with `mel_average`.
         metadata : dict
             What the feature file holds beside them: ``spill``, ``spill_mask`` (or ``frame_mask``), ``onset`` (s),
             ``valid``, and its attributes.
@@ -160,6 +184,11 @@ class AudioProcessor:
         ------
         InputError
             If the film cannot be read, has no sound, or an option is out of range.
+
+        See Also
+        --------
+        AudioProcessor.extract : The same as the Dataset of a feature file.
+        AudioProcessor.features_to_audio : The way back.
         """
         dataset = self.extract(path, n_trs, progress=progress)
         return dataset[main_variable(dataset)].values, metadata_of(dataset)
@@ -174,7 +203,27 @@ class AudioProcessor:
     ) -> xr.Dataset:
         """As :meth:`audio_to_features`, as the Dataset of a feature file (see :mod:`giblet.features`).
 
-        Who has asked for the :meth:`provenance` already gives it, so that a long film is hashed once.
+        Parameters
+        ----------
+        path : str or Path
+            Any film or sound file that FFmpeg reads.
+        n_trs : int, optional
+            As for :meth:`audio_to_features`.
+        provenance : mapping, optional
+            What :meth:`provenance` returned, if it was called already: a long film is not hashed again then.
+        progress : callable, optional
+            Called with seconds done and seconds in all (None while unknown).
+
+        Returns
+        -------
+        xarray.Dataset
+            ``codes`` int32 (tr, codebook, frame) with ``spill`` and ``spill_mask``; or ``mel`` float32 (tr, mel, frame)
+            with ``frame_mask``, or (tr, mel) with `mel_average`.
+
+        Raises
+        ------
+        InputError
+            If the film cannot be read, has no sound, or an option is out of range.
         """
         provenance = self.provenance(path, n_trs) if provenance is None else provenance
         sample_rate, hop_length = self.source.sample_rate, self.source.hop_length

@@ -39,12 +39,26 @@ class Cells:
     quoting: Quoting
 
     def rows(self) -> Iterator[list[str]]:
-        """The cells of each row; lines without any are left out."""
+        """The cells of each row; lines without any are left out.
+
+        Returns
+        -------
+        iterator of list of str
+        """
         return (row for row in _split(self.body, self.separator, self.quoting) if any(map(str.strip, row)))
 
 
 def separator_of(path: str | Path) -> str | None:
-    """What the cells of a table are separated by, as its name says; None if it is no text table.
+    """What the cells of a table are separated by, as its name says.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    str or None
+        A tab or a comma; None if it is no text table.
 
     Examples
     --------
@@ -62,6 +76,10 @@ def decoded(path: Path, encoding: str | None = None) -> str:
     path : Path
     encoding : str, optional
         By default UTF-8, or UTF-16 if the file begins with its byte-order mark.
+
+    Returns
+    -------
+    str
 
     Raises
     ------
@@ -112,6 +130,10 @@ def read_cells(path: Path, encoding: str | None = None, *, words: bool = False, 
         lines are no rows.
     decimal : str
         Decimal sign of the numbers. It separates cells only where numbers stand in quotation marks.
+
+    Returns
+    -------
+    Cells
 
     Raises
     ------
@@ -174,7 +196,16 @@ def _split(text: str, separator: str, quoting: Quoting) -> Iterator[list[str]]:
 
 
 def is_number(text: str) -> bool:
-    """Whether a cell is a number as Python writes it."""
+    """Whether a cell is a number as Python writes it; ``nan`` and ``inf`` are.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    bool
+    """
     try:
         float(text)
     except ValueError:
@@ -187,6 +218,14 @@ _DECIMAL = re.compile(r"[-+]?(?:\d+[.,]\d*|[.,]\d+)(?:e[-+]?\d+)?", re.IGNORECAS
 
 def is_decimal(text: str) -> bool:
     """Whether a cell is a number with a decimal sign, a point or a comma.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    bool
 
     Examples
     --------

@@ -55,6 +55,10 @@ class Bad:
             Plural of what a column is, such as "voxels".
         name : callable
             Name of a column by its index.
+
+        Returns
+        -------
+        str
         """
         found = np.flatnonzero(self.any)
         named = ", ".join(name(int(i)) for i in found[:5]) + (", ..." if len(found) > 5 else "")
@@ -69,9 +73,14 @@ def find_bad(runs: Sequence[np.ndarray], keep: Sequence[np.ndarray] | None = Non
 
     Parameters
     ----------
-    runs : sequence of ndarray, shape (n_trs, n_columns)
+    runs : sequence of ndarray of float, shape (n_trs, n_columns)
     keep : sequence of ndarray of bool, shape (n_trs,), optional
         False for censored volumes; by default all are kept.
+
+    Returns
+    -------
+    Bad
+        ``explained`` is False everywhere: nothing is cleaned here.
     """
     not_finite = np.zeros(runs[0].shape[1], bool)
     constant = not_finite.copy()
@@ -88,7 +97,23 @@ def find_bad(runs: Sequence[np.ndarray], keep: Sequence[np.ndarray] | None = Non
 
 
 def judge(bad: Bad, policy: str, what: str, name: Callable[[int], str], source: str) -> np.ndarray:
-    """Apply ``bad="error"|"mask"|"zero"``: which columns are good, bool (n_columns,).
+    """Apply ``bad="error"|"mask"|"zero"``: refuse bad columns, or warn of them.
+
+    Parameters
+    ----------
+    bad : Bad
+    policy : {"error", "mask", "zero"}
+    what : str
+        Plural of what a column is, such as "voxels".
+    name : callable
+        Name of a column by its index.
+    source : str
+        What the message calls the scan.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_columns,)
+        Which columns are good.
 
     Raises
     ------
@@ -147,11 +172,12 @@ def regressors_of(
     n_trs : int
         Volumes of the run.
     tr : float
-        In seconds.
-    confounds : ndarray, shape (n_trs, n_confounds), optional
+        Repetition time in seconds.
+    confounds : ndarray of float, shape (n_trs, n_confounds), optional
     detrend : bool
+        Take out a straight line.
     high_pass : float, optional
-        In Hz.
+        In Hz: cosine drifts slower than this are taken out.
     keep : ndarray of bool, shape (n_trs,), optional
         False for censored volumes.
 
@@ -201,11 +227,14 @@ def clean_run(
         In the volumes kept finite, no column constant. A column of which nothing but rounding is left becomes 0 in
         them. Volumes that are not kept stay as they are.
     tr : float
-        In seconds.
-    confounds : ndarray, shape (n_trs, n_confounds), optional
-    detrend, standardize : bool
+        Repetition time in seconds.
+    confounds : ndarray of float, shape (n_trs, n_confounds), optional
+    detrend : bool
+        Take out mean and straight line.
     high_pass : float, optional
         In Hz: cosine drifts slower than this go, in the same regression as line and confounds.
+    standardize : bool
+        Scale to mean 0 and deviation 1 over the volumes that are kept.
     keep : ndarray of bool, shape (n_trs,), optional
         False for censored volumes.
     source : str
@@ -214,7 +243,8 @@ def clean_run(
     Raises
     ------
     InputError
-        If mean, line, drifts and confounds leave no degree of freedom.
+        If mean, line, drifts and confounds leave no degree of freedom, or `high_pass` is faster than anything in the
+        run.
     """
     regressing = confounds is not None or high_pass is not None or detrend
     if not regressing and not standardize:

@@ -51,10 +51,15 @@ def per_run(given: Any, n_runs: int) -> list[tuple[Any, Any]]:
         (indices of the volumes kept, or None), or a list of each for several runs.
     n_runs : int
 
+    Returns
+    -------
+    list of tuple, length n_runs
+        Table and sample mask of each run, as they were given.
+
     Raises
     ------
     InputError
-        If there are not as many tables as runs.
+        If there are not as many tables as runs, or as sample masks, or they are none of these forms.
     """
     if given is None:
         return [(None, None)] * n_runs
@@ -130,9 +135,9 @@ def read_confounds(
     Raises
     ------
     InputError
-        If the length is not `n_trs`, no column is chosen, one is not there or holds text, a value other than the first
-        row's is missing in a volume that is kept, a column censors half of the volumes, or there are as many confounds
-        as volumes.
+        If the length is not `n_trs`, the sample mask does not fit it, no column is chosen, one is not there or holds
+        text, a value other than the first row's is missing in a volume that is kept, a column censors half of the
+        volumes, or there are as many confounds as volumes.
     """
     keep = _kept(sample_mask, n_trs)
     why = [f"{int((~keep).sum())} by the sample mask"] if not keep.all() else []
@@ -250,7 +255,16 @@ def _wanted(names: list[str], patterns: Sequence[str], source: str) -> list[str]
 
 
 def empty_volumes(run: np.ndarray) -> np.ndarray:
-    """Volumes of a run that are wholly NaN, bool (n_trs,); `run` has shape (n_trs, n_columns)."""
+    """Volumes of a run that are wholly NaN.
+
+    Parameters
+    ----------
+    run : ndarray of float, shape (n_trs, n_columns)
+
+    Returns
+    -------
+    ndarray of bool, shape (n_trs,)
+    """
     found = np.zeros(len(run), bool)
     found[_rows(run, np.isnan)] = True
     return found
@@ -263,7 +277,7 @@ def tell_censored(path: Path, run: np.ndarray, confounds: RunConfounds) -> None:
     ----------
     path : Path
         Of the run, for messages.
-    run : ndarray, shape (n_trs, n_columns)
+    run : ndarray of float, shape (n_trs, n_columns)
     confounds : RunConfounds
 
     Raises

@@ -45,7 +45,15 @@ class Cue:
     """The character at which a tag begins that holds a part of the text."""
 
     def parts(self) -> Iterator[tuple[Fraction, Fraction, str]]:
-        """Onset, offset and words of each part of the text that has a time of its own."""
+        """Each part of the text that has a time of its own.
+
+        Yields
+        ------
+        onset, offset : Fraction
+            In seconds on the file's clock.
+        words : str
+            With a space between each two.
+        """
         found: list[tuple[Fraction, list[str]]] = []
         for start, word in _words(self.text, [place for place, _ in self.stamps]):
             onset = next((time for place, time in reversed(self.stamps) if place <= start), self.onset)
@@ -70,10 +78,26 @@ def _words(text: str, places: Sequence[int]) -> Iterator[tuple[int, str]]:
 def read_srt(content: str, name: str) -> list[Cue]:
     """The cues of a SubRip file.
 
+    Parameters
+    ----------
+    content : str
+        The text of the file, with ``\\n`` at the end of each line.
+    name : str
+        What messages call the file.
+
+    Returns
+    -------
+    list of Cue
+
     Raises
     ------
     InputError
-        If it is none, or a time can be read in two ways; the line is named.
+        If it is none, a time can be read in two ways, or the time of a word is before that of its cue; the line is
+        named.
+
+    See Also
+    --------
+    giblet.data.subtitles.read_timed_text : Timed text of any kind, from its file.
     """
     plain, times = _timed(content, name, ",")
     with reading(name, "it is not SubRip"):
@@ -84,10 +108,26 @@ def read_srt(content: str, name: str) -> list[Cue]:
 def read_vtt(content: str, name: str) -> list[Cue]:
     """The cues of a WebVTT file, with the times that its words have.
 
+    Parameters
+    ----------
+    content : str
+        The text of the file, with ``\\n`` at the end of each line.
+    name : str
+        What messages call the file.
+
+    Returns
+    -------
+    list of Cue
+
     Raises
     ------
     InputError
-        If it is none, or a time can be read in two ways; the line is named.
+        If it is none, a time can be read in two ways, the time of a word is before that of its cue, or text stands in
+        no cue; the line is named.
+
+    See Also
+    --------
+    giblet.data.subtitles.read_timed_text : Timed text of any kind, from its file.
     """
     plain, times = _timed(content, name, ".")
     plain = _whole_cues(plain, name)
@@ -97,7 +137,23 @@ def read_vtt(content: str, name: str) -> list[Cue]:
 
 
 def clock_doubt(content: str) -> str:
-    """What a WebVTT file that is a part of a stream (HLS) says of its clock, or ``""`` where that is the stream's."""
+    """What a WebVTT file that is a part of a stream (HLS) says of its clock.
+
+    Parameters
+    ----------
+    content : str
+        The text of the file, with ``\\n`` at the end of each line.
+
+    Returns
+    -------
+    str
+        ``""`` where it says nothing, or its clock is the stream's.
+
+    Raises
+    ------
+    InputError
+        If its ``X-TIMESTAMP-MAP`` holds a time that is none or can be read in two ways.
+    """
     head = content.partition("\n\n")[0]
     found = re.search(rf"^X-TIMESTAMP-MAP=(?=.*MPEGTS:(\d+))(?=.*LOCAL:({_CLOCK}))", head, re.MULTILINE)
     if not found:

@@ -54,14 +54,19 @@ class Recording:
             By modality, such as ``{"audio": "film_desc-encodec24k_features.nc", "bold": "sub-01_bold.nc"}``, or
             ``{**aligned.features, "bold": aligned.bold}``.
         tr : float, optional
-            In seconds; needed if no source says.
+            Repetition time in seconds; needed if no source says it.
         runs : array_like, shape (n_trs,), optional
             Run of each TR; by default what the sources say, or one run.
+
+        Returns
+        -------
+        Recording
 
         Raises
         ------
         InputError
-            If there is no source, or no TR.
+            If there is no source, no TR or one that cannot be used, a file cannot be read, `runs` are not one label per
+            TR, or a run comes in two pieces.
         AlignmentError
             If sources differ in length, TR, runs or volumes, or volumes are missing between those of a run.
         """
@@ -152,10 +157,20 @@ def fit_normalisers(
     Parameters
     ----------
     recordings : sequence of Recording
-    trs : ndarray of int, or mapping of subject to ndarray
-        Training TRs; nothing else is read.
+    trs : ndarray of int, or mapping of str to ndarray of int
+        Training TRs, of all recordings or by subject; nothing else is read.
     centre_runs : bool
         Normalise about the level of each run instead of one mean: scanners give every run a baseline of its own.
+
+    Returns
+    -------
+    dict of str to dict of str to Normaliser
+        By subject, then by modality; series of codes have none.
+
+    Raises
+    ------
+    InputError
+        If a subject has no TRs or not those, a training TR is NaN or infinite in part, or fewer than 2 hold data.
     """
     return {
         recording.subject: {
@@ -184,11 +199,11 @@ class TRWindows(Dataset[dict[str, Any]]):
     Parameters
     ----------
     recordings : sequence of Recording
-        One a subject.
-    trs : ndarray of int, or mapping of subject to ndarray
-        The TRs of this part, as ``make_splits(...).train``.
+        One per subject.
+    trs : ndarray of int, or mapping of str to ndarray of int
+        The TRs of this part, as ``make_splits(...).train``, of all recordings or by subject.
     window : int
-        TRs in a window.
+        TRs per window.
     stride : int, optional
         TRs from one window to the next; by default `window`, so that none overlap.
     normalisers : mapping, optional
@@ -261,7 +276,17 @@ class TRWindows(Dataset[dict[str, Any]]):
         return len(self.index)
 
     def indices_of(self, subject: str) -> list[int]:
-        """Which windows are of this subject, for ``torch.utils.data.Subset`` or a sampler."""
+        """Which windows are of this subject, for ``torch.utils.data.Subset`` or a sampler.
+
+        Parameters
+        ----------
+        subject : str
+
+        Returns
+        -------
+        list of int
+            Empty if there is no such subject.
+        """
         return [i for i, (which, _, _) in enumerate(self.index) if self.recordings[which].subject == subject]
 
     def __getitem__(self, item: int) -> dict[str, Any]:

@@ -48,16 +48,6 @@ def _library(name: str, extra: str) -> ModuleType:
         raise InputError(f"{exc.name} is not installed: pip install 'giblet[{extra}]'") from exc
 
 
-def _device(device: str) -> str:
-    import torch
-
-    if device != "auto":
-        return device
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
 def _quiet(load: Callable[[bool], Any], local: bool) -> Any:
     """Load without what transformers prints of it: progress bars, and tables of weights, which are checked here."""
     import transformers
@@ -117,7 +107,7 @@ class SentenceModel:
     name : str
         A folder, a hub name, or :data:`OFFLINE` for the one that a package brings (extra ``text-offline``).
     device : str
-        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
 
     Raises
     ------
@@ -154,8 +144,10 @@ class SentenceModel:
         """The model, with weights of half precision as float32: in half, vectors differ from machine to machine."""
         import torch
 
+        from giblet.device import pick_device
+
         return library.SentenceTransformer(
-            where, device=_device(device), local_files_only=local, model_kwargs={"dtype": torch.float32}
+            where, device=str(pick_device(device)), local_files_only=local, model_kwargs={"dtype": torch.float32}
         )
 
     def _parts(self, where: str) -> str | None:
@@ -174,7 +166,19 @@ class SentenceModel:
         return int(self.model.get_embedding_dimension())
 
     def embed(self, texts: Sequence[str], *, progress: Callable[[float], object] | None = None) -> np.ndarray:
-        """Vectors of length 1, float32 (n, dim); equal texts are computed once, `progress` is told the share done."""
+        """Vectors of texts; equal texts are computed once.
+
+        Parameters
+        ----------
+        texts : sequence of str
+        progress : callable, optional
+            Called with the share done, from 0 to 1.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_texts, dim)
+            Each of length 1.
+        """
         unique = list(dict.fromkeys(texts))
         if not unique:
             return np.zeros((0, self.dim), np.float32)
@@ -211,7 +215,7 @@ class ImageModel:
     name : str
         A folder or a hub name, such as ``"facebook/dinov2-small"``.
     device : str
-        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
     fit : {"crop", "squash", "pad"}
         How a picture comes into the shape that the model wants. ``"crop"``: as its own processor does it; most cut out
         the middle, 56 % of the width of a 16:9 picture or less, and a warning says how much. ``"squash"``: the whole
@@ -226,10 +230,12 @@ class ImageModel:
     def __init__(self, name: str, *, device: str = "auto", fit: str = "crop") -> None:
         import torch
 
+        from giblet.device import pick_device
+
         if fit not in FITS:
             raise InputError(f"image_fit is {fit!r}: {', '.join(FITS)} are known")
         _library("PIL", "video")  # with which the processors scale
-        self.name, self.device, self.fit, self.torch = name, _device(device), fit, torch
+        self.name, self.device, self.fit, self.torch = name, str(pick_device(device)), fit, torch
         what = f"image model {name}"
         remedy = (
             "give a folder with the model (config.json, preprocessor_config.json, model.safetensors), or connect to "
@@ -270,13 +276,34 @@ class ImageModel:
         return transformers.AutoImageProcessor.from_pretrained(self.name, local_files_only=local), model, saved, told
 
     def embed(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Vectors of images, each uint8 (height, width, 3): float32 (n, dim)."""
+        """Vectors of images.
+
+        Parameters
+        ----------
+        images : sequence of ndarray of uint8, shape (height, width, 3)
+            At least one; they may differ in size.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_images, dim)
+            Of any length.
+        """
         return np.concatenate([self._vectors(self._fitted(np.asarray(image))) for image in images])
 
     def seen(self, height: int, width: int) -> tuple[float, float]:
-        """Which shares of the height and of the width of such a picture reach the model, 0 to 1.
+        """Which shares of the height and of the width of such a picture reach the model.
 
         Measured with pictures that grow lighter from edge to edge.
+
+        Parameters
+        ----------
+        height, width : int
+            In pixels.
+
+        Returns
+        -------
+        height, width : float
+            From 0 to 1.
         """
         black, white = (self._shown(np.full((height, width, 3), v, np.uint8)) for v in (0, 255))
         down = np.broadcast_to(np.linspace(0, 255, height).round()[:, None, None], (height, width, 3))

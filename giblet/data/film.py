@@ -83,6 +83,10 @@ def open_film(path: str | Path, track: int | None = None) -> Iterator[Film]:
     track : int, optional
         Which sound track, from 0. By default the one that the film marks as its default, or else the first.
 
+    Yields
+    ------
+    Film
+
     Raises
     ------
     InputError
@@ -146,11 +150,15 @@ class Film:
     def info(self) -> MediaInfo:
         """Describe the film by its header and its first frames; the pass over the packets is then used up.
 
+        Returns
+        -------
+        MediaInfo
+
         Raises
         ------
         InputError
-            If there is nothing on the sound track, a film without sound has no picture that can be decoded, or the
-            file is seen to be cut off.
+            If there is nothing on the sound track, FFmpeg has no decoder for it, a film without sound has no picture
+            that can be decoded, sound and picture begin more than a day apart, or the file is seen to be cut off.
         """
         sound, track = self.packets.sound, self.track
         if sound is not None:
@@ -194,10 +202,18 @@ class Film:
     def frames(self) -> Iterator[AudioFrame]:
         """The sound track as FFmpeg decodes it; packets that it cannot decode are counted and left out.
 
+        Yields
+        ------
+        AudioFrame
+
         Raises
         ------
         InputError
             If FFmpeg has no decoder for it, or gives up before the end of the file.
+
+        See Also
+        --------
+        Film.pictures : The same for the picture.
         """
         assert self.packets.sound is not None, "a film without sound has no frames"
         self._check_decoder(self.packets.sound)
@@ -216,6 +232,10 @@ class Film:
         ------
         InputError
             If FFmpeg has no decoder for it, or gives up before the end of the file.
+
+        See Also
+        --------
+        Film.frames : The same for the sound.
         """
         if not isinstance(self.video, VideoStream) or self.video.codec_context is None:
             raise InputError(f"{self.path}: FFmpeg here has no decoder for the picture: re-encode the film")
@@ -224,14 +244,31 @@ class Film:
             yield frame, self.packets.begins(frame, self.video)
 
     def tick_of_sound(self) -> Fraction:
-        """Seconds to which timestamps of the sound are rounded."""
+        """Seconds to which timestamps of the sound are rounded.
+
+        Returns
+        -------
+        Fraction
+            0 without sound.
+        """
         sound = self.packets.sound
         return Fraction(0 if sound is None else sound.time_base or 0)
 
     def padded_from(self) -> Fraction | None:
-        """Where the sound of an Ogg stream without its end mark ends by its header, in seconds on the medium's clock.
+        """Where the sound of an Ogg stream without its end mark ends by its header.
 
         The mark tells decoders to leave out what pads the last frame.
+
+        Returns
+        -------
+        Fraction or None
+            In seconds on the medium's clock; None if the file is no Ogg, has the mark or has no sound, or its header
+            does not say.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read.
         """
         with reading(self.path):
             unmarked = ogg_end(self.path) is OggEnd.UNMARKED
@@ -283,7 +320,18 @@ class Film:
         return remarks
 
     def video_end(self, default: Fraction) -> Fraction:
-        """When the picture ends, in seconds on the medium's clock, after all packets were read."""
+        """When the picture ends, after all packets were read.
+
+        Parameters
+        ----------
+        default : Fraction
+            What is answered where there is no picture.
+
+        Returns
+        -------
+        Fraction
+            In seconds on the medium's clock.
+        """
         end = self.packets.video_end()
         return default if end is None else end
 

@@ -88,7 +88,7 @@ class FMRIProcessor:
     labels : mapping of int to str, optional
         Names of the atlas's labels, no two the same; others are called ``"label-7"``.
     tr : float, optional
-        Repetition time in seconds; by default what the sidecar says (``RepetitionTime`` in ``x_bold.json`` beside
+        Repetition time in seconds. By default what the sidecar says (``RepetitionTime`` in ``x_bold.json`` beside
         ``x_bold.nii.gz`` or ``x_bold.tsv``), or the image's header. A sidecar or a header that says otherwise is an
         error; one that says nothing is not, nor a header of 1 s, which libraries write where nobody set a TR: of that
         one a warning tells.
@@ -225,6 +225,11 @@ class FMRIProcessor:
         InputError
             If a file cannot be read or does not fit mask, TR or confounds, the runs differ, data are bad, or nothing is
             left of them.
+
+        See Also
+        --------
+        FMRIProcessor.load_subjects : The same for several subjects.
+        load_bold : BOLD that is in a file already.
         """
         paths = [Path(p) for p in ([runs] if isinstance(runs, (str, Path)) else runs)]
         if not paths:
@@ -260,10 +265,25 @@ class FMRIProcessor:
     ) -> dict[str, xr.Dataset]:
         """BOLD of several subjects, by name; :meth:`load` for each.
 
+        Parameters
+        ----------
+        subjects : mapping of str to path or sequence of paths
+            By name of the subject, the runs as for :meth:`load`.
+        confounds : mapping, optional
+            By name of the subject, the confounds as for :meth:`load`.
+
+        Returns
+        -------
+        dict of str to xarray.Dataset
+
         Raises
         ------
         InputError
             As :meth:`load`; the message names the subject. Also if `confounds` lack a subject.
+
+        See Also
+        --------
+        FMRIProcessor.load : One subject.
         """
         loaded = {}
         for name, runs in subjects.items():
@@ -280,7 +300,7 @@ class FMRIProcessor:
 
         Parameters
         ----------
-        values : array, shape (n_columns,) or (n_trs, n_columns)
+        values : array_like, shape (n_columns,) or (n_trs, n_columns)
             One map, or one for each volume; columns as in ``like.bold``.
         like : xarray.Dataset
             BOLD that :meth:`load` gave, or read back from its file.
@@ -289,14 +309,15 @@ class FMRIProcessor:
 
         Returns
         -------
-        Nifti1Image, float32 (x, y, z) or (x, y, z, n_trs)
+        Nifti1Image of float32, shape (x, y, z) or (x, y, z, n_trs)
             On the scan's affine; 0 outside, and NaN for bad voxels that ``bad="zero"`` kept. Each voxel of an atlas
             region has the region's value.
 
         Raises
         ------
         InputError
-            If `values` do not fit `like`, which came from a table, or from an atlas that this processor does not have.
+            If `values` do not fit `like`, which came from a table, or from an atlas that this processor does not have,
+            or the image cannot be written.
         """
         labels = None if self.atlas is None else self.atlas.labels
         return to_nifti(values, like, path, atlas=labels, mask=self.mask)

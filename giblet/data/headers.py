@@ -85,12 +85,30 @@ class RiffHeader:
     """Whether those are so many that the number of bytes did not fit into the header's 32 bits."""
 
     def seconds(self, n_bytes: int) -> Fraction:
-        """How long so many bytes of a WAV file sound."""
+        """How long so many bytes of a WAV file sound.
+
+        Parameters
+        ----------
+        n_bytes : int
+
+        Returns
+        -------
+        Fraction
+        """
         return Fraction(n_bytes, max(1, self.formats[0].block * self.formats[0].sample_rate))
 
 
 def riff_header(path: Path) -> RiffHeader | None:
-    """The header of a WAV, Wave64, AVI or Core Audio file; None for other files.
+    """What the header of a WAV, Wave64, AVI or Core Audio file says.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    RiffHeader or None
+        None for other files.
 
     Raises
     ------
@@ -217,7 +235,16 @@ class OggEnd(Enum):
 
 
 def ogg_end(path: Path) -> OggEnd | None:
-    """What stands at the end of an Ogg file; None for other files.
+    """What stands at the end of an Ogg file.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    OggEnd or None
+        None for other files.
 
     Raises
     ------

@@ -31,7 +31,7 @@ FULL_SCALE, LOSSY_FULL_SCALE = 1.001, 1.5
 
 
 def media_info(path: str | Path, track: int | None = None) -> MediaInfo:
-    """What a film holds, and where its time zero is; decodes no more than the start of the sound.
+    """What a film holds, and where its time zero is; decodes no more than the start of sound and picture.
 
     Parameters
     ----------
@@ -40,20 +40,48 @@ def media_info(path: str | Path, track: int | None = None) -> MediaInfo:
     track : int, optional
         Which sound track, from 0. By default the one that the film marks as its default, or else the first.
 
+    Returns
+    -------
+    MediaInfo
+
     Raises
     ------
     InputError
         If the file cannot be read, holds neither sound nor picture, is seen to be cut off, or has no such track, or
         nothing on it.
+
+    See Also
+    --------
+    film_zero : Time zero alone.
     """
     with open_film(path, track) as film:
         return film.info()
 
 
 def film_zero(path: str | Path, track: int | None = None) -> Fraction:
-    """Film zero in seconds on the medium's own clock, exact: a picture with PTS p is seen at ``p - film_zero(path)``.
+    """Film zero on the medium's own clock, exact: a picture with PTS p is seen at ``p - film_zero(path)``.
 
-    Parameters and errors are those of :func:`media_info`. Give the same `track` for sound and picture.
+    Parameters
+    ----------
+    path : str or Path
+        Anything that FFmpeg reads.
+    track : int, optional
+        Which sound track, from 0. By default the one that the film marks as its default, or else the first. Give the
+        same for sound and picture.
+
+    Returns
+    -------
+    Fraction
+        In seconds.
+
+    Raises
+    ------
+    InputError
+        As :func:`media_info`.
+
+    See Also
+    --------
+    media_info : All that a film holds.
     """
     return media_info(path, track).zero
 

@@ -72,8 +72,12 @@ def as_float(samples: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    samples : ndarray of uint8, int16, int32, float32 or float64
+    samples : ndarray of uint8, int16, int32, float32 or float64, any shape
         Unsigned ones are silent at 128.
+
+    Returns
+    -------
+    ndarray of float32, of the same shape
     """
     if samples.dtype.kind == "u":
         return (samples.astype(np.float32) - 128) / 128
@@ -180,7 +184,17 @@ class SoundClock:
         self._until += Fraction(len(block), rate)
 
     def flush(self) -> np.ndarray:
-        """What still waits or is held by the resampler: now ``end * sample_rate`` samples, rounded, have come out."""
+        """What still waits or is held by the resampler: now ``end * sample_rate`` samples, rounded, have come out.
+
+        Returns
+        -------
+        ndarray of float32, shape (n,)
+
+        Raises
+        ------
+        InputError
+            If timestamps jump by more than `LONGEST_GAP` or `LONGEST_OVERLAP`.
+        """
         pieces: list[np.ndarray] = []
         while self._waiting:
             # No samples are thrown away to agree with the timestamp of one last frame.

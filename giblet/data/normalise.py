@@ -69,10 +69,14 @@ class Normaliser:
             Run of each TR: deviations are those from the level of the run, see :meth:`by_run`. By default, and where
             there is one run, they are from the mean of all.
 
+        Returns
+        -------
+        Normaliser
+
         Raises
         ------
         InputError
-            If the series holds codes, a training TR is NaN or infinite in part, or none is left.
+            If the series holds codes, a training TR is NaN or infinite in part, or fewer than 2 hold data.
         """
         series = series if isinstance(series, Series) else Series(series)
         if series.kind == CODES:
@@ -114,6 +118,16 @@ class Normaliser:
             All TRs of a part of the split.
         run : ndarray of int, shape (n_trs,)
             Run of each TR.
+
+        Returns
+        -------
+        dict of int to Normaliser
+            By run; the same one for all where runs are not centred.
+
+        Raises
+        ------
+        InputError
+            If a TR of a run without training TRs is NaN or infinite in part.
         """
         trs, run = np.asarray(trs, np.int64), np.asarray(run)
         labels = [int(label) for label in np.unique(run[trs])]
@@ -131,12 +145,36 @@ class Normaliser:
         return np.where(varies, (values - self.mean) / np.where(varies, self.scale, 1), 0).astype(np.float32)
 
     def inverse(self, values: np.ndarray) -> np.ndarray:
-        """Back to the units of the data, float32; InputError if a TR has another shape."""
+        """Back to the units of the data; what never varied comes back as its mean.
+
+        Parameters
+        ----------
+        values : ndarray of float, shape (..., one TR)
+
+        Returns
+        -------
+        ndarray of float32, of the same shape
+
+        Raises
+        ------
+        InputError
+            If a TR has another shape.
+        """
         self._check(values)
         return (values * self.scale + self.mean).astype(np.float32)
 
     def without(self, what: np.ndarray) -> Normaliser:
-        """The same, and 0 for the features or voxels that `what`, bool of the shape of one TR, names."""
+        """The same, and 0 for some features or voxels.
+
+        Parameters
+        ----------
+        what : ndarray of bool, the shape of one TR
+            True for those.
+
+        Returns
+        -------
+        Normaliser
+        """
         return replace(self, scale=np.where(what, np.float32(0), self.scale))
 
     def far(
@@ -160,6 +198,11 @@ class Normaliser:
         ndarray of bool, the shape of one TR
             Where the root mean square over `trs`, in training deviations, is beyond the limit; for BOLD also where the
             deviation about the mean of `trs` and the steps from TR to TR both are.
+
+        Raises
+        ------
+        InputError
+            If a TR has another shape than those of the training, or is NaN or infinite in part.
         """
         if not self.varies.any():
             return np.zeros(self.scale.shape, bool)
@@ -199,10 +242,21 @@ class Normaliser:
 def present_rows(series: Series, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
     """TRs ``[start, stop)``, and which of them are data: valid, and not wholly NaN.
 
+    Parameters
+    ----------
+    series : Series
+    start, stop : int
+
+    Returns
+    -------
+    rows : ndarray, shape (stop - start, ...)
+        In the type of the series.
+    present : ndarray of bool, shape (stop - start,)
+
     Raises
     ------
     InputError
-        If a valid TR is NaN or infinite in part: that is damage, not absence.
+        If a valid TR is NaN or infinite in part: that is damage, not absence. Also if the file cannot be read.
     """
     rows = series.read(start, stop)
     present = series.valid[start:stop].copy()

@@ -34,6 +34,16 @@ FIRST_LOOK = 500
 def opened(path: Path, **options: str) -> InputContainer:
     """The file as FFmpeg opens it.
 
+    Parameters
+    ----------
+    path : Path
+    **options : str
+        FFmpeg's options of the format, such as ``fflags="nofillin"``.
+
+    Returns
+    -------
+    InputContainer
+
     Raises
     ------
     InputError
@@ -47,7 +57,18 @@ def opened(path: Path, **options: str) -> InputContainer:
 
 
 def seconds(stream: Stream, ticks: int | None) -> Fraction:
-    """A timestamp of the stream in seconds; streams without any start at 0."""
+    """A timestamp of the stream in seconds; streams without any start at 0.
+
+    Parameters
+    ----------
+    stream : Stream
+    ticks : int or None
+        Of the stream's clock; None counts as 0.
+
+    Returns
+    -------
+    Fraction
+    """
     return (ticks or 0) * Fraction(stream.time_base or 0)
 
 
@@ -74,7 +95,13 @@ class Seen:
         self._second = round(1 / Fraction(stream.time_base or 1))
 
     def add(self, packet: Packet) -> None:
-        """One packet more. What the next one takes back by more than a second is not when anything is presented."""
+        """One packet more. What the next one takes back by more than a second is not when anything is presented.
+
+        Parameters
+        ----------
+        packet : Packet
+            Of this stream, in the order read.
+        """
         self.packets += 1
         if packet.pts is None:
             return
@@ -142,10 +169,20 @@ class PacketReader:
     def frames(self, stream: Stream) -> Iterator[Any]:
         """The frames of a stream as FFmpeg decodes it; packets that it cannot decode are counted and left out.
 
+        Parameters
+        ----------
+        stream : Stream
+            The sound track or the picture.
+
+        Yields
+        ------
+        AudioFrame or VideoFrame
+
         Raises
         ------
         InputError
-            If FFmpeg gives up before the end of the file.
+            If FFmpeg gives up before the end of the file, or the header does not say how the samples of the sound are
+            stored.
         """
         decoder = self._decoder(stream)
         with reading(_Beyond(self), "re-encode the film"):
@@ -156,9 +193,20 @@ class PacketReader:
                         return  # PyAV fails on the empty packets of streams that came up on the way
 
     def first_frames(self) -> dict[int, tuple[Any, Fraction]]:
-        """The first frame of sound and of picture with the second when it begins, by the index of the stream.
+        """The first frame of sound and of picture, and when it begins.
 
         A picture of which nothing can be decoded begins with its first packet and has no frame.
+
+        Returns
+        -------
+        dict of int to tuple
+            By the index of the stream: AudioFrame or VideoFrame, or None, and the second on the medium's clock, a
+            Fraction.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read, or the header does not say how the samples of the sound are stored.
         """
         streams = {stream.index: stream for stream in (self.sound, self.video) if stream is not None}
         decoders = {
@@ -183,7 +231,23 @@ class PacketReader:
         return first
 
     def declared_end(self, stream: Stream | None) -> Fraction | None:
-        """When the stream ends by the header, in seconds on the medium's clock; the file, where that is all it says."""
+        """When the stream ends by the header, or the file, where that is all it says.
+
+        Parameters
+        ----------
+        stream : Stream or None
+            None for the file.
+
+        Returns
+        -------
+        Fraction or None
+            In seconds on the medium's clock; None where the header does not say.
+
+        Raises
+        ------
+        InputError
+            If the header does not say how the samples of the sound are stored.
+        """
         if stream is self.sound and self.misread is not None and self.riff is not None and self.riff.sound is not None:
             return self.riff.seconds(self.riff.sound)
         if stream is not None and stream.duration is not None:
@@ -191,7 +255,13 @@ class PacketReader:
         return None if self.container.duration is None else Fraction(self.container.duration, av.time_base)
 
     def shown_until(self) -> Fraction | None:
-        """When the picture ends by its packets, in seconds on the medium's clock; None without a picture."""
+        """When the picture ends by its packets, as far as they were read.
+
+        Returns
+        -------
+        Fraction or None
+            In seconds on the medium's clock; None without a picture.
+        """
         seen = None if self.video is None else self.seen.get(self.video.index)
         if self.video is None or seen is None or seen.last is None:
             return None
@@ -200,7 +270,13 @@ class PacketReader:
         return seconds(self.video, at + (1 + max(0, late)) * (length or self._frame_length()))
 
     def video_end(self) -> Fraction | None:
-        """When the picture ends, in seconds on the medium's clock, after all packets were read; None without one."""
+        """When the picture ends, after all packets were read.
+
+        Returns
+        -------
+        Fraction or None
+            In seconds on the medium's clock; None without a picture.
+        """
         end = self.shown_until()
         if self.video is None or end is None or self.container.format.name != MOVIE:
             return end
@@ -221,11 +297,26 @@ class PacketReader:
         return round(1 / (rate * Fraction(self.video.time_base or 1)))
 
     def count(self, stream: Stream) -> int:
-        """How many packets of a stream were read."""
+        """How many packets of a stream were read.
+
+        Parameters
+        ----------
+        stream : Stream
+
+        Returns
+        -------
+        int
+        """
         return self.seen[stream.index].packets if stream.index in self.seen else 0
 
     def reached(self) -> Fraction:
-        """How far packets have been read, in seconds on the medium's clock."""
+        """How far packets have been read.
+
+        Returns
+        -------
+        Fraction
+            In seconds on the medium's clock.
+        """
         streams = self.container.streams
         return max((seconds(streams[i], seen.furthest) for i, seen in self.seen.items()), default=Fraction(0))
 
@@ -253,7 +344,19 @@ class PacketReader:
         return None if stored.codec in (None, context.name) else stored
 
     def begins(self, frame: Any, stream: Stream) -> int | None:
-        """When the next frame of a stream is heard or shown first, in ticks of its clock; None where nothing tells."""
+        """When the next frame of a stream is heard or shown first.
+
+        Parameters
+        ----------
+        frame : AudioFrame or VideoFrame
+            Those of the picture must be given in the order in which the decoder gives them, each once.
+        stream : Stream
+
+        Returns
+        -------
+        int or None
+            In ticks of the stream's clock; None where nothing tells.
+        """
         if stream is not self.video or not self._guesses_times:
             return frame.pts if frame.time_base else None
         # Decoders give frames in the order shown, each when the packet is decoded that must be known before. The sound

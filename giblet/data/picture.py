@@ -56,6 +56,16 @@ class Upright(NamedTuple):
         """By the frame's display matrix, which maps a pixel at (x, y) to (a x + c y, b x + d y).
 
         What is no quarter turn is rounded to one.
+
+        Parameters
+        ----------
+        frame : VideoFrame
+        pixel_aspect : Fraction or None
+            How much wider than high a stored pixel is shown; None or 0: its pixels are square.
+
+        Returns
+        -------
+        Upright
         """
         matrix: Any = frame.side_data.get("DISPLAYMATRIX")
         if matrix is None:
@@ -80,9 +90,17 @@ class Shown:
     upright: Upright = AS_STORED
 
     def pixels(self, size: tuple[int, int] | None = None) -> np.ndarray:
-        """The frame as sRGB, uint8 (height, width, 3), as players show it: turned, mirrored, with square pixels.
+        """The frame as players show it: turned, mirrored, with square pixels.
 
-        Scaled to `size` (height, width), whatever its shape, or by default as large as it is.
+        Parameters
+        ----------
+        size : tuple of int, optional
+            Height and width that it is scaled to, whatever its shape; by default it stays as large as it is.
+
+        Returns
+        -------
+        ndarray of uint8, shape (height, width, 3)
+            sRGB.
         """
         swapped, flipped, pixel_aspect = self.upright
         if size is None:
@@ -258,10 +276,15 @@ def write_pictures(path: str | Path, pictures: Iterable[np.ndarray], seconds: Nu
     ----------
     path : str or Path
         Ending in ``.mp4``.
-    pictures : iterable of ndarray, uint8 (height, width, 3)
+    pictures : iterable of ndarray of uint8, shape (height, width, 3)
         All of one size, height and width even.
     seconds : float or Fraction
         For which each is shown.
+
+    Returns
+    -------
+    Path
+        The file written.
 
     Raises
     ------

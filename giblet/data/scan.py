@@ -47,13 +47,36 @@ class Scan:
         return "region" if "region" in self.axis else "voxel"
 
     def name_of(self, column: int) -> str:
-        """What messages call a column: its region, or the place of its voxel."""
+        """What messages call a column: its region, or the place of its voxel.
+
+        Parameters
+        ----------
+        column : int
+            Its index.
+
+        Returns
+        -------
+        str
+        """
         if self.dim == "region":
             return str(self.axis["region"][column])
         return str(tuple(int(self.axis[axis][column]) for axis in "ijk"))
 
     def settle(self, good: np.ndarray, policy: str) -> Scan:
-        """Leave columns that are not `good` out (``"mask"``), or hold them as zeros; ``good`` tells them."""
+        """Leave columns that are not good out, or hold them as zeros.
+
+        Parameters
+        ----------
+        good : ndarray of bool, shape (n_columns,)
+            False for columns that are bad, beside those that are known to be.
+        policy : {"mask", "zero"}
+            ``"mask"``: bad columns are left out. ``"zero"``: they keep their place and are 0, which is written into the
+            runs themselves; the scan's ``good`` tells them.
+
+        Returns
+        -------
+        Scan
+        """
         if good.all():
             return self
         good = self.good & good
@@ -71,7 +94,15 @@ class Scan:
         ----------
         paths : list of Path
             One for each run.
-        attrs, settings : dict
+        attrs : dict
+            Attributes beside those of the clock and the files.
+        settings : dict
+            What was asked for; becomes the attribute ``settings``, with the TR that holds.
+
+        Returns
+        -------
+        xarray.Dataset
+            See :mod:`giblet.data.fmri`.
 
         Notes
         -----
@@ -114,7 +145,13 @@ class Scan:
         return bold.assign_coords({"run": ("tr", np.repeat(np.arange(1, len(lengths) + 1), lengths)), **columns})
 
     def columns_sha256(self) -> str:
-        """Equal for scans whose columns are the same voxels of the same space, or regions of the same names."""
+        """Equal for scans whose columns are the same voxels of the same space, or regions of the same names.
+
+        Returns
+        -------
+        str
+            Hexadecimal digits.
+        """
         digest = hashlib.sha256(json.dumps(self.attrs.get("affine", "")).encode())
         for name, values in sorted(self.axis.items()):
             digest.update(f"{name}={json.dumps(values.tolist())}".encode())
@@ -122,7 +159,20 @@ class Scan:
 
 
 def space_of(image: nib.Nifti1Image, affine: np.ndarray) -> dict[str, Any]:
-    """Where the voxels lie, as attributes: affine and shape as JSON text, and the codes of the space."""
+    """Where the voxels lie, as attributes.
+
+    Parameters
+    ----------
+    image : Nifti1Image
+        Says the shape and the codes of the space.
+    affine : ndarray of float, shape (4, 4)
+        Of voxels to mm.
+
+    Returns
+    -------
+    dict
+        ``affine`` and ``volume_shape`` as JSON text, ``sform_code`` and ``qform_code`` as int.
+    """
     return {
         "affine": json.dumps(np.asarray(affine, np.float64).tolist()),
         "volume_shape": json.dumps([int(n) for n in image.shape[:3]]),
@@ -143,21 +193,24 @@ def to_nifti(
 
     Parameters
     ----------
-    values : array, shape (n_columns,) or (n_trs, n_columns)
+    values : array_like, shape (n_columns,) or (n_trs, n_columns)
     like : xarray.Dataset
         BOLD with the same columns.
     path : str or Path, optional
-    atlas, mask : ndarray, shape (x, y, z), optional
-        The label image that the regions came from, and the mask that was laid over it.
+        Also write it there, whole or not at all.
+    atlas : ndarray of int, shape (x, y, z), optional
+        The label image that the regions came from.
+    mask : ndarray of bool, shape (x, y, z), optional
+        The mask that was laid over it.
 
     Returns
     -------
-    Nifti1Image, float32
+    Nifti1Image of float32, shape (x, y, z) or (x, y, z, n_trs)
 
     Raises
     ------
     InputError
-        If the values do not fit, or `like` is of no image.
+        If the values do not fit, `like` is of no image, or the image cannot be written.
     """
     n_columns = like[BOLD].shape[1]
     values = np.asarray(values, dtype=np.float32)
@@ -198,7 +251,7 @@ def region_means(
 
     Parameters
     ----------
-    runs : list of ndarray, shape (n_trs, n_voxels)
+    runs : list of ndarray of float32, shape (n_trs, n_voxels)
     good : ndarray of bool, shape (n_voxels,)
     label : ndarray of int, shape (n_voxels,)
         Region of each voxel.
@@ -224,10 +277,23 @@ def region_means(
 def load_bold(path: str | Path) -> xr.Dataset:
     """Read a BOLD file that :func:`giblet.features.save_features` wrote.
 
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    xarray.Dataset
+        See :mod:`giblet.data.fmri`.
+
     Raises
     ------
     InputError
         If it is not such a file.
+
+    See Also
+    --------
+    giblet.data.fmri.FMRIProcessor.load : BOLD from images or tables.
     """
     bold = load_features(path)
     if bold.attrs["variable"] != BOLD or BOLD not in bold or "run" not in bold.coords:

@@ -69,6 +69,19 @@ def header_tr(image: nib.Nifti1Image) -> HeaderTR:
 
     The header keeps a 32-bit number, which is rounded to the microsecond, and its unit: 0.72, 0.7199999 and 720 msec
     are all 0.72 s.
+
+    Parameters
+    ----------
+    image : Nifti1Image
+
+    Returns
+    -------
+    HeaderTR
+
+    Raises
+    ------
+    InputError
+        If the header cannot be read.
     """
     with reading(f"the header of {image.get_filename()}"):
         zooms, code = image.header.get_zooms(), int(image.header["xyzt_units"]) & 0x38
@@ -81,13 +94,33 @@ def header_tr(image: nib.Nifti1Image) -> HeaderTR:
 
 
 def sidecar_path(path: Path) -> Path:
-    """Where the sidecar of a scan stands: ``x_bold.json`` for ``x_bold.nii.gz`` and ``x_bold.tsv``."""
+    """Where the sidecar of a scan stands: ``x_bold.json`` for ``x_bold.nii.gz`` and ``x_bold.tsv``.
+
+    Parameters
+    ----------
+    path : Path
+        Of the scan.
+
+    Returns
+    -------
+    Path
+    """
     name = path.name[: -len(".gz")] if path.name.lower().endswith(".gz") else path.name
     return path.with_name(Path(name).with_suffix(".json").name)
 
 
 def sidecar_of(path: Path) -> dict[str, Any]:
-    """What the JSON file beside a scan says; nothing, where there is none.
+    """What the JSON file beside a scan says.
+
+    Parameters
+    ----------
+    path : Path
+        Of the scan.
+
+    Returns
+    -------
+    dict
+        Empty where there is no such file.
 
     Raises
     ------
@@ -125,6 +158,11 @@ def scan_timing(
         Fraction of the TR; by default ``StartTime`` of the sidecar over the TR, else 0.
     overrule_tr : bool
         `tr` holds whatever header and sidecar say.
+
+    Returns
+    -------
+    ScanTiming
+        Its ``tr_source`` names all that runs took it from, with commas between.
 
     Raises
     ------

@@ -100,7 +100,22 @@ class Series:
         return self.shape[0]
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """TRs ``[start, stop)`` as an array of its own."""
+        """TRs ``[start, stop)`` as an array of its own.
+
+        Parameters
+        ----------
+        start, stop : int
+
+        Returns
+        -------
+        ndarray, shape (stop - start, ...)
+            In the type of the series.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read.
+        """
         data = self._data()
         with reading(self.name):
             return np.array(data[start:stop])

@@ -95,7 +95,7 @@ def simulate_bold(
         z-scored over the TRs that are ``valid``; the others count as 0. Of a file that was cut from a longer one the
         scan begins where it does, and the ``onset`` of the truth and its attribute ``start_offset`` say so.
     tr : float, optional
-        In seconds; needed for an array.
+        Repetition time in seconds; needed for an array.
     run_lengths : sequence of int, optional
         TRs of each run: response, noise and drift start afresh in each.
     **settings

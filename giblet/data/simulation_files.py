@@ -31,7 +31,7 @@ def write_simulation(simulation: Simulation, path: str | Path, *, overwrite: boo
     simulation : Simulation
     path : str or Path
         ``.nii`` or ``.nii.gz``: voxels stand in a box of 3 mm voxels, with a mask ``<name>_mask.nii.gz`` beside it.
-        ``.tsv`` or ``.csv`` (or with ``.gz``): one column a voxel. Several runs become ``<name>_run-1`` and so on.
+        ``.tsv`` or ``.csv`` (or with ``.gz``): one column per voxel. Several runs become ``<name>_run-1`` and so on.
     overwrite : bool
         Replace files of these names that are not of the same simulation.
 

@@ -25,6 +25,24 @@ class SoundOnGrid:
     """The samples of a sound track, cut or padded with silence to the frames of whole TRs.
 
     Iterating yields mono float32 chunks; after that :attr:`grid` and :attr:`film_duration` are known.
+
+    Parameters
+    ----------
+    reader : AudioReader
+    tr : float
+        Repetition time in seconds.
+    n_trs : int or None
+        Volumes of the scan; None for as many as the film fills.
+    frame_rate : float or Fraction
+        Frames per second.
+    hop_length : int
+        Samples per frame.
+    progress : callable, optional
+        Called with seconds done and seconds in all (None while unknown).
+
+    Yields
+    ------
+    ndarray of float32, shape (n,)
     """
 
     def __init__(
@@ -92,7 +110,7 @@ def write_sound(
     ----------
     path : str or Path
         Ending in ``.wav`` or ``.flac``.
-    chunks : iterable of ndarray, float32 (n,)
+    chunks : iterable of ndarray of float32, shape (n,)
         Samples in [-1, 1]; what lies outside is clipped and reported. What is missing at the end (less than half a
         frame, where TRs do not fall on frames) is silence, what is too much is cut.
     sample_rate : int
@@ -100,11 +118,12 @@ def write_sound(
     seconds : float or Fraction
         Duration of the file.
     progress : callable, optional
-        Called with seconds written and seconds in all.
+        Called with seconds done and seconds in all.
 
     Returns
     -------
     Path
+        The file written.
 
     Raises
     ------

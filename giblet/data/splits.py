@@ -33,9 +33,15 @@ def segments(trs: np.ndarray, run: np.ndarray) -> list[tuple[int, int]]:
 
     Parameters
     ----------
-    trs : ndarray of int, ascending
-    run : ndarray, shape (n_trs,)
+    trs : ndarray of int, shape (n,)
+        Ascending.
+    run : ndarray of int, shape (n_trs,)
         Run of each TR of the scan.
+
+    Returns
+    -------
+    list of tuple of int
+        Start and stop of each.
 
     Examples
     --------
@@ -50,12 +56,22 @@ def segments(trs: np.ndarray, run: np.ndarray) -> list[tuple[int, int]]:
 
 
 def run_of_trs(n_trs: int, runs: Sequence[int] | np.ndarray | None) -> np.ndarray:
-    """Run of each TR: `runs` as given, one label a TR, checked; all 1 without it.
+    """Run of each TR: `runs` as given, one label per TR, checked; all 1 without it.
+
+    Parameters
+    ----------
+    n_trs : int
+    runs : array_like, shape (n_trs,), optional
+        Run label of each TR (``bold.run``).
+
+    Returns
+    -------
+    ndarray of int, shape (n_trs,)
 
     Raises
     ------
     InputError
-        If there is not one label a TR, or a run comes in two pieces.
+        If there is not one label per TR, or a run comes in two pieces.
     """
     if runs is None:
         return np.ones(n_trs, np.int64)

@@ -40,6 +40,14 @@ _NO_NAMES = frozenset(
 def words_in(text: str) -> list[str]:
     """The words of a text: what stands between spaces and holds a letter or digit.
 
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    list of str
+
     Examples
     --------
     >>> words_in("one two, three –")
@@ -71,7 +79,8 @@ def spoken_part(texts: Sequence[str], *, subtitles: bool) -> list[str]:
 
     Returns
     -------
-    list of str, each as long as its text
+    list of str
+        Each as long as its text.
 
     Examples
     --------

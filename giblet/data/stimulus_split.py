@@ -31,7 +31,19 @@ class Shown:
     n_trs: int
 
     def rows_before(self, other: Shown, tr: float) -> float | None:
-        """By how many TRs this one begins later in the film than `other`; None if they have no file in common."""
+        """By how many TRs this one begins later in the film than `other`.
+
+        Parameters
+        ----------
+        other : Shown
+        tr : float
+            Repetition time in seconds.
+
+        Returns
+        -------
+        float or None
+            Negative where it begins earlier; None if they have no file in common.
+        """
         common = sorted(set(self.starts) & set(other.starts))
         return (self.starts[common[0]] - other.starts[common[0]]) / tr if common else None
 
@@ -66,7 +78,7 @@ def split_stimulus(
     shown : mapping of str to sequence of Shown
         The runs of each subject, in order.
     tr : float
-        Seconds.
+        Repetition time in seconds.
     split : callable
         :func:`giblet.data.splits.make_splits` for the run of each TR of the whole stimulus, int64 (n_trs,).
     min_trs : int
@@ -81,6 +93,11 @@ def split_stimulus(
     ------
     InputError
         If subjects have no film in common, or too little is left of a part.
+
+    See Also
+    --------
+    giblet.data.splits.make_splits : One split of one scan.
+    leaked : What a split of each subject's own lets through.
     """
     check_common(shown)
     pieces = _stimulus(shown, tr)
@@ -101,6 +118,11 @@ def split_stimulus(
 
 def check_common(shown: Mapping[str, Sequence[Shown]]) -> None:
     """Refuse subjects of whom nobody knows whether they saw the same film.
+
+    Parameters
+    ----------
+    shown : mapping of str to sequence of Shown
+        The runs of each subject, in order.
 
     Raises
     ------
@@ -123,7 +145,17 @@ def check_common(shown: Mapping[str, Sequence[Shown]]) -> None:
 
 
 def alone(shown: Mapping[str, Sequence[Shown]]) -> list[str]:
-    """Subjects who saw runs of which nobody else has a file, and have no file of some runs of others."""
+    """Subjects who saw runs of which nobody else has a file, and have no file of some runs of others.
+
+    Parameters
+    ----------
+    shown : mapping of str to sequence of Shown
+        The runs of each subject, in order.
+
+    Returns
+    -------
+    list of str
+    """
     keys = {name: set().union(*(run.starts for run in own)) for name, own in shown.items()}
     found = []
     for name, own in shown.items():
@@ -135,13 +167,21 @@ def alone(shown: Mapping[str, Sequence[Shown]]) -> list[str]:
 
 
 def leaked(shown: Mapping[str, Sequence[Shown]], tr: float, splits: Mapping[str, Splits]) -> dict[str, int]:
-    """By subject, how many validation and test TRs show film that is in the training of any; those with none left out.
+    """By subject, how many validation and test TRs show film that any subject is trained on.
 
     Parameters
     ----------
-    shown, tr
-        As for :func:`split_stimulus`.
+    shown : mapping of str to sequence of Shown
+        The runs of each subject, in order.
+    tr : float
+        Repetition time in seconds.
     splits : mapping of str to Splits
+        By subject.
+
+    Returns
+    -------
+    dict of str to int
+        Subjects with none are left out.
     """
     pieces = [run for own in shown.values() for run in own]
     whole = {name: _labels(splits[name], sum(run.n_trs for run in own)) for name, own in shown.items()}

@@ -61,7 +61,28 @@ class TimedText:
 
 
 def read_segments(path: str | Path, **options: Any) -> list[Segment]:
-    """The segments of :func:`read_timed_text`, with its options."""
+    """The segments of :func:`read_timed_text`, with its options.
+
+    Parameters
+    ----------
+    path : str or Path
+    **options
+        Those of :func:`read_timed_text`.
+
+    Returns
+    -------
+    list of Segment
+        By onset.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_timed_text`.
+
+    See Also
+    --------
+    read_timed_text : Also what was left out, and doubts.
+    """
     return read_timed_text(path, **options).segments
 
 
@@ -120,6 +141,10 @@ def read_timed_text(
     ------
     InputError
         If the file cannot be read, or a row cannot be used; the row is named, counted from 1 below the header.
+
+    See Also
+    --------
+    read_segments : The segments alone.
     """
     path = Path(path)
     choices = {

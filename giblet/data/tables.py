@@ -32,6 +32,14 @@ _THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(?:\.\d{3})+")
 def is_table(path: str | Path) -> bool:
     """Whether the name is that of a table: .tsv, .csv, .tsv.gz or .csv.gz.
 
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    bool
+
     Examples
     --------
     >>> is_table("sub-18_bold.tsv.gz"), is_table("sub-18_bold.nii.gz")
@@ -179,6 +187,17 @@ def _tell_of_a_second_header(numbers: pd.DataFrame, source: str) -> None:
 def column_names(path: str | Path, decimal: str = ".") -> list[str]:
     """Names of the columns of a table, as :func:`read_table` knows them.
 
+    Parameters
+    ----------
+    path : str or Path
+    decimal : {".", ","}
+        What stands before the decimals of the numbers.
+
+    Returns
+    -------
+    list of str
+        Without columns that have no name.
+
     Raises
     ------
     InputError
@@ -206,7 +225,26 @@ def _not_a_number(source: str, column: str, row: int, cell: str, decimal: str) -
 
 
 def chosen_columns(names: list[str], patterns: Sequence[str], source: str) -> list[str]:
-    """The columns that fit the patterns, each once, in the order of the patterns."""
+    """The columns that fit the patterns, each once, in the order of the patterns.
+
+    Parameters
+    ----------
+    names : list of str
+        Of all columns.
+    patterns : sequence of str
+        Names or shell patterns such as ``"trans_?"``.
+    source : str
+        What the message calls the table.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    InputError
+        If a pattern fits no column.
+    """
     chosen: dict[str, None] = {}
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         found = [pattern] if pattern in names else fnmatch.filter(names, pattern)

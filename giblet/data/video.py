@@ -71,7 +71,7 @@ class VideoProcessor:
     Parameters
     ----------
     tr : float
-        Repetition time of the scan in seconds.
+        Repetition time in seconds.
     size : tuple of int
         Height and width of the frames kept; the picture, turned and mirrored as the film says, is scaled to it,
         whatever its shape.
@@ -87,7 +87,7 @@ class VideoProcessor:
         How a picture comes into the shape that the model wants: as the model's own processor does it, which for most
         cuts off the sides; or whole, squashed or with black bars (see :class:`giblet.data.embeddings.ImageModel`).
     device : str
-        Of the model: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        Of the model: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
 
     Raises
     ------
@@ -117,11 +117,44 @@ class VideoProcessor:
 
     @classmethod
     def from_settings(cls, settings: VideoSettings) -> VideoProcessor:
-        """The processor that `settings` ask for (``n_trs`` is an argument of the call)."""
+        """The processor that `settings` ask for.
+
+        Parameters
+        ----------
+        settings : VideoSettings
+            Its ``n_trs`` is left out, as that is an argument of the call.
+
+        Returns
+        -------
+        VideoProcessor
+
+        Raises
+        ------
+        InputError
+            If an option is out of range or the model cannot be loaded.
+        """
         return cls(**settings.model_dump(exclude={"n_trs"}))
 
     def provenance(self, path: str | Path, n_trs: int | None = None) -> dict[str, Any]:
-        """The attributes that decide what the features of a film are; equal ones mean an equal file."""
+        """The attributes that decide what the features of a film are; equal ones mean an equal file.
+
+        Parameters
+        ----------
+        path : str or Path
+            The film.
+        n_trs : int, optional
+            As for :meth:`extract`.
+
+        Returns
+        -------
+        dict
+            ``source_sha256``, ``settings`` and ``model_fingerprint``, which is None without a model.
+
+        Raises
+        ------
+        InputError
+            If `n_trs` is below 1.
+        """
         settings = VideoSettings.make(**{**self.settings.model_dump(), "n_trs": n_trs})
         fingerprint = None if self.model is None else self.model.fingerprint  # None: a file that has vectors is another
         of_the_model = set() if self.model is not None else {"image_fit"}
@@ -138,7 +171,34 @@ class VideoProcessor:
         *,
         progress: Progress | None = None,
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Frames of a film by TR, uint8 (n_trs, height, width, 3), and what :meth:`extract` puts beside them."""
+        """Frames of a film by TR, and what :meth:`extract` puts beside them.
+
+        Parameters
+        ----------
+        path : str or Path
+            Any film that FFmpeg reads.
+        n_trs : int, optional
+            As for :meth:`extract`.
+        progress : callable, optional
+            Called with seconds done and seconds in all (None while unknown).
+
+        Returns
+        -------
+        features : ndarray of uint8, shape (n_trs, height, width, 3)
+            sRGB.
+        metadata : dict
+            All else that the feature file holds: its other variables and its attributes.
+
+        Raises
+        ------
+        InputError
+            If the film cannot be read or has no picture.
+
+        See Also
+        --------
+        VideoProcessor.extract : The same as the Dataset of a feature file.
+        VideoProcessor.features_to_video : The way back.
+        """
         dataset = self.extract(path, n_trs, progress=progress)
         return dataset[main_variable(dataset)].values, metadata_of(dataset)
 
@@ -160,7 +220,7 @@ class VideoProcessor:
             Volumes of the scan: a longer film is cut, a shorter one padded with black; ``valid`` says which TRs the
             film covers. By default as many as the film fills, sound included.
         provenance : mapping, optional
-            As :meth:`provenance` gives it: who has asked already spares a long film a second hash.
+            What :meth:`provenance` returned, if it was called already: a long film is not hashed again then.
         progress : callable, optional
             Called with seconds done and seconds in all (None while unknown).
 
@@ -216,15 +276,20 @@ class VideoProcessor:
 
         Parameters
         ----------
-        features : ndarray, shape (n_trs, height, width, 3)
-            uint8, or floats in [0, 255], which are rounded.
+        features : ndarray of uint8 or float, shape (n_trs, height, width, 3)
+            Floats must lie in [0, 255]; they are rounded. Height and width must be even.
         path : str or Path
             ``.mp4``.
+
+        Returns
+        -------
+        Path
+            The file written.
 
         Raises
         ------
         InputError
-            If the frames have another shape or are out of range, or the file cannot be written.
+            If the frames have another shape or are out of range, the ending is another, or the file cannot be written.
         """
         features = np.asarray(features)
         if features.ndim != 4 or features.shape[-1] != 3 or not features.size:

@@ -34,10 +34,22 @@ def open_image(path: str | Path) -> nib.Nifti1Image:
     Uncompressed files are memory-mapped. A ``.nii.gz`` can only be unpacked from its start: the file is kept open, so
     that blocks read in order unpack it once.
 
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    Nifti1Image or Nifti2Image
+
     Raises
     ------
     InputError
         If there is no such file, it is not NIfTI, its header is impossible, or it holds complex numbers or colours.
+
+    See Also
+    --------
+    series_of : The same, for a series of volumes.
     """
     path = Path(path)
     if not path.is_file():
@@ -93,10 +105,18 @@ def _header_problems() -> Iterator[list[str]]:
 def series_of(path: str | Path) -> nib.Nifti1Image:
     """A 4-D NIfTI image with at least two volumes.
 
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    Nifti1Image or Nifti2Image
+
     Raises
     ------
     InputError
-        If the image is not 4-D or holds one volume.
+        If the image is not 4-D or holds one volume, or :func:`open_image` refuses it.
     """
     image = open_image(path)
     if image.ndim != 4:
@@ -122,10 +142,12 @@ def check_grid(
     ----------
     shape : tuple of int
         (x, y, z).
-    affine : ndarray, shape (4, 4)
+    affine : ndarray of float, shape (4, 4)
         Of voxels to mm.
-    like_shape, like_affine
-        Of the image that it must lie on; further axes of the shape do not count.
+    like_shape : tuple of int
+        Of the image that it must lie on; axes behind the third do not count.
+    like_affine : ndarray of float, shape (4, 4)
+        Of that image.
     what, name : str
         What the message calls the two.
 
@@ -149,7 +171,17 @@ def check_grid(
 
 
 def read_mask(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """A mask image as bool (x, y, z) and its affine.
+    """A mask image and its affine.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    mask : ndarray of bool, shape (x, y, z)
+    affine : ndarray of float, shape (4, 4)
+        Of voxels to mm.
 
     Raises
     ------
@@ -166,6 +198,18 @@ def read_mask(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
 def read_values(image: nib.Nifti1Image, path: str | Path) -> np.ndarray:
     """All values of an image in memory, read to the end of its file.
 
+    Parameters
+    ----------
+    image : Nifti1Image
+        From :func:`open_image`.
+    path : str or Path
+        What the message calls it.
+
+    Returns
+    -------
+    ndarray, the shape of the image
+        In the type of the file, or float where its header scales the numbers.
+
     Raises
     ------
     InputError
@@ -180,11 +224,21 @@ def read_values(image: nib.Nifti1Image, path: str | Path) -> np.ndarray:
 def blocks(image: nib.Nifti1Image) -> Iterator[tuple[slice, nib.Nifti1Image]]:
     """The volumes in order, a block at a time, as float32 images in memory; then :func:`check_rest`.
 
+    Parameters
+    ----------
+    image : Nifti1Image
+        4-D, from :func:`series_of`.
+
     Yields
     ------
     where : slice
         Volumes of this block.
-    block : Nifti1Image, float32 (x, y, z, volumes)
+    block : Nifti1Image of float32, shape (x, y, z, n_volumes)
+
+    Raises
+    ------
+    InputError
+        If the file is cut short or damaged.
     """
     step = max(1, BLOCK_BYTES // (8 * math.prod(image.shape[:3])))
     for start in range(0, image.shape[3], step):
@@ -199,6 +253,11 @@ def blocks(image: nib.Nifti1Image) -> Iterator[tuple[slice, nib.Nifti1Image]]:
 
 def check_rest(image: nib.Nifti1Image) -> None:
     """Read a packed file on from its data to its end: only there do its length and check sum stand.
+
+    Parameters
+    ----------
+    image : Nifti1Image
+        From :func:`open_image`.
 
     Raises
     ------
@@ -224,12 +283,22 @@ def check_rest(image: nib.Nifti1Image) -> None:
 
 
 def voxels_in(image: nib.Nifti1Image, inside: np.ndarray) -> np.ndarray:
-    """The voxels of a mask by volume, float32 (n_trs, n_voxels), in the mask's C order, NaN kept.
+    """The voxels of a mask by volume, in the mask's C order, NaN kept.
 
     Parameters
     ----------
-    image : Nifti1Image, 4-D
+    image : Nifti1Image
+        4-D, from :func:`series_of`.
     inside : ndarray of bool, shape (x, y, z)
+
+    Returns
+    -------
+    ndarray of float32, shape (n_trs, n_voxels)
+
+    Raises
+    ------
+    InputError
+        If the file is cut short or damaged.
     """
     mask = nib.Nifti1Image(inside.astype(np.uint8), image.affine)
     out = np.empty((image.shape[3], int(inside.sum())), np.float32)
@@ -240,6 +309,17 @@ def voxels_in(image: nib.Nifti1Image, inside: np.ndarray) -> np.ndarray:
 
 def write_image(image: nib.Nifti1Image, path: str | Path) -> Path:
     """Write an image whole or not at all; equal images give equal bytes.
+
+    Parameters
+    ----------
+    image : Nifti1Image
+    path : str or Path
+        ``.nii`` or ``.nii.gz``.
+
+    Returns
+    -------
+    Path
+        The file written.
 
     Raises
     ------

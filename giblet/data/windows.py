@@ -12,6 +12,21 @@ from giblet.timing import Number, TRGrid, check_tr, exact, grid_for
 def volume_rate(tr: Number) -> float:
     """The frame rate of a series with one value per TR: 1/tr, as a float with which no TR is shorter than a frame.
 
+    Parameters
+    ----------
+    tr : float or Fraction
+        Repetition time in seconds.
+
+    Returns
+    -------
+    float
+        In Hz.
+
+    Raises
+    ------
+    InputError
+        If the TR cannot be one.
+
     Examples
     --------
     >>> TRGrid(1.5, 4, volume_rate(1.5)).edges.tolist()
@@ -24,18 +39,63 @@ def volume_rate(tr: Number) -> float:
 
 
 def volume_grid(tr: float, n_trs: int | None, duration: Number) -> TRGrid:
-    """The clock of a series with one value per TR: `n_trs` of them, or as many as `duration` seconds fill."""
+    """The clock of a series with one value per TR: `n_trs` of them, or as many as `duration` seconds fill.
+
+    Parameters
+    ----------
+    tr : float
+        Repetition time in seconds.
+    n_trs : int or None
+        Volumes of the scan.
+    duration : float or Fraction
+        In seconds; counts only where `n_trs` is None.
+
+    Returns
+    -------
+    TRGrid
+
+    Raises
+    ------
+    InputError
+        If the TR or the number of volumes cannot be used, or so many seconds are more than a day.
+    """
     rate = volume_rate(tr)
     return grid_for(duration, tr, rate) if n_trs is None else TRGrid(tr, n_trs, rate)
 
 
 def tr_of(time: Fraction, tr: Fraction) -> int:
-    """The TR that holds the moment `time`: TR k lasts from ``k * tr`` up to, not including, ``(k + 1) * tr``."""
+    """The TR that holds the moment `time`: TR k lasts from ``k * tr`` up to, not including, ``(k + 1) * tr``.
+
+    Parameters
+    ----------
+    time : Fraction
+        In seconds from TR 0.
+    tr : Fraction
+        Repetition time in seconds.
+
+    Returns
+    -------
+    int
+        Negative before TR 0.
+    """
     return floor(time / tr)
 
 
 def shares(start: Fraction, end: Fraction, tr: Fraction) -> Iterator[tuple[int, Fraction]]:
-    """The TRs that a span from `start` to `end` touches, and its seconds in each.
+    """The TRs that a span touches, and its seconds in each.
+
+    Parameters
+    ----------
+    start, end : Fraction
+        In seconds from TR 0.
+    tr : Fraction
+        Repetition time in seconds.
+
+    Yields
+    ------
+    k : int
+        The TR.
+    seconds : Fraction
 
     Examples
     --------

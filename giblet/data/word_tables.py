@@ -41,11 +41,27 @@ def read_word_table(
     time_unit: str | None = None,
     untimed: str = "error",
 ) -> tuple[list[Cue], int]:
-    """The rows of a table; the options are those of :func:`giblet.data.subtitles.read_timed_text`.
+    """The rows of a table, as cues.
+
+    Parameters
+    ----------
+    path : Path
+        ``.tsv``, ``.csv`` or ``.xlsx``.
+    onset, offset, duration, text : str
+        Columns, as for :func:`giblet.data.subtitles.read_timed_text`.
+    encoding : str, optional
+        Of a text file; by default UTF-8, or UTF-16 if it begins with its byte-order mark.
+    decimal : {".", ","}
+        What stands before the decimals of the times.
+    time_unit : {"s", "ms"}, optional
+        By default seconds; whether they can be is not asked here, see :func:`unit_doubt`.
+    untimed : {"error", "drop", "instant"}
+        What to do with rows without an onset or an end.
 
     Returns
     -------
-    list of Cue
+    cues : list of Cue
+        In the order of the table.
     n_untimed : int
         Rows left out because they have no onset or no end.
 
@@ -141,13 +157,19 @@ def _workbook(path: Path) -> tuple[list[str | None], list[list[str]]]:
 
 
 def unit_doubt(cues: Sequence[Cue], time_unit: str | None = None) -> tuple[str, bool]:
-    """What speaks against the unit of the times, or ``""``, and whether it does so beyond doubt.
+    """What speaks against the unit of the times, and whether it does so beyond doubt.
 
     Parameters
     ----------
     cues : sequence of Cue
-    time_unit : {"ms"}, optional
+    time_unit : {"s", "ms"}, optional
         In which the times were read; by default seconds.
+
+    Returns
+    -------
+    doubt : str
+        ``""`` if nothing does.
+    certain : bool
     """
     words = [len(cue.text.split()) for cue in cues]
     lengths = [(cue.offset - cue.onset) / n for cue, n in zip(cues, words, strict=True) if n]

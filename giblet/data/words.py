@@ -44,6 +44,11 @@ def overlap_mean(
     mean : ndarray of float32, shape (n_trs, dim)
     mask : ndarray of bool, shape (n_trs,)
         Which TRs a segment overlaps.
+
+    Raises
+    ------
+    InputError
+        If `gaps` is neither.
     """
     if gaps not in ("zero", "hold"):
         raise InputError(f"gaps is {gaps!r}: 'zero' or 'hold' is needed")
@@ -65,7 +70,25 @@ def overlap_mean(
 
 
 def word_series(segments: Sequence[Segment], grid: TRGrid) -> tuple[dict[str, np.ndarray], int]:
-    """Regressors of words by TR (see :meth:`TextProcessor.extract`), and how many words begin outside the grid."""
+    """Regressors of words by TR, and how many words begin outside the grid.
+
+    Parameters
+    ----------
+    segments : sequence of Segment
+        Seconds from TR 0.
+    grid : TRGrid
+
+    Returns
+    -------
+    series : dict of str to ndarray, shape (n_trs,)
+        ``word_rate``, ``character_rate``, ``word_length`` and ``speech_fraction`` float32, ``onset_count`` int32; see
+        :meth:`giblet.data.text.TextProcessor.extract`.
+    outside : int
+
+    See Also
+    --------
+    overlap_mean : The vectors of the segments by TR.
+    """
     tr = exact(grid.tr)
     words, letters, onsets = (np.zeros(grid.n_trs, np.int64) for _ in range(3))
     speech = [Fraction(0)] * grid.n_trs

@@ -122,7 +122,15 @@ class Checked:
         )
 
     def row(self) -> dict[str, Any]:
-        """Plain values for a table or JSON."""
+        """Plain values for a table or JSON.
+
+        Returns
+        -------
+        dict
+            ``regressor``, ``best_lag`` and ``best_lag_interval`` (s), ``high_pass`` (Hz), ``r``, ``p``, ``null_95``,
+            ``tr`` (s), ``n_volumes``, ``slice_time_ref``, ``verdict``, ``advice``, and ``targets``: a dict for each
+            column.
+        """
         return {
             "regressor": self.name,
             "best_lag": self.scan.mean_best_lag,
@@ -162,6 +170,8 @@ def regressors_of(features: xr.Dataset) -> list[Regressor]:
 
     Raises
     ------
+    InputError
+        If there is no TR.
     AlignmentError
         If TRs are missing between others.
     """
@@ -257,7 +267,7 @@ def check(
     slice_time_ref : float, optional
         When in its TR a volume is read, 0 (its onset) to 1: the regressor is read at the same moment. By default what
         `bold` says, else 0.
-    sample_mask : array_like of bool (n_volumes,), optional
+    sample_mask : array_like of bool, shape (n_volumes,), optional
         False: the volume is censored, and counts nowhere.
     seed : int
         Of the surrogates.

@@ -30,11 +30,21 @@ def mels_of_as_many_numbers(numbers_per_tr: int) -> tuple[MelBaseline, MelBaseli
 
     The bands and windows are those that `benchmarks/codec_quality.py` finds best on other speakers for the 896 numbers
     of eight codebooks at TR 1.5 s; no layout is the best for both scores.
+
+    Parameters
+    ----------
+    numbers_per_tr : int
+        At least so many are kept.
+
+    Returns
+    -------
+    (MelBaseline, MelBaseline)
+        Of 16 and of 32 bands.
     """
     times, pitches = (math.ceil(numbers_per_tr / bands) for bands in (16, 32))
     return (
-        MelBaseline(f"mel, 16 bands x {times} a TR", bands=16, frames_per_tr=times, n_fft=512, hop_length=128),
-        MelBaseline(f"mel, 32 bands x {pitches} a TR", bands=32, frames_per_tr=pitches, n_fft=256, hop_length=64),
+        MelBaseline(f"mel, 16 bands x {times} per TR", bands=16, frames_per_tr=times, n_fft=512, hop_length=128),
+        MelBaseline(f"mel, 32 bands x {pitches} per TR", bands=32, frames_per_tr=pitches, n_fft=256, hop_length=64),
     )
 
 
@@ -62,17 +72,49 @@ class Row:
     """Codebook entries in effective use, by codebook, over all clips; of codecs only."""
 
     def mean(self, score: str) -> float | None:
-        """Mean over the clips that have the score; None if none has."""
+        """Mean over the clips that have the score; None if none has.
+
+        Parameters
+        ----------
+        score : str
+            A key of :data:`giblet.evaluation.sound_scores.SCORES`.
+
+        Returns
+        -------
+        float or None
+            In the unit of the score.
+        """
         values = self._values(score)
         return float(np.mean(values)) if values else None
 
     def median(self, score: str) -> float | None:
-        """Median over the clips that have the score: PESQ now and then praises a sound without words."""
+        """Median over the clips that have the score: PESQ now and then praises a sound without words.
+
+        Parameters
+        ----------
+        score : str
+            A key of :data:`giblet.evaluation.sound_scores.SCORES`.
+
+        Returns
+        -------
+        float or None
+            In the unit of the score.
+        """
         values = self._values(score)
         return float(np.median(values)) if values else None
 
     def n(self, score: str) -> int:
-        """Clips that have the score."""
+        """Number of clips that have the score.
+
+        Parameters
+        ----------
+        score : str
+            A key of :data:`giblet.evaluation.sound_scores.SCORES`.
+
+        Returns
+        -------
+        int
+        """
         return len(self._values(score))
 
     def _values(self, score: str) -> list[float]:
@@ -80,7 +122,14 @@ class Row:
         return [value for value in found if value is not None]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values; infinities are the strings ``"inf"`` and ``"-inf"``, which JSON has no numbers for."""
+        """Plain values; infinities are the strings ``"inf"`` and ``"-inf"``, which JSON has no numbers for.
+
+        Returns
+        -------
+        dict
+            ``label``, ``numbers_per_tr``, ``number``, ``bits_per_second``, ``perplexity``, ``per_clip``, and each
+            score's ``mean``, ``median`` and ``n``.
+        """
         return {
             "label": self.label,
             "numbers_per_tr": self.numbers_per_tr,
@@ -122,8 +171,25 @@ class Quality:
         return len(self.rows[0].per_clip)
 
     def row(self, label: str) -> Row:
-        """The row of that label."""
-        return next(row for row in self.rows if row.label == label)
+        """The first row of that label.
+
+        Parameters
+        ----------
+        label : str
+
+        Returns
+        -------
+        Row
+
+        Raises
+        ------
+        InputError
+            If there is none.
+        """
+        found = next((row for row in self.rows if row.label == label), None)
+        if found is None:
+            raise InputError(f"there is no row {label!r}: the rows are {', '.join(row.label for row in self.rows)}")
+        return found
 
     @property
     def notes(self) -> list[str]:
@@ -142,7 +208,14 @@ class Quality:
         return found
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Plain values for JSON.
+
+        Returns
+        -------
+        dict
+            ``codec``, ``fingerprint``, ``tr`` (s), ``clips``, ``seconds``, ``frames``, ``rows``, ``notes``,
+            ``skipped``; not the sounds.
+        """
         return {
             "codec": self.codec,
             "fingerprint": self.fingerprint,
@@ -157,11 +230,21 @@ class Quality:
 
 
 def codec_label(codec: AudioCodec) -> str:
-    """Name of a codec's row."""
+    """Name of a codec's row.
+
+    Parameters
+    ----------
+    codec : AudioCodec
+
+    Returns
+    -------
+    str
+        Such as ``"codes, 6 kbps"``.
+    """
     return f"codes, {codec.bandwidth:g} kbps"
 
 
-def evaluate_codec(
+def score_codec(
     codecs: Sequence[AudioCodec],
     clips: Iterable[Clip],
     *,
@@ -179,7 +262,7 @@ def evaluate_codec(
     clips : iterable of Clip
         Read one by one, so that many may be given.
     tr : float
-        In seconds: for the numbers per TR, and the stretches of the baselines.
+        Repetition time in seconds. The numbers per TR and the stretches of the baselines follow from it.
     baselines : sequence of MelBaseline, optional
         By default the TR mean, mels of as many numbers as the richest of the codecs keeps, and the full mel.
     keep : int

@@ -75,7 +75,14 @@ class EncodingScore:
     """Voxel by voxel; None where the TRs are too few."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Plain values for JSON.
+
+        Returns
+        -------
+        dict
+            ``r`` with its interval, ``median`` and ``best_decile`` over voxels, ``n_voxels``, ``n_undefined``,
+            ``n_constant``, ``rotated``, ``p``, ``q``, ``n_rotations``.
+        """
         r = self.by_voxel.r[self.by_voxel.defined]
         return {
             "r": self.mean.as_dict(),

@@ -25,7 +25,7 @@ def check_plotting() -> None:
 
 
 def plot_checks(checks: Sequence[Checked], path: str | Path) -> Path:
-    """Draw correlation by lag, one panel a regressor on common axes, with the 95 % null and the best lag.
+    """Draw correlation by lag, one panel per regressor on common axes, with the 95 % null and the best lag.
 
     Parameters
     ----------
@@ -36,11 +36,12 @@ def plot_checks(checks: Sequence[Checked], path: str | Path) -> Path:
     Returns
     -------
     Path
+        The file written.
 
     Raises
     ------
     InputError
-        If matplotlib is absent, or the file cannot be written.
+        If matplotlib is absent, or the file is of another type or cannot be written.
     """
     check_plotting()
     from matplotlib.figure import Figure

@@ -46,12 +46,43 @@ class MelBaseline:
     sample_rate: int = 22_050
 
     def numbers_per_tr(self, tr: float) -> int:
-        """Numbers that a feature file would hold for each TR; the longest TR's where TRs differ by a frame."""
+        """Numbers that a feature file would hold for each TR; the longest TR's where TRs differ by a frame.
+
+        Parameters
+        ----------
+        tr : float
+            Repetition time in seconds.
+
+        Returns
+        -------
+        int
+
+        Raises
+        ------
+        InputError
+            If `tr` matters here and is not a finite number.
+        """
         frames = self.frames_per_tr or ceil(exact(tr) * self._mel.frame_rate)
         return self.bands * frames
 
     def bits_per_second(self, tr: float) -> float:
-        """Rate of the numbers as float32."""
+        """Rate of the numbers as float32.
+
+        Parameters
+        ----------
+        tr : float
+            Repetition time in seconds.
+
+        Returns
+        -------
+        float
+            In bit/s.
+
+        Raises
+        ------
+        InputError
+            If `tr` matters here and is not a finite number.
+        """
         rate = self._mel.frame_rate if self.frames_per_tr is None else self.frames_per_tr / exact(tr)
         return float(self.bands * rate * FLOAT_BITS)
 
@@ -63,12 +94,17 @@ class MelBaseline:
         sound : ndarray of float32, shape (n_samples,)
             At `sample_rate`.
         tr : float
-            In seconds.
+            Repetition time in seconds.
 
         Returns
         -------
         ndarray of float32, shape (bands, n_kept)
             Power. The last stretch is averaged over what the sound covers of it.
+
+        Raises
+        ------
+        InputError
+            If the sound is not mono or not finite, or a stretch of the TR is shorter than a frame.
         """
         mel = np.concatenate(list(self._mel.stream([sound])), axis=1)
         if self.frames_per_tr is None:
@@ -77,14 +113,59 @@ class MelBaseline:
         return np.add.reduceat(mel, edges[:-1], axis=1) / np.diff(edges).astype(np.float32)
 
     def restore(self, kept: np.ndarray, n_samples: int, tr: float) -> np.ndarray:
-        """Sound from the numbers of :meth:`keep`, float32 (n_samples,) at `sample_rate`."""
+        """Sound from the numbers of :meth:`keep`.
+
+        Parameters
+        ----------
+        kept : ndarray of float32, shape (bands, n_kept)
+            Power.
+        n_samples : int
+            Of the sound that they were kept of.
+        tr : float
+            Repetition time in seconds.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_samples,)
+            At `sample_rate`.
+
+        Raises
+        ------
+        InputError
+            If `kept` has another number of bands or values that are not finite, or a stretch of the TR is shorter than
+            a frame.
+        """
         if self.frames_per_tr is not None:
             edges = self._edges(1 + n_samples // self.hop_length, tr)
             kept = _interpolated(kept, (edges[:-1] + edges[1:] - 1) / 2, int(edges[-1]))
         return self._mel.invert(kept, n_samples)
 
     def round_trip(self, sound: np.ndarray, sample_rate: int, tr: float) -> np.ndarray:
-        """What comes back of a sound: float32, as long as `sound` and at its `sample_rate` (Hz)."""
+        """What comes back of a sound.
+
+        Parameters
+        ----------
+        sound : ndarray of float32, shape (n_samples,)
+        sample_rate : int
+            In Hz.
+        tr : float
+            Repetition time in seconds.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_samples,)
+            At the `sample_rate` of `sound`.
+
+        Raises
+        ------
+        InputError
+            As :meth:`keep`.
+
+        See Also
+        --------
+        keep : the first half of the way.
+        restore : the second.
+        """
         own = _resampled(sound, sample_rate, self.sample_rate)
         back = _resampled(self.restore(self.keep(own, tr), len(own), tr), self.sample_rate, sample_rate)
         return np.pad(back, (0, max(0, len(sound) - len(back))))[: len(sound)]

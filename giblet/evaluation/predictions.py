@@ -77,10 +77,17 @@ def predict(
         Of a classification head, the codes nearest to the mean latent under its probabilities instead of the most
         probable ones.
     device : str or torch.device
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
 
     Returns
     -------
-    list of Stretch, one for each stretch of successive TRs within a run
+    list of Stretch
+        One for each stretch of successive TRs within a run.
+
+    Raises
+    ------
+    InputError
+        If the model does not know the subject, or the recording or `bold` does not fit it.
     """
     found = []
     trs = np.unique(np.asarray(trs, np.int64))

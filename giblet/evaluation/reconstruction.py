@@ -177,27 +177,49 @@ def code_matches(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
 
 def most_frequent_codes(train: np.ndarray, codebook_size: int) -> np.ndarray:
-    """The code that is most frequent in each codebook over training TRs, int32 (n_codebooks,).
+    """The code that is most frequent in each codebook over training TRs.
 
     Parameters
     ----------
     train : ndarray of int, shape (n_trs, n_codebooks, frames_per_tr)
         Of training TRs alone.
     codebook_size : int
+        Entries per codebook.
+
+    Returns
+    -------
+    ndarray of int32, shape (n_codebooks,)
+
+    See Also
+    --------
+    mean_latent_codes : the other prediction that knows nothing of the brain.
     """
     books = train.transpose(1, 0, 2).reshape(train.shape[1], -1)
     return np.array([np.bincount(book, minlength=codebook_size).argmax() for book in books], np.int32)
 
 
 def mean_latent_codes(train: np.ndarray, codec: AudioCodec) -> np.ndarray:
-    """The codes nearest to the mean latent of training TRs, int32 (n_codebooks,).
+    """The codes nearest to the mean latent of training TRs.
 
     Parameters
     ----------
     train : ndarray of int, shape (n_trs, n_codebooks, frames_per_tr)
         Of training TRs alone.
     codec : AudioCodec
-        The one that made them.
+        The one that made the codes.
+
+    Returns
+    -------
+    ndarray of int32, shape (n_codebooks,)
+
+    Raises
+    ------
+    InputError
+        If they are not codes of this codec.
+
+    See Also
+    --------
+    most_frequent_codes : the other prediction that knows nothing of the brain.
     """
     total = np.zeros(codec.latent_dim)
     for start in range(0, len(train), TRS_AT_A_TIME):
@@ -207,7 +229,23 @@ def mean_latent_codes(train: np.ndarray, codec: AudioCodec) -> np.ndarray:
 
 
 def latents_by_tr(codes: np.ndarray, codec: AudioCodec) -> np.ndarray:
-    """What codes stand for, float32 (n_trs, latent_dim, frames_per_tr)."""
+    """The latent vectors that codes stand for.
+
+    Parameters
+    ----------
+    codes : ndarray of int, shape (n_trs, n_codebooks, frames_per_tr)
+    codec : AudioCodec
+        The one that made the codes.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_trs, latent_dim, frames_per_tr)
+
+    Raises
+    ------
+    InputError
+        If they are not codes of this codec.
+    """
     n_trs, _, width = codes.shape
     return codec.latents(_flat(codes)).reshape(-1, n_trs, width).transpose(1, 0, 2)
 
@@ -224,28 +262,44 @@ def sound_of(codes: np.ndarray, codec: AudioCodec, tr: float) -> np.ndarray:
     codes : ndarray of int, shape (n_trs, n_codebooks, frames_per_tr)
         Successive TRs.
     codec : AudioCodec
+        The one that made the codes.
     tr : float
         Repetition time in seconds.
 
     Returns
     -------
     ndarray of float32, shape (n_frames * hop_length,)
-        Of the ``TRGrid``'s frames.
+        At the codec's sample rate; ``n_frames`` as :class:`giblet.timing.TRGrid` has them.
+
+    Raises
+    ------
+    InputError
+        If they are not codes of this codec, or do not fit the clock.
     """
     return codec.decode(ungroup_codes(np.asarray(codes, np.int32), tr, codec.frame_rate))
 
 
 def mel_by_tr(sound: np.ndarray, codec: AudioCodec, n_trs: int, tr: float) -> np.ndarray:
-    """Power mel spectrogram, one frame to each frame of codes, float32 (n_trs, 64, frames_per_tr).
+    """Power mel spectrogram, one frame to each frame of codes.
 
     Parameters
     ----------
     sound : ndarray of float, shape (n_samples,)
         At the codec's sample rate, from the onset of the first TR; what is missing at the end is silence.
     codec : AudioCodec
+        Its sample rate, hop length and frame rate are used.
     n_trs : int
     tr : float
         Repetition time in seconds.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_trs, 64, frames_per_tr)
+
+    Raises
+    ------
+    InputError
+        If the sound is not finite, or the TR cannot be used.
     """
     grid = TRGrid(tr, n_trs, codec.frame_rate)
     mel = MelSpectrogram(codec.sample_rate, MEL_WINDOW, codec.hop_length, MEL_BANDS)
@@ -257,12 +311,45 @@ def mel_by_tr(sound: np.ndarray, codec: AudioCodec, n_trs: int, tr: float) -> np
 
 
 def log_mel(mel: np.ndarray, loudest: float) -> np.ndarray:
-    """log10 of power, cut off 80 dB below `loudest`, so that digital silence does not outweigh all sound."""
+    """log10 of power, cut off 80 dB below the loudest, so that digital silence does not outweigh all sound.
+
+    Parameters
+    ----------
+    mel : ndarray of float, of any shape
+        Power.
+    loudest : float
+        Greatest power of what is compared, the same for both sides.
+
+    Returns
+    -------
+    ndarray of float, the shape of `mel`
+    """
     return np.log10(np.maximum(mel, max(loudest, 1e-30) * DYNAMIC_RANGE))
 
 
 def silent_trs(sound: np.ndarray, sample_rate: int, n_trs: int, tr: float) -> np.ndarray:
-    """Which TRs are silent, below -60 dB of full scale: bool (n_trs,)."""
+    """Which TRs are silent, below -60 dB of full scale.
+
+    Parameters
+    ----------
+    sound : ndarray of float, shape (n_samples,)
+        From the onset of the first TR.
+    sample_rate : int
+        In Hz.
+    n_trs : int
+    tr : float
+        Repetition time in seconds.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_trs,)
+        True too where the sound is over.
+
+    Raises
+    ------
+    InputError
+        If the TR cannot be used.
+    """
     sound, edges = np.asarray(sound, np.float64), TRGrid(tr, n_trs, sample_rate).edges
     pieces = np.split(sound, np.minimum(edges[1:-1], len(sound)))
     return np.array([np.sqrt(np.mean(piece**2)) < SILENCE if len(piece) else True for piece in pieces])

@@ -132,8 +132,10 @@ def rotation_test(
     Raises
     ------
     InputError
-        If shapes differ, values are not finite, a run is shorter than twice an HRF, or the high-pass leaves fewer than
-        20 degrees of freedom.
+        If shapes differ, values are not finite, the TR or the high-pass cannot be used, a run is shorter than twice an
+        HRF, or the high-pass leaves fewer than 20 degrees of freedom.
+    AlignmentError
+        If `run` is not one label for each TR, or a run comes in pieces.
 
     Examples
     --------
@@ -185,6 +187,19 @@ def rotation_test(
 def too_short(lengths: Sequence[int], tr: float, high_pass: float | None = HIGH_PASS) -> str | None:
     """Why runs of these numbers of TRs allow no rotation test, with the number that would; None where they do.
 
+    Parameters
+    ----------
+    lengths : sequence of int
+        TRs of each run or stretch.
+    tr : float
+        Repetition time in seconds.
+    high_pass : float or None
+        In Hz: slower cosines are drifts too. None: only mean, line and parabola are.
+
+    Returns
+    -------
+    str or None
+
     Raises
     ------
     InputError
@@ -215,6 +230,11 @@ def flattened(values: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     values : array_like, shape (n_trs, ...)
+
+    Returns
+    -------
+    ndarray of float64, shape (n_trs, ...)
+        A copy.
     """
     values = np.asarray(values)
     precision = np.finfo(values.dtype).eps if values.dtype.kind == "f" else 0.0
@@ -229,7 +249,18 @@ def flattened(values: np.ndarray) -> np.ndarray:
 
 
 def spread_reach(by_rotation: np.ndarray) -> float:
-    """Half the width of the 95 % interval of Fisher's z, from correlations (n_rotations,) by rotation."""
+    """Half the width of the 95 % interval of Fisher's z.
+
+    Parameters
+    ----------
+    by_rotation : ndarray of float, shape (n_rotations,)
+        Correlations, first that of the prediction as it is.
+
+    Returns
+    -------
+    float
+        0 where every rotation correlates with 0.
+    """
     variance = float(np.mean(fisher_z(by_rotation) ** 2))
     return float(student.ppf(0.975, max(1.0, 1 / variance)) * np.sqrt(variance)) if variance > 0 else 0.0
 
@@ -240,12 +271,16 @@ def normal_p(by_rotation: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     by_rotation : ndarray of float, shape (n_rotations, n_columns)
-        Correlations.
+        Correlations, first those of the prediction as it is.
 
     Returns
     -------
     ndarray of float64, shape (n_columns,)
         1 where no rotation makes a difference.
+
+    See Also
+    --------
+    rank_p : without a law, as a share of rotations.
     """
     z = fisher_z(by_rotation)
     spread = np.sqrt(np.mean(z**2, axis=0))
@@ -253,17 +288,55 @@ def normal_p(by_rotation: np.ndarray) -> np.ndarray:
 
 
 def rank_p(by_rotation: np.ndarray) -> np.ndarray:
-    """Share of the rows that are at least as large as the first, float64 (n_columns,)."""
+    """Share of the rows that are at least as large as the first, which is one of them.
+
+    Parameters
+    ----------
+    by_rotation : ndarray of float, shape (n_rotations, n_columns)
+        Any score, first that of the prediction as it is.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_columns,)
+        At least ``1 / n_rotations``.
+
+    See Also
+    --------
+    normal_p : by the normal law, for correlations.
+    """
     return (by_rotation >= by_rotation[0] - ROUNDING).mean(axis=0)
 
 
 def fisher_z(r: np.ndarray) -> np.ndarray:
-    """Fisher's z, finite for a perfect correlation too."""
-    return np.arctanh(np.clip(r, ROUNDING - 1, 1 - ROUNDING))
+    """Fisher's z, finite for a perfect correlation too.
+
+    Parameters
+    ----------
+    r : ndarray of float, of any shape
+        Correlations.
+
+    Returns
+    -------
+    ndarray of float64, the shape of `r`
+    """
+    return np.arctanh(np.clip(np.asarray(r, np.float64), ROUNDING - 1, 1 - ROUNDING))
 
 
 def joint_draws(lengths: Sequence[int], seed: int) -> np.ndarray:
-    """By how many TRs runs of these lengths are rotated, int64 (n_rotations, n_runs): first none; one run in all."""
+    """By how many TRs runs are rotated, the first time by none.
+
+    Parameters
+    ----------
+    lengths : sequence of int
+        TRs of each run.
+    seed : int
+        Of the draws, where there are several runs.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_rotations, n_runs)
+        One run: all its rotations. Several: none, and 2000 draws of one rotation for each.
+    """
     if len(lengths) == 1:
         return np.arange(lengths[0])[:, None]
     draws = np.random.default_rng(seed).integers(0, lengths, (DRAWS, len(lengths)))
@@ -271,7 +344,26 @@ def joint_draws(lengths: Sequence[int], seed: int) -> np.ndarray:
 
 
 def basis_of(n_trs: int, tr: float, high_pass: float | None) -> np.ndarray:
-    """Orthonormal basis of a run's mean and drifts, float64 (n_trs, n_drifts)."""
+    """Orthonormal basis of a run's mean and drifts.
+
+    Parameters
+    ----------
+    n_trs : int
+        TRs of the run.
+    tr : float
+        Repetition time in seconds.
+    high_pass : float or None
+        In Hz: slower cosines are drifts too. None: only mean, line and parabola are.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_trs, n_drifts)
+        The mean counts as one of them.
+
+    See Also
+    --------
+    without_drifts : series less what is in its span.
+    """
     return orthonormal(drifts(np.arange(n_trs), tr, True, high_pass))
 
 

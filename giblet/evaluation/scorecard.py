@@ -51,7 +51,13 @@ class Score:
         return all(verdicts) if verdicts else None
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Plain values for JSON.
+
+        Returns
+        -------
+        dict
+            ``name``, ``reconstruction``, ``ceiling``, ``nulls`` by name, ``above_nulls``.
+        """
         nulls = {
             name: {**null.score.as_dict(), "margin": null.margin.as_dict() if null.margin else None}
             for name, null in self.nulls.items()
@@ -94,6 +100,10 @@ class Scorecard:
         ----------
         about, scores, encoding, notes
             As the attributes.
+
+        Returns
+        -------
+        Scorecard
         """
         tests = [one.shifted for one in scores] + [None if encoding is None else encoding.chance]
         tested = [test for test in tests if test is not None and test.p is not None]
@@ -107,14 +117,35 @@ class Scorecard:
         return cls(about, kept, encoding, tuple(dict.fromkeys(notes)))
 
     def score(self, name: str) -> Score:
-        """The score of that name."""
+        """The score of that name.
+
+        Parameters
+        ----------
+        name : str
+            Such as ``"mel r over time"``.
+
+        Returns
+        -------
+        Score
+
+        Raises
+        ------
+        InputError
+            If there is none of that name.
+        """
         for one in self.scores:
             if one.name == name:
                 return one
         raise InputError(f"there is no score {name!r}: there are {', '.join(one.name for one in self.scores)}")
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Plain values for JSON.
+
+        Returns
+        -------
+        dict
+            What `about` holds, and ``scores``, ``encoding``, ``notes``.
+        """
         return {
             **self.about,
             "scores": [one.as_dict() for one in self.scores],
@@ -123,7 +154,16 @@ class Scorecard:
         }
 
     def markdown(self) -> str:
-        """Whose scores these are, the table, and what a reader must know: a page of Markdown."""
+        """Whose scores these are, the table, and what a reader must know: a page of Markdown.
+
+        Returns
+        -------
+        str
+
+        See Also
+        --------
+        table : the table alone.
+        """
         about = self.about
         whose = about.get("subject") or f"{len(about['subjects'])} subjects: {', '.join(about['subjects'])}"
         lines = [f"# {about.get('split', 'scored')} part, {whose}", "", self.table(), ""]
@@ -147,7 +187,12 @@ class Scorecard:
         return max((test.n for test in tests if test is not None), default=0)
 
     def table(self) -> str:
-        """The scores as a table in Markdown, one line each."""
+        """The scores as a table in Markdown, one line each.
+
+        Returns
+        -------
+        str
+        """
         names = [MEAN, FREQUENT]
         head = ["score", "reconstruction (95 %)", "codec alone", *names, f"{SHIFTED} (p, q)", "above all"]
         rows = [

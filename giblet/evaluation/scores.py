@@ -109,7 +109,7 @@ def score_codes(
 
 
 def constant_codes(train: np.ndarray, like: np.ndarray, codec: AudioCodec) -> dict[str, np.ndarray]:
-    """Codes that know nothing of the brain, by the null's name: the same ones in every frame, in the shape of `like`.
+    """Codes that know nothing of the brain, the same ones in every frame, by the null's name.
 
     Parameters
     ----------
@@ -118,6 +118,21 @@ def constant_codes(train: np.ndarray, like: np.ndarray, codec: AudioCodec) -> di
     like : ndarray, shape (n_trs, n_codebooks, frames_per_tr)
     codec : AudioCodec
         The one that made the codes.
+
+    Returns
+    -------
+    dict of str to ndarray of int32, shape (n_trs, n_codebooks, frames_per_tr)
+        ``"training mean"`` and ``"most frequent code"``.
+
+    Raises
+    ------
+    InputError
+        If `train` are not codes of this codec.
+
+    See Also
+    --------
+    giblet.evaluation.reconstruction.mean_latent_codes : the first of them.
+    giblet.evaluation.reconstruction.most_frequent_codes : the second.
     """
     found = {MEAN: mean_latent_codes(train, codec), FREQUENT: most_frequent_codes(train, codec.codebook_size)}
     return {

@@ -51,7 +51,13 @@ class Estimate:
     """Why the value is not defined."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Plain values for JSON.
+
+        Returns
+        -------
+        dict
+            ``value``, ``low``, ``high``, and ``why`` if it is not defined.
+        """
         return {"value": self.value, "low": self.low, "high": self.high, **({"why": self.why} if self.why else {})}
 
 
@@ -75,14 +81,28 @@ class Chance:
 
     @classmethod
     def of(cls, by_rotation: np.ndarray, mean: float | None, *, ranked: bool = False) -> Chance:
-        """Chance of a score, from its value for each rotation, and what rotations score on average."""
+        """Chance of a score, from its value for each rotation.
+
+        Parameters
+        ----------
+        by_rotation : ndarray of float, shape (n_rotations,)
+            The prediction as it is first.
+        mean : float or None
+            What rotations score on average.
+        ranked : bool
+            Read `p` as a share of rotations, and not from the normal law of correlations.
+
+        Returns
+        -------
+        Chance
+        """
         p = (rank_p if ranked else normal_p)(by_rotation[:, None])[0]
         return cls(mean, float(p), len(by_rotation), None, by_rotation, ranked)
 
 
 @dataclass(frozen=True)
 class Correlations:
-    """One correlation a column, and which columns have one."""
+    """One correlation per column, and which columns have one."""
 
     r: np.ndarray
     """float64 (n_columns,): 0 where the prediction never changes, NaN where not `defined`."""
@@ -184,6 +204,10 @@ def pooled_correlation(truth: np.ndarray, predicted: np.ndarray) -> Pooled:
     ----------
     truth, predicted : ndarray, shape (n_trs, ...)
 
+    Returns
+    -------
+    Pooled
+
     Raises
     ------
     InputError
@@ -200,7 +224,28 @@ def pooled_correlation(truth: np.ndarray, predicted: np.ndarray) -> Pooled:
 
 
 def mean_correlation_influence(truth: np.ndarray, predicted: np.ndarray, run: np.ndarray | None = None) -> np.ndarray:
-    """What each TR has to do with the mean of :func:`correlations`, float64 (n_trs,): as in :class:`Pooled`."""
+    """What each TR has to do with the mean of :func:`correlations`.
+
+    Parameters
+    ----------
+    truth, predicted : ndarray, shape (n_trs, n_columns)
+    run : ndarray, shape (n_trs,), optional
+        Run of each TR, as for :func:`correlations`.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_trs,)
+        As :attr:`Pooled.influence`.
+
+    Raises
+    ------
+    InputError
+        As :func:`correlations`.
+
+    See Also
+    --------
+    pooled_correlation : the same of all values at once.
+    """
     truth, predicted = _checked(truth, predicted)
     labels = np.zeros(len(truth), np.int64) if run is None else np.asarray(run)
     influence = np.zeros(len(truth))
@@ -248,7 +293,20 @@ class ScoredTRs:
 
     @classmethod
     def of(cls, n_trs: int, tr: float, high_pass: float | None = HIGH_PASS) -> ScoredTRs:
-        """One stretch of `n_trs` TRs."""
+        """One stretch of `n_trs` TRs.
+
+        Parameters
+        ----------
+        n_trs : int
+        tr : float
+            Repetition time in seconds.
+        high_pass : float or None
+            In Hz, as for the class.
+
+        Returns
+        -------
+        ScoredTRs
+        """
         return cls(tr, np.zeros(n_trs, np.int64), high_pass)
 
     @property
@@ -288,7 +346,25 @@ class ScoredTRs:
         return found
 
     def test(self, truth: np.ndarray, predicted: np.ndarray) -> RotationTest | None:
-        """:func:`giblet.evaluation.rotation_test` of series (n_trs, n_columns); None where there are too few TRs."""
+        """The rotation test of series on these TRs; None where they are too few.
+
+        Parameters
+        ----------
+        truth, predicted : ndarray of float, shape (n_trs, n_columns)
+
+        Returns
+        -------
+        RotationTest or None
+
+        Raises
+        ------
+        InputError
+            If shapes differ, values are not finite, or the TR or the high-pass cannot be used.
+
+        See Also
+        --------
+        giblet.evaluation.rotation.rotation_test : the test itself.
+        """
         if self.too_short is not None:
             return None
         return rotation_test(truth, predicted, tr=self.tr, run=self.run, high_pass=self.high_pass)
@@ -303,6 +379,11 @@ class ScoredTRs:
         ----------
         pairs : ndarray of float, shape (n_trs, n_trs)
             ``[i, j]``: how well the prediction of TR *i* fits the truth of TR *j*; the mean of ``[i, i]`` is the score.
+
+        Returns
+        -------
+        Chance
+            Its `p` is a share of rotations; None where the TRs are too few for a test.
         """
         if self.too_short is not None:
             return Chance(None, None, 0)
@@ -318,7 +399,18 @@ class ScoredTRs:
         return Chance.of(without, float(plain.mean()), ranked=True)
 
     def reach(self, influence: np.ndarray) -> float:
-        """Half the width of the 95 % interval of a mean over TRs, from the series (n_trs,) that it is a mean of."""
+        """Half the width of the 95 % interval of a mean over TRs.
+
+        Parameters
+        ----------
+        influence : ndarray of float, shape (n_trs,)
+            The series by TR that the figure is a mean of, such as :attr:`Pooled.influence`.
+
+        Returns
+        -------
+        float
+            In the unit of the series; 0 where it is constant.
+        """
         n, series = self.n_trs, np.asarray(influence, np.float64) - np.mean(influence)
         n_cosines = max(LEAST_COSINES, int(2 * n * float(check_tr(self.tr)) / SLOWEST))
         cosines = np.sqrt(2 / n) * np.cos(np.pi / n * np.outer(np.arange(1, n_cosines + 1), np.arange(n) + 0.5))
@@ -340,7 +432,21 @@ class ScoredTRs:
         return float(max(by_cosines, by_phi))
 
     def estimate(self, value: float, influence: np.ndarray, low: float = -np.inf, high: float = np.inf) -> Estimate:
-        """A figure with its interval, no wider than from `low` to `high`; without one where TRs are too few."""
+        """A figure with its interval, no wider than from `low` to `high`; without one where TRs are too few.
+
+        Parameters
+        ----------
+        value : float
+            The figure.
+        influence : ndarray of float, shape (n_trs,)
+            The series by TR that the figure is a mean of, such as :attr:`Pooled.influence`.
+        low, high : float
+            Ends of its range.
+
+        Returns
+        -------
+        Estimate
+        """
         if not self.has_intervals:
             return Estimate(value)
         reach = self.reach(influence)
@@ -351,6 +457,14 @@ class ScoredTRs:
 
         Where all TRs are equal no series tells how sure that is: the interval is Wilson's for as many trials as there
         are stretches of 16 s.
+
+        Parameters
+        ----------
+        by_tr : ndarray of float, shape (n_trs,)
+
+        Returns
+        -------
+        Estimate
         """
         value = float(np.mean(by_tr))
         if self.has_intervals and np.ptp(by_tr) == 0 and value in (0.0, 1.0):
@@ -360,6 +474,17 @@ class ScoredTRs:
         return self.estimate(value, by_tr, 0.0, 1.0)
 
     def difference(self, by_tr: np.ndarray, other: np.ndarray) -> Estimate:
-        """Mean difference of two shares by TR, on the same TRs."""
+        """Mean difference of two shares by TR, on the same TRs.
+
+        Parameters
+        ----------
+        by_tr, other : ndarray of float, shape (n_trs,)
+            Shares between 0 and 1.
+
+        Returns
+        -------
+        Estimate
+            Of `by_tr` less `other`.
+        """
         gap = np.asarray(by_tr, np.float64) - other
         return self.estimate(float(gap.mean()), gap, -1.0, 1.0)

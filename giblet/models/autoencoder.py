@@ -121,7 +121,13 @@ class MultimodalAutoencoder(nn.Module):
     def set_tr(self, tr: float) -> None:
         """Predict BOLD at another repetition time: the HRF keeps its seconds.
 
-        Decoding stays at the TR of training, as its weights are one a volume: it is refused until the TR is set back.
+        Decoding stays at the TR of training, as it has one set of weights per volume: it is refused until the TR is set
+        back.
+
+        Parameters
+        ----------
+        tr : float
+            Repetition time in seconds.
 
         Raises
         ------
@@ -149,7 +155,7 @@ class MultimodalAutoencoder(nn.Module):
         Raises
         ------
         InputError
-            If a modality or its mask is missing, or of another shape or kind.
+            If a modality or its mask is missing, or of another shape or kind, or codes are out of range.
         """
         vectors, present = [], []
         for name, encoder in self.encoders.items():
@@ -161,7 +167,31 @@ class MultimodalAutoencoder(nn.Module):
         return torch.where(anything[..., None], fused, torch.zeros_like(fused))
 
     def predict_bold(self, data: Data, mask: Data, subject: Subject) -> Tensor:
-        """BOLD, (B, W, n_voxels) in units of the normalised data, from the stimulus up to each volume; see `encode`."""
+        """BOLD of each volume, from the stimulus up to it.
+
+        Parameters
+        ----------
+        data : mapping of str to Tensor, shape (B, W, ...)
+            As for `encode`.
+        mask : mapping of str to Tensor of bool, shape (B, W)
+            Which TRs are data.
+        subject : str or int
+            Name or place.
+
+        Returns
+        -------
+        Tensor, shape (B, W, n_voxels)
+            In units of the normalised data.
+
+        Raises
+        ------
+        InputError
+            As `encode`, or if there is no such subject.
+
+        See Also
+        --------
+        decode : The other way, from BOLD to the stimulus.
+        """
         brain = self._brain(subject)
         which = self._which_ref[self.subjects.index(subject) if isinstance(subject, str) else subject]
         return brain.predict(self.to_bottleneck(self.hrf(self.encode(data, mask), which)))
@@ -186,7 +216,7 @@ class MultimodalAutoencoder(nn.Module):
         Raises
         ------
         InputError
-            If the shapes do not fit, or the TR is not that of training.
+            If the shapes do not fit, there is no such subject, or the TR is not that of training.
         """
         if self.tr != self.settings.tr:
             raise InputError(
@@ -199,13 +229,32 @@ class MultimodalAutoencoder(nn.Module):
         return self.over_volumes(torch.cat([parts, behind], dim=1).transpose(1, 2)).transpose(1, 2)
 
     def decode(self, bold: Tensor, subject: Subject, mask: Tensor | None = None) -> dict[str, Any]:
-        """The stimulus of each TR from BOLD; parameters as `bottleneck_from_bold`.
+        """The stimulus of each TR from BOLD.
+
+        Parameters
+        ----------
+        bold : Tensor, shape (B, W, n_voxels)
+            Successive volumes, normalised.
+        subject : str or int
+            Name or place.
+        mask : Tensor of bool, shape (B, W), optional
+            Which volumes are data; the others, and those behind the window's end, count as absent.
 
         Returns
         -------
-        dict
+        dict of str to Tensor or CodeLogits
             As :meth:`MultimodalDecoder.forward`, over (B, W); the classification head's scores in factors
             (:class:`giblet.models.logits.CodeLogits`), which `to_codes` takes as they are.
+
+        Raises
+        ------
+        InputError
+            As `bottleneck_from_bold`.
+
+        See Also
+        --------
+        predict_bold : The other way, from the stimulus to BOLD.
+        giblet.models.decoder.MultimodalDecoder.to_codes : Codes that a codec can decode, from what this answers.
         """
         return self.decoder.decode(self.bottleneck_from_bold(bold, subject, mask))
 
@@ -214,16 +263,24 @@ class MultimodalAutoencoder(nn.Module):
 
         Parameters
         ----------
-        data, mask : mapping of str to Tensor
+        data : mapping of str to Tensor, shape (B, W, ...)
             As for `encode`, with ``"bold"`` (B, W, n_voxels).
+        mask : mapping of str to Tensor of bool, shape (B, W)
+            As for `encode`, with ``"bold"``.
         subject : str or int
+            Name or place.
         trs : Tensor of int64, shape (B, W), optional
-            -1 where a window is filled up.
+            TR of each row, -1 where a window is filled up.
 
         Returns
         -------
         dict
             ``"bold"`` (B, W, n_voxels); ``"decoded"`` as `decode`; ``"scored"`` as `scored_rows`.
+
+        Raises
+        ------
+        InputError
+            If there is no BOLD series, or as `encode` and `decode`.
         """
         if BOLD not in data or BOLD not in mask:
             raise InputError("the batch has no BOLD series: training needs it; predict_bold does without")
@@ -239,6 +296,7 @@ class MultimodalAutoencoder(nn.Module):
         Parameters
         ----------
         mask : mapping of str to Tensor of bool, shape (B, W)
+            Used for its shape alone, and only without `trs`.
         trs : Tensor of int64, shape (B, W), optional
             TR of each row, -1 where the window is filled up. A window that begins at TR 0 lacks no context: nothing
             was shown before.
@@ -260,29 +318,79 @@ class MultimodalAutoencoder(nn.Module):
 
     @contextmanager
     def lesion(self, mask: Tensor, subject: Subject) -> Iterator[None]:
-        """Silence voxels, True in `mask` (n_voxels,), on their way into `decode`, within the block.
+        """Silence voxels on their way into `decode`, within the block.
+
+        Parameters
+        ----------
+        mask : Tensor of bool, shape (n_voxels,)
+            True where silenced.
+        subject : str or int
+            Name or place.
+
+        Yields
+        ------
+        None
 
         Raises
         ------
         InputError
-            If the mask is not bool, or of another space.
+            If the mask is not bool, or of another space, or there is no such subject.
         """
         with self._brain(subject).lesion(mask):
             yield
 
     def leave_out(self, columns: Any, subject: Subject) -> None:
-        """Neither learn nor use voxels, True in `columns` (n_voxels,), whose normalised BOLD is 0 throughout.
+        """Neither learn nor use voxels whose normalised BOLD is 0 throughout.
 
         Call it before training; the weights of these voxels stay 0.
+
+        Parameters
+        ----------
+        columns : array_like of bool, shape (n_voxels,)
+            True where left out.
+        subject : str or int
+            Name or place.
+
+        Raises
+        ------
+        InputError
+            If there is no such subject.
         """
         self._brain(subject).leave_out(torch.as_tensor(columns))
 
     def describe(self) -> list[dict[str, Any]]:
-        """A row a part: ``part``, ``input`` and ``output`` shape of one TR, ``parameters``, and ``trainable`` ones."""
+        """The parts of the model, one row for each.
+
+        Returns
+        -------
+        list of dict
+            ``part``, its name; ``input`` and ``output``, shapes of one TR; ``parameters``, how many there are, and
+            ``trainable``, how many of them learn.
+        """
         return describe_parts(self)
 
     def save(self, folder: str | Path) -> Path:
-        """Write ``model.safetensors`` and ``model.json``; see :func:`giblet.models.checkpoint.save_model`."""
+        """Write ``model.safetensors`` and ``model.json``; see :func:`giblet.models.checkpoint.save_model`.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Made if it is missing.
+
+        Returns
+        -------
+        Path
+            The folder.
+
+        Raises
+        ------
+        InputError
+            If it cannot be written to.
+
+        See Also
+        --------
+        from_pretrained : Read what this wrote.
+        """
         return checkpoint.save_model(self, Path(folder))
 
     @classmethod
@@ -299,10 +407,18 @@ class MultimodalAutoencoder(nn.Module):
         n_voxels : mapping of str to int, optional
             Refuse a model that lacks one of these subjects, or knows it with another number of voxels.
 
+        Returns
+        -------
+        MultimodalAutoencoder
+
         Raises
         ------
         CheckpointError
             If files are missing, damaged, foreign, of another version, or the model is another than asked for.
+
+        See Also
+        --------
+        save : Write a model.
         """
         about, tensors = checkpoint.read_model(Path(folder), codec_fingerprint, n_voxels)
         with torch.random.fork_rng(devices=[]):  # the random start is overwritten, and must not cost a draw

@@ -34,25 +34,62 @@ class BrainLayer(nn.Module):
 
     @torch.no_grad()
     def leave_out(self, columns: Tensor) -> None:
-        """Predict 0, the mean, for these voxels, bool (n_voxels,), and take nothing from them, in training too.
+        """Predict 0, the mean, for some voxels, and take nothing from them, in training too.
 
         Where data and prediction are 0 there is neither a loss nor a gradient, so that they stay left out.
+
+        Parameters
+        ----------
+        columns : Tensor of bool, shape (n_voxels,)
+            True where left out.
         """
         self.to_voxels.weight[columns] = 0
         self.to_voxels.bias[columns] = 0
         self.from_voxels.weight[:, columns] = 0
 
     def predict(self, z: Tensor) -> Tensor:
-        """(B, W, bottleneck) to BOLD (B, W, n_voxels)."""
+        """From the bottleneck to BOLD.
+
+        Parameters
+        ----------
+        z : Tensor, shape (B, W, bottleneck)
+
+        Returns
+        -------
+        Tensor, shape (B, W, n_voxels)
+            In units of the normalised data.
+        """
         return self.to_voxels(self.components(z))
 
     def project(self, bold: Tensor, present: Tensor) -> Tensor:
-        """BOLD (B, W, n_voxels), of which (B, W) is present, to components (B, W, rank); 0 where absent or silenced."""
+        """From BOLD to the components that are decoded from.
+
+        Parameters
+        ----------
+        bold : Tensor, shape (B, W, n_voxels)
+            Normalised.
+        present : Tensor of bool, shape (B, W)
+            Which volumes are data.
+
+        Returns
+        -------
+        Tensor, shape (B, W, rank)
+            0 where a volume is absent; voxels that are silenced add nothing.
+        """
         kept = torch.where(present[..., None] & ~self.silenced, bold, torch.zeros_like(bold))
         return self.from_voxels(kept)
 
     def checked_mask(self, bold: Tensor, mask: Tensor | None) -> Tensor:
-        """Which volumes are data, (B, W) bool, all of them without a mask; BOLD and mask found to fit.
+        """Which volumes are data, all of them without a mask; BOLD and mask found to fit.
+
+        Parameters
+        ----------
+        bold : Tensor, shape (B, W, n_voxels)
+        mask : Tensor of bool, shape (B, W), or None
+
+        Returns
+        -------
+        Tensor of bool, shape (B, W)
 
         Raises
         ------
@@ -75,6 +112,15 @@ class BrainLayer(nn.Module):
     @contextmanager
     def lesion(self, mask: Tensor) -> Iterator[None]:
         """Silence voxels within the block; inside another lesion, these beside those.
+
+        Parameters
+        ----------
+        mask : Tensor of bool, shape (n_voxels,)
+            True where silenced.
+
+        Yields
+        ------
+        None
 
         Raises
         ------

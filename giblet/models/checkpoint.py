@@ -66,10 +66,31 @@ def read_model(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """What to make a model of, and its tensors; see `MultimodalAutoencoder.from_pretrained`.
 
+    Parameters
+    ----------
+    folder : Path
+    codec_fingerprint : str, optional
+        Refuse a model that was trained on the codes of another codec.
+    n_voxels : mapping of str to int, optional
+        Refuse a model that lacks one of these subjects, or knows it with another number of voxels.
+
+    Returns
+    -------
+    parts : dict
+        Arguments of `MultimodalAutoencoder`: ``settings``, ``modalities``, ``n_voxels``, ``codec_fingerprint`` and
+        ``slice_time_ref``.
+    tensors : dict of str to Tensor
+        Weights and buffers by name, on the CPU.
+
     Raises
     ------
     CheckpointError
         If files are missing, damaged, foreign, of another version, or the model is another than asked for.
+
+    See Also
+    --------
+    save_model : Write a model.
+    fill_model : Give a model its tensors.
     """
     needed = f"there is no readable model in {folder}: {WEIGHTS} and {ABOUT}, as giblet train writes them, are needed"
     with reading(folder / ABOUT, needed, CheckpointError):
@@ -121,10 +142,19 @@ def _digest(weights: bytes, about: Mapping[str, Any]) -> str:
 def fill_model(model: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> None:
     """Give a model its weights.
 
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Changed in place.
+    tensors : mapping of str to Tensor
+        As :func:`read_model` gives them.
+    folder : Path
+        Where they come from, for the message.
+
     Raises
     ------
     CheckpointError
-        If they are of another shape than the settings beside them say.
+        If tensors are missing or surplus, or of another shape than the settings beside them say.
     """
     try:
         model.load_state_dict(dict(tensors))

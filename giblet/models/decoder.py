@@ -36,7 +36,7 @@ class MultimodalDecoder(nn.Module):
         D of the latents.
     n_mels : int
     mel_frames : int, optional
-        Frames of mel a TR; None: one mean spectrum.
+        Frames of mel per TR; None: one mean spectrum.
     video_shape : tuple of int, optional
         (H, W, 3) for pictures, (n,) for a vector; None: no picture is decoded.
     text_dim : int, optional
@@ -123,23 +123,41 @@ class MultimodalDecoder(nn.Module):
         Parameters
         ----------
         z : Tensor, shape (B, bottleneck)
+            Or with other leading axes, which the answer then has too.
 
         Returns
         -------
         dict of str to Tensor
             ``"audio"``: regression (B, K, F) float32 in [0, V - 1]; classification: scores (B, K, F, V); latent
-            (B, D, F); mel (B, n_mels) or (B, n_mels, F). ``"video"`` (B, H, W, 3) or (B, n); ``"text"`` (B, n).
+            (B, D, F); mel (B, n_mels) or (B, n_mels, F). ``"video"`` (B, H, W, 3) or (B, n); ``"text"`` and other
+            vectors (B, n).
 
         Raises
         ------
         InputError
-            If `z` is not floats (B, bottleneck).
+            If `z` is not floats (..., bottleneck).
         """
         factored = self.decode(z)
         return {name: out.dense() if isinstance(out, CodeLogits) else out for name, out in factored.items()}
 
     def decode(self, z: Tensor) -> dict[str, Any]:
-        """As calling the decoder, for any leading axes, with the scores of classification in factors."""
+        """As calling the decoder, with the scores of classification in factors.
+
+        Parameters
+        ----------
+        z : Tensor, shape (..., bottleneck)
+
+        Returns
+        -------
+        dict of str to Tensor or CodeLogits
+            As `forward`, with the leading axes of `z`; only ``"audio"`` of the classification head is CodeLogits, for
+            scores (..., K, F, V).
+
+        Raises
+        ------
+        InputError
+            If `z` is not floats (..., bottleneck).
+        """
         if not z.is_floating_point() or z.shape[-1:] != (self.bottleneck,):
             raise InputError(f"the decoder got {z.dtype} {tuple(z.shape)}: floats (B, {self.bottleneck}) are needed")
         hidden = self.trunk(z)
@@ -151,8 +169,8 @@ class MultimodalDecoder(nn.Module):
 
         Parameters
         ----------
-        outputs : mapping
-            What the decoder answered.
+        outputs : mapping of str to Tensor or CodeLogits
+            What `forward` or `decode` answered.
 
         Returns
         -------
@@ -162,7 +180,12 @@ class MultimodalDecoder(nn.Module):
         Raises
         ------
         InputError
-            If there is no sound in codes, or it holds NaN, or the codebooks are not known.
+            If there is no sound in codes, or it holds NaN, or the codebooks that latents are requantised with are not
+            known.
+
+        See Also
+        --------
+        to_latents : Latents instead of codes.
         """
         audio = self._audio(outputs)
         if isinstance(audio, CodeLogits):
@@ -183,8 +206,8 @@ class MultimodalDecoder(nn.Module):
 
         Parameters
         ----------
-        outputs : mapping
-            What the decoder answered.
+        outputs : mapping of str to Tensor or CodeLogits
+            What `forward` or `decode` answered.
         expected : bool
             The mean under the probabilities of the classification head, instead of the entries of the best codes: a
             smoother sound where the model is unsure.
@@ -192,12 +215,17 @@ class MultimodalDecoder(nn.Module):
         Returns
         -------
         Tensor, shape (..., D, F), float32
-            ``head="latent"``: as decoded, not requantised.
+            ``head="latent"``: as decoded, neither requantised nor checked for NaN.
 
         Raises
         ------
         InputError
-            As `to_codes`; or `expected` is asked of another head.
+            If there is no sound in codes, `expected` is asked of another head, or, with a head other than ``"latent"``,
+            the codebooks are not known; also as `to_codes`, where the best codes are taken.
+
+        See Also
+        --------
+        to_codes : Codes instead of latents.
         """
         audio = self._audio(outputs)
         if expected and self.head != "classification":

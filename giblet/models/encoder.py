@@ -42,6 +42,8 @@ class AudioEncoder(nn.Module):
         codebooks share. At random (standard normal) without.
     dropout : float
         Share of hidden features dropped in training.
+    hidden : int
+        Channels of the convolution.
     statistics : Tensor, shape (2, 2 * D), optional
         Mean and deviation over training TRs of their latents' statistics, which standardise them.
 
@@ -106,12 +108,21 @@ class AudioEncoder(nn.Module):
             self.from_latents = nn.Linear(2 * codebooks.shape[2], features)
 
     def embed(self, codes: Tensor) -> Tensor:
-        """Codes (B, K, F), integers in [-1, codebook_size), to vectors (B, K, F, embedding_dim); -1 is absent.
+        """The vector of each code in the embedding of its codebook.
+
+        Parameters
+        ----------
+        codes : Tensor of int, shape (B, K, F)
+            In [-1, codebook_size); -1 is absent.
+
+        Returns
+        -------
+        Tensor, shape (B, K, F, embedding_dim)
 
         Raises
         ------
         InputError
-            If they are not integers, not of K codebooks, or out of range.
+            If they are not integers, not of K codebooks, without a frame, or out of range.
         """
         self._check_codes(codes)
         k, v, d = self.embedding.shape
@@ -120,7 +131,16 @@ class AudioEncoder(nn.Module):
 
     @staticmethod
     def to_channels(embedded: Tensor) -> Tensor:
-        """(B, K, F, d) to (B, K * d, F): channel ``k * d + i`` is dimension ``i`` of codebook ``k``."""
+        """Embedded codes as channels: ``k * d + i`` is dimension ``i`` of codebook ``k``.
+
+        Parameters
+        ----------
+        embedded : Tensor, shape (B, K, F, d)
+
+        Returns
+        -------
+        Tensor, shape (B, K * d, F)
+        """
         return embedded.transpose(2, 3).flatten(1, 2)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -232,7 +252,23 @@ class VectorEncoder(nn.Module):
         self.absent = nn.Parameter(torch.randn(features) * 0.1)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, n) floats and (B,) bool to (B, features)."""
+        """Encode.
+
+        Parameters
+        ----------
+        x : Tensor of floats, shape (B, n)
+        mask : Tensor of bool, shape (B,), optional
+            False: this TR is absent, and what `x` says there has no influence.
+
+        Returns
+        -------
+        Tensor, shape (B, features)
+
+        Raises
+        ------
+        InputError
+            If `x` is not floats (B, n), or the mask not bool (B,).
+        """
         present = check_mask(mask, len(x), x, "VectorEncoder")
         x = present_only(check_floats(x, (self.n,), "VectorEncoder"), present)
         return torch.where(present[:, None], self.map(x), self.absent)
@@ -266,14 +302,50 @@ class VideoEncoder(nn.Module):
         self.absent = nn.Parameter(torch.randn(features) * 0.1)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, H, W, 3) floats and (B,) bool to (B, features)."""
+        """Encode.
+
+        Parameters
+        ----------
+        x : Tensor of floats, shape (B, H, W, 3)
+        mask : Tensor of bool, shape (B,), optional
+            False: this TR is absent, and what `x` says there has no influence.
+
+        Returns
+        -------
+        Tensor, shape (B, features)
+
+        Raises
+        ------
+        InputError
+            If `x` is not floats (B, H, W, 3), or the mask not bool (B,).
+        """
         present = check_mask(mask, len(x), x, "VideoEncoder")
         x = present_only(check_floats(x, self.shape, "VideoEncoder"), present).permute(0, 3, 1, 2)
         return torch.where(present[:, None], self.small(x) + self.convolution(x), self.absent)
 
 
 def build_encoder(modality: Modality, features: int, **audio: object) -> nn.Module:
-    """The encoder of a modality; `audio` are the options of :class:`AudioEncoder` beside what the shape says."""
+    """The encoder of a modality.
+
+    Parameters
+    ----------
+    modality : Modality
+        What one TR of it is.
+    features : int
+        Features that come out.
+    **audio : object
+        Options of :class:`AudioEncoder`, for codes. For a mel spectrogram `dropout` alone is used, and must be there;
+        pictures and vectors use none.
+
+    Returns
+    -------
+    AudioEncoder, VectorEncoder or VideoEncoder
+
+    Raises
+    ------
+    InputError
+        If the codebooks do not fit.
+    """
     if modality.kind == "vector":
         return VectorEncoder(modality.shape[0], features)
     if modality.kind == "frames":

@@ -25,7 +25,16 @@ class RegressionHead(nn.Module):
                 self.linear.bias.copy_(torch.logit(mean, eps=1e-3)[:, None].expand(k, f).reshape(-1))
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """(..., n_in) to (..., K, F) in [0, V - 1]."""
+        """Each code as a number.
+
+        Parameters
+        ----------
+        hidden : Tensor, shape (..., n_in)
+
+        Returns
+        -------
+        Tensor, shape (..., K, F), float32 in [0, V - 1]
+        """
         return self.linear(hidden).unflatten(-1, self.shape).float().sigmoid() * self.top
 
 
@@ -43,7 +52,16 @@ class Frames(nn.Module):
         self.each = nn.Linear(n_in, f * FRAME_WIDTH)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """(..., n_in) to (..., F, FRAME_WIDTH)."""
+        """A vector for each frame.
+
+        Parameters
+        ----------
+        hidden : Tensor, shape (..., n_in)
+
+        Returns
+        -------
+        Tensor, shape (..., F, FRAME_WIDTH)
+        """
         each = self.each(hidden).unflatten(-1, (self.f, FRAME_WIDTH))
         return self.whole(hidden)[..., None, :] + QUIET * each
 
@@ -60,7 +78,17 @@ class ClassificationHead(nn.Module):
         self.bias = nn.Parameter(start)
 
     def forward(self, hidden: Tensor) -> CodeLogits:
-        """(..., n_in) to scores (..., K, F, V), in factors."""
+        """A score for each entry of each codebook at each frame.
+
+        Parameters
+        ----------
+        hidden : Tensor, shape (..., n_in)
+
+        Returns
+        -------
+        CodeLogits
+            Scores (..., K, F, V), in factors.
+        """
         frames = self.frames(hidden)
         return CodeLogits(torch.einsum("...fr,krs->...kfs", frames, self.projections), self.keys, self.bias)
 
@@ -77,7 +105,16 @@ class LatentHead(nn.Module):
                 self.latent.bias.copy_(mean)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """(..., n_in) to (..., D, F)."""
+        """Latents of the codec.
+
+        Parameters
+        ----------
+        hidden : Tensor, shape (..., n_in)
+
+        Returns
+        -------
+        Tensor, shape (..., D, F)
+        """
         return self.latent(self.frames(hidden)).transpose(-1, -2)
 
 
@@ -90,7 +127,16 @@ class ShapedHead(nn.Module):
         self.linear = quiet(nn.Linear(n_in, int(torch.Size(shape).numel())), 0.5)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """(..., n_in) to (..., *shape)."""
+        """An array for each TR.
+
+        Parameters
+        ----------
+        hidden : Tensor, shape (..., n_in)
+
+        Returns
+        -------
+        Tensor, shape (..., *shape)
+        """
         return self.linear(hidden).unflatten(-1, self.shape)
 
 
@@ -111,7 +157,16 @@ class PictureHead(nn.Module):
         )
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """(..., n_in) to (..., H, W, 3)."""
+        """A picture for each TR.
+
+        Parameters
+        ----------
+        hidden : Tensor, shape (..., n_in)
+
+        Returns
+        -------
+        Tensor, shape (..., H, W, 3)
+        """
         lead = hidden.shape[:-1]
         picture = self.up(self.linear(hidden).reshape(-1, *self.small))[:, :, : self.h, : self.w]
         return picture.permute(0, 2, 3, 1).reshape(*lead, self.h, self.w, 3)

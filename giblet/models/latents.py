@@ -17,7 +17,8 @@ def rows_of(codes: Tensor, size: int) -> Tensor:
 
     Parameters
     ----------
-    codes : Tensor, shape (B, K, F), integers in [-1, size)
+    codes : Tensor of int, shape (B, K, F)
+        In [-1, size); -1 is absent.
     size : int
         Entries of a codebook.
 
@@ -87,10 +88,20 @@ class LatentStatistics(nn.Module):
         self.register_buffer("gain", torch.where(varies, 1 / deviation, 0.0))
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Codes (B, K, F), -1 where absent, to (B, 2 * D).
+        """Mean and deviation of the latents of each TR, standardised.
 
         A frame counts where it has any code; an absent code in it adds nothing, as in decoding with fewer codebooks. A
         TR without a frame is 0, as the mean training TR is.
+
+        Parameters
+        ----------
+        codes : Tensor of int, shape (B, K, F)
+            In [-1, V - 1]; -1 is absent.
+
+        Returns
+        -------
+        Tensor, shape (B, 2 * D), float32
+            Means, then deviations.
         """
         rows = rows_of(codes, self.size).transpose(1, 2).flatten(0, 1)  # (B * F, K)
         latents = nn.functional.embedding_bag(rows, self.table, mode="sum").unflatten(0, (-1, codes.shape[2]))

@@ -12,7 +12,20 @@ QUIET = 0.1
 
 
 def quiet(layer: nn.Linear, scale: float = QUIET) -> nn.Linear:
-    """The same layer with its starting weights scaled down and no bias."""
+    """The same layer with its starting weights scaled down and its bias 0.
+
+    Parameters
+    ----------
+    layer : torch.nn.Linear
+        Changed in place.
+    scale : float, optional
+        What the weights are multiplied by.
+
+    Returns
+    -------
+    torch.nn.Linear
+        `layer` itself.
+    """
     with torch.no_grad():
         layer.weight.mul_(scale)
         if layer.bias is not None:
@@ -36,22 +49,53 @@ class LinearPlus(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., n_in) to (..., n_out)."""
+        """The linear map and the branch, added.
+
+        Parameters
+        ----------
+        x : Tensor, shape (..., n_in)
+
+        Returns
+        -------
+        Tensor, shape (..., n_out)
+        """
         return self.linear(x) + self.branch(x)
 
 
 def is_code_dtype(x: Tensor) -> bool:
-    """Whether a tensor can hold codes: integers of any width."""
+    """Whether a tensor can hold codes: integers of any width.
+
+    Parameters
+    ----------
+    x : Tensor
+
+    Returns
+    -------
+    bool
+        False for floats, complex numbers and bool.
+    """
     return not (x.is_floating_point() or x.is_complex() or x.dtype == torch.bool)
 
 
 def check_floats(x: Tensor, shape: tuple[int, ...], what: str) -> Tensor:
-    """`x` as float32, found to be floats of (B, *shape).
+    """A tensor as float32, found to hold floats of the right shape.
+
+    Parameters
+    ----------
+    x : Tensor, shape (B, ...)
+    shape : tuple of int
+        What is needed behind the first axis.
+    what : str
+        Who got it, for the message.
+
+    Returns
+    -------
+    Tensor, shape (B, *shape), float32
 
     Raises
     ------
     InputError
-        If it is not.
+        If it does not.
     """
     if not x.is_floating_point() or tuple(x.shape[1:]) != shape:
         wanted = ", ".join(map(str, ("B", *shape)))
@@ -60,7 +104,21 @@ def check_floats(x: Tensor, shape: tuple[int, ...], what: str) -> Tensor:
 
 
 def check_mask(mask: Tensor | None, n: int, x: Tensor, what: str) -> Tensor:
-    """Presence of each TR, (n,) bool; all present where no mask is given.
+    """Presence of each TR; all are present where no mask is given.
+
+    Parameters
+    ----------
+    mask : Tensor of bool, shape (n,), or None
+    n : int
+        How many TRs there are.
+    x : Tensor
+        The data, on whose device the answer lies.
+    what : str
+        Who got it, for the message.
+
+    Returns
+    -------
+    Tensor of bool, shape (n,)
 
     Raises
     ------
@@ -75,5 +133,16 @@ def check_mask(mask: Tensor | None, n: int, x: Tensor, what: str) -> Tensor:
 
 
 def present_only(x: Tensor, mask: Tensor) -> Tensor:
-    """`x` with 0 where a TR is absent, so that what lies there, NaN included, reaches neither value nor gradient."""
+    """`x` with 0 where a TR is absent, so that what lies there, NaN included, reaches neither value nor gradient.
+
+    Parameters
+    ----------
+    x : Tensor, shape (B, ...)
+    mask : Tensor of bool, shape (B,)
+        False: this TR is absent.
+
+    Returns
+    -------
+    Tensor, shape (B, ...)
+    """
     return torch.where(mask.view(-1, *[1] * (x.ndim - 1)), x, torch.zeros_like(x))

@@ -1,4 +1,4 @@
-"""Class scores of codes in factors: the full table of a film, 8 x 112 x 1024 a TR, would not fit into memory."""
+"""Class scores of codes in factors: the full table of a film, 8 x 112 x 1024 per TR, would not fit into memory."""
 
 from __future__ import annotations
 
@@ -34,29 +34,54 @@ class CodeLogits:
         return CodeLogits(self.queries[rows], self.keys, self.bias)
 
     def dense(self) -> Tensor:
-        """All scores, (..., K, F, V): 3.7 MB a TR at the default shapes."""
+        """All scores: 3.7 MB per TR at the default shapes.
+
+        Returns
+        -------
+        Tensor, shape (..., K, F, V)
+        """
         return torch.einsum("...kfr,kvr->...kfv", self.queries, self.keys) + self.bias[:, None]
 
     @torch.no_grad()
     def argmax(self) -> Tensor:
-        """The best entry, int32 (..., K, F)."""
+        """The best entry.
+
+        Returns
+        -------
+        Tensor, shape (..., K, F), int32
+        """
         return self._by_block(lambda scores, k: scores.argmax(-1).int())
 
     @torch.no_grad()
     def expected(self, codebooks: Tensor) -> Tensor:
-        """Mean latent under the scores' own probabilities, codebooks taken as independent: float32 (..., D, F).
+        """Mean latent under the scores' own probabilities, codebooks taken as independent.
 
         Parameters
         ----------
         codebooks : Tensor, shape (K, V, D)
+            Of the codec.
+
+        Returns
+        -------
+        Tensor, shape (..., D, F), float32
         """
         each = self._by_block(lambda scores, k: scores.softmax(-1) @ codebooks[k])  # (..., K, F, D)
         return each.sum(-3).transpose(-1, -2)
 
     def cross_entropy(self, codes: Tensor) -> Tensor:
-        """Nats a frame, mean over frames, of the codes (N, K, F) under scores with one leading axis: (N, K).
+        """Cross-entropy of codes under scores with one leading axis, mean over frames.
 
         Nothing of size V is kept for the way back: the scores of a block are computed anew there.
+
+        Parameters
+        ----------
+        codes : Tensor of int, shape (N, K, F)
+            In [0, V - 1].
+
+        Returns
+        -------
+        Tensor, shape (N, K), float32
+            Nats per frame.
         """
         with torch.autocast(codes.device.type, enabled=False):
             return _CrossEntropy.apply(
@@ -79,9 +104,19 @@ class CodeLogits:
 
 
 def log_frequency(counts: Tensor) -> Tensor:
-    """Log share of each code, (K, V) to float32 (K, V); never minus infinity.
+    """Log share of each code in its codebook; never minus infinity.
 
     Half a count for every entry: what was never seen in training is rare, not impossible.
+
+    Parameters
+    ----------
+    counts : Tensor, shape (K, V)
+        How many times each code occurs.
+
+    Returns
+    -------
+    Tensor, shape (K, V), float32
+        Natural logarithms.
     """
     return ((counts + 0.5) / (counts + 0.5).sum(1, keepdim=True)).log().float()
 

@@ -1,4 +1,4 @@
-"""What training minimises: one loss a modality, each on a scale where knowing nothing costs 1.
+"""What training minimises: one loss per modality, each on a scale where knowing nothing costs 1.
 
 Codes run to 1023 and z-scored BOLD to 3: their squared errors differ a hundred-thousandfold, and the sum of them is
 the codes'. So each loss is divided by what it costs to predict the training mean, or how often each code occurs, and
@@ -27,30 +27,49 @@ __all__ = [
 
 
 def mse(prediction: Tensor, target: Tensor) -> Tensor:
-    """Squared error of each row, (N, ...) twice to (N,), mean over the rest."""
+    """Squared error of each row, mean over the rest.
+
+    Parameters
+    ----------
+    prediction, target : Tensor, shape (N, ...)
+
+    Returns
+    -------
+    Tensor, shape (N,), float32
+    """
     return (prediction.float() - target.float()).square().flatten(1).mean(1)
 
 
 def smooth_l1(prediction: Tensor, target: Tensor, width: Tensor | float = 1.0) -> Tensor:
-    """Huber's loss of each row, (N, ...) twice to (N,): squared up to an error of `width`, then linear.
+    """Huber's loss of each row, mean over the rest: squared up to an error of `width`, then linear.
 
     Parameters
     ----------
     prediction, target : Tensor, shape (N, ...)
     width : Tensor or float
         In the units of the target, broadcast against it; errors are divided by it.
+
+    Returns
+    -------
+    Tensor, shape (N,), float32
     """
     error = (prediction.float() - target.float()) / width
     return nn.functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="none").flatten(1).mean(1)
 
 
 def cross_entropy(scores: CodeLogits | Tensor, codes: Tensor) -> Tensor:
-    """Nats a frame for each row and codebook, (N, K), mean over frames.
+    """Cross-entropy of each row and codebook, mean over frames.
 
     Parameters
     ----------
     scores : CodeLogits or Tensor, shape (N, K, F, V)
-    codes : Tensor, shape (N, K, F), integers in [0, V - 1]
+    codes : Tensor of int, shape (N, K, F)
+        In [0, V - 1].
+
+    Returns
+    -------
+    Tensor, shape (N, K), float32
+        Nats per frame.
     """
     if isinstance(scores, CodeLogits):
         return scores.cross_entropy(codes)
@@ -59,14 +78,45 @@ def cross_entropy(scores: CodeLogits | Tensor, codes: Tensor) -> Tensor:
 
 
 def latent_loss(latents: Tensor, codes: Tensor, codebooks: Tensor) -> Tensor:
-    """Squared error of each row, (N,), between latents (N, D, F) and those that the codes (N, K, F) stand for."""
+    """Squared error of each row between latents and those that codes stand for, mean over dimensions and frames.
+
+    Parameters
+    ----------
+    latents : Tensor, shape (N, D, F)
+    codes : Tensor of int, shape (N, K, F)
+        In [0, V - 1].
+    codebooks : Tensor, shape (K, V, D)
+        Of the codec.
+
+    Returns
+    -------
+    Tensor, shape (N,), float32
+
+    Raises
+    ------
+    InputError
+        If the codes do not fit the codebooks.
+    """
     return mse(latents, rvq_dequantize(codes, codebooks).transpose(1, 2))
 
 
 def scored_mask(name: str, scored: Mapping[str, Tensor], batch: Mapping[str, Any]) -> Tensor:
-    """Rows (B, W) that count for a modality's loss: its window lies within the scan, and the TR is data.
+    """Rows that count for a modality's loss: they may be scored, and the TR is data.
 
     A TR with an absent code (-1) does not count.
+
+    Parameters
+    ----------
+    name : str
+        Of the modality, or ``"bold"``.
+    scored : mapping of str to Tensor of bool, shape (B, W)
+        ``"bold"`` and ``"decode"``, as :meth:`MultimodalAutoencoder.scored_rows` gives them.
+    batch : mapping
+        ``data`` and ``mask`` by modality, (B, W, ...).
+
+    Returns
+    -------
+    Tensor of bool, shape (B, W)
     """
     rows = scored[BOLD if name == BOLD else "decode"] & batch["mask"][name]
     values = batch["data"][name]
@@ -76,8 +126,22 @@ def scored_mask(name: str, scored: Mapping[str, Tensor], batch: Mapping[str, Any
 
 
 def loss_counts(outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> dict[str, int]:
-    """Rows that count for each loss. Summed over processes, or batches whose gradients add up, and given back to
-    `combined_loss` as `counts`, they make its losses means over all of them.
+    """Rows that count for each loss.
+
+    Summed over processes, or batches whose gradients add up, and given back to `combined_loss` as `counts`, they make
+    its losses means over all of them.
+
+    Parameters
+    ----------
+    outputs : mapping
+        What :class:`MultimodalAutoencoder` answers to the batch.
+    batch : mapping
+        ``data`` and ``mask`` by modality, (B, W, ...).
+
+    Returns
+    -------
+    dict of str to int
+        By modality, ``"bold"`` too.
     """
     names = [BOLD, *outputs["decoded"]]
     return {name: int(scored_mask(name, outputs["scored"], batch).sum()) for name in names}
@@ -110,9 +174,9 @@ def combined_loss(
 
     Returns
     -------
-    total : Tensor, ()
+    total : Tensor, shape ()
         With gradients.
-    parts : dict of str to Tensor, ()
+    parts : dict of str to Tensor, shape ()
         By modality, ``"bold"`` too, on the common scale (1: as good as the training mean) and without its weight;
         detached. 0 where no row counts.
 
@@ -120,6 +184,11 @@ def combined_loss(
     ------
     InputError
         If a scale is missing, or codebooks are, for the latent head.
+
+    See Also
+    --------
+    loss_counts : What `counts` are made of.
+    mean_loss : What predicting the training mean costs.
     """
     predicted = {BOLD: outputs["bold"], **outputs["decoded"]}
     parts: dict[str, Tensor] = {}
@@ -149,15 +218,25 @@ def mean_loss(
 
     Parameters
     ----------
-    scored : mapping of str to Tensor
-        As a model answers it: ``"bold"`` and ``"decode"``, bool (B, W).
-    batch, settings, scales, codebooks
-        As for :func:`combined_loss`.
+    scored : mapping of str to Tensor of bool, shape (B, W)
+        As a model answers it: ``"bold"`` and ``"decode"``.
+    batch : mapping
+        As for :func:`combined_loss`; ``subject``, where there is one, says whose mean is predicted.
+    settings : ModelSettings
+    scales : Scales
+        Of the training TRs, from :func:`fit_scales`.
+    codebooks : Tensor, shape (K, V, D), optional
+        For ``head="latent"``: ``model.decoder.codebooks``.
 
     Returns
     -------
-    dict of str to Tensor, ()
+    dict of str to Tensor, shape ()
         By modality of the batch, sum over the rows that count, on the scale of :func:`combined_loss`.
+
+    Raises
+    ------
+    InputError
+        If a scale is missing, or codebooks are, for the latent head.
     """
     subject = int(torch.as_tensor(batch["subject"]).flatten()[0]) if "subject" in batch else 0
     sums = {}

@@ -17,7 +17,17 @@ if TYPE_CHECKING:
 
 
 def describe_parts(model: MultimodalAutoencoder) -> list[dict[str, Any]]:
-    """See :meth:`MultimodalAutoencoder.describe`."""
+    """See :meth:`MultimodalAutoencoder.describe`.
+
+    Parameters
+    ----------
+    model : MultimodalAutoencoder
+
+    Returns
+    -------
+    list of dict
+        ``part``, ``input``, ``output``, ``parameters`` and ``trainable`` of each.
+    """
     s = model.settings
     rows: list[dict[str, Any]] = []
 
@@ -44,7 +54,28 @@ def describe_parts(model: MultimodalAutoencoder) -> list[dict[str, Any]]:
 def checked_series(
     name: str, modality: Modality, data: Mapping[str, Tensor], mask: Mapping[str, Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """One modality and its mask, found to fit."""
+    """One modality and its mask, found to fit.
+
+    Parameters
+    ----------
+    name : str
+    modality : Modality
+        What one TR of it is.
+    data : mapping of str to Tensor, shape (B, W, ...)
+        By modality.
+    mask : mapping of str to Tensor of bool, shape (B, W)
+        Which TRs are data.
+
+    Returns
+    -------
+    x : Tensor, shape (B, W, ...)
+    there : Tensor of bool, shape (B, W)
+
+    Raises
+    ------
+    InputError
+        If the modality or its mask is missing, or of another shape or kind.
+    """
     if name not in data or name not in mask:
         what = "data" if name not in data else "a mask"
         raise InputError(f"the batch lacks {what} for {name}: if it is missing, say so with a mask of False")
@@ -62,13 +93,35 @@ def checked_series(
 
 
 def all_ahead(real: Tensor, n: int) -> Tensor:
-    """Whether a row and the `n` after it are all real; behind the window's end nothing is."""
+    """Whether a row and the `n` after it are all real; nothing behind the window's end is.
+
+    Parameters
+    ----------
+    real : Tensor of bool, shape (B, W)
+    n : int
+
+    Returns
+    -------
+    Tensor of bool, shape (B, W)
+    """
     padded = nn.functional.pad(real.float()[:, None], (0, n))
     return -nn.functional.max_pool1d(-padded, n + 1, stride=1)[:, 0] > 0.5
 
 
 def decoder_shapes(modalities: Mapping[str, Modality]) -> dict[str, Any]:
-    """What the decoder has to know of the modalities."""
+    """What the decoder has to know of the modalities.
+
+    Parameters
+    ----------
+    modalities : mapping of str to Modality
+        By name.
+
+    Returns
+    -------
+    dict
+        Arguments of :class:`giblet.models.decoder.MultimodalDecoder`: ``audio`` and ``vectors``, and where they apply
+        ``n_mels``, ``mel_frames``, ``video_shape`` and ``text_dim``.
+    """
     shapes: dict[str, Any] = {"audio": AUDIO in modalities, "vectors": {}}
     for name, modality in modalities.items():
         if modality.kind == "mel":
@@ -85,7 +138,23 @@ def decoder_shapes(modalities: Mapping[str, Modality]) -> dict[str, Any]:
 def check_parts(
     s: ModelSettings, modalities: Mapping[str, Modality], n_voxels: Mapping[str, int], codebooks: Tensor | None
 ) -> None:
-    """Refuse settings, modalities and codebooks that contradict each other; see `MultimodalAutoencoder`."""
+    """Refuse settings, modalities and codebooks that contradict each other; see `MultimodalAutoencoder`.
+
+    Parameters
+    ----------
+    s : ModelSettings
+    modalities : mapping of str to Modality
+        By name.
+    n_voxels : mapping of str to int
+        By subject.
+    codebooks : Tensor, shape (K, V, D), or None
+        Of the codec; only whether they are given is looked at.
+
+    Raises
+    ------
+    InputError
+        If they do, or there is no modality, no subject or no voxel.
+    """
     if not modalities or not n_voxels:
         raise InputError("the model needs at least one modality and one subject")
     for subject, n in n_voxels.items():
@@ -100,7 +169,7 @@ def check_parts(
             )
         if modality.kind == "codes" and modality.shape != (s.n_codebooks, s.frames_per_tr):
             raise InputError(
-                f"audio has codes {modality.shape} a TR: the settings say n_codebooks {s.n_codebooks}, "
+                f"audio has codes {modality.shape} per TR: the settings say n_codebooks {s.n_codebooks}, "
                 f"frames_per_tr {s.frames_per_tr}"
             )
     if unknown := set(s.modality_weights) - set(modalities) - {BOLD}:

@@ -46,7 +46,17 @@ class Scales:
     statistics: Tensor | None = None
 
     def of(self, name: str) -> float:
-        """Of a modality.
+        """The scale of a modality.
+
+        Parameters
+        ----------
+        name : str
+            Of the modality; ``"bold"`` and ``"latent"`` too.
+
+        Returns
+        -------
+        float
+            As `constant` has it.
 
         Raises
         ------
@@ -60,6 +70,18 @@ class Scales:
     def mean(self, name: str, subject: int = 0) -> Tensor:
         """Mean training TR of a modality, flat; of all subjects where this one had none of it in training.
 
+        Parameters
+        ----------
+        name : str
+            Of the modality; ``"bold"`` and ``"latent"`` too.
+        subject : int
+            Place of the subject, as batches name it.
+
+        Returns
+        -------
+        Tensor, shape (n,), float32
+            `n` values of a TR; of ``"latent"`` the D dimensions.
+
         Raises
         ------
         InputError
@@ -70,7 +92,16 @@ class Scales:
         return own[subject] if subject in own else torch.stack(list(own.values())).mean(0)
 
     def by_codebook(self, name: str) -> list[float]:
-        """Of the codes, one number a codebook.
+        """A scale of the codes, one number per codebook.
+
+        Parameters
+        ----------
+        name : {"entropy", "deviation", "smooth_l1"}
+
+        Returns
+        -------
+        list of float
+            As `codebooks` has it.
 
         Raises
         ------
@@ -90,17 +121,21 @@ def fit_scales(
     Parameters
     ----------
     batches : iterable of mapping
-        Windows of the training part with ``data``, ``mask`` and, where there is, ``trs``; one pass. Each TR once:
+        Windows of the training part with ``data``, ``mask`` and, where there is, ``subject``; one pass. Each TR once:
         windows that overlap weigh what they share more than once.
     settings : ModelSettings
         `n_codebooks` and `codebook_size`.
     codebooks : Tensor, shape (K, V, D), optional
         Of the codec, for the scale of ``head="latent"`` and the statistics of latents.
 
+    Returns
+    -------
+    Scales
+
     Raises
     ------
     InputError
-        If there is no data at all, or a code is out of range.
+        If there is no data at all, or codes are out of range or of another number of codebooks.
     """
     moments: dict[tuple[str, int], _Moments] = {}
     statistics = _Moments()

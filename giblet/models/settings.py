@@ -91,7 +91,7 @@ class Modality:
         n_dims = {"codes": (2,), "mel": (1, 2), "frames": (3,), "vector": (1,)}[self.kind]
         wrong = len(self.shape) not in n_dims or min(self.shape) < 1
         if wrong or (self.kind == "frames" and self.shape[-1] != 3):
-            raise InputError(f"{self.kind} of shape {self.shape} a TR: {wanted[self.kind]} is needed")
+            raise InputError(f"{self.kind} of shape {self.shape} per TR: {wanted[self.kind]} is needed")
 
     @classmethod
     def of(cls, name: str, shape: Sequence[int], codes: bool) -> Modality:
@@ -105,6 +105,10 @@ class Modality:
             Of one TR.
         codes : bool
             Whether the series says that it holds codes (its `kind`, never its dtype).
+
+        Returns
+        -------
+        Modality
 
         Raises
         ------

@@ -1,26 +1,19 @@
-"""The user's jobs, one function each: the command line, `scripts/` and the notebooks all call these."""
+"""The user's jobs, one function each: the command line, `scripts/`, notebooks and `import giblet` call these."""
 
-from giblet.pipeline.brain import check_alignment, simulate
-from giblet.pipeline.features import (
-    Decoded,
-    Extracted,
-    decode_features,
-    demo,
-    extract_features,
-    extract_film,
-    processor_for,
-    sample_film,
-)
+from giblet.lazy import lazily
 
-__all__ = [
-    "Decoded",
-    "Extracted",
-    "check_alignment",
-    "decode_features",
-    "demo",
-    "extract_features",
-    "extract_film",
-    "processor_for",
-    "sample_film",
-    "simulate",
-]
+__getattr__, __dir__, __all__ = lazily(
+    __name__,
+    {
+        "giblet.pipeline.brain": ("check_alignment", "simulate"),
+        "giblet.pipeline.codec": ("Evaluated", "evaluate_codec"),
+        "giblet.pipeline.features": (
+            "Decoded", "Extracted", "decode", "demo", "extract", "extract_many", "processor_for", "sample_film",
+        ),
+        "giblet.pipeline.reconstruct": ("Reconstructed", "reconstruct"),
+        "giblet.pipeline.scoring": ("score",),
+        "giblet.pipeline.trained_run": ("Prediction", "TrainedRun"),
+        "giblet.pipeline.training": ("train",),
+    },
+    renamed={"extract_film": "extract", "extract_features": "extract_many", "decode_features": "decode"},
+)  # fmt: skip

@@ -21,7 +21,7 @@ from giblet.evaluation.alignment import Checked, Regressor, check, envelope, reg
 from giblet.evaluation.lag_plot import check_plotting, plot_checks
 from giblet.features import CONTINUOUS, load_features, new_features
 from giblet.files import check_writable
-from giblet.pipeline.features import decode_features
+from giblet.pipeline.features import decode
 from giblet.timing import TRGrid, exact
 
 ORDER = "feature files come first, and the BOLD last"
@@ -35,8 +35,9 @@ def regressors_from(path: str | Path, *, codec: str | None = None, device: str =
     path : str or Path
         Codes (or mel) are decoded to sound for the envelope, which begins at the file's first ``onset``.
     codec : str, optional
-        Where the codec that made the codes is now.
+        Where the codec that made the codes is now; by default where it was then.
     device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
 
     Returns
     -------
@@ -58,7 +59,7 @@ def regressors_from(path: str | Path, *, codec: str | None = None, device: str =
         return found
     with tempfile.TemporaryDirectory() as folder:
         begins = float(first_onset(features, Path(path).name))
-        sound = decode_features(path, Path(folder) / "sound.wav", codec=codec, device=device)
+        sound = decode(path, Path(folder) / "sound.wav", codec=codec, device=device)
         samples = np.concatenate(list(AudioReader(sound.path)))
         return [envelope(samples, int(features.attrs["sample_rate"]), begins=begins)]
 
@@ -79,8 +80,10 @@ def simulate(
     Parameters
     ----------
     features : str or Path
+        A feature file.
     out_dir : str or Path
-        Gets ``<features>_desc-simulated_bold.nii.gz`` with its mask (or ``.tsv``), and ``..._truth.nc``.
+        Gets ``<film>_desc-<what>_simulated_bold.nii.gz`` with its mask, or a ``.tsv`` without one, and beside it
+        ``..._truth.nc``. Several runs are numbered: ``..._bold_run-1.nii.gz``.
     table : bool
         A table of columns instead of an image.
     regressor : str, optional
@@ -95,8 +98,8 @@ def simulate(
 
     Returns
     -------
-    Simulation
-    list of Path
+    simulation : Simulation
+    files : list of Path
         The files written.
 
     Raises
@@ -176,12 +179,18 @@ def check_alignment(
         Feature files of the same stimulus.
     bold : path
         NIfTI with `mask` or `atlas`, or a table of regions.
-    mask, atlas, background_label, columns, decimal, overrule_tr, confounds, confound_columns, bad
-        As for :class:`giblet.data.fmri.FMRIProcessor`. Volumes that confounds censor count nowhere.
+    mask, atlas, background_label, columns, decimal
+        As for :class:`giblet.data.fmri.FMRIProcessor`.
     tr : float, optional
         Repetition time in seconds; by default the sidecar's or the image's. A table without a sidecar needs it.
+    overrule_tr : bool
+        As for :class:`giblet.data.fmri.FMRIProcessor`.
     slice_time_ref : float, optional
-        When in its TR a volume is read, 0 (its onset) to 1; by default the sidecar's ``StartTime``, else 0.
+        When in its TR a volume is read, 0 (its onset) to 1; by default the sidecar's ``StartTime`` over the TR, else 0.
+    confounds : str or Path, optional
+        As for :meth:`giblet.data.fmri.FMRIProcessor.load`. Volumes that confounds censor count nowhere.
+    confound_columns, bad
+        As for :class:`giblet.data.fmri.FMRIProcessor`.
     start_offset : float
         Second of the stimulus at the onset of volume 0. A feature file that was cut from a longer one begins at its own
         ``onset``. It is refused for words that were extracted with one.
@@ -198,7 +207,8 @@ def check_alignment(
 
     Returns
     -------
-    list of Checked, one a regressor
+    list of Checked
+        One per regressor.
 
     Raises
     ------

@@ -25,7 +25,16 @@ Paths = Sequence[str | Path] | str | Path
 
 
 def listed(paths: Paths | None) -> list[Path]:
-    """One path or many as a list; none as an empty one."""
+    """One path or many as a list; none as an empty one.
+
+    Parameters
+    ----------
+    paths : path or sequence of path, or None
+
+    Returns
+    -------
+    list of Path
+    """
     if paths is None:
         return []
     return [Path(paths)] if isinstance(paths, (str, Path)) else [Path(one) for one in paths]
@@ -40,7 +49,18 @@ def training_columns(subject: SubjectSettings, tr: float, unused: Sequence[np.nd
     tr : float
         Repetition time in seconds.
     unused : sequence of ndarray of bool, shape (n_volumes,), optional
-        By run, volumes in which nothing is bad; see :attr:`giblet.training.study.Study.holes`.
+        By run, volumes in which what is bad costs no voxel or region its place; see
+        :attr:`giblet.training.holes.Holes.unused`.
+
+    Returns
+    -------
+    xarray.Dataset
+        As :meth:`giblet.data.fmri.FMRIProcessor.load` gives it, of all runs.
+
+    Raises
+    ------
+    InputError
+        As :meth:`giblet.data.fmri.FMRIProcessor.load`.
     """
     confounds = [run.confounds for run in subject.runs if run.confounds is not None]
     return subject.processor(tr).load([run.bold for run in subject.runs], confounds=confounds or None, unused=unused)
@@ -50,7 +70,7 @@ def replacement_bold(
     bold: Paths, confounds: Paths | None, subject: SubjectSettings, tr: float, volumes: np.ndarray, run: np.ndarray,
     rows: np.ndarray, unused: Sequence[np.ndarray] | None = None,
 ) -> np.ndarray:  # fmt: skip
-    """Other scans in the place of those of the configuration, float32 (n_rows, n_voxels).
+    """Other scans in the place of those of the configuration.
 
     Parameters
     ----------
@@ -64,14 +84,20 @@ def replacement_bold(
     volumes, run : ndarray of int, shape (n_rows,)
         Of each row the volume in its run, and the run.
     rows : ndarray of int
-        Rows that are decoded; the others become NaN.
+        Rows that are decoded: their runs are read.
     unused : sequence of ndarray of bool, optional
         As for :func:`training_columns`.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_rows, n_voxels)
+        NaN in rows of runs that have none of `rows`.
 
     Raises
     ------
     InputError
-        If the scans are not as many as needed, too short, of other voxels or regions, or confounds are missing.
+        If the scans cannot be read, are not as many as needed, too short, or of other voxels or regions, or if
+        confounds are missing.
     """
     needed = [int(number) for number in np.unique(run[rows])]
     paths, tables = listed(bold), listed(confounds)
@@ -136,7 +162,7 @@ def _on_columns(
 def lesion_of(
     lesion: str | Path, subject: SubjectSettings, tr: float, n_voxels: int, unused: Sequence[np.ndarray] | None = None
 ) -> np.ndarray:
-    """Which voxels or regions of a subject are silenced, bool (n_voxels,).
+    """Which voxels or regions of a subject are silenced.
 
     Parameters
     ----------
@@ -147,11 +173,18 @@ def lesion_of(
         Repetition time in seconds.
     n_voxels : int
         That the model knows.
+    unused : sequence of ndarray of bool, optional
+        As for :func:`training_columns`.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_voxels,)
+        True where silenced.
 
     Raises
     ------
     InputError
-        If it is of another space, names no region, or silences nothing.
+        If it cannot be read, is of another space or shape, names an unknown region, or silences nothing.
     """
     path = Path(lesion)
     if path.suffix == ".npy":
@@ -193,7 +226,22 @@ def _voxels(path: Path, data: xr.Dataset) -> np.ndarray:
 
 
 def default_folder(bold: Sequence[Path], lesion: str | Path | None, confounds: Sequence[Path] = ()) -> str:
-    """A short name that is another for each scan, with its confounds, and lesion."""
+    """A short name that is another for each scan, with its confounds, and lesion.
+
+    Parameters
+    ----------
+    bold : sequence of Path
+        Scans in the place of those of the configuration; may be empty.
+    lesion : str or Path, or None
+        As for :func:`lesion_of`.
+    confounds : sequence of Path
+        Of the scans.
+
+    Returns
+    -------
+    str
+        ``reconstruction``, with ``_bold-<name>-<hash>`` and ``_lesion-<name>-<hash>`` behind it where these are given.
+    """
     parts = ["reconstruction"]
     if bold:
         parts.append(f"bold-{_short(bold[0].name.split('.')[0], ''.join(map(sha256_of, [*bold, *confounds])))}")
@@ -224,7 +272,20 @@ def _lesion_content(lesion: str | Path) -> str:
 
 
 def brain_about(bold: Paths | None, confounds: Paths | None, lesion: str | Path | None) -> dict[str, Any]:
-    """Which scans were decoded instead of the training's, and the whole lesion."""
+    """Which scans were decoded instead of the training's, and the whole lesion.
+
+    Parameters
+    ----------
+    bold, confounds : path or sequence of path, or None
+    lesion : str or Path, or None
+        As for :func:`lesion_of`.
+
+    Returns
+    -------
+    dict
+        ``bold`` and ``confounds``: for each file its ``name`` and ``sha256``. ``lesion``: None, or its ``name`` and its
+        ``content``, which is the SHA-256 of a file, or the names of the regions in alphabetical order.
+    """
     scans = {
         what: [{"name": path.name, "sha256": sha256_of(path)} for path in listed(paths)]
         for what, paths in (("bold", bold), ("confounds", confounds))

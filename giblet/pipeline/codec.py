@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from giblet.codec.device import pick_device
 from giblet.codec.encodec import EncodecCodec, bandwidths
 from giblet.codec.loading import find_codec, read_model
 from giblet.codec.training_config import CodecTrainingConfig
 from giblet.data.media import AudioReader
 from giblet.data.sound import Progress
+from giblet.device import pick_device
 from giblet.errors import InputError
-from giblet.evaluation.codec_quality import Clip, Quality, Row, evaluate_codec
+from giblet.evaluation.codec_quality import Clip, Quality, Row, score_codec
 from giblet.evaluation.sound_scores import SCORES
 from giblet.files import check_writable, write_atomic
 from giblet.report import Picture, Player, Section, Table, spectrograms, write_report
@@ -45,7 +45,7 @@ class Evaluated:
     data: Path
 
 
-def codec_quality(
+def evaluate_codec(
     sounds: str | Path | Iterable[str | Path],
     codec: str = "bundled",
     out_dir: str | Path = ".",
@@ -59,7 +59,7 @@ def codec_quality(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Evaluated:
-    """Score a codec at 1.5, 3 and 6 kbps, and mel spectrograms beside it, and write a page with players.
+    """Score a codec at each of its bandwidths up to 6 kbps, and mel spectrograms beside it; write a page with players.
 
     Parameters
     ----------
@@ -76,15 +76,15 @@ def codec_quality(
     held_out : str or Path, optional
         A codec's training settings: use only the files that it was never trained on.
     tr : float
-        In seconds: for the numbers per TR, and the mel rows.
+        Repetition time in seconds. The numbers per TR and the mel rows follow from it.
     players : int
         Clips to listen to in the page.
     device : str
-        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
     overwrite : bool
         Replace the report of another codec, of other files or of other options that stands in `out_dir`.
     progress : callable, optional
-        Called with seconds of sound scored, and seconds at most.
+        Called with seconds of sound scored, and seconds there are at most.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def codec_quality(
     skipped: dict[str, str] = {}
     most = len(files) * seconds
     try:
-        quality = evaluate_codec(
+        quality = score_codec(
             codecs,
             _read(files, codecs[0].sample_rate, seconds, skipped),
             tr=tr,
@@ -152,7 +152,18 @@ def _check_replaced(data: Path, page: Path, new: dict[str, Any]) -> None:
 
 
 def quality_table(quality: Quality) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows of the comparison, as text: means over the clips."""
+    """Headings and rows of the comparison, as text: means over the clips.
+
+    Parameters
+    ----------
+    quality : Quality
+
+    Returns
+    -------
+    headers : list of str
+    rows : list of list of str
+        One for each row of `quality`.
+    """
     headers = ["kept", "numbers per TR", "a number is", "kbit/s", *SCORES.values(), "perplexity, lowest (mean)"]
     return headers, [
         [
@@ -168,7 +179,20 @@ def quality_table(quality: Quality) -> tuple[list[str], list[list[str]]]:
 
 
 def quality_sections(quality: Quality) -> list[Section]:
-    """The page's sections."""
+    """The sections of the page: scores, clips to listen to, codebooks, and the scores of every clip.
+
+    Parameters
+    ----------
+    quality : Quality
+
+    Returns
+    -------
+    list of Section
+
+    See Also
+    --------
+    quality_table : the table of the first.
+    """
     parts = [Table(*quality_table(quality), caption=f"Means over {quality.n_clips} clips.")]
     sections = [Section("Scores", [*READING, *quality.notes], parts)]
     for number, (name, sounds) in enumerate(quality.kept.items()):

@@ -50,7 +50,24 @@ AnyProcessor = AudioProcessor | VideoProcessor | TextProcessor
 
 
 def processor_for(settings: AnySettings) -> AnyProcessor:
-    """What turns a source into the features that `settings` ask for, with its codec or model loaded."""
+    """What turns a source into the features that `settings` ask for, with its codec or model loaded.
+
+    Parameters
+    ----------
+    settings : ExtractSettings, VideoSettings or TextSettings
+        Their type says what is extracted: sound, picture or words.
+
+    Returns
+    -------
+    AudioProcessor, VideoProcessor or TextProcessor
+
+    Raises
+    ------
+    InputError
+        If an option is out of range, or a model or the device is not there.
+    CodecError
+        If the codec cannot be loaded.
+    """
     if isinstance(settings, TextSettings):
         return TextProcessor.from_settings(settings)
     if isinstance(settings, VideoSettings):
@@ -108,7 +125,7 @@ class Extracted:
         return self.about["film_duration"] / self.seconds if self.about and self.seconds else float("nan")
 
 
-def extract_film(
+def extract(
     film: str | Path,
     settings: AnySettings | None = None,
     out_dir: str | Path = ".",
@@ -153,7 +170,7 @@ def _extract(
     film: Path, settings: AnySettings | None, out_dir: Path, processor: AnyProcessor | None, replace: bool, again: bool,
     progress: Progress | None,
 ) -> Extracted:  # fmt: skip
-    """As :func:`extract_film`; `replace` other features that stand there, or extract `again` what is up to date."""
+    """As :func:`extract`; `replace` other features that stand there, or extract `again` what is up to date."""
     settings = settings or ExtractSettings.make()
     start = time.perf_counter()
     check_tr(settings.tr)
@@ -174,7 +191,7 @@ def _extract(
     return Extracted(film, "written", path, describe(features), time.perf_counter() - start)
 
 
-def extract_features(
+def extract_many(
     films: Iterable[str | Path],
     settings: AnySettings | None = None,
     out_dir: str | Path = ".",
@@ -182,13 +199,32 @@ def extract_features(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Iterator[Extracted]:
-    """As :func:`extract_film` for many films or texts: one that fails is reported, and the others go on.
+    """As :func:`extract` for many films or texts: one that fails is reported, and the others go on.
+
+    Parameters
+    ----------
+    films : iterable of str or Path
+        As for :func:`extract`.
+    settings : ExtractSettings, VideoSettings or TextSettings, optional
+        For all of them; the sound by default.
+    out_dir : str or Path
+        Gets a feature file and its sidecar for each.
+    overwrite : bool
+        As for :func:`extract`.
+    progress : callable, optional
+        Called with seconds done and seconds in all, of each film from its beginning.
+
+    Yields
+    ------
+    Extracted
+        One for each film, in their order, as soon as it is done.
 
     Raises
     ------
     InputError
-        Before anything is written, if two films would write the same file, or the TR, the codec or the model cannot be
-        used.
+        Before anything is written, if two films would write the same file, or the TR or the model cannot be used.
+    CodecError
+        Before anything is written, if the codec cannot be loaded.
     Exception
         Of a film that failed in a way that giblet does not know, when the others are done: that is a fault of giblet.
     """
@@ -210,9 +246,7 @@ def extract_features(
         if not errors:
             processor = processor or processor_for(settings)
             with postponed(errors):
-                done = extract_film(
-                    film, settings, out_dir, processor=processor, overwrite=overwrite, progress=progress
-                )
+                done = extract(film, settings, out_dir, processor=processor, overwrite=overwrite, progress=progress)
         if not errors:
             yield done
         elif isinstance(errors[0], GibletError):
@@ -237,7 +271,7 @@ class Decoded:
     """Wall-clock time spent."""
 
 
-def decode_features(
+def decode(
     features: str | Path,
     out: str | Path | None = None,
     *,
@@ -246,23 +280,23 @@ def decode_features(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Decoded:
-    """Turn a feature file back into sound, or into a film of one picture a TR.
+    """Turn a feature file back into sound, or into a film of one picture per TR.
 
     Parameters
     ----------
     features : str or Path
-        As :func:`extract_film` writes it, of sound or picture.
+        As :func:`extract` writes it, of sound or picture.
     out : str or Path, optional
         ``.wav`` or ``.flac``, for pictures ``.mp4``; by default ``<film>_desc-..._decoded.wav`` (``.mp4``) beside the
         features. A JSON sidecar beside it says what it was made from.
     codec : str, optional
-        Where the codec that made the file is found now; by default where it was then.
+        Where the codec that made the codes is now; by default where it was then.
     device : str
-        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
     overwrite : bool
         Replace a file that was not made from these features, or that was changed since.
     progress : callable, optional
-        Called with seconds done and seconds in all.
+        Called with seconds done and seconds in all. It is not called for pictures.
 
     Returns
     -------
@@ -357,7 +391,17 @@ def _check_decoded(path: Path, source: str, made_from: str) -> None:
 
 
 def sample_film() -> Path:
-    """The short film that comes with giblet (see `data/README.md` for its licence)."""
+    """The short film that comes with giblet (see `data/README.md` for its licence).
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    InputError
+        If it did not come with this installation.
+    """
     for folder in (resources.files("giblet") / "samples", Path(__file__).parents[2] / "data"):
         film = Path(str(folder)) / "sintel_trailer.mp4"
         if film.is_file():
@@ -388,18 +432,18 @@ def demo(
     Returns
     -------
     dict
-        ``features``, ``sidecar``, ``sound`` (paths), ``film_duration``, ``decoded_duration`` (s),
-        ``realtime_factor`` of extraction, ``si_sdr`` and
-        ``level_error`` (dB) of the decoded sound against the film's own.
+        ``features`` and ``sound`` (paths), ``shape`` of the features, ``film_duration`` and ``decoded_duration`` (s),
+        ``realtime_factor`` of extraction, ``si_sdr`` and ``level_error`` (dB) of the decoded sound against the film's
+        own.
 
     Raises
     ------
     GibletError
-        As :func:`extract_film` and :func:`decode_features`.
+        As :func:`extract` and :func:`decode`.
     """
     extracted = _extract(Path(film or sample_film()), None, Path(out_dir), None, overwrite, True, progress)
     assert extracted.path is not None and extracted.about is not None
-    decoded = decode_features(extracted.path, overwrite=overwrite, progress=progress)
+    decoded = decode(extracted.path, overwrite=overwrite, progress=progress)
     rate = int(extracted.about["sample_rate"])
     original = np.concatenate(list(AudioReader(extracted.film, sample_rate=rate)))
     sound = np.concatenate(list(AudioReader(decoded.path, sample_rate=rate)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,65 @@ from giblet.features import CODES, CONTINUOUS, load_features, new_features, save
 from giblet.files import atomic_path, write_atomic
 from giblet.models import ModelSettings
 from giblet.models.settings import AUDIO, TEXT, VIDEO
+from giblet.pipeline.trained_run import Prediction
 from giblet.timing import TRGrid, exact
 from giblet.training.settings import SubjectSettings
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts of which the nearest to each decoded vector are named, and the model that embeds them."""
+
+    model: str
+    texts: tuple[str, ...]
+
+
+def write_prediction(
+    prediction: Prediction, out_dir: Path, codec: AudioCodec | None = None, search: Texts | None = None
+) -> tuple[list[Path], list[dict[str, Any]]]:
+    """All that was decoded: feature files, sounds, pictures, each with its sidecar, and texts.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    out_dir : Path
+    codec : AudioCodec, optional
+        The one that made the codes; None for mel spectrograms.
+    search : Texts, optional
+        None: no texts are named.
+
+    Returns
+    -------
+    files : list of Path
+    stretches : list of dict
+        For each stretch its run, first row, second of the film, and TRs.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be written, or no text can be nearest to the decoded vectors.
+    """
+    part, stretches = prediction.part, prediction.stretches
+    run, source = part.run, part.run.source
+    files, described = list[Path](), []
+    for stretch in stretches:
+        stem = out_dir / (part.label + (f"_rows-{stretch.start}" if len(stretches) > 1 else ""))
+        start, tr = prediction.film_second(stretch), run.settings.model.tr
+        where = {"run": stretch.run, "first_row": stretch.start, "film_seconds": start}
+        about = {
+            "subject": part.subject, "split": part.split, **where, "head": run.settings.model.head,
+            "first_stimulus_tr": int(run.study.stimulus_trs[part.subject][stretch.start]), **part.brain,
+        }  # fmt: skip
+        described.append({**where, "n_trs": stretch.stop - stretch.start})
+        if AUDIO in stretch.decoded:
+            files += write_sound_files(
+                stretch, stem, start, run.settings.model, codec, run.study.bandwidth, source, about
+            )
+        files += write_vectors(stretch, stem, start, tr, source, about)
+        files += write_video(stretch, stem, start, tr, source)
+        if search is not None:
+            files += write_text(stretch, stem, start, tr, search.model, search.texts)
+    return files, described
 
 
 def write_sound_files(
@@ -48,9 +106,9 @@ def write_sound_files(
         Second of the film at which the stretch begins.
     model : ModelSettings
     codec : AudioCodec, optional
-        None for mel.
+        The one that made the codes; None for mel spectrograms.
     bandwidth : float, optional
-        Of the codes, kbps.
+        Of the codes, in kbps.
     source : mapping of str to str
         Where the prediction comes from, as feature files say it.
     about : mapping
@@ -59,6 +117,12 @@ def write_sound_files(
     Returns
     -------
     list of Path
+        The feature file, and each sound, with their sidecars. There is no true sound where none is scored.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be written.
     """
     predicted, truth = stretch.decoded[AUDIO], stretch.truth.get(AUDIO)
     names = [stem.with_name(f"{stem.name}_desc-{desc}_decoded.wav") for desc in ("predicted", "true")]
@@ -80,7 +144,31 @@ def write_sound_files(
 
 
 def write_start(path: Path, start: float, tr: float, n_trs: int, source: Mapping[str, str]) -> Path:
-    """The JSON file beside a sound or a film, which themselves begin at 0: where in the film they belong."""
+    """The JSON file beside a sound or a film, which themselves begin at 0: where in the film they belong.
+
+    Parameters
+    ----------
+    path : Path
+        The sound or the film.
+    start : float
+        Second of the film at which it begins.
+    tr : float
+        Repetition time in seconds.
+    n_trs : int
+        TRs that it lasts.
+    source : mapping of str to str
+        Its ``source`` is named in the file.
+
+    Returns
+    -------
+    Path
+        The JSON file.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be written.
+    """
     content = {
         "Description": "decoded from BOLD" if "predicted" in path.name else "decoded from the features that were shown",
         "StartTime": start, "Duration": float(n_trs * exact(tr)), "RepetitionTime": tr, "Sources": [source["source"]],
@@ -140,7 +228,36 @@ def _mel(
 def write_vectors(
     stretch: Stretch, stem: Path, start: float, tr: float, source: Mapping[str, str], about: Mapping[str, Any]
 ) -> list[Path]:
-    """Decoded picture and text features as feature files, ``_desc-predicted<modality>_features.nc``."""
+    """Decoded picture and text features as feature files, ``_desc-predicted<modality>_features.nc``.
+
+    Parameters
+    ----------
+    stretch : Stretch
+    stem : Path
+        Folder and beginning of the names.
+    start : float
+        Second of the film at which the stretch begins.
+    tr : float
+        Repetition time in seconds.
+    source : mapping of str to str
+        Where the prediction comes from, as feature files say it.
+    about : mapping
+        What the prediction is of; becomes the ``settings`` of the feature file.
+
+    Returns
+    -------
+    list of Path
+        The feature files, each with its sidecar; empty where neither was decoded.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be written.
+
+    See Also
+    --------
+    write_video : pictures as a film too.
+    """
     written = []
     for name in (VIDEO, TEXT):
         if name not in stretch.decoded:
@@ -158,7 +275,30 @@ def write_vectors(
 
 
 def write_video(stretch: Stretch, stem: Path, start: float, tr: float, source: Mapping[str, str]) -> list[Path]:
-    """Decoded pictures as a film of one picture a TR; nothing where no pictures were decoded."""
+    """Decoded pictures as a film of one picture per TR; nothing where no pictures were decoded.
+
+    Parameters
+    ----------
+    stretch : Stretch
+    stem : Path
+        Folder and beginning of the names.
+    start : float
+        Second of the film at which the stretch begins.
+    tr : float
+        Repetition time in seconds.
+    source : mapping of str to str
+        Where the prediction comes from, as feature files say it.
+
+    Returns
+    -------
+    list of Path
+        The film and its JSON file, or nothing.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be written.
+    """
     frames = stretch.decoded.get(VIDEO)
     if frames is None or frames.ndim != 4:
         return []
@@ -170,12 +310,24 @@ def write_video(stretch: Stretch, stem: Path, start: float, tr: float, source: M
 def text_model(subject: SubjectSettings) -> str:
     """The sentence model that a subject's text features were made with.
 
+    Parameters
+    ----------
+    subject : SubjectSettings
+        With text features in at least one run.
+
+    Returns
+    -------
+    str
+        Name or folder of the model.
+
     Raises
     ------
     InputError
-        If they were made without one.
+        If they were made without one, or cannot be read.
     """
-    path = next(run.text for run in subject.runs if run.text is not None)
+    path = next((run.text for run in subject.runs if run.text is not None), None)
+    if path is None:
+        raise InputError(f"subject {subject.name} was shown no text: leave out --texts, or name another subject")
     made = load_features(path)
     if "model" not in made.attrs:
         raise InputError(
@@ -189,6 +341,32 @@ def write_text(stretch: Stretch, stem: Path, start: float, tr: float, model: str
     """The texts nearest to each decoded vector, as a table with onsets in seconds of the film.
 
     Some texts are near to whatever is decoded: `mean_cosine` is what each has over all decoded vectors of the stretch.
+
+    Parameters
+    ----------
+    stretch : Stretch
+        With decoded vectors of text.
+    stem : Path
+        Folder and beginning of the names.
+    start : float
+        Second of the film at which the stretch begins.
+    tr : float
+        Repetition time in seconds.
+    model : str
+        The sentence model that the text features were made with, as :func:`text_model` tells it.
+    texts : sequence of str
+        Of which the three nearest to each vector are named.
+
+    Returns
+    -------
+    list of Path
+        The table.
+
+    Raises
+    ------
+    InputError
+        If the model cannot be loaded or makes other vectors, there are no texts, a vector is 0 or not finite, or the
+        file cannot be written.
     """
     corpus = TextProcessor(tr, model).corpus(texts)
     matches = nearest_segments(stretch.decoded[TEXT], corpus, k=len(texts))

@@ -12,7 +12,17 @@ from giblet.files import sha256_of
 
 
 def described(path: str | Path | None) -> dict[str, str] | None:
-    """Name and SHA-256 of a file that an option names; None without one."""
+    """Name and SHA-256 of a file that an option names; None without one.
+
+    Parameters
+    ----------
+    path : str or Path, or None
+
+    Returns
+    -------
+    dict of str to str, or None
+        ``name`` and ``sha256``.
+    """
     return None if path is None else {"name": Path(path).name, "sha256": sha256_of(path)}
 
 

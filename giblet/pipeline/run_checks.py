@@ -28,7 +28,7 @@ from giblet.training.study import BOLD, Study, build_study, files_of
 log = logging.getLogger(__name__)
 
 
-def open_run(
+def checked_run(
     run: Path, data: Path | None = None
 ) -> tuple[TrainSettings, Study, dict[str, dict[str, Normaliser]], MultimodalAutoencoder]:
     """Settings, data, normalisers and best model of a run, wherever the run and its data are now.
@@ -36,13 +36,26 @@ def open_run(
     Parameters
     ----------
     run : Path
+        The run's folder.
     data : Path, optional
         Folder in which the files that the run was trained on are looked for too; see :func:`located`.
+
+    Returns
+    -------
+    settings : TrainSettings
+        With the paths at which the files are now.
+    study : Study
+    normalisers : dict of str to dict of str to Normaliser
+        By subject and modality, as they were fitted on the training TRs.
+    model : MultimodalAutoencoder
+        The one that was best in validation.
 
     Raises
     ------
     CheckpointError
         If the run is not finished, was edited, is damaged, or a file that it was trained on has changed or is nowhere.
+    GibletError
+        If the configuration cannot be read, or the data cannot be used.
     """
     if not run.is_dir():
         raise CheckpointError(f"no such run: {run}; giblet train makes one from a configuration")
@@ -86,11 +99,16 @@ def located(settings: TrainSettings, sources: object, run: Path, data: Path | No
     run : Path
         The run's folder.
     data : Path, optional
+        Folder in which the files are looked for too.
+
+    Returns
+    -------
+    TrainSettings
 
     Raises
     ------
     CheckpointError
-        If a file is in none of these places, or has changed.
+        If a file is in none of these places, or has changed, there is no folder `data`, or `sources` is empty.
     """
     if not isinstance(sources, dict) or not sources:
         raise CheckpointError(f"{run / 'checkpoints' / LAST} has no SHA-256 of the data: train again")
@@ -183,12 +201,19 @@ def fitted_to_part(
         Of the part.
     train : ndarray of int
         TRs that were trained on.
-    bold : ndarray, shape (n_rows, n_voxels), optional
+    bold : ndarray of float, shape (n_rows, n_voxels), or None
         Instead of the recording's.
     columns : dict
         As :attr:`giblet.training.study.Study.columns` has them for the subject.
     damaged : ndarray of bool, shape (n_voxels,), optional
         Voxels that hold NaN in this part: they become 0 too.
+
+    Returns
+    -------
+    normalisers : dict of str to Normaliser
+        By modality.
+    notes : list of str
+        What is left out of what is decoded and scored, if anything, in words.
     """
     found, notes = dict(normalisers), []
     if bold is not None and normalisers[BOLD].levels:

@@ -47,10 +47,23 @@ def read_config(path: str | Path) -> TrainSettings:
     that file, the run is gone on with in the folder where it lies now, and its data are looked for as
     :func:`giblet.pipeline.run_checks.located` does.
 
+    Parameters
+    ----------
+    path : str or Path
+        Of the YAML file.
+
+    Returns
+    -------
+    TrainSettings
+
     Raises
     ------
     GibletError
         If the file cannot be read, or the data of a run that has moved are not found.
+
+    See Also
+    --------
+    train : reads the file itself.
     """
     path = Path(path)
     settings = TrainSettings.from_yaml(path)

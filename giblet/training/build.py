@@ -25,6 +25,11 @@ log = logging.getLogger(__name__)
 def check_columns(settings: TrainSettings, study: Study) -> None:
     """Refuse, or leave out with a warning, what of the BOLD cannot be learned: as ``bad`` says of each subject.
 
+    Parameters
+    ----------
+    settings : TrainSettings
+    study : Study
+
     Raises
     ------
     InputError
@@ -46,6 +51,16 @@ def check_columns(settings: TrainSettings, study: Study) -> None:
 
 def model_of(settings: TrainSettings, study: Study) -> tuple[MultimodalAutoencoder, Scales]:
     """An untrained model for a study, and the scales of its losses; both know of training TRs alone.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+    study : Study
+
+    Returns
+    -------
+    model : MultimodalAutoencoder
+    scales : Scales
 
     Raises
     ------
@@ -86,12 +101,25 @@ def _with_tr_of(study: Study, settings: TrainSettings) -> TrainSettings:
 
 
 def windows_of(settings: TrainSettings, study: Study, part: str) -> ScoredWindows:
-    """The windows of ``"train"``, ``"val"`` or ``"test"``.
+    """The windows of one part of the split.
+
+    Where TRs can be scored in one way only, BOLD or decoding, a warning says so; training needs both.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+    study : Study
+    part : {"train", "val", "test"}
+
+    Returns
+    -------
+    ScoredWindows
 
     Raises
     ------
     InputError
-        If no TR of it could be scored.
+        If the part has no window, or none of its TRs can be scored; for ``"train"`` also if none can in one of the two
+        ways.
     """
     settings = _with_tr_of(study, settings)
     context = len(HRFLayer(settings.model.tr, settings.model.hrf).kernel) - 1

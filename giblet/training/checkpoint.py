@@ -48,7 +48,8 @@ def save_state(
     ----------
     folder : Path
         ``checkpoints`` of the run.
-    model, optimizer
+    model : torch.nn.Module
+    optimizer : torch.optim.Optimizer
     step : int
     state : mapping
         What else must come back; JSON keeps floats to the last bit.
@@ -57,6 +58,11 @@ def save_state(
     ------
     InputError
         If it cannot be written; the state before is still there then.
+
+    See Also
+    --------
+    load_state : Read what this wrote.
+    restore : Put its tensors into model and optimiser.
     """
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"optimizer.{name}": value for name, value in optimizer_tensors(optimizer).items()}
@@ -79,7 +85,18 @@ def save_state(
 
 
 def load_state(folder: Path) -> dict[str, Any] | None:
-    """What :func:`save_state` was given, or None where nothing was saved; ``tensors`` is the path, checked.
+    """What :func:`save_state` wrote, or None where nothing was saved.
+
+    Parameters
+    ----------
+    folder : Path
+        ``checkpoints`` of the run.
+
+    Returns
+    -------
+    dict or None
+        ``format``, ``step``, ``sha256`` and all that `save_state` was given as `state`; ``tensors`` is the path of the
+        file of tensors, checked.
 
     Raises
     ------
@@ -110,6 +127,15 @@ def load_state(folder: Path) -> dict[str, Any] | None:
 
 def restore(state: Mapping[str, Any], model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Put the tensors of a state into model and optimiser.
+
+    Parameters
+    ----------
+    state : mapping
+        As :func:`load_state` gives it.
+    model : torch.nn.Module
+        Changed in place.
+    optimizer : torch.optim.Optimizer
+        Changed in place.
 
     Raises
     ------
@@ -169,6 +195,10 @@ def as_begun(settings: TrainSettings, state: Mapping[str, Any] | None) -> TrainS
     settings : TrainSettings
     state : mapping, optional
         As :func:`load_state` gives it.
+
+    Returns
+    -------
+    TrainSettings
     """
     data = ((state or {}).get("settings") or {}).get("data")
     if not isinstance(data, dict):
@@ -181,9 +211,17 @@ def as_begun(settings: TrainSettings, state: Mapping[str, Any] | None) -> TrainS
 def check_complete(state: Mapping[str, Any], folder: Path) -> None:
     """Refuse a state that lacks what training needs to go on.
 
+    Parameters
+    ----------
+    state : mapping
+        As :func:`load_state` gives it.
+    folder : Path
+        ``checkpoints`` of the run, for the message.
+
     Raises
     ------
     CheckpointError
+        If it does.
     """
     if missing := [name for name in OF_A_RUN if name not in state]:
         raise CheckpointError(f"the state in {folder} lacks {', '.join(missing)}: delete {folder} to train anew")
@@ -205,7 +243,8 @@ def check_unchanged(state: Mapping[str, Any], now: Mapping[str, Any], free: froz
     state : mapping
         As :func:`load_state` gives it.
     now : mapping
-        What the run would have now: ``settings``, ``n_voxels``, ``codec_fingerprint``, ``sources``.
+        What the run would have now, all or some of it: ``settings``, ``n_voxels``, ``codec_fingerprint``, ``sources``,
+        ``slice_time_ref``.
     free : frozenset of str
         Names of settings that may differ.
     folder : Path
@@ -214,6 +253,7 @@ def check_unchanged(state: Mapping[str, Any], now: Mapping[str, Any], free: froz
     Raises
     ------
     CheckpointError
+        If anything else differs.
     """
     found = []
     for part, value in now.items():

@@ -21,7 +21,7 @@ def learnable(
     *,
     centre_runs: bool = False,
 ) -> tuple[dict[str, dict[str, Normaliser]], dict[str, str]]:
-    """Normalisers of training TRs, by subject and modality, and by subject in words what these say nothing of.
+    """Normalisers of training TRs, and in words what these say nothing of.
 
     What hardly varies there and does in the validation TRs, which choose the model, becomes 0; test TRs are not read.
 
@@ -30,10 +30,22 @@ def learnable(
     recordings : list of Recording
     splits : dict of str to Splits
         By subject.
-    columns : dict
+    columns : dict of str to dict of str to ndarray
         By subject, as :attr:`giblet.training.study.Study.columns`.
     centre_runs : bool
         As :func:`giblet.data.dataset.fit_normalisers`.
+
+    Returns
+    -------
+    normalisers : dict of str to dict of str to Normaliser
+        By subject and modality; codes have none.
+    unlearnable : dict of str to str
+        By subject, which columns of the BOLD training TRs say nothing of; without the subjects that have none.
+
+    Raises
+    ------
+    InputError
+        If a TR is NaN or infinite in part, or fewer than two training TRs hold data.
     """
     fitted = fit_normalisers(recordings, {name: s.train for name, s in splits.items()}, centre_runs=centre_runs)
     unlearnable = {}
@@ -54,7 +66,22 @@ def learnable(
 
 
 def describe_columns(constant: np.ndarray, far: np.ndarray, columns: dict[str, np.ndarray]) -> str:
-    """Which voxels or regions the training TRs say nothing of, and why: the first five of each kind by name."""
+    """Which voxels or regions the training TRs say nothing of, and why: the first five of each kind by name.
+
+    Parameters
+    ----------
+    constant : ndarray of bool, shape (n_columns,)
+        Without any change over the training TRs.
+    far : ndarray of bool, shape (n_columns,)
+        With hardly any change there, and a large one later.
+    columns : dict of str to ndarray
+        Of one subject, as :attr:`giblet.training.study.Study.columns`.
+
+    Returns
+    -------
+    str
+        Empty where there are none.
+    """
     parts = []
     for which, why in (
         (constant, "without any change over the training TRs"),
@@ -70,12 +97,35 @@ def describe_columns(constant: np.ndarray, far: np.ndarray, columns: dict[str, n
 
 
 def unit_of(columns: dict[str, np.ndarray]) -> str:
-    """What the columns of the BOLD are: ``"voxels"`` or ``"regions"``."""
+    """What the columns of the BOLD are.
+
+    Parameters
+    ----------
+    columns : dict of str to ndarray
+        Of one subject, as :attr:`giblet.training.study.Study.columns`.
+
+    Returns
+    -------
+    {"voxels", "regions"}
+    """
     return "regions" if "region" in columns else "voxels"
 
 
 def column_name(columns: dict[str, np.ndarray], n: int) -> str:
-    """Of a column of the BOLD: its region, or the place of its voxel in the image."""
+    """What to call a column of the BOLD.
+
+    Parameters
+    ----------
+    columns : dict of str to ndarray
+        Of one subject, as :attr:`giblet.training.study.Study.columns`.
+    n : int
+        Number of the column, from 0.
+
+    Returns
+    -------
+    str
+        Its region, or the place of its voxel in the image, ``"(i, j, k)"``; its number where neither is known.
+    """
     if "region" in columns:
         return str(columns["region"][n])
     return str(tuple(int(columns[axis][n]) for axis in "ijk")) if "i" in columns else str(n)

@@ -24,6 +24,15 @@ class Films:
     def load(self, path: Path) -> xr.Dataset:
         """A feature file, from memory if its numbers are in use; a series of numbers is one of vectors of length 1.
 
+        Parameters
+        ----------
+        path : Path
+
+        Returns
+        -------
+        xarray.Dataset
+            Not to be changed: later callers get the same one.
+
         Raises
         ------
         InputError
@@ -39,7 +48,17 @@ class Films:
         return self._files[place]
 
     def digest(self, path: Path) -> str:
-        """SHA-256 of a file; by it a film is known."""
+        """SHA-256 of a file; by it a film is known.
+
+        Parameters
+        ----------
+        path : Path
+
+        Returns
+        -------
+        str
+            Hexadecimal digits.
+        """
         place = path.resolve()
         if place not in self._digests:
             self._digests[place] = sha256_of(path)
@@ -58,7 +77,13 @@ class Films:
 
         Returns
         -------
-        ndarray, of the same shape, dtype and bytes
+        ndarray, shape (n_trs, ...)
+            Of the same dtype and bytes as `values`. Not to be changed: others may hold the same memory.
+
+        Raises
+        ------
+        InputError
+            As :meth:`load`.
         """
         place = path.resolve()
         held, file = self._held.setdefault(place, []), self.load(path)
@@ -95,7 +120,7 @@ class Joined(Series):
         Of all runs.
     kind : {"continuous", "codes"}
     tr : float
-        Seconds.
+        Repetition time in seconds.
     name : str
         For messages.
     """
@@ -115,7 +140,17 @@ class Joined(Series):
         return self._label
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """TRs ``[start, stop)`` as an array of its own; 0 where nothing is known."""
+        """TRs ``[start, stop)`` as an array of its own; 0 where nothing is known.
+
+        Parameters
+        ----------
+        start, stop : int
+            Rows of all runs, from 0.
+
+        Returns
+        -------
+        ndarray, shape (stop - start, ...)
+        """
         values = np.zeros((stop - start, *self.shape[1:]), self.dtype)
         for block, first in zip(self._blocks, self._edges, strict=False):
             if not isinstance(block, int):

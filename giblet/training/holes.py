@@ -24,12 +24,23 @@ class Holes:
     """int64 (n_holes, 2): row and column; the series holds 0 there."""
 
     def columns(self, trs: np.ndarray, n_voxels: int) -> np.ndarray:
-        """Which voxels have a hole in these TRs, bool (n_voxels,)."""
+        """Which voxels have a hole in some TRs.
+
+        Parameters
+        ----------
+        trs : ndarray of int
+            Rows of the recording.
+        n_voxels : int
+
+        Returns
+        -------
+        ndarray of bool, shape (n_voxels,)
+        """
         return np.isin(np.arange(n_voxels), self.where[np.isin(self.where[:, 0], trs), 1])
 
 
 def unused_volumes(volumes: np.ndarray, run: np.ndarray, lengths: list[int], splits: Splits) -> list[np.ndarray]:
-    """By run, which volumes are neither training nor validation, bool (n_volumes,).
+    """By run, which volumes are neither training nor validation.
 
     Parameters
     ----------
@@ -38,6 +49,10 @@ def unused_volumes(volumes: np.ndarray, run: np.ndarray, lengths: list[int], spl
     lengths : list of int
         Volumes of each run.
     splits : Splits
+
+    Returns
+    -------
+    list of ndarray of bool, shape (n_volumes,)
     """
     used = np.concatenate([splits.train, splits.val])
     unused = [np.ones(n, bool) for n in lengths]
@@ -55,12 +70,19 @@ def with_damaged(
     ----------
     recording : Recording
         Of the same scans without damaged voxels.
-    bold : Dataset
+    bold : xarray.Dataset
         As :meth:`giblet.data.fmri.FMRIProcessor.load` gives it.
     volumes : ndarray of int, shape (n_trs,)
         Which volume of its run each row of the recording is.
-    unused : list of ndarray
+    unused : list of ndarray of bool, shape (n_volumes,)
         As :func:`unused_volumes`.
+
+    Returns
+    -------
+    recording : Recording
+        Its BOLD is 0 in the holes.
+    holes : Holes
+        Where they are.
     """
     old, runs = recording.series[BOLD], bold["run"].values
     rows = [bold["bold"].values[runs == k][volumes[recording.run == k]] for k in np.unique(recording.run)]

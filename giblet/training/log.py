@@ -1,4 +1,4 @@
-"""What a run writes down as it goes: ``log.csv``, a row a validation, and TensorBoard's files if asked."""
+"""What a run writes down as it goes: ``log.csv``, one row per validation, and TensorBoard's files if asked."""
 
 from __future__ import annotations
 
@@ -48,7 +48,18 @@ class RunLog:
                 ) from exc
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Put down one row, and write the file whole."""
+        """Put down one row, and write the file whole.
+
+        Parameters
+        ----------
+        row : mapping of str to number
+            By column; TensorBoard needs ``step`` among them.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be written.
+        """
         self.rows.append(dict(row))
         if self._board is not None:
             values = {k: v for k, v in row.items() if isinstance(v, (int, float)) and k not in ("step", "epoch")}
@@ -57,7 +68,13 @@ class RunLog:
         self.write()
 
     def write(self) -> None:
-        """``log.csv`` as the rows are now."""
+        """Write ``log.csv`` as the rows are now.
+
+        Raises
+        ------
+        InputError
+            If it cannot be written.
+        """
         names = sorted({name for row in self.rows for name in row}, key=_place)
         text = io.StringIO()
         writer = csv.DictWriter(text, names, restval="", lineterminator="\n")

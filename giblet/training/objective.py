@@ -35,7 +35,27 @@ class Losses(nn.Module):
         self.model, self.scales = model, scales
 
     def forward(self, batch: Batch, counts: Mapping[str, float]) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted sum, with gradients, and each loss by itself; sums over TRs are divided by `counts`."""
+        """The losses of a batch; sums over TRs are divided by `counts`.
+
+        Parameters
+        ----------
+        batch : dict
+            Windows of one subject, as a DataLoader collates those of :class:`giblet.training.windows.ScoredWindows`.
+        counts : mapping of str to float
+            By modality, ``"bold"`` too.
+
+        Returns
+        -------
+        total : Tensor, shape ()
+            The weighted sum, with gradients.
+        parts : dict of str to Tensor, shape ()
+            Each loss by itself, without its weight; detached.
+
+        Raises
+        ------
+        InputError
+            As the model and :func:`giblet.models.losses.combined_loss`.
+        """
         outputs = self.model(batch["data"], batch["mask"], int(batch["subject"][0]), batch["trs"])
         outputs["scored"] = own_rows(outputs["scored"], batch)
         books = self.model.decoder.codebooks
@@ -43,7 +63,19 @@ class Losses(nn.Module):
 
 
 def own_rows(scored: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-    """Of the rows that can be scored, those that are these windows' own."""
+    """Of the rows that can be scored, those that are these windows' own.
+
+    Parameters
+    ----------
+    scored : mapping of str to Tensor of bool, shape (B, W)
+        ``"bold"`` and ``"decode"``, as the model gives them.
+    batch : dict
+        With ``own``, bool (B, W).
+
+    Returns
+    -------
+    dict of str to Tensor of bool, shape (B, W)
+    """
     return {way: rows & batch["own"] for way, rows in scored.items()}
 
 
@@ -70,12 +102,33 @@ class Objective:
         return [BOLD, *self.model.modalities]
 
     def counts(self, batch: Batch) -> dict[str, int]:
-        """TRs that count for each loss."""
+        """TRs of a batch that count for each loss.
+
+        Parameters
+        ----------
+        batch : dict
+            As for :meth:`Losses.forward`.
+
+        Returns
+        -------
+        dict of str to int
+            By the names of the losses.
+        """
         scored = own_rows(self.model.scored_rows(batch["mask"], batch["trs"]), batch)
         return {name: int(scored_mask(name, scored, batch).sum()) for name in self.names}
 
     def total(self, losses: Mapping[str, float]) -> float:
-        """The weighted sum of losses."""
+        """The weighted sum of losses.
+
+        Parameters
+        ----------
+        losses : mapping of str to float
+            By name; one that is left out adds nothing.
+
+        Returns
+        -------
+        float
+        """
         return sum(self.model.settings.modality_weights.get(name, 1.0) * loss for name, loss in losses.items())
 
     @torch.no_grad()
@@ -84,10 +137,16 @@ class Objective:
 
         Parameters
         ----------
-        batches : iterable of mapping
+        batches : iterable of dict
+            Those of this process, each as for :meth:`Losses.forward`.
         knowing_nothing : mapping of str to float
             What :meth:`know_nothing` found for the same TRs: the unit of the losses. Validation TRs may be louder, or
             easier to guess, than the training TRs that the losses are scaled by.
+
+        Returns
+        -------
+        dict of str to float
+            By the names of the losses; 1 is no better than the training mean.
         """
         self.model.eval()
         means = self._means(batches, self._parts)
@@ -96,7 +155,18 @@ class Objective:
 
     @torch.no_grad()
     def know_nothing(self, batches: Iterable[Batch]) -> dict[str, float]:
-        """What predicting the training mean costs, as `validate` would measure it; 1 where even that is never wrong."""
+        """What predicting the training mean costs, as `validate` would measure it; 1 where even that is never wrong.
+
+        Parameters
+        ----------
+        batches : iterable of dict
+            Those of this process, each as for :meth:`Losses.forward`.
+
+        Returns
+        -------
+        dict of str to float
+            By the names of the losses, mean over all TRs of all processes, on the scale of the training losses.
+        """
         settings, scales, books = self.model.settings, self.losses.scales, self.model.decoder.codebooks
 
         def parts(batch: Batch) -> dict[str, Tensor]:
@@ -120,7 +190,18 @@ class Objective:
         return {name: float(s / n) for name, s, n in zip(self.names, *sums, strict=True) if n > 0}
 
     def sum_over_processes(self, values: Tensor) -> Tensor:
-        """Sums over processes, float64 on the CPU."""
+        """Sums over processes.
+
+        Parameters
+        ----------
+        values : Tensor of float64, on the CPU
+            Of this process; of the same shape on all.
+
+        Returns
+        -------
+        Tensor of float64, on the CPU
+            The same in all processes, of the shape of `values`.
+        """
         if self.fabric.world_size == 1:
             return values
         summed: Any = self.fabric.all_reduce(values.to(self.fabric.device), reduce_op="sum")
@@ -129,9 +210,21 @@ class Objective:
     def check_finite(self, norm: float, step: int, pieces: Sequence[Batch], windows: ScoredWindows) -> None:
         """Stop on a gradient that is no number, naming the windows that it comes from.
 
+        Parameters
+        ----------
+        norm : float
+            Of the gradient.
+        step : int
+            Steps that were finished before this one.
+        pieces : sequence of dict
+            The batches of the step on this process.
+        windows : ScoredWindows
+            The windows of which they are made.
+
         Raises
         ------
         GibletError
+            If `norm` is NaN or infinite.
         """
         if math.isfinite(norm):
             return
@@ -143,7 +236,20 @@ class Objective:
         )
 
     def not_finite(self, pieces: Iterable[Batch], windows: ScoredWindows) -> list[str]:
-        """The windows whose loss is no number, each with the names of those losses."""
+        """The windows whose loss is no number, each with the names of those losses.
+
+        Parameters
+        ----------
+        pieces : iterable of dict
+            Batches on this process.
+        windows : ScoredWindows
+            The windows of which they are made.
+
+        Returns
+        -------
+        list of str
+            One per window, such as ``"subject 01, run 1, TRs 0 to 99 (bold)"``.
+        """
         found = []
         for batch in pieces:
             for row, item in enumerate(batch["item"].tolist()):

@@ -34,7 +34,9 @@ def split_study(
     Returns
     -------
     splits : dict of str to Splits
+        By subject.
     notes : dict of str to list of str
+        By subject what is to be said of its split; under ``""`` of that of all.
 
     Raises
     ------
@@ -97,7 +99,17 @@ def _of(which: str) -> Iterator[None]:
 
 
 def is_cleaned(subject: SubjectSettings) -> bool:
-    """Whether something is fitted to whole runs of the subject."""
+    """Whether something is fitted to whole runs of the subject.
+
+    Parameters
+    ----------
+    subject : SubjectSettings
+
+    Returns
+    -------
+    bool
+        True with `detrend`, `high_pass` or `confound_columns`.
+    """
     return bool(subject.detrend or subject.high_pass or subject.confound_columns)
 
 

@@ -1,4 +1,4 @@
-"""How many processes, on what; and Ctrl-C between two steps, not within one."""
+"""How many processes, on what."""
 
 from __future__ import annotations
 
@@ -6,25 +6,32 @@ import importlib.util
 import logging
 import os
 import signal
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import FrameType
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies import DDPStrategy
 
-from giblet.codec.device import pick_device
+from giblet.device import pick_device
 from giblet.errors import InputError
 from giblet.files import claimed
+from giblet.signals import SIGNALS
 from giblet.training.settings import TrainSettings
 
 
 def check_devices(settings: TrainSettings) -> str:
-    """The kind of device, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    """The kind of device that a run computes on.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+
+    Returns
+    -------
+    {"cpu", "cuda", "mps"}
 
     Raises
     ------
@@ -123,6 +130,15 @@ def _processors() -> int:
 def launch(settings: TrainSettings) -> Fabric:
     """The processes of the run; in each of them this returns.
 
+    Parameters
+    ----------
+    settings : TrainSettings
+
+    Returns
+    -------
+    lightning_fabric.Fabric
+        Launched.
+
     Raises
     ------
     InputError
@@ -155,10 +171,20 @@ def launch(settings: TrainSettings) -> Fabric:
 def alone(fabric: Fabric, folder: Path) -> Iterator[None]:
     """Keep other trainings out of the folder of a run within the block.
 
+    Parameters
+    ----------
+    fabric : lightning_fabric.Fabric
+    folder : Path
+        Of the run; made if it is missing.
+
+    Yields
+    ------
+    None
+
     Raises
     ------
     InputError
-        In all processes of this training, if another is at work there.
+        In all processes of this training, if another is at work there or the folder cannot be written to.
     """
     with ExitStack() as stack:
         refused = None
@@ -173,35 +199,13 @@ def alone(fabric: Fabric, folder: Path) -> Iterator[None]:
         yield
 
 
-class Stop:
-    """Whether Ctrl-C was pressed."""
+def ignore_signals(_worker: int) -> None:
+    """In a process that reads ahead: a stop is signalled to it too, and the step under way needs its windows.
 
-    asked = False
-
-
-@contextmanager
-def between_steps() -> Iterator[Stop]:
-    """Within the block the first Ctrl-C only asks to stop, so that no step is left half done; the second stops at once.
-
-    Outside the main thread, where Python lets nobody handle signals, it does nothing.
+    Parameters
+    ----------
+    _worker : int
+        Number of the process, which a DataLoader gives; not used.
     """
-    stop = Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def ask(_number: int, _frame: FrameType | None) -> None:
-        if stop.asked:
-            raise KeyboardInterrupt
-        stop.asked = True
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def ignore_ctrl_c(_worker: int) -> None:
-    """In a process that reads ahead: a terminal sends Ctrl-C to it too, and the step under way needs its windows."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

@@ -41,8 +41,8 @@ class RunResult:
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C, after the state was saved."""
+    """Ctrl-C or SIGTERM, after the state was saved."""
 
-    def __init__(self, step: int, rank: int) -> None:
+    def __init__(self, step: int, rank: int, signal: int) -> None:
         super().__init__(f"stopped after step {step}")
-        self.step, self.rank = step, rank
+        self.step, self.rank, self.signal = step, rank, signal

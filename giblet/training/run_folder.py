@@ -19,7 +19,19 @@ from giblet.training.study import Study
 
 
 def write_splits(study: Study, path: Path) -> None:
-    """What each TR was used for, as JSON: by subject the rows of each part, and the run and volume of each row."""
+    """What each TR was used for, as JSON: by subject the rows of each part, and the run and volume of each row.
+
+    Parameters
+    ----------
+    study : Study
+    path : Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written.
+    """
     content = {
         recording.subject: {
             "tr": recording.tr,
@@ -34,7 +46,24 @@ def write_splits(study: Study, path: Path) -> None:
 
 
 def write_normalisers(normalisers: Mapping[str, Mapping[str, Normaliser]], folder: Path) -> None:
-    """``normalisers.safetensors`` (mean, scale and levels, by ``subject.modality``), ``normalisers.json`` beside it."""
+    """``normalisers.safetensors`` (mean, scale and levels, by ``subject.modality``), ``normalisers.json`` beside it.
+
+    Parameters
+    ----------
+    normalisers : mapping of str to mapping of str to Normaliser
+        By subject and modality.
+    folder : Path
+        Of the run.
+
+    Raises
+    ------
+    InputError
+        If they cannot be written.
+
+    See Also
+    --------
+    read_normalisers : Read what this wrote.
+    """
     tensors: dict[str, np.ndarray] = {}
     counts: dict[str, dict[str, Any]] = {}
     for subject, own in normalisers.items():
@@ -57,7 +86,18 @@ def _digest(tensors: bytes, counts: Mapping[str, object]) -> str:
 
 
 def with_paths(settings: TrainSettings, change: Callable[[Path], Path]) -> TrainSettings:
-    """The same settings with `change` made to the path of each file of the data."""
+    """The same settings with `change` made to the path of each file of the data.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+    change : callable
+        From Path to Path.
+
+    Returns
+    -------
+    TrainSettings
+    """
 
     def changed(part: Any) -> Any:
         return part.model_copy(update={name: change(value) for name, value in part if isinstance(value, Path)})
@@ -69,7 +109,17 @@ def with_paths(settings: TrainSettings, change: Callable[[Path], Path]) -> Train
 
 
 def absolute_paths(settings: TrainSettings) -> TrainSettings:
-    """The same settings with paths that hold from any working directory."""
+    """The same settings with paths that hold from any working directory.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+
+    Returns
+    -------
+    TrainSettings
+        Paths of the data, ``output``, and ``codec`` where it is a folder, are absolute.
+    """
     codec = settings.codec
     if codec != "bundled" and Path(codec).is_dir():
         codec = str(Path(codec).absolute())
@@ -80,10 +130,23 @@ def absolute_paths(settings: TrainSettings) -> TrainSettings:
 def read_normalisers(folder: str | Path) -> dict[str, dict[str, Normaliser]]:
     """What :func:`write_normalisers` wrote, by subject and modality.
 
+    Parameters
+    ----------
+    folder : str or Path
+        Of the run.
+
+    Returns
+    -------
+    dict of str to dict of str to Normaliser
+
     Raises
     ------
     CheckpointError
         If it is missing or damaged.
+
+    See Also
+    --------
+    write_normalisers : Write them.
     """
     folder = Path(folder)
     with reading(f"the normalisers in {folder}", "train again", CheckpointError):

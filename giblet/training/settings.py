@@ -64,7 +64,22 @@ class SubjectSettings(Settings):
     bad: Literal["error", "mask"] = Field("error", description="NaN and constant voxels: refuse, or leave out")
 
     def processor(self, tr: float | None) -> FMRIProcessor:
-        """What reads this subject's scans at a repetition time of `tr` seconds; None: the scans say it."""
+        """What reads this subject's scans.
+
+        Parameters
+        ----------
+        tr : float or None
+            Repetition time in seconds; None: the scans say it.
+
+        Returns
+        -------
+        FMRIProcessor
+
+        Raises
+        ------
+        InputError
+            If an option, the mask or the atlas cannot be used.
+        """
         return FMRIProcessor(
             self.mask, self.atlas, tr=tr, overrule_tr=self.overrule_tr, slice_time_ref=self.slice_time_ref,
             background_label=self.background_label, columns=self.columns, decimal=self.decimal,
@@ -106,7 +121,7 @@ class TrainSettings(Settings):
     seed: int = Field(0, ge=0, description="chooses the first weights, the order of windows and the dropout")
 
     window: Count = Field(42, description="TRs scored in a window; the HRF's context is added to them")
-    batch_size: Count = Field(8, description="windows a step, over all processes")
+    batch_size: Count = Field(8, description="windows per step, over all processes")
     accumulate: Count = Field(1, description="pieces in which each process computes its share of a step: less memory")
     epochs: Count = Field(100, description="times that each window is seen, at most")
     steps: Count | None = Field(None, description="steps at most, instead of epochs")

@@ -74,7 +74,17 @@ class Study:
         return {str(path): self.films.digest(path) for path in self.paths}
 
     def part(self, name: str) -> dict[str, np.ndarray]:
-        """The TRs of ``"train"``, ``"val"``, ``"test"`` or ``"gap"`` by subject."""
+        """The TRs of one part of the split.
+
+        Parameters
+        ----------
+        name : {"train", "val", "test", "gap"}
+
+        Returns
+        -------
+        dict of str to ndarray of int64
+            By subject, rows of its recording, ascending.
+        """
         return {subject: getattr(splits, name) for subject, splits in self.splits.items()}
 
     @property
@@ -153,6 +163,14 @@ def build_study(settings: TrainSettings, *, min_trs: int = 1) -> Study:
 def with_tr(settings: TrainSettings) -> TrainSettings:
     """The same settings, with the TR of the features where ``model.tr`` is not given.
 
+    Parameters
+    ----------
+    settings : TrainSettings
+
+    Returns
+    -------
+    TrainSettings
+
     Raises
     ------
     InputError
@@ -178,7 +196,17 @@ def with_tr(settings: TrainSettings) -> TrainSettings:
 
 
 def files_of(settings: TrainSettings) -> tuple[Path, ...]:
-    """The files that settings name, and the sidecars beside the scans."""
+    """The files that settings name, and the sidecars beside the scans.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+
+    Returns
+    -------
+    tuple of Path
+        Sorted, each once.
+    """
     found: set[Path] = set()
     for subject in settings.data.subjects:
         given = [subject.mask, subject.atlas]
@@ -212,7 +240,7 @@ def _recording(
     tr = settings.model.tr
     confounds = [run.confounds for run in subject.runs]
     if any(confounds) and not all(confounds):
-        raise InputError(f"subject {subject.name}: some runs have confounds, some none: name one file a run")
+        raise InputError(f"subject {subject.name}: some runs have confounds, some none: name one file per run")
     bold = _bold(subject, asked_tr)
     if not same_tr(bold.attrs["tr"], tr):
         raise AlignmentError(

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 from giblet import __version__
 from giblet.errors import GibletError
 from giblet.files import check_writable, write_atomic
+from giblet.signals import SIGNALS, Stop, delayed_signals
 from giblet.training.build import check_columns, model_of, windows_of
 from giblet.training.checkpoint import (
     as_begun,
@@ -34,7 +35,7 @@ from giblet.training.checkpoint import (
 )
 from giblet.training.log import RunLog
 from giblet.training.objective import Batch, Losses, Objective
-from giblet.training.processes import Stop, alone, between_steps, check_devices, check_launcher, ignore_ctrl_c, launch
+from giblet.training.processes import alone, check_devices, check_launcher, ignore_signals, launch
 from giblet.training.result import Progress, RunResult, TrainingInterrupted
 from giblet.training.run_folder import write_normalisers, write_splits
 from giblet.training.settings import FREE_TO_CHANGE, TrainSettings
@@ -51,6 +52,8 @@ class Trainer:
     ----------
     settings : TrainSettings
     progress : callable, optional
+        Called after each step with the step, the last step and the losses; see
+        :data:`giblet.training.result.Progress`.
     study : Study, optional
         The data, if they are already read; by default what the settings name is read.
 
@@ -82,7 +85,7 @@ class Trainer:
         GibletError
             If the data, the settings or the output folder cannot be used, or a loss is not a number.
         TrainingInterrupted
-            On Ctrl-C, after the state was saved.
+            On Ctrl-C or SIGTERM, after the state was saved.
         """
         asked, self.settings = self.settings, with_tr(self.settings)
         check_devices(self.settings)
@@ -99,7 +102,7 @@ class Trainer:
         check_columns(self.settings, study)
         fabric = launch(self.settings)
         on_cuda = [fabric.device] if fabric.device.type == "cuda" else []
-        with alone(fabric, self.output), torch.random.fork_rng(devices=on_cuda), between_steps() as stop:
+        with alone(fabric, self.output), torch.random.fork_rng(devices=on_cuda), delayed_signals() as stop:
             return _Run(self.settings, study, fabric, state, self.progress).train(until, stop)
 
     def _free(self) -> frozenset[str]:
@@ -165,8 +168,8 @@ class _Run:
         status = "up to date"
         steps = self.schedule.steps(self.step, self.last)
         while self.step < self.last and not self._out_of_patience():
-            asked = self.objective.sum_over_processes(torch.tensor([float(stop.asked)], dtype=torch.float64))
-            if float(asked) > 0 or (until is not None and self.step >= until):
+            signalled = self._signalled(stop)
+            if signalled is not None or (until is not None and self.step >= until):
                 status = "paused"
                 break
             self._one_step([next(loader) for _ in next(steps)])
@@ -198,9 +201,15 @@ class _Run:
             about = {**asdict(result), "giblet_version": __version__, "device": str(self.fabric.device)}
             text = json.dumps({**about, "processes": self.fabric.world_size}, indent=1)
             write_atomic(self.output / "summary.json", text + "\n")
-        if status == "paused" and float(asked) > 0:
-            raise TrainingInterrupted(self.step, self.fabric.global_rank)
+        if status == "paused" and signalled is not None:
+            raise TrainingInterrupted(self.step, self.fabric.global_rank, signalled)
         return result
+
+    def _signalled(self, stop: Stop) -> int | None:
+        """The signal that asked one of the processes to stop, the same one in all of them."""
+        counts = torch.tensor([float(stop.signal == number) for number in SIGNALS], dtype=torch.float64)
+        asked = self.objective.sum_over_processes(counts)
+        return int(SIGNALS[int(asked.argmax())]) if float(asked.sum()) > 0 else None
 
     def _one_step(self, pieces: list[Batch]) -> None:
         objective, names, world = self.objective, self.objective.names, self.fabric.world_size
@@ -290,7 +299,7 @@ class _Run:
     def _batches(self, windows: ScoredWindows, sampler: Any) -> Iterator[Batch]:
         """Batches of the windows that `sampler` names; its own generator leaves the training's as it is."""
         loader = DataLoader(
-            windows, batch_sampler=sampler, num_workers=self.settings.num_workers, worker_init_fn=ignore_ctrl_c,
+            windows, batch_sampler=sampler, num_workers=self.settings.num_workers, worker_init_fn=ignore_signals,
             generator=torch.Generator().manual_seed(self.settings.seed),
         )  # fmt: skip
         return iter(loader)

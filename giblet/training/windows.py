@@ -24,13 +24,13 @@ class ScoredWindows(Dataset[dict[str, Any]]):
     Parameters
     ----------
     recordings : sequence of Recording
-    trs : mapping of subject to ndarray of int
-        The TRs of this part of the split.
+    trs : mapping of str to ndarray of int
+        The TRs of this part of the split, by subject.
     window, context, lead : int
         In TRs.
-    normalisers : mapping, optional
-    stimulus_trs : mapping of subject to ndarray of int, shape (n_trs,), optional
-        The TR of the stimulus in which each row of a recording begins. A window that begins at 0 lacks no context, as
+    normalisers : mapping of str to mapping of str to Normaliser, optional
+    stimulus_trs : mapping of str to ndarray of int, shape (n_trs,), optional
+        By subject, the TR of the stimulus in which each row begins. A window that begins at 0 lacks no context, as
         nothing was shown before; by default none is taken to.
 
     Raises
@@ -91,15 +91,47 @@ class ScoredWindows(Dataset[dict[str, Any]]):
         return {"bold": bold, "decode": decode}
 
     def indices_of(self, subject: str) -> list[int]:
-        """Which windows are of this subject."""
+        """Which windows are of a subject.
+
+        Parameters
+        ----------
+        subject : str
+
+        Returns
+        -------
+        list of int
+            Ascending; empty where there is no such subject.
+        """
         return self.windows.indices_of(subject)
 
     def subject_of(self, item: int) -> str:
-        """Whose window it is."""
+        """Whose window it is.
+
+        Parameters
+        ----------
+        item : int
+            ``i`` or ``~i`` for window ``i``.
+
+        Returns
+        -------
+        str
+            Name of the subject.
+        """
         return self.windows.recordings[self.windows.index[item if item >= 0 else ~item][0]].subject
 
     def name_of(self, item: int) -> str:
-        """Subject, run and TRs of a window, in words."""
+        """Subject, run and TRs of a window, in words.
+
+        Parameters
+        ----------
+        item : int
+            ``i`` or ``~i`` for window ``i``.
+
+        Returns
+        -------
+        str
+            TRs count from the first row of the run.
+        """
         which, start, stop = self.windows.index[item if item >= 0 else ~item]
         recording = self.windows.recordings[which]
         run = recording.run[start]
@@ -127,7 +159,7 @@ class Schedule:
     ----------
     windows : ScoredWindows
     batch_size : int
-        Windows a step, over all processes. A step is of one subject, as subjects differ in voxels.
+        Windows per step, over all processes. A step is of one subject, as subjects differ in voxels.
     seed : int
     rank, world : int
         This process, and how many there are. They share one order.
@@ -144,7 +176,18 @@ class Schedule:
         self.steps_per_epoch = sum(-(-len(own) // batch_size) for own in self.of_subject)
 
     def epoch(self, number: int) -> list[np.ndarray]:
-        """The steps of an epoch, as windows of each: every window once."""
+        """The steps of an epoch: every window once, in an order that seed and number decide.
+
+        Parameters
+        ----------
+        number : int
+            Of the epoch, from 0.
+
+        Returns
+        -------
+        list of ndarray of int64
+            The windows of each step, those of all processes.
+        """
         rng = np.random.default_rng([self.seed, number])
         steps = []
         for own in self.of_subject:
@@ -153,19 +196,47 @@ class Schedule:
         return [steps[i] for i in rng.permutation(len(steps))]
 
     def share(self, step: np.ndarray) -> list[list[int]]:
-        """What this process computes of a step, in pieces of at least one window."""
+        """What this process computes of a step, in pieces of at least one window.
+
+        Parameters
+        ----------
+        step : ndarray of int64
+            The windows of the step, as :meth:`epoch` gives them.
+
+        Returns
+        -------
+        list of list of int
+            The windows of each piece; where there is none for this process, ``~i`` of one that has no row to score.
+        """
         own = step[self.rank :: self.world].tolist() or [~int(step[0])]
         return [piece.tolist() for piece in np.array_split(own, min(self.accumulate, len(own)))]
 
     def steps(self, first: int, last: int) -> Iterator[list[list[int]]]:
-        """The pieces of this process for each step from `first` up to, not including, `last`."""
+        """The pieces of this process for each step from `first` up to, not including, `last`.
+
+        Parameters
+        ----------
+        first, last : int
+            Steps from the beginning of the run, from 0.
+
+        Yields
+        ------
+        list of list of int
+            As :meth:`share`.
+        """
         for number in range(first // self.steps_per_epoch, -(-last // self.steps_per_epoch)):
             start = number * self.steps_per_epoch
             for step in self.epoch(number)[max(0, first - start) : last - start]:
                 yield self.share(step)
 
     def in_order(self) -> list[list[int]]:
-        """All windows once, in order, in batches of a process's size: this process's part of them, for validation."""
+        """All windows once, in order, in batches of a process's size: this process's part of them, for validation.
+
+        Returns
+        -------
+        list of list of int
+            The windows of each batch, all of one subject.
+        """
         size = max(1, self.batch_size // (self.world * self.accumulate))
         batches = [own[at : at + size].tolist() for own in self.of_subject for at in range(0, len(own), size)]
         return batches[self.rank :: self.world]

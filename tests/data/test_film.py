@@ -16,7 +16,7 @@ from giblet.config import ExtractSettings
 from giblet.data import media, packets
 from giblet.data.media import AudioReader, film_zero, media_info
 from giblet.errors import InputError
-from giblet.pipeline import extract_features
+from giblet.pipeline import extract_many
 from tests.films import Track, click_times, click_track, cut_file, noise, replaced, write_film
 
 DATA = Path(__file__).parents[2] / "data"
@@ -291,7 +291,7 @@ def test_a_batch_goes_on_behind_a_film_that_cannot_be_read(folder, tmp_path):
     bad[32:34] = struct.pack("<H", 4)  # 4 bytes for 16 bits
     (tmp_path / "bad.wav").write_bytes(bad)
     settings = ExtractSettings.make(use_encodec=False, n_mels=16, tr=0.5)
-    results = list(extract_features([tmp_path / "bad.wav", tmp_path / "good.wav"], settings, tmp_path))
+    results = list(extract_many([tmp_path / "bad.wav", tmp_path / "good.wav"], settings, tmp_path))
     assert [result.status for result in results] == ["failed", "written"]
     assert "4 bytes to samples of 16 bits" in str(results[0].error)
 

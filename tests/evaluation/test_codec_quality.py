@@ -23,12 +23,12 @@ from giblet.evaluation.codec_quality import (
     MEL_MEAN,
     Clip,
     Quality,
-    evaluate_codec,
     mels_of_as_many_numbers,
+    score_codec,
 )  # fmt: skip
 from giblet.evaluation.mel_baseline import MelBaseline
 from giblet.evaluation.sound_scores import score
-from giblet.pipeline.codec import codec_quality as run
+from giblet.pipeline.codec import evaluate_codec as run
 from tests.conftest import at_24k
 
 ROOT = Path(__file__).parents[2]
@@ -89,7 +89,7 @@ def test_scores_are_those_of_the_packages(noisy):
 @needs_stoi
 def test_a_codec_that_returns_its_input_is_perfect(speech):
     clips = [Clip("a", speech[: 24_000 * 3 + 7]), Clip("b", speech[24_000 * 20 : 24_000 * 23])]
-    quality = evaluate_codec([Perfect()], clips, baselines=())
+    quality = score_codec([Perfect()], clips, baselines=())
     (row,) = quality.rows
     assert row.mean("pesq") == pytest.approx(4.64, abs=0.01)
     assert row.mean("stoi") == pytest.approx(1, abs=1e-6)
@@ -111,7 +111,7 @@ def test_silence_for_speech_is_the_worst_answer_and_never_nan(speech):
 
 def test_a_score_without_its_package_is_named_with_the_remedy(speech, monkeypatch):
     monkeypatch.setattr(sound_scores, "missing", lambda: ["pesq", "stoi"])
-    quality = evaluate_codec([Perfect()], [Clip("a", speech[:48_000])], baselines=())
+    quality = score_codec([Perfect()], [Clip("a", speech[:48_000])], baselines=())
     assert quality.rows[0].mean("pesq") is None and quality.rows[0].n("stoi") == 0
     assert [note.split()[0] for note in quality.notes] == ["PESQ-wb", "STOI"]
     assert all("pip install 'giblet[quality]'" in note for note in quality.notes)
@@ -121,7 +121,7 @@ def test_a_score_without_its_package_is_named_with_the_remedy(speech, monkeypatc
 def test_clips_on_which_a_score_is_not_defined_are_counted_and_named(speech):
     click = np.zeros(24_000, np.float32)
     click[:1200] = 0.5  # 50 ms of sound, of which STOI finds no 30 frames
-    quality = evaluate_codec([Perfect()], [Clip("a", speech[:48_000]), Clip("click", click)], baselines=())
+    quality = score_codec([Perfect()], [Clip("a", speech[:48_000]), Clip("click", click)], baselines=())
     assert quality.rows[0].per_clip["click"]["stoi"] is None
     assert (quality.rows[0].n("stoi"), quality.rows[0].n("si_sdr")) == (1, 2)
     assert quality.rows[0].mean("stoi") == quality.rows[0].per_clip["a"]["stoi"]
@@ -130,7 +130,7 @@ def test_clips_on_which_a_score_is_not_defined_are_counted_and_named(speech):
 
 def test_numbers_and_bits_are_those_of_the_feature_files(speech):
     codecs = [load_codec("bundled", bandwidth=kbps, device="cpu") for kbps in (1.5, 6)]
-    quality = evaluate_codec(codecs, [Clip("a", speech[:24_000])], tr=TR)
+    quality = score_codec(codecs, [Clip("a", speech[:24_000])], tr=TR)
     found = {row.label: (row.numbers_per_tr, row.bits_per_second) for row in quality.rows}
     assert found["codes, 1.5 kbps"] == (224, 1500)
     assert found["codes, 6 kbps"] == (896, 6000)
@@ -142,7 +142,7 @@ def test_numbers_and_bits_are_those_of_the_feature_files(speech):
 @pytest.mark.parametrize(("tr", "kbps", "numbers"), [(2.0, 6, 1200), (0.72, 6, 432), (1.5, 3, 448)])
 def test_mels_beside_codes_keep_as_many_numbers_at_any_tr_and_bandwidth(speech, tr, kbps, numbers):
     codec = load_codec("bundled", bandwidth=kbps, device="cpu")
-    quality = evaluate_codec([codec], [Clip("a", speech[:24_000])], tr=tr)
+    quality = score_codec([codec], [Clip("a", speech[:24_000])], tr=tr)
     assert quality.rows[0].numbers_per_tr == numbers
     for row in quality.rows[2:4]:
         assert numbers <= row.numbers_per_tr < numbers + 32, row.label
@@ -207,13 +207,13 @@ def test_a_sound_of_one_stretch_can_be_restored(speech):
 
 def test_two_clips_of_one_name_are_refused(speech):
     with pytest.raises(InputError, match="two clips are called a"):
-        evaluate_codec([Perfect()], [Clip("a", speech[:24_000])] * 2, baselines=())
+        score_codec([Perfect()], [Clip("a", speech[:24_000])] * 2, baselines=())
 
 
 @pytest.mark.parametrize(("codecs", "message"), [([], "no codec"), ([Perfect()], "no sound")])
 def test_nothing_to_score_is_an_error(codecs, message):
     with pytest.raises(InputError, match=message):
-        evaluate_codec(codecs, [])
+        score_codec(codecs, [])
 
 
 @cache
@@ -258,7 +258,7 @@ def check_comparison(quality: Quality) -> None:
 @needs_stoi
 def test_quality_comparison():
     codecs = [load_codec("bundled", bandwidth=kbps, device="cpu") for kbps in (1.5, 3, 6)]
-    check_comparison(evaluate_codec(codecs, unheard()))
+    check_comparison(score_codec(codecs, unheard()))
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from giblet.errors import CheckpointError
 from giblet.features import load_features
 from giblet.pipeline import run_checks
 from giblet.pipeline.reconstruct import reconstruct
-from giblet.pipeline.run_checks import open_run
+from giblet.pipeline.trained_run import TrainedRun
 from giblet.pipeline.training import read_config, train
 from giblet.training.checkpoint import load_state
 from giblet.training.run_folder import _digest, read_normalisers
@@ -41,7 +41,8 @@ def test_a_run_that_was_moved_alone_still_finds_its_data(trained, tmp_path):
 
 
 def test_a_run_that_was_moved_with_its_data_finds_them_where_they_lie_to_it(copied, tmp_path):
-    settings, study, *_ = open_run(copied.run)
+    opened = TrainedRun.open(copied.run)
+    settings, study = opened.settings, opened.study
     assert set(study.paths) == {copied.folder / "data" / name for name in (
         "words.nc", "pictures.nc", "sub-22/func/run_bold.tsv")}  # fmt: skip
     assert settings.data.subjects[0].runs[0].text == copied.folder / "data" / "words.nc"
@@ -50,19 +51,19 @@ def test_a_run_that_was_moved_with_its_data_finds_them_where_they_lie_to_it(copi
 def test_a_run_whose_data_went_elsewhere_finds_them_in_a_folder_that_is_named(copied, tmp_path, monkeypatch):
     (copied.folder / "data").rename(tmp_path / "archive")
     with pytest.raises(CheckpointError, match=r"no such file: .*(words|pictures)\.nc.*--data") as told:
-        open_run(copied.run)
+        TrainedRun.open(copied.run)
     assert "\n" not in str(told.value)
-    open_run(copied.run, tmp_path / "archive")  # as they were below it
+    TrainedRun.open(copied.run, tmp_path / "archive")  # as they were below it
     deep = tmp_path / "disk" / "2024" / "films"
     deep.mkdir(parents=True)
     for name in ("words.nc", "pictures.nc", "sub-22/func/run_bold.tsv"):
         (tmp_path / "archive" / name).rename(deep / name.split("/")[-1])
     (tmp_path / "disk" / "words.nc").write_text("of another study")
-    open_run(copied.run, tmp_path / "disk")  # by their names alone
+    TrainedRun.open(copied.run, tmp_path / "disk")  # by their names alone
     with pytest.raises(CheckpointError, match="no such folder"):
-        open_run(copied.run, tmp_path / "nowhere")
+        TrainedRun.open(copied.run, tmp_path / "nowhere")
     monkeypatch.chdir(deep)
-    open_run(copied.run)
+    TrainedRun.open(copied.run)
 
 
 def test_two_files_of_one_name_are_told_apart_by_their_content(copied, tmp_path):
@@ -72,7 +73,7 @@ def test_two_files_of_one_name_are_told_apart_by_their_content(copied, tmp_path)
         folder.mkdir(parents=True)
     words.rename(right / "words.nc")
     (wrong / "words.nc").write_bytes(b"other words")
-    _, study, *_ = open_run(copied.run, tmp_path / "data")
+    study = TrainedRun.open(copied.run, tmp_path / "data").study
     assert right / "words.nc" in study.paths
 
 
@@ -83,8 +84,8 @@ def test_a_copy_that_is_whole_is_taken_before_an_original_that_has_changed(train
     words.write_bytes(content + b"\0")
     try:
         with pytest.raises(CheckpointError, match=r"words\.nc has changed since"):
-            open_run(trained.run)
-        _, study, *_ = open_run(tmp_path / "elsewhere" / "runs" / "small")
+            TrainedRun.open(trained.run)
+        study = TrainedRun.open(tmp_path / "elsewhere" / "runs" / "small").study
         assert tmp_path / "elsewhere" / "data" / "words.nc" in study.paths
     finally:
         words.write_bytes(content)
@@ -146,13 +147,13 @@ def test_a_sidecar_belongs_to_the_scan_and_moves_with_it(trained, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     (tmp_path / "one").rename(tmp_path / "two")
     moved = Project(tmp_path / "two")
-    _, study, *_ = open_run(moved.run)
+    study = TrainedRun.open(moved.run).study
     assert moved.folder / "data" / "sub-22" / "func" / "run_bold.json" in study.paths
     monkeypatch.chdir(moved.folder)
     assert train("train.yaml").status == "up to date"
     (moved.folder / "data" / "sub-22" / "func" / "run_bold.json").write_text('{"RepetitionTime": 2.00}')
     with pytest.raises(CheckpointError, match=r"two/data/sub-22/func/run_bold\.json has changed since"):
-        open_run(moved.run)
+        TrainedRun.open(moved.run)
 
 
 def test_a_file_that_is_not_found_is_named_where_it_is_missing_or_changed(trained, tmp_path, monkeypatch):
@@ -174,13 +175,13 @@ def test_a_file_that_is_not_found_is_named_where_it_is_missing_or_changed(traine
         if content is not None:
             (new / "run_bold.json").write_text(content)
         with pytest.raises(CheckpointError, match=told.replace("{}", str(new / "run_bold.json"))):
-            open_run(run, new)
+            TrainedRun.open(run, new)
     shutil.copy(old / "run_bold.json", new)
-    open_run(run, new)
+    TrainedRun.open(run, new)
     (tmp_path / "one" / "data" / "words.nc").unlink()
     (new / "words.nc").write_bytes(b"other words")
     with pytest.raises(CheckpointError, match=r"no such file: \S+one/data/words\.nc.*data2/words\.nc is of that name"):
-        open_run(run, new)
+        TrainedRun.open(run, new)
 
 
 def test_a_run_of_an_older_version_has_no_unbounded_values_either(trained, tmp_path, monkeypatch):
@@ -204,5 +205,5 @@ def test_a_run_of_an_older_version_has_no_unbounded_values_either(trained, tmp_p
         return study
 
     monkeypatch.setattr(run_checks, "build_study", one_never_varied)
-    _, _, normalisers, _ = open_run(run)
+    normalisers = TrainedRun.open(run).normalisers
     assert normalisers["sub-22"]["bold"].varies.tolist() == [True, True, False, True, True]

@@ -16,7 +16,7 @@ import yaml
 
 from giblet.codec.checkpoints import load_checkpoint, save_checkpoint
 from giblet.errors import CheckpointError, InputError
-from giblet.pipeline.run_checks import open_run
+from giblet.pipeline.trained_run import TrainedRun
 from giblet.training.checkpoint import followed, load_state, restore, save_state
 from giblet.training.trainer import Trainer
 from tests.trained import other_film
@@ -280,7 +280,8 @@ def test_a_run_from_before_runs_were_centred_goes_on_and_opens_without(settings)
         del state["settings"]["data"][name], values["data"][name]
     last.write_text(json.dumps(state))
     (run.output / "config.yaml").write_text(yaml.safe_dump(values))
-    opened, study, normalisers, _ = open_run(run.output)
+    found = TrainedRun.open(run.output)
+    opened, study, normalisers = found.settings, found.study, found.normalisers
     assert (opened.data.split, opened.data.centre_runs) == ("subject", False)
     assert not normalisers["01"]["bold"].levels and not study.normalisers["01"]["bold"].levels
     with pytest.raises(CheckpointError, match=r"data\.centre_runs was False, is True"):

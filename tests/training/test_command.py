@@ -144,8 +144,9 @@ def test_two_processes_learn_what_one_learns(shown, config, tmp_path, n_subjects
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.cpu_count() == 1, reason="two processes need two processors")
-def test_two_processes_stopped_by_ctrl_c_say_so_once(config, tmp_path):
-    """A terminal sends Ctrl-C to all of them."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_two_processes_stopped_by_a_signal_say_so_once(config, tmp_path, number):
+    """A terminal sends Ctrl-C to all of them, a cluster SIGTERM."""
     path = config(devices=2, epochs=2000, patience=None, checkpoint_every=1)
     with subprocess.Popen(
         [sys.executable, "-m", "giblet", "train", str(path)], cwd=ROOT, env=environment(),
@@ -155,9 +156,9 @@ def test_two_processes_stopped_by_ctrl_c_say_so_once(config, tmp_path):
         while not (tmp_path / "train" / "checkpoints" / "last.json").exists() and run.poll() is None:
             assert time.monotonic() - began < 200
             time.sleep(0.1)
-        os.killpg(run.pid, signal.SIGINT)
+        os.killpg(run.pid, number)
         said, told = run.communicate(timeout=120)
-    assert run.returncode == 130 and not said
+    assert run.returncode == 128 + number and not said
     assert told.count("training stopped after step") == 1 and "interrupted" not in told and "Traceback" not in told
     assert "up to date" in processes(config(devices=2, steps=1), ["-m", "giblet", "train"]).stdout  # it goes on
 

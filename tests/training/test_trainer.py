@@ -87,17 +87,19 @@ def test_a_run_stopped_within_an_epoch_ends_as_one_that_was_not(whole, settings,
     assert_same_run(whole[0], stopped)
 
 
-def test_a_run_stopped_by_ctrl_c_saves_its_state_and_ends_as_one_that_was_not(whole, settings):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_stopped_by_a_signal_saves_its_state_and_ends_as_one_that_was_not(whole, settings, number):
     stopped = settings()
 
     def press(step, last, losses):
         if step == 3:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
 
-    handler = signal.getsignal(signal.SIGINT)
-    with pytest.raises(TrainingInterrupted, match="after step 3"):
+    handler = signal.getsignal(number)
+    with pytest.raises(TrainingInterrupted, match="after step 3") as told:
         Trainer(stopped, press).fit()
-    assert signal.getsignal(signal.SIGINT) is handler
+    assert told.value.signal == number
+    assert signal.getsignal(number) is handler
     Trainer(stopped).fit()
     assert_same_run(whole[0], stopped)
 

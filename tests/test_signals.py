@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from giblet.codec.training_stop import SIGNALS, delayed_signals
+from giblet.signals import SIGNALS, delayed_signals
 from tests.codec.training import listening
 
 

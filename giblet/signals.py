@@ -1,4 +1,4 @@
-"""Leaving a training run between two steps: Ctrl-C and a cluster's SIGTERM wait until the run can be saved."""
+"""Leaving a training run between two steps: Ctrl-C and a cluster's SIGTERM wait until its state can be saved."""
 
 from __future__ import annotations
 
@@ -43,6 +43,11 @@ def delayed_signals() -> Iterator[Stop]:
 
     Outside the main thread, where Python allows no signal handlers, nothing is noted. A signal that was ignored before
     (background jobs of a shell ignore Ctrl-C) still is.
+
+    Yields
+    ------
+    Stop
+        True as soon as a signal has come.
     """
     stop = Stop()
     before: dict[signal.Signals, Any] = {}

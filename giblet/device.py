@@ -1,4 +1,4 @@
-"""Where a codec computes, and how exactly."""
+"""Where torch computes, and how exactly."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ def pick_device(wanted: str | torch.device = "auto") -> torch.device:
     ----------
     wanted : str or torch.device
         ``"auto"``: CUDA, else Apple's MPS, else the CPU. Else a device by name, ``"cuda:1"``.
+
+    Returns
+    -------
+    torch.device
 
     Raises
     ------
@@ -42,7 +46,11 @@ def exact_float32(device: torch.device, threads: int | None = None) -> Iterator[
     ----------
     device : torch.device
     threads : int, optional
-        At most so many inside the block, fewer if the caller allows fewer.
+        At most this many inside the block, fewer if the caller allows fewer.
+
+    Yields
+    ------
+    None
     """
     n_before = torch.get_num_threads()
     n_inside = n_before if threads is None else min(threads, n_before)

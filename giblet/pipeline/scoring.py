@@ -1,0 +1,160 @@
+"""How much a prediction is worth: the scorecard of a part of a scan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from giblet.codec import AudioCodec
+from giblet.data.media import AudioReader
+from giblet.errors import InputError
+from giblet.evaluation.encoding import EncodingScore, score_encoding
+from giblet.evaluation.reconstruction import log_mel
+from giblet.evaluation.rotation import HIGH_PASS
+from giblet.evaluation.scorecard import MEAN, Score, Scorecard
+from giblet.evaluation.scores import compare, identification, score_codes
+from giblet.evaluation.statistics import ScoredTRs
+from giblet.features import load_features
+from giblet.files import sha256_of
+from giblet.models.settings import AUDIO, TEXT
+from giblet.pipeline.trained_run import Part, Prediction
+from giblet.training.columns import unit_of
+
+LEAST_TRS = 3
+"""Fewer have no correlation."""
+
+
+def score(prediction: Prediction, *, codec: AudioCodec | None = None, original: str | Path | None = None) -> Scorecard:
+    """Score a prediction, beside predictions that know nothing of the brain.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    codec : AudioCodec, optional
+        The one that made the codes, as :meth:`TrainedRun.load_codec` gives it; None for mel spectrograms.
+    original : str or Path, optional
+        The film or sound that the features were made from: sound is compared with it. Needs a part of one stretch.
+
+    Returns
+    -------
+    Scorecard
+
+    Raises
+    ------
+    InputError
+        If `original` is another film, or the part has several stretches.
+    """
+    part, stretches, notes = prediction.part, prediction.stretches, list(prediction.notes)
+    scores, tr = list[Score](), part.run.settings.model.tr
+    if part.split != "test":
+        notes.append(f"TRs of {part.split} were used in training: these scores are no evidence")
+    if len(stretches) > 1:
+        notes.append(f"{len(stretches)} stretches of TRs are scored end to end")
+    for name in stretches[0].decoded:
+        n = sum(int(s.scored[name].sum()) for s in stretches)
+        if n < LEAST_TRS:
+            notes.append(f"{name} is not scored: {n} TRs have all of their BOLD in this part, {LEAST_TRS} are needed")
+            continue
+        found, told = _score_modality(prediction, name, codec, original)
+        scores += found
+        notes += told
+    encoding, told = _score_encoding(prediction, tr)
+    return Scorecard.of(_about(prediction, codec), scores, encoding, [*notes, *told])
+
+
+def check_original(path: str | Path, part: Part, codec: AudioCodec | None) -> None:
+    """Say before any work that this is not the sound that the codes were made from.
+
+    Parameters
+    ----------
+    path : str or Path
+        The film or sound that is to be compared with.
+    part : Part
+    codec : AudioCodec or None
+        The one that made the codes; None for mel spectrograms.
+
+    Raises
+    ------
+    InputError
+        If it is not, there is no such file, or the run has no codes.
+    """
+    if codec is None:
+        raise InputError("the original is compared with the sound of codes, and the run has none: leave out --original")
+    if not Path(path).is_file():
+        raise InputError(f"no such file: {path}")
+    known = {load_features(run.audio).attrs["source_sha256"] for run in part.settings.runs if run.audio is not None}
+    if sha256_of(path) not in known:
+        raise InputError(f"{path} is not the file that the run's features were made from: name that, or leave it out")
+
+
+def _score_modality(
+    prediction: Prediction, name: str, codec: AudioCodec | None, original: str | Path | None
+) -> tuple[list[Score], list[str]]:
+    """Scores of one modality, and what is to be said of them."""
+    part, stretches = prediction.part, prediction.stretches
+    keep = [s.scored[name] for s in stretches]
+    truth, own = (
+        np.concatenate([getattr(s, what)[name][k] for s, k in zip(stretches, keep, strict=True)])
+        for what in ("truth", "decoded")
+    )
+    tr = part.run.settings.model.tr
+    trs = ScoredTRs(tr, np.repeat(np.arange(len(keep)), [int(k.sum()) for k in keep]))
+    if name == AUDIO and codec is not None:
+        codes = part.recording.series[name]
+        train = [int(k) for k in part.run.study.part("train")[part.subject] if codes.valid[k]]
+        seen = np.concatenate([codes.read(k, k + 1) for k in train])
+        sound = None if original is None else _original(original, prediction, keep, codec)
+        return score_codes(truth, own, seen, codec, tr, original=sound, trs=trs)
+    mean = np.broadcast_to(part.normalisers[name].mean, truth.shape)
+    if name == AUDIO:
+        loudest = float(truth.max())
+        truth, own, mean = (log_mel(values, loudest) for values in (truth, own, mean))
+    elif truth.ndim == 4:  # (n, H, W, 3): each pixel and colour is a feature
+        truth, own, mean = (values.reshape(len(values), -1) for values in (truth, own, mean))
+    scores = compare("mel r" if name == AUDIO else f"{name} r", truth, own, {MEAN: mean}, trs)
+    if name == TEXT and truth.shape[1] > 1:  # a word rate has no direction
+        scores.append(identification("text identification", truth, own, trs))
+    return scores, list(trs.notes)
+
+
+def _score_encoding(prediction: Prediction, tr: float) -> tuple[EncodingScore | None, list[str]]:
+    """How well the BOLD of the part is predicted; None where too few volumes have all of their stimulus."""
+    stretches = prediction.stretches
+    rows = np.concatenate([s.bold_scored for s in stretches])
+    if rows.sum() < LEAST_TRS:
+        return None, []
+    measured, predicted = (
+        np.concatenate([getattr(s, what) for s in stretches])[rows] for what in ("bold", "bold_predicted")
+    )
+    trs = ScoredTRs(tr, np.repeat(np.arange(len(stretches)), [int(s.bold_scored.sum()) for s in stretches]))
+    return score_encoding(measured, predicted, trs), list(trs.notes)
+
+
+def _about(prediction: Prediction, codec: AudioCodec | None) -> dict[str, Any]:
+    part, stretches = prediction.part, prediction.stretches
+    return {
+        "subject": part.subject, "split": part.split, "tr": part.run.settings.model.tr,
+        "n_trs": int(sum(s.stop - s.start for s in stretches)),
+        "n_trs_scored": {name: int(sum(s.scored[name].sum() for s in stretches)) for name in stretches[0].decoded},
+        "n_trs_encoding": int(sum(s.bold_scored.sum() for s in stretches)), "head": part.run.head,
+        "codec": None if codec is None else {"name": codec.name, "fingerprint": codec.fingerprint},
+        "high_pass": HIGH_PASS, "unit": unit_of(part.run.study.columns[part.subject]),
+    }  # fmt: skip
+
+
+def _original(path: str | Path, prediction: Prediction, keep: list[np.ndarray], codec: AudioCodec) -> np.ndarray:
+    """The film's sound at the TRs that are scored, at the codec's rate."""
+    (stretch, *others), part = prediction.stretches, prediction.part
+    n_trs = int(keep[0].sum())
+    if others or not np.array_equal(keep[0], np.arange(len(keep[0])) < n_trs):
+        raise InputError("the original can be compared with one stretch of TRs only: leave it out for this split")
+    own = part.settings.runs[stretch.run - 1]
+    assert own.audio is not None
+    if load_features(own.audio).attrs["source_sha256"] != sha256_of(path):
+        raise InputError(f"{path} is not the file that {own.audio} was made from: name that one, or leave it out")
+    start = round(prediction.film_second(stretch) * codec.sample_rate)
+    sound = np.concatenate(list(AudioReader(path, sample_rate=codec.sample_rate)))
+    n = round(n_trs * part.run.settings.model.tr * codec.sample_rate)
+    return np.pad(sound, (max(0, -start), 0))[max(0, start) : max(0, start) + n]

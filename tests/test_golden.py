@@ -1,0 +1,18 @@
+"""A change of structure changes no figure; see golden.py."""
+
+import numpy as np
+import pytest
+
+from tests.golden import PATH, figures
+
+
+@pytest.mark.slow
+def test_the_figures_of_a_small_study_are_what_they_were(tmp_path):
+    found = figures(tmp_path)
+    with np.load(PATH) as kept:
+        assert sorted(found) == sorted(kept.files)
+        for name in kept.files:
+            if kept[name].dtype.kind == "f":
+                np.testing.assert_allclose(found[name], kept[name], rtol=1e-5, atol=1e-6, err_msg=name)
+            else:
+                np.testing.assert_array_equal(found[name], kept[name], err_msg=name)
