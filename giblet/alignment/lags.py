@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from giblet.alignment.checks import array_of_kind, increasing
-from giblet.alignment.prewhitening import Prewhitened, drifts, lag_one, orthonormal, whitened, without_drifts
+from giblet.alignment.prewhitening import Prewhitened, lag_one, slow_basis, whitened, without_drifts
 from giblet.alignment.scan import Scan, censored, knows_its_volumes, scan_of
 from giblet.errors import AlignmentError, InputError
 from giblet.timing import check_tr
@@ -153,7 +153,7 @@ def lag_scan(
     times = _regressor_times(signal, np.arange(len(data)) if rows is None else rows, tr, seconds, regressor_times)
     read, volumes = _reader(times, len(data), tr, seconds, kept)
     _refuse_constant(data[volumes])
-    slow = drifts(volumes - volumes[0], tr, detrend, high_pass)
+    slow = slow_basis(volumes - volumes[0], tr, detrend, high_pass)
 
     def standard(columns: np.ndarray) -> np.ndarray:
         return standardised(columns, slow)
@@ -328,8 +328,8 @@ def standardised(columns: np.ndarray, slow: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     columns : ndarray of float, shape (n_volumes, n)
-    slow : ndarray of float, shape (n_volumes, n_drifts)
-        As :func:`drifts` gives it, at the same volumes.
+    slow : ndarray of float64, shape (n_volumes, n_basis)
+        As :func:`slow_basis` gives it, at the same volumes.
 
     Returns
     -------
@@ -340,8 +340,7 @@ def standardised(columns: np.ndarray, slow: np.ndarray) -> np.ndarray:
     InputError
         If nothing of a series is left.
     """
-    values = np.asarray(columns, dtype=np.float64)
-    return _standardised(without_drifts(values, orthonormal(slow)) if slow.shape[1] else values)
+    return _standardised(without_drifts(np.asarray(columns, dtype=np.float64), slow))
 
 
 def _silenced(bold: Any, kept: np.ndarray) -> np.ndarray:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.polynomial.legendre import legvander
 
 
-def drifts(volumes: np.ndarray, tr: float, detrend: bool, high_pass: float | None) -> np.ndarray:
-    """What is slow in a run, to be taken out of both sides: a line, a parabola, and cosines below `high_pass`.
+def slow_basis(volumes: np.ndarray, tr: float, detrend: bool, high_pass: float | None) -> np.ndarray:
+    """Orthonormal basis of what is slow in a run: the mean, a line, a parabola, and cosines below `high_pass`.
 
     Parameters
     ----------
@@ -30,30 +30,16 @@ def drifts(volumes: np.ndarray, tr: float, detrend: bool, high_pass: float | Non
 
     Returns
     -------
-    ndarray of float64, shape (n_volumes, n_drifts)
+    ndarray of float64, shape (n_volumes, n_basis)
     """
     from nilearn.glm.first_level.design_matrix import create_cosine_drift
 
     n_trs = int(volumes[-1]) + 1
-    columns = [legvander(np.linspace(-1, 1, n_trs), 2)[:, 1:]] if detrend else []
+    columns = [legvander(np.linspace(-1, 1, n_trs), 2 if detrend else 0)]
     if high_pass is not None:
         columns.append(create_cosine_drift(high_pass, np.arange(n_trs) * tr)[:, :-1])  # the last is constant
-    return np.concatenate(columns, axis=1)[volumes] if columns else np.zeros((len(volumes), 0))
-
-
-def orthonormal(slow: np.ndarray) -> np.ndarray:
-    """Orthonormal basis of the mean and of what is slow.
-
-    Parameters
-    ----------
-    slow : ndarray of float, shape (n_volumes, n_drifts)
-        As :func:`drifts` gives it; columns may depend on each other where volumes are missing.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_volumes, n_basis)
-    """
-    left, size, _ = np.linalg.svd(np.hstack([np.ones((len(slow), 1)), slow]), full_matrices=False)
+    # Where volumes are missing, columns may depend on each other.
+    left, size, _ = np.linalg.svd(np.concatenate(columns, axis=1)[volumes], full_matrices=False)
     return left[:, size > 1e-10 * size[0]]
 
 
@@ -64,7 +50,7 @@ def without_drifts(values: np.ndarray, basis: np.ndarray) -> np.ndarray:
     ----------
     values : ndarray of float64, shape (n_volumes, n_columns)
     basis : ndarray of float64, shape (n_volumes, n_basis)
-        Orthonormal, as :func:`orthonormal` gives it.
+        Orthonormal, as :func:`slow_basis` gives it.
 
     Returns
     -------

@@ -15,7 +15,7 @@ from giblet.alignment import LagScan, lag_scan, response_at
 from giblet.alignment.checks import first_onset, recorded_offset
 from giblet.alignment.kernels import check_hrf
 from giblet.alignment.lags import HIGH_PASS, standardised
-from giblet.alignment.prewhitening import drifts
+from giblet.alignment.prewhitening import slow_basis
 from giblet.alignment.scan import censored, scan_of
 from giblet.data.splits import HRF_SECONDS
 from giblet.errors import AlignmentError, InputError
@@ -339,5 +339,5 @@ def _mean_of(bold: np.ndarray, tr: float, sample_mask: Any) -> np.ndarray:
     kept = np.arange(len(bold)) if sample_mask is None else np.flatnonzero(censored(sample_mask, len(bold)))
     mean = np.zeros((len(bold), 1))
     if len(kept):
-        mean[kept, 0] = standardised(bold[kept], drifts(kept - kept[0], tr, True, None)).mean(axis=1)
+        mean[kept, 0] = standardised(bold[kept], slow_basis(kept - kept[0], tr, True, None)).mean(axis=1)
     return mean

@@ -29,7 +29,7 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from giblet.alignment.checks import run_slices
-from giblet.alignment.prewhitening import drifts, lag_one, orthonormal, whitened, without_drifts
+from giblet.alignment.prewhitening import lag_one, slow_basis, whitened, without_drifts
 from giblet.data.splits import HRF_SECONDS
 from giblet.errors import InputError
 from giblet.timing import check_tr, shown
@@ -364,7 +364,7 @@ def basis_of(n_trs: int, tr: float, high_pass: float | None) -> np.ndarray:
     --------
     without_drifts : series less what is in its span.
     """
-    return orthonormal(drifts(np.arange(n_trs), tr, True, high_pass))
+    return slow_basis(np.arange(n_trs), tr, True, high_pass)
 
 
 def _centred(values: np.ndarray) -> np.ndarray:

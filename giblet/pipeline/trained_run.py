@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -303,7 +303,7 @@ class Prediction:
     part: Part
     stretches: tuple[Stretch, ...]
     """One for each stretch of successive TRs within a run."""
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...]
     """What a reader must know of it."""
 
     def __repr__(self) -> str:
@@ -325,25 +325,4 @@ class Prediction:
         return float(self.part.run.study.film_seconds[self.part.subject][stretch.start])
 
 
-def open_run(folder: str | Path, data: str | Path | None = None) -> TrainedRun:
-    """A trained run; see :meth:`TrainedRun.open`.
-
-    Parameters
-    ----------
-    folder : str or Path
-        As training left it, or a copy.
-    data : str or Path, optional
-        Folder where the files that the run was trained on are now, if they have moved.
-
-    Returns
-    -------
-    TrainedRun
-
-    Raises
-    ------
-    CheckpointError
-        If the run is not finished, was edited, is damaged, or a file that it was trained on has changed or is nowhere.
-    GibletError
-        If the configuration cannot be read, or the data cannot be used.
-    """
-    return TrainedRun.open(folder, data)
+open_run = TrainedRun.open
