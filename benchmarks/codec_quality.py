@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from giblet.codec.training_config import CodecTrainingConfig
+from giblet.codec.training.settings import CodecTrainingConfig
 from giblet.data.media import AudioReader
 from giblet.evaluation.codec_quality import Quality
 from giblet.evaluation.mel_baseline import MelBaseline

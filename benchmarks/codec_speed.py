@@ -26,9 +26,9 @@ import torch
 
 from giblet.codec import load_codec
 from giblet.codec.encodec import BLOCK_FRAMES, EncodecCodec, build_config, build_model, cores
-from giblet.codec.training_net import RowNet
+from giblet.codec.training.net import RowNet
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[1] / "samples"
 CLIPS = (3.0, 8.0, 20.0)
 """Seconds of the clips that are encoded side by side."""
 STREAM = """

@@ -1,6 +1,6 @@
 """What each way of moving codes in time, or convolving them, leaves of the sound and of the features.
 
-On the speech in data/ and the bundled codec; prints two tables, and with ``--write`` puts them into docs/alignment.md:
+On samples/speech.flac and the bundled codec; prints two tables, and with ``--write`` puts them into docs/alignment.md:
 
     python benchmarks/codes_are_categories.py --write
 """
@@ -139,7 +139,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="put the tables into docs/alignment.md")
     write = parser.parse_args().write
-    text = tables(load_codec("bundled", device="cpu"), ROOT / "data/speech.flac")
+    text = tables(load_codec("bundled", device="cpu"), ROOT / "samples/speech.flac")
     print(text)
     if write:
         page = ROOT / "docs/alignment.md"

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from giblet.lazy import lazily as _lazily
+from giblet.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from giblet.alignment import align_all_modalities as align  # noqa: F401
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from giblet.pipeline.training import train as train
     from giblet.training.settings import TrainSettings as TrainSettings
 
-__version__ = "0.1.0"
 
 __getattr__, __dir__, __all__ = _lazily(
     __name__,

@@ -29,11 +29,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from giblet import __version__
 from giblet.errors import InputError
 from giblet.files import sha256_of, write_atomic
 from giblet.netcdf import netcdf_bytes, read_netcdf
 from giblet.timing import TAIL, TRGrid, exact
+from giblet.version import __version__
 
 CODES, CONTINUOUS = "codes", "continuous"
 REPLACE = "use another output folder, or --overwrite (overwrite=True) to replace it"

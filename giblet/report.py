@@ -14,9 +14,9 @@ import numpy as np
 import soundfile
 from markupsafe import Markup
 
-from giblet import __version__
 from giblet.errors import InputError
 from giblet.files import write_atomic
+from giblet.version import __version__
 
 SPECTROGRAM_WINDOW, SPECTROGRAM_HOP = 1024, 256
 FLOOR_DB = -80.0

@@ -13,7 +13,7 @@ from transformers import EncodecConfig, EncodecModel
 
 from giblet.cli import main
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[1] / "samples"
 
 
 def at_24k(name: str) -> np.ndarray:

@@ -19,7 +19,7 @@ from tests.trained import train_tiny
 
 HERE = Path(__file__).parent
 PATH = HERE / "golden.npz"
-FILM = HERE.parent / "data" / "sintel_trailer.mp4"
+FILM = HERE.parent / "samples" / "sintel_trailer.mp4"
 SHOWN = 8
 """TRs of each feature that are kept whole."""
 

@@ -494,9 +494,9 @@ def training(tmp_path, speech) -> Path:
 
 
 def test_a_training_that_is_interrupted_goes_on_where_it_stopped(giblet, training, monkeypatch):
-    from giblet.codec import train
+    from giblet.codec.training import loop
 
-    seen, step = [], train._Run._one_step
+    seen, step = [], loop._Run._one_step
 
     def stopping(self, progress):
         seen.append(self.step)
@@ -504,7 +504,7 @@ def test_a_training_that_is_interrupted_goes_on_where_it_stopped(giblet, trainin
             raise KeyboardInterrupt
         return step(self, progress)
 
-    monkeypatch.setattr(train._Run, "_one_step", stopping)
+    monkeypatch.setattr(loop._Run, "_one_step", stopping)
     status, _, err = giblet("codec", "train", training)
     assert status == 130
     assert "goes on from the last checkpoint" in err

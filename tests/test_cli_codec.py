@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from giblet.cli import codec as command
-from giblet.codec.train import _Run
-from tests.codec.training import listening, tiny, write_audio
+from giblet.codec.training.loop import _Run
+from tests.codec.training.runs import listening, tiny, write_audio
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_without_a_checkpoint_the_command_says_that_it_starts_anew(giblet, train
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("giblet.codec.train.find_clips", interrupted)
+    monkeypatch.setattr("giblet.codec.training.loop.find_clips", interrupted)
     status, _, err = giblet("codec", "train", training())
     assert status == 130
     assert "starts anew: no checkpoint yet" in err

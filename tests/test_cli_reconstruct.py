@@ -296,7 +296,7 @@ def test_a_run_that_learned_nothing_is_told(giblet, trained, tmp_path):
 )
 def test_bad_options_are_one_line_and_write_nothing(giblet, trained, tmp_path, stereo_folder, options, message):
     np.save(tmp_path / "wrong.npy", np.ones(7, bool))
-    places = {"wrong.npy": tmp_path / "wrong.npy", "music": ROOT / "data" / "music.flac", "stereo": stereo_folder}
+    places = {"wrong.npy": tmp_path / "wrong.npy", "music": ROOT / "samples" / "music.flac", "stereo": stereo_folder}
     argv = [places.get(option, option) for option in options]
     status, said, err = giblet("reconstruct", trained.run, "-o", tmp_path / "out", *argv)
     assert (status, said, len(err.splitlines())) == (2, "", 1)

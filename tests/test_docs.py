@@ -14,7 +14,7 @@ from giblet.cli import app
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     path
-    for folder in (ROOT, ROOT / "docs", ROOT / "data", ROOT / "giblet" / "codec" / "assets" / "bundled")
+    for folder in (ROOT, ROOT / "docs", ROOT / "samples", ROOT / "giblet" / "codec" / "assets" / "bundled")
     for path in folder.glob("*.md")
 )
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -30,14 +30,14 @@ from transformers import (
 )
 
 from giblet.codec import load_codec
-from giblet.codec.checkpoints import load_checkpoint, save_checkpoint
+from giblet.codec.training.checkpoints import load_checkpoint, save_checkpoint
 from giblet.config import ExtractSettings
+from giblet.data.dataset.series import Series
 from giblet.data.embeddings import ImageModel, SentenceModel
 from giblet.data.fmri import FMRIProcessor
 from giblet.data.media import AudioReader
 from giblet.data.picture import PictureReader
-from giblet.data.series import Series
-from giblet.data.subtitles import read_segments
+from giblet.data.words.subtitles import read_segments
 from giblet.errors import CodecError, GibletError, InputError, one_line, postponed, reading
 from giblet.features import load_features, save_features
 from giblet.models import ModelSettings, MultimodalAutoencoder
@@ -266,7 +266,7 @@ READERS = {
     "codec": Reader(codec_folder, lambda path: load_codec(path.parent, device="cpu"), "safetensors.torch.load_file"),
     "codec's configuration": Reader(codec_text, lambda path: load_codec(path.parent, device="cpu"), "json.loads"),
     "codec training": Reader(
-        codec_training, lambda path: load_checkpoint(path.parent), "giblet.codec.checkpoints.load_file"
+        codec_training, lambda path: load_checkpoint(path.parent), "giblet.codec.training.checkpoints.load_file"
     ),
     "image model": Reader(
         image_model, lambda path: ImageModel(str(path.parent), device="cpu"), "transformers.AutoModel.from_pretrained"

@@ -13,9 +13,9 @@ ROOT = Path(giblet.__file__).parent
 
 # From the ground up; a module may import from its own floor and from those below.
 FLOORS = [
-    {"errors", "__init__", "lazy"},
-    {"timing", "files", "netcdf", "device", "signals"},
-    {"config", "features"},
+    {"errors", "lazy", "version"},
+    {"timing", "files", "netcdf", "device", "signals", "cells", "perceptual"},
+    {"config", "features", "spans"},
     {"codec", "alignment"},
     {"data", "models"},
     {"training", "evaluation"},
@@ -39,7 +39,7 @@ def imported(path: Path) -> set[str]:
         for name in names:
             head, *rest = name.split(".")
             if head == "giblet":
-                found.add(rest[0] if rest and not rest[0].startswith("__version") else "__init__")
+                found.add(rest[0] if rest else "__init__")
     return found
 
 

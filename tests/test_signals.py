@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from giblet.signals import SIGNALS, delayed_signals
-from tests.codec.training import listening
+from tests.codec.training.runs import listening
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from rich.table import Column
 from giblet.cli.shared import Device, Json, app, bar, err, know_options, out, print_json, table
 
 if TYPE_CHECKING:
-    from giblet.codec.train import TrainingProgress
+    from giblet.codec.training.loop import TrainingProgress
 
 codec = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Train a codec, measure it, or say what one is.")
 codec.callback()(know_options)
@@ -34,9 +34,9 @@ def train(
 
     Ctrl-C saves one before it leaves, and so does SIGTERM, which clusters send to jobs that run out of time.
     """
-    from giblet.codec.checkpoints import last_step
-    from giblet.codec.train import train_codec
-    from giblet.codec.training_config import CodecTrainingConfig
+    from giblet.codec.training.checkpoints import last_step
+    from giblet.codec.training.loop import train_codec
+    from giblet.codec.training.settings import CodecTrainingConfig
     from giblet.files import check_writable
 
     settings = CodecTrainingConfig.from_yaml(config)

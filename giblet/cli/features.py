@@ -141,7 +141,7 @@ def _refuse_foreign(context: typer.Context, what: str) -> None:
 
 def _other_kind(source: Path, what: str) -> str:
     """What a file that could not be read may be read as instead."""
-    from giblet.data.subtitles import SUBTITLES, TABLES
+    from giblet.data.words.subtitles import SUBTITLES, TABLES
 
     words = source.suffix.lower() in (*TABLES, *SUBTITLES)
     if what == "--text":

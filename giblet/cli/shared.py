@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from typer.exceptions import TyperException
 
-from giblet import __version__
 from giblet.errors import GibletError
+from giblet.version import __version__
 
 if TYPE_CHECKING:
     from giblet.data.sound import Progress as Callback

@@ -23,8 +23,8 @@ from transformers.models.encodec import modeling_encodec as parts
 from transformers.utils import cached_file
 
 from giblet.codec.base import AudioCodec, reblock
+from giblet.codec.openvino import CompiledChain, Core, folded, layer, pick_runtime
 from giblet.codec.quantizer import ResidualQuantizer
-from giblet.codec.runtime import CompiledChain, Core, folded, layer, pick_runtime
 from giblet.codec.streaming import Chain, Layer
 from giblet.device import exact_float32
 from giblet.errors import CodecError, InputError

@@ -32,13 +32,13 @@ import xarray as xr
 from pydantic import Field, model_validator
 
 from giblet.config import Settings
-from giblet.data.atlas import Atlas
-from giblet.data.cleaning import Bad, clean_run, find_bad, judge
-from giblet.data.confounds import RunConfounds, Table, empty_volumes, per_run, read_confounds, tell_censored
-from giblet.data.scan import Scan, load_bold, region_means, space_of, to_nifti
-from giblet.data.scan_timing import ScanTiming, scan_timing
-from giblet.data.tables import is_table, read_table
-from giblet.data.volumes import check_grid, read_mask, series_of, voxels_in
+from giblet.data.bold.atlas import Atlas
+from giblet.data.bold.cleaning import Bad, clean_run, find_bad, judge
+from giblet.data.bold.confounds import RunConfounds, Table, empty_volumes, per_run, read_confounds, tell_censored
+from giblet.data.bold.scan import Scan, load_bold, region_means, space_of, to_nifti
+from giblet.data.bold.scan_timing import ScanTiming, scan_timing
+from giblet.data.bold.tables import is_table, read_table
+from giblet.data.bold.volumes import check_grid, read_mask, series_of, voxels_in
 from giblet.errors import InputError
 
 __all__ = ["BoldSettings", "FMRIProcessor", "load_bold"]
@@ -114,7 +114,7 @@ class FMRIProcessor:
         In Hz: take out drifts that are slower, with cosines as fMRIPrep and SPM do, in each run.
     standardize : bool
         Scale each run to mean 0 and deviation 1. That uses all volumes of the run, those of a test set too; to learn
-        and to test within one run, leave it off and normalise on training TRs (:mod:`giblet.data.normalise`).
+        and to test within one run, leave it off and normalise on training TRs (:mod:`giblet.data.dataset.normalise`).
     bad : {"error", "mask", "zero"}
         For voxels or regions that hold NaN or infinity, never change within a run, or of which cleaning leaves nothing,
         in the volumes that are not censored: refuse the scan; leave them out; or keep their place with zeros and

@@ -17,7 +17,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Interpolation
 from av.video.stream import VideoStream
 
-from giblet.data.film import open_film
+from giblet.data.film.container import open_film
 from giblet.data.media import AudioReader, media_info
 from giblet.errors import InputError
 from giblet.files import atomic_path

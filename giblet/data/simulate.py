@@ -30,9 +30,9 @@ from giblet.alignment import convolve_hrf
 from giblet.alignment.checks import first_onset
 from giblet.config import Settings
 from giblet.data.simulation_files import write_simulation
-from giblet.data.windows import volume_rate
 from giblet.errors import InputError
 from giblet.features import CODES, CONTINUOUS, SIMULATED, load_features, main_variable, new_features
+from giblet.spans import volume_rate
 from giblet.timing import TRGrid, check_tr, exact, same_tr, shown
 
 __all__ = ["SimulateSettings", "Simulation", "simulate_bold", "write_simulation"]

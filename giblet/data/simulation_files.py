@@ -12,9 +12,9 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from giblet.data.scan_timing import sidecar_path
-from giblet.data.tables import SEPARATORS, is_table
-from giblet.data.volumes import write_image
+from giblet.data.bold.scan_timing import sidecar_path
+from giblet.data.bold.tables import SEPARATORS, is_table
+from giblet.data.bold.volumes import write_image
 from giblet.errors import InputError
 from giblet.features import REPLACE, save_features, standing
 from giblet.files import atomic_path, write_atomic

@@ -117,7 +117,7 @@ def make_splits(
     whole_runs : bool
         Cut between runs only, as near to the fractions as they allow.
     min_trs : int
-        The least length of a part, such as the window of a :class:`giblet.data.dataset.TRWindows`.
+        The least length of a part, such as the window of a :class:`giblet.data.dataset.windows.TRWindows`.
 
     Returns
     -------
@@ -130,7 +130,7 @@ def make_splits(
 
     Notes
     -----
-    The function does not know which film a run showed; :func:`giblet.data.stimulus_split.split_stimulus` does.
+    The function does not know which film a run showed; :func:`giblet.data.dataset.stimulus_split.split_stimulus` does.
 
     Examples
     --------

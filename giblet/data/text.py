@@ -16,12 +16,12 @@ from pydantic import Field
 from giblet.config import Settings
 from giblet.data.embeddings import DEFAULT, SentenceModel
 from giblet.data.sound import Progress
-from giblet.data.subtitles import Segment, read_timed_text
-from giblet.data.windows import tr_of, volume_grid
-from giblet.data.words import overlap_mean, word_series
+from giblet.data.words.on_trs import overlap_mean, word_series
+from giblet.data.words.subtitles import Segment, read_timed_text
 from giblet.errors import InputError
 from giblet.features import CONTINUOUS, main_variable, metadata_of, new_features
 from giblet.files import sha256_of
+from giblet.spans import tr_of, volume_grid
 from giblet.timing import TRGrid, exact
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class TextSettings(Settings):
     device: str = Field("auto", description="of the model: 'auto', 'cpu', 'cuda' or 'mps'")
 
     def reading(self) -> dict[str, Any]:
-        """The options of :func:`giblet.data.subtitles.read_timed_text`.
+        """The options of :func:`giblet.data.words.subtitles.read_timed_text`.
 
         Returns
         -------
@@ -142,7 +142,7 @@ class TextProcessor:
         Parameters
         ----------
         path : str or Path
-            As for :func:`giblet.data.subtitles.read_timed_text`.
+            As for :func:`giblet.data.words.subtitles.read_timed_text`.
         n_trs : int, optional
             As for :meth:`extract`.
 
@@ -178,7 +178,7 @@ class TextProcessor:
         Parameters
         ----------
         path : str or Path
-            As for :func:`giblet.data.subtitles.read_timed_text`.
+            As for :func:`giblet.data.words.subtitles.read_timed_text`.
         n_trs : int, optional
             Volumes of the scan: a longer text is cut, a shorter one padded; ``valid`` ends with the setting
             ``film_duration``, or else with the last row. By default as many as the film, or else the text, fills.

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from giblet.codec.base import AudioCodec
-from giblet.codec.losses import MultiScaleLoss
-from giblet.codec.perceptual import PACKAGES
-from giblet.codec.validate import perplexity
+from giblet.codec.training.losses import MultiScaleLoss
+from giblet.codec.training.validate import perplexity
 from giblet.errors import InputError
 from giblet.evaluation import sound_scores
 from giblet.evaluation.mel_baseline import MelBaseline
 from giblet.evaluation.sound_scores import REMEDY, SCORES, score
+from giblet.perceptual import PACKAGES
 from giblet.timing import TRGrid
 
 MEL_MEAN = MelBaseline("mel, mean of each TR", bands=2048, frames_per_tr=1)

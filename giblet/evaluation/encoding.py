@@ -24,7 +24,7 @@ from giblet.alignment import convolve_hrf
 from giblet.alignment.checks import check_finite, rows_in_time, run_slices
 from giblet.alignment.kernels import check_slice_time_ref
 from giblet.alignment.scan import Scan, censored, knows_its_volumes, scan_of
-from giblet.data.normalise import ROUNDING, run_levels
+from giblet.data.dataset.normalise import ROUNDING, run_levels
 from giblet.data.splits import HRF_SECONDS, run_of_trs, segments
 from giblet.errors import AlignmentError, InputError
 from giblet.evaluation.rotation import RotationTest

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from giblet.codec.rvq import rvq_quantize
-from giblet.data.dataset import Recording
-from giblet.data.normalise import Normaliser, present_rows
+from giblet.codec.reference import rvq_quantize
+from giblet.data.dataset.normalise import Normaliser, present_rows
+from giblet.data.dataset.windows import Recording
 from giblet.data.splits import segments
 from giblet.features import CODES
 from giblet.models import MultimodalAutoencoder

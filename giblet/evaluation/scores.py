@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from giblet.codec.base import AudioCodec
-from giblet.codec.perceptual import missing, stoi
 from giblet.evaluation.reconstruction import (
     code_matches,
     code_pairs,
@@ -25,6 +24,7 @@ from giblet.evaluation.reconstruction import (
 from giblet.evaluation.rotation import RotationTest
 from giblet.evaluation.scorecard import FREQUENT, MEAN, Null, Score
 from giblet.evaluation.statistics import Chance, Estimate, ScoredTRs, correlations, pooled_correlation
+from giblet.perceptual import missing, stoi
 
 CONSTANT = "never changes, so it has no correlation over time"
 

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import torch
 
-from giblet.codec import perceptual
-from giblet.codec.losses import MultiScaleLoss
-from giblet.codec.perceptual import missing
+from giblet import perceptual
+from giblet.codec.training.losses import MultiScaleLoss
 from giblet.evaluation.reconstruction import level_error, si_sdr
+from giblet.perceptual import missing
 
 SCORES = {
     "pesq": "PESQ-wb",
@@ -52,7 +52,7 @@ def score(
 
     References
     ----------
-    See `giblet.codec.perceptual`.
+    See `giblet.perceptual`.
     """
     spectral = spectral or MultiScaleLoss(sample_rate)
     si = si_sdr(reference, estimate) if estimate.any() else -math.inf

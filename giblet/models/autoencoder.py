@@ -143,7 +143,7 @@ class MultimodalAutoencoder(nn.Module):
         Parameters
         ----------
         data : mapping of str to Tensor, shape (B, W, ...)
-            By modality, W successive TRs, as :class:`giblet.data.dataset.TRWindows` gives them; others are ignored.
+            By modality, W successive TRs, as :class:`~giblet.data.dataset.windows.TRWindows` gives; others are ignored.
         mask : mapping of str to Tensor of bool, shape (B, W)
             Which TRs are data.
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from giblet import __version__
 from giblet.errors import CheckpointError, InputError, reading
 from giblet.files import atomic_path
 from giblet.models.settings import Modality, ModelSettings
+from giblet.version import __version__
 
 if TYPE_CHECKING:
     from giblet.models.autoencoder import MultimodalAutoencoder

@@ -12,10 +12,10 @@ import numpy as np
 import xarray as xr
 
 from giblet.alignment.checks import check_one_offset, first_onset
+from giblet.data.bold.tables import is_table
 from giblet.data.fmri import FMRIProcessor
 from giblet.data.media import AudioReader
 from giblet.data.simulate import Simulation, simulate_bold, write_simulation
-from giblet.data.tables import is_table
 from giblet.errors import InputError
 from giblet.evaluation.alignment import Checked, Regressor, check, envelope, regressors_of
 from giblet.evaluation.lag_plot import check_plotting, plot_checks

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from giblet.data.tables import is_table
-from giblet.data.volumes import check_grid, read_mask
+from giblet.data.bold.tables import is_table
+from giblet.data.bold.volumes import check_grid, read_mask
 from giblet.errors import InputError, reading
 from giblet.files import sha256_of
 from giblet.training.settings import SubjectSettings

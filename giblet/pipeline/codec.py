@@ -14,7 +14,7 @@ import numpy as np
 
 from giblet.codec.encodec import EncodecCodec, bandwidths
 from giblet.codec.loading import find_codec, read_model
-from giblet.codec.training_config import CodecTrainingConfig
+from giblet.codec.training.settings import CodecTrainingConfig
 from giblet.data.media import AudioReader
 from giblet.data.sound import Progress
 from giblet.device import pick_device

@@ -14,16 +14,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from giblet import __version__
 from giblet.codec import load_codec
 from giblet.config import ExtractSettings
 from giblet.data.audio import AudioProcessor
 from giblet.data.media import AudioReader
 from giblet.data.picture import PictureReader
 from giblet.data.sound import Progress
-from giblet.data.subtitles import read_segments
 from giblet.data.text import TEXT, TextProcessor, TextSettings
 from giblet.data.video import VIDEO, VideoProcessor, VideoSettings
+from giblet.data.words.subtitles import read_segments
 from giblet.errors import GibletError, InputError, one_line, postponed
 from giblet.evaluation.reconstruction import level_error, si_sdr
 from giblet.features import (
@@ -41,6 +40,7 @@ from giblet.features import (
 )
 from giblet.files import check_writable, sha256_of, write_atomic
 from giblet.timing import check_tr, exact, shown
+from giblet.version import __version__
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +140,7 @@ def extract(
     ----------
     film : str or Path
         Any film or sound file that FFmpeg reads; for words a table or subtitles
-        (see :func:`giblet.data.subtitles.read_segments`).
+        (see :func:`giblet.data.words.subtitles.read_segments`).
     settings : ExtractSettings, VideoSettings or TextSettings, optional
         Their type says what is extracted; the sound by default.
     out_dir : str or Path
@@ -391,7 +391,7 @@ def _check_decoded(path: Path, source: str, made_from: str) -> None:
 
 
 def sample_film() -> Path:
-    """The short film that comes with giblet (see `data/README.md` for its licence).
+    """The short film that comes with giblet (see `samples/README.md` for its licence).
 
     Returns
     -------
@@ -402,7 +402,7 @@ def sample_film() -> Path:
     InputError
         If it did not come with this installation.
     """
-    for folder in (resources.files("giblet") / "samples", Path(__file__).parents[2] / "data"):
+    for folder in (resources.files("giblet") / "samples", Path(__file__).parents[2] / "samples"):
         film = Path(str(folder)) / "sintel_trailer.mp4"
         if film.is_file():
             return film

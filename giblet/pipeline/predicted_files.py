@@ -12,12 +12,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from giblet import __version__
 from giblet.codec import AudioCodec
 from giblet.data.audio import AudioProcessor
 from giblet.data.text import TextProcessor, nearest_segments
 from giblet.data.video import VideoProcessor
-from giblet.data.windows import volume_rate
 from giblet.errors import InputError
 from giblet.evaluation.predictions import Stretch
 from giblet.features import CODES, CONTINUOUS, load_features, new_features, save_features, sidecar_path
@@ -25,8 +23,10 @@ from giblet.files import atomic_path, write_atomic
 from giblet.models import ModelSettings
 from giblet.models.settings import AUDIO, TEXT, VIDEO
 from giblet.pipeline.trained_run import Prediction
+from giblet.spans import volume_rate
 from giblet.timing import TRGrid, exact
 from giblet.training.settings import SubjectSettings
+from giblet.version import __version__
 
 
 @dataclass(frozen=True)

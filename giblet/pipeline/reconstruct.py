@@ -11,9 +11,8 @@ from typing import Any
 
 import torch
 
-from giblet import __version__
 from giblet.codec import AudioCodec
-from giblet.data.subtitles import read_segments
+from giblet.data.words.subtitles import read_segments
 from giblet.device import pick_device
 from giblet.errors import InputError
 from giblet.evaluation.scorecard import Scorecard, group_scorecard
@@ -24,6 +23,7 @@ from giblet.pipeline.predicted_files import Texts, text_model, write_prediction
 from giblet.pipeline.results import described, files_of_result
 from giblet.pipeline.scoring import check_original, score
 from giblet.pipeline.trained_run import PARTS, Part, TrainedRun
+from giblet.version import __version__
 
 log = logging.getLogger(__name__)
 

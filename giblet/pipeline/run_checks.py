@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from giblet.data.dataset import Recording
-from giblet.data.normalise import Normaliser, run_means
-from giblet.data.scan_timing import sidecar_path
+from giblet.data.bold.scan_timing import sidecar_path
+from giblet.data.dataset.normalise import Normaliser, run_means
+from giblet.data.dataset.windows import Recording
 from giblet.errors import CheckpointError, reading
 from giblet.files import sha256_of
 from giblet.models import MultimodalAutoencoder

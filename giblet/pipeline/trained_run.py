@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from giblet.codec import AudioCodec, load_codec
-from giblet.data.dataset import Recording
-from giblet.data.normalise import Normaliser
+from giblet.data.dataset.normalise import Normaliser
+from giblet.data.dataset.windows import Recording
 from giblet.device import pick_device
 from giblet.errors import CheckpointError, InputError
 from giblet.evaluation.predictions import Stretch, predict

@@ -9,15 +9,15 @@ import torch
 from giblet.alignment.hrf_layer import HRFLayer
 from giblet.codec.encodec import fingerprint
 from giblet.codec.loading import find_codec, read_model
-from giblet.codec.rvq import codebooks_of
-from giblet.data.dataset import TRWindows
+from giblet.codec.reference import codebooks_of
+from giblet.data.dataset.windows import TRWindows
 from giblet.errors import CodecError, InputError
 from giblet.features import CODES
 from giblet.models import Modality, MultimodalAutoencoder, Scales, fit_scales
 from giblet.models.settings import BOLD
+from giblet.training.scored_windows import ScoredWindows
 from giblet.training.settings import TrainSettings
 from giblet.training.study import Study
-from giblet.training.windows import ScoredWindows
 
 log = logging.getLogger(__name__)
 

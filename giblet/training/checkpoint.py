@@ -19,8 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from giblet.codec.checkpoints import optimizer_tensors, restore_optimizer
-from giblet.data.scan_timing import sidecar_path
+from giblet.codec.training.checkpoints import optimizer_tensors, restore_optimizer
+from giblet.data.bold.scan_timing import sidecar_path
 from giblet.errors import CheckpointError, InputError, one_line, reading
 from giblet.files import atomic_path, sha256_of, write_atomic
 from giblet.training.settings import TrainSettings

@@ -6,8 +6,8 @@ import logging
 
 import numpy as np
 
-from giblet.data.dataset import Recording, fit_normalisers
-from giblet.data.normalise import Normaliser
+from giblet.data.dataset.normalise import Normaliser
+from giblet.data.dataset.windows import Recording, fit_normalisers
 from giblet.data.splits import Splits
 from giblet.models.settings import BOLD
 
@@ -33,7 +33,7 @@ def learnable(
     columns : dict of str to dict of str to ndarray
         By subject, as :attr:`giblet.training.study.Study.columns`.
     centre_runs : bool
-        As :func:`giblet.data.dataset.fit_normalisers`.
+        As :func:`giblet.data.dataset.windows.fit_normalisers`.
 
     Returns
     -------

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from giblet.data.series import Series
+from giblet.data.dataset.series import Series
 from giblet.features import load_features, main_variable
 from giblet.files import sha256_of
 

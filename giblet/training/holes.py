@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import xarray as xr
 
-from giblet.data.dataset import Recording
+from giblet.data.dataset.windows import Recording
 from giblet.data.splits import Splits
 from giblet.features import CONTINUOUS
 from giblet.models.settings import BOLD

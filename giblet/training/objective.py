@@ -16,7 +16,7 @@ from giblet.models import MultimodalAutoencoder, Scales, combined_loss
 from giblet.models.losses import mean_loss, scored_mask
 from giblet.models.scales import CONSTANT
 from giblet.models.settings import BOLD
-from giblet.training.windows import ScoredWindows
+from giblet.training.scored_windows import ScoredWindows
 
 Batch = dict[str, Any]
 
@@ -40,7 +40,7 @@ class Losses(nn.Module):
         Parameters
         ----------
         batch : dict
-            Windows of one subject, as a DataLoader collates those of :class:`giblet.training.windows.ScoredWindows`.
+            Windows of one subject: a DataLoader's, of :class:`giblet.training.scored_windows.ScoredWindows`.
         counts : mapping of str to float
             By modality, ``"bold"`` too.
 

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from giblet.data.dataset import Recording
+from giblet.data.dataset.stimulus_split import Shown, StimulusSplit, alone, leaked, split_stimulus
+from giblet.data.dataset.windows import Recording
 from giblet.data.splits import Splits, make_splits
-from giblet.data.stimulus_split import Shown, StimulusSplit, alone, leaked, split_stimulus
 from giblet.errors import InputError
 from giblet.training.settings import DataSettings, SubjectSettings
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load, save
 
-from giblet.data.normalise import Normaliser
+from giblet.data.dataset.normalise import Normaliser
 from giblet.errors import CheckpointError, reading
 from giblet.files import write_atomic
 from giblet.training.settings import TrainSettings

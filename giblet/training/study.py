@@ -14,12 +14,12 @@ import numpy as np
 import xarray as xr
 
 from giblet.alignment import Aligned, align_all_modalities
-from giblet.data.dataset import Recording
-from giblet.data.normalise import Normaliser
-from giblet.data.scan_timing import sidecar_path
-from giblet.data.series import Series
+from giblet.data.bold.scan_timing import sidecar_path
+from giblet.data.dataset.normalise import Normaliser
+from giblet.data.dataset.series import Series
+from giblet.data.dataset.stimulus_split import Shown
+from giblet.data.dataset.windows import Recording
 from giblet.data.splits import HRF_SECONDS, Splits
-from giblet.data.stimulus_split import Shown
 from giblet.errors import AlignmentError, CodecError, InputError
 from giblet.features import CODES, CONTINUOUS
 from giblet.timing import same_tr, shown

@@ -19,7 +19,6 @@ import torch
 from lightning_fabric import Fabric
 from torch.utils.data import DataLoader
 
-from giblet import __version__
 from giblet.errors import GibletError
 from giblet.files import check_writable, write_atomic
 from giblet.signals import SIGNALS, Stop, delayed_signals
@@ -38,9 +37,10 @@ from giblet.training.objective import Batch, Losses, Objective
 from giblet.training.processes import alone, check_devices, check_launcher, ignore_signals, launch
 from giblet.training.result import Progress, RunResult, TrainingInterrupted
 from giblet.training.run_folder import write_normalisers, write_splits
+from giblet.training.scored_windows import Schedule, ScoredWindows
 from giblet.training.settings import FREE_TO_CHANGE, TrainSettings
 from giblet.training.study import Study, build_study, with_tr
-from giblet.training.windows import Schedule, ScoredWindows
+from giblet.version import __version__
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from giblet.codec import mel as module
 from giblet.codec.mel import MelSpectrogram
 from giblet.errors import InputError
 
-DATA = Path(__file__).parents[2] / "data"
+DATA = Path(__file__).parents[2] / "samples"
 
 
 def noise(n: int) -> np.ndarray:

@@ -13,10 +13,10 @@ import xarray as xr
 from nilearn import signal
 from nilearn.maskers import NiftiLabelsMasker, NiftiMasker
 
-from giblet.data import volumes
-from giblet.data.confounds import read_confounds
+from giblet.data.bold import volumes
+from giblet.data.bold.confounds import read_confounds
+from giblet.data.bold.tables import read_table
 from giblet.data.fmri import FMRIProcessor, load_bold
-from giblet.data.tables import read_table
 from giblet.errors import InputError
 from giblet.features import save_features
 

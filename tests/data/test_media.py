@@ -16,7 +16,7 @@ from giblet.data.media import AudioReader, film_zero, media_info
 from giblet.errors import InputError
 from tests.films import CHANNELS, Track, click_times, click_track, noise, replaced, shifted, write_film
 
-DATA = Path(__file__).parents[2] / "data"
+DATA = Path(__file__).parents[2] / "samples"
 TIMES = [0.25, 1.0003, 1.73]
 
 

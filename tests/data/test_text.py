@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from sklearn.metrics.pairwise import cosine_similarity
 
 from giblet.data.embeddings import OFFLINE, SentenceModel
-from giblet.data.subtitles import Segment
 from giblet.data.text import Corpus, TextProcessor, nearest_segments
-from giblet.data.windows import volume_grid
-from giblet.data.words import overlap_mean, word_series
+from giblet.data.words.on_trs import overlap_mean, word_series
+from giblet.data.words.subtitles import Segment
 from giblet.errors import InputError
 from giblet.features import load_features, save_features
+from giblet.spans import volume_grid
 
 F = Fraction
 ALICE = Path(__file__).parents[2].parent / "shared" / "fmri" / "alice" / "words.tsv"

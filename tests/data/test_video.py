@@ -12,15 +12,15 @@ import xarray as xr
 from giblet.data.media import AudioReader, film_zero
 from giblet.data.picture import PictureReader
 from giblet.data.video import VideoProcessor, luminance_of
-from giblet.data.windows import volume_grid, volume_rate
 from giblet.errors import InputError
 from giblet.features import describe, load_features, save_features
+from giblet.spans import volume_grid, volume_rate
 from giblet.timing import exact
 from tests.data.video_films import steady, write_picture
 from tests.films import Track, click_times, click_track, write_film
 
 F = Fraction
-SAMPLE = Path(__file__).parents[2] / "data" / "sintel_trailer.mp4"
+SAMPLE = Path(__file__).parents[2] / "samples" / "sintel_trailer.mp4"
 RATES = {"23.976": F(24000, 1001), "25": F(25), "29.97": F(30000, 1001), "variable": None}
 
 

@@ -228,7 +228,7 @@ def held_out() -> tuple[Path, ...]:
 
 
 def unheard() -> list[Clip]:
-    """3 s of each of the four readers in data/speech.flac, all of whom the codec's training held out."""
+    """3 s of each of the four readers in samples/speech.flac, all of whom the codec's training held out."""
     sound = at_24k("speech.flac")
     joined = np.cumsum([0, 225_360, 244_720, 248_240]) * 24_000 // 16_000
     return [Clip(str(n), sound[start + 48_000 : start + 120_000]) for n, start in enumerate(joined)]

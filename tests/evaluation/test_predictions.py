@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from giblet.data.dataset import Recording, fit_normalisers
-from giblet.data.series import Series
+from giblet.data.dataset.series import Series
+from giblet.data.dataset.windows import Recording, fit_normalisers
 from giblet.evaluation import predictions
 from giblet.evaluation.predictions import predict
 from giblet.models import Modality, ModelSettings, MultimodalAutoencoder

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from giblet.data.windows import volume_rate
 from giblet.features import new_features, save_features
 from giblet.pipeline.training import train
+from giblet.spans import volume_rate
 from giblet.timing import TRGrid
 
 TR, N_FILM, N_SCAN, OFFSET = 2.0, 130, 124, 12.0

@@ -9,7 +9,7 @@ from giblet.pipeline import extract, simulate
 from giblet.training.settings import TrainSettings
 from tests.trained import other_film
 
-DATA = Path(__file__).parents[2] / "data"
+DATA = Path(__file__).parents[2] / "samples"
 
 TINY = {
     "tr": 1.5, "n_codebooks": 2, "embedding_dim": 8, "features": 16, "bottleneck": 8, "rank": 8, "dropout": 0.1,

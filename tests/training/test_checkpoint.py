@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 
-from giblet.codec.checkpoints import load_checkpoint, save_checkpoint
+from giblet.codec.training.checkpoints import load_checkpoint, save_checkpoint
 from giblet.errors import CheckpointError, InputError
 from giblet.pipeline.trained_run import TrainedRun
 from giblet.training.checkpoint import followed, load_state, restore, save_state

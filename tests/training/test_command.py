@@ -170,7 +170,7 @@ def test_the_example_learns_from_some_readers_what_carries_over_to_others(tmp_pa
     head = config.read_text().split("\noutput:")[0]
     commands = "\n".join(line[4:] for line in head.splitlines() if line.startswith("#   "))
     assert commands.count("giblet ") == 5
-    for name in ("data", "configs"):
+    for name in ("samples", "configs"):
         (tmp_path / name).symlink_to(ROOT / name)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(["bash", "-ec", commands], cwd=tmp_path, env={**environment(), "PATH": path},

@@ -11,19 +11,19 @@ import torch
 from safetensors.torch import load_file
 
 from giblet.alignment import convolve_hrf
-from giblet.data.windows import volume_rate
 from giblet.errors import GibletError, InputError
 from giblet.evaluation.predictions import predict
 from giblet.features import load_features, new_features, save_features
 from giblet.models import MultimodalAutoencoder
+from giblet.spans import volume_rate
 from giblet.timing import TRGrid
 from giblet.training.build import model_of, windows_of
 from giblet.training.objective import Losses, Objective
 from giblet.training.processes import launch
 from giblet.training.result import TrainingInterrupted
+from giblet.training.scored_windows import ScoredWindows
 from giblet.training.study import build_study
 from giblet.training.trainer import Trainer
-from giblet.training.windows import ScoredWindows
 from tests.trained import other_film
 
 

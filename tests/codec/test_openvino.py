@@ -1,0 +1,196 @@
+"""OpenVINO's convolutions are the layers' own, and so are the ends of a signal; the choice of runtime is said."""
+
+import copy
+import importlib.util
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from transformers import EncodecModel
+
+from giblet.codec import load_codec
+from giblet.codec.encodec import EncodecCodec, build_config
+from giblet.codec.openvino import CompiledChain, _compile, pick_runtime
+from giblet.errors import InputError
+
+RATE = 24_000
+HOP = 40
+"""Samples per row of the compiled chain's output: the encoder's last stride is left to torch."""
+CPU = torch.device("cpu")
+needs_openvino = pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason="openvino is not installed: pip install 'giblet[fast]'"
+)
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """(torch, openvino): bundled weights, blocks of 50 frames."""
+    pytest.importorskip("openvino", reason="openvino is not installed: pip install 'giblet[fast]'")
+    return [load_codec("bundled", device="cpu", block_frames=50, runtime=name) for name in ("torch", "openvino")]
+
+
+def tiled(codec):
+    return codec._encoder.layers[0].layers[0]
+
+
+@needs_openvino
+@pytest.mark.parametrize(
+    "n", [1, 39, 10 * HOP + 1, 11 * HOP, 12 * HOP, 12 * HOP + 1, 400 * HOP, 400 * HOP + 39, 720 * HOP + 5]
+)
+def test_a_compiled_chain_is_the_chain_at_any_length(pair, speech, n):
+    x = torch.from_numpy(speech[RATE : RATE + n])[:, None]
+    with torch.inference_mode():
+        expected, found = (tiled(c)(x.clone(), tiled(c).new_state(), True) for c in pair)
+    torch.testing.assert_close(found, expected, atol=1e-6 * float(expected.abs().max()), rtol=1e-4)
+
+
+@needs_openvino
+@pytest.mark.parametrize("cuts", [[11], [11, 12, 500], [20, 21, 22], [400, 800]])
+def test_a_compiled_chain_in_pieces_is_the_whole_chain(pair, speech, cuts):
+    ours, compiled = (tiled(codec) for codec in pair)
+    x = torch.from_numpy(speech[RATE : 2 * RATE + 320 * HOP + 7])[:, None]
+    with torch.inference_mode():
+        expected = ours(x.clone(), ours.new_state(), True)
+        state = compiled.new_state()
+        pieces = torch.tensor_split(x, [cut * HOP for cut in cuts])
+        found = torch.cat([compiled(p.clone(), state, i == len(pieces)) for i, p in enumerate(pieces, 1)])
+    torch.testing.assert_close(found, expected, atol=1e-6 * float(expected.abs().max()), rtol=1e-4)
+
+
+@needs_openvino
+@pytest.mark.parametrize("level", [1e-4, 1.0])
+def test_compiled_latents_are_as_near_to_exact_as_those_of_transformers(pair, bundled_model, speech, level):
+    wave = torch.from_numpy(level * speech[: 5 * RATE])
+    encoder = pair[1]._encoder
+    with torch.inference_mode():
+        exact = copy.deepcopy(bundled_model.encoder).double()(wave[None, None].double())[0].t()
+        of_transformers = bundled_model.encoder(wave[None, None])[0].t()
+        ours = encoder(wave[:, None].clone(), encoder.new_state(), True)
+    assert (ours - exact).square().mean().sqrt() < 3 * (of_transformers - exact).square().mean().sqrt()
+
+
+@needs_openvino
+def test_the_compiled_elu_keeps_the_digits_of_small_values():
+    """Float32 has 6e-8; exp(x) - 1 is wrong by more than 1e-3 of the smallest of these."""
+    same = torch.nn.Conv1d(1, 1, 1, bias=False).requires_grad_(False)
+    same.weight.fill_(1)
+    x = np.concatenate([-np.logspace(-6, 2, 5000), np.logspace(-6, 2, 50), [0]]).astype(np.float32)
+    request = _compile([torch.nn.ELU(), same], len(x), 1)
+    request.infer([x[:, None]])
+    found, exact = request.get_output_tensor().data[:, 0], np.where(x > 0, x, np.expm1(x.astype(np.float64)))
+    np.testing.assert_allclose(found, exact, rtol=4e-7)
+
+
+@needs_openvino
+def test_what_the_compiled_chain_needs_to_see_before_a_frame_is_all_that_reaches_it(pair):
+    """One sample changed: no frame later than `reach` frames behind it changes, and one at less than that does."""
+    reach = tiled(pair[1]).reach
+    x = torch.randn(40 * HOP, 1, generator=torch.Generator().manual_seed(0))
+    changed = x.clone()
+    changed[20 * HOP] += 1
+    for encoder in map(tiled, pair):
+        with torch.inference_mode():
+            a, b = (encoder(y.clone(), encoder.new_state(), True) for y in (x, changed))
+        moved = (a - b).abs().amax(1).nonzero()[:, 0].tolist()
+        assert 20 in moved
+        assert 20 <= min(moved) <= max(moved) <= 20 + reach
+
+
+@needs_openvino
+def test_the_runtime_changes_neither_fingerprint_nor_codes_nor_sound(pair, speech):
+    a, b = pair
+    assert (a.runtime, b.runtime) == ("torch", "openvino")
+    assert isinstance(tiled(b), CompiledChain)
+    assert a.fingerprint == b.fingerprint
+    codes = a.encode(speech[: 10 * RATE])
+    assert (b.encode(speech[: 10 * RATE]) == codes).mean() >= 0.9999
+    np.testing.assert_allclose(b.decode(codes), a.decode(codes), atol=1e-5)
+
+
+@needs_openvino
+def test_a_layout_of_other_strides_and_dilations_is_computed_as_transformers_does(speech):
+    torch.manual_seed(0)
+    config = build_config(num_codebooks=2, num_filters=8, num_lstm_layers=1)
+    config.num_residual_layers, config.use_conv_shortcut, config.upsampling_ratios = 2, False, [6, 3]
+    model = EncodecModel(config).eval()
+    codec = EncodecCodec(model, next(iter(config.target_bandwidths)), block_frames=60, runtime="openvino")
+    wave = torch.from_numpy(speech[: RATE // 2 + 5])
+    with torch.inference_mode():
+        expected = model.encoder(wave[None, None])[0].t()
+        found = codec._encoder(wave[:, None].clone(), codec._encoder.new_state(), True)
+    torch.testing.assert_close(found, expected, atol=1e-5 * float(expected.abs().max()), rtol=1e-4)
+
+
+@needs_openvino
+def test_a_codec_that_has_computed_can_be_copied_and_sent_to_another_process(pair, speech):
+    codes = pair[1].encode(speech[:RATE])
+    assert tiled(pair[1])._compiled
+    for other in copy.deepcopy(pair[1]), pickle.loads(pickle.dumps(pair[1])):  # noqa: S301
+        assert not tiled(other)._compiled
+        np.testing.assert_array_equal(other.encode(speech[:RATE]), codes)
+
+
+def test_torch_is_taken_where_openvino_is_absent_or_does_not_compute(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    assert pick_runtime("auto", CPU) == "openvino"
+    assert pick_runtime("auto", torch.device("cuda")) == "torch"
+    assert pick_runtime("torch", CPU) == "torch"
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert pick_runtime("auto", CPU) == "torch"
+
+
+@needs_openvino
+def test_a_narrow_codec_starts_openvino_for_long_sounds_only(speech):
+    """And to its end: a last block is short too."""
+    codec, by_torch = (load_codec("bundled", device="cpu", runtime=name) for name in ("auto", "torch"))
+    assert codec.runtime == "openvino"
+    repeated = np.tile(speech, 2)
+    short, long = repeated[: 39 * RATE], repeated[: 70 * RATE]
+    np.testing.assert_array_equal(codec.encode(short), by_torch.encode(short))
+    codec.encode_many([short[:RATE], long])
+    assert not tiled(codec)._compiled
+    assert (codec.encode(long) == by_torch.encode(long)).mean() >= 0.9999
+    assert tiled(codec)._compiled
+
+
+@needs_openvino
+def test_a_wide_codec_and_one_told_to_take_openvino_for_all_sounds(speech, official_model):
+    for codec in EncodecCodec(official_model, 6.0), load_codec("bundled", device="cpu", runtime="openvino"):
+        codec.encode(speech[:RATE])
+        assert tiled(codec)._compiled
+
+
+def test_a_runtime_that_cannot_be_had_is_refused(monkeypatch):
+    with pytest.raises(InputError, match="'onnx' is not known: give one of auto, torch, openvino"):
+        load_codec("bundled", runtime="onnx")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    with pytest.raises(InputError, match="device is 'cuda'"):
+        pick_runtime("openvino", torch.device("cuda"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"not installed: pip install 'giblet\[fast\]'"):
+        pick_runtime("openvino", CPU)
+
+
+@needs_openvino
+def test_a_signal_is_handled_after_codecs_have_come_and_gone():
+    """A core of OpenVINO moves the stack of signal handlers; a core for each codec left one that was unmapped."""
+    code = """
+import gc, signal
+import numpy as np
+from giblet.codec import load_codec
+
+codecs = [load_codec("bundled", device="cpu", runtime="openvino") for _ in range(2)]
+for codec in codecs:
+    codec.encode(np.zeros(48_000, np.float32))
+del codec
+while codecs:
+    del codecs[0]
+    gc.collect()
+signal.signal(signal.SIGINT, lambda *_: print("handled"))
+signal.raise_signal(signal.SIGINT)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
