@@ -472,3 +472,14 @@ def test_files_of_another_kind_are_told_how_they_are_read(giblet, sound, tmp_pat
     assert "--text" not in giblet("extract", tmp_path / "b.wav", "-o", tmp_path)[2]
     (tmp_path / "b.tsv").write_text("onset\toffset\tword\n1\t2\tone\n")
     assert "without --text" not in giblet("extract", tmp_path / "b.tsv", "--text", "--text-model", "none")[2]
+
+
+@pytest.mark.parametrize(
+    ("command", "new"),
+    [("extract", "--table-time-at-tr-0"), ("check-alignment", "--stimulus-time-at-volume-0")],
+)
+def test_an_old_name_of_an_option_is_one_line_that_says_the_new_one(giblet, command, new):
+    for given in (["--start-offset", 3], ["--start-offset=3"]):
+        status, said, err = giblet(command, "a.tsv", "b.tsv", *given)
+        assert (status, said) == (2, "")
+        assert err.strip().endswith(f"--start-offset is now called {new}")

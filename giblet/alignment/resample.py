@@ -168,9 +168,11 @@ def resampled(
 
     Parameters
     ----------
-    x, source_times, target_times, kind, mask
+    x, source_times, target_times, kind
         As for :func:`resample_features`.
     options : Resampling
+    mask : array_like of bool, shape (n_source,), optional
+        As for :func:`resample_features`.
 
     Returns
     -------

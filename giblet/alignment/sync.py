@@ -146,15 +146,9 @@ def align_all_modalities(  # 14 parameters: the face of alignment, giblet.align;
     ref = said_ref or 0.0
     check_slice_time_ref(ref)
     scanned, reasons = scan.used(volume_mask)
-    sources: dict[str, Source] = {}
-    placed: dict[str, Placement] = {}
-    for name, feature in features.items():
-        sources[name] = Source(name, feature, (variables or {}).get(name), scan.tr, resample)
-        placed[name] = sources[name].place(
-            scan.n_volumes, tr=scan.tr, lag=_for(name, lag, "lag"),
-            stimulus_time_at_volume_0=_for(name, stimulus_time_at_volume_0, "stimulus_time_at_volume_0"),
-        )  # fmt: skip
-        reasons += sources[name].reasons(placed[name], scan)
+    sources = {name: Source(name, f, (variables or {}).get(name), scan.tr, resample) for name, f in features.items()}
+    placed = {name: _placed(source, scan, stimulus_time_at_volume_0, lag) for name, source in sources.items()}
+    reasons += [reason for name, source in sources.items() for reason in source.reasons(placed[name], scan)]
     covered = np.logical_and.reduce([placement.covered for placement in placed.values()])
     used = covered & scanned
     if not used.any():
@@ -206,6 +200,15 @@ def _check_options(features: Mapping[str, Any], by_name: Mapping[str, Any], on_s
         unknown = set(named) - set(features) if isinstance(named, Mapping) else set()
         if unknown:
             raise InputError(f"{what} names {sorted(unknown)}: the modalities are {', '.join(features)}")
+
+
+def _placed(
+    source: Source, scan: Scan, stimulus_time: Number | Mapping[str, Number], lag: Number | Mapping[str, Number]
+) -> Placement:
+    return source.place(
+        scan.n_volumes, tr=scan.tr, lag=_for(source.name, lag, "lag"),
+        stimulus_time_at_volume_0=_for(source.name, stimulus_time, "stimulus_time_at_volume_0"),
+    )  # fmt: skip
 
 
 def _for(name: str, given: Number | Mapping[str, Number], what: str) -> Fraction:

@@ -1,5 +1,8 @@
 """What align_all_modalities hands on: absent is no number, arrays know what they hold and when, cutting comes last."""
 
+from dataclasses import FrozenInstanceError
+from fractions import Fraction
+
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -9,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from giblet.alignment import align_all_modalities, convolve_hrf, resample_features
+from giblet.alignment.source import Source
 from giblet.data.text import TextProcessor
 from giblet.errors import AlignmentError, InputError
 from giblet.features import new_features, save_features
@@ -430,3 +434,19 @@ def test_codes_of_a_part_of_a_film_are_those_that_sound_then(first):
     frames = begins[:, None] + np.arange(112)
     near = [series[:, np.minimum(frames + k, series.shape[1] - 1)].transpose(1, 0, 2) for k in (-1, 0, 1)]
     assert np.any([found.features["a"].values == one for one in near], axis=0).all()
+
+
+def test_what_one_placement_gives_does_not_hang_on_another_of_the_same_source():
+    source = Source("x", envelope(60), None, 1.5, False)
+    early, late = (
+        source.place(40, tr=1.5, stimulus_time_at_volume_0=Fraction(start), lag=Fraction(0)) for start in (0, 6)
+    )
+    volumes = np.arange(40)
+    alone = source.values(late, volumes)
+    source.convolved(early, volumes, "glover", 0.5)
+    again = source.values(late, volumes)
+    np.testing.assert_array_equal(again.values, alone.values)
+    assert again.how == alone.how == "shifted by +4 TRs, values as they were"
+    np.testing.assert_array_equal(again.values[:36], source.values(early, volumes).values[4:])
+    with pytest.raises(FrozenInstanceError):
+        late.stimulus_time = Fraction(0)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from sklearn.metrics.pairwise import cosine_similarity
 
 from giblet.data.embeddings import OFFLINE, SentenceModel
-from giblet.data.text import Corpus, TextProcessor, nearest_segments
+from giblet.data.text import Corpus, TextProcessor, TextSettings, nearest_segments
 from giblet.data.words.on_trs import overlap_mean, word_series
-from giblet.data.words.subtitles import Segment
+from giblet.data.words.subtitles import Segment, read_timed_text
 from giblet.errors import InputError
 from giblet.features import load_features, save_features
 from giblet.spans import volume_grid
@@ -296,3 +296,18 @@ def test_meaning_survives_the_way_there_and_back(offline, tmp_path):
 def test_a_text_that_the_model_cannot_read_whole_is_reported(offline, caplog):
     offline.model.embed(["word " * 400])
     assert "longer than the 256 tokens" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("start_offset", "table_time_at_tr_0"), *((name, f"{name}_column") for name in ("onset", "offset", "duration"))],
+)
+def test_an_old_name_of_an_option_is_an_error_that_says_the_new_one(tmp_path, old, new):
+    with pytest.raises(InputError, match=f"^{old} is now called {new}$"):
+        TextProcessor(2.0, model=None, **{old: "x"})
+    (tmp_path / "s.yaml").write_text(f"{old}: x\n")
+    with pytest.raises(InputError, match=f"^{old} is now called {new}$"):
+        TextSettings.from_yaml(tmp_path / "s.yaml")
+    if old != "start_offset":
+        with pytest.raises(InputError, match=f"read_timed_text: {old} is now called {new}"):
+            read_timed_text(tmp_path / "w.tsv", **{old: "x"})
