@@ -48,6 +48,10 @@ class HRFLayer(nn.Module):
     InputError
         If an option is out of range.
 
+    See Also
+    --------
+    giblet.alignment.convolve_hrf : the same for arrays, with the formula.
+
     Examples
     --------
     >>> HRFLayer(tr=1.5)(torch.zeros(2, 40, 16)).shape
