@@ -64,13 +64,15 @@ def exact(value: Number, what: str = "value") -> Fraction:
         raise InputError(f"{what} is {value!r}: a finite number is needed") from exc
 
 
-def check_tr(tr: Number) -> Fraction:
+def check_tr(tr: Number, frame_rate: Number | None = None) -> Fraction:
     """The TR as a rational number of seconds, if it can be one.
 
     Parameters
     ----------
     tr : int, float, str or Fraction
         Repetition time in seconds.
+    frame_rate : int, float, str or Fraction, optional
+        Frames per second of a series that is to be cut into TRs.
 
     Returns
     -------
@@ -80,7 +82,8 @@ def check_tr(tr: Number) -> Fraction:
     Raises
     ------
     InputError
-        If it is no positive number, or longer than :data:`LONGEST_TR`.
+        If it is no positive number, longer than :data:`LONGEST_TR`, or shorter than a frame; or if `frame_rate` is not
+        positive.
 
     Examples
     --------
@@ -95,6 +98,15 @@ def check_tr(tr: Number) -> Fraction:
             f"TR is {shown(step)} s, over {LONGEST_TR} s: was it written in milliseconds? Give it in seconds, "
             f"such as {shown(step / 1000)}"
         )
+    if frame_rate is not None:
+        rate = exact(frame_rate, "frame rate")
+        if rate <= 0:
+            raise InputError(f"frame rate is {frame_rate} Hz: it must be positive")
+        if step * rate < 1:
+            raise InputError(
+                f"TR is {tr} s, shorter than one frame of {float(1 / rate):.6g} s at {float(rate):.6g} Hz: "
+                "give the TR in seconds"
+            )
     return step
 
 
@@ -182,14 +194,7 @@ class TRGrid:
     frame_rate: float | Fraction
 
     def __post_init__(self) -> None:
-        tr, rate = check_tr(self.tr), exact(self.frame_rate, "frame rate")
-        if rate <= 0:
-            raise InputError(f"frame rate is {self.frame_rate} Hz: it must be positive")
-        if tr * rate < 1:
-            raise InputError(
-                f"TR is {self.tr} s, shorter than one frame of {float(1 / rate):.6g} s at {float(rate):.6g} Hz: "
-                "give the TR in seconds"
-            )
+        check_tr(self.tr, self.frame_rate)
         if isinstance(self.n_trs, bool) or not isinstance(self.n_trs, (int, np.integer)) or self.n_trs < 1:
             raise InputError(f"n_trs is {self.n_trs!r}: a whole number of at least 1 is needed")
 
@@ -424,7 +429,7 @@ def ungroup_codes(
     *,
     spill: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Join codes by TR into one series on the clock, the inverse of grouping.
+    """Join codes by TR into one series on the clock: the inverse of :func:`group_codes_by_tr`, with its parameters.
 
     Parameters
     ----------
@@ -472,8 +477,10 @@ def ungroup_codes(
     return out
 
 
-def blocks_by_tr(pieces: Iterable[np.ndarray], tr: float, frame_rate: float | Fraction) -> Iterator[np.ndarray]:
-    """Cut a stream of frames at the edges of TRs.
+def blocks_by_tr(
+    pieces: Iterable[np.ndarray], tr: float = 1.5, frame_rate: float | Fraction = 75
+) -> Iterator[np.ndarray]:
+    """Cut a stream of frames at the edges of TRs; what is behind the last whole TR is dropped.
 
     Parameters
     ----------
@@ -486,7 +493,16 @@ def blocks_by_tr(pieces: Iterable[np.ndarray], tr: float, frame_rate: float | Fr
     Yields
     ------
     ndarray, shape (n_features, frames of this TR)
-        One for each TR that is complete.
+        One for each TR that is complete, all its frames.
+
+    Raises
+    ------
+    InputError
+        If the TR or the frame rate cannot be used.
+
+    See Also
+    --------
+    group_codes_by_tr, group_with_spill : the same for codes that are there as a whole.
     """
     step = TRGrid(tr, 1, frame_rate).frames_in_tr
     widths = (floor((k + 1) * step + Fraction(1, 2)) - floor(k * step + Fraction(1, 2)) for k in count())

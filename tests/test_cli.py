@@ -381,7 +381,8 @@ def test_words_of_more_than_a_day_ask_for_the_number_of_volumes(giblet, tmp_path
 
 OPTIONS = {
     "decimal": "--decimal", "time_unit": "--time-unit", "tr": "--tr", "overrule_tr": "--overrule-tr", "bad": "--bad",
-    "columns": "--columns", "onset": "--onset-column", "text": "--text-column", "start_offset": "--start-offset",
+    "columns": "--columns", "onset_column": "--onset-column", "text_column": "--text-column",
+    "table_time_at_tr_0": "--table-time-at-tr-0",
 }  # fmt: skip
 
 
@@ -392,12 +393,12 @@ OPTIONS = {
         ("Set time_unit='ms', or time_unit='s'", "Set --time-unit ms, or --time-unit s"),
         ("name them, as in columns=['V1', 'left A1']", "name them, as in --columns 'V1,left A1'"),
         ("columns=['V1', 'A1', ...]", "--columns V1,A1,..."),
-        ("name the one to use, onset=...", "name the one to use, --onset-column ..."),
+        ("name the one to use, onset_column=...", "name the one to use, --onset-column ..."),
         ("give tr=2.5, or tr in seconds and overrule_tr", "give --tr 2.5, or --tr in seconds and --overrule-tr"),
         ("or overrule_tr=True", "or --overrule-tr"),
         ("tr is -1.0: too small; decimal is ';'", "--tr is -1.0: too small; --decimal is ';'"),
-        ("start_offset is 3 s; correct it.", "--start-offset is 3 s; correct it."),
-        ("correct start_offset", "correct --start-offset"),
+        ("table_time_at_tr_0 is 3 s; correct it.", "--table-time-at-tr-0 is 3 s; correct it."),
+        ("correct table_time_at_tr_0", "correct --table-time-at-tr-0"),
         (
             "holds others (bad 0.0 -> 1.5; columns none -> a; time_unit s -> ms)",
             "holds others (--bad 0.0 -> 1.5; --columns none -> a; --time-unit s -> ms)",
@@ -412,14 +413,14 @@ def test_parameters_are_named_as_the_options_of_the_command(said, shown):
     "text",
     [
         "the text is empty; the columns, their onset and a bad decimal sign",  # English
-        "no such file: /data/time_unit/start_offset.tsv, start_offset-2.nc, my.start_offset",
-        "column 'start_offset' and \"time_unit\" of the table",
+        "no such file: /data/time_unit/table_time_at_tr_0.tsv, table_time_at_tr_0-2.nc, my.table_time_at_tr_0",
+        "column 'table_time_at_tr_0' and \"time_unit\" of the table",
         "words.tsv, row 1: onset is 'n/a'",
         "model.tr is for YAML; bold.attrs['tr']",
         "choose another (decimal=',')",
-        "use --start-offset 3, or hrf='glover'",
-        "restart_offset and start_offsets",
-        "a.nc is not a feature file: it lacks variable, tr, time_unit, start_offset",
+        "use --table-time-at-tr-0 3, or hrf='glover'",
+        "turntable_time_at_tr_0 and table_time_at_tr_0s",
+        "a.nc is not a feature file: it lacks variable, tr, time_unit, table_time_at_tr_0",
         "there is no option data.x; known are tr, time_unit",
     ],
 )
@@ -471,3 +472,14 @@ def test_files_of_another_kind_are_told_how_they_are_read(giblet, sound, tmp_pat
     assert "--text" not in giblet("extract", tmp_path / "b.wav", "-o", tmp_path)[2]
     (tmp_path / "b.tsv").write_text("onset\toffset\tword\n1\t2\tone\n")
     assert "without --text" not in giblet("extract", tmp_path / "b.tsv", "--text", "--text-model", "none")[2]
+
+
+@pytest.mark.parametrize(
+    ("command", "new"),
+    [("extract", "--table-time-at-tr-0"), ("check-alignment", "--stimulus-time-at-volume-0")],
+)
+def test_an_old_name_of_an_option_is_one_line_that_says_the_new_one(giblet, command, new):
+    for given in (["--start-offset", 3], ["--start-offset=3"]):
+        status, said, err = giblet(command, "a.tsv", "b.tsv", *given)
+        assert (status, said) == (2, "")
+        assert err.strip().endswith(f"--start-offset is now called {new}")

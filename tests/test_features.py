@@ -9,10 +9,13 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from giblet.alignment import align_all_modalities
+from giblet.alignment.checks import check_applied_once, recorded_table_time
 from giblet.errors import InputError
 from giblet.features import (
     describe,
     feature_path,
+    is_current,
     load_features,
     main_variable,
     metadata_of,
@@ -36,7 +39,7 @@ def made(tr=1.5, n_trs=6, film=8.0, n_codebooks=8, seed=0, **attrs):
     about = {
         "kind": "codes", "desc": "encodec24k", "codec": "bundled", "codec_fingerprint": "f" * 64, "bandwidth": 6.0,
         "codebook_size": 1024, "sample_rate": 24_000, "hop_length": 320, "source": "film.mp4",
-        "source_sha256": "0" * 64, "start_offset": 0.0, "duration": 8.0, "settings": {"tr": tr, "n_trs": None},
+        "source_sha256": "0" * 64, "track_delay": 0.0, "duration": 8.0, "settings": {"tr": tr, "n_trs": None},
     }  # fmt: skip
     return new_features(variables, grid, film_duration=film, **{**about, **attrs}), codes
 
@@ -161,3 +164,46 @@ def test_what_is_not_a_feature_file_is_refused_in_words(tmp_path):
     save_features(features.assign_attrs(kind="continuous"), path)
     with pytest.raises(InputError, match="kind 'continuous'"):
         load_features(path)
+
+
+OLD_SETTINGS = {"start_offset": 20.0, "onset": "begin", "offset": None, "duration": "length", "text": "word", "tr": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("desc", "name"),
+    [
+        ("encodec24k", "track_delay"), ("mel", "track_delay"), ("video", "track_delay"),
+        ("predicted", "first_onset"), ("predictedtext", "first_onset"), ("truth", "stimulus_time_at_volume_0"),
+    ],
+)  # fmt: skip
+def test_the_start_offset_of_a_file_of_before_is_read_by_its_name_of_today(tmp_path, desc, name):
+    old, _ = made(n_trs=3)
+    del old.attrs["track_delay"]
+    path = save_features(old.assign_attrs(start_offset=0.52, desc=desc), tmp_path / "old.nc")
+    back = load_features(path)
+    assert back.attrs[name] == 0.52
+    assert "start_offset" not in back.attrs
+    assert describe(back)[name] == 0.52
+    assert is_current(back, path), "it is the same file, and is not made anew"
+
+
+def test_words_of_before_know_that_they_were_shifted_and_are_up_to_date(tmp_path):
+    grid = TRGrid(1.5, 4, 1 / 1.5 + 1e-12)
+    old = new_features(
+        {"word_rate": (("tr",), np.ones(4, np.float32))}, grid, film_duration=6, kind="continuous", desc="text",
+        source="w.tsv", source_sha256="0", duration=6.0, settings=OLD_SETTINGS,
+    )  # fmt: skip
+    assert recorded_table_time(old) == 20, "opened by another program"
+    path = save_features(old, tmp_path / "w.nc")
+    back = load_features(path)
+    today = {
+        "table_time_at_tr_0": 20.0, "onset_column": "begin", "offset_column": None, "duration_column": "length",
+        "text_column": "word", "tr": 1.5,
+    }  # fmt: skip
+    assert json.loads(back.attrs["settings"]) == today
+    assert up_to_date(path, settings=today)
+    with pytest.raises(InputError, match=r"w.tsv was extracted with table_time_at_tr_0=20"):
+        check_applied_once(back, 3, "words")
+    bold = np.random.default_rng(0).standard_normal((4, 2))
+    with pytest.raises(InputError, match="would shift it again"):
+        align_all_modalities({"words": old}, bold, tr=1.5, stimulus_time_at_volume_0=3)

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from typer.exceptions import TyperException
 
 from giblet.errors import GibletError
+from giblet.renamed import now_called
 from giblet.version import __version__
 
 if TYPE_CHECKING:
@@ -35,8 +36,13 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 INTERRUPTED = 130
 """What typer makes of Ctrl-C: 128 and the number of the signal, as shells do."""
 
-CALLED = {**{name: f"{name}_column" for name in ("onset", "offset", "duration", "text")}, "size": "video_size"}
-"""Parameters of the library that options call by another name, as ``--text-column``."""
+CALLED = {"size": "video_size"}
+"""Parameters of the library that options call by another name, as ``--video-size``."""
+RENAMED = {
+    ("extract", "--start-offset"): "--table-time-at-tr-0",
+    ("check-alignment", "--start-offset"): "--stimulus-time-at-volume-0",
+}
+"""Today's names of options, by command and by the name that they had before, which is an error that says today's."""
 LISTED = re.compile(r"\b(?:lacks|known are) [^:;]*")
 """A list of attributes of a file, or of a YAML file's options, which only look like those of the command."""
 _VALUE = r"\.\.\.|\[[^\]]*\]|'[^']*'|True\b|-?\d[\w.]*"
@@ -56,7 +62,7 @@ def main() -> None:
     try:
         status = app(standalone_mode=False)
     except TyperException as exc:
-        status = fail(exc.format_message() if hasattr(exc, "format_message") else str(exc))
+        status = fail(_renamed_option(exc) or (exc.format_message() if hasattr(exc, "format_message") else str(exc)))
     except GibletError as exc:
         status = fail(str(exc))
     except BrokenPipeError:
@@ -67,6 +73,13 @@ def main() -> None:
     if status == INTERRUPTED:
         fail("interrupted; nothing half-written was left")
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _renamed_option(exc: Exception) -> str | None:
+    """What to say of an option that does not exist, if it did under another name."""
+    context, option = getattr(exc, "ctx", None), getattr(exc, "option_name", None)
+    new = None if context is None else RENAMED.get((str(context.info_name), str(option)))
+    return None if new is None else now_called(str(option), new)
 
 
 class _OneLine(logging.Handler):

@@ -18,7 +18,16 @@ from giblet.data.sound import Progress, SoundOnGrid, write_sound
 from giblet.errors import CodecError, InputError
 from giblet.features import CODES, CONTINUOUS, ENCODEC, MEL, main_variable, metadata_of, new_features
 from giblet.files import sha256_of
-from giblet.timing import TRGrid, blocks_by_tr, group_with_spill, same_tr, shown, ungroup_codes, ungroup_frames
+from giblet.timing import (
+    TRGrid,
+    blocks_by_tr,
+    check_tr,
+    group_with_spill,
+    same_tr,
+    shown,
+    ungroup_codes,
+    ungroup_frames,
+)
 
 
 class AudioProcessor:
@@ -92,7 +101,7 @@ class AudioProcessor:
             self.codec = loaded or load_codec(self.settings.codec, bandwidth=bandwidth, device=device)
         else:
             self.mel = MelSpectrogram(n_mels=n_mels)
-        TRGrid(tr, 1, self.frame_rate)  # a TR shorter than a frame is an error now, not after the film
+        check_tr(tr, self.frame_rate)  # a TR shorter than a frame is an error now, not after the film
 
     @classmethod
     def from_settings(cls, settings: ExtractSettings) -> AudioProcessor:
@@ -250,7 +259,7 @@ class AudioProcessor:
             hop_length=hop_length,
             source=Path(path).name,
             **provenance,
-            start_offset=sound.reader.start_offset,
+            track_delay=sound.reader.track_delay,
             duration=float(sound.grid.duration if n_trs else min(sound.film_duration, sound.grid.duration)),
             gaps=sound.reader.gaps,
             gap_seconds=sound.reader.gap_seconds,

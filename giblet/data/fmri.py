@@ -35,13 +35,13 @@ from giblet.config import Settings
 from giblet.data.bold.atlas import Atlas
 from giblet.data.bold.cleaning import Bad, clean_run, find_bad, judge
 from giblet.data.bold.confounds import RunConfounds, Table, empty_volumes, per_run, read_confounds, tell_censored
-from giblet.data.bold.scan import Scan, load_bold, region_means, space_of, to_nifti
+from giblet.data.bold.scan import Scan, region_means, space_of, to_nifti
 from giblet.data.bold.scan_timing import ScanTiming, scan_timing
 from giblet.data.bold.tables import is_table, read_table
 from giblet.data.bold.volumes import check_grid, read_mask, series_of, voxels_in
 from giblet.errors import InputError
 
-__all__ = ["BoldSettings", "FMRIProcessor", "load_bold"]
+__all__ = ["BoldSettings", "FMRIProcessor"]
 
 log = logging.getLogger(__name__)
 
@@ -229,7 +229,7 @@ class FMRIProcessor:
         See Also
         --------
         FMRIProcessor.load_subjects : The same for several subjects.
-        load_bold : BOLD that is in a file already.
+        giblet.data.bold.scan.load_bold : BOLD that is in a file already.
         """
         paths = [Path(p) for p in ([runs] if isinstance(runs, (str, Path)) else runs)]
         if not paths:

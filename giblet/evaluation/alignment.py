@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from giblet.alignment import LagScan, lag_scan, response_at
-from giblet.alignment.checks import first_onset, recorded_offset
+from giblet.alignment.checks import first_onset, recorded_table_time
 from giblet.alignment.kernels import check_hrf
 from giblet.alignment.lags import HIGH_PASS, standardised
 from giblet.alignment.prewhitening import slow_basis
@@ -20,6 +20,7 @@ from giblet.alignment.scan import censored, scan_of
 from giblet.data.splits import HRF_SECONDS
 from giblet.errors import AlignmentError, InputError
 from giblet.features import present_in
+from giblet.renamed import renamed
 from giblet.timing import shown
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 LOW_LEVEL = ("word_rate", "luminance", "motion_energy")
 """Variables of feature files that a brain answers to; the envelope of the sound is made from codes."""
 STEPS_PER_TR = 10
-"""The response is known this often, so that start offsets between TRs are read, and not rounded."""
+"""The response is known this often, so that times between TRs are read, and not rounded."""
 EACH = 50
 """Up to so many voxels or regions are scanned one by one; of more, only their mean."""
 SIGNIFICANT = 0.05
@@ -44,8 +45,8 @@ class Regressor:
     """float64 (n_samples,)."""
     edges: np.ndarray
     """Seconds of its film (n_samples + 1,); they begin later than 0 where it was cut from a longer one."""
-    extracted_offset: float = 0.0
-    """Second of its table at its own second 0, as the features were extracted."""
+    table_time_at_tr_0: float = 0.0
+    """Second of its table at TR 0, as the features were extracted."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,11 @@ class Checked:
     scan: LagScan
     targets: tuple[str, ...]
     """Names of the columns that were scanned; with one column the mean is that column."""
-    start_offset: float
+    stimulus_time_at_volume_0: float
     """Seconds, as it was assumed."""
     slice_time_ref: float
     """When in its TR a volume was read."""
-    extracted_offset: float
+    table_time_at_tr_0: float
     """As of the regressor."""
     left: float
     """Seconds of the stimulus behind the last volume; negative: of the scan behind the stimulus."""
@@ -110,15 +111,15 @@ class Checked:
                 "widen --lags"
             )
         way = "later" if lag > 0 else "earlier"
-        if self.extracted_offset:
-            remedy = f"extract it again with --start-offset {self.extracted_offset - lag:g}"
+        if self.table_time_at_tr_0:
+            remedy = f"extract it again with --table-time-at-tr-0 {self.table_time_at_tr_0 - lag:g}"
         else:
             # Seen so much later, the stimulus outlasts the scan.
             trim = " --trim" if self.left + lag >= self.tr - 1e-6 else ""
-            remedy = f"use --start-offset {self.start_offset - lag:g}{trim}"
+            remedy = f"use --stimulus-time-at-volume-0 {self.stimulus_time_at_volume_0 - lag:g}{trim}"
         return (
-            f"{self.name}: the BOLD comes {abs(lag):g} s {way} than this start offset says; if other regressors agree, "
-            f"{remedy} ({self.interval}; about {HRF_VARIES:g} s can be the HRF's own variability)"
+            f"{self.name}: the BOLD comes {abs(lag):g} s {way} than the stimulus time at volume 0 says; if other "
+            f"regressors agree, {remedy} ({self.interval}; about {HRF_VARIES:g} s can be the HRF's own variability)"
         )
 
     def row(self) -> dict[str, Any]:
@@ -184,7 +185,7 @@ def regressors_of(features: xr.Dataset) -> list[Regressor]:
             values, there = features[name].values[:n_valid].astype(np.float64), present_in(features, name)[:n_valid]
             if there.any():
                 values[~there] = values[there].mean()
-            found.append(Regressor(name, values, edges, recorded_offset(features)))
+            found.append(Regressor(name, values, edges, recorded_table_time(features)))
     return found
 
 
@@ -223,13 +224,14 @@ def envelope(sound: np.ndarray, sample_rate: int, seconds: float = 0.1, *, begin
     return Regressor("envelope", np.sqrt((windows**2).mean(axis=1)), begins + np.arange(n + 1) * width / sample_rate)
 
 
+@renamed(start_offset="stimulus_time_at_volume_0")
 def check(
     regressor: Regressor,
     bold: Any,
     tr: float,
     *,
     targets: Sequence[str],
-    start_offset: float = 0.0,
+    stimulus_time_at_volume_0: float = 0.0,
     lags: np.ndarray | None = None,
     hrf: str = "glover",
     n_surrogates: int = 1000,
@@ -251,7 +253,7 @@ def check(
         Repetition time in seconds.
     targets : sequence of str
         Names of the columns.
-    start_offset : float
+    stimulus_time_at_volume_0 : float
         Second of the stimulus at the onset of volume 0.
     lags : ndarray, optional
         Seconds; whole TRs up to 15 s either way by default. Positive: the BOLD comes later.
@@ -286,14 +288,15 @@ def check(
     """
     if high_pass is not None and not 0 < high_pass < 0.5 / tr:
         raise InputError(f"high_pass is {high_pass:g} Hz: it must lie between 0 and {0.5 / tr:g} Hz, such as 0.008")
-    scan = scan_of(bold, tr).without(sample_mask)
+    scan = scan_of(bold, tr=tr).without(sample_mask)
     slice_time_ref = float((scan.slice_time_ref or 0.0) if slice_time_ref is None else slice_time_ref)
-    check_hrf(hrf, tr, None, slice_time_ref, STEPS_PER_TR)
-    begin, end = (float(edge) - start_offset for edge in regressor.edges[[0, -1]])
+    check_hrf(hrf, tr=tr, slice_time_ref=slice_time_ref, oversampling=STEPS_PER_TR)
+    begin, end = (float(edge) - stimulus_time_at_volume_0 for edge in regressor.edges[[0, -1]])
     length = scan.n_volumes * tr
     if begin >= length:
         raise AlignmentError(
-            f"{scan.extent}, {regressor.name} begins {begin:g} s after volume 0: check the run and --start-offset"
+            f"{scan.extent}, {regressor.name} begins {begin:g} s after volume 0: check the run and "
+            "--stimulus-time-at-volume-0"
         )
     if not trim and end - length >= tr - 1e-6:
         lasts = f"lasts {end:g} s from volume 0"
@@ -301,18 +304,19 @@ def check(
             lasts = f"is of second {regressor.edges[0]:g} to {regressor.edges[-1]:g} of its film, and {lasts}"
         raise AlignmentError(
             f"{scan.extent}, {regressor.name} {lasts}: "
-            "check the run, the TR and --start-offset, or say --trim if the scan was stopped early"
+            "check the run, the TR and --stimulus-time-at-volume-0, or say --trim if the scan was stopped early"
         )
     step, after_onset = tr / STEPS_PER_TR, slice_time_ref * tr
     first = ceil((begin - after_onset) / step - 1e-6)
     last = floor((end - after_onset) / step + 1e-6)
     if end <= 0:
-        raise AlignmentError(f"{regressor.name} ends {-end:g} s before volume 0: check --start-offset")
+        raise AlignmentError(f"{regressor.name} ends {-end:g} s before volume 0: check --stimulus-time-at-volume-0")
     if last - first < 3:
         raise AlignmentError(f"{regressor.name} has {end - begin:g} s: more than {3 * step:g} s are needed")
     times = np.arange(first, last + 1) * step
     response = response_at(
-        regressor.values - regressor.values.mean(), regressor.edges, times + start_offset + after_onset, hrf, tr=tr
+        regressor.values - regressor.values.mean(), regressor.edges, times + stimulus_time_at_volume_0 + after_onset,
+        hrf, tr=tr,
     )  # fmt: skip
     values, mask = scan.whole
     if values.shape[1] > EACH:
@@ -325,12 +329,12 @@ def check(
             shown(tr),
         )  # fmt: skip
     found = lag_scan(
-        response, values, tr, lags, regressor_times=times, n_surrogates=n_surrogates, high_pass=high_pass,
+        response, values, tr=tr, lags=lags, regressor_times=times, n_surrogates=n_surrogates, high_pass=high_pass,
         sample_mask=mask, seed=seed,
     )  # fmt: skip
     return Checked(
-        regressor.name, found, tuple(targets), start_offset, slice_time_ref, regressor.extracted_offset, end - length,
-        tr, len(scan.data), high_pass,
+        regressor.name, found, tuple(targets), stimulus_time_at_volume_0, slice_time_ref, regressor.table_time_at_tr_0,
+        end - length, tr, len(scan.data), high_pass,
     )  # fmt: skip
 
 
@@ -339,5 +343,7 @@ def _mean_of(bold: np.ndarray, tr: float, sample_mask: Any) -> np.ndarray:
     kept = np.arange(len(bold)) if sample_mask is None else np.flatnonzero(censored(sample_mask, len(bold)))
     mean = np.zeros((len(bold), 1))
     if len(kept):
-        mean[kept, 0] = standardised(bold[kept], slow_basis(kept - kept[0], tr, True, None)).mean(axis=1)
+        mean[kept, 0] = standardised(bold[kept], slow_basis(kept - kept[0], tr=tr, detrend=True, high_pass=None)).mean(
+            axis=1
+        )
     return mean

@@ -21,14 +21,16 @@ from himalaya.ridge import RidgeCV
 from himalaya.scoring import r2_score
 
 from giblet.alignment import convolve_hrf
-from giblet.alignment.checks import check_finite, rows_in_time, run_slices
+from giblet.alignment.checks import check_finite, rows_in_time
 from giblet.alignment.kernels import check_slice_time_ref
 from giblet.alignment.scan import Scan, censored, knows_its_volumes, scan_of
 from giblet.data.dataset.normalise import ROUNDING, run_levels
-from giblet.data.splits import HRF_SECONDS, run_of_trs, segments
+from giblet.data.splits import HRF_SECONDS, segments
 from giblet.errors import AlignmentError, InputError
 from giblet.evaluation.rotation import RotationTest
 from giblet.evaluation.statistics import Chance, Correlations, Estimate, ScoredTRs, correlations
+from giblet.features import CONTINUOUS
+from giblet.runs import run_labels, run_slices
 from giblet.timing import exact
 
 ALPHAS = tuple(float(a) for a in np.logspace(-1, 7, 17))
@@ -217,7 +219,7 @@ def fit_ridge(
         If features are convolved already, their rows are no neighbours in time, or they and the BOLD are of different
         volumes.
     """
-    scan = scan_of(bold, tr, one_run=False) if knows_its_volumes(bold) else None
+    scan = scan_of(bold, tr=tr, one_run=False) if knows_its_volumes(bold) else None
     ref = _slice_time_ref(slice_time_ref, features, scan)
     given, features = features, np.asarray(features, np.float64)
     bold = np.asarray(bold if scan is None else scan.data, np.float64)
@@ -232,23 +234,26 @@ def fit_ridge(
     if scan is not None:
         run = scan.run if run is None else run
         sample_mask = scan.without(sample_mask).sample_mask
-        volumes = _volumes(volumes, given, scan, run_of_trs(len(bold), run))
+        volumes = _volumes(volumes, given, scan, run_labels(len(bold), run))
     if sample_mask is not None:
         train = train[censored(sample_mask, len(bold))[train]]
     if not np.isfinite(bold[train]).all():
         raise InputError(f"BOLD holds NaN or infinity in {int((~np.isfinite(bold[train])).any(1).sum())} training TRs")
     check_finite(features, "features")
-    run = run_of_trs(len(bold), run)
+    run = run_labels(len(bold), run)
     # What only rounding changes has no unit, and what it does later would be any number of deviations.
     varies = np.ptp(features[train], axis=0) > ROUNDING * np.abs(features[train]).max(axis=0)
     if not varies.any():
         raise InputError(f"all {features.shape[1]} features are constant over the training TRs: nothing to learn from")
     x = _standardised(features[:, varies], train)
     if hrf is not None:
-        rows = rows_in_time(given, volumes, run_slices(len(x), run=run), "features")
+        rows = rows_in_time(given, volumes, run_slices(len(x), run), "features")
         if hrf == "fir" and delays is None:
             delays = [delay for delay in FIR_DELAYS if delay >= ref * tr]
-        x = convolve_hrf(x, tr, hrf, delays=delays if hrf == "fir" else None, run=run, volumes=rows, slice_time_ref=ref)
+        x = convolve_hrf(
+            x, tr=tr, hrf=hrf, kind=CONTINUOUS, delays=delays if hrf == "fir" else None, run=run, volumes=rows,
+            slice_time_ref=ref,
+        )  # fmt: skip
     x = x.reshape(len(x), -1)
     levels = run if centre_runs else np.zeros(len(run), np.int64)
     x = _standardised(x - run_levels(x, levels, train), train)

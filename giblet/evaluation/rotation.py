@@ -28,10 +28,10 @@ from scipy import fft
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from giblet.alignment.checks import run_slices
 from giblet.alignment.prewhitening import lag_one, slow_basis, whitened, without_drifts
 from giblet.data.splits import HRF_SECONDS
 from giblet.errors import InputError
+from giblet.runs import run_slices
 from giblet.timing import check_tr, shown
 
 HIGH_PASS = 1 / 128
@@ -154,7 +154,7 @@ def rotation_test(
     for name, values in (("truth", truth), ("prediction", predicted)):
         if not np.isfinite(values).all():
             raise InputError(f"the {name} holds {int((~np.isfinite(values)).sum())} NaN or infinite values: mask them")
-    parts = run_slices(len(truth), run=run)
+    parts = run_slices(len(truth), run)
     why = too_short([part.stop - part.start for part in parts], tr, high_pass)
     if why:
         raise InputError(why)
@@ -364,7 +364,7 @@ def basis_of(n_trs: int, tr: float, high_pass: float | None) -> np.ndarray:
     --------
     without_drifts : series less what is in its span.
     """
-    return slow_basis(np.arange(n_trs), tr, True, high_pass)
+    return slow_basis(np.arange(n_trs), tr=tr, detrend=True, high_pass=high_pass)
 
 
 def _centred(values: np.ndarray) -> np.ndarray:

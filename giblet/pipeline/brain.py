@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from giblet.alignment.checks import check_one_offset, first_onset
+from giblet.alignment.checks import check_applied_once, first_onset
 from giblet.data.bold.tables import is_table
 from giblet.data.fmri import FMRIProcessor
 from giblet.data.media import AudioReader
@@ -22,6 +22,7 @@ from giblet.evaluation.lag_plot import check_plotting, plot_checks
 from giblet.features import CONTINUOUS, load_features, new_features
 from giblet.files import check_writable
 from giblet.pipeline.features import decode
+from giblet.renamed import renamed
 from giblet.timing import TRGrid, exact
 
 ORDER = "feature files come first, and the BOLD last"
@@ -148,6 +149,7 @@ def _by_tr(regressor: Regressor, features: xr.Dataset) -> xr.Dataset:
     return made.assign({name: features[name] for name in ("onset", "valid")})
 
 
+@renamed(start_offset="stimulus_time_at_volume_0")
 def check_alignment(
     features: Sequence[str | Path],
     bold: str | Path,
@@ -163,7 +165,7 @@ def check_alignment(
     confounds: str | Path | None = None,
     confound_columns: Sequence[str] | None = None,
     bad: str = "error",
-    start_offset: float = 0.0,
+    stimulus_time_at_volume_0: float = 0.0,
     lags: tuple[float, float] = (-15.0, 15.0),
     plot: str | Path | None = None,
     overwrite: bool = False,
@@ -191,7 +193,7 @@ def check_alignment(
         As for :meth:`giblet.data.fmri.FMRIProcessor.load`. Volumes that confounds censor count nowhere.
     confound_columns, bad
         As for :class:`giblet.data.fmri.FMRIProcessor`.
-    start_offset : float
+    stimulus_time_at_volume_0 : float
         Second of the stimulus at the onset of volume 0. A feature file that was cut from a longer one begins at its own
         ``onset``. It is refused for words that were extracted with one.
     lags : tuple of float
@@ -224,7 +226,7 @@ def check_alignment(
             )
     _check_order(features, bold)
     for path in features:
-        check_one_offset(load_features(path), start_offset, Path(path).name)
+        check_applied_once(load_features(path), stimulus_time_at_volume_0, Path(path).name)
     fmri = FMRIProcessor(
         mask, atlas, tr=tr, overrule_tr=overrule_tr, slice_time_ref=slice_time_ref, background_label=background_label,
         columns=columns, decimal=decimal, confound_columns=confound_columns, bad=bad,
@@ -243,7 +245,8 @@ def check_alignment(
     targets = [f"{axis} {n}" if axis == "voxel" else str(n) for n in names[data["good"].values.astype(bool)]]
     regressors = [r for path in features for r in regressors_from(path, codec=codec, device=device)]
     options |= {
-        "start_offset": start_offset, "lags": scanned, "slice_time_ref": float(data.attrs["slice_time_ref"]),
+        "stimulus_time_at_volume_0": stimulus_time_at_volume_0, "lags": scanned,
+        "slice_time_ref": float(data.attrs["slice_time_ref"]),
         "sample_mask": data["sample_mask"].values.astype(bool) if "sample_mask" in data else None,
     }  # fmt: skip
     checks = [check(one, values, seconds, targets=targets, **options) for one in regressors]

@@ -15,8 +15,9 @@ from nilearn.maskers import NiftiLabelsMasker, NiftiMasker
 
 from giblet.data.bold import volumes
 from giblet.data.bold.confounds import read_confounds
+from giblet.data.bold.scan import load_bold
 from giblet.data.bold.tables import read_table
-from giblet.data.fmri import FMRIProcessor, load_bold
+from giblet.data.fmri import FMRIProcessor
 from giblet.errors import InputError
 from giblet.features import save_features
 

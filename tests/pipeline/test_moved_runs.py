@@ -8,7 +8,7 @@ import pytest
 import yaml
 from safetensors.numpy import load_file, save_file
 
-from giblet.errors import CheckpointError
+from giblet.errors import CheckpointError, InputError
 from giblet.features import load_features
 from giblet.pipeline import run_checks
 from giblet.pipeline.reconstruct import reconstruct
@@ -207,3 +207,20 @@ def test_a_run_of_an_older_version_has_no_unbounded_values_either(trained, tmp_p
     monkeypatch.setattr(run_checks, "build_study", one_never_varied)
     normalisers = TrainedRun.open(run).normalisers
     assert normalisers["sub-22"]["bold"].varies.tolist() == [True, True, False, True, True]
+
+
+def test_a_run_that_was_trained_when_options_had_other_names_is_opened_and_gone_on_with(trained, tmp_path):
+    run = tmp_path / "old"
+    shutil.copytree(trained.run, run)
+    for path in (run / "config.yaml", run / "checkpoints" / "last.json"):
+        text = path.read_text()
+        assert "stimulus_time_at_volume_0" in text
+        path.write_text(text.replace("stimulus_time_at_volume_0", "start_offset"))
+    was, opened = TrainedRun.open(trained.run).settings, TrainedRun.open(run).settings
+    assert opened.data == was.data
+    assert read_config(run / "config.yaml").data == was.data
+    assert train(run / "config.yaml").status == "up to date"
+    typed = tmp_path / "mine.yaml"
+    typed.write_text((run / "config.yaml").read_text())
+    with pytest.raises(InputError, match=r"runs\.0\.start_offset is now called .*stimulus_time_at_volume_0"):
+        read_config(typed)
