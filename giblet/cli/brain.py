@@ -11,7 +11,7 @@ from giblet.cli.shared import Device, Json, app, err, out, print_json
 from giblet.errors import InputError
 
 if TYPE_CHECKING:
-    from giblet.evaluation.alignment import Checked
+    from giblet.evaluation.alignment import AlignmentCheck
 
 Codec = Annotated[str | None, typer.Option(help="Where the file's codec is now, if it has moved.")]
 
@@ -120,7 +120,7 @@ def check_alignment(
             err.print(f"giblet: warning: {one.advice}", markup=False)
 
 
-def _one_line(one: Checked) -> str:
+def _one_line(one: AlignmentCheck) -> str:
     scan = one.scan
     text = f"{one.name}: best lag {scan.mean_best_lag:+g} s ({one.interval}), r = {one.r:.3f}, p = {scan.mean_p:.3g}"
     text += f", 95 % null {scan.mean_threshold:.3f}; {scan.n_volumes} of {one.n_trs} volumes of {one.tr:g} s"

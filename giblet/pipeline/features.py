@@ -331,14 +331,7 @@ def decode(
             int(attrs["sample_rate"]),
             min(float(attrs["duration"]), float(exact(attrs["tr"]) * len(array))),
         )
-        processor = AudioProcessor(
-            use_encodec="codec" in attrs,
-            codec=load_codec(codec or attrs["codec"], bandwidth=attrs["bandwidth"], device=device)
-            if "codec" in attrs
-            else "",
-            tr=attrs["tr"],
-            n_mels=dataset.sizes.get("mel", 2048),
-        )
+        processor = sound_decoder(dataset, codec=codec, device=device)
         path = processor.features_to_audio(array, out, metadata=metadata_of(dataset), progress=progress)
     about = {
         "Description": f"{'Picture' if picture else 'Sound'} decoded from {Path(features).name}",
@@ -356,6 +349,32 @@ def decode(
     }
     write_atomic(sidecar_path(path), json.dumps(about, indent=2) + "\n")
     return Decoded(path, duration, rate, time.perf_counter() - start)
+
+
+def sound_decoder(features: xr.Dataset, *, codec: str | None = None, device: str = "auto") -> AudioProcessor:
+    """What turns the codes or mel spectrogram of a feature file back into sound.
+
+    Parameters
+    ----------
+    features : xarray.Dataset
+        Of sound, as :func:`giblet.features.load_features` reads it.
+    codec, device
+        As for :func:`decode`.
+
+    Returns
+    -------
+    AudioProcessor
+
+    Raises
+    ------
+    CodecError
+        If the codec cannot be loaded.
+    """
+    attrs = features.attrs
+    if "codec" not in attrs:
+        return AudioProcessor(use_encodec=False, tr=attrs["tr"], n_mels=features.sizes.get("mel", 2048))
+    loaded = load_codec(codec or attrs["codec"], bandwidth=attrs["bandwidth"], device=device)
+    return AudioProcessor(codec=loaded, tr=attrs["tr"])
 
 
 def _is_picture(features: xr.Dataset, name: str) -> bool:
