@@ -106,7 +106,8 @@ def _score_modality(
         train = [int(k) for k in part.run.study.part("train")[part.subject] if codes.valid[k]]
         seen = np.concatenate([codes.read(k, k + 1) for k in train])
         sound = None if original is None else _original(original, prediction, keep, codec)
-        return score_codes(truth, own, seen, codec, tr, original=sound, trs=trs)
+        of_codes = score_codes(truth, own, seen, codec, tr, original=sound, trs=trs)
+        return list(of_codes.scores), list(of_codes.notes)
     mean = np.broadcast_to(part.normalisers[name].mean, truth.shape)
     if name == AUDIO:
         loudest = float(truth.max())
