@@ -380,7 +380,7 @@ class AudioProcessor:
         if made_by != self.codec.fingerprint:
             raise CodecError(
                 f"the codes were made by codec {metadata.get('codec', 'unknown')} ({made_by[:12]}), not by "
-                f"{self.codec.name} ({self.codec.fingerprint[:12]}): decode with the codec that made them (--codec)"
+                f"{self.codec.name} ({self.codec.fingerprint[:12]}): decode with the codec that made them (`codec`)"
             )
         if codes.dtype.kind not in "iu":
             if codes.dtype.kind != "f" or not np.array_equal(codes, np.round(codes)):

@@ -81,7 +81,7 @@ def check_original(path: str | Path, part: Part, codec: AudioCodec | None) -> No
         If it is not, there is no such file, or the run has no codes.
     """
     if codec is None:
-        raise InputError("the original is compared with the sound of codes, and the run has none: leave out --original")
+        raise InputError("the original is compared with the sound of codes, and the run has none: leave out `original`")
     if not Path(path).is_file():
         raise InputError(f"no such file: {path}")
     known = {load_features(run.audio).attrs["source_sha256"] for run in part.settings.runs if run.audio is not None}

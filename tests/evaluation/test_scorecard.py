@@ -271,7 +271,7 @@ def test_the_page_says_whose_scores_these_are_and_how_they_were_made(spoiled_sco
     x = rng.standard_normal((120, 4))
     encoding = score_encoding(x, x + rng.standard_normal(x.shape), ScoredTRs.of(120, 1.5))
     about = {"subject": "01", "split": "test", "n_trs": 120, "tr": 1.5, "high_pass": 1 / 128}
-    page = Scorecard.of(about, *spoiled_scores[:1], encoding, spoiled_scores.notes).markdown()
+    page = Scorecard.of(about, spoiled_scores.scores, encoding, spoiled_scores.notes).markdown()
     assert page.startswith("# test part, 01\n")
     for said in ("120 of 1.5 s", "slower than 128 s", "120 rotations", "of the configuration"):
         assert said in page, said
