@@ -359,13 +359,12 @@ def _ridge_rows(
     learn = np.unique(np.asarray(train, np.int64))
     if x.ndim != 2 or y.ndim != 2 or len(x) != len(y):
         raise InputError(
-            f"features have shape {x.shape}, BOLD {y.shape}: give (n_trs, n_features) and (n_trs, n_voxels) of the "
-            "same TRs"
+            f"features have shape {x.shape}, BOLD {y.shape}: (n_trs, n_features) and (n_trs, n_voxels) of the same TRs "
+            "are needed"
         )
     if not len(learn) or learn[0] < 0 or learn[-1] >= len(y):
         raise InputError(
-            f"train names {len(learn)} TRs, not all of them among the {len(y)} of the scan: give at least one, each "
-            f"from 0 to {len(y) - 1}"
+            f"{len(learn)} training TRs of {len(y)}: give at least one in `train`, each from 0 to {len(y) - 1}"
         )
     if scan is not None:
         run = scan.run if run is None else run
