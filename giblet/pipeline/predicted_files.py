@@ -184,7 +184,7 @@ def _on_film(features: xr.Dataset, start: float) -> xr.Dataset:
     onset = features["onset"]
     seconds = [float(exact(start) + k * exact(features.attrs["tr"])) for k in range(features.sizes["tr"])]
     features["onset"] = (("tr",), np.array(seconds), onset.attrs)
-    return features.assign_attrs(start_offset=start)
+    return features.assign_attrs(first_onset=start)
 
 
 def _codes(

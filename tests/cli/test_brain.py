@@ -50,18 +50,18 @@ def test_an_injected_lag_is_found_exactly_at_snr_1(giblet, words, tmp_path, lag)
     low, high = found["best_lag_interval"]
     assert low <= lag <= high and high - low < 3
     if abs(lag) > 2:  # what HRFs vary
-        assert f"--start-offset {-lag}" in err and "95 % interval" in err
+        assert f"--stimulus-time-at-volume-0 {-lag}" in err and "95 % interval" in err
     else:
         assert (found["verdict"], err) == ("aligned", "")
 
 
-def test_the_start_offset_that_the_warning_names_brings_the_lag_to_0(giblet, words, tmp_path):
+def test_the_time_at_volume_0_that_the_warning_names_brings_the_lag_to_0(giblet, words, tmp_path):
     giblet("simulate", words, "-o", tmp_path, "--table", "--n-voxels", 3, "--lag", -6)
     bold = tmp_path / "talk_desc-text_simulated_bold.tsv"
     argv = ["check-alignment", words, bold, "--surrogates", 99]
     status, said, err = giblet(*argv)
-    assert "best lag -6 s" in said and "--start-offset 6" in err
-    status, said, err = giblet(*argv, "--start-offset", 6)
+    assert "best lag -6 s" in said and "--stimulus-time-at-volume-0 6" in err
+    status, said, err = giblet(*argv, "--stimulus-time-at-volume-0", 6)
     assert (status, err) == (0, "")
     assert "best lag +0 s" in said
 
@@ -106,13 +106,13 @@ def test_a_scan_simulated_from_a_part_says_where_it_begins(giblet, words, tmp_pa
     part = save_features(load_features(words).isel(tr=slice(37, 160)), tmp_path / "part_desc-text_features.nc")
     argv = ["simulate", part, "-o", tmp_path, "--table", "--n-voxels", 2, "--snr", 5, *more]
     status, _, err = giblet(*argv)
-    assert status == 0 and "begin at second 74 of their film" in err and "start offset 74" in err
+    assert status == 0 and "begin at second 74 of their film" in err and "stimulus_time_at_volume_0=74" in err
     bold = tmp_path / "part_desc-text_simulated_bold.tsv"
     truth = load_features(tmp_path / "part_desc-text_simulated_bold_truth.nc")
-    assert (float(truth["onset"][0]), truth.attrs["start_offset"]) == (74.0, 74.0)
+    assert (float(truth["onset"][0]), truth.attrs["stimulus_time_at_volume_0"]) == (74.0, 74.0)
     for features in (words, part):
         status, said, err = giblet(
-            "check-alignment", features, bold, "--start-offset", 74, "--surrogates", 99, "--trim"
+            "check-alignment", features, bold, "--stimulus-time-at-volume-0", 74, "--surrogates", 99, "--trim"
         )
         assert (status, err) == (0, "") and said.startswith("word_rate: best lag +0 s")
     status, _, err = giblet("check-alignment", part, bold, "--surrogates", 99)
@@ -267,7 +267,7 @@ def test_without_matplotlib_the_extra_is_named(giblet, words, tmp_path, monkeypa
 def mid_tr(words, tmp_path) -> Path:
     """A table of BOLD that answers to the words 0.6 TR after the onset of each volume."""
     rate = load_features(words)["word_rate"].values.astype(np.float64)
-    response = convolve_hrf(rate - rate.mean(), TR, slice_time_ref=0.6)
+    response = convolve_hrf(rate - rate.mean(), tr=TR, slice_time_ref=0.6, kind="continuous")
     noise = np.random.default_rng(5).standard_normal((200, 3))
     bold = response[:, None] / response.std() + 0.5 * noise
     pd.DataFrame(bold, columns=list("abc")).to_csv(tmp_path / "sub-01_bold.tsv", sep="\t", index=False)
@@ -352,27 +352,37 @@ def test_an_offset_is_given_in_one_place_and_gives_nearly_the_same_in_either(gib
     made = {}
     for offset in (0.0, 20.0):
         made[offset] = TextProcessor(
-            tr=TR, model=None, overlaps="allow", duration="duration", start_offset=offset, film_duration=420 - offset
+            tr=TR,
+            model=None,
+            overlaps="allow",
+            duration_column="duration",
+            table_time_at_tr_0=offset,
+            film_duration=420 - offset,
         ).extract(tmp_path / "talk.tsv")
         save_features(made[offset], tmp_path / f"from_{offset:g}.nc")
     rate = made[0.0]["word_rate"].values.astype(np.float64)
-    response = convolve_hrf(rate - rate.mean(), TR)[10:]
+    response = convolve_hrf(rate - rate.mean(), tr=TR, kind="continuous")[10:]
     noise = np.random.default_rng(3).standard_normal((200, 2))
     bold = tmp_path / "bold.tsv"
     table = pd.DataFrame(response[:, None] / response.std() + noise, columns=["a", "b"])
     table.to_csv(bold, sep="\t", index=False)
     argv = ["--tr", TR, "--surrogates", 99, "--json"]
     one, other = (
-        json.loads(giblet("check-alignment", tmp_path / f"from_{made:g}.nc", bold, "--start-offset", given, *argv)[1])
+        json.loads(
+            giblet(
+                "check-alignment", tmp_path / f"from_{made:g}.nc", bold, "--stimulus-time-at-volume-0", given, *argv
+            )[1]
+        )
         for made, given in ((0, 20), (20, 0))
     )
     first, second = one["regressors"][0], other["regressors"][0]
     assert first["best_lag"] == second["best_lag"] == 0
     assert first["r"] == pytest.approx(second["r"], abs=0.03)
-    status, _, err = giblet("check-alignment", tmp_path / "from_20.nc", bold, "--start-offset", 20, *argv)
+    status, _, err = giblet("check-alignment", tmp_path / "from_20.nc", bold, "--stimulus-time-at-volume-0", 20, *argv)
     assert (status, len(err.splitlines())) == (2, 1)
-    assert "from_20.nc: talk.tsv was extracted with --start-offset 20 s, and --start-offset 20 s is given again" in err
-    assert "give 40 s here" in err
+    assert "from_20.nc: talk.tsv was extracted with table_time_at_tr_0=20" in err
+    assert "--stimulus-time-at-volume-0 20 would shift it again" in err
+    assert "give --stimulus-time-at-volume-0 40 here" in err
 
 
 def image(path: Path, shape: tuple[int, ...], affine: np.ndarray | None = None) -> Path:

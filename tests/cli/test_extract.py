@@ -79,10 +79,10 @@ def test_words_are_extracted_and_any_option_that_changes_them_needs_overwrite(gi
     np.testing.assert_allclose(load_features(path).word_rate, [1.5, 0.5, 0, 0.5, 0, 0.5, 0])
     xr.testing.assert_identical(load_features(path), TextProcessor(2.0, model=None).extract(table))
     assert extract() == "up to date"
-    assert "start_offset 0.0 -> 1.0" in extract("--start-offset", 1)
-    assert extract("--start-offset", 1, "--film-duration", 20, "--overwrite") == "written"
+    assert "table_time_at_tr_0 0.0 -> 1.0" in extract("--table-time-at-tr-0", 1)
+    assert extract("--table-time-at-tr-0", 1, "--film-duration", 20, "--overwrite") == "written"
     assert load_features(path).valid.values.sum() == 10
-    holding = ["--start-offset", 1, "--film-duration", 20, "--gaps", "hold"]
+    holding = ["--table-time-at-tr-0", 1, "--film-duration", 20, "--gaps", "hold"]
     assert "(gaps zero -> hold)" in extract(*holding)
     assert extract(*holding, "--overwrite") == "written"
     assert extract(*holding) == "up to date"
@@ -163,7 +163,7 @@ def test_bad_options_are_one_line_and_write_nothing(giblet, film, tmp_path, monk
         ([(2, 1, "a")], [], "row 1: it ends at 1 s, before its onset at 2 s"),
         ([(1, 2, "")], [], "row 1: the text is empty"),
         ([(1, 2, "a")], ["--duration-column", "length"], "no column 'length'"),
-        ([(1, 2, "a")], ["--start-offset", 50], "ends 48 s before TR 0"),
+        ([(1, 2, "a")], ["--table-time-at-tr-0", 50], "ends 48 s before TR 0"),
         ([(1, 2, "a")], ["--film-duration", -3], "--film-duration is -3"),
         ([(1, 2, "a")], ["--encoding", "klingon"], "encoding 'klingon' is unknown"),
         ([(1, 2, "a")], ["--gaps", "fill"], "gaps is 'fill'"),

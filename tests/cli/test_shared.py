@@ -12,11 +12,13 @@ import soundfile
 import giblet as gb
 from giblet.cli.shared import in_options
 from giblet.errors import GibletError
+from giblet.renamed import now_called
 from tests.words import words
 
 OPTIONS = {
     "decimal": "--decimal", "time_unit": "--time-unit", "tr": "--tr", "overrule_tr": "--overrule-tr", "bad": "--bad",
-    "columns": "--columns", "onset": "--onset-column", "text": "--text-column", "start_offset": "--start-offset",
+    "columns": "--columns", "onset_column": "--onset-column", "text_column": "--text-column",
+    "table_time_at_tr_0": "--table-time-at-tr-0",
 }  # fmt: skip
 
 
@@ -27,12 +29,12 @@ OPTIONS = {
         ("Set time_unit='ms', or time_unit='s'", "Set --time-unit ms, or --time-unit s"),
         ("name them, as in columns=['V1', 'left A1']", "name them, as in --columns 'V1,left A1'"),
         ("columns=['V1', 'A1', ...]", "--columns V1,A1,..."),
-        ("name the one to use, onset=...", "name the one to use, --onset-column ..."),
+        ("name the one to use, onset_column=...", "name the one to use, --onset-column ..."),
         ("give tr=2.5, or tr in seconds and overrule_tr", "give --tr 2.5, or --tr in seconds and --overrule-tr"),
         ("or overrule_tr=True", "or --overrule-tr"),
         ("tr is -1.0: too small; decimal is ';'", "--tr is -1.0: too small; --decimal is ';'"),
-        ("start_offset is 3 s; correct it.", "--start-offset is 3 s; correct it."),
-        ("correct start_offset", "correct --start-offset"),
+        ("table_time_at_tr_0 is 3 s; correct it.", "--table-time-at-tr-0 is 3 s; correct it."),
+        ("correct table_time_at_tr_0", "correct --table-time-at-tr-0"),
         (
             "holds others (bad 0.0 -> 1.5; columns none -> a; time_unit s -> ms)",
             "holds others (--bad 0.0 -> 1.5; --columns none -> a; --time-unit s -> ms)",
@@ -47,14 +49,14 @@ def test_parameters_are_named_as_the_options_of_the_command(said, shown):
     "text",
     [
         "the text is empty; the columns, their onset and a bad decimal sign",  # English
-        "no such file: /data/time_unit/start_offset.tsv, start_offset-2.nc, my.start_offset",
-        "column 'start_offset' and \"time_unit\" of the table",
+        "no such file: /data/time_unit/table_time_at_tr_0.tsv, table_time_at_tr_0-2.nc, my.table_time_at_tr_0",
+        "column 'table_time_at_tr_0' and \"time_unit\" of the table",
         "words.tsv, row 1: onset is 'n/a'",
         "model.tr is for YAML; bold.attrs['tr']",
         "choose another (decimal=',')",
-        "use --start-offset 3, or hrf='glover'",
-        "restart_offset and start_offsets",
-        "a.nc is not a feature file: it lacks variable, tr, time_unit, start_offset",
+        "use --table-time-at-tr-0 3, or hrf='glover'",
+        "turntable_time_at_tr_0 and table_time_at_tr_0s",
+        "a.nc is not a feature file: it lacks variable, tr, time_unit, table_time_at_tr_0",
         "there is no option data.x; known are tr, time_unit",
     ],
 )
@@ -73,8 +75,8 @@ def test_what_is_of_a_yaml_file_is_named_as_it_has_it():
     [
         ("leave out `columns`", "leave out --columns"),
         (
-            "name another `start_offset`, or pass `overrule_tr=True`",
-            "name another --start-offset, or pass --overrule-tr",
+            "name another `table_time_at_tr_0`, or pass `overrule_tr=True`",
+            "name another --table-time-at-tr-0, or pass --overrule-tr",
         ),
         ("(`decimal=','`)", "(--decimal ',')"),
         ("the `window` of a training", "the `window` of a training"),
@@ -98,7 +100,7 @@ def test_the_same_error_names_the_parameter_in_python_and_the_option_at_the_comm
     bold = tmp_path / "bold.tsv"
     pd.DataFrame({"V1": np.random.default_rng(0).standard_normal(60)}).to_csv(bold, sep="\t", index=False)
     for arguments, options, parameter, option in (
-        ({}, [], "give tr in seconds, tr=...", "give --tr in seconds, --tr ..."),
+        ({}, [], "give tr in seconds, or", "give --tr in seconds, or"),
         ({"tr": 1.0}, ["--tr", 1], "or pass trim=True if", "or pass --trim if"),
         ({"tr": 2.0, "lags": (1, 2)}, ["--tr", 2, "--lags=1..2"], "widen `lags`", "widen --lags"),
     ):
@@ -136,7 +138,7 @@ def test_no_error_of_the_library_names_an_option():
 def test_options_that_were_renamed_name_their_successor(giblet, tmp_path, argv, old, new):
     status, said, err = giblet(*argv, old, tmp_path / "x")
     assert (status, said) == (2, "")
-    assert err == f"giblet: error: {old} is now called {new}: use that\n"
+    assert err == f"giblet: error: {now_called(old, new)}\n" and new in err
 
 
 def test_a_sound_without_pictures_is_named_with_the_option_that_extracts_them(giblet, tmp_path):

@@ -283,16 +283,16 @@ def test_censored_volumes_are_not_learned_from_and_what_was_on_in_them_is(featur
 def test_rows_that_are_no_neighbours_are_not_taken_for_such(features, simulation):
     film = new_features({"x": (("tr", "f"), features)}, TRGrid(TR, N, 75), film_duration=N * TR, kind="continuous")
     mask = ~np.isin(np.arange(N), np.arange(50, 60))
-    options = {"volume_mask": mask, "start_offset": 30.0, "on_short_bold": "trim"}
-    cut = align_all_modalities({"x": film}, simulation.bold, TR, **options)
+    options = {"volume_mask": mask, "stimulus_time_at_volume_0": 30.0, "on_short_bold": "trim"}
+    cut = align_all_modalities({"x": film}, simulation.bold, tr=TR, **options)
     train = np.arange(300)
     with pytest.raises(AlignmentError, match="of features are volumes 49 and 60"):
         fit_ridge(cut.features["x"], cut.bold, train, TR)
-    whole = align_all_modalities({"x": film}, simulation.bold, TR, **options, hrf="glover")
+    whole = align_all_modalities({"x": film}, simulation.bold, tr=TR, **options, hrf="glover")
     with pytest.raises(AlignmentError, match="hrf=None"):
         fit_ridge(whole.features["x"], cut.bold, train, TR)
     fit = fit_ridge(whole.features["x"], whole.bold, train, TR, hrf=None)
-    z = convolve_hrf(features, TR)[whole.volumes + 20]
+    z = convolve_hrf(features, tr=TR, kind="continuous")[whole.volumes + 20]
     plain = fit_ridge(z, whole.bold, train, TR, hrf=None)
     np.testing.assert_allclose(fit.predicted, plain.predicted, atol=1e-4)
     counted = fit_ridge(cut.features["x"], cut.bold, train, TR, volumes=cut.volumes)
@@ -326,7 +326,7 @@ def test_ridge_reads_the_response_when_the_scan_says_it_did(tr, ref):
     np.testing.assert_allclose(fit_ridge(x, bold, train, tr).predicted, given.predicted)
     convolved = align_all_modalities({"x": film}, bold, hrf="glover").features["x"]
     assert r(fit_ridge(convolved, aligned.bold, train, tr, hrf=None)) > 0.999
-    said = align_all_modalities({"x": film}, y, tr, slice_time_ref=ref)
+    said = align_all_modalities({"x": film}, y, tr=tr, slice_time_ref=ref)
     np.testing.assert_allclose(fit_ridge(said.features["x"], y, train, tr).predicted, given.predicted)
     with pytest.raises(InputError, match=r"slice_time_ref differs \(features .*, the BOLD 0.1\)"):
         fit_ridge(aligned.features["x"], bold.assign_attrs(slice_time_ref=0.1), train, tr)

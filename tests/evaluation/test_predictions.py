@@ -28,7 +28,7 @@ def model():
 
 def recording_of(codes, text, bold, run=None):
     sources = {"audio": Series(codes, "codes"), "text": text, "bold": bold}
-    return Recording.of("01", sources, tr=1.5, runs=run)
+    return Recording.of("01", sources, tr=1.5, run=run)
 
 
 @pytest.fixture(scope="module")
