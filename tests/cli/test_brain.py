@@ -134,7 +134,7 @@ def test_the_luminance_of_a_real_film_finds_its_lag(giblet, film, tmp_path):
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_tanh_is_another_mapping_that_the_truth_remembers(giblet, words, tmp_path):
+def test_the_tanh_mapping_is_recorded_in_the_truth(giblet, words, tmp_path):
     argv = ["--table", "--n-voxels", 2, "--snr", 50]
     for mapping in ("linear", "tanh"):
         assert giblet("simulate", words, "-o", tmp_path / mapping, *argv, "--mapping", mapping)[0] == 0
@@ -168,7 +168,7 @@ def test_the_regions_of_an_atlas_are_scanned(giblet, words, tmp_path):
     assert status == 2 and "atlas.nii.gz holds no 77, the --background-label: it holds 1, 2, 3" in err
 
 
-def test_an_index_among_the_regions_is_left_out_as_the_message_says(giblet, words, tmp_path):
+def test_an_index_column_is_left_out_with_the_option_that_the_message_names(giblet, words, tmp_path):
     giblet("simulate", words, "-o", tmp_path, "--table", "--n-voxels", 3, "--lag", 2)
     bold = tmp_path / "talk_desc-text_simulated_bold.tsv"
     table = pd.read_csv(bold, sep="\t")
@@ -343,7 +343,7 @@ def test_files_in_each_others_place_are_told_in_one_line(giblet, words, mid_tr, 
     assert "feature files come first, and the BOLD last" in err
 
 
-def test_an_offset_is_given_in_one_place_and_gives_nearly_the_same_in_either(giblet, tmp_path):
+def test_an_offset_at_extraction_or_at_the_check_gives_nearly_the_same_lag(giblet, tmp_path):
     """The first volumes' words were cut at extraction, so that r is not the same to the last digit."""
     onsets = np.sort(np.random.default_rng(2).uniform(0, 420, 500)).round(3)
     pd.DataFrame({"onset": onsets, "duration": 0.001, "text": "word"}).drop_duplicates("onset").to_csv(

@@ -381,7 +381,7 @@ def test_words_of_more_than_a_day_ask_for_the_number_of_volumes(giblet, tmp_path
     assert giblet(*argv, "--n-trs", 1000, "--film-duration", 1500)[0] == 0
 
 
-def test_hdf5_of_others_is_one_line_without_options_among_its_attributes(giblet, tmp_path):
+def test_foreign_hdf5_is_a_one_line_error_that_names_no_options(giblet, tmp_path):
     with h5py.File(tmp_path / "x.nc", "w") as file:
         file.create_dataset("a", data=[[1, 2], [3, 4]])
     (tmp_path / "bold.tsv").write_text("a\n1\n2\n")

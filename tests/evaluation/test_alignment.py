@@ -59,7 +59,7 @@ def test_the_time_at_volume_0_is_the_second_of_the_stimulus_at_volume_0(offset):
     assert wrong.scan.mean_best_lag == pytest.approx(-offset, abs=TR / 2 + 1e-6)
 
 
-def test_the_advice_points_the_way_that_mends_it():
+def test_the_advice_names_the_time_that_removes_the_lag():
     x = stimulus()
     late = np.roll(convolve_hrf(x, tr=TR, kind="continuous"), 2)[
         :, None
@@ -69,7 +69,7 @@ def test_the_advice_points_the_way_that_mends_it():
     assert "3 s later" in found.advice and "stimulus_time_at_volume_0=-3 " in found.advice
 
 
-def test_a_best_lag_at_the_end_of_the_scan_is_not_called_the_lag():
+def test_a_best_lag_at_the_edge_is_not_reported_as_the_lag():
     x = stimulus()
     late = np.roll(convolve_hrf(x, tr=TR, kind="continuous"), 3)[:, None]
     found = check(regressor(x), late, TR, targets=["a"], lags=np.arange(-3, 4) * TR, n_surrogates=99)
@@ -77,7 +77,7 @@ def test_a_best_lag_at_the_end_of_the_scan_is_not_called_the_lag():
     assert "widen" in found.advice
 
 
-def test_of_many_voxels_the_mean_is_scanned():
+def test_more_than_50_voxels_are_scanned_as_their_mean():
     x = stimulus()
     rng = np.random.default_rng(1)
     bold = convolve_hrf(x, tr=TR, kind="continuous")[:, None] + 2 * rng.standard_normal((N, 80))
@@ -165,7 +165,7 @@ def test_words_that_were_extracted_with_an_offset_are_to_be_extracted_again():
     assert "extract it again with table_time_at_tr_0=17 " in check(one, late, TR, targets=["a"], n_surrogates=19).advice
 
 
-def test_less_than_a_tr_of_stimulus_behind_the_scan_is_nobodys_mistake():
+def test_less_than_a_tr_of_stimulus_after_the_scan_is_accepted():
     x = stimulus()
     bold = convolve_hrf(x, tr=TR, kind="continuous")[:, None]
     assert (
@@ -176,7 +176,7 @@ def test_less_than_a_tr_of_stimulus_behind_the_scan_is_nobodys_mistake():
         check(regressor(x), bold, TR, targets=["a"], stimulus_time_at_volume_0=-1.5)
 
 
-def test_a_scan_that_outlasts_its_stimulus_by_far_is_told(caplog):
+def test_a_scan_much_longer_than_its_stimulus_is_warned_of(caplog):
     """Features at 1 s taken for a scan at 1.5 s: a third of the volumes has none."""
     x = stimulus()
     bold = convolve_hrf(x, tr=TR, kind="continuous")[:, None]
@@ -185,7 +185,7 @@ def test_a_scan_that_outlasts_its_stimulus_by_far_is_told(caplog):
     assert "amount ends 120 s before the BOLD, which lasts 360 s (240 volumes of 1.5 s)" in caplog.text
 
 
-def test_what_cannot_be_checked_is_refused():
+def test_sounds_too_short_constant_regressors_and_times_after_the_end_are_refused():
     with pytest.raises(InputError, match="one window"):
         envelope(np.zeros(10), 8000)
     with pytest.raises(InputError, match="does not vary"):
@@ -241,7 +241,7 @@ def test_the_sound_of_a_part_has_the_clock_of_the_film():
     np.testing.assert_allclose(later.edges, plain.edges + 558)
 
 
-def test_a_picture_that_is_not_shown_has_the_usual_light():
+def test_trs_without_a_picture_get_the_mean_luminance():
     light = np.r_[0, 0, np.full(8, 0.5), np.full(10, 0.7)]
     (found,) = regressors_of(of_film(luminance=light, shown=np.r_[0, 0, np.ones(18)]))
     np.testing.assert_allclose(found.values, np.r_[light[2:].mean(), light[2:].mean(), light[2:]], rtol=1e-6)
