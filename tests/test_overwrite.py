@@ -50,7 +50,7 @@ def test_a_film_of_the_same_name_in_another_folder_does_not_replace_the_first(gi
     before = contents(out)
     err = refused(giblet, "extract", second, *MEL, "-o", out)
     assert "talk_desc-mel_features.nc is there already and holds other features (another talk.wav" in err
-    assert "another output folder, or --overwrite" in err
+    assert "another output folder, or pass --overwrite to replace it" in err
     assert contents(out) == before
     assert giblet("extract", second, *MEL, "-o", out, "--overwrite")[0] == 0
     assert contents(out) != before
@@ -68,7 +68,7 @@ def test_another_codec_does_not_replace_the_features_of_the_first(giblet, made, 
     assert contents(made.parent) == before
 
 
-@pytest.mark.parametrize(("kind", "option"), [("text", "--text-model"), ("video", "--image-model")])
+@pytest.mark.parametrize(("kind", "option"), [("text", "TextSettings.model"), ("video", "VideoSettings.model")])
 def test_features_with_vectors_of_a_model_and_without_do_not_replace_each_other(giblet, tmp_path, kind, option):
     from tests.films import write_film
 

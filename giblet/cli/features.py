@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from giblet.cli.shared import Device, Json, app, bar, fail, out, print_json, table
+from giblet.cli.shared import Device, Json, app, bar, fail, for_shell, out, print_json, table
 from giblet.errors import InputError
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def extract(
             elif not as_json:
                 out.print(_one_line(result), markup=False)
     if as_json:
-        print_json([vars(result) for result in results])
+        print_json([{**vars(one), "error": None if one.error is None else for_shell(one.error)} for one in results])
     if any(r.error is not None for r in results):
         raise typer.Exit(2)
 

@@ -163,6 +163,7 @@ def in_options(text: str, options: Mapping[str, str], of_extract: Mapping[str, s
     for phrase, said in PHRASES.items():
         text = text.replace(f"`{phrase}`", said).replace(phrase, said)
     if of_extract:
+        of_extract = {**options, **of_extract}
         parts, end = [], 0
         for found in EXTRACTING.finditer(text):
             parts += [_replaced(text[end : found.start()], options), _replaced(found[0], of_extract)]
