@@ -68,8 +68,13 @@ def test_another_codec_does_not_replace_the_features_of_the_first(giblet, made, 
     assert contents(made.parent) == before
 
 
-@pytest.mark.parametrize(("kind", "option"), [("text", "TextSettings.model"), ("video", "VideoSettings.model")])
-def test_features_with_vectors_of_a_model_and_without_do_not_replace_each_other(giblet, tmp_path, kind, option):
+@pytest.mark.parametrize(
+    ("kind", "option", "setting"),
+    [("text", "--text-model", "TextSettings.model"), ("video", "--image-model", "VideoSettings.model")],
+)
+def test_features_with_vectors_of_a_model_and_without_do_not_replace_each_other(
+    giblet, tmp_path, kind, option, setting
+):
     from tests.films import write_film
 
     source = words(tmp_path) if kind == "text" else write_film(tmp_path / "grey.mp4", picture=3.0)
@@ -84,7 +89,7 @@ def test_features_with_vectors_of_a_model_and_without_do_not_replace_each_other(
 
     save_features(plain, path)
     expected = {**plain.attrs, "settings": json.loads(plain.attrs["settings"]), "model_fingerprint": "f" * 64}
-    with pytest.raises(InputError, match=rf"\(model fingerprint \({option}\), none -> ffffffffffff\)"):
+    with pytest.raises(InputError, match=rf"\(model fingerprint \({setting}\), none -> ffffffffffff\)"):
         standing(path, **expected)
     assert "up to date" in giblet(*argv, "-o", tmp_path / "out")[1]
 
