@@ -49,7 +49,7 @@ from giblet.version import __version__
 
 CODES: Final = "codes"
 CONTINUOUS: Final = "continuous"
-REPLACE = "use another output folder, or --overwrite (overwrite=True) to replace it"
+REPLACE = "use another output folder, or pass overwrite=True to replace it"
 DECODED = (".wav", ".flac", ".mp4")
 """What decoded sounds and films end in."""
 ENCODEC, MEL = "encodec24k", "mel"
@@ -68,9 +68,9 @@ TEXT_RENAMED = {
 }
 """Today's names of the settings of words, by those that they had before."""
 MODEL_OPTIONS = {
-    (ENCODEC, "codec_fingerprint"): " (--codec)",
-    ("text", "model_fingerprint"): " (--text-model)",
-    ("video", "model_fingerprint"): " (--image-model)",
+    (ENCODEC, "codec_fingerprint"): " (ExtractSettings.codec)",
+    ("text", "model_fingerprint"): " (TextSettings.model)",
+    ("video", "model_fingerprint"): " (VideoSettings.model)",
 }
 """Which option names what has a fingerprint, by ``desc``."""
 REQUIRED = (
@@ -470,7 +470,7 @@ def check_sidecar(path: str | Path) -> None:
     if (other := _other_owner(Path(path))) is not None:
         raise InputError(
             f"{sidecar_path(path)}, which would be that of {Path(path).name}, is the sidecar of {other.name}, which "
-            "would lose it: choose another name or output folder, or --overwrite (overwrite=True) to replace it"
+            "would lose it: choose another name or output folder, or pass overwrite=True to replace it"
         )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from giblet.cli.shared import Device, Json, app, bar, fail, out, print_json, table
+from giblet.cli.shared import Device, Json, app, bar, fail, for_shell, out, print_json, table
 from giblet.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ ABOUT = {
 }  # fmt: skip
 
 
+# 37 parameters, 100 lines, of a Typer command: one for each option; those of another kind of source are refused.
 @app.command()
 def extract(
     context: typer.Context,
@@ -125,7 +126,7 @@ def extract(
             elif not as_json:
                 out.print(_one_line(result), markup=False)
     if as_json:
-        print_json([vars(result) for result in results])
+        print_json([{**vars(one), "error": None if one.error is None else for_shell(one.error)} for one in results])
     if any(r.error is not None for r in results):
         raise typer.Exit(2)
 
@@ -191,9 +192,8 @@ def _one_line(result: Extracted) -> str:
 @app.command()
 def decode(
     features: Annotated[Path, typer.Argument(help="A feature file.", show_default=False)],
-    to: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Sound file, .wav or .flac, or .mp4 of pictures; default: beside it."),
+    out_file: Annotated[
+        Path | None, typer.Option(help="Sound file, .wav or .flac, or .mp4 of pictures; default: beside it.")
     ] = None,
     codec: Annotated[str | None, typer.Option(help="Where the file's codec is now, if it has moved.")] = None,
     overwrite: Annotated[
@@ -202,11 +202,11 @@ def decode(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Turn a feature file back into sound, or into a film of one picture a TR."""
+    """Turn a feature file back into sound, or into a film of one picture per TR."""
     from giblet.pipeline import decode
 
     with bar("decoding") as progress:
-        decoded = decode(features, to, codec=codec, device=device, overwrite=overwrite, progress=progress)
+        decoded = decode(features, out_file, codec=codec, device=device, overwrite=overwrite, progress=progress)
     if as_json:
         print_json(vars(decoded))
     else:

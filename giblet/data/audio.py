@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from giblet.errors import CodecError, InputError
 from giblet.features import CODES, CONTINUOUS, ENCODEC, MEL, main_variable, metadata_of, new_features
 from giblet.files import sha256_of
 from giblet.timing import (
+    Number,
     TRGrid,
     blocks_by_tr,
     check_tr,
@@ -333,6 +334,38 @@ class AudioProcessor:
         CodecError
             If the features were made by another codec.
         """
+        blocks, seconds = self.features_to_sound(features, metadata=metadata, fill=fill)
+        return write_sound(path, blocks, self.source.sample_rate, seconds=seconds, progress=progress)
+
+    def features_to_sound(
+        self, features: np.ndarray, *, metadata: Mapping[str, Any] | None = None, fill: str = "repeat"
+    ) -> tuple[Iterator[np.ndarray], Number]:
+        """Sound of features, block by block, so that a film's need not fit in memory.
+
+        Parameters
+        ----------
+        features, metadata, fill
+            As for :meth:`features_to_audio`.
+
+        Returns
+        -------
+        blocks : iterator of ndarray of float32, shape (n,)
+            Mono, at the sample rate of the codec, or of the mel spectrogram. They are decoded as they are asked for,
+            and may hold somewhat more or less than `seconds`: :func:`giblet.data.sound.of_length` fits them.
+        seconds : float or Fraction
+            Duration of the sound.
+
+        Raises
+        ------
+        InputError
+            If the features do not fit the clock, or are not whole numbers in range.
+        CodecError
+            If the features were made by another codec.
+
+        See Also
+        --------
+        features_to_audio : the same as a sound file.
+        """
         metadata = metadata or {}
         features = np.asarray(features)
         tr = self.settings.tr
@@ -343,13 +376,12 @@ class AudioProcessor:
             )
         grid = TRGrid(tr, features.shape[0] if features.ndim else 0, self.frame_rate)
         if self.codec is not None:
-            chunks = self.codec.decode_stream([self._frames(features, metadata, fill)])
+            blocks = self.codec.decode_stream([self._frames(features, metadata, fill)])
         else:
             assert self.mel is not None
-            chunks = iter([self.mel.invert(ungroup_frames(features, grid))])
+            blocks = iter([self.mel.invert(ungroup_frames(features, grid))])
         # Of features that were cut from a file of a whole film, `duration` is the film's.
-        seconds = min(metadata.get("duration", grid.duration), grid.duration)
-        return write_sound(path, chunks, self.source.sample_rate, seconds=seconds, progress=progress)
+        return blocks, min(metadata.get("duration", grid.duration), grid.duration)
 
     def _frames(self, codes: np.ndarray, metadata: Mapping[str, Any], fill: str) -> np.ndarray:
         """Codes on the clock, (n_codebooks, n_frames) int32, checked."""
@@ -358,7 +390,7 @@ class AudioProcessor:
         if made_by != self.codec.fingerprint:
             raise CodecError(
                 f"the codes were made by codec {metadata.get('codec', 'unknown')} ({made_by[:12]}), not by "
-                f"{self.codec.name} ({self.codec.fingerprint[:12]}): decode with the codec that made them (--codec)"
+                f"{self.codec.name} ({self.codec.fingerprint[:12]}): decode with the codec that made them (`codec`)"
             )
         if codes.dtype.kind not in "iu":
             if codes.dtype.kind != "f" or not np.array_equal(codes, np.round(codes)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,16 +11,17 @@ import numpy as np
 import xarray as xr
 
 from giblet.alignment.checks import check_applied_once, first_onset
+from giblet.alignment.lags import HIGH_PASS
 from giblet.data.bold.tables import is_table
 from giblet.data.fmri import FMRIProcessor
-from giblet.data.media import AudioReader
 from giblet.data.simulate import Simulation, simulate_bold, write_simulation
+from giblet.data.sound import of_length
 from giblet.errors import InputError
-from giblet.evaluation.alignment import Checked, Regressor, check, envelope, regressors_of
+from giblet.evaluation.alignment import AlignmentCheck, Regressor, check, envelope, regressors_of
 from giblet.evaluation.lag_plot import check_plotting, plot_checks
-from giblet.features import CONTINUOUS, load_features, new_features
+from giblet.features import CONTINUOUS, load_features, main_variable, metadata_of, new_features
 from giblet.files import check_writable
-from giblet.pipeline.features import decode
+from giblet.pipeline.features import sound_decoder
 from giblet.renamed import renamed
 from giblet.timing import TRGrid, exact
 
@@ -49,20 +49,31 @@ def regressors_from(path: str | Path, *, codec: str | None = None, device: str =
     GibletError
         If the file or its codec cannot be used, or it holds nothing of the kind.
     """
-    features = load_features(path)
-    if "codec" not in features.attrs and "mel" not in features:
-        found = regressors_of(features)
-        if not found:
-            raise InputError(
-                f"{Path(path).name} holds {', '.join(map(str, features.data_vars))}: audio codes, word_rate, luminance "
-                "or motion_energy is needed"
-            )
-        return found
-    with tempfile.TemporaryDirectory() as folder:
-        begins = float(first_onset(features, Path(path).name))
-        sound = decode(path, Path(folder) / "sound.wav", codec=codec, device=device)
-        samples = np.concatenate(list(AudioReader(sound.path)))
-        return [envelope(samples, int(features.attrs["sample_rate"]), begins=begins)]
+    return _regressors_in(load_features(path), Path(path).name, codec=codec, device=device)
+
+
+def _regressors_in(features: xr.Dataset, name: str, *, codec: str | None, device: str) -> list[Regressor]:
+    """What a brain answers to in features that were read; `name` is that of their file."""
+    if "codec" in features.attrs or "mel" in features:
+        return [_envelope_of(features, name, codec=codec, device=device)]
+    regressors = regressors_of(features)
+    if not regressors:
+        raise InputError(
+            f"{name} holds {', '.join(map(str, features.data_vars))}; what a brain answers to is audio codes, "
+            "word_rate, luminance or motion_energy: name a file that holds one of them"
+        )
+    return regressors
+
+
+def _envelope_of(features: xr.Dataset, name: str, *, codec: str | None, device: str) -> Regressor:
+    """The envelope of the sound of codes or mel, of which one block at a time is in memory."""
+    begins = float(first_onset(features, name))
+    processor = sound_decoder(features, codec=codec, device=device)
+    values = features[main_variable(features)].values
+    blocks, seconds = processor.features_to_sound(values, metadata=metadata_of(features))
+    rate = int(features.attrs["sample_rate"])
+    # Clipped as in the sound file that `giblet decode` writes.
+    return envelope((np.clip(block, -1, 1) for block in of_length(blocks, rate, seconds)), rate, begins=begins)
 
 
 def simulate(
@@ -111,10 +122,11 @@ def simulate(
     check_writable(out_dir)
     source = load_features(features)
     if regressor is not None:
-        found = {one.name: one for one in regressors_from(features, codec=codec, device=device)}
-        if regressor not in found:
-            raise InputError(f"{Path(features).name} has no regressor {regressor!r}: it has {', '.join(found)}")
-        source = _by_tr(found[regressor], source)
+        name = Path(features).name
+        by_name = {one.name: one for one in _regressors_in(source, name, codec=codec, device=device)}
+        if regressor not in by_name:
+            raise InputError(f"{name} has no regressor {regressor!r}; it has {', '.join(by_name)}: name one of these")
+        source = _by_tr(by_name[regressor], source)
     simulation = simulate_bold(source, **settings)
     if simulation.truth.sizes["feature"] == 1:
         # One series drives every voxel up, as a stimulus does; with random signs the mean over voxels would be nothing.
@@ -150,6 +162,7 @@ def _by_tr(regressor: Regressor, features: xr.Dataset) -> xr.Dataset:
 
 
 @renamed(start_offset="stimulus_time_at_volume_0")
+# 24 parameters: one for each option of `giblet check-alignment`, so that an editor knows them and a typo is an error.
 def check_alignment(
     features: Sequence[str | Path],
     bold: str | Path,
@@ -171,8 +184,12 @@ def check_alignment(
     overwrite: bool = False,
     codec: str | None = None,
     device: str = "auto",
-    **options: Any,
-) -> list[Checked]:
+    hrf: str = "glover",
+    n_surrogates: int = 1000,
+    high_pass: float | None = HIGH_PASS,
+    trim: bool = False,
+    seed: int = 0,
+) -> list[AlignmentCheck]:
     """Scan what the brain should answer to against one run of BOLD, at many lags.
 
     Parameters
@@ -204,12 +221,12 @@ def check_alignment(
         Replace a file that stands where `plot` shall be.
     codec, device : str
         As for :func:`regressors_from`.
-    **options
+    hrf, n_surrogates, high_pass, trim, seed
         As for :func:`giblet.evaluation.alignment.check`.
 
     Returns
     -------
-    list of Checked
+    list of AlignmentCheck
         One per regressor.
 
     Raises
@@ -217,42 +234,64 @@ def check_alignment(
     GibletError
         If a file or an option cannot be used; nothing is written then.
     """
-    if plot is not None:
-        check_plotting()
-        check_writable(Path(plot).parent)
-        if Path(plot).exists() and not overwrite:
-            raise InputError(
-                f"{plot} is there already: name another file with --out, or --overwrite (overwrite=True) to replace it"
-            )
+    _check_plot(plot, overwrite)
     _check_order(features, bold)
-    for path in features:
-        check_applied_once(load_features(path), stimulus_time_at_volume_0, Path(path).name)
+    opened = [(Path(path).name, load_features(path)) for path in features]
+    for name, dataset in opened:
+        check_applied_once(dataset, stimulus_time_at_volume_0, name)
     fmri = FMRIProcessor(
         mask, atlas, tr=tr, overrule_tr=overrule_tr, slice_time_ref=slice_time_ref, background_label=background_label,
         columns=columns, decimal=decimal, confound_columns=confound_columns, bad=bad,
     )  # fmt: skip
-    data = fmri.load(bold, confounds=confounds)
-    seconds = float(data.attrs["tr"])
-    low, high = lags
-    if not (np.isfinite([low, high]).all() and low < high):
-        raise InputError(f"lags go from {low:g} to {high:g} s: the first must be below the last, as in -15..15")
-    scanned = np.arange(np.ceil(low / seconds - 1e-6), np.floor(high / seconds + 1e-6) + 1) * seconds
-    if len(scanned) < 2:
-        raise InputError(f"there is no room for two lags between {low:g} and {high:g} s at TR {seconds:g} s: widen it")
-    values = data["bold"].values[:, data["good"].values.astype(bool)]
-    axis = "region" if "region" in data.coords else "voxel"
-    names = np.arange(data.sizes["voxel"]) if axis == "voxel" else data["region"].values
-    targets = [f"{axis} {n}" if axis == "voxel" else str(n) for n in names[data["good"].values.astype(bool)]]
-    regressors = [r for path in features for r in regressors_from(path, codec=codec, device=device)]
-    options |= {
-        "stimulus_time_at_volume_0": stimulus_time_at_volume_0, "lags": scanned,
-        "slice_time_ref": float(data.attrs["slice_time_ref"]),
-        "sample_mask": data["sample_mask"].values.astype(bool) if "sample_mask" in data else None,
-    }  # fmt: skip
-    checks = [check(one, values, seconds, targets=targets, **options) for one in regressors]
+    scan = fmri.load(bold, confounds=confounds)
+    seconds = float(scan.attrs["tr"])
+    lags_scanned = _whole_trs(lags, seconds)
+    good = scan["good"].values.astype(bool)
+    targets = [column for column, usable in zip(_column_names(scan), good, strict=True) if usable]
+    regressors = [
+        regressor for name, dataset in opened for regressor in _regressors_in(dataset, name, codec=codec, device=device)
+    ]
+    sample_mask = scan["sample_mask"].values.astype(bool) if "sample_mask" in scan else None
+    values = scan["bold"].values[:, good]
+    checks = [
+        check(
+            regressor, values, seconds, targets=targets, stimulus_time_at_volume_0=stimulus_time_at_volume_0,
+            lags=lags_scanned, hrf=hrf, n_surrogates=n_surrogates, high_pass=high_pass, trim=trim,
+            slice_time_ref=float(scan.attrs["slice_time_ref"]), sample_mask=sample_mask, seed=seed,
+        )
+        for regressor in regressors
+    ]  # fmt: skip
     if plot is not None:
         plot_checks(checks, plot)
     return checks
+
+
+def _check_plot(plot: str | Path | None, overwrite: bool) -> None:
+    """Refuse a plot that could not be drawn, or would replace a file, before anything is computed."""
+    if plot is None:
+        return
+    check_plotting()
+    check_writable(Path(plot).parent)
+    if Path(plot).exists() and not overwrite:
+        raise InputError(f"{plot} is there already: name another file for `plot`, or replace it (`overwrite=True`)")
+
+
+def _whole_trs(lags: tuple[float, float], tr: float) -> np.ndarray:
+    """The whole numbers of TRs between two lags, in seconds."""
+    low, high = lags
+    if not (np.isfinite([low, high]).all() and low < high):
+        raise InputError(f"lags go from {low:g} to {high:g} s: the first must be below the last, as in -15..15")
+    scanned = np.arange(np.ceil(low / tr - 1e-6), np.floor(high / tr + 1e-6) + 1) * tr
+    if len(scanned) < 2:
+        raise InputError(f"there is no room for two lags between {low:g} and {high:g} s at TR {tr:g} s: widen `lags`")
+    return scanned
+
+
+def _column_names(scan: xr.Dataset) -> list[str]:
+    """Names of the columns of BOLD: those of its regions, or numbers of voxels."""
+    if "region" in scan.coords:
+        return [str(name) for name in scan["region"].values]
+    return [f"voxel {number}" for number in range(scan.sizes["voxel"])]
 
 
 def _check_order(features: Sequence[str | Path], bold: str | Path) -> None:

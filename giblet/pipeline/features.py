@@ -39,6 +39,7 @@ from giblet.features import (
     standing,
 )
 from giblet.files import check_writable, sha256_of, write_atomic
+from giblet.renamed import renamed
 from giblet.timing import check_tr, exact, shown
 from giblet.version import __version__
 
@@ -271,9 +272,10 @@ class Decoded:
     """Wall-clock time spent."""
 
 
+@renamed(out="out_file")
 def decode(
     features: str | Path,
-    out: str | Path | None = None,
+    out_file: str | Path | None = None,
     *,
     codec: str | None = None,
     device: str = "auto",
@@ -286,7 +288,7 @@ def decode(
     ----------
     features : str or Path
         As :func:`extract` writes it, of sound or picture.
-    out : str or Path, optional
+    out_file : str or Path, optional
         ``.wav`` or ``.flac``, for pictures ``.mp4``; by default ``<film>_desc-..._decoded.wav`` (``.mp4``) beside the
         features. A JSON sidecar beside it says what it was made from.
     codec : str, optional
@@ -315,31 +317,24 @@ def decode(
     attrs = dataset.attrs
     picture = _is_picture(dataset, Path(features).name)
     if picture and codec is not None:
-        raise InputError(f"{Path(features).name} holds pictures, which need no codec: leave out --codec")
+        raise InputError(f"{Path(features).name} holds pictures, which need no codec: leave out `codec`")
     name = str(features).removesuffix("_features.nc") + f"_decoded{'.mp4' if picture else '.wav'}"
-    out = Path(out) if out is not None else Path(name)
-    check_writable(out.parent)
+    out_file = Path(name if out_file is None else out_file)
+    check_writable(out_file.parent)
     made_from = sha256_of(features)
     if not overwrite:
-        _check_decoded(out, Path(features).name, made_from)
+        _check_decoded(out_file, Path(features).name, made_from)
     array = dataset[main_variable(dataset)].values
     if picture:
         rate, duration = None, float(exact(attrs["tr"]) * len(array))
-        path = VideoProcessor(attrs["tr"]).features_to_video(array, out)
+        path = VideoProcessor(attrs["tr"]).features_to_video(array, out_file)
     else:
         rate, duration = (
             int(attrs["sample_rate"]),
             min(float(attrs["duration"]), float(exact(attrs["tr"]) * len(array))),
         )
-        processor = AudioProcessor(
-            use_encodec="codec" in attrs,
-            codec=load_codec(codec or attrs["codec"], bandwidth=attrs["bandwidth"], device=device)
-            if "codec" in attrs
-            else "",
-            tr=attrs["tr"],
-            n_mels=dataset.sizes.get("mel", 2048),
-        )
-        path = processor.features_to_audio(array, out, metadata=metadata_of(dataset), progress=progress)
+        processor = sound_decoder(dataset, codec=codec, device=device)
+        path = processor.features_to_audio(array, out_file, metadata=metadata_of(dataset), progress=progress)
     about = {
         "Description": f"{'Picture' if picture else 'Sound'} decoded from {Path(features).name}",
         "StartTime": float(dataset["onset"][0]),
@@ -356,6 +351,32 @@ def decode(
     }
     write_atomic(sidecar_path(path), json.dumps(about, indent=2) + "\n")
     return Decoded(path, duration, rate, time.perf_counter() - start)
+
+
+def sound_decoder(features: xr.Dataset, *, codec: str | None = None, device: str = "auto") -> AudioProcessor:
+    """What turns the codes or mel spectrogram of a feature file back into sound.
+
+    Parameters
+    ----------
+    features : xarray.Dataset
+        Of sound, as :func:`giblet.features.load_features` reads it.
+    codec, device
+        As for :func:`decode`.
+
+    Returns
+    -------
+    AudioProcessor
+
+    Raises
+    ------
+    CodecError
+        If the codec cannot be loaded.
+    """
+    attrs = features.attrs
+    if "codec" not in attrs:
+        return AudioProcessor(use_encodec=False, tr=attrs["tr"], n_mels=features.sizes.get("mel", 2048))
+    loaded = load_codec(codec or attrs["codec"], bandwidth=attrs["bandwidth"], device=device)
+    return AudioProcessor(codec=loaded, tr=attrs["tr"])
 
 
 def _is_picture(features: xr.Dataset, name: str) -> bool:
@@ -382,7 +403,7 @@ def _check_decoded(path: Path, source: str, made_from: str) -> None:
     check_sidecar(path)
     if not path.exists():
         return
-    replace = "name another with --out, or --overwrite (overwrite=True) to replace it"
+    replace = "name another `out_file`, or pass overwrite=True to replace it"
     about = read_sidecar(path) or {}
     if about.get("features_sha256") != made_from:
         raise InputError(f"{path} is there already and was not made from {source} as it is now: {replace}")

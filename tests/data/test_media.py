@@ -379,7 +379,7 @@ def test_a_gain_that_is_none_is_refused(gain):
 
 def test_sound_of_rounding_alone_is_not_brought_to_full_scale(folder):
     soundfile.write(folder / "faint.wav", np.full(8000, 1e-30), 8_000, subtype="FLOAT")
-    with pytest.raises(InputError, match=r"goes up to 1e-30 of full scale 1, so that --gain peak would be 600 dB"):
+    with pytest.raises(InputError, match=r"goes up to 1e-30 of full scale 1, so that gain='peak' would be 600 dB"):
         list(AudioReader(folder / "faint.wav", gain="peak"))
 
 

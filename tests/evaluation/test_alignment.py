@@ -59,17 +59,17 @@ def test_the_time_at_volume_0_is_the_second_of_the_stimulus_at_volume_0(offset):
     assert wrong.scan.mean_best_lag == pytest.approx(-offset, abs=TR / 2 + 1e-6)
 
 
-def test_the_advice_points_the_way_that_mends_it():
+def test_the_advice_names_the_time_that_removes_the_lag():
     x = stimulus()
     late = np.roll(convolve_hrf(x, tr=TR, kind="continuous"), 2)[
         :, None
     ]  # the BOLD of volume k is of the stimulus two TRs before
     found = check(regressor(x), late, TR, targets=["a"], n_surrogates=99)
     assert (found.verdict, found.scan.mean_best_lag) == ("shifted", 3.0)
-    assert "3 s later" in found.advice and "--stimulus-time-at-volume-0 -3" in found.advice
+    assert "3 s later" in found.advice and "stimulus_time_at_volume_0=-3 " in found.advice
 
 
-def test_a_best_lag_at_the_end_of_the_scan_is_not_called_the_lag():
+def test_a_best_lag_at_the_edge_is_not_reported_as_the_lag():
     x = stimulus()
     late = np.roll(convolve_hrf(x, tr=TR, kind="continuous"), 3)[:, None]
     found = check(regressor(x), late, TR, targets=["a"], lags=np.arange(-3, 4) * TR, n_surrogates=99)
@@ -77,7 +77,7 @@ def test_a_best_lag_at_the_end_of_the_scan_is_not_called_the_lag():
     assert "widen" in found.advice
 
 
-def test_of_many_voxels_the_mean_is_scanned():
+def test_more_than_50_voxels_are_scanned_as_their_mean():
     x = stimulus()
     rng = np.random.default_rng(1)
     bold = convolve_hrf(x, tr=TR, kind="continuous")[:, None] + 2 * rng.standard_normal((N, 80))
@@ -140,12 +140,12 @@ def test_censored_volumes_are_not_looked_at(n_voxels):
 
 @pytest.mark.parametrize("shift", [2, -2])
 def test_the_advice_can_be_followed_to_the_letter(shift):
-    """A scan as long as the film, 3 s late, is 3 s too short at the offset that is right: --trim is said too."""
+    """A scan as long as the film, 3 s late, is 3 s too short at the offset that is right: trim=True is said too."""
     x = stimulus()
     bold = np.roll(convolve_hrf(x, tr=TR, kind="continuous"), shift)[:, None]
     found = check(regressor(x), bold, TR, targets=["a"], n_surrogates=19)
-    assert ("--trim" in found.advice) == (shift > 0)
-    offset = float(found.advice.split("--stimulus-time-at-volume-0 ")[1].split()[0])
+    assert ("trim=True" in found.advice) == (shift > 0)
+    offset = float(found.advice.split("stimulus_time_at_volume_0=")[1].split()[0])
     after = check(
         regressor(x),
         bold,
@@ -153,7 +153,7 @@ def test_the_advice_can_be_followed_to_the_letter(shift):
         targets=["a"],
         n_surrogates=19,
         stimulus_time_at_volume_0=offset,
-        trim="--trim" in found.advice,
+        trim="trim=True" in found.advice,
     )
     assert after.verdict == "aligned"
 
@@ -162,23 +162,21 @@ def test_words_that_were_extracted_with_an_offset_are_to_be_extracted_again():
     x = stimulus()
     late = np.roll(convolve_hrf(x, tr=TR, kind="continuous"), 2)[:, None]
     one = Regressor("amount", x, np.arange(N + 1) * TR, table_time_at_tr_0=20.0)
-    assert (
-        "extract it again with --table-time-at-tr-0 17 " in check(one, late, TR, targets=["a"], n_surrogates=19).advice
-    )
+    assert "extract it again with table_time_at_tr_0=17 " in check(one, late, TR, targets=["a"], n_surrogates=19).advice
 
 
-def test_less_than_a_tr_of_stimulus_behind_the_scan_is_nobodys_mistake():
+def test_less_than_a_tr_of_stimulus_after_the_scan_is_accepted():
     x = stimulus()
     bold = convolve_hrf(x, tr=TR, kind="continuous")[:, None]
     assert (
         check(regressor(x), bold, TR, targets=["a"], n_surrogates=19, stimulus_time_at_volume_0=-0.7).verdict
         == "aligned"
     )
-    with pytest.raises(AlignmentError, match="say --trim"):
+    with pytest.raises(AlignmentError, match="pass trim=True"):
         check(regressor(x), bold, TR, targets=["a"], stimulus_time_at_volume_0=-1.5)
 
 
-def test_a_scan_that_outlasts_its_stimulus_by_far_is_told(caplog):
+def test_a_scan_much_longer_than_its_stimulus_is_warned_of(caplog):
     """Features at 1 s taken for a scan at 1.5 s: a third of the volumes has none."""
     x = stimulus()
     bold = convolve_hrf(x, tr=TR, kind="continuous")[:, None]
@@ -187,7 +185,7 @@ def test_a_scan_that_outlasts_its_stimulus_by_far_is_told(caplog):
     assert "amount ends 120 s before the BOLD, which lasts 360 s (240 volumes of 1.5 s)" in caplog.text
 
 
-def test_what_cannot_be_checked_is_refused():
+def test_sounds_too_short_constant_regressors_and_times_after_the_end_are_refused():
     with pytest.raises(InputError, match="one window"):
         envelope(np.zeros(10), 8000)
     with pytest.raises(InputError, match="does not vary"):
@@ -243,7 +241,7 @@ def test_the_sound_of_a_part_has_the_clock_of_the_film():
     np.testing.assert_allclose(later.edges, plain.edges + 558)
 
 
-def test_a_picture_that_is_not_shown_has_the_usual_light():
+def test_trs_without_a_picture_get_the_mean_luminance():
     light = np.r_[0, 0, np.full(8, 0.5), np.full(10, 0.7)]
     (found,) = regressors_of(of_film(luminance=light, shown=np.r_[0, 0, np.ones(18)]))
     np.testing.assert_allclose(found.values, np.r_[light[2:].mean(), light[2:].mean(), light[2:]], rtol=1e-6)
@@ -261,3 +259,66 @@ def test_bold_that_was_cut_is_checked_where_it_was_in_its_run():
     end = np.arange(20, 200)
     with pytest.raises(AlignmentError, match="180 volumes between second 30 and 300 of its run, amount lasts 360 s"):
         check(regressor(x), bold.isel(tr=end), TR, targets=["a"])
+
+
+# --- how a check looks in a notebook
+
+
+def of_regions(*names):
+    """A check of an amount against one column of BOLD per name."""
+    x = stimulus()
+    noise = np.random.default_rng(1).standard_normal((N, len(names)))
+    return check(
+        regressor(x), convolve_hrf(x, tr=TR, kind="continuous")[:, None] + noise, TR, targets=names, n_surrogates=99
+    )
+
+
+def test_a_check_as_a_table_holds_the_figures_of_the_scan():
+    found = of_regions("V1", "A1")
+    table, scan = found.to_pandas(), found.scan
+    assert list(table.index) == ["V1", "A1", "mean"]
+    np.testing.assert_array_equal(table["best_lag"], [*scan.best_lag, scan.mean_best_lag])
+    np.testing.assert_array_equal(table["r"], [*scan.r.max(axis=0), found.r])
+    np.testing.assert_array_equal(table["p"], [*scan.p, scan.mean_p])
+    np.testing.assert_array_equal(table["null_95"], [*scan.threshold, scan.mean_threshold])
+
+
+def test_a_lag_scan_as_a_table_and_as_a_dataset_holds_its_correlations():
+    found = of_regions("V1", "A1")
+    table, data, scan = found.scan.to_pandas(found.targets), found.to_xarray(), found.scan
+    np.testing.assert_array_equal(table.index, scan.lags)
+    np.testing.assert_array_equal(table[["V1", "A1"]], scan.r)
+    np.testing.assert_array_equal(table["mean"], scan.mean_r)
+    np.testing.assert_array_equal(data["r"].sel(target="A1"), scan.r[:, 1])
+    np.testing.assert_array_equal(data["lag"], scan.lags)
+    assert (data.attrs["mean_p"], data.attrs["regressor"]) == (scan.mean_p, "amount")
+    assert list(scan.to_pandas().columns) == [0, 1, "mean"] and scan.to_xarray()["target"].values.tolist() == [0, 1]
+
+
+def test_a_check_says_in_one_line_what_it_found():
+    found = of_regions("V1")
+    assert repr(found) == (
+        f"<AlignmentCheck amount: best lag +0 s, r = {found.r:.3f}, p = {found.scan.mean_p:.3g}, aligned>"
+    )
+    assert repr(found.scan).startswith("<LagScan of 1 targets at 21 lags: best lag +0 s: r = ")
+
+
+def test_the_html_of_a_check_shows_its_figures_and_escapes_names():
+    found = of_regions("V1", "<script>")
+    page = found._repr_html_()
+    assert "<script>" not in page and "&lt;script&gt;" in page
+    assert page.count("<tr>") == 4 and f"<td>{found.r:.3g}</td>" in page
+    assert f"<td>{found.scan.mean_r[0]:.3g}</td>" in found.scan._repr_html_()
+
+
+# --- the envelope of a sound that comes in blocks
+
+
+@pytest.mark.parametrize("sizes", [[3000] * 6, [1, 799, 801, 16_398, 1], [17_999, 0, 1]])
+def test_the_envelope_of_blocks_is_that_of_the_whole_sound(sizes):
+    sound = np.random.default_rng(0).standard_normal(18_000).astype(np.float32)
+    blocks = np.split(sound, np.cumsum(sizes)[:-1])
+    assert len(blocks) == len(sizes)
+    whole, streamed = envelope(sound, 8000), envelope(iter(blocks), 8000)
+    np.testing.assert_array_equal(streamed.values, whole.values)
+    np.testing.assert_array_equal(streamed.edges, whole.edges)

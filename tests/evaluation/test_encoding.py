@@ -65,7 +65,7 @@ def test_ridge_is_scikit_learns_at_the_penalty_it_chose(splits, n_features):
         assert np.abs(expected - fit.predicted[:, voxel]).max() < 0.02 * expected.std()
 
 
-def test_nothing_but_training_trs_reaches_the_fit(features, simulation, splits):
+def test_only_training_trs_change_the_fit(features, simulation, splits):
     bold = simulation.bold.copy()
     clean = fit_ridge(features, bold, splits.train, TR)
     bold[np.setdiff1d(np.arange(N), splits.train)] = 1e6
@@ -193,7 +193,7 @@ def test_a_voxel_that_never_changes_is_reported_and_does_not_spoil_the_mean(simu
     assert dead["r"]["value"] is None and "change" in dead["r"]["why"]
 
 
-def test_what_never_varies_in_training_and_does_later_changes_no_prediction(features, simulation, splits):
+def test_features_constant_in_training_do_not_change_predictions(features, simulation, splits):
     """A feature whose last bit alone changes in the training part, and a voxel that is dead there."""
     odd, bold = np.full((N, 1), 900.0), simulation.bold.copy()
     odd[splits.train[::2]] = np.nextafter(np.float32(900), np.float32(901))
@@ -219,7 +219,7 @@ def test_what_never_varies_in_training_and_does_later_changes_no_prediction(feat
         ({"bold": np.full((N, 2), np.nan)}, "NaN"),
     ],
 )
-def test_what_cannot_be_fitted_is_refused(features, simulation, splits, change, message):
+def test_data_that_cannot_be_fitted_are_refused(features, simulation, splits, change, message):
     given = {"features": features, "bold": simulation.bold, "train": splits.train, **change}
     with pytest.raises(InputError, match=message):
         fit_ridge(given["features"], given["bold"], given["train"], TR)
@@ -280,7 +280,7 @@ def test_censored_volumes_are_not_learned_from_and_what_was_on_in_them_is(featur
         fit_ridge(features, simulation.bold, splits.train, TR, sample_mask=kept.astype(float))
 
 
-def test_rows_that_are_no_neighbours_are_not_taken_for_such(features, simulation):
+def test_rows_with_volumes_missing_between_them_are_not_convolved_as_neighbours(features, simulation):
     film = new_features({"x": (("tr", "f"), features)}, TRGrid(TR, N, 75), film_duration=N * TR, kind="continuous")
     mask = ~np.isin(np.arange(N), np.arange(50, 60))
     options = {"volume_mask": mask, "stimulus_time_at_volume_0": 30.0, "on_short_bold": "trim"}
@@ -362,3 +362,29 @@ def test_ridge_takes_runs_censoring_and_missing_volumes_of_a_dataset(features, s
         fit_ridge(aligned.features["x"], first.isel(tr=slice(5, 200)), np.arange(100), TR)
     with pytest.raises(AlignmentError, match=r"the BOLD says TR 1\.5 s, 2 s was given"):
         fit_ridge(features, bold, train, 2.0)
+
+
+# --- how results look in a notebook
+
+
+def test_a_ridge_as_a_table_holds_penalty_and_r2_of_each_voxel(features, simulation, splits):
+    fit = fit_ridge(features, simulation.bold, splits.train, TR)
+    table = fit.to_pandas()
+    np.testing.assert_array_equal(table["alpha"], fit.alphas)
+    np.testing.assert_array_equal(table["cv_r2"], fit.cv_r2)
+    assert repr(fit).startswith("<RidgeFit of 12 voxels by 6 features over 400 TRs: median cross-validated R2 0.")
+    page = fit._repr_html_()
+    assert f"<td>{np.median(fit.cv_r2):.3g}</td>" in page and page.count("<tr>") == 6
+
+
+def test_encoding_scores_as_a_table_hold_r_and_p_of_each_voxel(simulation):
+    rng = np.random.default_rng(0)
+    bold, predicted = simulation.bold, simulation.bold + rng.standard_normal(simulation.bold.shape)
+    found = score_encoding(bold, predicted, ScoredTRs.of(N, TR))
+    table = found.to_pandas()
+    np.testing.assert_array_equal(table["r"], found.by_voxel.r)
+    np.testing.assert_array_equal(table["p"], found.test.p)
+    assert f"mean r {found.mean}, p = " in repr(found)
+    assert f"<td>{found.mean.value:.3g}</td>" in found._repr_html_()
+    short = score_encoding(bold[:20], predicted[:20], ScoredTRs.of(20, TR))
+    assert short.test is None and short.to_pandas()["p"].isna().all() and "p = -" in repr(short)

@@ -101,7 +101,7 @@ def test_a_truth_that_never_changes_has_no_score_and_leaves_the_mean():
 
 @pytest.mark.parametrize("n", [64, 150])
 @pytest.mark.parametrize("kind", ["white", "slow", "walk", "line", "parabola", "runs"])
-def test_false_positives_are_as_many_as_they_say(kind, n):
+def test_false_positive_rate_is_nominal(kind, n):
     """At 189995b: 7.5 to 24 % with slow series of 64 TRs, 38 to 53 % with straight lines, 19 to 38 % with baselines."""
     rng = np.random.default_rng(5)
     m, t = 3000, np.linspace(-1, 1, n)[:, None]
@@ -122,7 +122,7 @@ def test_false_positives_are_as_many_as_they_say(kind, n):
         assert np.mean(p <= 0.01) < 0.016
 
 
-def test_slow_noise_costs_less_power_than_without_prewhitening():
+def test_prewhitening_keeps_power_in_slow_noise():
     rng = np.random.default_rng(6)
     signal = lfilter([1], [1, -0.5], rng.standard_normal((300, 400)), axis=0)
     signal /= signal.std(axis=0)
@@ -138,7 +138,7 @@ def test_slow_noise_costs_less_power_than_without_prewhitening():
 
 @pytest.mark.parametrize("phi", [0.0, 0.6, 0.9])
 @pytest.mark.parametrize("n", [100, 300])
-def test_intervals_of_the_mean_hold_it_as_often_as_they_say(phi, n):
+def test_intervals_of_the_mean_have_nominal_coverage(phi, n):
     """At 189995b: in 80 to 84 % with AR(1) noise of 0.9 at any length."""
     rng = np.random.default_rng(7)
     truth = ar1(rng, n, phi, 600)
@@ -169,7 +169,7 @@ def test_mean_of_columns_that_share_their_noise_is_rotated_jointly():
         ({"tr": 1500}, "milliseconds"),
     ],
 )
-def test_what_cannot_be_tested_is_refused_in_words(change, message):
+def test_data_that_cannot_be_tested_are_refused_with_the_reason(change, message):
     rng = np.random.default_rng(9)
     call = {"truth": rng.standard_normal((100, 2)), "predicted": rng.standard_normal((100, 2)), "tr": TR, **change}
     truth, predicted = call.pop("truth"), call.pop("predicted")
@@ -181,3 +181,16 @@ def test_too_short_says_how_many_trs_it_takes():
     assert too_short([43], 1.5) is None
     assert "43 TRs" in too_short([42], 1.5)
     assert too_short([32], 2.0) is None
+
+
+@pytest.mark.parametrize("n_columns", [3, 60])
+def test_a_rotation_test_as_a_table_holds_each_column_and_lists_few(n_columns):
+    rng = np.random.default_rng(0)
+    truth = rng.standard_normal((120, n_columns))
+    found = rotation_test(truth, truth + rng.standard_normal(truth.shape), tr=1.5)
+    table = found.to_pandas()
+    for name in ("r", "p", "p_rank"):
+        np.testing.assert_array_equal(table[name], getattr(found, name))
+    page = found._repr_html_()
+    assert f"<td>{found.mean:.3g}</td>" in page and page.count("<tr>") == (5 if n_columns == 3 else 2)
+    assert repr(found).startswith(f"<RotationTest of {n_columns} columns by 120 rotations: mean r {found.mean:.3f} (")

@@ -69,7 +69,7 @@ def test_a_comparison_with_the_original_does_not_take_the_place_of_a_plain_one(h
     status, said, err = giblet("reconstruct", run, "-o", tmp_path, "--original", SPEECH)
     assert (status, said) == (2, "") and card.read_bytes() == plain
     assert "Traceback" not in err and "original was none, is speech.flac" in err.splitlines()[-1]
-    assert "--overwrite" in err.splitlines()[-1] and "-o" in err.splitlines()[-1]
+    assert "choose another --out-dir, or pass --overwrite" in err.splitlines()[-1]
     status, said, err = giblet("reconstruct", run, "-o", tmp_path, "--original", SPEECH, "--overwrite", "--json")
     assert status == 0, err
     options = json.loads(card.read_text())["options"]

@@ -139,7 +139,7 @@ def test_a_result_of_other_options_is_replaced_only_if_asked(trained, tmp_path):
         ({"bold": louder}, r"bold was none, is louder\.tsv"),
         ({"lesion": "area-1"}, r"lesion was none, is area-1"),
     ]:
-        with pytest.raises(InputError, match=rf"holds another result \({message}\).*-o.*--overwrite"):
+        with pytest.raises(InputError, match=rf"holds another result \({message}\).*`out_dir`.*overwrite=True"):
             reconstruct(trained.run, out_dir=out, device="cpu", **options)
         assert {p.name: p.read_bytes() for p in out.iterdir()} == before
     reconstruct(trained.run, out_dir=out, lesion="area-1", overwrite=True, device="cpu")
@@ -195,7 +195,7 @@ def test_what_stands_there_and_says_nothing_of_its_options_is_not_replaced(tmp_p
     assert files_of_result(card, RECORD, overwrite=False) == []
     for content in ("{}", "[]", "no"):
         card.write_text(content)
-        with pytest.raises(InputError, match=r"--overwrite"):
+        with pytest.raises(InputError, match=r"overwrite=True"):
             files_of_result(card, RECORD, overwrite=False)
         assert files_of_result(card, RECORD, overwrite=True) == []
 

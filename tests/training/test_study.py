@@ -187,7 +187,7 @@ def test_the_tr_is_the_features_where_it_is_not_given_and_the_scan_must_say_the_
     given = settings(four, model={"tr": 1.5})
     assert with_tr(given) is given
     (tmp_path / "slow.json").write_text(json.dumps({"RepetitionTime": 1.5}))
-    with pytest.raises(AlignmentError, match=r"subject 01: the scans have TR 1.5 s, the features 2 s.*--tr 1.5"):
+    with pytest.raises(AlignmentError, match=r"subject 01: the scans have TR 1.5 s, the features 2 s.*tr=1.5"):
         build_study(asked)
     (tmp_path / "slow.json").write_text(json.dumps({"RepetitionTime": 1.9999999}))
     assert build_study(asked).recordings[0].tr == 2.0

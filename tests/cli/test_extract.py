@@ -14,10 +14,9 @@ from giblet.data.text import TextProcessor
 from giblet.data.video import VideoProcessor
 from giblet.features import load_features, save_features
 from tests.films import write_film
+from tests.words import BARE, ROWS, words
 
 SMALL = ["--video-size", "18x32", "--tr", 2]
-BARE = ["--text-model", "none", "--tr", 2]
-ROWS = [(0.5, 1.0, "once"), (1.5, 2.5, "upon a time"), (6, 7, "there"), (11, 13, "was")]
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +24,6 @@ def video(film, tmp_path_factory) -> Path:
     """The sample film's picture, in small, by the processor itself."""
     dataset = VideoProcessor(2.0, size=(18, 32)).extract(film)
     return save_features(dataset, tmp_path_factory.mktemp("video") / "sintel_trailer_desc-video_features.nc")
-
-
-def words(folder: Path, rows=ROWS, head=("onset", "offset", "text"), name="words.tsv") -> Path:
-    lines = ["\t".join(map(str, row)) for row in (head, *rows)]
-    (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return folder / name
 
 
 def test_the_picture_is_extracted_described_and_decoded(giblet, film, video, tmp_path):
@@ -200,7 +193,7 @@ def test_words_cannot_be_decoded_and_pictures_need_no_codec_and_no_wav(giblet, v
     for argv, message in (
         ([tmp_path / "words_desc-text_features.nc"], "neither sound nor picture"),
         ([video, "--codec", "bundled"], "need no codec"),
-        ([video, "-o", tmp_path / "a.wav"], "must end in .mp4"),
+        ([video, "--out-file", tmp_path / "a.wav"], "must end in .mp4"),
     ):
         status, said, err = giblet("decode", *argv)
         assert (status, said, len(err.splitlines())) == (2, "", 1)
@@ -222,7 +215,7 @@ def test_a_broken_film_among_many_is_reported_and_the_others_go_on(giblet, tmp_p
 def test_the_script_extracts_words_as_the_command_does(giblet, tmp_path):
     table = words(tmp_path)
     (tmp_path / "s.yaml").write_text("model: null\ngaps: hold\nfilm_duration: 20\n")
-    script = Path(__file__).parents[1] / "scripts" / "extract_features.py"
+    script = Path(__file__).parents[2] / "scripts" / "extract_features.py"
     argv = [sys.executable, script, table, "--what", "text", "--settings", tmp_path / "s.yaml", "--tr", "2"]
     subprocess.run([*argv, "--out-dir", tmp_path], check=True, stdout=subprocess.DEVNULL)
     more = ["--gaps", "hold", "--film-duration", 20]
