@@ -33,7 +33,7 @@ from pydantic import Field, model_validator
 
 from giblet.config import Settings
 from giblet.data.bold.atlas import Atlas
-from giblet.data.bold.cleaning import Bad, clean_run, find_bad, judge
+from giblet.data.bold.cleaning import BadColumns, clean_run, find_bad, judge
 from giblet.data.bold.confounds import RunConfounds, Table, empty_volumes, per_run, read_confounds, tell_censored
 from giblet.data.bold.scan import Scan, load_bold, region_means, space_of, to_nifti
 from giblet.data.bold.scan_timing import ScanTiming, scan_timing
@@ -411,7 +411,11 @@ class FMRIProcessor:
         neither, what = np.zeros_like(explained), "regions" if scan.dim == "region" else "voxels"
         good = scan.good.copy()
         good[alive] = judge(
-            Bad(neither, neither, explained), self.settings.bad, what, lambda i: scan.name_of(alive[i]), paths[0].name
+            BadColumns(neither, neither, explained),
+            self.settings.bad,
+            what,
+            lambda i: scan.name_of(alive[i]),
+            paths[0].name,
         )
         return scan.settle(good, self.settings.bad)
 

@@ -133,19 +133,16 @@ def write_sound(
     path = Path(path)
     if path.suffix.lower() not in (".wav", ".flac"):
         raise InputError(f"cannot write sound as {path.name}: the name must end in .wav or .flac")
-    end = int(exact(seconds) * sample_rate + Fraction(1, 2))
     n = clipped = 0
     with atomic_path(path) as temporary:
         try:
             with soundfile.SoundFile(temporary, "w", samplerate=sample_rate, channels=1, subtype="PCM_16") as file:
-                for chunk in chunks:
-                    kept = chunk[: end - n]
-                    clipped += int(np.count_nonzero(np.abs(kept) > 1))
-                    file.write(np.clip(kept, -1, 1))
-                    n += len(kept)
+                for block in of_length(chunks, sample_rate, seconds):
+                    clipped += int(np.count_nonzero(np.abs(block) > 1))
+                    file.write(np.clip(block, -1, 1))
+                    n += len(block)
                     if progress is not None:
                         progress(n / sample_rate, float(seconds))
-                file.write(np.zeros(end - n, np.float32))
         except soundfile.LibsndfileError as exc:
             raise InputError(
                 f"cannot write {path}: {exc.error_string}; free some space or choose another folder"
@@ -153,3 +150,26 @@ def write_sound(
     if clipped:
         log.warning("%s: %d samples louder than full scale were clipped", path.name, clipped)
     return path
+
+
+def of_length(blocks: Iterable[np.ndarray], sample_rate: int, seconds: Number) -> Iterator[np.ndarray]:
+    """Blocks of sound as exactly `seconds` of it: what is too much is cut, what is missing at the end is silence.
+
+    Parameters
+    ----------
+    blocks : iterable of ndarray of float32, shape (n,)
+    sample_rate : int
+        In Hz.
+    seconds : float or Fraction
+
+    Yields
+    ------
+    ndarray of float32, shape (n,)
+    """
+    left = int(exact(seconds) * sample_rate + Fraction(1, 2))
+    for block in blocks:
+        kept = block[:left]
+        left -= len(kept)
+        yield kept
+    if left:
+        yield np.zeros(left, np.float32)

@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import xarray as xr
 from pydantic import Field
 
-from giblet.config import Settings
 from giblet.data.embeddings import DEFAULT, SentenceModel
+from giblet.data.processor import ExtractionSettings
 from giblet.data.sound import Progress
 from giblet.data.words.on_trs import overlap_mean, word_series
-from giblet.data.words.subtitles import Segment, read_timed_text
+from giblet.data.words.subtitles import Segment, read_segments, read_timed_text
 from giblet.errors import InputError
 from giblet.features import CONTINUOUS, main_variable, metadata_of, new_features
 from giblet.files import sha256_of
@@ -29,10 +29,9 @@ log = logging.getLogger(__name__)
 TEXT = "text"
 
 
-class TextSettings(Settings):
+class TextSettings(ExtractionSettings):
     """What turns timed text into features. Same text, same settings, same model: same file."""
 
-    tr: float = Field(1.5, gt=0, allow_inf_nan=False, description="repetition time of the scan, s")
     n_trs: int | None = Field(None, ge=1, description="volumes of the scan; default: as many as the text fills")
     model: str | None = Field(DEFAULT, description="sentence model: a folder or a hub name; None: no embedding")
     start_offset: float = Field(0.0, allow_inf_nan=False, description="second of the table's clock at TR 0")
@@ -89,9 +88,12 @@ class TextProcessor:
         If an option is unknown or out of range, or the model cannot be loaded.
     """
 
+    settings_type: ClassVar[type[ExtractionSettings]] = TextSettings
+    source_noun: ClassVar[str] = "text"
+    padding: ClassVar[str] = "without words"
     desc = TEXT
 
-    def __init__(self, tr: float = 1.5, model: str | None = DEFAULT, *, device: str = "auto", **options: Any) -> None:
+    def __init__(self, *, tr: float = 1.5, model: str | None = DEFAULT, device: str = "auto", **options: Any) -> None:
         self.settings = TextSettings.make(tr=tr, model=model, device=device, **options)
         self.model = None if model is None else SentenceModel(model, device=device)
 
@@ -114,6 +116,29 @@ class TextProcessor:
             If the model cannot be loaded.
         """
         return cls(**settings.model_dump(exclude={"n_trs"}))
+
+    @classmethod
+    def check_source(cls, path: Path, settings: TextSettings) -> float:
+        """What is wrong with a timed text, as an error, before a model is loaded for it.
+
+        Parameters
+        ----------
+        path : Path
+            The timed text.
+        settings : TextSettings
+
+        Returns
+        -------
+        float
+            Seconds from TR 0 to the end of the film, or else of the text.
+
+        Raises
+        ------
+        InputError
+            If the text cannot be read or used.
+        """
+        last = max(segment.offset for segment in read_segments(path, **settings.reading()))
+        return settings.film_duration or max(0.0, float(last) - settings.start_offset)
 
     def provenance(self, path: str | Path, n_trs: int | None = None) -> dict[str, Any]:
         """The attributes that decide what the features of a text are; equal ones mean an equal file.
@@ -298,7 +323,7 @@ class Corpus:
 
 
 @dataclass(frozen=True)
-class Match:
+class NearText:
     """A text of a corpus, its place there, and the cosine of its vector with the one asked for."""
 
     index: int
@@ -306,7 +331,7 @@ class Match:
     score: float
 
 
-def nearest_segments(embedding: np.ndarray, corpus: Corpus, k: int = 5) -> list[list[Match]]:
+def nearest_segments(embedding: np.ndarray, corpus: Corpus, k: int = 5) -> list[list[NearText]]:
     """The `k` texts of a corpus nearest to each vector, best first; equal scores in the order of the corpus.
 
     Parameters
@@ -320,7 +345,7 @@ def nearest_segments(embedding: np.ndarray, corpus: Corpus, k: int = 5) -> list[
 
     Returns
     -------
-    list of list of Match
+    list of list of NearText
         One list for each vector.
 
     Raises
@@ -341,7 +366,8 @@ def nearest_segments(embedding: np.ndarray, corpus: Corpus, k: int = 5) -> list[
     scores = _directions(queries, "vector") @ _directions(table, "text of the corpus").T
     best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return [
-        [Match(int(i), corpus.texts[i], float(row[i])) for i in order] for row, order in zip(scores, best, strict=True)
+        [NearText(int(i), corpus.texts[i], float(row[i])) for i in order]
+        for row, order in zip(scores, best, strict=True)
     ]
 
 

@@ -7,15 +7,15 @@ from dataclasses import replace
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import xarray as xr
 from pydantic import Field
 
-from giblet.config import Settings
 from giblet.data.embeddings import ImageModel
-from giblet.data.picture import PictureReader, Shown, write_pictures
+from giblet.data.picture import PictureReader, ShownFrame, write_pictures
+from giblet.data.processor import ExtractionSettings
 from giblet.data.sound import Progress
 from giblet.errors import InputError
 from giblet.features import CONTINUOUS, main_variable, metadata_of, new_features
@@ -30,11 +30,9 @@ LINEAR = np.where(_CODED <= 0.04045, _CODED / 12.92, ((_CODED + 0.055) / 1.055) 
 """Light of each 8-bit sRGB value, 0 to 1 (IEC 61966-2-1)."""
 
 
-class VideoSettings(Settings):
+class VideoSettings(ExtractionSettings):
     """What turns a film into picture features. Same film, same settings, same model: same file."""
 
-    tr: float = Field(1.5, gt=0, allow_inf_nan=False, description="repetition time of the scan, s")
-    n_trs: int | None = Field(None, ge=1, description="volumes of the scan; default: as many as the film fills")
     size: tuple[int, int] = Field((90, 160), description="height and width of the frames kept")
     frame: Literal["mean", "middle"] = Field("mean", description="what stands for a TR")
     track: int | None = Field(None, ge=0, description="the sound track used; film zero depends on it")
@@ -95,12 +93,15 @@ class VideoProcessor:
         If an option is out of range or the model cannot be loaded.
     """
 
+    settings_type: ClassVar[type[ExtractionSettings]] = VideoSettings
+    source_noun: ClassVar[str] = "film"
+    padding: ClassVar[str] = "black"
     desc = VIDEO
 
     def __init__(
         self,
-        tr: float = 1.5,
         *,
+        tr: float = 1.5,
         size: tuple[int, int] = (90, 160),
         frame: str = "mean",
         track: int | None = None,
@@ -134,6 +135,28 @@ class VideoProcessor:
             If an option is out of range or the model cannot be loaded.
         """
         return cls(**settings.model_dump(exclude={"n_trs"}))
+
+    @classmethod
+    def check_source(cls, path: Path, settings: VideoSettings) -> float | None:
+        """What is wrong with a film's picture, as an error, before a model is loaded for it.
+
+        Parameters
+        ----------
+        path : Path
+            The film.
+        settings : VideoSettings
+
+        Returns
+        -------
+        float or None
+            Seconds of film; None where it does not say.
+
+        Raises
+        ------
+        InputError
+            If the film cannot be read, or has no picture.
+        """
+        return PictureReader(path, settings.track).info.duration_hint
 
     def provenance(self, path: str | Path, n_trs: int | None = None) -> dict[str, Any]:
         """The attributes that decide what the features of a film are; equal ones mean an equal file.
@@ -312,7 +335,7 @@ class _ByTR:
         self._mean, self._at = np.zeros((*size, 3)), -1  # the TR that is still being summed
         self._before: np.ndarray | None = None
 
-    def add(self, shown: Shown) -> None:
+    def add(self, shown: ShownFrame) -> None:
         pixels = shown.pixels(self.size)
         light = luminance_of(pixels)
         values = np.array([1, light.mean(dtype=np.float64), light.std(dtype=np.float64), 0])

@@ -21,7 +21,7 @@ from giblet.evaluation.alignment import Checked, Regressor, check, envelope, reg
 from giblet.evaluation.lag_plot import check_plotting, plot_checks
 from giblet.features import CONTINUOUS, load_features, new_features
 from giblet.files import check_writable
-from giblet.pipeline.features import decode
+from giblet.pipeline.decoding import decode
 from giblet.timing import TRGrid, exact
 
 ORDER = "feature files come first, and the BOLD last"

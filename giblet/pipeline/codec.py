@@ -37,7 +37,7 @@ SILENCE_DB = -60.0
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class CodecEvaluation:
     """What became of an evaluation."""
 
     quality: Quality
@@ -58,7 +58,7 @@ def evaluate_codec(
     device: str = "auto",
     overwrite: bool = False,
     progress: Progress | None = None,
-) -> Evaluated:
+) -> CodecEvaluation:
     """Score a codec at each of its bandwidths up to 6 kbps, and mel spectrograms beside it; write a page with players.
 
     Parameters
@@ -88,7 +88,7 @@ def evaluate_codec(
 
     Returns
     -------
-    Evaluated
+    CodecEvaluation
 
     Raises
     ------
@@ -130,7 +130,7 @@ def evaluate_codec(
     text = json.dumps(quality.as_dict() | {"seconds_per_file": seconds}, indent=2, allow_nan=False)
     write_atomic(data, text + "\n")
     write_report(page, f"Sound quality of codec {codec}", quality_sections(quality), summary=_summary(quality))
-    return Evaluated(quality, page, data)
+    return CodecEvaluation(quality, page, data)
 
 
 def _check_replaced(data: Path, page: Path, new: dict[str, Any]) -> None:

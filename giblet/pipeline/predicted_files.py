@@ -303,7 +303,7 @@ def write_video(stretch: Stretch, stem: Path, start: float, tr: float, source: M
     if frames is None or frames.ndim != 4:
         return []
     path = stem.with_name(f"{stem.name}_desc-predicted_decoded.mp4")
-    made = VideoProcessor(tr).features_to_video(np.clip(frames, 0, 255), path)
+    made = VideoProcessor(tr=tr).features_to_video(np.clip(frames, 0, 255), path)
     return [made, write_start(path, start, tr, len(frames), source)]
 
 
@@ -368,7 +368,7 @@ def write_text(stretch: Stretch, stem: Path, start: float, tr: float, model: str
         If the model cannot be loaded or makes other vectors, there are no texts, a vector is 0 or not finite, or the
         file cannot be written.
     """
-    corpus = TextProcessor(tr, model).corpus(texts)
+    corpus = TextProcessor(tr=tr, model=model).corpus(texts)
     matches = nearest_segments(stretch.decoded[TEXT], corpus, k=len(texts))
     scores = np.zeros((len(matches), len(texts)))
     for row, best in zip(scores, matches, strict=True):

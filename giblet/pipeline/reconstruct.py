@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Reconstructed:
+class Reconstruction:
     """What a reconstruction left."""
 
     scorecard: Scorecard
@@ -52,7 +52,7 @@ def reconstruct(
     data: str | Path | None = None,
     overwrite: bool = False,
     device: str = "auto",
-) -> Reconstructed:
+) -> Reconstruction:
     """Decode a part of the scan with a trained run, write what comes out, and score it.
 
     Parameters
@@ -91,7 +91,7 @@ def reconstruct(
 
     Returns
     -------
-    Reconstructed
+    Reconstruction
 
     Raises
     ------
@@ -138,7 +138,7 @@ def _subjects(run: TrainedRun, split: str, subject: str | None, scans: dict[str,
 def _reconstruct(
     part: Part, out_dir: Path, codec: AudioCodec | None, *, original: str | Path | None, texts: str | Path | None,
     overwrite: bool, device: torch.device,
-) -> Reconstructed:  # fmt: skip
+) -> Reconstruction:  # fmt: skip
     """Predict, score and write one part, once it is clear that the result may stand there."""
     search = None if texts is None else _texts(texts, part)
     if original is not None:
@@ -161,15 +161,15 @@ def _reconstruct(
     _write_card(card, path)
     for gone in set(before) - set(names):
         (out_dir / gone).unlink(missing_ok=True)  # of the result that was replaced
-    return Reconstructed(card, tuple(files))
+    return Reconstruction(card, tuple(files))
 
 
-def _group(made: Sequence[Reconstructed], folder: Path, split: str) -> Reconstructed:
+def _group(made: Sequence[Reconstruction], folder: Path, split: str) -> Reconstruction:
     """The mean of several subjects beside them."""
     card = group_scorecard([one.scorecard for one in made])
     path = folder / f"group_split-{split}_scorecard.json"
     _write_card(card, path)
-    return Reconstructed(card, (*(file for one in made for file in one.files), path, path.with_suffix(".md")))
+    return Reconstruction(card, (*(file for one in made for file in one.files), path, path.with_suffix(".md")))
 
 
 def _write_card(card: Scorecard, path: Path) -> None:

@@ -13,7 +13,7 @@ from av.packet import Packet
 from av.video.reformatter import ColorRange
 
 from giblet.data.media import AudioReader, film_zero, media_info
-from giblet.data.picture import PictureReader, Shown
+from giblet.data.picture import PictureReader, ShownFrame
 from giblet.data.video import VideoProcessor
 from giblet.errors import InputError
 from tests.films import Track, click_times, click_track, cut_file, noise, write_film
@@ -61,12 +61,12 @@ def steady(n: int, fps: int = 25) -> list[F]:
     return [F(k, fps) for k in range(n)]
 
 
-def shown(path: Path) -> tuple[PictureReader, list[Shown]]:
+def shown(path: Path) -> tuple[PictureReader, list[ShownFrame]]:
     reader = PictureReader(path)
     return reader, list(reader)
 
 
-def flashes(frames: list[Shown]) -> list[float]:
+def flashes(frames: list[ShownFrame]) -> list[float]:
     return [float(item.start) for item in frames if item.pixels((4, 4)).mean() > 200]
 
 

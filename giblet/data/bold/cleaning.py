@@ -31,7 +31,7 @@ FEW = 20
 
 
 @dataclass(frozen=True)
-class Bad:
+class BadColumns:
     """Columns that no model can learn from, bool (n_columns,) each."""
 
     not_finite: np.ndarray
@@ -68,7 +68,7 @@ class Bad:
         return f"{len(found)} of {len(self.any)} {what} are bad ({sorts}): {named}"
 
 
-def find_bad(runs: Sequence[np.ndarray], keep: Sequence[np.ndarray] | None = None) -> Bad:
+def find_bad(runs: Sequence[np.ndarray], keep: Sequence[np.ndarray] | None = None) -> BadColumns:
     """Columns that are not finite, or constant within a run, in the volumes that are kept.
 
     Parameters
@@ -79,7 +79,7 @@ def find_bad(runs: Sequence[np.ndarray], keep: Sequence[np.ndarray] | None = Non
 
     Returns
     -------
-    Bad
+    BadColumns
         ``explained`` is False everywhere: nothing is cleaned here.
     """
     not_finite = np.zeros(runs[0].shape[1], bool)
@@ -93,15 +93,15 @@ def find_bad(runs: Sequence[np.ndarray], keep: Sequence[np.ndarray] | None = Non
         not_finite |= ~finite
         with np.errstate(invalid="ignore"):
             constant |= high - low <= ROUNDING * np.maximum(np.abs(low), np.abs(high))
-    return Bad(not_finite, constant & ~not_finite, np.zeros_like(constant))
+    return BadColumns(not_finite, constant & ~not_finite, np.zeros_like(constant))
 
 
-def judge(bad: Bad, policy: str, what: str, name: Callable[[int], str], source: str) -> np.ndarray:
+def judge(bad: BadColumns, policy: str, what: str, name: Callable[[int], str], source: str) -> np.ndarray:
     """Apply ``bad="error"|"mask"|"zero"``: refuse bad columns, or warn of them.
 
     Parameters
     ----------
-    bad : Bad
+    bad : BadColumns
     policy : {"error", "mask", "zero"}
     what : str
         Plural of what a column is, such as "voxels".
