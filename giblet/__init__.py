@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from giblet.models.decoder import MultimodalDecoder as MultimodalDecoder
     from giblet.models.encoder import AudioEncoder as AudioEncoder
     from giblet.pipeline.brain import check_alignment as check_alignment
-    from giblet.pipeline.brain import simulate as simulate
     from giblet.pipeline.codec import evaluate_codec as evaluate_codec
     from giblet.pipeline.decoding import decode as decode
     from giblet.pipeline.features import extract as extract
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from giblet.pipeline.reconstruct import reconstruct as reconstruct
     from giblet.pipeline.round_trip import demo as demo
     from giblet.pipeline.scoring import score as score
+    from giblet.pipeline.simulation import simulate as simulate
     from giblet.pipeline.trained_run import TrainedRun as TrainedRun
     from giblet.pipeline.trained_run import open_run as open_run
     from giblet.pipeline.training import train as train
@@ -64,13 +64,14 @@ __getattr__, __dir__, __all__ = _lazily(
         "giblet.models.autoencoder": ("MultimodalAutoencoder",),
         "giblet.models.decoder": ("MultimodalDecoder",),
         "giblet.models.encoder": ("AudioEncoder",),
-        "giblet.pipeline.brain": ("check_alignment", "simulate"),
+        "giblet.pipeline.brain": ("check_alignment",),
         "giblet.pipeline.codec": ("evaluate_codec",),
         "giblet.pipeline.decoding": ("decode",),
         "giblet.pipeline.features": ("extract", "extract_many"),
         "giblet.pipeline.reconstruct": ("reconstruct",),
         "giblet.pipeline.round_trip": ("demo",),
         "giblet.pipeline.scoring": ("score",),
+        "giblet.pipeline.simulation": ("simulate",),
         "giblet.pipeline.trained_run": ("TrainedRun", "open_run"),
         "giblet.pipeline.training": ("train",),
         "giblet.training.settings": ("TrainSettings",),

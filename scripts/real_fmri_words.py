@@ -17,7 +17,7 @@ from nilearn.signal import clean
 from giblet.data.fmri import FMRIProcessor
 from giblet.data.text import TextProcessor
 from giblet.errors import GibletError, InputError
-from giblet.evaluation.alignment import Checked, check, regressors_of
+from giblet.evaluation.alignment import AlignmentCheck, check, regressors_of
 
 
 def group_mean(folder: Path, tr: float) -> tuple[np.ndarray, list[str], dict[str, str]]:
@@ -42,7 +42,7 @@ def group_mean(folder: Path, tr: float) -> tuple[np.ndarray, list[str], dict[str
     return np.mean(series, axis=0), regions, left_out
 
 
-def scan(folder: Path, start_offset: float, tr: float, surrogates: int) -> tuple[Checked, dict[str, str], int]:
+def scan(folder: Path, start_offset: float, tr: float, surrogates: int) -> tuple[AlignmentCheck, dict[str, str], int]:
     """The word rate against each region and their mean, who was left out, and how many were not."""
     bold, regions, left_out = group_mean(folder, tr)
     words = TextProcessor(tr=tr, model=None, duration="duration").extract(folder / "words.tsv")

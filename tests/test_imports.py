@@ -13,8 +13,8 @@ ROOT = Path(giblet.__file__).parent
 
 # From the ground up; a module may import from its own floor and from those below.
 FLOORS = [
-    {"docs", "errors", "lazy", "notebook", "version"},
-    {"timing", "files", "netcdf", "device", "signals", "cells", "perceptual"},
+    {"docs", "errors", "lazy", "version"},
+    {"timing", "files", "netcdf", "device", "signals", "cells", "perceptual", "notebook"},
     {"config", "features", "spans"},
     {"codec", "alignment"},
     {"data", "models"},

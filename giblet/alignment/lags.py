@@ -8,16 +8,22 @@ Nichols, Holmes (2002). Nonparametric permutation tests for functional neuroimag
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import xarray as xr
 
 from giblet.alignment.checks import array_of_kind, increasing
 from giblet.alignment.prewhitening import Prewhitened, lag_one, slow_basis, whitened, without_drifts
 from giblet.alignment.scan import Scan, censored, knows_its_volumes, scan_of
 from giblet.errors import AlignmentError, InputError
+from giblet.notebook import html_table
 from giblet.timing import check_tr
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SPAN = 15.0
 """Lags that are scanned if none are given, in seconds to either side."""
@@ -30,7 +36,7 @@ N_SIMULATED = 1000
 """Data sets from which the interval of the best lag comes."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LagScan:
     """Correlation of a regressor with BOLD by lag; positive lags: the BOLD comes later than the regressor says."""
 
@@ -65,6 +71,64 @@ class LagScan:
         return (
             f"best lag {self.mean_best_lag:+g} s: r = {best:.3f}, p = {self.mean_p:.3g} "
             f"(95 % of surrogates stay below {self.mean_threshold:.3f})"
+        )
+
+    def __repr__(self) -> str:
+        """How many lags and targets, and what came out."""
+        return f"<LagScan of {self.r.shape[1]} targets at {len(self.lags)} lags: {self}>"
+
+    def _repr_html_(self) -> str:
+        """The correlation of the mean at each lag, for notebooks."""
+        rows = [(f"{lag:+g}", float(r)) for lag, r in zip(self.lags, self.mean_r, strict=True)]
+        return html_table(str(self), ("lag, s", "r of the mean"), rows)
+
+    def to_pandas(self, targets: Sequence[str] | None = None) -> pd.DataFrame:
+        """The correlation at every lag.
+
+        Parameters
+        ----------
+        targets : sequence of str, optional
+            Names of the columns; they are counted from 0 by default.
+
+        Returns
+        -------
+        pandas.DataFrame
+            By ``lag`` (s), a column of `r` for each target, and ``"mean"``.
+        """
+        import pandas as pd
+
+        table = pd.DataFrame(
+            self.r, index=pd.Index(self.lags, name="lag"), columns=None if targets is None else targets
+        )
+        return table.assign(mean=self.mean_r)
+
+    def to_xarray(self, targets: Sequence[str] | None = None) -> xr.Dataset:
+        """All figures, by lag and target.
+
+        Parameters
+        ----------
+        targets : sequence of str, optional
+            Names of the columns; they are counted from 0 by default.
+
+        Returns
+        -------
+        xarray.Dataset
+            ``r`` (lag, target), ``best_lag`` (s), ``p`` and ``threshold`` (target), ``mean_r`` (lag); attributes:
+            ``mean_best_lag`` and ``mean_interval`` (s), ``mean_p``, ``mean_threshold``, ``n_volumes``.
+        """
+        names = np.arange(self.r.shape[1]) if targets is None else list(targets)
+        variables = {
+            "r": (("lag", "target"), self.r),
+            "best_lag": ("target", self.best_lag, {"units": "s"}),
+            "p": ("target", self.p),
+            "threshold": ("target", self.threshold),
+            "mean_r": ("lag", self.mean_r),
+        }
+        about = ("mean_best_lag", "mean_interval", "mean_p", "mean_threshold", "n_volumes")
+        return xr.Dataset(
+            variables,
+            {"lag": ("lag", self.lags, {"units": "s"}), "target": names},
+            {name: getattr(self, name) for name in about},
         )
 
 

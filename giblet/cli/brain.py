@@ -11,7 +11,7 @@ from giblet.cli.shared import Device, Json, app, err, out, print_json
 from giblet.errors import InputError
 
 if TYPE_CHECKING:
-    from giblet.evaluation.alignment import Checked
+    from giblet.evaluation.alignment import AlignmentCheck
 
 Codec = Annotated[str | None, typer.Option(help="Where the file's codec is now, if it has moved.")]
 
@@ -42,10 +42,11 @@ def simulate(
     """Make BOLD that answers to features through a known mapping, with the truth beside it."""
     from giblet.pipeline import simulate as run
 
-    simulation, paths = run(
+    simulated = run(
         features, out_dir, table=table, regressor=regressor, codec=codec, device=device, overwrite=overwrite, snr=snr,
         lag=lag, n_voxels=n_voxels, mapping=mapping, hrf=hrf, ar=ar, drift=drift, seed=seed, noise_seed=noise_seed,
     )  # fmt: skip
+    simulation, paths = simulated.simulation, simulated.files
     n_trs, tr = len(simulation.bold), float(simulation.truth.attrs["tr"])
     if as_json:
         about = {"n_trs": n_trs, "n_voxels": n_voxels, "tr": tr, "snr": snr, "lag": lag, "seed": seed}
@@ -120,7 +121,7 @@ def check_alignment(
             err.print(f"giblet: warning: {one.advice}", markup=False)
 
 
-def _one_line(one: Checked) -> str:
+def _one_line(one: AlignmentCheck) -> str:
     scan = one.scan
     text = f"{one.name}: best lag {scan.mean_best_lag:+g} s ({one.interval}), r = {one.r:.3f}, p = {scan.mean_p:.3g}"
     text += f", 95 % null {scan.mean_threshold:.3f}; {scan.n_volumes} of {one.n_trs} volumes of {one.tr:g} s"

@@ -6,26 +6,29 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from giblet.alignment import LagScan, lag_scan, response_at
-from giblet.alignment.checks import first_onset, recorded_offset
 from giblet.alignment.kernels import check_hrf
 from giblet.alignment.lags import HIGH_PASS, standardised
 from giblet.alignment.prewhitening import slow_basis
-from giblet.alignment.scan import censored, scan_of
+from giblet.alignment.scan import Scan, censored, scan_of
 from giblet.data.splits import HRF_SECONDS
 from giblet.errors import AlignmentError, InputError
-from giblet.features import present_in
+from giblet.evaluation.regressors import Regressor as Regressor
+from giblet.evaluation.regressors import envelope as envelope
+from giblet.evaluation.regressors import regressors_of as regressors_of
+from giblet.notebook import html_table
 from giblet.timing import shown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
-LOW_LEVEL = ("word_rate", "luminance", "motion_energy")
-"""Variables of feature files that a brain answers to; the envelope of the sound is made from codes."""
 STEPS_PER_TR = 10
 """The response is known this often, so that start offsets between TRs are read, and not rounded."""
 EACH = 50
@@ -35,21 +38,8 @@ HRF_VARIES = 2.0
 """Seconds. People's responses peak 4 to 7 s after a stimulus, which moves the best lag by -0.7 to +2.2 s."""
 
 
-@dataclass(frozen=True)
-class Regressor:
-    """An amount on the stimulus's own clock."""
-
-    name: str
-    values: np.ndarray
-    """float64 (n_samples,)."""
-    edges: np.ndarray
-    """Seconds of its film (n_samples + 1,); they begin later than 0 where it was cut from a longer one."""
-    extracted_offset: float = 0.0
-    """Second of its table at its own second 0, as the features were extracted."""
-
-
-@dataclass(frozen=True)
-class Checked:
+@dataclass(frozen=True, repr=False)
+class AlignmentCheck:
     """A regressor scanned against one BOLD."""
 
     name: str
@@ -107,19 +97,66 @@ class Checked:
         if self.verdict == "at the edge":
             return (
                 f"{self.name}: the best lag, {lag:+g} s, is the last that was scanned: the true one may lie beyond; "
-                "widen --lags"
+                "widen `lags`"
             )
         way = "later" if lag > 0 else "earlier"
         if self.extracted_offset:
-            remedy = f"extract it again with --start-offset {self.extracted_offset - lag:g}"
+            remedy = f"extract it again with start_offset={self.extracted_offset - lag:g}"
         else:
             # Seen so much later, the stimulus outlasts the scan.
-            trim = " --trim" if self.left + lag >= self.tr - 1e-6 else ""
-            remedy = f"use --start-offset {self.start_offset - lag:g}{trim}"
+            trim = " and trim=True" if self.left + lag >= self.tr - 1e-6 else ""
+            remedy = f"use start_offset={self.start_offset - lag:g}{trim}"
         return (
             f"{self.name}: the BOLD comes {abs(lag):g} s {way} than this start offset says; if other regressors agree, "
             f"{remedy} ({self.interval}; about {HRF_VARIES:g} s can be the HRF's own variability)"
         )
+
+    def __repr__(self) -> str:
+        """Best lag of the mean, its p and the verdict."""
+        scan = self.scan
+        return (
+            f"<AlignmentCheck {self.name}: best lag {scan.mean_best_lag:+g} s, r = {self.r:.3f}, "
+            f"p = {scan.mean_p:.3g}, {self.verdict}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """A line for each target and for their mean, for notebooks."""
+        rows = self.to_pandas().itertuples()
+        return html_table(self.advice, ("", "best lag, s", "r", "p", "95 % of surrogates below"), rows)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The best lag of each target and of their mean.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``best_lag`` (s), ``r`` at that lag, ``p``, and ``null_95``, by ``target``; the last row is ``"mean"``.
+
+        See Also
+        --------
+        giblet.alignment.LagScan.to_pandas : the correlation at every lag.
+        """
+        import pandas as pd
+
+        scan = self.scan
+        columns = {
+            "best_lag": [*scan.best_lag, scan.mean_best_lag],
+            "r": [*scan.r.max(axis=0), self.r],
+            "p": [*scan.p, scan.mean_p],
+            "null_95": [*scan.threshold, scan.mean_threshold],
+        }
+        return pd.DataFrame(columns, index=pd.Index([*self.targets, "mean"], name="target"), dtype=np.float64)
+
+    def to_xarray(self) -> xr.Dataset:
+        """The correlation at every lag, with the names of the targets.
+
+        Returns
+        -------
+        xarray.Dataset
+            As :meth:`giblet.alignment.LagScan.to_xarray`; attributes: ``regressor``, ``tr`` (s), ``verdict``.
+        """
+        about = {"regressor": self.name, "tr": self.tr, "verdict": self.verdict}
+        return self.scan.to_xarray(self.targets).assign_attrs(about)
 
     def row(self) -> dict[str, Any]:
         """Plain values for a table or JSON.
@@ -154,75 +191,7 @@ class Checked:
         }  # fmt: skip
 
 
-def regressors_of(features: xr.Dataset) -> list[Regressor]:
-    """The low-level regressors that a feature file holds by TR.
-
-    Parameters
-    ----------
-    features : xarray.Dataset
-        Of a text (``word_rate``) or a film's picture (``luminance``, ``motion_energy``). Its ``onset`` says where in
-        the film it begins.
-
-    Returns
-    -------
-    list of Regressor
-        Empty for sound, whose envelope :func:`envelope` makes. TRs without a picture hold the mean of the others.
-
-    Raises
-    ------
-    InputError
-        If there is no TR.
-    AlignmentError
-        If TRs are missing between others.
-    """
-    n_valid = _valid_trs(features)
-    begins = float(first_onset(features, str(features.attrs.get("desc", "the features"))))
-    edges = begins + np.arange(n_valid + 1) * float(features.attrs["tr"])
-    found = []
-    for name in LOW_LEVEL:
-        if name in features:
-            values, there = features[name].values[:n_valid].astype(np.float64), present_in(features, name)[:n_valid]
-            if there.any():
-                values[~there] = values[there].mean()
-            found.append(Regressor(name, values, edges, recorded_offset(features)))
-    return found
-
-
-def _valid_trs(features: xr.Dataset) -> int:
-    """TRs up to the last that the film covers; what follows is padding."""
-    return int(np.flatnonzero(features["valid"].values.astype(bool)).max(initial=-1)) + 1
-
-
-def envelope(sound: np.ndarray, sample_rate: int, seconds: float = 0.1, *, begins: float = 0.0) -> Regressor:
-    """Root mean square of a sound in windows of `seconds`.
-
-    Parameters
-    ----------
-    sound : ndarray, shape (n_samples,)
-    sample_rate : int
-        In Hz.
-    seconds : float
-        Length of a window; an incomplete last one is left out.
-    begins : float
-        Second of the film at which the sound begins.
-
-    Returns
-    -------
-    Regressor
-
-    Raises
-    ------
-    InputError
-        If the sound is shorter than one window.
-    """
-    width = round(seconds * sample_rate)
-    n = len(sound) // width
-    if n < 1:
-        raise InputError(f"the sound has {len(sound)} samples: {width} are needed for one window of {seconds:g} s")
-    windows = np.asarray(sound[: n * width], np.float64).reshape(n, width)
-    return Regressor("envelope", np.sqrt((windows**2).mean(axis=1)), begins + np.arange(n + 1) * width / sample_rate)
-
-
+# 13 parameters: what a scan is compared with, how, and what of it; scripts pass `tr` by position.
 def check(
     regressor: Regressor,
     bold: Any,
@@ -238,7 +207,7 @@ def check(
     slice_time_ref: float | None = None,
     sample_mask: Any = None,
     seed: int = 0,
-) -> Checked:
+) -> AlignmentCheck:
     """Scan a regressor, convolved with an HRF, against BOLD.
 
     Parameters
@@ -274,7 +243,7 @@ def check(
 
     Returns
     -------
-    Checked
+    AlignmentCheck
         Of up to 50 targets each, and their mean; of more, the mean only.
 
     Raises
@@ -289,49 +258,69 @@ def check(
     scan = scan_of(bold, tr).without(sample_mask)
     slice_time_ref = float((scan.slice_time_ref or 0.0) if slice_time_ref is None else slice_time_ref)
     check_hrf(hrf, tr, None, slice_time_ref, STEPS_PER_TR)
-    begin, end = (float(edge) - start_offset for edge in regressor.edges[[0, -1]])
-    length = scan.n_volumes * tr
-    if begin >= length:
-        raise AlignmentError(
-            f"{scan.extent}, {regressor.name} begins {begin:g} s after volume 0: check the run and --start-offset"
-        )
-    if not trim and end - length >= tr - 1e-6:
-        lasts = f"lasts {end:g} s from volume 0"
-        if regressor.edges[0] > 0:
-            lasts = f"is of second {regressor.edges[0]:g} to {regressor.edges[-1]:g} of its film, and {lasts}"
-        raise AlignmentError(
-            f"{scan.extent}, {regressor.name} {lasts}: "
-            "check the run, the TR and --start-offset, or say --trim if the scan was stopped early"
-        )
-    step, after_onset = tr / STEPS_PER_TR, slice_time_ref * tr
-    first = ceil((begin - after_onset) / step - 1e-6)
-    last = floor((end - after_onset) / step + 1e-6)
-    if end <= 0:
-        raise AlignmentError(f"{regressor.name} ends {-end:g} s before volume 0: check --start-offset")
-    if last - first < 3:
-        raise AlignmentError(f"{regressor.name} has {end - begin:g} s: more than {3 * step:g} s are needed")
-    times = np.arange(first, last + 1) * step
+    _check_extent(regressor, scan, start_offset, trim=trim)
+    times = _response_times(regressor, tr, start_offset, slice_time_ref)
     response = response_at(
-        regressor.values - regressor.values.mean(), regressor.edges, times + start_offset + after_onset, hrf, tr=tr
+        regressor.values - regressor.values.mean(), regressor.edges, times + start_offset + slice_time_ref * tr, hrf,
+        tr=tr,
     )  # fmt: skip
     values, mask = scan.whole
     if values.shape[1] > EACH:
         targets = [f"mean of {values.shape[1]}"]
         values = _mean_of(values, tr, mask)
-    if length - end > max(HRF_SECONDS, 0.1 * length):
-        log.warning(
-            "%s ends %g s before the BOLD, which lasts %g s (%d volumes of %s s), does: if the stimulus did not end "
-            "before the scan, check the TR and the run", regressor.name, length - end, length, scan.n_volumes,
-            shown(tr),
-        )  # fmt: skip
-    found = lag_scan(
+    left = float(regressor.edges[-1]) - start_offset - scan.n_volumes * tr
+    _warn_of_a_long_scan(regressor, scan, left)
+    lag_scanned = lag_scan(
         response, values, tr, lags, regressor_times=times, n_surrogates=n_surrogates, high_pass=high_pass,
         sample_mask=mask, seed=seed,
     )  # fmt: skip
-    return Checked(
-        regressor.name, found, tuple(targets), start_offset, slice_time_ref, regressor.extracted_offset, end - length,
-        tr, len(scan.data), high_pass,
+    return AlignmentCheck(
+        name=regressor.name, scan=lag_scanned, targets=tuple(targets), start_offset=start_offset,
+        slice_time_ref=slice_time_ref, extracted_offset=regressor.extracted_offset, left=left, tr=tr,
+        n_trs=len(scan.data), high_pass=high_pass,
     )  # fmt: skip
+
+
+def _check_extent(regressor: Regressor, scan: Scan, start_offset: float, *, trim: bool) -> None:
+    """Refuse a regressor that lies outside the scan, or that outlasts it unless it shall be trimmed."""
+    begin, end = (float(edge) - start_offset for edge in regressor.edges[[0, -1]])
+    length = scan.n_volumes * scan.tr
+    if begin >= length:
+        raise AlignmentError(
+            f"{scan.extent}, {regressor.name} begins {begin:g} s after volume 0: check the run and start_offset"
+        )
+    if not trim and end - length >= scan.tr - 1e-6:
+        lasts = f"lasts {end:g} s from volume 0"
+        if regressor.edges[0] > 0:
+            lasts = f"is of second {regressor.edges[0]:g} to {regressor.edges[-1]:g} of its film, and {lasts}"
+        raise AlignmentError(
+            f"{scan.extent}, {regressor.name} {lasts}: "
+            "check the run, the TR and start_offset, or pass trim=True if the scan was stopped early"
+        )
+    if end <= 0:
+        raise AlignmentError(f"{regressor.name} ends {-end:g} s before volume 0: check start_offset")
+
+
+def _response_times(regressor: Regressor, tr: float, start_offset: float, slice_time_ref: float) -> np.ndarray:
+    """Seconds from the moment at which volume 0 was read, at which the response is known: ten per TR."""
+    begin, end = (float(edge) - start_offset for edge in regressor.edges[[0, -1]])
+    step, after_onset = tr / STEPS_PER_TR, slice_time_ref * tr
+    first = ceil((begin - after_onset) / step - 1e-6)
+    last = floor((end - after_onset) / step + 1e-6)
+    if last - first < 3:
+        raise AlignmentError(f"{regressor.name} has {end - begin:g} s: more than {3 * step:g} s are needed")
+    return np.arange(first, last + 1) * step
+
+
+def _warn_of_a_long_scan(regressor: Regressor, scan: Scan, left: float) -> None:
+    """Say it where the stimulus ends long before the scan; `left` are its seconds behind the last volume."""
+    length = scan.n_volumes * scan.tr
+    if -left > max(HRF_SECONDS, 0.1 * length):
+        log.warning(
+            "%s ends %g s before the BOLD, which lasts %g s (%d volumes of %s s), does: if the stimulus did not end "
+            "before the scan, check the TR and the run", regressor.name, -left, length, scan.n_volumes,
+            shown(scan.tr),
+        )  # fmt: skip
 
 
 def _mean_of(bold: np.ndarray, tr: float, sample_mask: Any) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from giblet.errors import InputError
-from giblet.evaluation.alignment import Checked
+from giblet.evaluation.alignment import AlignmentCheck
 from giblet.files import atomic_path
 
 
@@ -21,15 +21,15 @@ def check_plotting() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as exc:
-        raise InputError("plots need matplotlib: pip install 'giblet[plot]', or leave out --out") from exc
+        raise InputError("plots need matplotlib: pip install 'giblet[plot]', or leave out `plot`") from exc
 
 
-def plot_checks(checks: Sequence[Checked], path: str | Path) -> Path:
+def plot_checks(checks: Sequence[AlignmentCheck], path: str | Path) -> Path:
     """Draw correlation by lag, one panel per regressor on common axes, with the 95 % null and the best lag.
 
     Parameters
     ----------
-    checks : sequence of Checked
+    checks : sequence of AlignmentCheck
     path : str or Path
         ``.png``, ``.pdf`` or ``.svg``.
 
@@ -48,7 +48,7 @@ def plot_checks(checks: Sequence[Checked], path: str | Path) -> Path:
 
     path = Path(path)
     if path.suffix not in (".png", ".pdf", ".svg"):
-        raise InputError(f"the plot is called {path.name}: .png, .pdf or .svg is needed")
+        raise InputError(f"the plot is called {path.name}: its name must end in .png, .pdf or .svg")
     figure = Figure(figsize=(6.4, 0.8 + 2.6 * len(checks)), layout="constrained")
     axes = figure.subplots(len(checks), 1, squeeze=False, sharex=True, sharey=True)[:, 0]
     for axis, one in zip(axes, checks, strict=True):

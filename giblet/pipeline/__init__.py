@@ -5,7 +5,7 @@ from giblet.lazy import lazily
 __getattr__, __dir__, __all__ = lazily(
     __name__,
     {
-        "giblet.pipeline.brain": ("SimulatedScan", "check_alignment", "simulate"),
+        "giblet.pipeline.brain": ("check_alignment",),
         "giblet.pipeline.codec": ("CodecEvaluation", "evaluate_codec"),
         "giblet.pipeline.decoding": ("DecodedFile", "decode"),
         "giblet.pipeline.features": (
@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazily(
         "giblet.pipeline.reconstruct": ("Reconstruction", "reconstruct"),
         "giblet.pipeline.round_trip": ("RoundTrip", "demo", "sample_film"),
         "giblet.pipeline.scoring": ("score",),
+        "giblet.pipeline.simulation": ("SimulatedScan", "simulate"),
         "giblet.pipeline.trained_run": ("Prediction", "TrainedRun"),
         "giblet.pipeline.training": ("train",),
     },

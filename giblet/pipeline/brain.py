@@ -1,10 +1,8 @@
-"""Simulated brains, and the check that a scan and its stimulus are on one clock."""
+"""The check that a scan and its stimulus are on one clock."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +12,13 @@ import xarray as xr
 from giblet.alignment.checks import check_one_offset, first_onset
 from giblet.data.bold.tables import is_table
 from giblet.data.fmri import FMRIProcessor
-from giblet.data.media import AudioReader
-from giblet.data.simulate import Simulation, simulate_bold, write_simulation
+from giblet.data.sound import of_length
 from giblet.errors import InputError
-from giblet.evaluation.alignment import Checked, Regressor, check, envelope, regressors_of
+from giblet.evaluation.alignment import AlignmentCheck, Regressor, check, envelope, regressors_of
 from giblet.evaluation.lag_plot import check_plotting, plot_checks
-from giblet.features import CONTINUOUS, load_features, new_features
+from giblet.features import load_features, main_variable, metadata_of
 from giblet.files import check_writable
-from giblet.pipeline.decoding import decode
-from giblet.timing import TRGrid, exact
+from giblet.pipeline.decoding import sound_decoder
 
 ORDER = "feature files come first, and the BOLD last"
 
@@ -48,106 +44,59 @@ def regressors_from(path: str | Path, *, codec: str | None = None, device: str =
     GibletError
         If the file or its codec cannot be used, or it holds nothing of the kind.
     """
-    features = load_features(path)
-    if "codec" not in features.attrs and "mel" not in features:
-        found = regressors_of(features)
-        if not found:
-            raise InputError(
-                f"{Path(path).name} holds {', '.join(map(str, features.data_vars))}: audio codes, word_rate, luminance "
-                "or motion_energy is needed"
-            )
-        return found
-    with tempfile.TemporaryDirectory() as folder:
-        begins = float(first_onset(features, Path(path).name))
-        sound = decode(path, Path(folder) / "sound.wav", codec=codec, device=device)
-        samples = np.concatenate(list(AudioReader(sound.path)))
-        return [envelope(samples, int(features.attrs["sample_rate"]), begins=begins)]
+    return regressors_in(load_features(path), Path(path).name, codec=codec, device=device)
 
 
-def simulate(
-    features: str | Path,
-    out_dir: str | Path = ".",
-    *,
-    table: bool = False,
-    regressor: str | None = None,
-    codec: str | None = None,
-    device: str = "auto",
-    overwrite: bool = False,
-    **settings: Any,
-) -> tuple[Simulation, list[Path]]:
-    """BOLD that answers to a feature file through a known mapping, as files, with the truth beside them.
+def regressors_in(
+    features: xr.Dataset, name: str, *, codec: str | None = None, device: str = "auto"
+) -> list[Regressor]:
+    """What a brain answers to in features that were read.
 
     Parameters
     ----------
-    features : str or Path
-        A feature file.
-    out_dir : str or Path
-        Gets ``<film>_desc-<what>_simulated_bold.nii.gz`` with its mask, or a ``.tsv`` without one, and beside it
-        ``..._truth.nc``. Several runs are numbered: ``..._bold_run-1.nii.gz``.
-    table : bool
-        A table of columns instead of an image.
-    regressor : str, optional
-        Answer to this one series alone (``"envelope"``, ``"word_rate"``, ``"luminance"``, ``"motion_energy"``), as
-        :func:`check_alignment` looks for it, instead of the whole of the features.
-    codec, device : str
-        As for :func:`regressors_from`, for ``"envelope"``.
-    overwrite : bool
-        Replace files of another simulation that stand by these names.
-    **settings
-        Fields of :class:`giblet.data.simulate.SimulateSettings`.
+    features : xarray.Dataset
+        As :func:`giblet.features.load_features` reads it.
+    name : str
+        Of their file, for messages.
+    codec, device
+        As for :func:`regressors_from`.
 
     Returns
     -------
-    simulation : Simulation
-    files : list of Path
-        The files written.
+    list of Regressor
 
     Raises
     ------
     GibletError
-        If the features or an option cannot be used; nothing is written then.
+        If the codec cannot be used, or the features hold nothing of the kind.
+
+    See Also
+    --------
+    regressors_from : reads the file too.
     """
-    check_writable(out_dir)
-    source = load_features(features)
-    if regressor is not None:
-        found = {one.name: one for one in regressors_from(features, codec=codec, device=device)}
-        if regressor not in found:
-            raise InputError(f"{Path(features).name} has no regressor {regressor!r}: it has {', '.join(found)}")
-        source = _by_tr(found[regressor], source)
-    simulation = simulate_bold(source, **settings)
-    if simulation.truth.sizes["feature"] == 1:
-        # One series drives every voxel up, as a stimulus does; with random signs the mean over voxels would be nothing.
-        # Noise is the same upside down.
-        sign = np.sign(simulation.truth["weights"].values[0]).astype(np.float32)
-        truth = simulation.truth.copy()
-        truth["weights"], truth["signal"] = truth["weights"] * sign, truth["signal"] * sign
-        simulation = replace(simulation, bold=simulation.bold * sign, truth=truth)
-    stem = Path(features).name.removesuffix(".nc").removesuffix("_features")
-    name = f"{stem}_simulated_bold{'.tsv' if table else '.nii.gz'}"
-    return simulation, write_simulation(simulation, Path(out_dir) / name, overwrite=overwrite)
+    if "codec" in features.attrs or "mel" in features:
+        return [_envelope_of(features, name, codec=codec, device=device)]
+    regressors = regressors_of(features)
+    if not regressors:
+        raise InputError(
+            f"{name} holds {', '.join(map(str, features.data_vars))}; what a brain answers to is audio codes, "
+            "word_rate, luminance or motion_energy: name a file that holds one of them"
+        )
+    return regressors
 
 
-def _by_tr(regressor: Regressor, features: xr.Dataset) -> xr.Dataset:
-    """A regressor as a feature file of one column: its mean in each TR, weighted by overlap."""
-    tr, n_trs = exact(features.attrs["tr"]), features.sizes["tr"]
-    onsets = float(first_onset(features, features.attrs["desc"])) + np.arange(n_trs + 1) * float(tr)
-    total = np.r_[0, np.cumsum(regressor.values * np.diff(regressor.edges))]
-    values = np.diff(np.interp(onsets, regressor.edges, total)) / float(tr)
-    made = new_features(
-        {regressor.name: (("tr",), values)},
-        TRGrid(float(tr), n_trs, 1 / tr),
-        film_duration=exact(features.attrs["film_duration"]),
-        kind=CONTINUOUS,
-        desc=regressor.name,
-        duration=float(features.attrs["duration"]),
-        settings={},
-        source=features.attrs["source"],
-        source_sha256=features.attrs["source_sha256"],
-    )
-    # Of a file that was cut, where it begins and which of its TRs the film covers.
-    return made.assign({name: features[name] for name in ("onset", "valid")})
+def _envelope_of(features: xr.Dataset, name: str, *, codec: str | None, device: str) -> Regressor:
+    """The envelope of the sound of codes or mel, of which one block at a time is in memory."""
+    begins = float(first_onset(features, name))
+    processor = sound_decoder(features, codec=codec, device=device)
+    values = features[main_variable(features)].values
+    blocks, seconds = processor.features_to_sound(values, metadata=metadata_of(features))
+    rate = int(features.attrs["sample_rate"])
+    # Clipped as in the sound file that `giblet decode` writes.
+    return envelope((np.clip(block, -1, 1) for block in of_length(blocks, rate, seconds)), rate, begins=begins)
 
 
+# 20 parameters, as the command has options: one job, whose settings no other job shares.
 def check_alignment(
     features: Sequence[str | Path],
     bold: str | Path,
@@ -170,7 +119,7 @@ def check_alignment(
     codec: str | None = None,
     device: str = "auto",
     **options: Any,
-) -> list[Checked]:
+) -> list[AlignmentCheck]:
     """Scan what the brain should answer to against one run of BOLD, at many lags.
 
     Parameters
@@ -207,7 +156,7 @@ def check_alignment(
 
     Returns
     -------
-    list of Checked
+    list of AlignmentCheck
         One per regressor.
 
     Raises
@@ -215,41 +164,60 @@ def check_alignment(
     GibletError
         If a file or an option cannot be used; nothing is written then.
     """
-    if plot is not None:
-        check_plotting()
-        check_writable(Path(plot).parent)
-        if Path(plot).exists() and not overwrite:
-            raise InputError(
-                f"{plot} is there already: name another file with --out, or --overwrite (overwrite=True) to replace it"
-            )
+    _check_plot(plot, overwrite)
     _check_order(features, bold)
-    for path in features:
-        check_one_offset(load_features(path), start_offset, Path(path).name)
+    opened = [(Path(path).name, load_features(path)) for path in features]
+    for name, dataset in opened:
+        check_one_offset(dataset, start_offset, name)
     fmri = FMRIProcessor(
         mask, atlas, tr=tr, overrule_tr=overrule_tr, slice_time_ref=slice_time_ref, background_label=background_label,
         columns=columns, decimal=decimal, confound_columns=confound_columns, bad=bad,
     )  # fmt: skip
-    data = fmri.load(bold, confounds=confounds)
-    seconds = float(data.attrs["tr"])
-    low, high = lags
-    if not (np.isfinite([low, high]).all() and low < high):
-        raise InputError(f"lags go from {low:g} to {high:g} s: the first must be below the last, as in -15..15")
-    scanned = np.arange(np.ceil(low / seconds - 1e-6), np.floor(high / seconds + 1e-6) + 1) * seconds
-    if len(scanned) < 2:
-        raise InputError(f"there is no room for two lags between {low:g} and {high:g} s at TR {seconds:g} s: widen it")
-    values = data["bold"].values[:, data["good"].values.astype(bool)]
-    axis = "region" if "region" in data.coords else "voxel"
-    names = np.arange(data.sizes["voxel"]) if axis == "voxel" else data["region"].values
-    targets = [f"{axis} {n}" if axis == "voxel" else str(n) for n in names[data["good"].values.astype(bool)]]
-    regressors = [r for path in features for r in regressors_from(path, codec=codec, device=device)]
+    scan = fmri.load(bold, confounds=confounds)
+    seconds = float(scan.attrs["tr"])
+    lags_scanned = _whole_trs(lags, seconds)
+    good = scan["good"].values.astype(bool)
+    targets = [column for column, usable in zip(_column_names(scan), good, strict=True) if usable]
+    regressors = [
+        regressor for name, dataset in opened for regressor in regressors_in(dataset, name, codec=codec, device=device)
+    ]
     options |= {
-        "start_offset": start_offset, "lags": scanned, "slice_time_ref": float(data.attrs["slice_time_ref"]),
-        "sample_mask": data["sample_mask"].values.astype(bool) if "sample_mask" in data else None,
+        "start_offset": start_offset, "lags": lags_scanned, "slice_time_ref": float(scan.attrs["slice_time_ref"]),
+        "sample_mask": scan["sample_mask"].values.astype(bool) if "sample_mask" in scan else None,
     }  # fmt: skip
-    checks = [check(one, values, seconds, targets=targets, **options) for one in regressors]
+    values = scan["bold"].values[:, good]
+    checks = [check(regressor, values, seconds, targets=targets, **options) for regressor in regressors]
     if plot is not None:
         plot_checks(checks, plot)
     return checks
+
+
+def _check_plot(plot: str | Path | None, overwrite: bool) -> None:
+    """Refuse a plot that could not be drawn, or would replace a file, before anything is computed."""
+    if plot is None:
+        return
+    check_plotting()
+    check_writable(Path(plot).parent)
+    if Path(plot).exists() and not overwrite:
+        raise InputError(f"{plot} is there already: name another file for `plot`, or replace it (`overwrite=True`)")
+
+
+def _whole_trs(lags: tuple[float, float], tr: float) -> np.ndarray:
+    """The whole numbers of TRs between two lags, in seconds."""
+    low, high = lags
+    if not (np.isfinite([low, high]).all() and low < high):
+        raise InputError(f"lags go from {low:g} to {high:g} s: the first must be below the last, as in -15..15")
+    scanned = np.arange(np.ceil(low / tr - 1e-6), np.floor(high / tr + 1e-6) + 1) * tr
+    if len(scanned) < 2:
+        raise InputError(f"there is no room for two lags between {low:g} and {high:g} s at TR {tr:g} s: widen `lags`")
+    return scanned
+
+
+def _column_names(scan: xr.Dataset) -> list[str]:
+    """Names of the columns of BOLD: those of its regions, or numbers of voxels."""
+    if "region" in scan.coords:
+        return [str(name) for name in scan["region"].values]
+    return [f"voxel {number}" for number in range(scan.sizes["voxel"])]
 
 
 def _check_order(features: Sequence[str | Path], bold: str | Path) -> None:

@@ -28,7 +28,7 @@ from giblet.features import (
     table_of,
 )
 from giblet.files import check_writable
-from giblet.notebook import html_table
+from giblet.notebook import html_facts
 from giblet.timing import check_tr, shown
 from giblet.version import __version__
 
@@ -128,7 +128,7 @@ class FeatureFile:
 
     def _repr_html_(self) -> str:
         names = ("variable", "shape", "dtype", "kind", "tr", "n_trs", "valid_trs", "film_duration", "source")
-        return html_table(f"{self.path} ({self.status})", {name: self.about[name] for name in names})
+        return html_facts(f"{self.path} ({self.status})", {name: self.about[name] for name in names})
 
     @property
     def error(self) -> None:

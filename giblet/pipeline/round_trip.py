@@ -13,7 +13,7 @@ from giblet.data.media import AudioReader
 from giblet.data.sound import Progress
 from giblet.errors import InputError
 from giblet.evaluation.reconstruction import level_error, si_sdr
-from giblet.notebook import html_table
+from giblet.notebook import html_facts
 from giblet.pipeline.decoding import DecodedFile, decode
 from giblet.pipeline.features import FeatureFile, extract_anew
 
@@ -54,7 +54,7 @@ class RoundTrip:
         return f"<RoundTrip {self.features.film.name}: SI-SDR {self.si_sdr:.2f} dB, {self.level_error:+.2f} dB>"
 
     def _repr_html_(self) -> str:
-        return html_table(repr(self), self.as_dict())
+        return html_facts(repr(self), self.as_dict())
 
     def as_dict(self) -> dict[str, Any]:
         """All of it as plain values, as ``giblet demo --json`` prints it.

@@ -62,7 +62,7 @@ def test_the_advice_points_the_way_that_mends_it():
     late = np.roll(convolve_hrf(x, TR), 2)[:, None]  # the BOLD of volume k is of the stimulus two TRs before
     found = check(regressor(x), late, TR, targets=["a"], n_surrogates=99)
     assert (found.verdict, found.scan.mean_best_lag) == ("shifted", 3.0)
-    assert "3 s later" in found.advice and "--start-offset -3" in found.advice
+    assert "3 s later" in found.advice and "start_offset=-3 " in found.advice
 
 
 def test_a_best_lag_at_the_end_of_the_scan_is_not_called_the_lag():
@@ -136,14 +136,14 @@ def test_censored_volumes_are_not_looked_at(n_voxels):
 
 @pytest.mark.parametrize("shift", [2, -2])
 def test_the_advice_can_be_followed_to_the_letter(shift):
-    """A scan as long as the film, 3 s late, is 3 s too short at the offset that is right: --trim is said too."""
+    """A scan as long as the film, 3 s late, is 3 s too short at the offset that is right: trim=True is said too."""
     x = stimulus()
     bold = np.roll(convolve_hrf(x, TR), shift)[:, None]
     found = check(regressor(x), bold, TR, targets=["a"], n_surrogates=19)
-    assert ("--trim" in found.advice) == (shift > 0)
-    offset = float(found.advice.split("--start-offset ")[1].split()[0])
+    assert ("trim=True" in found.advice) == (shift > 0)
+    offset = float(found.advice.split("start_offset=")[1].split()[0])
     after = check(
-        regressor(x), bold, TR, targets=["a"], n_surrogates=19, start_offset=offset, trim="--trim" in found.advice
+        regressor(x), bold, TR, targets=["a"], n_surrogates=19, start_offset=offset, trim="trim=True" in found.advice
     )
     assert after.verdict == "aligned"
 
@@ -152,14 +152,14 @@ def test_words_that_were_extracted_with_an_offset_are_to_be_extracted_again():
     x = stimulus()
     late = np.roll(convolve_hrf(x, TR), 2)[:, None]
     one = Regressor("amount", x, np.arange(N + 1) * TR, extracted_offset=20.0)
-    assert "extract it again with --start-offset 17 " in check(one, late, TR, targets=["a"], n_surrogates=19).advice
+    assert "extract it again with start_offset=17 " in check(one, late, TR, targets=["a"], n_surrogates=19).advice
 
 
 def test_less_than_a_tr_of_stimulus_behind_the_scan_is_nobodys_mistake():
     x = stimulus()
     bold = convolve_hrf(x, TR)[:, None]
     assert check(regressor(x), bold, TR, targets=["a"], n_surrogates=19, start_offset=-0.7).verdict == "aligned"
-    with pytest.raises(AlignmentError, match="say --trim"):
+    with pytest.raises(AlignmentError, match="pass trim=True"):
         check(regressor(x), bold, TR, targets=["a"], start_offset=-1.5)
 
 
@@ -246,3 +246,64 @@ def test_bold_that_was_cut_is_checked_where_it_was_in_its_run():
     end = np.arange(20, 200)
     with pytest.raises(AlignmentError, match="180 volumes between second 30 and 300 of its run, amount lasts 360 s"):
         check(regressor(x), bold.isel(tr=end), TR, targets=["a"])
+
+
+# --- how a check looks in a notebook
+
+
+def of_regions(*names):
+    """A check of an amount against one column of BOLD per name."""
+    x = stimulus()
+    noise = np.random.default_rng(1).standard_normal((N, len(names)))
+    return check(regressor(x), convolve_hrf(x, TR)[:, None] + noise, TR, targets=names, n_surrogates=99)
+
+
+def test_a_check_as_a_table_holds_the_figures_of_the_scan():
+    found = of_regions("V1", "A1")
+    table, scan = found.to_pandas(), found.scan
+    assert list(table.index) == ["V1", "A1", "mean"]
+    np.testing.assert_array_equal(table["best_lag"], [*scan.best_lag, scan.mean_best_lag])
+    np.testing.assert_array_equal(table["r"], [*scan.r.max(axis=0), found.r])
+    np.testing.assert_array_equal(table["p"], [*scan.p, scan.mean_p])
+    np.testing.assert_array_equal(table["null_95"], [*scan.threshold, scan.mean_threshold])
+
+
+def test_a_lag_scan_as_a_table_and_as_a_dataset_holds_its_correlations():
+    found = of_regions("V1", "A1")
+    table, data, scan = found.scan.to_pandas(found.targets), found.to_xarray(), found.scan
+    np.testing.assert_array_equal(table.index, scan.lags)
+    np.testing.assert_array_equal(table[["V1", "A1"]], scan.r)
+    np.testing.assert_array_equal(table["mean"], scan.mean_r)
+    np.testing.assert_array_equal(data["r"].sel(target="A1"), scan.r[:, 1])
+    np.testing.assert_array_equal(data["lag"], scan.lags)
+    assert (data.attrs["mean_p"], data.attrs["regressor"]) == (scan.mean_p, "amount")
+    assert list(scan.to_pandas().columns) == [0, 1, "mean"] and scan.to_xarray()["target"].values.tolist() == [0, 1]
+
+
+def test_a_check_says_in_one_line_what_it_found():
+    found = of_regions("V1")
+    assert repr(found) == (
+        f"<AlignmentCheck amount: best lag +0 s, r = {found.r:.3f}, p = {found.scan.mean_p:.3g}, aligned>"
+    )
+    assert repr(found.scan).startswith("<LagScan of 1 targets at 21 lags: best lag +0 s: r = ")
+
+
+def test_the_html_of_a_check_shows_its_figures_and_escapes_names():
+    found = of_regions("V1", "<script>")
+    page = found._repr_html_()
+    assert "<script>" not in page and "&lt;script&gt;" in page
+    assert page.count("<tr>") == 4 and f"<td>{found.r:.3g}</td>" in page
+    assert f"<td>{found.scan.mean_r[0]:.3g}</td>" in found.scan._repr_html_()
+
+
+# --- the envelope of a sound that comes in blocks
+
+
+@pytest.mark.parametrize("sizes", [[3000] * 6, [1, 799, 801, 16_398, 1], [17_999, 0, 1]])
+def test_the_envelope_of_blocks_is_that_of_the_whole_sound(sizes):
+    sound = np.random.default_rng(0).standard_normal(18_000).astype(np.float32)
+    blocks = np.split(sound, np.cumsum(sizes)[:-1])
+    assert len(blocks) == len(sizes)
+    whole, streamed = envelope(sound, 8000), envelope(iter(blocks), 8000)
+    np.testing.assert_array_equal(streamed.values, whole.values)
+    np.testing.assert_array_equal(streamed.edges, whole.edges)

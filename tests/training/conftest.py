@@ -25,7 +25,7 @@ def shown(tmp_path_factory) -> dict[str, tuple[Path, Path]]:
     for name in ("speech", "music"):
         settings = AudioSettings.make(tr=1.5, bandwidth=1.5, device="cpu")
         codes = extract(DATA / f"{name}.flac", settings, folder).path
-        _, files = simulate(codes, folder, table=True, n_voxels=12, snr=4.0)
+        files = simulate(codes, folder, table=True, n_voxels=12, snr=4.0).files
         made[name] = (codes, files[0])
     return made
 
