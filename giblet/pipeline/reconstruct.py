@@ -14,6 +14,7 @@ import torch
 from giblet.codec import AudioCodec
 from giblet.data.words.subtitles import read_segments
 from giblet.device import pick_device
+from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.evaluation.scorecard import Scorecard, group_scorecard
 from giblet.files import check_writable, write_atomic
@@ -37,6 +38,7 @@ class Reconstruction:
     """Feature files, sounds, pictures, each with its sidecar, texts, and last the scorecard as JSON and as a table."""
 
 
+@fill_doc
 def reconstruct(
     run: str | Path,
     bold: Paths | None = None,
@@ -80,14 +82,14 @@ def reconstruct(
     texts : str or Path, optional
         Table or subtitles of which the nearest to each decoded text vector are named.
     codec : str, optional
-        Where the codec that made the codes is now, if it has moved.
+        %(codec_now)s
     data : str or Path, optional
         Folder of the files that the run was trained on, if they have moved; see
         :func:`giblet.pipeline.run_checks.located`.
     overwrite : bool
         Replace a result of other options, or of another model, that stands in `out_dir`.
     device : str
-        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+        %(device)s
 
     Returns
     -------

@@ -11,6 +11,7 @@ import numpy as np
 
 from giblet.data.media import AudioReader
 from giblet.data.sound import Progress
+from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.evaluation.reconstruction import level_error, si_sdr
 from giblet.notebook import html_facts
@@ -77,6 +78,7 @@ class RoundTrip:
         }
 
 
+@fill_doc
 def demo(
     film: str | Path | None = None,
     out_dir: str | Path = "demo_output",
@@ -95,7 +97,7 @@ def demo(
     overwrite : bool
         Replace features and sound of another film, or of other settings, that stand there.
     progress : callable, optional
-        Called with seconds done and seconds in all.
+        %(progress)s
 
     Returns
     -------

@@ -14,6 +14,7 @@ from nilearn import signal
 from nilearn.glm.first_level import make_first_level_design_matrix
 from scipy import linalg
 
+from giblet.docs import fill_doc
 from giblet.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -155,6 +156,7 @@ def independent(columns: np.ndarray) -> np.ndarray:
     return np.sort(varying[order[: len(own)][own]])
 
 
+@fill_doc
 def regressors_of(
     n_trs: int,
     tr: float,
@@ -172,7 +174,7 @@ def regressors_of(
     n_trs : int
         Volumes of the run.
     tr : float
-        Repetition time in seconds.
+        %(tr)s
     confounds : ndarray of float, shape (n_trs, n_confounds), optional
     detrend : bool
         Take out a straight line.
@@ -208,6 +210,7 @@ def regressors_of(
     return found[:, independent(found)]
 
 
+@fill_doc
 def clean_run(
     run: np.ndarray,
     *,
@@ -227,7 +230,7 @@ def clean_run(
         In the volumes kept finite, no column constant. A column of which nothing but rounding is left becomes 0 in
         them. Volumes that are not kept stay as they are.
     tr : float
-        Repetition time in seconds.
+        %(tr)s
     confounds : ndarray of float, shape (n_trs, n_confounds), optional
     detrend : bool
         Take out mean and straight line.

@@ -16,9 +16,8 @@ from nilearn.masking import unmask
 from scipy import sparse
 
 from giblet.data.bold.scan_timing import ScanTiming
-from giblet.data.bold.volumes import write_image
 from giblet.errors import InputError
-from giblet.features import CONTINUOUS, load_features, new_features
+from giblet.features import CONTINUOUS, new_features
 from giblet.files import sha256_of
 from giblet.spans import volume_rate
 from giblet.timing import TRGrid, exact
@@ -181,23 +180,16 @@ def space_of(image: nib.Nifti1Image, affine: np.ndarray) -> dict[str, Any]:
     }
 
 
-def to_nifti(
-    values: Any,
-    like: xr.Dataset,
-    path: str | Path | None = None,
-    *,
-    atlas: np.ndarray | None = None,
-    mask: np.ndarray | None = None,
+def image_of(
+    values: Any, like: xr.Dataset, *, atlas: np.ndarray | None = None, mask: np.ndarray | None = None
 ) -> nib.Nifti1Image:
-    """Values of voxels, or of the regions of an atlas, as an image; see ``FMRIProcessor.to_nifti``.
+    """Values of voxels, or of the regions of an atlas, as an image on the voxels of the scan.
 
     Parameters
     ----------
     values : array_like, shape (n_columns,) or (n_trs, n_columns)
     like : xarray.Dataset
         BOLD with the same columns.
-    path : str or Path, optional
-        Also write it there, whole or not at all.
     atlas : ndarray of int, shape (x, y, z), optional
         The label image that the regions came from.
     mask : ndarray of bool, shape (x, y, z), optional
@@ -210,7 +202,11 @@ def to_nifti(
     Raises
     ------
     InputError
-        If the values do not fit, `like` is of no image, or the image cannot be written.
+        If the values do not fit, or `like` is of no image.
+
+    See Also
+    --------
+    giblet.data.fmri.FMRIProcessor.to_nifti : with the atlas and mask of a processor, written to a file.
     """
     n_columns = like[BOLD].shape[1]
     values = np.asarray(values, dtype=np.float32)
@@ -239,8 +235,6 @@ def to_nifti(
     image.header.set_xyzt_units("mm", "sec")
     if values.ndim == 2:
         image.header.set_zooms((*image.header.get_zooms()[:3], like.attrs["tr"]))
-    if path is not None:
-        write_image(image, path)
     return image
 
 
@@ -272,30 +266,3 @@ def region_means(
     member = sparse.csr_array((weights, (columns, voxels)), shape=(len(labels), len(good)))
     means = [(member @ np.where(good, run, 0).T).T.astype(np.float32) for run in runs]
     return means, {"label": labels, "n_voxels": counts}
-
-
-def load_bold(path: str | Path) -> xr.Dataset:
-    """Read a BOLD file that :func:`giblet.features.save_features` wrote.
-
-    Parameters
-    ----------
-    path : str or Path
-
-    Returns
-    -------
-    xarray.Dataset
-        See :mod:`giblet.data.fmri`.
-
-    Raises
-    ------
-    InputError
-        If it is not such a file.
-
-    See Also
-    --------
-    giblet.data.fmri.FMRIProcessor.load : BOLD from images or tables.
-    """
-    bold = load_features(path)
-    if bold.attrs["variable"] != BOLD or BOLD not in bold or "run" not in bold.coords:
-        raise InputError(f"{path} holds {bold.attrs['desc']} features, not BOLD; giblet reads BOLD with FMRIProcessor")
-    return bold

@@ -13,6 +13,7 @@ from math import ceil, floor
 import numpy as np
 
 from giblet.data.splits import Splits
+from giblet.docs import fill_doc
 from giblet.errors import InputError
 
 GAP, TRAIN, VAL, TEST = 8, 1, 2, 4
@@ -30,6 +31,7 @@ class ShownRun:
     """The second at which row 0 began, by file (its SHA-256), each on the file's own clock."""
     n_trs: int
 
+    @fill_doc
     def rows_before(self, other: ShownRun, tr: float) -> float | None:
         """By how many TRs this one begins later in the film than `other`.
 
@@ -37,7 +39,7 @@ class ShownRun:
         ----------
         other : ShownRun
         tr : float
-            Repetition time in seconds.
+            %(tr)s
 
         Returns
         -------
@@ -60,6 +62,7 @@ class StimulusSplit:
     """By subject, TRs of film of a part that are in none: their BOLD answers to film of another part too."""
 
 
+@fill_doc
 def split_stimulus(
     shown: Mapping[str, Sequence[ShownRun]],
     tr: float,
@@ -78,7 +81,7 @@ def split_stimulus(
     shown : mapping of str to sequence of ShownRun
         The runs of each subject, in order.
     tr : float
-        Repetition time in seconds.
+        %(tr)s
     split : callable
         :func:`giblet.data.splits.make_splits` for the run of each TR of the whole stimulus, int64 (n_trs,).
     min_trs : int
@@ -166,6 +169,7 @@ def alone(shown: Mapping[str, Sequence[ShownRun]]) -> list[str]:
     return found
 
 
+@fill_doc
 def leaked(shown: Mapping[str, Sequence[ShownRun]], tr: float, splits: Mapping[str, Splits]) -> dict[str, int]:
     """By subject, how many validation and test TRs show film that any subject is trained on.
 
@@ -174,7 +178,7 @@ def leaked(shown: Mapping[str, Sequence[ShownRun]], tr: float, splits: Mapping[s
     shown : mapping of str to sequence of ShownRun
         The runs of each subject, in order.
     tr : float
-        Repetition time in seconds.
+        %(tr)s
     splits : mapping of str to Splits
         By subject.
 

@@ -17,12 +17,10 @@ from torch.utils.data import Dataset
 
 from giblet.data.dataset.normalise import Normaliser, present_rows
 from giblet.data.dataset.series import Series, Source
-from giblet.data.splits import Splits, make_splits, run_of_trs, segments
+from giblet.data.splits import run_of_trs, segments
 from giblet.errors import AlignmentError, InputError
 from giblet.features import CODES, CONTINUOUS
 from giblet.timing import check_tr, same_tr, shown, volumes_at
-
-__all__ = ["Recording", "Splits", "TRWindows", "fit_normalisers", "make_splits"]
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,7 @@ def read_segments(path: str | Path, **options: Any) -> list[Segment]:
     return read_timed_text(path, **options).segments
 
 
+# 13 parameters: a table says by name what its columns are, and each doubt about its rows has its own remedy.
 def read_timed_text(
     path: str | Path,
     *,
