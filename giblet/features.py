@@ -37,7 +37,7 @@ from giblet.timing import TAIL, TRGrid, exact
 from giblet.version import __version__
 
 CODES, CONTINUOUS = "codes", "continuous"
-REPLACE = "use another output folder, or --overwrite (overwrite=True) to replace it"
+REPLACE = "use another output folder, or pass overwrite=True to replace it"
 DECODED = (".wav", ".flac", ".mp4")
 """What decoded sounds and films end in."""
 ENCODEC, MEL = "encodec24k", "mel"
@@ -46,9 +46,9 @@ MEANS_OF = {"word_length": "word_rate"} | dict.fromkeys(("frames", "luminance", 
 SIMULATED = "truth"
 """``desc`` of what a simulated brain was made from."""
 MODEL_OPTIONS = {
-    (ENCODEC, "codec_fingerprint"): " (--codec)",
-    ("text", "model_fingerprint"): " (--text-model)",
-    ("video", "model_fingerprint"): " (--image-model)",
+    (ENCODEC, "codec_fingerprint"): " (ExtractSettings.codec)",
+    ("text", "model_fingerprint"): " (TextSettings.model)",
+    ("video", "model_fingerprint"): " (VideoSettings.model)",
 }
 """Which option names what has a fingerprint, by ``desc``."""
 REQUIRED = (
@@ -414,7 +414,7 @@ def check_sidecar(path: str | Path) -> None:
     if (other := _other_owner(Path(path))) is not None:
         raise InputError(
             f"{sidecar_path(path)}, which would be that of {Path(path).name}, is the sidecar of {other.name}, which "
-            "would lose it: choose another name or output folder, or --overwrite (overwrite=True) to replace it"
+            "would lose it: choose another name or output folder, or pass overwrite=True to replace it"
         )
 
 

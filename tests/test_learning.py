@@ -104,7 +104,7 @@ def scores_of(study, stretch, codec, tr):
     train = study.splits["01"].train
     heard = study.recordings[0].series["audio"].read(int(train[0]), int(train[-1]) + 1)
     keep = stretch.scored["audio"]
-    found, _ = score_codes(stretch.truth["audio"][keep], stretch.decoded["audio"][keep], heard, codec, tr)
+    found = score_codes(stretch.truth["audio"][keep], stretch.decoded["audio"][keep], heard, codec, tr).scores
     return {score.name: score for score in found}
 
 

@@ -97,9 +97,9 @@ class LagScan:
         """
         import pandas as pd
 
-        table = pd.DataFrame(
-            self.r, index=pd.Index(self.lags, name="lag"), columns=None if targets is None else targets
-        )
+        table = pd.DataFrame(self.r, index=pd.Index(self.lags, name="lag"))
+        if targets is not None:
+            table.columns = pd.Index(list(targets))
         return table.assign(mean=self.mean_r)
 
     def to_xarray(self, targets: Sequence[str] | None = None) -> xr.Dataset:

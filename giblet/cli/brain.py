@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from giblet.cli.shared import Device, Json, app, err, out, print_json
+from giblet.cli.shared import Device, Json, app, err, for_shell, out, print_json
 from giblet.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Codec = Annotated[str | None, typer.Option(help="Where the file's codec is now, if it has moved.")]
 
 
+# 17 parameters, of a Typer command: one for each option.
 @app.command()
 def simulate(
     features: Annotated[Path, typer.Argument(help="A feature file.", show_default=False)],
@@ -57,6 +58,7 @@ def simulate(
         out.print(str(path), markup=False)
 
 
+# 25 parameters, of a Typer command: one for each option.
 @app.command("check-alignment")
 def check_alignment(
     files: Annotated[
@@ -83,7 +85,9 @@ def check_alignment(
     start_offset: Annotated[float, typer.Option(help="Second of the stimulus at the onset of volume 0.")] = 0.0,
     lags: Annotated[str, typer.Option(help="First and last lag, s.")] = "-15..15",
     hrf: Annotated[str, typer.Option(help="glover or spm.")] = "glover",
-    surrogates: Annotated[int, typer.Option(help="Phase-randomised regressors of the null.")] = 1000,
+    n_surrogates: Annotated[
+        int, typer.Option("--surrogates", help="Phase-randomised regressors of the null (n_surrogates in Python).")
+    ] = 1000,
     high_pass: Annotated[float, typer.Option(help="Take out drifts slower than this, Hz.")] = 1 / 128,
     no_high_pass: Annotated[bool, typer.Option("--no-high-pass", help="Take out lines and parabolas only.")] = False,
     confounds: Annotated[Path | None, typer.Option(help="fMRIPrep's confounds table.", show_default=False)] = None,
@@ -92,9 +96,9 @@ def check_alignment(
     trim: Annotated[bool, typer.Option("--trim", help="Accept a scan that ended before the stimulus.")] = False,
     seed: Annotated[int, typer.Option(help="Chooses the surrogates.")] = 0,
     plot: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Also draw it: .png, .pdf or .svg.", show_default=False)
+        Path | None, typer.Option(help="Also draw it, as this file: .png, .pdf or .svg.", show_default=False)
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file that stands at --out.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file that stands at --plot.")] = False,
     codec: Codec = None,
     device: Device = "auto",
     as_json: Json = False,
@@ -107,18 +111,19 @@ def check_alignment(
     checks = run(
         files[:-1], files[-1], mask=mask, atlas=atlas, background_label=background_label, columns=_names(columns),
         decimal=decimal, tr=tr, overrule_tr=overrule_tr, slice_time_ref=slice_time_ref, start_offset=start_offset,
-        lags=_range(lags), hrf=hrf, n_surrogates=surrogates,
+        lags=_range(lags), hrf=hrf, n_surrogates=n_surrogates,
         high_pass=None if no_high_pass else high_pass, confounds=confounds,
         confound_columns=_names(confound_columns), bad=bad, trim=trim, seed=seed, plot=plot,
         overwrite=overwrite, codec=codec, device=device,
     )  # fmt: skip
     if as_json:
-        print_json({"regressors": [one.row() for one in checks], "plot": None if plot is None else str(plot)})
-    for one in checks:
+        rows = [{**checked.row(), "advice": for_shell(checked.advice)} for checked in checks]
+        print_json({"regressors": rows, "plot": None if plot is None else str(plot)})
+    for checked in checks:
         if not as_json:
-            out.print(_one_line(one), markup=False)
-        if one.verdict != "aligned":
-            err.print(f"giblet: warning: {one.advice}", markup=False)
+            out.print(_one_line(checked), markup=False)
+        if checked.verdict != "aligned":
+            err.print(f"giblet: warning: {for_shell(checked.advice)}", markup=False)
 
 
 def _one_line(one: AlignmentCheck) -> str:

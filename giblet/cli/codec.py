@@ -82,13 +82,14 @@ def _losses() -> Iterator[Callable[[TrainingProgress], None] | None]:
         yield show
 
 
+# 11 parameters, of a Typer command: one for each option.
 @codec.command()
 def evaluate(
     sounds: Annotated[list[Path], typer.Argument(help="Folders of sound, or sound files.", show_default=False)],
     name: Annotated[
         str, typer.Option("--codec", help="bundled, a folder with an EnCodec model, or a hub name.")
     ] = "bundled",
-    out_dir: Annotated[Path, typer.Option("--out", "-o", help="Folder for codec_report.html and .json.")] = Path(),
+    out_dir: Annotated[Path, typer.Option("--out-dir", "-o", help="Folder for codec_report.html and .json.")] = Path(),
     seconds: Annotated[float, typer.Option(help="How much of each file's beginning to use, s.")] = 8.0,
     limit: Annotated[int | None, typer.Option(help="Use so many files, spread over all that are found.")] = None,
     held_out: Annotated[

@@ -26,6 +26,7 @@ ABOUT = {
 }  # fmt: skip
 
 
+# 37 parameters, 100 lines, of a Typer command: one for each option; those of another kind of source are refused.
 @app.command()
 def extract(
     context: typer.Context,
@@ -191,9 +192,8 @@ def _one_line(result: FeatureFile) -> str:
 @app.command()
 def decode(
     features: Annotated[Path, typer.Argument(help="A feature file.", show_default=False)],
-    to: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Sound file, .wav or .flac, or .mp4 of pictures; default: beside it."),
+    out_file: Annotated[
+        Path | None, typer.Option(help="Sound file, .wav or .flac, or .mp4 of pictures; default: beside it.")
     ] = None,
     codec: Annotated[str | None, typer.Option(help="Where the file's codec is now, if it has moved.")] = None,
     overwrite: Annotated[
@@ -202,11 +202,11 @@ def decode(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Turn a feature file back into sound, or into a film of one picture a TR."""
+    """Turn a feature file back into sound, or into a film of one picture per TR."""
     from giblet.pipeline import decode
 
     with bar("decoding") as progress:
-        decoded = decode(features, to, codec=codec, device=device, overwrite=overwrite, progress=progress)
+        decoded = decode(features, out_file, codec=codec, device=device, overwrite=overwrite, progress=progress)
     if as_json:
         print_json(vars(decoded))
     else:

@@ -41,8 +41,25 @@ LISTED = re.compile(r"\b(?:lacks|known are) [^:;]*")
 """A list of attributes of a file, or of a YAML file's options, which only look like those of the command."""
 _VALUE = r"\.\.\.|\[[^\]]*\]|'[^']*'|True\b|-?\d[\w.]*"
 
+PHRASES = {
+    "with use_encodec=True": "without --mel", "with use_encodec=False": "with --mel",
+    "ExtractSettings.codec": "--codec", "TextSettings.model": "--text-model", "VideoSettings.model": "--image-model",
+    "TextSettings": "--text", "VideoSettings": "--video",
+}  # fmt: skip
+"""What the library says of settings that are asked for by options of ``giblet extract`` with names of their own."""
+EXTRACTING = re.compile(r"\bextract (?:it|them|its|with)\b[^;:]*")
+"""What is said of another ``giblet extract``: parameters in it are options of that command, and not of this one."""
+MOVED = {
+    ("decode", "-o"): "--out-file", ("decode", "--out"): "--out-file",
+    ("check-alignment", "-o"): "--plot", ("check-alignment", "--out"): "--plot",
+    ("evaluate", "--out"): "--out-dir",
+}  # fmt: skip
+"""Options as they were called, by command, and what they are called now."""
+
 _options_now: dict[str, str] = {}
 """What the running command calls the parameters of the library: ``--time-unit`` for ``time_unit``."""
+_options_of_extract: dict[str, str] = {}
+"""What ``giblet extract`` calls them, whichever command runs."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for another program to read.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
@@ -53,10 +70,11 @@ def main() -> None:
     log = logging.getLogger("giblet")
     log.addHandler(warnings := _OneLine())
     _options_now.clear()
+    _options_of_extract.clear()
     try:
         status = app(standalone_mode=False)
     except TyperException as exc:
-        status = fail(exc.format_message() if hasattr(exc, "format_message") else str(exc))
+        status = fail(_moved(exc) or (exc.format_message() if hasattr(exc, "format_message") else str(exc)))
     except GibletError as exc:
         status = fail(str(exc))
     except BrokenPipeError:
@@ -69,54 +87,90 @@ def main() -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
+def _moved(exc: TyperException) -> str:
+    """What an unknown option is called now, if it had another name; empty for other errors."""
+    option, context = getattr(exc, "option_name", None), getattr(exc, "ctx", None)
+    successor = MOVED.get((getattr(context, "info_name", ""), option or ""))
+    return f"{option} is now called {successor}: use that" if successor else ""
+
+
 class _OneLine(logging.Handler):
     """What the package logs, one line each on stderr, above a progress bar if there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a record."""
         text = " ".join(record.getMessage().split())
-        err.print(f"giblet: {record.levelname.lower()}: {in_options(text, _options_now)}", markup=False)
+        err.print(f"giblet: {record.levelname.lower()}: {for_shell(text)}", markup=False)
 
 
 def fail(message: str, status: int = 2) -> int:
     """Say in one line on stderr what is wrong; the exit status."""
-    err.print(f"giblet: error: {in_options(' '.join(message.split()), _options_now)}", markup=False)
+    err.print(f"giblet: error: {for_shell(' '.join(message.split()))}", markup=False)
     return status
+
+
+def for_shell(text: str) -> str:
+    """What the library says, with the options of the running command in place of parameters."""
+    return in_options(text, _options_now, _options_of_extract)
 
 
 def know_options(context: typer.Context) -> None:
     """Remember the options of the command that is about to run, to name them in its messages."""
     group: Any = context.command
-    command = group.get_command(context, context.invoked_subcommand or "")
-    options = {p.name: max(p.opts, key=len) for p in getattr(command, "params", ()) if p.opts[0].startswith("-")}
-    options |= {name: options[other] for name, other in CALLED.items() if other in options}
+    options = _options_of(group.get_command(context, context.invoked_subcommand or ""))
     if context.invoked_subcommand == "train":
         options["tr"] = "model.tr"  # as its YAML file calls it
     _options_now.clear()
     _options_now.update(options)
+    _options_of_extract.update(_options_of(group.get_command(context, "extract")))
 
 
-def in_options(text: str, options: Mapping[str, str]) -> str:
+def _options_of(command: Any) -> dict[str, str]:
+    """By parameter of the library, what a command calls it."""
+    options = {p.name: max(p.opts, key=len) for p in getattr(command, "params", ()) if p.opts[0].startswith("-")}
+    return options | {name: options[other] for name, other in CALLED.items() if other in options}
+
+
+def in_options(text: str, options: Mapping[str, str], of_extract: Mapping[str, str] | None = None) -> str:
     """A message of the library with the options of the command line in place of parameters.
 
-    Replaced are ``name=value``; ``name is ...`` where the message begins; ``name old -> new``; and names that are no
-    English words: those with an underscore, and ``tr``. Names of files and columns, which stand in quotes or beside
-    ``/``, ``.`` and ``-``, what else stands in brackets, and what a file is said to lack stay.
+    Replaced are names in backticks, with or without a value; ``name=value``; ``name is ...`` where the message begins;
+    ``name old -> new``; and names that are no English words: those with an underscore, and ``tr``. Names of files and
+    columns, which stand in quotes or beside ``/``, ``.`` and ``-``, what else stands in brackets, and what a file is
+    said to lack stay.
 
     Parameters
     ----------
     text : str
     options : mapping of str to str
         By parameter.
+    of_extract : mapping of str to str, optional
+        The same of ``giblet extract``, for what a message says of extracting again; by default `options`.
 
     Examples
     --------
     >>> in_options("set time_unit='ms', or columns=['V1', 'A1']", {"time_unit": "--time-unit", "columns": "--columns"})
     'set --time-unit ms, or --columns V1,A1'
+    >>> in_options("leave out `codec`, or extract it again with tr=2", {"codec": "--codec"}, {"tr": "--tr"})
+    'leave out --codec, or extract it again with --tr 2'
     """
     if not options:
         return text
+    for phrase, said in PHRASES.items():
+        text = text.replace(f"`{phrase}`", said).replace(phrase, said)
+    if of_extract:
+        parts, end = [], 0
+        for found in EXTRACTING.finditer(text):
+            parts += [_replaced(text[end : found.start()], options), _replaced(found[0], of_extract)]
+            end = found.end()
+        return "".join([*parts, _replaced(text[end:], options)])
+    return _replaced(text, options)
+
+
+def _replaced(text: str, options: Mapping[str, str]) -> str:
     names = "|".join(sorted(map(re.escape, options), key=len, reverse=True))
+    marked = rf"`({names})(?:=({_VALUE}))?`"
+    text = re.sub(marked, lambda found: _option(options[found[1]], found[2]), text)
     text = re.sub(rf"(^|; )({names})(?= is ['\d\[(-])", lambda found: found[1] + options[found[2]], text)
     text = re.sub(rf"(; |\()({names})(?= (?:\S+|\[[^\]]*\]) -> )", lambda found: found[1] + options[found[2]], text)
     listed = [found.span() for found in LISTED.finditer(text)]
@@ -126,10 +180,17 @@ def in_options(text: str, options: Mapping[str, str]) -> str:
         if any(start <= found.start() < end for start, end in listed):
             return found[0]
         if value is not None:
-            return f"{options[name]}{'' if options[name].startswith('-') else ':'} {_argument(value)}".rstrip()
+            return _option(options[name], value)
         return options[name] if "_" in name or name == "tr" else name
 
     return re.sub(rf"(?<![\w./'\"(\\-])({names})(?:=({_VALUE})|(?![\w/='\"\\-]|\.\w))", said, text)
+
+
+def _option(option: str, value: str | None) -> str:
+    """An option, or a key of a YAML file, with its value if there is one."""
+    if value is None:
+        return option
+    return f"{option}{'' if option.startswith('-') else ':'} {_argument(value)}".rstrip()
 
 
 def _argument(value: str) -> str:

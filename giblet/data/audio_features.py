@@ -171,7 +171,7 @@ class CodeFeatures:
         if made_by != codec.fingerprint:
             raise CodecError(
                 f"the codes were made by codec {metadata.get('codec', 'unknown')} ({made_by[:12]}), not by "
-                f"{codec.name} ({codec.fingerprint[:12]}): decode with the codec that made them (--codec)"
+                f"{codec.name} ({codec.fingerprint[:12]}): decode with the codec that made them (`codec`)"
             )
         codes = _whole_codes(codes, codec.codebook_size)
         spill = metadata.get("spill")

@@ -159,7 +159,7 @@ class AudioReader:
         self.info = media_info(path, track)
         if self.info.audio is None:
             raise InputError(
-                f"{path} has no sound track: give a film with sound, or extract its picture instead (--video)"
+                f"{path} has no sound track: give a film with sound, or extract its picture instead (VideoSettings)"
             )
         self.gaps = self.overlaps = self.damaged_packets = 0
         self.gap_seconds = self.overlap_seconds = self.duration = self.film_duration = self.peak = 0.0
@@ -190,7 +190,7 @@ class AudioReader:
             self.gain_db = -20 * log10(self.peak) if self.peak else 0.0
             if self.gain_db > LOUDEST:
                 raise InputError(
-                    f"{self.path} goes up to {self.peak:.3g} of full scale 1, so that --gain peak would be "
+                    f"{self.path} goes up to {self.peak:.3g} of full scale 1, so that gain='peak' would be "
                     f"{self.gain_db:.0f} dB, over {LOUDEST:g}: is it the right track? Give a number of dB"
                 )
         for piece in self._pieces(self.sample_rate, 10 ** (self.gain_db / 20)):
@@ -263,7 +263,7 @@ class AudioReader:
             enough = max(floor(-200 * log10(self.peak)) / 10, -LOUDEST)
             log.warning(
                 "%s: the sound%s goes up to %.5g, %.1f dB beyond full scale (1): codecs distort what lies beyond, and "
-                "sound files clip it; a gain of %.1f dB (--gain %.1f, or --gain peak) brings it below full scale",
+                "sound files clip it; a gain of %.1f dB (`gain=%.1f`, or `gain='peak'`) brings it below full scale",
                 self.path, f" with a gain of {self.gain_db:g} dB" if self.gain_db else "", level, 20 * log10(level),
                 enough, enough,
             )  # fmt: skip

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from himalaya.kernel_ridge import KernelRidgeCV
@@ -29,7 +29,11 @@ from giblet.data.splits import HRF_SECONDS, run_of_trs, segments
 from giblet.errors import AlignmentError, InputError
 from giblet.evaluation.rotation import RotationTest
 from giblet.evaluation.statistics import Chance, Correlations, Estimate, ScoredTRs, correlations
+from giblet.notebook import html_table
 from giblet.timing import exact
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ALPHAS = tuple(float(a) for a in np.logspace(-1, 7, 17))
 """Penalties that are tried, on features of variance 1; in each voxel the best of cross-validation is used."""
@@ -39,6 +43,9 @@ FIR_DELAYS = (1.5, 3.0, 4.5, 6.0, 7.5, 9.0)
 
 def voxelwise_r(bold: np.ndarray, predicted: np.ndarray, run: Sequence[int] | np.ndarray | None = None) -> Correlations:
     """Correlation of measured and predicted BOLD over TRs, voxel by voxel.
+
+    ``r = sum(x y) / sqrt(sum(x^2) sum(y^2))`` of what is left of both without their means; of several runs the mean of
+    their `r`, weighted by their TRs.
 
     Parameters
     ----------
@@ -57,11 +64,16 @@ def voxelwise_r(bold: np.ndarray, predicted: np.ndarray, run: Sequence[int] | np
     ------
     InputError
         If the shapes differ, or values are not finite.
+
+    See Also
+    --------
+    score_encoding : the same with an interval and its chance.
+    giblet.evaluation.rotation.rotation_test : whether it is more than chance, voxel by voxel.
     """
     return correlations(bold, predicted, None if run is None else np.asarray(run))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EncodingScore:
     """How well held-out BOLD is predicted."""
 
@@ -73,6 +85,31 @@ class EncodingScore:
     """The mean of predictions that are rotated in time, all voxels together."""
     test: RotationTest | None
     """Voxel by voxel; None where the TRs are too few."""
+
+    def __repr__(self) -> str:
+        """Mean r over voxels, with its interval and p."""
+        p = "-" if self.chance.p is None else f"{self.chance.p:.3g}"
+        return f"<EncodingScore of {len(self.by_voxel.r)} voxels: mean r {self.mean}, p = {p}>"
+
+    def _repr_html_(self) -> str:
+        """The figures of :meth:`as_dict`, for notebooks."""
+        figures = self.as_dict()
+        figures |= {"r": self.mean.value, "r, 95 % from": self.mean.low, "r, 95 % to": self.mean.high}
+        return html_table("Encoding: measured and predicted BOLD", ("over voxels", ""), list(figures.items()))
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Correlation of each voxel, and its chance.
+
+        Returns
+        -------
+        pandas.DataFrame
+            By ``voxel``: ``r``, NaN where the BOLD never changes; ``p`` and ``p_rank``, NaN where there was no test.
+        """
+        import pandas as pd
+
+        absent = np.full(len(self.by_voxel.r), np.nan)
+        p, p_rank = (absent, absent) if self.test is None else (self.test.p, self.test.p_rank)
+        return pd.DataFrame({"r": self.by_voxel.r, "p": p, "p_rank": p_rank}).rename_axis("voxel")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON.
@@ -99,7 +136,7 @@ class EncodingScore:
 
 
 def score_encoding(bold: np.ndarray, predicted: np.ndarray, trs: ScoredTRs) -> EncodingScore:
-    """Voxel by voxel r, the interval of its mean, and the chance of it.
+    """Correlation of measured and predicted BOLD voxel by voxel, the interval of its mean, and its chance.
 
     Parameters
     ----------
@@ -115,6 +152,10 @@ def score_encoding(bold: np.ndarray, predicted: np.ndarray, trs: ScoredTRs) -> E
     ------
     InputError
         If the shapes differ, or values are not finite.
+
+    See Also
+    --------
+    voxelwise_r : the correlations alone.
     """
     by_voxel = voxelwise_r(bold, predicted, trs.run)
     if by_voxel.mean is None:
@@ -129,7 +170,7 @@ def score_encoding(bold: np.ndarray, predicted: np.ndarray, trs: ScoredTRs) -> E
     return EncodingScore(by_voxel, mean, chance, test)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RidgeFit:
     """A ridge regression from features to BOLD, fitted on training TRs."""
 
@@ -151,7 +192,34 @@ class RidgeFit:
         ends = np.array([self.tried.min(), self.tried.max()])
         return int(np.isclose(self.alphas[:, None], ends, rtol=1e-6).any(axis=1).sum())
 
+    def __repr__(self) -> str:
+        """Sizes, the median R2 and how many penalties are at the edge."""
+        n_trs, n_voxels = self.predicted.shape
+        return (
+            f"<RidgeFit of {n_voxels} voxels by {self.n_features} features over {n_trs} TRs: median cross-validated "
+            f"R2 {np.nanmedian(self.cv_r2):.3f}, {self.at_the_edge} penalties at the edge>"
+        )
 
+    def _repr_html_(self) -> str:
+        """Quantiles over voxels, for notebooks."""
+        quantiles = self.to_pandas().quantile([0.0, 0.25, 0.5, 0.75, 1.0])
+        rows = [(f"{q:.0%}", *values) for q, values in zip(quantiles.index, quantiles.to_numpy().tolist(), strict=True)]
+        return html_table(repr(self).strip("<>"), ("quantile over voxels", "alpha", "cross-validated R2"), rows)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Penalty and cross-validated R2 of each voxel.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``alpha`` and ``cv_r2`` by ``voxel``.
+        """
+        import pandas as pd
+
+        return pd.DataFrame({"alpha": self.alphas, "cv_r2": self.cv_r2}).rename_axis("voxel")
+
+
+# 13 parameters: data, their clock, and how to fit; scripts pass `tr` by position.
 def fit_ridge(
     features: np.ndarray,
     bold: np.ndarray,
@@ -169,6 +237,10 @@ def fit_ridge(
     centre_runs: bool = True,
 ) -> RidgeFit:
     """Ridge regression from features, convolved with an HRF, to BOLD; each voxel with a penalty of its own.
+
+    In each voxel ``b = argmin ||y - X b||^2 + alpha ||b||^2`` over training TRs, where the columns of ``X`` are
+    features, convolved, of mean 0 in each run and variance 1, and ``alpha`` is that of `alphas` with the best R2 in
+    cross-validation.
 
     Parameters
     ----------
@@ -216,52 +288,116 @@ def fit_ridge(
     AlignmentError
         If features are convolved already, their rows are no neighbours in time, or they and the BOLD are of different
         volumes.
+
+    See Also
+    --------
+    voxelwise_r : correlation of ``predicted`` with BOLD of no training, voxel by voxel.
+    score_encoding : the same with an interval and its chance.
+    giblet.alignment.convolve_hrf : the convolution.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> features = rng.standard_normal((300, 4))
+    >>> bold = convolve_hrf(features, 1.5) @ rng.standard_normal((4, 2)) + rng.standard_normal((300, 2))
+    >>> fit = fit_ridge(features, bold, np.arange(200), 1.5)
+    >>> voxelwise_r(bold[220:], fit.predicted[220:]).r.round(2).tolist()
+    [0.78, 0.87]
     """
-    scan = scan_of(bold, tr, one_run=False) if knows_its_volumes(bold) else None
-    ref = _slice_time_ref(slice_time_ref, features, scan)
-    given, features = features, np.asarray(features, np.float64)
-    bold = np.asarray(bold if scan is None else scan.data, np.float64)
-    train = np.unique(np.asarray(train, np.int64))
-    if features.ndim != 2 or bold.ndim != 2 or len(features) != len(bold):
-        raise InputError(
-            f"features have shape {features.shape}, BOLD {bold.shape}: (n_trs, n_features) and (n_trs, n_voxels) are "
-            "needed"
-        )
-    if not len(train) or train[0] < 0 or train[-1] >= len(bold):
-        raise InputError(f"{len(train)} training TRs of {len(bold)}: TRs of the scan are needed")
-    if scan is not None:
-        run = scan.run if run is None else run
-        sample_mask = scan.without(sample_mask).sample_mask
-        volumes = _volumes(volumes, given, scan, run_of_trs(len(bold), run))
-    if sample_mask is not None:
-        train = train[censored(sample_mask, len(bold))[train]]
-    if not np.isfinite(bold[train]).all():
-        raise InputError(f"BOLD holds NaN or infinity in {int((~np.isfinite(bold[train])).any(1).sum())} training TRs")
-    check_finite(features, "features")
-    run = run_of_trs(len(bold), run)
-    # What only rounding changes has no unit, and what it does later would be any number of deviations.
-    varies = np.ptp(features[train], axis=0) > ROUNDING * np.abs(features[train]).max(axis=0)
-    if not varies.any():
-        raise InputError(f"all {features.shape[1]} features are constant over the training TRs: nothing to learn from")
-    x = _standardised(features[:, varies], train)
-    if hrf is not None:
-        rows = rows_in_time(given, volumes, run_slices(len(x), run=run), "features")
-        if hrf == "fir" and delays is None:
-            delays = [delay for delay in FIR_DELAYS if delay >= ref * tr]
-        x = convolve_hrf(x, tr, hrf, delays=delays if hrf == "fir" else None, run=run, volumes=rows, slice_time_ref=ref)
-    x = x.reshape(len(x), -1)
+    rows = _ridge_rows(
+        features, bold, train, tr, run=run, slice_time_ref=slice_time_ref, sample_mask=sample_mask, volumes=volumes
+    )
+    learn, run = rows.train, rows.run
+    x = _design(rows, features, tr, hrf, delays)
     levels = run if centre_runs else np.zeros(len(run), np.int64)
-    x = _standardised(x - run_levels(x, levels, train), train)
-    level = run_levels(bold, levels, train, known=False)
-    folds = blocked_folds(train, run, n_folds, ceil(exact(HRF_SECONDS) / exact(tr)))
-    wide = x.shape[1] > len(train)
+    x = _standardised(x - run_levels(x, levels, learn), learn)
+    level = run_levels(rows.bold, levels, learn, known=False)
+    folds = blocked_folds(learn, run, n_folds, ceil(exact(HRF_SECONDS) / exact(tr)))
+    wide = x.shape[1] > len(learn)
     tried = np.array(alphas, np.float64)
     model = (KernelRidgeCV if wide else RidgeCV)(alphas=tried, cv=folds, solver_params={"score_func": r2_score})
     with np.errstate(invalid="ignore", divide="ignore"):  # a voxel that is constant in a fold has no R2 there
-        model.fit(x[train], bold[train] - level[train])
+        model.fit(x[learn], rows.bold[learn] - level[learn])
     # In float32, with the level added, a prediction of little variance would be a constant.
     predicted = np.asarray(model.predict(x), np.float64) + level
     return RidgeFit(predicted, np.asarray(model.best_alphas_), np.asarray(model.cv_scores_), x.shape[1], tried)
+
+
+@dataclass(frozen=True)
+class _RidgeRows:
+    """Features and BOLD row by row, checked, and where in the scan they are."""
+
+    features: np.ndarray
+    """float64 (n_trs, n_features)."""
+    bold: np.ndarray
+    """float64 (n_trs, n_voxels)."""
+    train: np.ndarray
+    """int64: TRs to learn from, ascending, none censored."""
+    run: np.ndarray
+    """(n_trs,)."""
+    volumes: Any
+    """The volume of its run that each row is, where it was given or the BOLD lacks volumes."""
+    slice_time_ref: float
+
+
+def _ridge_rows(
+    features: Any,
+    bold: Any,
+    train: np.ndarray,
+    tr: float,
+    *,
+    run: Sequence[int] | np.ndarray | None,
+    slice_time_ref: float | None,
+    sample_mask: np.ndarray | None,
+    volumes: Sequence[int] | np.ndarray | None,
+) -> _RidgeRows:
+    """What a ridge learns from, with what a Dataset says of itself in the place of what was not given."""
+    scan = scan_of(bold, tr, one_run=False) if knows_its_volumes(bold) else None
+    ref = _slice_time_ref(slice_time_ref, features, scan)
+    x = np.asarray(features, np.float64)
+    y = np.asarray(bold if scan is None else scan.data, np.float64)
+    learn = np.unique(np.asarray(train, np.int64))
+    if x.ndim != 2 or y.ndim != 2 or len(x) != len(y):
+        raise InputError(
+            f"features have shape {x.shape}, BOLD {y.shape}: give (n_trs, n_features) and (n_trs, n_voxels) of the "
+            "same TRs"
+        )
+    if not len(learn) or learn[0] < 0 or learn[-1] >= len(y):
+        raise InputError(
+            f"train names {len(learn)} TRs, not all of them among the {len(y)} of the scan: give at least one, each "
+            f"from 0 to {len(y) - 1}"
+        )
+    if scan is not None:
+        run = scan.run if run is None else run
+        sample_mask = scan.without(sample_mask).sample_mask
+        volumes = _volumes(volumes, features, scan, run_of_trs(len(y), run))
+    if sample_mask is not None:
+        learn = learn[censored(sample_mask, len(y))[learn]]
+    if not np.isfinite(y[learn]).all():
+        raise InputError(f"BOLD holds NaN or infinity in {int((~np.isfinite(y[learn])).any(1).sum())} training TRs")
+    check_finite(x, "features")
+    return _RidgeRows(x, y, learn, run_of_trs(len(y), run), volumes, ref)
+
+
+def _design(
+    rows: _RidgeRows, given: Any, tr: float, hrf: str | None, delays: Sequence[float] | None
+) -> np.ndarray:  # fmt: skip
+    """Features that vary, standardised over training TRs, and convolved; float64 (n_trs, n_columns)."""
+    learned = rows.features[rows.train]
+    # What only rounding changes has no unit, and what it does later would be any number of deviations.
+    varies = np.ptp(learned, axis=0) > ROUNDING * np.abs(learned).max(axis=0)
+    if not varies.any():
+        raise InputError(f"all {len(varies)} features are constant over the training TRs: nothing to learn from")
+    x = _standardised(rows.features[:, varies], rows.train)
+    if hrf is not None:
+        ref = rows.slice_time_ref
+        volumes = rows_in_time(given, rows.volumes, run_slices(len(x), run=rows.run), "features")
+        if hrf == "fir" and delays is None:
+            delays = [delay for delay in FIR_DELAYS if delay >= ref * tr]
+        x = convolve_hrf(
+            x, tr, hrf, delays=delays if hrf == "fir" else None, run=rows.run, volumes=volumes, slice_time_ref=ref
+        )
+    return x.reshape(len(x), -1)
 
 
 def _slice_time_ref(given: float | None, features: Any, scan: Scan | None) -> float:
@@ -328,7 +464,9 @@ def blocked_folds(trs: np.ndarray, run: np.ndarray, n_folds: int, gap_trs: int) 
     ([7, 8, 9], [0, 1, 2, 3, 4])
     """
     if n_folds < 2 or len(trs) < 2 * n_folds:
-        raise InputError(f"{len(trs)} training TRs in {n_folds} folds: at least 2 folds of 2 TRs are needed")
+        raise InputError(
+            f"{len(trs)} training TRs in {n_folds} folds: use at least 2 folds, and 2 TRs or more for each"
+        )
     folds = []
     for test in np.array_split(np.arange(len(trs)), n_folds):
         near = np.zeros(len(run), bool)

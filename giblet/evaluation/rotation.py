@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import fft
@@ -32,7 +33,11 @@ from giblet.alignment.checks import run_slices
 from giblet.alignment.prewhitening import lag_one, slow_basis, whitened, without_drifts
 from giblet.data.splits import HRF_SECONDS
 from giblet.errors import InputError
+from giblet.notebook import html_table
 from giblet.timing import check_tr, shown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 HIGH_PASS = 1 / 128
 """Hz. Slower than that, BOLD is mostly drift."""
@@ -43,11 +48,13 @@ LEAST_FREEDOM = 20
 DRAWS = 2000
 """Joint rotations of several runs, of which there are too many to try all."""
 COLUMNS_AT_A_TIME = 512
+SHOWN = 50
+"""Up to so many columns are listed in a notebook."""
 ROUNDING = 1e-9
 """Correlations that differ by less are equal."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RotationTest:
     """Correlations of truth and prediction, and their chance under rotation, column by column and for the mean."""
 
@@ -100,6 +107,34 @@ class RotationTest:
         z, reach = fisher_z(self.mean_by_rotation), spread_reach(self.mean_by_rotation)
         return float(np.tanh(z[0] - reach)), float(np.tanh(z[0] + reach))
 
+    def __repr__(self) -> str:
+        """Mean r with its interval and p."""
+        low, high = self.mean_interval
+        return (
+            f"<RotationTest of {len(self.r)} columns by {self.n_rotations} rotations: mean r {self.mean:.3f} "
+            f"({low:.3f} to {high:.3f}), p = {self.mean_p:.3g}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """The mean over columns, and the columns if they are few, for notebooks."""
+        rows: list[tuple[object, ...]] = [("mean", self.mean, self.mean_p, self.mean_p_rank)]
+        columns = self.to_pandas()
+        if len(columns) <= SHOWN:
+            rows += columns.itertuples()
+        return html_table(repr(self).strip("<>"), ("column", "r", "p", "p, by rank"), rows)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Correlation of each column, and its chance.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``r``, ``p`` and ``p_rank`` by ``column``.
+        """
+        import pandas as pd
+
+        return pd.DataFrame({"r": self.r, "p": self.p, "p_rank": self.p_rank}).rename_axis("column")
+
 
 def rotation_test(
     truth: np.ndarray,
@@ -111,6 +146,9 @@ def rotation_test(
     seed: int = 0,
 ) -> RotationTest:
     """Correlate truth and prediction in each column, and tell the result from chance by rotating the prediction.
+
+    ``p = 1 - Phi(z[0] / sqrt(mean(z**2)))``, where ``z[k]`` is Fisher's z of the correlation, prewhitened, once the
+    prediction is rotated by `k` TRs, and ``z[0]`` that of the prediction as it is.
 
     Parameters
     ----------
@@ -136,6 +174,11 @@ def rotation_test(
         HRF, or the high-pass leaves fewer than 20 degrees of freedom.
     AlignmentError
         If `run` is not one label for each TR, or a run comes in pieces.
+
+    See Also
+    --------
+    giblet.evaluation.encoding.voxelwise_r : the correlations alone, with drifts.
+    giblet.evaluation.encoding.fit_ridge : a prediction of BOLD to test.
 
     Examples
     --------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.stats import false_discovery_control
@@ -13,6 +13,10 @@ from giblet.errors import InputError
 from giblet.evaluation.encoding import EncodingScore
 from giblet.evaluation.rotation import fisher_z, spread_reach
 from giblet.evaluation.statistics import Chance, Estimate
+from giblet.notebook import html_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MEAN, FREQUENT, SHIFTED = "training mean", "most frequent code", "rotated in time"
 SIGNIFICANT = 0.05
@@ -75,7 +79,7 @@ class Score:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Scorecard:
     """What a reconstruction is worth, on TRs that were not trained on."""
 
@@ -85,6 +89,55 @@ class Scorecard:
     encoding: EncodingScore | None = None
     notes: tuple[str, ...] = ()
     """What a reader must know of the figures."""
+
+    def __repr__(self) -> str:
+        """Whose scores these are, and how many are above chance."""
+        above = sum(one.above_nulls is True for one in self.scores)
+        return f"<Scorecard of {self._whose}: {above} of {len(self.scores)} scores above all nulls>"
+
+    def _repr_html_(self) -> str:
+        """The table, for notebooks."""
+        return html_table(f"{self.about.get('split', 'scored')} part, {self._whose}", *self._cells())
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The scores as numbers, one row each.
+
+        Returns
+        -------
+        pandas.DataFrame
+            By ``score``: ``reconstruction`` with the ends ``low`` and ``high`` of its 95 % interval, ``ceiling``, a
+            column for each null by its name, ``rotated`` (mean over rotations in time), ``p``, ``q`` and
+            ``above_nulls``. NaN or NA where a score has none. The last row is ``encoding r``, if BOLD was predicted.
+        """
+        import pandas as pd
+
+        rows = list(self.scores)
+        if self.encoding is not None:
+            rows.append(Score("encoding r", self.encoding.mean, shifted=self.encoding.chance))
+        nulls = dict.fromkeys(name for one in rows for name in one.nulls)
+        table = pd.DataFrame(
+            [
+                {
+                    "score": one.name,
+                    "reconstruction": one.reconstruction.value,
+                    "low": one.reconstruction.low,
+                    "high": one.reconstruction.high,
+                    "ceiling": one.ceiling,
+                    **{name: one.nulls[name].score.value if name in one.nulls else None for name in nulls},
+                    "rotated": None if one.shifted is None else one.shifted.mean,
+                    "p": None if one.shifted is None else one.shifted.p,
+                    "q": None if one.shifted is None else one.shifted.q,
+                }
+                for one in rows
+            ]
+        ).set_index("score")
+        return table.astype(np.float64).assign(above_nulls=pd.array([one.above_nulls for one in rows], dtype="boolean"))
+
+    @property
+    def _whose(self) -> str:
+        if "subjects" in self.about:
+            return f"{len(self.about['subjects'])} subjects: {', '.join(self.about['subjects'])}"
+        return str(self.about.get("subject") or "one subject")
 
     @classmethod
     def of(
@@ -165,8 +218,7 @@ class Scorecard:
         table : the table alone.
         """
         about = self.about
-        whose = about.get("subject") or f"{len(about['subjects'])} subjects: {', '.join(about['subjects'])}"
-        lines = [f"# {about.get('split', 'scored')} part, {whose}", "", self.table(), ""]
+        lines = [f"# {about.get('split', 'scored')} part, {self._whose}", "", self.table(), ""]
         told = {
             "scan": about.get("bold") or "those of the configuration",
             "TRs": f"{about['n_trs']} of {about['tr']:g} s" if "n_trs" in about else None,
@@ -193,12 +245,18 @@ class Scorecard:
         -------
         str
         """
+        head, rows = self._cells()
+        lines = [f"| {' | '.join(head)} |", "|---" + "|--:" * (len(head) - 2) + "|---|"]
+        return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+    def _cells(self) -> tuple[list[str], list[list[str]]]:
+        """Headings and rows of the table, as they are read."""
         names = [MEAN, FREQUENT]
         head = ["score", "reconstruction (95 %)", "codec alone", *names, f"{SHIFTED} (p, q)", "above all"]
         rows = [
             [
                 one.name,
-                _interval(one.reconstruction),
+                str(one.reconstruction),
                 _number(one.ceiling),
                 *(_number(one.nulls[n].score.value) if n in one.nulls else "" for n in names),
                 "" if one.shifted is None else _chance(one.shifted),
@@ -210,10 +268,9 @@ class Scorecard:
             q = self.encoding.chance.q
             above = "-" if q is None else "yes" if q <= SIGNIFICANT else "no"
             unit = self.about.get("unit", "voxels")
-            mean = _interval(self.encoding.mean)
+            mean = str(self.encoding.mean)
             rows.append([f"encoding r, mean of {unit}", mean, "", "", "", _chance(self.encoding.chance), above])
-        lines = [f"| {' | '.join(head)} |", "|---" + "|--:" * (len(head) - 2) + "|---|"]
-        return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+        return head, rows
 
 
 def group_scorecard(cards: Sequence[Scorecard]) -> Scorecard:
@@ -303,8 +360,3 @@ def _p(value: float | None) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
-
-
-def _interval(estimate: Estimate) -> str:
-    text = _number(estimate.value)
-    return text if estimate.low is None else f"{text} ({estimate.low:.3f} to {estimate.high:.3f})"

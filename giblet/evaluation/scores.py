@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -29,6 +30,15 @@ from giblet.perceptual import missing, stoi
 CONSTANT = "never changes, so it has no correlation over time"
 
 
+@dataclass(frozen=True)
+class CodeScores:
+    """Scores of predicted codes, and what a reader must know of them."""
+
+    scores: tuple[Score, ...]
+    """Accuracy of each codebook, then latents, mel spectrogram and sound."""
+    notes: tuple[str, ...] = ()
+
+
 def score_codes(
     truth: np.ndarray,
     predicted: np.ndarray,
@@ -38,7 +48,7 @@ def score_codes(
     *,
     original: np.ndarray | None = None,
     trs: ScoredTRs | None = None,
-) -> tuple[list[Score], list[str]]:
+) -> CodeScores:
     """Score predicted codes and their sound.
 
     Parameters
@@ -59,13 +69,17 @@ def score_codes(
 
     Returns
     -------
-    scores : list of Score
-    notes : list of str
+    CodeScores
 
     Raises
     ------
     InputError
         If arrays are not codes or not of fitting shapes.
+
+    See Also
+    --------
+    compare : continuous features with their prediction.
+    identification : decoded vectors with those of other TRs.
     """
     trs = trs or ScoredTRs.of(len(truth), tr)
     constants = constant_codes(train, truth, codec)
@@ -94,7 +108,7 @@ def score_codes(
             + (f"; accuracy of codebook 1 without them is {matches.mean():.3f}" if len(matches) else "")
         )
     if silent.all():
-        return scores, [*notes, "all TRs are silent: sound has no scores"]
+        return CodeScores(tuple(scores), (*notes, "all TRs are silent: sound has no scores"))
     mels = {name: mel_by_tr(sound, codec, len(truth), tr) for name, sound in sounds.items()}
     target = mel_by_tr(reference, codec, len(truth), tr)
     loudest = float(target.max())
@@ -105,7 +119,8 @@ def score_codes(
     )  # fmt: skip
     if "stoi" in missing():
         notes.append("STOI is not measured: the package pystoi is not installed (pip install 'giblet[quality]')")
-    return [*scores, *_sound_scores(reference, sounds, codec, original is not None)], notes
+    scores += _sound_scores(reference, sounds, codec, original is not None)
+    return CodeScores(tuple(scores), tuple(notes))
 
 
 def constant_codes(train: np.ndarray, like: np.ndarray, codec: AudioCodec) -> dict[str, np.ndarray]:

@@ -50,6 +50,12 @@ class Estimate:
     why: str | None = None
     """Why the value is not defined."""
 
+    def __str__(self) -> str:
+        """The number with its interval, or a dash."""
+        if self.value is None:
+            return "-"
+        return f"{self.value:.3f}" + ("" if self.low is None else f" ({self.low:.3f} to {self.high:.3f})")
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON.
 

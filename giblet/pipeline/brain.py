@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from giblet.alignment.checks import check_one_offset, first_onset
+from giblet.alignment.lags import HIGH_PASS
 from giblet.data.bold.tables import is_table
 from giblet.data.fmri import FMRIProcessor
 from giblet.data.sound import of_length
@@ -96,7 +96,7 @@ def _envelope_of(features: xr.Dataset, name: str, *, codec: str | None, device: 
     return envelope((np.clip(block, -1, 1) for block in of_length(blocks, rate, seconds)), rate, begins=begins)
 
 
-# 20 parameters, as the command has options: one job, whose settings no other job shares.
+# 24 parameters: one for each option of `giblet check-alignment`, so that an editor knows them and a typo is an error.
 def check_alignment(
     features: Sequence[str | Path],
     bold: str | Path,
@@ -118,7 +118,11 @@ def check_alignment(
     overwrite: bool = False,
     codec: str | None = None,
     device: str = "auto",
-    **options: Any,
+    hrf: str = "glover",
+    n_surrogates: int = 1000,
+    high_pass: float | None = HIGH_PASS,
+    trim: bool = False,
+    seed: int = 0,
 ) -> list[AlignmentCheck]:
     """Scan what the brain should answer to against one run of BOLD, at many lags.
 
@@ -151,7 +155,7 @@ def check_alignment(
         Replace a file that stands where `plot` shall be.
     codec, device : str
         As for :func:`regressors_from`.
-    **options
+    hrf, n_surrogates, high_pass, trim, seed
         As for :func:`giblet.evaluation.alignment.check`.
 
     Returns
@@ -181,12 +185,16 @@ def check_alignment(
     regressors = [
         regressor for name, dataset in opened for regressor in regressors_in(dataset, name, codec=codec, device=device)
     ]
-    options |= {
-        "start_offset": start_offset, "lags": lags_scanned, "slice_time_ref": float(scan.attrs["slice_time_ref"]),
-        "sample_mask": scan["sample_mask"].values.astype(bool) if "sample_mask" in scan else None,
-    }  # fmt: skip
+    sample_mask = scan["sample_mask"].values.astype(bool) if "sample_mask" in scan else None
     values = scan["bold"].values[:, good]
-    checks = [check(regressor, values, seconds, targets=targets, **options) for regressor in regressors]
+    checks = [
+        check(
+            regressor, values, seconds, targets=targets, start_offset=start_offset, lags=lags_scanned, hrf=hrf,
+            n_surrogates=n_surrogates, high_pass=high_pass, trim=trim,
+            slice_time_ref=float(scan.attrs["slice_time_ref"]), sample_mask=sample_mask, seed=seed,
+        )
+        for regressor in regressors
+    ]  # fmt: skip
     if plot is not None:
         plot_checks(checks, plot)
     return checks

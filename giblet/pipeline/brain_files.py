@@ -108,15 +108,15 @@ def replacement_bold(
     if had and len(tables) != len(paths):
         raise InputError(
             f"the training scans were cleaned with confounds; there are {len(paths)} scans and {len(tables)} confounds "
-            "tables: give --confounds once for each --bold"
+            "tables: give one of `confounds` for each of `bold`"
         )
     if tables and not had:
-        raise InputError("the training scans were not cleaned with confounds: leave out --confounds")
+        raise InputError("the training scans were not cleaned with confounds: leave out `confounds`")
     if len(paths) not in (len(needed), len(subject.runs)):
         told = ", ".join(map(str, needed))
         raise InputError(
-            f"{len(paths)} scans are given, this split has TRs of run {told} of {len(subject.runs)}: give --bold "
-            f"{len(needed)} times, one for each of these, or once for each run"
+            f"{len(paths)} scans are given, this split has TRs of run {told} of {len(subject.runs)}: give "
+            f"{len(needed)} in `bold`, one for each of these, or one for each run"
         )
     if len(paths) != len(needed):
         paths, tables = ([some[n - 1] for n in needed] if some else [] for some in (paths, tables))

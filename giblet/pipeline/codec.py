@@ -139,7 +139,7 @@ def _check_replaced(data: Path, page: Path, new: dict[str, Any]) -> None:
     """An error if another report stands there: each difference is named, with its old and its new value."""
     if not data.exists() and not page.exists():
         return
-    replace = "use another folder, or --overwrite (overwrite=True) to replace it"
+    replace = "use another folder, or pass overwrite=True to replace it"
     try:
         old = json.loads(data.read_text(encoding="utf-8"))
         old["files"] = sorted([*old["rows"][0]["per_clip"], *old["skipped"]])

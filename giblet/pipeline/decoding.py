@@ -43,7 +43,7 @@ class DecodedFile:
 @fill_doc
 def decode(
     features: str | Path,
-    out: str | Path | None = None,
+    out_file: str | Path | None = None,
     *,
     codec: str | None = None,
     device: str = "auto",
@@ -56,7 +56,7 @@ def decode(
     ----------
     features : str or Path
         As :func:`giblet.pipeline.extract` writes it, of sound or picture.
-    out : str or Path, optional
+    out_file : str or Path, optional
         ``.wav`` or ``.flac``, for pictures ``.mp4``; by default ``<film>_desc-..._decoded.wav`` (``.mp4``) beside the
         features. A JSON sidecar beside it says what it was made from.
     codec : str, optional
@@ -85,24 +85,24 @@ def decode(
     attrs = dataset.attrs
     picture = _is_picture(dataset, Path(features).name)
     if picture and codec is not None:
-        raise InputError(f"{Path(features).name} holds pictures, which need no codec: leave out --codec")
+        raise InputError(f"{Path(features).name} holds pictures, which need no codec: leave out `codec`")
     name = str(features).removesuffix("_features.nc") + f"_decoded{'.mp4' if picture else '.wav'}"
-    out = Path(out) if out is not None else Path(name)
-    check_writable(out.parent)
+    out_file = Path(name if out_file is None else out_file)
+    check_writable(out_file.parent)
     made_from = sha256_of(features)
     if not overwrite:
-        _check_decoded(out, Path(features).name, made_from)
+        _check_decoded(out_file, Path(features).name, made_from)
     array = dataset[main_variable(dataset)].values
     if picture:
         rate, duration = None, float(exact(attrs["tr"]) * len(array))
-        path = VideoProcessor(tr=attrs["tr"]).features_to_video(array, out)
+        path = VideoProcessor(tr=attrs["tr"]).features_to_video(array, out_file)
     else:
         rate, duration = (
             int(attrs["sample_rate"]),
             min(float(attrs["duration"]), float(exact(attrs["tr"]) * len(array))),
         )
         processor = sound_decoder(dataset, codec=codec, device=device)
-        path = processor.features_to_audio(array, out, metadata=metadata_of(dataset), progress=progress)
+        path = processor.features_to_audio(array, out_file, metadata=metadata_of(dataset), progress=progress)
     about = _sidecar(dataset, Path(features).name, made_from, path, duration, rate)
     write_atomic(sidecar_path(path), json.dumps(about, indent=2) + "\n")
     return DecodedFile(path, duration, rate, time.perf_counter() - start)
@@ -179,7 +179,7 @@ def _check_decoded(path: Path, source: str, made_from: str) -> None:
     check_sidecar(path)
     if not path.exists():
         return
-    replace = "name another with --out, or --overwrite (overwrite=True) to replace it"
+    replace = "name another `out_file`, or pass overwrite=True to replace it"
     about = read_sidecar(path) or {}
     if about.get("features_sha256") != made_from:
         raise InputError(f"{path} is there already and was not made from {source} as it is now: {replace}")

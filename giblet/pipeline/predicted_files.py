@@ -313,12 +313,12 @@ def text_model(subject: SubjectSettings) -> str:
     """
     path = next((run.text for run in subject.runs if run.text is not None), None)
     if path is None:
-        raise InputError(f"subject {subject.name} was shown no text: leave out --texts, or name another subject")
+        raise InputError(f"subject {subject.name} was shown no text: leave out `texts`, or name another subject")
     made = load_features(path)
     if "model" not in made.attrs:
         raise InputError(
             f"the text features in {path.name} hold no sentence vectors: no text can be nearest to them; leave out "
-            "--texts, or extract them with a --text-model and train on those"
+            "`texts`, or extract them with a sentence model (TextSettings.model) and train on those"
         )
     return str(made.attrs["model"])
 

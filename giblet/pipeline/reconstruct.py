@@ -182,5 +182,5 @@ def _write_card(card: Scorecard, path: Path) -> None:
 
 def _texts(path: str | Path, part: Part) -> Texts:
     if TEXT not in part.run.model.modalities:
-        raise InputError("the model decodes no text: leave out --texts")
+        raise InputError("the model decodes no text: leave out `texts`")
     return Texts(text_model(part.settings), tuple(one.text for one in read_segments(path)))

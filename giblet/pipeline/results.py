@@ -50,7 +50,7 @@ def files_of_result(card: Path, options: Mapping[str, Any], overwrite: bool) -> 
     """
     if not card.exists():
         return []
-    remedy = "choose another output folder (-o), or replace what is there (--overwrite)"
+    remedy = "choose another `out_dir`, or pass overwrite=True to replace what is there"
     try:
         with reading(card, remedy):
             found = dict(json.loads(card.read_text(encoding="utf-8")))

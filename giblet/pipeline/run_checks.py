@@ -178,8 +178,7 @@ def _not_found(path: Path, others: list[Path], run: Path, scan: Path | None) -> 
     also = f" ({others[0]} is of that name and holds something else)" if others else ""
     return (
         f"no such file: {path}, which the run {run} was trained on, nor a copy of it that lies as it did to the run"
-        f"{also}: put it back, or name the folder where the data are now (giblet reconstruct --data; giblet train: in "
-        "the YAML)"
+        f"{also}: put it back, or name the folder where the data are now (`data`; for giblet train, in the YAML)"
     )
 
 

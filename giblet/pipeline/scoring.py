@@ -83,7 +83,7 @@ def check_original(path: str | Path, part: Part, codec: AudioCodec | None) -> No
         If it is not, there is no such file, or the run has no codes.
     """
     if codec is None:
-        raise InputError("the original is compared with the sound of codes, and the run has none: leave out --original")
+        raise InputError("the original is compared with the sound of codes, and the run has none: leave out `original`")
     if not Path(path).is_file():
         raise InputError(f"no such file: {path}")
     known = {load_features(run.audio).attrs["source_sha256"] for run in part.settings.runs if run.audio is not None}
@@ -108,7 +108,8 @@ def _score_modality(
         train = [int(k) for k in part.run.study.part("train")[part.subject] if codes.valid[k]]
         seen = np.concatenate([codes.read(k, k + 1) for k in train])
         sound = None if original is None else _original(original, prediction, keep, codec)
-        return score_codes(truth, own, seen, codec, tr, original=sound, trs=trs)
+        of_codes = score_codes(truth, own, seen, codec, tr, original=sound, trs=trs)
+        return list(of_codes.scores), list(of_codes.notes)
     mean = np.broadcast_to(part.normalisers[name].mean, truth.shape)
     if name == AUDIO:
         loudest = float(truth.max())

@@ -155,7 +155,7 @@ class TrainedRun:
         if loaded.fingerprint != self.study.codec_fingerprint:
             raise CheckpointError(
                 f"the run was trained on codes of codec {self.study.codec_fingerprint[:12]}, {loaded.name} is "
-                f"{loaded.fingerprint[:12]}: name the one that made them (--codec)"
+                f"{loaded.fingerprint[:12]}: name the one that made them (`codec`)"
             )
         return loaded
 
@@ -188,7 +188,7 @@ class TrainedRun:
         if split not in PARTS:
             raise InputError(f"split is {split!r}: {', '.join(PARTS)} are known")
         if confounds and not bold:
-            raise InputError("confounds belong to other scans: give --bold too, or leave out --confounds")
+            raise InputError("confounds belong to other scans: give `bold` too, or leave out `confounds`")
         study, name, tr = self.study, self.named(subject), self.settings.model.tr
         trs = study.part(split)[name]
         if not len(trs):

@@ -245,7 +245,7 @@ def _recording(
     if not same_tr(bold.attrs["tr"], tr):
         raise AlignmentError(
             f"subject {subject.name}: the scans have TR {shown(bold.attrs['tr'])} s, the features {shown(tr)} s: "
-            f"extract them again with --tr {shown(bold.attrs['tr'])}, or give model.tr if that of the scans is wrong"
+            f"extract them again with tr={shown(bold.attrs['tr'])}, or give model.tr if that of the scans is wrong"
         )
     labels = bold["run"].values
     used = bold["sample_mask"].values.astype(bool) if "sample_mask" in bold else np.ones(len(labels), bool)
@@ -359,7 +359,7 @@ def _features(
     if audio.attrs["kind"] != wanted:
         raise InputError(
             f"{run.audio} holds {audio.attrs['kind']} values, model.use_encodec is {model.use_encodec}, which needs "
-            f"{wanted}: extract it {'without' if model.use_encodec else 'with'} --mel, or change the option"
+            f"{wanted}: extract it with use_encodec={model.use_encodec}, or change the option"
         )
     if model.use_encodec:
         for what, found in said.items():

@@ -362,3 +362,29 @@ def test_ridge_takes_runs_censoring_and_missing_volumes_of_a_dataset(features, s
         fit_ridge(aligned.features["x"], first.isel(tr=slice(5, 200)), np.arange(100), TR)
     with pytest.raises(AlignmentError, match=r"the BOLD says TR 1\.5 s, 2 s was given"):
         fit_ridge(features, bold, train, 2.0)
+
+
+# --- how results look in a notebook
+
+
+def test_a_ridge_as_a_table_holds_penalty_and_r2_of_each_voxel(features, simulation, splits):
+    fit = fit_ridge(features, simulation.bold, splits.train, TR)
+    table = fit.to_pandas()
+    np.testing.assert_array_equal(table["alpha"], fit.alphas)
+    np.testing.assert_array_equal(table["cv_r2"], fit.cv_r2)
+    assert repr(fit).startswith("<RidgeFit of 12 voxels by 6 features over 400 TRs: median cross-validated R2 0.")
+    page = fit._repr_html_()
+    assert f"<td>{np.median(fit.cv_r2):.3g}</td>" in page and page.count("<tr>") == 6
+
+
+def test_encoding_scores_as_a_table_hold_r_and_p_of_each_voxel(simulation):
+    rng = np.random.default_rng(0)
+    bold, predicted = simulation.bold, simulation.bold + rng.standard_normal(simulation.bold.shape)
+    found = score_encoding(bold, predicted, ScoredTRs.of(N, TR))
+    table = found.to_pandas()
+    np.testing.assert_array_equal(table["r"], found.by_voxel.r)
+    np.testing.assert_array_equal(table["p"], found.test.p)
+    assert f"mean r {found.mean}, p = " in repr(found)
+    assert f"<td>{found.mean.value:.3g}</td>" in found._repr_html_()
+    short = score_encoding(bold[:20], predicted[:20], ScoredTRs.of(20, TR))
+    assert short.test is None and short.to_pandas()["p"].isna().all() and "p = -" in repr(short)

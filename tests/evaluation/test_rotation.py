@@ -181,3 +181,16 @@ def test_too_short_says_how_many_trs_it_takes():
     assert too_short([43], 1.5) is None
     assert "43 TRs" in too_short([42], 1.5)
     assert too_short([32], 2.0) is None
+
+
+@pytest.mark.parametrize("n_columns", [3, 60])
+def test_a_rotation_test_as_a_table_holds_each_column_and_lists_few(n_columns):
+    rng = np.random.default_rng(0)
+    truth = rng.standard_normal((120, n_columns))
+    found = rotation_test(truth, truth + rng.standard_normal(truth.shape), tr=1.5)
+    table = found.to_pandas()
+    for name in ("r", "p", "p_rank"):
+        np.testing.assert_array_equal(table[name], getattr(found, name))
+    page = found._repr_html_()
+    assert f"<td>{found.mean:.3g}</td>" in page and page.count("<tr>") == (5 if n_columns == 3 else 2)
+    assert repr(found).startswith(f"<RotationTest of {n_columns} columns by 120 rotations: mean r {found.mean:.3f} (")

@@ -55,7 +55,7 @@ def by_name(scores):
 
 def test_accuracy_is_the_share_of_right_codes_and_the_majority_comes_from_training(parts, spoiled, spoiled_scores):
     train, truth = parts
-    one = by_name(spoiled_scores[0])("accuracy, codebook 1")
+    one = by_name(spoiled_scores.scores)("accuracy, codebook 1")
     assert one.reconstruction.value == pytest.approx((truth[:, 0] == spoiled[:, 0]).mean())
     frequent = np.bincount(train[:, 0].ravel()).argmax()
     assert one.nulls[FREQUENT].score.value == pytest.approx((truth[:, 0] == frequent).mean())
@@ -68,10 +68,10 @@ def test_latent_and_mel_correlation_are_scipys_over_all_values(parts, spoiled, s
     def latents(x):
         return np.stack([codec.latents(one) for one in x])
 
-    one = by_name(spoiled_scores[0])("latent r")
+    one = by_name(spoiled_scores.scores)("latent r")
     oracle = pearsonr(latents(truth).ravel(), latents(spoiled).ravel()).statistic
     assert one.reconstruction.value == pytest.approx(oracle, abs=1e-5)
-    over_time = by_name(spoiled_scores[0])("latent r over time")
+    over_time = by_name(spoiled_scores.scores)("latent r over time")
     a, b = latents(truth).mean(2), latents(spoiled).mean(2)
     each = [pearsonr(a[:, d], b[:, d]).statistic for d in range(a.shape[1]) if np.ptp(a[:, d]) > 1e-6]
     assert over_time.reconstruction.value == pytest.approx(np.mean(each), abs=1e-4)
@@ -79,7 +79,7 @@ def test_latent_and_mel_correlation_are_scipys_over_all_values(parts, spoiled, s
 
 def test_a_perfect_prediction_is_right_everywhere_and_above_every_null(parts, codec):
     train, truth = parts
-    scores, _ = score_codes(truth, truth.copy(), train, codec, TR)
+    scores = score_codes(truth, truth.copy(), train, codec, TR).scores
     for one in scores:
         if one.name == "SI-SDR, dB":
             assert one.reconstruction.value is None  # infinite: the same sound
@@ -111,7 +111,7 @@ def test_the_nulls_are_not_above_themselves_and_have_no_correlation_over_time(pa
     train, truth = parts
     of = mean_latent_codes(train, codec) if null == MEAN else most_frequent_codes(train, 1024)
     constant = np.ascontiguousarray(np.broadcast_to(of[None, :, None], truth.shape)).astype(np.int32)
-    get = by_name(score_codes(truth, constant, train, codec, TR)[0])
+    get = by_name(score_codes(truth, constant, train, codec, TR).scores)
     for name in ("latent r", "mel r", "accuracy, codebook 1"):
         one = get(name)
         assert one.nulls[null].margin.value == pytest.approx(0, abs=1e-9)
@@ -126,10 +126,11 @@ def test_the_ceiling_is_measured_against_the_film_where_it_is_given(parts, spoil
     train, truth = parts
     start = round(len(train) * TR * 24_000)
     original = speech[start:]
-    scores, notes = score_codes(truth, spoiled, train, codec, TR, original=original)
+    scored = score_codes(truth, spoiled, train, codec, TR, original=original)
+    scores, notes = scored.scores, scored.notes
     one = by_name(scores)("mel r")
     assert one.reconstruction.value < one.ceiling < 1
-    late = by_name(score_codes(truth, spoiled, train, codec, TR, original=speech[: 30 * 24_000])[0])("mel r")
+    late = by_name(score_codes(truth, spoiled, train, codec, TR, original=speech[: 30 * 24_000]).scores)("mel r")
     assert late.ceiling < one.ceiling - 0.1  # another place in the film
     assert not any("compared with that of the true codes" in note for note in notes)
 
@@ -139,14 +140,15 @@ def test_silence_is_counted_and_accuracy_without_it_is_told(codec, speech):
     quiet[21 * 24_000 : 27 * 24_000] = 0
     codes = group_codes_by_tr(codec.encode(quiet), tr=TR, frame_rate=75)
     original = quiet[18 * 24_000 :]
-    _, notes = score_codes(codes[24:], codes[24:].copy(), codes[:20], codec, TR, original=original)
+    notes = score_codes(codes[24:], codes[24:].copy(), codes[:20], codec, TR, original=original).notes
     told = [note for note in notes if "silent" in note]
     assert len(told) == 1 and told[0].startswith("8 of 16 TRs are silent")
 
 
 def test_short_parts_have_no_intervals_and_say_so(parts, codec):
     train, truth = parts
-    scores, notes = score_codes(truth[:8], truth[:8].copy(), train, codec, TR)
+    scored = score_codes(truth[:8], truth[:8].copy(), train, codec, TR)
+    scores, notes = scored.scores, scored.notes
     assert by_name(scores)("accuracy, codebook 1").reconstruction.low is None
     assert any("no intervals" in note for note in notes)
     assert any(note.startswith("no p") for note in notes)
@@ -167,19 +169,19 @@ def test_a_prediction_that_is_the_same_for_every_tr_has_no_correlation_over_time
     """Its sound differs a little from TR to TR, as the codec begins somewhere: that is not the prediction's doing."""
     train, truth = parts
     constant = np.ascontiguousarray(np.broadcast_to(train[5, :, 7][None, :, None], truth.shape))
-    found = by_name(score_codes(truth, constant, train, codec, TR)[0])
+    found = by_name(score_codes(truth, constant, train, codec, TR).scores)
     for name in ("latent r over time", "mel r over time"):
         one = found(name)
         assert one.reconstruction.value is None and "never changes" in one.reconstruction.why and not one.above_nulls
         assert all(null.score.value is None and null.margin is None for null in one.nulls.values())
     assert found("mel r").reconstruction.value > 0  # pooled, it has the spectrum of speech
-    own = by_name(score_codes(truth, truth.copy(), train, codec, TR)[0])("mel r over time")
+    own = by_name(score_codes(truth, truth.copy(), train, codec, TR).scores)("mel r over time")
     assert own.reconstruction.value == pytest.approx(1) and set(own.nulls) == {MEAN, FREQUENT}
     assert all(null.score.value is None for null in own.nulls.values())
 
 
 def test_the_scorecard_is_json_and_a_table(spoiled_scores):
-    scores, notes = spoiled_scores
+    scores, notes = spoiled_scores.scores, spoiled_scores.notes
     rng = np.random.default_rng(0)
     x = rng.standard_normal((120, 4))
     encoding = score_encoding(x, x + rng.standard_normal(x.shape), ScoredTRs.of(120, 1.5))
@@ -216,7 +218,7 @@ def test_a_decoder_that_collapsed_is_above_chance_in_no_codebook(codes, codec):
     """At 189995b its p was .05 or less in 17 to 35 % of codebooks, as equal means were summed in two orders."""
     truth, train = np.concatenate([codes, codes[::-1], codes[10:]]), codes[:20]
     constant = np.ascontiguousarray(np.broadcast_to(train[3, :, 5][None, :, None], truth.shape))
-    found = score_codes(truth, constant, train, codec, TR)[0]
+    found = score_codes(truth, constant, train, codec, TR).scores
     p = [one.shifted.p for one in found if one.name.startswith("accuracy") or one.name in ("latent r", "mel r")]
     assert p == [1.0] * 10
 
@@ -269,7 +271,43 @@ def test_the_page_says_whose_scores_these_are_and_how_they_were_made(spoiled_sco
     x = rng.standard_normal((120, 4))
     encoding = score_encoding(x, x + rng.standard_normal(x.shape), ScoredTRs.of(120, 1.5))
     about = {"subject": "01", "split": "test", "n_trs": 120, "tr": 1.5, "high_pass": 1 / 128}
-    page = Scorecard.of(about, *spoiled_scores[:1], encoding, spoiled_scores[1]).markdown()
+    page = Scorecard.of(about, spoiled_scores.scores, encoding, spoiled_scores.notes).markdown()
     assert page.startswith("# test part, 01\n")
     for said in ("120 of 1.5 s", "slower than 128 s", "120 rotations", "of the configuration"):
         assert said in page, said
+
+
+# --- how a scorecard looks in a notebook
+
+
+def test_a_scorecard_as_a_table_holds_its_figures(spoiled_scores):
+    card = Scorecard.of({"subject": "01", "split": "test"}, spoiled_scores.scores, None, spoiled_scores.notes)
+    table = card.to_pandas()
+    assert list(table.index) == [one.name for one in card.scores]
+    for one in card.scores:
+        row = table.loc[one.name]
+        kept = [one.reconstruction.value, one.reconstruction.low, one.reconstruction.high, one.ceiling]
+        kept += [one.nulls[name].score.value if name in one.nulls else None for name in (MEAN, FREQUENT)]
+        kept += [None] * 3 if one.shifted is None else [one.shifted.mean, one.shifted.p, one.shifted.q]
+        names = ["reconstruction", "low", "high", "ceiling", MEAN, FREQUENT, "rotated", "p", "q"]
+        np.testing.assert_array_equal(row[names].to_numpy(float), np.array(kept, float), err_msg=one.name)
+        assert row["above_nulls"] is one.above_nulls or (one.above_nulls is None and row.isna()["above_nulls"])
+
+
+def test_the_encoding_is_the_last_row_of_the_table():
+    rng = np.random.default_rng(0)
+    bold = rng.standard_normal((200, 4))
+    encoding = score_encoding(bold, bold + rng.standard_normal((200, 4)), ScoredTRs.of(200, 1.5))
+    card = Scorecard.of({"subject": "01"}, [], encoding)
+    row = card.to_pandas().loc["encoding r"]
+    assert (row["reconstruction"], row["low"]) == (encoding.mean.value, encoding.mean.low)
+    assert (row["p"], row["above_nulls"]) == (encoding.chance.p, True)
+
+
+def test_the_html_of_a_scorecard_escapes_names_and_shows_what_the_table_shows(spoiled_scores):
+    card = Scorecard.of({"subject": "<b>", "split": "test"}, spoiled_scores.scores)
+    page = card._repr_html_()
+    assert "<b>" not in page and "test part, &lt;b&gt;" in page
+    assert page.count("<tr>") == len(card.scores) + 1
+    assert f"<td>{card.scores[0].reconstruction}</td>" in page
+    assert repr(card).startswith("<Scorecard of <b>: ") and "scores above all nulls>" in repr(card)
