@@ -23,6 +23,7 @@ from giblet.errors import InputError
 from giblet.evaluation.codec_quality import Clip, Quality, Row, score_codec
 from giblet.evaluation.sound_scores import SCORES
 from giblet.files import check_writable, write_atomic
+from giblet.notebook import html_table
 from giblet.report import Picture, Player, Section, Table, spectrograms, write_report
 
 SUFFIXES = {
@@ -37,13 +38,23 @@ SILENCE_DB = -60.0
 """RMS re full scale: on what is below, SI-SDR and PESQ measure the noise floor."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CodecEvaluation:
-    """What became of an evaluation."""
+    """How well a codec keeps sound, with the page that shows it."""
 
     quality: Quality
     page: Path
+    """HTML, with sounds to listen to."""
     data: Path
+    """The same figures as JSON."""
+
+    def __repr__(self) -> str:
+        quality = self.quality
+        return f"<CodecEvaluation of {quality.codec}: {quality.n_clips} clips, {quality.seconds:.0f} s; {self.page}>"
+
+    def _repr_html_(self) -> str:
+        rows = [[row.label, *(row.mean(score) for score in SCORES)] for row in self.quality.rows]
+        return html_table(repr(self), ["mean over clips", *SCORES], rows)
 
 
 @fill_doc

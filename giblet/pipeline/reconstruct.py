@@ -19,6 +19,7 @@ from giblet.errors import InputError
 from giblet.evaluation.scorecard import Scorecard, group_scorecard
 from giblet.files import check_writable, write_atomic
 from giblet.models.settings import TEXT
+from giblet.notebook import html_facts
 from giblet.pipeline.brain_files import Paths
 from giblet.pipeline.predicted_files import Texts, text_model, write_prediction
 from giblet.pipeline.results import described, files_of_result
@@ -29,13 +30,19 @@ from giblet.version import __version__
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Reconstruction:
-    """What a reconstruction left."""
+    """What was decoded from a brain, as files, and what it is worth."""
 
     scorecard: Scorecard
     files: tuple[Path, ...]
     """Feature files, sounds, pictures, each with its sidecar, texts, and last the scorecard as JSON and as a table."""
+
+    def __repr__(self) -> str:
+        return f"<Reconstruction: {len(self.files)} files beside {self.files[-1]}; {self.scorecard!r}>"
+
+    def _repr_html_(self) -> str:
+        return self.scorecard._repr_html_() + html_facts("files", {path.name: path.parent for path in self.files})
 
 
 @fill_doc
