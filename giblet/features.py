@@ -46,7 +46,7 @@ MEANS_OF = {"word_length": "word_rate"} | dict.fromkeys(("frames", "luminance", 
 SIMULATED = "truth"
 """``desc`` of what a simulated brain was made from."""
 MODEL_OPTIONS = {
-    (ENCODEC, "codec_fingerprint"): " (ExtractSettings.codec)",
+    (ENCODEC, "codec_fingerprint"): " (AudioSettings.codec)",
     ("text", "model_fingerprint"): " (TextSettings.model)",
     ("video", "model_fingerprint"): " (VideoSettings.model)",
 }
