@@ -36,12 +36,11 @@ from giblet.config import Settings
 from giblet.data.bold.atlas import Atlas
 from giblet.data.bold.cleaning import BadColumns, clean_run, find_bad, judge
 from giblet.data.bold.confounds import RunConfounds, Table, empty_volumes, per_run, read_confounds, tell_censored
-from giblet.data.bold.scan import BOLD, Scan, image_of, region_means, space_of
+from giblet.data.bold.scan import Scan, image_of, region_means, space_of
 from giblet.data.bold.scan_timing import ScanTiming, scan_timing
 from giblet.data.bold.tables import is_table, read_table
 from giblet.data.bold.volumes import check_grid, read_mask, series_of, voxels_in, write_image
 from giblet.errors import InputError
-from giblet.features import load_features
 
 log = logging.getLogger(__name__)
 
@@ -246,7 +245,7 @@ class FMRIProcessor:
         See Also
         --------
         FMRIProcessor.load_subjects : The same for several subjects.
-        load_bold : BOLD that is in a file already.
+        giblet.data.bold.scan.load_bold : BOLD that is in a file already.
         """
         paths = [Path(p) for p in ([runs] if isinstance(runs, (str, Path)) else runs)]
         if not paths:
@@ -438,33 +437,6 @@ class FMRIProcessor:
             paths[0].name,
         )
         return scan.settle(good, self.settings.bad)
-
-
-def load_bold(path: str | Path) -> xr.Dataset:
-    """Read a BOLD file that :func:`giblet.features.save_features` wrote.
-
-    Parameters
-    ----------
-    path : str or Path
-
-    Returns
-    -------
-    xarray.Dataset
-        See the head of this module.
-
-    Raises
-    ------
-    InputError
-        If it is not such a file.
-
-    See Also
-    --------
-    FMRIProcessor.load : BOLD from images or tables.
-    """
-    bold = load_features(path)
-    if bold.attrs["variable"] != BOLD or BOLD not in bold or "run" not in bold.coords:
-        raise InputError(f"{path} holds {bold.attrs['desc']} features, not BOLD; giblet reads BOLD with FMRIProcessor")
-    return bold
 
 
 def _subject_of(path: Path) -> str | None:

@@ -57,6 +57,7 @@ class CodecEvaluation:
         return html_table(repr(self), ["mean over clips", *SCORES], rows)
 
 
+# 11 parameters: the options of `giblet codec evaluate`.
 @fill_doc
 def evaluate_codec(
     sounds: str | Path | Iterable[str | Path],

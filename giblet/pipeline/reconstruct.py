@@ -45,6 +45,7 @@ class Reconstruction:
         return self.scorecard._repr_html_() + html_facts("files", {path.name: path.parent for path in self.files})
 
 
+# 13 parameters: the options of `giblet reconstruct`.
 @fill_doc
 def reconstruct(
     run: str | Path,

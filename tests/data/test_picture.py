@@ -222,7 +222,7 @@ def test_a_last_picture_that_stays_is_shown_until_the_end_that_the_header_gives(
 
 
 @pytest.mark.parametrize("suffix", ["avi", "asf", "mkv", "mov"])
-def test_the_film_is_as_long_for_who_listens_as_for_who_looks(tmp_path, suffix):
+def test_sound_and_picture_agree_on_the_length_of_the_film(tmp_path, suffix):
     times = [time for time in steady(100) if time < 1 or time >= 3]
     path = write(tmp_path / f"s.{suffix}", times, b_frames=2, sound=Track(noise(1, 48_000), 48_000, "pcm_s16le"))
     heard = AudioReader(path)

@@ -17,7 +17,7 @@ from scipy import sparse
 
 from giblet.data.bold.scan_timing import ScanTiming
 from giblet.errors import InputError
-from giblet.features import CONTINUOUS, new_features
+from giblet.features import CONTINUOUS, load_features, new_features
 from giblet.files import sha256_of
 from giblet.spans import volume_rate
 from giblet.timing import TRGrid, exact
@@ -266,3 +266,30 @@ def region_means(
     member = sparse.csr_array((weights, (columns, voxels)), shape=(len(labels), len(good)))
     means = [(member @ np.where(good, run, 0).T).T.astype(np.float32) for run in runs]
     return means, {"label": labels, "n_voxels": counts}
+
+
+def load_bold(path: str | Path) -> xr.Dataset:
+    """Read a BOLD file that :func:`giblet.features.save_features` wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    xarray.Dataset
+        See :mod:`giblet.data.fmri`.
+
+    Raises
+    ------
+    InputError
+        If it is not such a file.
+
+    See Also
+    --------
+    giblet.data.fmri.FMRIProcessor.load : BOLD from images or tables.
+    """
+    bold = load_features(path)
+    if bold.attrs["variable"] != BOLD or BOLD not in bold or "run" not in bold.coords:
+        raise InputError(f"{path} holds {bold.attrs['desc']} features, not BOLD; giblet reads BOLD with FMRIProcessor")
+    return bold

@@ -216,7 +216,7 @@ def test_runs_must_agree_in_tr_and_reference(tmp_path):
 
 
 def test_the_timing_survives_the_file_of_the_bold(scan, tmp_path):
-    from giblet.data.fmri import load_bold
+    from giblet.data.bold.scan import load_bold
     from giblet.features import save_features
 
     bold = scan(2.5, sidecar={"RepetitionTime": 2.5, "StartTime": 1.0})
