@@ -22,7 +22,7 @@ import xarray as xr
 from sklearn.decomposition import PCA
 
 from giblet.codec import AudioCodec, load_codec
-from giblet.config import ExtractSettings
+from giblet.data.audio import AudioSettings
 from giblet.data.simulate import simulate_bold, write_simulation
 from giblet.evaluation.encoding import fit_ridge, score_encoding
 from giblet.evaluation.predictions import predict
@@ -191,7 +191,7 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     codec = load_codec("bundled", device="cpu")
     sound = speech(options.audio, options.minutes, options.work / "speech.flac")
-    features = extract(sound, ExtractSettings.make(tr=TR, device="cpu"), options.work).path
+    features = extract(sound, AudioSettings.make(tr=TR, device="cpu"), options.work).path
     assert features is not None
     encoding, decoding, about = [], [], ""
     for name in options.brains:

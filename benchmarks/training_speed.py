@@ -30,7 +30,7 @@ MODES = {"codes": "codes (8 x 112)", "mel": "mel frames (2048 x 65)", "mel_mean"
 
 def child(mode: str, n_trs: int, n_voxels: int, steps: int, batch: int) -> dict[str, float]:
     """Train `steps` steps and measure."""
-    from giblet.config import ExtractSettings
+    from giblet.data.audio import AudioSettings
     from giblet.data.dataset.series import Series
     from giblet.data.dataset.windows import Recording, fit_normalisers
     from giblet.data.splits import make_splits
@@ -42,7 +42,7 @@ def child(mode: str, n_trs: int, n_voxels: int, steps: int, batch: int) -> dict[
 
     with tempfile.TemporaryDirectory() as folder:
         codes = mode == "codes"
-        how = ExtractSettings.make(tr=TR, use_encodec=codes, mel_average=mode == "mel_mean", device="cpu")
+        how = AudioSettings.make(tr=TR, use_encodec=codes, mel_average=mode == "mel_mean", device="cpu")
         features = load_features(extract(ROOT / "samples" / "speech.flac", how, folder).path)
         audio = features[main_variable(features)].values
         audio = audio[np.arange(n_trs) % len(audio)]

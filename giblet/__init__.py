@@ -3,7 +3,7 @@
 Everything that the command line does is a function of the same name here:
 
 >>> import giblet as gb
->>> extracted = gb.extract("film.mkv", gb.ExtractSettings.make(tr=1.5), "features")  # doctest: +SKIP
+>>> extracted = gb.extract("film.mkv", gb.AudioSettings.make(tr=1.5), "features")  # doctest: +SKIP
 >>> gb.load_features(extracted.path).codes.shape  # doctest: +SKIP
 (920, 8, 112)
 
@@ -20,8 +20,8 @@ from giblet.version import __version__ as __version__
 if TYPE_CHECKING:
     from giblet.alignment import align_all_modalities as align  # noqa: F401
     from giblet.codec import load_codec as load_codec
-    from giblet.config import ExtractSettings as ExtractSettings
     from giblet.data.audio import AudioProcessor as AudioProcessor
+    from giblet.data.audio import AudioSettings as AudioSettings
     from giblet.data.fmri import FMRIProcessor as FMRIProcessor
     from giblet.data.splits import make_splits as make_splits
     from giblet.data.text import TextProcessor as TextProcessor
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     from giblet.models.decoder import MultimodalDecoder as MultimodalDecoder
     from giblet.models.encoder import AudioEncoder as AudioEncoder
     from giblet.pipeline.brain import check_alignment as check_alignment
-    from giblet.pipeline.brain import simulate as simulate
     from giblet.pipeline.codec import evaluate_codec as evaluate_codec
-    from giblet.pipeline.features import decode as decode
-    from giblet.pipeline.features import demo as demo
+    from giblet.pipeline.decoding import decode as decode
     from giblet.pipeline.features import extract as extract
     from giblet.pipeline.features import extract_many as extract_many
     from giblet.pipeline.reconstruct import reconstruct as reconstruct
+    from giblet.pipeline.round_trip import demo as demo
     from giblet.pipeline.scoring import score as score
+    from giblet.pipeline.simulation import simulate as simulate
     from giblet.pipeline.trained_run import TrainedRun as TrainedRun
     from giblet.pipeline.trained_run import open_run as open_run
     from giblet.pipeline.training import train as train
@@ -54,8 +54,7 @@ __getattr__, __dir__, __all__ = _lazily(
     {
         "giblet.alignment": ("align=align_all_modalities",),
         "giblet.codec": ("load_codec",),
-        "giblet.config": ("ExtractSettings",),
-        "giblet.data.audio": ("AudioProcessor",),
+        "giblet.data.audio": ("AudioProcessor", "AudioSettings"),
         "giblet.data.fmri": ("FMRIProcessor",),
         "giblet.data.splits": ("make_splits",),
         "giblet.data.text": ("TextProcessor", "TextSettings"),
@@ -65,13 +64,17 @@ __getattr__, __dir__, __all__ = _lazily(
         "giblet.models.autoencoder": ("MultimodalAutoencoder",),
         "giblet.models.decoder": ("MultimodalDecoder",),
         "giblet.models.encoder": ("AudioEncoder",),
-        "giblet.pipeline.brain": ("check_alignment", "simulate"),
+        "giblet.pipeline.brain": ("check_alignment",),
         "giblet.pipeline.codec": ("evaluate_codec",),
-        "giblet.pipeline.features": ("decode", "demo", "extract", "extract_many"),
+        "giblet.pipeline.decoding": ("decode",),
+        "giblet.pipeline.features": ("extract", "extract_many"),
         "giblet.pipeline.reconstruct": ("reconstruct",),
+        "giblet.pipeline.round_trip": ("demo",),
         "giblet.pipeline.scoring": ("score",),
+        "giblet.pipeline.simulation": ("simulate",),
         "giblet.pipeline.trained_run": ("TrainedRun", "open_run"),
         "giblet.pipeline.training": ("train",),
         "giblet.training.settings": ("TrainSettings",),
     },
+    renamed={"ExtractSettings": "AudioSettings"},
 )

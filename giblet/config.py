@@ -5,16 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from giblet.errors import InputError, reading
+from giblet.lazy import lazily
 from giblet.renamed import now_called
 
-LOUDEST = 200.0
-"""dB, up or down: more than any sound or its quiet parts have, so that whoever says more means something else."""
 LONGEST = 80
 """Characters of a value that a message shows."""
 
@@ -194,68 +193,5 @@ def _held(values: Any) -> str:
     return f"holds {NAMED.get(type(values), 'one value, ' + repr(values)[:LONGEST])}"
 
 
-def check_gain(gain: Any) -> float | Literal["peak"]:
-    """A gain in dB, or the word "peak".
-
-    Parameters
-    ----------
-    gain : float, int or str
-        In dB, as a number or as text, or ``"peak"``.
-
-    Returns
-    -------
-    float or "peak"
-        In dB.
-
-    Raises
-    ------
-    ValueError
-        If it is neither, or beyond 200 dB up or down.
-
-    Examples
-    --------
-    >>> check_gain("-6"), check_gain("peak")
-    (-6.0, 'peak')
-    """
-    if gain == "peak":
-        return "peak"
-    try:
-        decibels = float("nan" if isinstance(gain, bool) else gain)
-    except (TypeError, ValueError):
-        decibels = float("nan")
-    if not abs(decibels) <= LOUDEST:
-        raise ValueError(f"a number of dB from -{LOUDEST:g} to {LOUDEST:g}, or 'peak', is needed")
-    return decibels
-
-
-Gain = Annotated[float | Literal["peak"], BeforeValidator(check_gain)]
-"""By how many dB sound is made louder; "peak": as many as bring its loudest sample to full scale."""
-
-
-class ExtractSettings(Settings):
-    """What turns a film into audio features. Same film, same settings, same codec: same file."""
-
-    tr: float = Field(1.5, gt=0, allow_inf_nan=False, description="repetition time of the scan, s")
-    n_trs: int | None = Field(None, ge=1, description="volumes of the scan; default: as many as the film fills")
-    use_encodec: bool = Field(True, description="codec codes; False: the legacy mel spectrogram")
-    codec: str = Field("bundled", description="'bundled', a transformers EnCodec folder, or a hub name")
-    bandwidth: float = Field(6.0, description="kbps: 1.5, 3, 6, 12 or 24, as far as the codec has codebooks")
-    track: int | None = Field(None, ge=0, description="which audio track of the film, from 0; default: the first")
-    gain: Gain = Field(0.0, description="dB by which the sound is made louder; 'peak': to full scale")
-    n_mels: int = Field(2048, ge=1, description="mel bands of the legacy mode")
-    mel_average: bool = Field(False, description="legacy mode: keep the mean of each TR only")
-    device: str = Field("auto", description="'auto', 'cpu', 'cuda' or 'mps'")
-
-    def provenance(self) -> dict[str, Any]:
-        """The settings that decide what the features are; the codec is known by its fingerprint instead.
-
-        Returns
-        -------
-        dict of str to object
-            Options by name, without the device, the codec's name, and those that only the other kind of feature uses;
-            without the gain where it is 0 dB.
-        """
-        unused = {"n_mels", "mel_average"} if self.use_encodec else {"bandwidth"}
-        if self.gain == 0:
-            unused.add("gain")
-        return self.model_dump(exclude={"device", "codec", *unused})
+if not TYPE_CHECKING:
+    __getattr__ = lazily(__name__, {}, renamed={"ExtractSettings": "giblet.data.audio.AudioSettings"})[0]

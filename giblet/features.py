@@ -39,6 +39,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from giblet.errors import InputError
@@ -68,7 +69,7 @@ TEXT_RENAMED = {
 }
 """Today's names of the settings of words, by those that they had before."""
 MODEL_OPTIONS = {
-    (ENCODEC, "codec_fingerprint"): " (ExtractSettings.codec)",
+    (ENCODEC, "codec_fingerprint"): " (AudioSettings.codec)",
     ("text", "model_fingerprint"): " (TextSettings.model)",
     ("video", "model_fingerprint"): " (VideoSettings.model)",
 }
@@ -138,7 +139,11 @@ def new_features(
     film_duration : float or Fraction
         Seconds of film there were; TRs that it does not cover to within 50 ms are not ``valid``.
     **attrs
-        What the file shall say of itself; dictionaries become JSON text, None is left out.
+        What the file shall say of itself; dictionaries become JSON text, None is left out. A file that
+        :func:`load_features` shall read needs ``kind`` (``"codes"`` or ``"continuous"``), ``desc`` (what the features
+        are, in the file's name), ``source`` (name of what they were made from), ``source_sha256``, ``duration``
+        (seconds that they last) and ``settings`` (a dict); codes also ``codebook_size``. ``variable``, ``tr``,
+        ``frame_rate``, ``film_duration`` and ``giblet_version`` are added here.
 
     Returns
     -------
@@ -506,16 +511,54 @@ def metadata_of(features: xr.Dataset) -> dict[str, Any]:
     return {**features.attrs, "settings": json.loads(features.attrs["settings"]), **beside}
 
 
-def main_variable(features: xr.Dataset) -> str:
-    """The variable that the file is about, such as ``codes`` or ``mel``.
+def table_of(features: xr.Dataset) -> pd.DataFrame:
+    """A feature file as a table of one row per TR.
 
     Parameters
     ----------
     features : xarray.Dataset
+        As :func:`load_features` reads it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The index is ``onset``, seconds from the start of the film. A variable of one number per TR is a column of its
+        name; of several each is a column, as ``codes_3_17`` for codebook 3 and frame 17, counted from 0.
+
+    Examples
+    --------
+    >>> rates = {"word_rate": (("tr",), np.array([2.0, 0.5]))}
+    >>> about = {"kind": "continuous", "desc": "text", "source": "a.tsv", "source_sha256": "", "settings": {}}
+    >>> features = new_features(rates, TRGrid(2.0, 2, 0.5), film_duration=4.0, duration=4.0, **about)
+    >>> table_of(features)  # doctest: +NORMALIZE_WHITESPACE
+           word_rate  valid
+    onset
+    0.0          2.0   True
+    2.0          0.5   True
+    """
+    columns = []
+    for name, variable in features.data_vars.items():
+        if variable.dims[:1] != ("tr",) or name == "onset":
+            continue
+        numbers = [f"{name}{''.join(f'_{k}' for k in place)}" for place in np.ndindex(variable.shape[1:])]
+        columns.append(pd.DataFrame(variable.values.reshape(len(variable), -1), columns=numbers))
+    return pd.concat(columns, axis=1).set_index(pd.Index(features["onset"].values, name="onset"))
+
+
+def main_variable(features: xr.Dataset) -> str:
+    """The variable that a feature file is about.
+
+    Parameters
+    ----------
+    features : xarray.Dataset
+        As :func:`load_features` reads it.
 
     Returns
     -------
     str
+        Of sound ``"codes"`` or ``"mel"``; of a picture ``"frames"``; of words ``"embedding"``, or ``"word_rate"`` where
+        no model embedded them; of a scan ``"bold"``; of a simulation's truth ``"signal"``; of what was decoded from a
+        brain ``"codes"``, ``"mel"``, ``"video"`` or ``"text"``.
     """
     return str(features.attrs["variable"])
 

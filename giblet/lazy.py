@@ -20,7 +20,8 @@ def lazily(
     names : mapping of str to iterable of str
         By import path of each module, the names that it gives, as ``"name"`` or ``"name=name_in_the_module"``.
     renamed : mapping of str to str, optional
-        Old names, and what they are called now: using one raises an ImportError that says so.
+        Old names, and what they are called now, in this package or, with dots, anywhere: using one raises an
+        ImportError that says so.
 
     Returns
     -------
@@ -45,7 +46,8 @@ def lazily(
             return value
         if renamed and name in renamed:
             # An AttributeError would become "cannot import name" in a from-import, without the new name.
-            raise ImportError(f"{package}.{name} is now called {package}.{renamed[name]}")
+            new = renamed[name] if "." in renamed[name] else f"{package}.{renamed[name]}"
+            raise ImportError(f"{package}.{name} is now called {new}")
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     return find, lambda: sorted({*vars(sys.modules[package]), *places}), sorted(places)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from markupsafe import Markup
 
@@ -34,6 +34,30 @@ def html_table(caption: str, headers: Sequence[str], rows: Iterable[Sequence[obj
     )
     page = "<table><caption>{}</caption><thead><tr>{}</tr></thead><tbody>{}</tbody></table>"
     return str(Markup(page).format(caption, head, body))
+
+
+def html_facts(caption: str, facts: Mapping[str, object]) -> str:
+    """Names and values below a caption, for ``_repr_html_`` of one thing.
+
+    Parameters
+    ----------
+    caption : str
+        What stands above the names.
+    facts : mapping of str to object
+        Values are shown by ``str``.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> html_facts("film.nc", {"tr": 1.5})
+    '<table><caption>film.nc</caption><tbody><tr><th>tr</th><td>1.5</td></tr></tbody></table>'
+    """
+    row = Markup("<tr><th>{}</th><td>{}</td></tr>")
+    body = Markup("").join(row.format(name, str(value)) for name, value in facts.items())
+    return str(Markup("<table><caption>{}</caption><tbody>{}</tbody></table>").format(caption, body))
 
 
 def _shown(cell: object) -> str:

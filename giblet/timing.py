@@ -330,7 +330,7 @@ def grid_for(duration: Number, tr: float, frame_rate: float | Fraction) -> TRGri
     return TRGrid(tr, max(1, ceil((seconds - TAIL) / step)), frame_rate)
 
 
-class Grouped(NamedTuple):
+class GroupedCodes(NamedTuple):
     """Codes by TR, with the frames that not every TR has beside them."""
 
     codes: np.ndarray
@@ -341,7 +341,7 @@ class Grouped(NamedTuple):
     """bool (n_trs, 1): True where the TR has the odd frame."""
 
 
-def group_with_spill(codes: np.ndarray, grid: TRGrid) -> Grouped:
+def group_with_spill(codes: np.ndarray, grid: TRGrid) -> GroupedCodes:
     """Cut a series of codes into the TRs of `grid`, losing nothing.
 
     Parameters
@@ -352,7 +352,7 @@ def group_with_spill(codes: np.ndarray, grid: TRGrid) -> Grouped:
 
     Returns
     -------
-    Grouped
+    GroupedCodes
         ``ungroup_codes(grouped.codes, tr, frame_rate, spill=grouped.spill)`` gives `codes` back.
 
     Raises
@@ -375,7 +375,7 @@ def group_with_spill(codes: np.ndarray, grid: TRGrid) -> Grouped:
     mask = grid.counts > grid.frames_per_tr
     spill = np.zeros((grid.n_trs, codes.shape[0], 1), codes.dtype)
     spill[mask, :, 0] = codes[:, grid.edges[1:][mask] - 1].T
-    return Grouped(np.ascontiguousarray(grouped), spill, mask[:, None])
+    return GroupedCodes(np.ascontiguousarray(grouped), spill, mask[:, None])
 
 
 def group_codes_by_tr(codes: np.ndarray, tr: float = 1.5, frame_rate: float | Fraction = 75) -> np.ndarray:

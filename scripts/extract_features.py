@@ -7,13 +7,13 @@ python scripts/extract_features.py words.tsv --what text --settings words.yaml
 import argparse
 import sys
 
-from giblet.config import ExtractSettings
+from giblet.data.audio import AudioSettings
 from giblet.data.text import TextSettings
 from giblet.data.video import VideoSettings
 from giblet.errors import GibletError
 from giblet.pipeline import extract_many
 
-SETTINGS = {"sound": ExtractSettings, "video": VideoSettings, "text": TextSettings}
+SETTINGS = {"sound": AudioSettings, "video": VideoSettings, "text": TextSettings}
 
 
 def main() -> int:

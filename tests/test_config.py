@@ -4,19 +4,19 @@ import json
 
 import pytest
 
-from giblet.config import ExtractSettings
+from giblet.data.audio import AudioSettings
 from giblet.errors import InputError
 
 
 def test_settings_survive_yaml(tmp_path):
-    settings = ExtractSettings.make(tr=0.72, n_trs=300, use_encodec=False)
+    settings = AudioSettings.make(tr=0.72, n_trs=300, use_encodec=False)
     (tmp_path / "s.yaml").write_text(settings.to_yaml())
-    assert ExtractSettings.from_yaml(tmp_path / "s.yaml") == settings
+    assert AudioSettings.from_yaml(tmp_path / "s.yaml") == settings
 
 
 def test_an_unknown_option_is_an_error_that_names_the_nearest():
     with pytest.raises(InputError, match=r"there is no option bandwith; did you mean bandwidth\?"):
-        ExtractSettings.make(bandwith=6)
+        AudioSettings.make(bandwith=6)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_an_unknown_option_is_an_error_that_names_the_nearest():
 )
 def test_values_out_of_range_say_what_is_allowed(values, message):
     with pytest.raises(InputError, match=message) as caught:
-        ExtractSettings.make(**values)
+        AudioSettings.make(**values)
     assert "\n" not in str(caught.value)
 
 
@@ -49,17 +49,17 @@ def test_a_settings_file_that_is_not_one_is_refused(tmp_path):
     ):  # fmt: skip
         (tmp_path / "s.yaml").write_text(content)
         with pytest.raises(InputError, match=message):
-            ExtractSettings.from_yaml(tmp_path / "s.yaml")
+            AudioSettings.from_yaml(tmp_path / "s.yaml")
     with pytest.raises(InputError, match="cannot read"):
-        ExtractSettings.from_yaml(tmp_path / "none.yaml")
+        AudioSettings.from_yaml(tmp_path / "none.yaml")
 
 
 def test_provenance_holds_what_decides_the_numbers_and_nothing_else():
-    codes, mel = ExtractSettings.make().provenance(), ExtractSettings.make(use_encodec=False).provenance()
+    codes, mel = AudioSettings.make().provenance(), AudioSettings.make(use_encodec=False).provenance()
     assert set(codes) == {"tr", "n_trs", "use_encodec", "bandwidth", "track"}
     assert set(mel) == {"tr", "n_trs", "use_encodec", "track", "n_mels", "mel_average"}
-    assert ExtractSettings.make(device="cpu").provenance() == codes
-    assert ExtractSettings.make(gain=-6).provenance() == {**codes, "gain": -6.0}
+    assert AudioSettings.make(device="cpu").provenance() == codes
+    assert AudioSettings.make(gain=-6).provenance() == {**codes, "gain": -6.0}
 
 
 def test_an_unknown_option_of_an_inner_part_is_compared_with_those_of_that_part():

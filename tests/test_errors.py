@@ -31,7 +31,7 @@ from transformers import (
 
 from giblet.codec import load_codec
 from giblet.codec.training.checkpoints import load_checkpoint, save_checkpoint
-from giblet.config import ExtractSettings
+from giblet.data.audio import AudioSettings
 from giblet.data.dataset.series import Series
 from giblet.data.embeddings import ImageModel, SentenceModel
 from giblet.data.fmri import FMRIProcessor
@@ -256,7 +256,7 @@ READERS = {
     "WebVTT": Reader(webvtt, _segments, "webvtt.from_buffer", NO_MODEL),
     "words": Reader(words, _segments, "csv.reader", NO_MODEL, (csv.Error("line contains NUL"),)),
     "workbook": Reader(workbook, _segments, "pandas.read_excel", NO_MODEL),
-    "settings": Reader(settings, ExtractSettings.from_yaml, "yaml.safe_load"),
+    "settings": Reader(settings, AudioSettings.from_yaml, "yaml.safe_load"),
     "WAV": Reader(wav, lambda path: list(AudioReader(path)), "av.open", SMALL),
     "FLAC": Reader(flac, lambda path: list(AudioReader(path)), "av.open", SMALL),
     "sound of MP4": Reader(film, lambda path: list(AudioReader(path)), "av.open", SMALL),

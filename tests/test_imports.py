@@ -13,7 +13,7 @@ ROOT = Path(giblet.__file__).parent
 
 # From the ground up; a module may import from its own floor and from those below.
 FLOORS = [
-    {"errors", "lazy", "version"},
+    {"docs", "errors", "lazy", "version"},
     {"timing", "files", "netcdf", "device", "signals", "cells", "perceptual", "renamed", "notebook"},
     {"config", "features", "spans", "runs"},
     {"codec", "alignment"},

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from giblet.codec import load_codec
-from giblet.config import ExtractSettings
+from giblet.data.audio import AudioSettings
 from giblet.evaluation.encoding import fit_ridge, score_encoding
 from giblet.evaluation.predictions import predict
 from giblet.evaluation.reconstruction import latents_by_tr
@@ -64,7 +64,7 @@ def learned(heads, codec, tmp_path_factory):
     """A model trained on one simulated brain, its study, and what it says of the test TRs."""
     work = tmp_path_factory.mktemp("learning")
     sound = heads.speech(SPEECH, 46.0, work / "speech.flac")
-    features = extract(sound, ExtractSettings.make(tr=heads.TR, device="cpu"), work).path
+    features = extract(sound, AudioSettings.make(tr=heads.TR, device="cpu"), work).path
 
     def learn(brain: str, head: str, way: str):
         bold = heads.brain(features, codec, brain, 200, work)

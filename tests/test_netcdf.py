@@ -92,11 +92,11 @@ def codes(_: Path) -> xr.Dataset:
 
 def text(folder: Path) -> xr.Dataset:
     (folder / "words.tsv").write_text("onset\toffset\ttext\n0.5\t1\tonce\n1.5\t2.5\tupon a time\n6\t7\tthere\n")
-    return TextProcessor(2.0, model=None).extract(folder / "words.tsv")
+    return TextProcessor(tr=2.0, model=None).extract(folder / "words.tsv")
 
 
 def picture(folder: Path) -> xr.Dataset:
-    return VideoProcessor(1.5, size=(4, 6)).extract(write_film(folder / "grey.mp4", picture=4.0))
+    return VideoProcessor(tr=1.5, size=(4, 6)).extract(write_film(folder / "grey.mp4", picture=4.0))
 
 
 def regions(folder: Path) -> xr.Dataset:

@@ -321,8 +321,7 @@ def test_the_report_of_another_codec_evaluation_is_not_replaced(giblet, speech, 
 
 def test_a_batch_goes_on_after_a_fault_that_nobody_thought_of_and_shows_it_in_the_end(tmp_path, monkeypatch):
     """A traceback is what a fault of giblet shall be, but not before the other films are done."""
-    from giblet.config import ExtractSettings
-    from giblet.data.audio import AudioProcessor
+    from giblet.data.audio import AudioProcessor, AudioSettings
 
     films = [talk(tmp_path / "a", k, f"{k}.wav") for k in range(3)]
     extract = AudioProcessor.extract
@@ -333,7 +332,7 @@ def test_a_batch_goes_on_after_a_fault_that_nobody_thought_of_and_shows_it_in_th
         return extract(self, path, *args, **options)
 
     monkeypatch.setattr(AudioProcessor, "extract", faulty)
-    settings = ExtractSettings.make(use_encodec=False, n_mels=8)
+    settings = AudioSettings.make(use_encodec=False, n_mels=8)
     told = {}
     with pytest.raises(ZeroDivisionError):
         for result in extract_many(films, settings, tmp_path / "out"):

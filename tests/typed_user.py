@@ -8,13 +8,13 @@ import giblet as gb
 
 
 def analyse(film: Path, scan: Path, mask: Path) -> dict[str, float]:
-    settings = gb.ExtractSettings.make(tr=1.5, n_trs=920)
+    settings = gb.AudioSettings.make(tr=1.5, n_trs=920)
     extracted = gb.extract(film, settings, "features")
     pictures = [one.path for one in gb.extract_many([film], gb.VideoSettings.make(tr=1.5), "features")]
     read = gb.extract("words.tsv", gb.TextSettings.make(tr=1.5, model=None), "features")
-    words = gb.TextProcessor(1.5, None).extract("words.tsv")
-    assert read.status == "written"
-    assert extracted.path is not None and pictures[0] is not None
+    rate = read.to_pandas()["word_rate"].mean()
+    words = gb.TextProcessor(tr=1.5, model=None).extract("words.tsv")
+    assert read.status == "written" and pictures[0] is not None
     sound = gb.load_features(extracted.path)
     gb.save_features(words, Path("features/words_features.nc"))
     decoded: Path = gb.decode(extracted.path).path
@@ -24,20 +24,20 @@ def analyse(film: Path, scan: Path, mask: Path) -> dict[str, float]:
     aligned = gb.align({"sound": sound, "words": words}, bold, tr=1.5, stimulus_time_at_volume_0=20)
     splits = gb.make_splits(920, tr=1.5)
     checked = gb.check_alignment([extracted.path], scan, mask=mask)
-    simulation, files = gb.simulate(pictures[0], "brain", snr=0.5)
+    simulated = gb.simulate(pictures[0], "brain", snr=0.5)
     result = gb.train(gb.TrainSettings.from_yaml("train.yaml"))
     run: gb.TrainedRun = gb.open_run(result.folder)
     prediction = run.predict("test", run.subjects[0])
     card = gb.score(prediction, codec=run.load_codec())
-    files += gb.reconstruct(result.folder, overwrite=True).files
-    tested = gb.rotation_test(bold.bold.values, simulation.bold, tr=1.5)
+    files = (*simulated.files, *gb.reconstruct(result.folder, overwrite=True).files)
+    tested = gb.rotation_test(bold.bold.values, simulated.simulation.bold, tr=1.5)
     quality = gb.evaluate_codec("sounds").quality
     models = [gb.AudioEncoder, gb.MultimodalDecoder, gb.MultimodalAutoencoder]
     processors = [gb.AudioProcessor(codec=codec, tr=1.5), gb.VideoProcessor(tr=1.5)]
-    shown = gb.demo(film)
+    lost: float = gb.demo(film).si_sdr
     return {
         "p": tested.mean_p, "lag": checked[0].scan.mean_best_lag, "trs": float(len(splits.test)),
         "clips": float(quality.n_clips), "scores": float(len(card.scores)), "files": float(len(files)),
-        "all": float(len(models) + len(processors) + len(codes) + len(aligned.bold) + len(shown)),
-        "seconds": decoded.stat().st_mtime,
+        "all": float(len(models) + len(processors) + len(codes) + len(aligned.bold)),
+        "rate": rate, "lost": lost, "seconds": decoded.stat().st_mtime,
     }  # fmt: skip

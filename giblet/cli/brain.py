@@ -43,10 +43,11 @@ def simulate(
     """Make BOLD that answers to features through a known mapping, with the truth beside it."""
     from giblet.pipeline import simulate as run
 
-    simulation, paths = run(
+    simulated = run(
         features, out_dir, table=table, regressor=regressor, codec=codec, device=device, overwrite=overwrite, snr=snr,
         lag=lag, n_voxels=n_voxels, mapping=mapping, hrf=hrf, ar=ar, drift=drift, seed=seed, noise_seed=noise_seed,
     )  # fmt: skip
+    simulation, paths = simulated.simulation, simulated.files
     n_trs, tr = len(simulation.bold), float(simulation.truth.attrs["tr"])
     if as_json:
         about = {"n_trs": n_trs, "n_voxels": n_voxels, "tr": tr, "snr": snr, "lag": lag, "seed": seed}

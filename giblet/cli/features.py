@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from giblet.cli.shared import Device, Json, app, bar, fail, for_shell, out, print_json, table
+from giblet.cli.shared import Device, Json, app, bar, fail, out, print_json, table
 from giblet.errors import InputError
 
 if TYPE_CHECKING:
-    from giblet.pipeline import Extracted
+    from giblet.data.processor import ExtractionSettings
+    from giblet.pipeline import FailedExtraction, FeatureFile
 
 
 # What an option is about; one that is given for something else than what is extracted is an error, not ignored.
@@ -93,12 +94,12 @@ def extract(
         raise InputError("--video and --text are given: extract one at a time, each is a file of its own")
     what = "--video" if video else "--text" if text else "sound"
     _refuse_foreign(context, what)
-    from giblet.config import ExtractSettings
+    from giblet.data.audio import AudioSettings
     from giblet.data.text import TextSettings
     from giblet.data.video import VideoSettings
     from giblet.pipeline import extract_many
 
-    settings: ExtractSettings | VideoSettings | TextSettings
+    settings: ExtractionSettings
     if video:
         settings = VideoSettings.make(
             tr=tr, n_trs=n_trs, size=_size(video_size), frame=frame, track=track, model=image_model,
@@ -113,11 +114,11 @@ def extract(
             nonspeech=nonspeech, device=device,
         )  # fmt: skip
     else:
-        settings = ExtractSettings.make(
+        settings = AudioSettings.make(
             tr=tr, n_trs=n_trs, use_encodec=not mel, codec=codec, bandwidth=bandwidth, track=track, gain=gain,
             n_mels=n_mels, mel_average=mel_average, device=device,
         )  # fmt: skip
-    results: list[Extracted] = []
+    results: list[FeatureFile | FailedExtraction] = []
     with bar("extracting") as progress:
         for result in extract_many(films, settings, out_dir, overwrite=overwrite, progress=progress):
             results.append(result)
@@ -126,7 +127,8 @@ def extract(
             elif not as_json:
                 out.print(_one_line(result), markup=False)
     if as_json:
-        print_json([{**vars(one), "error": None if one.error is None else for_shell(one.error)} for one in results])
+        told = [result.as_dict() for result in results]
+        print_json([{**one, "error": one["error"] and for_shell(one["error"])} for one in told])
     if any(r.error is not None for r in results):
         raise typer.Exit(2)
 
@@ -163,8 +165,8 @@ def _size(given: str) -> tuple[int, int]:
     return height, width
 
 
-def _one_line(result: Extracted) -> str:
-    about = result.about or {}
+def _one_line(result: FeatureFile) -> str:
+    about = result.about
     if result.status == "up to date":
         return f"{result.path}: up to date"
     source, padding, begins = {
@@ -249,13 +251,14 @@ def demo(
     with bar("demo") as progress:
         result = run(film, out_dir, overwrite=overwrite, progress=progress)
     if as_json:
-        print_json(result)
+        print_json(result.as_dict())
         return
+    features = result.features
     table("giblet demo", {
-        "features": f"{result['features']}  {tuple(result['shape'])}",
-        "sound": result["sound"],
-        "speed": f"{result['realtime_factor']:.1f}x real time (extraction)",
-        "duration": f"{result['film_duration']:.3f} s in, {result['decoded_duration']:.3f} s out",
-        "round trip": f"SI-SDR {result['si_sdr']:.2f} dB against the film's own sound",
-        "level error": f"{result['level_error']:+.2f} dB",
+        "features": f"{features.path}  {tuple(features.about['shape'])}",
+        "sound": result.sound.path,
+        "speed": f"{features.realtime_factor:.1f}x real time (extraction)",
+        "duration": f"{features.about['film_duration']:.3f} s in, {result.decoded_duration:.3f} s out",
+        "round trip": f"SI-SDR {result.si_sdr:.2f} dB against the film's own sound",
+        "level error": f"{result.level_error:+.2f} dB",
     })  # fmt: skip

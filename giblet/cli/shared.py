@@ -54,7 +54,7 @@ _VALUE = r"\.\.\.|\[[^\]]*\]|'[^']*'|True\b|-?\d[\w.]*"
 
 PHRASES = {
     "with use_encodec=True": "without --mel", "with use_encodec=False": "with --mel",
-    "ExtractSettings.codec": "--codec", "TextSettings.model": "--text-model", "VideoSettings.model": "--image-model",
+    "AudioSettings.codec": "--codec", "TextSettings.model": "--text-model", "VideoSettings.model": "--image-model",
     "TextSettings": "--text", "VideoSettings": "--video",
 }  # fmt: skip
 """What the library says of settings that are asked for by options of ``giblet extract`` with names of their own."""

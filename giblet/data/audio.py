@@ -5,32 +5,54 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import xarray as xr
+from pydantic import Field
 
 from giblet.codec import AudioCodec, load_codec
 from giblet.codec.mel import MelSpectrogram
-from giblet.config import ExtractSettings
+from giblet.data.audio_features import AudioFeatures, CodeFeatures, MelFeatures
+from giblet.data.gain import Gain
 from giblet.data.media import AudioReader
+from giblet.data.processor import ExtractionSettings
 from giblet.data.sound import Progress, SoundOnGrid, write_sound
-from giblet.errors import CodecError, InputError
-from giblet.features import CODES, CONTINUOUS, ENCODEC, MEL, main_variable, metadata_of, new_features
+from giblet.docs import fill_doc
+from giblet.errors import InputError
+from giblet.features import main_variable, metadata_of, new_features
 from giblet.files import sha256_of
-from giblet.timing import (
-    Number,
-    TRGrid,
-    blocks_by_tr,
-    check_tr,
-    group_with_spill,
-    same_tr,
-    shown,
-    ungroup_codes,
-    ungroup_frames,
-)
+from giblet.timing import Number, TRGrid, check_tr, same_tr, shown
 
 
+class AudioSettings(ExtractionSettings):
+    """What turns a film into audio features. Same film, same settings, same codec: same file."""
+
+    use_encodec: bool = Field(True, description="codec codes; False: the legacy mel spectrogram")
+    codec: str = Field("bundled", description="'bundled', a transformers EnCodec folder, or a hub name")
+    bandwidth: float = Field(6.0, description="kbps: 1.5, 3, 6, 12 or 24, as far as the codec has codebooks")
+    track: int | None = Field(None, ge=0, description="which audio track of the film, from 0; default: the first")
+    gain: Gain = Field(0.0, description="dB by which the sound is made louder; 'peak': to full scale")
+    n_mels: int = Field(2048, ge=1, description="mel bands of the legacy mode")
+    mel_average: bool = Field(False, description="legacy mode: keep the mean of each TR only")
+    device: str = Field("auto", description="'auto', 'cpu', 'cuda' or 'mps'")
+
+    def provenance(self) -> dict[str, Any]:
+        """The settings that decide what the features are; the codec is known by its fingerprint instead.
+
+        Returns
+        -------
+        dict of str to object
+            Options by name, without the device, the codec's name, and those that only the other kind of feature uses;
+            without the gain where it is 0 dB.
+        """
+        unused = {"n_mels", "mel_average"} if self.use_encodec else {"bandwidth"}
+        if self.gain == 0:
+            unused.add("gain")
+        return self.model_dump(exclude={"device", "codec", *unused})
+
+
+@fill_doc
 class AudioProcessor:
     """Turns the sound of a film into TR-grouped features, and such features into sound.
 
@@ -44,9 +66,9 @@ class AudioProcessor:
     bandwidth : float
         In kbps: 1.5, 3, 6, 12, 24 for 2, 4, 8, 16, 32 codebooks, as many as the codec has.
     tr : float
-        Repetition time in seconds.
+        %(tr)s
     device : str
-        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+        %(device)s
     n_mels : int
         Mel bands of the legacy mode, at 22,050 Hz with windows of 2,048 and hops of 512 samples.
     mel_average : bool
@@ -71,13 +93,17 @@ class AudioProcessor:
     >>> audio.features_to_audio(codes, "back.wav", metadata=metadata)  # doctest: +SKIP
     """
 
+    settings_type: ClassVar[type[ExtractionSettings]] = AudioSettings
+    source_noun: ClassVar[str] = "film"
+    padding: ClassVar[str] = "silence"
+
     def __init__(
         self,
         use_encodec: bool = True,
         codec: str | AudioCodec = "bundled",
         bandwidth: float = 6.0,
-        tr: float = 1.5,
         *,
+        tr: float = 1.5,
         device: str = "auto",
         n_mels: int = 2048,
         mel_average: bool = False,
@@ -85,7 +111,7 @@ class AudioProcessor:
         gain: float | Literal["peak"] = 0.0,
     ) -> None:
         loaded = codec if isinstance(codec, AudioCodec) else None
-        self.settings = ExtractSettings.make(
+        self.settings = AudioSettings.make(
             tr=tr,
             use_encodec=use_encodec,
             codec=loaded.name if loaded else codec,
@@ -96,21 +122,20 @@ class AudioProcessor:
             mel_average=mel_average,
             device=device,
         )
-        self.codec: AudioCodec | None = None
-        self.mel: MelSpectrogram | None = None
+        self.features: AudioFeatures
         if use_encodec:
-            self.codec = loaded or load_codec(self.settings.codec, bandwidth=bandwidth, device=device)
+            self.features = CodeFeatures(loaded or load_codec(self.settings.codec, bandwidth=bandwidth, device=device))
         else:
-            self.mel = MelSpectrogram(n_mels=n_mels)
+            self.features = MelFeatures(MelSpectrogram(n_mels=n_mels), mel_average)
         check_tr(tr, self.frame_rate)  # a TR shorter than a frame is an error now, not after the film
 
     @classmethod
-    def from_settings(cls, settings: ExtractSettings) -> AudioProcessor:
+    def from_settings(cls, settings: AudioSettings) -> AudioProcessor:
         """The processor that `settings` ask for.
 
         Parameters
         ----------
-        settings : ExtractSettings
+        settings : AudioSettings
             Its ``n_trs`` is left out, as that is an argument of the call.
 
         Returns
@@ -126,15 +151,42 @@ class AudioProcessor:
         """
         return cls(**settings.model_dump(exclude={"n_trs"}))
 
+    @classmethod
+    def check_source(cls, path: Path, settings: AudioSettings) -> float | None:
+        """What is wrong with a film's sound, as an error, before a codec is loaded for it.
+
+        Parameters
+        ----------
+        path : Path
+            The film.
+        settings : AudioSettings
+
+        Returns
+        -------
+        float or None
+            Seconds of sound; None where the film does not say.
+
+        Raises
+        ------
+        InputError
+            If the film cannot be read, or has no sound.
+        """
+        return AudioReader(path, track=settings.track).duration_hint
+
     @property
     def use_encodec(self) -> bool:
         """Whether features are codes; otherwise they are mel spectrograms."""
         return self.codec is not None
 
     @property
+    def codec(self) -> AudioCodec | None:
+        """The codec of the codes; None for mel spectrograms."""
+        return self.source if isinstance(self.source, AudioCodec) else None
+
+    @property
     def source(self) -> AudioCodec | MelSpectrogram:
         """What turns a waveform into frames."""
-        return self.codec if self.codec is not None else self.mel  # type: ignore[return-value]
+        return self.features.source
 
     @property
     def frame_rate(self) -> float | Fraction:
@@ -144,7 +196,7 @@ class AudioProcessor:
     @property
     def desc(self) -> str:
         """The ``desc`` entity of the feature file's name."""
-        return ENCODEC if self.use_encodec else MEL
+        return self.features.desc
 
     def provenance(self, path: str | Path, n_trs: int | None = None) -> dict[str, Any]:
         """The attributes that decide what the features of a film are; equal ones mean an equal file.
@@ -162,9 +214,9 @@ class AudioProcessor:
             ``source_sha256``, ``settings`` and, of codes, ``codec_fingerprint``.
         """
         settings = self.settings.model_copy(update={"n_trs": n_trs})
-        fingerprint = {} if self.codec is None else {"codec_fingerprint": self.codec.fingerprint}
-        return {"source_sha256": sha256_of(path), "settings": settings.provenance(), **fingerprint}
+        return {"source_sha256": sha256_of(path), "settings": settings.provenance(), **self.features.fingerprint()}
 
+    @fill_doc
     def audio_to_features(
         self, path: str | Path, n_trs: int | None = None, *, progress: Progress | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
@@ -173,12 +225,12 @@ class AudioProcessor:
         Parameters
         ----------
         path : str or Path
-            Any film or sound file that FFmpeg reads.
+            %(film)s
         n_trs : int, optional
             Volumes of the scan: a longer film is cut, a shorter one is padded with silence, and
             ``metadata["valid"]`` says which TRs the film covers. By default as many as the film fills.
         progress : callable, optional
-            Called with seconds done and seconds in all (None while unknown).
+            %(progress)s
 
         Returns
         -------
@@ -203,6 +255,7 @@ class AudioProcessor:
         dataset = self.extract(path, n_trs, progress=progress)
         return dataset[main_variable(dataset)].values, metadata_of(dataset)
 
+    @fill_doc
     def extract(
         self,
         path: str | Path,
@@ -216,13 +269,13 @@ class AudioProcessor:
         Parameters
         ----------
         path : str or Path
-            Any film or sound file that FFmpeg reads.
+            %(film)s
         n_trs : int, optional
             As for :meth:`audio_to_features`.
         provenance : mapping, optional
-            What :meth:`provenance` returned, if it was called already: a long film is not hashed again then.
+            %(provenance)s
         progress : callable, optional
-            Called with seconds done and seconds in all (None while unknown).
+            %(progress)s
 
         Returns
         -------
@@ -241,21 +294,14 @@ class AudioProcessor:
             AudioReader(path, sample_rate=sample_rate, track=self.settings.track, gain=self.settings.gain),
             self.settings.tr, n_trs, self.frame_rate, hop_length, progress,
         )  # fmt: skip
-        variables = self._codes(sound) if self.codec is not None else self._mels(sound)
-        about_codec: dict[str, Any] = {}
-        if self.codec is not None:
-            about_codec = {
-                "codec": self.codec.name,
-                "bandwidth": self.codec.bandwidth,
-                "codebook_size": self.codec.codebook_size,
-            }
+        variables = self.features.of_sound(sound)
         return new_features(
             variables,
             sound.grid,
             film_duration=sound.film_duration,
-            kind=CODES if self.use_encodec else CONTINUOUS,
+            kind=self.features.kind,
             desc=self.desc,
-            **about_codec,
+            **self.features.about(),
             sample_rate=sample_rate,
             hop_length=hop_length,
             source=Path(path).name,
@@ -271,31 +317,7 @@ class AudioProcessor:
             gain_db=sound.reader.gain_db,
         )
 
-    def _codes(self, sound: SoundOnGrid) -> dict[str, Any]:
-        assert self.codec is not None
-        codes = np.concatenate(list(self.codec.encode_stream(sound)), axis=1)[:, : sound.grid.n_frames]
-        grouped = group_with_spill(codes, sound.grid)
-        return {
-            "codes": (("tr", "codebook", "frame"), grouped.codes),
-            "spill": (("tr", "codebook", "extra"), grouped.spill),
-            "spill_mask": (("tr", "extra"), grouped.spill_mask),
-        }
-
-    def _mels(self, sound: SoundOnGrid) -> dict[str, Any]:
-        assert self.mel is not None
-        by_tr: list[np.ndarray] = []
-        width = sound.frames_in_longest_tr
-        for block in blocks_by_tr(self.mel.stream(sound), sound.tr, self.frame_rate):
-            if self.settings.mel_average:
-                by_tr.append(block.mean(axis=1))
-            else:
-                by_tr.append(np.pad(block, ((0, 0), (0, width - block.shape[1]))))
-        table = np.stack(by_tr[: sound.grid.n_trs])
-        if self.settings.mel_average:
-            return {"mel": (("tr", "mel"), table)}
-        _, own = sound.grid.columns(width)
-        return {"mel": (("tr", "mel", "frame"), table), "frame_mask": (("tr", "frame"), own)}
-
+    @fill_doc
     def features_to_audio(
         self,
         features: np.ndarray,
@@ -320,7 +342,7 @@ class AudioProcessor:
         fill : {"repeat", "interpolate"}
             The frame before again, or the mean of its neighbours' latents, requantised.
         progress : callable, optional
-            Called with seconds done and seconds in all.
+            %(progress)s
 
         Returns
         -------
@@ -375,49 +397,6 @@ class AudioProcessor:
                 f"tr={shown(metadata['tr'])}"
             )
         grid = TRGrid(tr, features.shape[0] if features.ndim else 0, self.frame_rate)
-        if self.codec is not None:
-            blocks = self.codec.decode_stream([self._frames(features, metadata, fill)])
-        else:
-            assert self.mel is not None
-            blocks = iter([self.mel.invert(ungroup_frames(features, grid))])
+        blocks = self.features.to_sound(features, grid, metadata, fill)
         # Of features that were cut from a file of a whole film, `duration` is the film's.
         return blocks, min(metadata.get("duration", grid.duration), grid.duration)
-
-    def _frames(self, codes: np.ndarray, metadata: Mapping[str, Any], fill: str) -> np.ndarray:
-        """Codes on the clock, (n_codebooks, n_frames) int32, checked."""
-        assert self.codec is not None
-        made_by = metadata.get("codec_fingerprint", self.codec.fingerprint)
-        if made_by != self.codec.fingerprint:
-            raise CodecError(
-                f"the codes were made by codec {metadata.get('codec', 'unknown')} ({made_by[:12]}), not by "
-                f"{self.codec.name} ({self.codec.fingerprint[:12]}): decode with the codec that made them (`codec`)"
-            )
-        if codes.dtype.kind not in "iu":
-            if codes.dtype.kind != "f" or not np.array_equal(codes, np.round(codes)):
-                raise InputError(f"codes are {codes.dtype} and not whole numbers: round and clip predictions first")
-            codes = codes.astype(np.int64)
-        top = self.codec.codebook_size - 1
-        outside = (codes < 0) | (codes > top)
-        if outside.any():
-            at = np.argwhere(outside)[0]
-            raise InputError(
-                f"code {codes[tuple(at)]} at (tr, codebook, frame) = {tuple(at.tolist())} is outside [0, {top}]: "
-                f"{int(outside.sum())} such codes; clip predictions before decoding"
-            )
-        spill = metadata.get("spill")
-        if spill is not None and "spill_mask" in metadata and np.shape(spill) == (*codes.shape[:2], 1):
-            # Where a file was cut, TRs that have an odd frame need not be those that the clock gives one from 0 on.
-            spill = np.where(np.asarray(metadata["spill_mask"])[:, None, :], spill, codes[:, :, -1:])
-        if spill is None and fill == "interpolate":
-            spill = self._interpolated_spill(codes)
-        elif fill not in ("repeat", "interpolate"):
-            raise InputError(f"fill is {fill!r}: 'repeat' or 'interpolate' is needed")
-        return ungroup_codes(codes.astype(np.int32), self.settings.tr, self.frame_rate, spill=spill)
-
-    def _interpolated_spill(self, codes: np.ndarray) -> np.ndarray:
-        """Codes half way, in latent space, between the last frame of each TR and the first of the next."""
-        assert self.codec is not None
-        before = codes[:, :, -1].T
-        after = np.concatenate([codes[1:, :, 0], codes[-1:, :, -1]]).T
-        between = (self.codec.latents(before) + self.codec.latents(after)) / 2
-        return self.codec.requantize(between).T[:, :, None]

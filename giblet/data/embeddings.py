@@ -16,6 +16,7 @@ import numpy as np
 
 from giblet.codec.encodec import hub_file
 from giblet.codec.loading import HUB_NAME, unreachable
+from giblet.docs import fill_doc
 from giblet.errors import InputError, reading
 
 log = logging.getLogger(__name__)
@@ -99,6 +100,7 @@ def _fingerprint(model: Any, about: Any) -> str:
     return digest.hexdigest()
 
 
+@fill_doc
 class SentenceModel:
     """A sentence model of the sentence-transformers library, with the pooling that its own folder states.
 
@@ -107,7 +109,7 @@ class SentenceModel:
     name : str
         A folder, a hub name, or :data:`OFFLINE` for the one that a package brings (extra ``text-offline``).
     device : str
-        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+        %(device)s
 
     Raises
     ------
@@ -202,6 +204,7 @@ class SentenceModel:
         return np.asarray(np.concatenate(parts), np.float32)[[place[text] for text in texts]]
 
 
+@fill_doc
 class ImageModel:
     """An image model of the transformers library: AutoImageProcessor and AutoModel.
 
@@ -215,7 +218,7 @@ class ImageModel:
     name : str
         A folder or a hub name, such as ``"facebook/dinov2-small"``.
     device : str
-        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+        %(device)s
     fit : {"crop", "squash", "pad"}
         How a picture comes into the shape that the model wants. ``"crop"``: as its own processor does it; most cut out
         the middle, 56 % of the width of a 16:9 picture or less, and a warning says how much. ``"squash"``: the whole

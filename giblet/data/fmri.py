@@ -22,6 +22,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -33,15 +34,13 @@ from pydantic import Field, model_validator
 
 from giblet.config import Settings
 from giblet.data.bold.atlas import Atlas
-from giblet.data.bold.cleaning import Bad, clean_run, find_bad, judge
+from giblet.data.bold.cleaning import BadColumns, clean_run, find_bad, judge
 from giblet.data.bold.confounds import RunConfounds, Table, empty_volumes, per_run, read_confounds, tell_censored
-from giblet.data.bold.scan import Scan, region_means, space_of, to_nifti
+from giblet.data.bold.scan import Scan, image_of, region_means, space_of
 from giblet.data.bold.scan_timing import ScanTiming, scan_timing
 from giblet.data.bold.tables import is_table, read_table
-from giblet.data.bold.volumes import check_grid, read_mask, series_of, voxels_in
+from giblet.data.bold.volumes import check_grid, read_mask, series_of, voxels_in, write_image
 from giblet.errors import InputError
-
-__all__ = ["BoldSettings", "FMRIProcessor"]
 
 log = logging.getLogger(__name__)
 
@@ -150,6 +149,7 @@ class FMRIProcessor:
     >>> fmri.to_nifti(bold.bold.mean("tr"), bold, "mean.nii.gz")  # doctest: +SKIP
     """
 
+    # 14 parameters: the 10 settings by name, as the configuration of a training has them too, and what they apply to.
     def __init__(
         self,
         mask: str | Path | None = None,
@@ -193,6 +193,22 @@ class FMRIProcessor:
                     self.atlas.labels.shape, self.atlas.affine, self.mask.shape, self.affine, "the atlas", "the mask"
                 )
             self.affine = self.atlas.affine
+
+    def with_mask(self, mask: np.ndarray) -> FMRIProcessor:
+        """The same with another mask, on the same voxels.
+
+        Parameters
+        ----------
+        mask : ndarray of bool, shape (x, y, z)
+            True for the voxels that are read.
+
+        Returns
+        -------
+        FMRIProcessor
+        """
+        other = copy(self)
+        other.mask = mask
+        return other
 
     def load(
         self,
@@ -320,7 +336,10 @@ class FMRIProcessor:
             or the image cannot be written.
         """
         labels = None if self.atlas is None else self.atlas.labels
-        return to_nifti(values, like, path, atlas=labels, mask=self.mask)
+        image = image_of(values, like, atlas=labels, mask=self.mask)
+        if path is not None:
+            write_image(image, path)
+        return image
 
     def _read_tables(self, paths: list[Path]) -> Scan:
         """All columns of tables."""
@@ -411,7 +430,11 @@ class FMRIProcessor:
         neither, what = np.zeros_like(explained), "regions" if scan.dim == "region" else "voxels"
         good = scan.good.copy()
         good[alive] = judge(
-            Bad(neither, neither, explained), self.settings.bad, what, lambda i: scan.name_of(alive[i]), paths[0].name
+            BadColumns(neither, neither, explained),
+            self.settings.bad,
+            what,
+            lambda i: scan.name_of(alive[i]),
+            paths[0].name,
         )
         return scan.settle(good, self.settings.bad)
 

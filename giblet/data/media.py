@@ -17,12 +17,10 @@ from av import Codec
 from av.audio.frame import AudioFrame, format_dtypes
 from av.audio.resampler import AudioResampler
 
-from giblet.config import LOUDEST, Gain, check_gain
 from giblet.data.film.container import MediaInfo, open_film
 from giblet.data.film.mono import TOLERANCE, SoundClock, as_float, downmix
+from giblet.data.gain import LOUDEST, Gain, check_gain
 from giblet.errors import InputError, reading
-
-__all__ = ["AudioReader", "film_zero", "media_info"]
 
 log = logging.getLogger(__name__)
 

@@ -81,7 +81,7 @@ AS_STORED = Upright()
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownFrame:
     """A frame, and the seconds on the film's clock in which it is on the screen, from `start` up to `end`."""
 
     frame: VideoFrame
@@ -133,7 +133,7 @@ class PictureReader:
 
     Yields
     ------
-    Shown
+    ShownFrame
 
     Attributes
     ----------
@@ -161,7 +161,7 @@ class PictureReader:
         self.damaged = self.overlapping = self.mended = 0
         self.film_duration = ZERO
 
-    def __iter__(self) -> Iterator[Shown]:
+    def __iter__(self) -> Iterator[ShownFrame]:
         self.damaged = self.overlapping = self.mended = 0
         held: VideoFrame | None = None
         upright, at, zero = AS_STORED, ZERO, self.info.zero
@@ -170,7 +170,7 @@ class PictureReader:
             for frame, ticks in self._in_order(film.pictures()):
                 start = ticks * Fraction(frame.time_base or 0) - zero
                 if held is not None and start > max(at, ZERO):
-                    yield Shown(held, max(at, ZERO), start, upright)
+                    yield ShownFrame(held, max(at, ZERO), start, upright)
                 if held is None or frame.rotation != held.rotation:
                     upright = Upright.of(frame, getattr(film.video, "sample_aspect_ratio", None))
                 held, at = frame, start
@@ -180,7 +180,7 @@ class PictureReader:
             if self.info.audio is None:
                 remarks = film.check_complete()
             if end > max(at, ZERO):
-                yield Shown(held, max(at, ZERO), end, upright)
+                yield ShownFrame(held, max(at, ZERO), end, upright)
             self.damaged += film.damaged
         self.film_duration = max(end, self._sound_end())
         for remark in (*remarks, *self._remarks()):
@@ -248,7 +248,11 @@ class PictureReader:
             yield f"{self.path}: {self.mended} timestamps of the picture that those around them contradict were mended"
 
     def _sound_end(self) -> Fraction:
-        """When the film ends for who listens: only the decoded sound tells, and both must count the same TRs."""
+        """When the film ends for who listens; sound and picture must count the same TRs.
+
+        Only the decoded sound says it exactly: durations of packets are rounded (to 1 ms in Matroska), hold what the
+        encoder padded with, and do not know which packets cannot be decoded.
+        """
         if self.info.audio is None:
             return ZERO
         sound = AudioReader(self.path, track=self.track)

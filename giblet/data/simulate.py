@@ -18,24 +18,39 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
+import nibabel as nib
 import numpy as np
+import pandas as pd
 import xarray as xr
 from nilearn.signal import create_cosine_drift
 from pydantic import Field
 from scipy.signal import lfilter
+from typing_extensions import Unpack
 
 from giblet.alignment import convolve_hrf
 from giblet.alignment.checks import first_onset
+from giblet.cells import SEPARATORS
 from giblet.config import Settings
-from giblet.data.simulation_files import write_simulation
+from giblet.data.bold.scan_timing import sidecar_path
+from giblet.data.bold.tables import is_table
+from giblet.data.bold.volumes import write_image
 from giblet.errors import InputError
-from giblet.features import CODES, CONTINUOUS, SIMULATED, load_features, main_variable, new_features
+from giblet.features import (
+    CODES,
+    CONTINUOUS,
+    REPLACE,
+    SIMULATED,
+    load_features,
+    main_variable,
+    new_features,
+    save_features,
+    standing,
+)
+from giblet.files import atomic_path, write_atomic
 from giblet.spans import volume_rate
 from giblet.timing import TRGrid, check_tr, exact, same_tr, shown
-
-__all__ = ["SimulateSettings", "Simulation", "simulate_bold", "write_simulation"]
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +59,8 @@ DRIFT_SECONDS = 128.0
 CODE_DIMENSIONS = 8
 """Numbers that stand for one code of one codebook."""
 VOXELS_AT_A_TIME = 4096
+BOX_AFFINE = np.diag([3.0, 3.0, 3.0, 1.0])
+"""Voxels of 3 mm."""
 
 
 class SimulateSettings(Settings):
@@ -62,7 +79,21 @@ class SimulateSettings(Settings):
     noise_seed: int | None = Field(None, ge=0, description="chooses the noise; one per subject. Default: the seed")
 
 
-@dataclass(frozen=True)
+class SimulateOptions(TypedDict, total=False):
+    """The fields of :class:`SimulateSettings`, for editors and type checkers to complete in a call."""
+
+    n_voxels: int
+    mapping: str
+    hrf: str
+    snr: float
+    ar: float
+    drift: float
+    lag: float
+    seed: int
+    noise_seed: int | None
+
+
+@dataclass(frozen=True, repr=False)
 class Simulation:
     """Simulated BOLD and how it came about."""
 
@@ -71,6 +102,10 @@ class Simulation:
     truth: xr.Dataset
     """``signal`` (tr, voxel): the noiseless part of `bold`; ``features`` (tr, feature): z-scored, as mapped;
     ``weights`` (feature, voxel); settings and lag in the attributes."""
+
+    def __repr__(self) -> str:
+        (n_trs, n_voxels), attrs = self.bold.shape, self.truth.attrs
+        return f"<Simulation: {n_trs} TRs of {attrs['tr']:g} s, {n_voxels} voxels, SNR {attrs['snr']:g}>"
 
     @property
     def run_lengths(self) -> list[int]:
@@ -83,7 +118,8 @@ def simulate_bold(
     tr: float | None = None,
     *,
     run_lengths: Sequence[int] | None = None,
-    **settings: Any,
+    positive: bool = False,
+    **settings: Unpack[SimulateOptions],
 ) -> Simulation:
     """BOLD that answers to `features` through a known mapping.
 
@@ -99,6 +135,10 @@ def simulate_bold(
         Repetition time in seconds; needed for an array.
     run_lengths : sequence of int, optional
         TRs of each run: response, noise and drift start afresh in each.
+    positive : bool
+        Of features that are one column, let every voxel follow it, as brains follow a stimulus: voxels with a negative
+        weight are turned upside down, noise and all (noise is the same upside down). With weights of both signs, the
+        mean over voxels would be nothing. Features of several columns are left as they are.
     **settings
         Fields of :class:`SimulateSettings`: ``n_voxels``, ``mapping`` ("linear": ``drive = features @ weights``;
         "tanh": ``tanh`` of that), ``hrf``, ``snr``, ``ar``, ``drift``, ``lag`` (s), ``seed``, ``noise_seed``.
@@ -134,59 +174,92 @@ def simulate_bold(
         first_run = features.isel(tr=slice(None if run_lengths is None else int(run_lengths[0])))
         begins = float(first_onset(first_run, str(features.attrs.get("desc", "the features"))))
     x, own_tr, about = _numbers(features, rng)
-    if tr is None and own_tr is None:
-        raise InputError("an array does not say its TR: give tr in seconds")
-    if tr is not None and own_tr is not None and not same_tr(tr, own_tr):
-        raise InputError(
-            f"the features have TR {shown(own_tr)} s, you say {shown(tr)} s: extract them anew with that TR"
-        )
-    seconds = float(check_tr(tr if tr is not None else own_tr))  # type: ignore[arg-type]
+    seconds = _tr_of_both(tr, own_tr)
     lengths = [len(x)] if run_lengths is None else [int(n) for n in run_lengths]
     if sum(lengths) != len(x) or min(lengths) < 2:
         raise InputError(f"runs of {lengths} TRs do not make the {len(x)} TRs of the features, at least 2 each")
+    signal, weights, gain = _signal(x, options, seconds, lengths, rng)
+    bold = _with_noise(signal, options, seconds, lengths)
+    weights = weights.astype(np.float32)
+    if positive and x.shape[1] == 1:
+        sign = np.sign(weights[0])
+        bold, signal, weights = bold * sign, signal * sign, weights * sign
+    variables = {
+        "signal": (("tr", "voxel"), signal),
+        "features": (("tr", "feature"), x.astype(np.float32)),
+        "weights": (("feature", "voxel"), weights),
+        "gain": (("voxel",), gain),
+    }
+    return Simulation(bold, _truth(variables, options, seconds, lengths, begins, about))
 
+
+def _tr_of_both(tr: float | None, of_features: float | None) -> float:
+    """The TR that was given, or that the features say, in seconds."""
+    if tr is not None and of_features is not None and not same_tr(tr, of_features):
+        raise InputError(
+            f"the features have TR {shown(of_features)} s, you say {shown(tr)} s: extract them anew with that TR"
+        )
+    either = tr if tr is not None else of_features
+    if either is None:
+        raise InputError("an array does not say its TR: give tr in seconds")
+    return float(check_tr(either))
+
+
+def _signal(
+    x: np.ndarray, options: SimulateSettings, tr: float, lengths: list[int], rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The noiseless part of the BOLD, its weights, and what it was multiplied with to have variance 1, by voxel."""
     weights = rng.standard_normal((x.shape[1], options.n_voxels))
     drive = x @ weights
     spread = drive.std(axis=0)
     weights, drive = weights / spread, drive / spread
     if options.mapping == "tanh":
         drive = np.tanh(drive)
-    signal = _respond(drive, seconds, options.hrf, options.lag, lengths)
-    spread = signal.std(axis=0)
+    response = _respond(drive, tr, options.hrf, options.lag, lengths)
+    spread = response.std(axis=0)
     if not (spread > 1e-9).all():
         raise InputError(
             f"with a lag of {options.lag:g} s nothing of the response falls into the scan; shorten the lag"
         )
     gain = (1.0 if options.snr else 0.0) / spread
-    clean = (signal * gain).astype(np.float32)
+    return (response * gain).astype(np.float32), weights, gain
 
-    noise_seed = options.seed if options.noise_seed is None else options.noise_seed
-    noise_rng = np.random.default_rng([noise_seed, 1])
-    bold = np.empty_like(clean)
+
+def _with_noise(signal: np.ndarray, options: SimulateSettings, tr: float, lengths: list[int]) -> np.ndarray:
+    """The BOLD: signal and noise, float32 (n_trs, n_voxels)."""
+    rng = np.random.default_rng([_noise_seed(options), 1])
+    bold = np.empty_like(signal)
     for start in range(0, options.n_voxels, VOXELS_AT_A_TIME):
         part = slice(start, min(start + VOXELS_AT_A_TIME, options.n_voxels))
-        noise = _noise(lengths, part.stop - part.start, options, seconds, noise_rng)
-        bold[:, part] = clean[:, part] + noise / np.sqrt(options.snr or 1.0)
-    provenance = {**options.model_dump(mode="json"), "noise_seed": noise_seed, "tr": seconds}
+        noise = _noise(lengths, part.stop - part.start, options, tr, rng)
+        bold[:, part] = signal[:, part] + noise / np.sqrt(options.snr or 1.0)
+    return bold
+
+
+def _noise_seed(options: SimulateSettings) -> int:
+    return options.seed if options.noise_seed is None else options.noise_seed
+
+
+def _truth(
+    variables: dict[str, tuple[tuple[str, ...], np.ndarray]], options: SimulateSettings, tr: float, lengths: list[int],
+    begins: float, about: dict[str, Any],
+) -> xr.Dataset:  # fmt: skip
+    """What is known of a simulation, as the Dataset of a feature file."""
+    n_trs = sum(lengths)
     truth = new_features(
-        {
-            "signal": (("tr", "voxel"), clean),
-            "features": (("tr", "feature"), x.astype(np.float32)),
-            "weights": (("feature", "voxel"), weights.astype(np.float32)),
-            "gain": (("voxel",), gain),
-        },
-        TRGrid(seconds, len(x), 1 / exact(seconds)),
-        film_duration=len(x) * exact(seconds),
+        variables,
+        TRGrid(tr, n_trs, 1 / exact(tr)),
+        film_duration=n_trs * exact(tr),
         kind=CONTINUOUS,
         desc=SIMULATED,
-        duration=float(len(x) * exact(seconds)),
+        duration=float(n_trs * exact(tr)),
         run_lengths=json.dumps(lengths),
         lag=options.lag,
         snr=options.snr,
-        settings=provenance,
+        settings={**options.model_dump(mode="json"), "noise_seed": _noise_seed(options), "tr": tr},
         **about,
     )
-    truth.attrs["frame_rate"] = volume_rate(seconds)
+    truth.attrs["frame_rate"] = volume_rate(tr)
     if begins:
         truth["onset"] = truth["onset"] + begins
         truth.attrs["stimulus_time_at_volume_0"] = begins
@@ -194,8 +267,7 @@ def simulate_bold(
             "the features begin at second %g of their film, and so does the simulated scan: align it, or check it, "
             "with stimulus_time_at_volume_0=%g", begins, begins,
         )  # fmt: skip
-    truth = truth.assign_coords(run=("tr", np.repeat(np.arange(1, len(lengths) + 1), lengths)))
-    return Simulation(bold, truth)
+    return truth.assign_coords(run=("tr", np.repeat(np.arange(1, len(lengths) + 1), lengths)))
 
 
 def _numbers(
@@ -274,3 +346,91 @@ def _noise(
     fast, slow = np.concatenate(ar), np.concatenate(drift)
     noise = np.sqrt(1 - options.drift) * fast / fast.std(axis=0) + np.sqrt(options.drift) * slow / slow.std(axis=0)
     return noise / noise.std(axis=0)
+
+
+def write_simulation(simulation: Simulation, path: str | Path, *, overwrite: bool = False) -> list[Path]:
+    """Write simulated BOLD as NIfTI or table, and the truth beside it.
+
+    Parameters
+    ----------
+    simulation : Simulation
+    path : str or Path
+        ``.nii`` or ``.nii.gz``: voxels stand in a box of 3 mm voxels, with a mask ``<name>_mask.nii.gz`` beside it.
+        ``.tsv`` or ``.csv`` (or with ``.gz``): one column per voxel. Several runs become ``<name>_run-1`` and so on.
+    overwrite : bool
+        Replace files of these names that are not of the same simulation.
+
+    Returns
+    -------
+    list of Path
+        The runs, the mask of images, and ``<name>_truth.nc``. JSON sidecars, with the TR, stand beside runs and truth.
+
+    Raises
+    ------
+    InputError
+        If the name is of neither sort, or a file cannot be written or would replace one of another simulation.
+    """
+    path = Path(path)
+    suffix = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
+    table = is_table(path)
+    if not table and suffix not in (".nii", ".nii.gz"):
+        raise InputError(f"{path} is neither image nor table: .nii, .nii.gz, .tsv or .csv is needed")
+    stem, lengths = path.name.removesuffix(suffix), simulation.run_lengths
+    tr = float(simulation.truth.attrs["tr"])
+    targets = [path.with_name(f"{stem}_run-{run}{suffix}") for run in range(1, len(lengths) + 1)]
+    targets = targets if len(lengths) > 1 else [path]
+    mask, truth = path.with_name(f"{stem}_mask.nii.gz"), path.with_name(f"{stem}_truth.nc")
+    if not overwrite:
+        own = [*targets, *map(sidecar_path, targets)]
+        _check_replaced(simulation, own if table else [*own, mask], truth)
+    inside = _box(simulation.bold.shape[1])
+    for target, (start, stop) in zip(targets, pairwise(np.cumsum([0, *lengths])), strict=True):
+        if table:
+            _write_table(simulation.bold[start:stop], target)
+        else:
+            _write_volumes(simulation.bold[start:stop], inside, tr, target)
+        # A table says no TR, and an image of 1 s looks as if nobody had set it.
+        write_atomic(sidecar_path(target), json.dumps({"RepetitionTime": tr, "StartTime": 0.0}) + "\n")
+    if not table:
+        write_image(nib.Nifti1Image(inside.astype(np.uint8), BOX_AFFINE), mask)
+    save_features(simulation.truth, truth)
+    return [*targets, *([] if table else [mask]), truth]
+
+
+def _box(n_voxels: int) -> np.ndarray:
+    """A box of voxels, bool (x, y, z), of which the first are True."""
+    side = ceil(n_voxels ** (1 / 3) - 1e-9)
+    shape = (side, side, ceil(n_voxels / side**2))
+    return (np.arange(np.prod(shape)) < n_voxels).reshape(shape)
+
+
+def _write_table(bold: np.ndarray, path: Path) -> None:
+    """One run, (n_trs, n_voxels), as a table of columns."""
+    n_voxels = bold.shape[1]
+    columns = [f"voxel-{v:0{len(str(n_voxels))}d}" for v in range(1, n_voxels + 1)]
+    separator = SEPARATORS[path.suffixes[-2] if path.suffix == ".gz" else path.suffix]
+    with atomic_path(path) as temporary:
+        pd.DataFrame(bold, columns=columns).to_csv(temporary, sep=separator, index=False, float_format="%.9g")
+
+
+def _write_volumes(bold: np.ndarray, inside: np.ndarray, tr: float, path: Path) -> None:
+    """One run, (n_trs, n_voxels), as an image of the voxels `inside`."""
+    volumes = np.zeros((*inside.shape, len(bold)), np.float32)
+    volumes[inside] = bold.T
+    image = nib.Nifti1Image(volumes, BOX_AFFINE)
+    image.header.set_xyzt_units("mm", "sec")
+    image.header.set_zooms((3.0, 3.0, 3.0, tr))
+    write_image(image, path)
+
+
+def _check_replaced(simulation: Simulation, targets: list[Path], truth: Path) -> None:
+    """An error if one of the files stands already and is not known to be of this simulation: the truth tells."""
+    attrs = simulation.truth.attrs
+    same = {name: attrs[name] for name in ("source_sha256", "run_lengths") if name in attrs}
+    old = standing(truth, settings=json.loads(attrs["settings"]), **same)
+    signal = simulation.truth["signal"].values
+    if old is not None and not (old["signal"].shape == signal.shape and np.allclose(old["signal"], signal, 1e-3, 1e-3)):
+        raise InputError(f"{truth} is there already and is of other features: {REPLACE}")
+    there = [target for target in targets if target.exists()]
+    if old is None and there:
+        raise InputError(f"{there[0]} is there already, without {truth.name} that would tell what it is: {REPLACE}")

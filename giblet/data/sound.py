@@ -11,6 +11,7 @@ import numpy as np
 import soundfile
 
 from giblet.data.media import AudioReader
+from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.files import atomic_path
 from giblet.timing import Number, TRGrid, exact, grid_for
@@ -21,6 +22,7 @@ Progress = Callable[[float, float | None], None]
 """Called with the seconds done and the seconds in all, None while that is not known."""
 
 
+@fill_doc
 class SoundOnGrid:
     """The samples of a sound track, cut or padded with silence to the frames of whole TRs.
 
@@ -30,7 +32,7 @@ class SoundOnGrid:
     ----------
     reader : AudioReader
     tr : float
-        Repetition time in seconds.
+        %(tr)s
     n_trs : int or None
         Volumes of the scan; None for as many as the film fills.
     frame_rate : float or Fraction
@@ -38,7 +40,7 @@ class SoundOnGrid:
     hop_length : int
         Samples per frame.
     progress : callable, optional
-        Called with seconds done and seconds in all (None while unknown).
+        %(progress)s
 
     Yields
     ------
@@ -96,6 +98,7 @@ class SoundOnGrid:
             self.progress(n_samples / self.reader.sample_rate, total)
 
 
+@fill_doc
 def write_sound(
     path: str | Path,
     chunks: Iterable[np.ndarray],
@@ -118,7 +121,7 @@ def write_sound(
     seconds : float or Fraction
         Duration of the file.
     progress : callable, optional
-        Called with seconds done and seconds in all.
+        %(progress)s
 
     Returns
     -------

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.renamed import renamed
 from giblet.runs import run_labels, run_slices
@@ -59,6 +60,7 @@ def segments(trs: np.ndarray, run: np.ndarray) -> list[tuple[int, int]]:
 
 
 @renamed(runs="run")
+@fill_doc
 def make_splits(
     n_trs: int,
     tr: float,
@@ -79,7 +81,7 @@ def make_splits(
     n_trs : int
         Volumes of the scan, all runs.
     tr : float
-        Repetition time in seconds.
+        %(tr)s
     run : array_like, shape (n_trs,), optional
         A run label per TR (``bold.run``); one run without it.
     fractions : (float, float, float)

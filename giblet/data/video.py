@@ -7,16 +7,17 @@ from dataclasses import replace
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import xarray as xr
 from pydantic import Field
 
-from giblet.config import Settings
 from giblet.data.embeddings import ImageModel
-from giblet.data.picture import PictureReader, Shown, write_pictures
+from giblet.data.picture import PictureReader, ShownFrame, write_pictures
+from giblet.data.processor import ExtractionSettings
 from giblet.data.sound import Progress
+from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.features import CONTINUOUS, main_variable, metadata_of, new_features
 from giblet.files import sha256_of
@@ -30,11 +31,9 @@ LINEAR = np.where(_CODED <= 0.04045, _CODED / 12.92, ((_CODED + 0.055) / 1.055) 
 """Light of each 8-bit sRGB value, 0 to 1 (IEC 61966-2-1)."""
 
 
-class VideoSettings(Settings):
+class VideoSettings(ExtractionSettings):
     """What turns a film into picture features. Same film, same settings, same model: same file."""
 
-    tr: float = Field(1.5, gt=0, allow_inf_nan=False, description="repetition time of the scan, s")
-    n_trs: int | None = Field(None, ge=1, description="volumes of the scan; default: as many as the film fills")
     size: tuple[int, int] = Field((90, 160), description="height and width of the frames kept")
     frame: Literal["mean", "middle"] = Field("mean", description="what stands for a TR")
     track: int | None = Field(None, ge=0, description="the sound track used; film zero depends on it")
@@ -63,6 +62,7 @@ def luminance_of(pixels: np.ndarray) -> np.ndarray:
     return LINEAR[pixels] @ np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
+@fill_doc
 class VideoProcessor:
     """Turns the picture of a film into features by TR, and pictures by TR into a film.
 
@@ -71,7 +71,7 @@ class VideoProcessor:
     Parameters
     ----------
     tr : float
-        Repetition time in seconds.
+        %(tr)s
     size : tuple of int
         Height and width of the frames kept; the picture, turned and mirrored as the film says, is scaled to it,
         whatever its shape.
@@ -95,12 +95,15 @@ class VideoProcessor:
         If an option is out of range or the model cannot be loaded.
     """
 
+    settings_type: ClassVar[type[ExtractionSettings]] = VideoSettings
+    source_noun: ClassVar[str] = "film"
+    padding: ClassVar[str] = "black"
     desc = VIDEO
 
     def __init__(
         self,
-        tr: float = 1.5,
         *,
+        tr: float = 1.5,
         size: tuple[int, int] = (90, 160),
         frame: str = "mean",
         track: int | None = None,
@@ -135,6 +138,28 @@ class VideoProcessor:
         """
         return cls(**settings.model_dump(exclude={"n_trs"}))
 
+    @classmethod
+    def check_source(cls, path: Path, settings: VideoSettings) -> float | None:
+        """What is wrong with a film's picture, as an error, before a model is loaded for it.
+
+        Parameters
+        ----------
+        path : Path
+            The film.
+        settings : VideoSettings
+
+        Returns
+        -------
+        float or None
+            Seconds of film; None where it does not say.
+
+        Raises
+        ------
+        InputError
+            If the film cannot be read, or has no picture.
+        """
+        return PictureReader(path, settings.track).info.duration_hint
+
     def provenance(self, path: str | Path, n_trs: int | None = None) -> dict[str, Any]:
         """The attributes that decide what the features of a film are; equal ones mean an equal file.
 
@@ -164,6 +189,7 @@ class VideoProcessor:
             "model_fingerprint": fingerprint,
         }
 
+    @fill_doc
     def video_to_features(
         self,
         path: str | Path,
@@ -180,7 +206,7 @@ class VideoProcessor:
         n_trs : int, optional
             As for :meth:`extract`.
         progress : callable, optional
-            Called with seconds done and seconds in all (None while unknown).
+            %(progress)s
 
         Returns
         -------
@@ -202,6 +228,7 @@ class VideoProcessor:
         dataset = self.extract(path, n_trs, progress=progress)
         return dataset[main_variable(dataset)].values, metadata_of(dataset)
 
+    @fill_doc
     def extract(
         self,
         path: str | Path,
@@ -220,9 +247,9 @@ class VideoProcessor:
             Volumes of the scan: a longer film is cut, a shorter one padded with black; ``valid`` says which TRs the
             film covers. By default as many as the film fills, sound included.
         provenance : mapping, optional
-            What :meth:`provenance` returned, if it was called already: a long film is not hashed again then.
+            %(provenance)s
         progress : callable, optional
-            Called with seconds done and seconds in all (None while unknown).
+            %(progress)s
 
         Returns
         -------
@@ -312,7 +339,7 @@ class _ByTR:
         self._mean, self._at = np.zeros((*size, 3)), -1  # the TR that is still being summed
         self._before: np.ndarray | None = None
 
-    def add(self, shown: Shown) -> None:
+    def add(self, shown: ShownFrame) -> None:
         pixels = shown.pixels(self.size)
         light = luminance_of(pixels)
         values = np.array([1, light.mean(dtype=np.float64), light.std(dtype=np.float64), 0])

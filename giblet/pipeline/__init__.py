@@ -5,15 +5,22 @@ from giblet.lazy import lazily
 __getattr__, __dir__, __all__ = lazily(
     __name__,
     {
-        "giblet.pipeline.brain": ("check_alignment", "simulate"),
-        "giblet.pipeline.codec": ("Evaluated", "evaluate_codec"),
+        "giblet.pipeline.brain": ("check_alignment",),
+        "giblet.pipeline.codec": ("CodecEvaluation", "evaluate_codec"),
+        "giblet.pipeline.decoding": ("DecodedFile", "decode"),
         "giblet.pipeline.features": (
-            "Decoded", "Extracted", "decode", "demo", "extract", "extract_many", "processor_for", "sample_film",
+            "FailedExtraction", "FeatureFile", "extract", "extract_many", "processor_for", "processor_type",
         ),
-        "giblet.pipeline.reconstruct": ("Reconstructed", "reconstruct"),
+        "giblet.pipeline.reconstruct": ("Reconstruction", "reconstruct"),
+        "giblet.pipeline.round_trip": ("RoundTrip", "demo", "sample_film"),
         "giblet.pipeline.scoring": ("score",),
+        "giblet.pipeline.simulation": ("SimulatedScan", "simulate"),
         "giblet.pipeline.trained_run": ("Prediction", "TrainedRun"),
         "giblet.pipeline.training": ("train",),
     },
-    renamed={"extract_film": "extract", "extract_features": "extract_many", "decode_features": "decode"},
+    renamed={
+        "extract_film": "extract", "extract_features": "extract_many", "decode_features": "decode",
+        "Extracted": "FeatureFile", "Decoded": "DecodedFile", "Reconstructed": "Reconstruction",
+        "Evaluated": "CodecEvaluation",
+    },
 )  # fmt: skip

@@ -1,11 +1,9 @@
-"""Simulated brains, and the check that a scan and its stimulus are on one clock."""
+"""The check that a scan and its stimulus are on one clock."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -14,16 +12,13 @@ from giblet.alignment.checks import check_applied_once, first_onset
 from giblet.alignment.lags import HIGH_PASS
 from giblet.data.bold.tables import is_table
 from giblet.data.fmri import FMRIProcessor
-from giblet.data.simulate import Simulation, simulate_bold, write_simulation
 from giblet.data.sound import of_length
 from giblet.errors import InputError
 from giblet.evaluation.alignment import AlignmentCheck, Regressor, check, envelope, regressors_of
 from giblet.evaluation.lag_plot import check_plotting, plot_checks
-from giblet.features import CONTINUOUS, load_features, main_variable, metadata_of, new_features
+from giblet.features import load_features, main_variable, metadata_of
 from giblet.files import check_writable
-from giblet.pipeline.features import sound_decoder
-from giblet.renamed import renamed
-from giblet.timing import TRGrid, exact
+from giblet.pipeline.decoding import sound_decoder
 
 ORDER = "feature files come first, and the BOLD last"
 
@@ -49,11 +44,36 @@ def regressors_from(path: str | Path, *, codec: str | None = None, device: str =
     GibletError
         If the file or its codec cannot be used, or it holds nothing of the kind.
     """
-    return _regressors_in(load_features(path), Path(path).name, codec=codec, device=device)
+    return regressors_in(load_features(path), Path(path).name, codec=codec, device=device)
 
 
-def _regressors_in(features: xr.Dataset, name: str, *, codec: str | None, device: str) -> list[Regressor]:
-    """What a brain answers to in features that were read; `name` is that of their file."""
+def regressors_in(
+    features: xr.Dataset, name: str, *, codec: str | None = None, device: str = "auto"
+) -> list[Regressor]:
+    """What a brain answers to in features that were read.
+
+    Parameters
+    ----------
+    features : xarray.Dataset
+        As :func:`giblet.features.load_features` reads it.
+    name : str
+        Of their file, for messages.
+    codec, device
+        As for :func:`regressors_from`.
+
+    Returns
+    -------
+    list of Regressor
+
+    Raises
+    ------
+    GibletError
+        If the codec cannot be used, or the features hold nothing of the kind.
+
+    See Also
+    --------
+    regressors_from : reads the file too.
+    """
     if "codec" in features.attrs or "mel" in features:
         return [_envelope_of(features, name, codec=codec, device=device)]
     regressors = regressors_of(features)
@@ -76,92 +96,6 @@ def _envelope_of(features: xr.Dataset, name: str, *, codec: str | None, device: 
     return envelope((np.clip(block, -1, 1) for block in of_length(blocks, rate, seconds)), rate, begins=begins)
 
 
-def simulate(
-    features: str | Path,
-    out_dir: str | Path = ".",
-    *,
-    table: bool = False,
-    regressor: str | None = None,
-    codec: str | None = None,
-    device: str = "auto",
-    overwrite: bool = False,
-    **settings: Any,
-) -> tuple[Simulation, list[Path]]:
-    """BOLD that answers to a feature file through a known mapping, as files, with the truth beside them.
-
-    Parameters
-    ----------
-    features : str or Path
-        A feature file.
-    out_dir : str or Path
-        Gets ``<film>_desc-<what>_simulated_bold.nii.gz`` with its mask, or a ``.tsv`` without one, and beside it
-        ``..._truth.nc``. Several runs are numbered: ``..._bold_run-1.nii.gz``.
-    table : bool
-        A table of columns instead of an image.
-    regressor : str, optional
-        Answer to this one series alone (``"envelope"``, ``"word_rate"``, ``"luminance"``, ``"motion_energy"``), as
-        :func:`check_alignment` looks for it, instead of the whole of the features.
-    codec, device : str
-        As for :func:`regressors_from`, for ``"envelope"``.
-    overwrite : bool
-        Replace files of another simulation that stand by these names.
-    **settings
-        Fields of :class:`giblet.data.simulate.SimulateSettings`.
-
-    Returns
-    -------
-    simulation : Simulation
-    files : list of Path
-        The files written.
-
-    Raises
-    ------
-    GibletError
-        If the features or an option cannot be used; nothing is written then.
-    """
-    check_writable(out_dir)
-    source = load_features(features)
-    if regressor is not None:
-        name = Path(features).name
-        by_name = {one.name: one for one in _regressors_in(source, name, codec=codec, device=device)}
-        if regressor not in by_name:
-            raise InputError(f"{name} has no regressor {regressor!r}; it has {', '.join(by_name)}: name one of these")
-        source = _by_tr(by_name[regressor], source)
-    simulation = simulate_bold(source, **settings)
-    if simulation.truth.sizes["feature"] == 1:
-        # One series drives every voxel up, as a stimulus does; with random signs the mean over voxels would be nothing.
-        # Noise is the same upside down.
-        sign = np.sign(simulation.truth["weights"].values[0]).astype(np.float32)
-        truth = simulation.truth.copy()
-        truth["weights"], truth["signal"] = truth["weights"] * sign, truth["signal"] * sign
-        simulation = replace(simulation, bold=simulation.bold * sign, truth=truth)
-    stem = Path(features).name.removesuffix(".nc").removesuffix("_features")
-    name = f"{stem}_simulated_bold{'.tsv' if table else '.nii.gz'}"
-    return simulation, write_simulation(simulation, Path(out_dir) / name, overwrite=overwrite)
-
-
-def _by_tr(regressor: Regressor, features: xr.Dataset) -> xr.Dataset:
-    """A regressor as a feature file of one column: its mean in each TR, weighted by overlap."""
-    tr, n_trs = exact(features.attrs["tr"]), features.sizes["tr"]
-    onsets = float(first_onset(features, features.attrs["desc"])) + np.arange(n_trs + 1) * float(tr)
-    total = np.r_[0, np.cumsum(regressor.values * np.diff(regressor.edges))]
-    values = np.diff(np.interp(onsets, regressor.edges, total)) / float(tr)
-    made = new_features(
-        {regressor.name: (("tr",), values)},
-        TRGrid(float(tr), n_trs, 1 / tr),
-        film_duration=exact(features.attrs["film_duration"]),
-        kind=CONTINUOUS,
-        desc=regressor.name,
-        duration=float(features.attrs["duration"]),
-        settings={},
-        source=features.attrs["source"],
-        source_sha256=features.attrs["source_sha256"],
-    )
-    # Of a file that was cut, where it begins and which of its TRs the film covers.
-    return made.assign({name: features[name] for name in ("onset", "valid")})
-
-
-@renamed(start_offset="stimulus_time_at_volume_0")
 # 24 parameters: one for each option of `giblet check-alignment`, so that an editor knows them and a typo is an error.
 def check_alignment(
     features: Sequence[str | Path],
@@ -249,7 +183,7 @@ def check_alignment(
     good = scan["good"].values.astype(bool)
     targets = [column for column, usable in zip(_column_names(scan), good, strict=True) if usable]
     regressors = [
-        regressor for name, dataset in opened for regressor in _regressors_in(dataset, name, codec=codec, device=device)
+        regressor for name, dataset in opened for regressor in regressors_in(dataset, name, codec=codec, device=device)
     ]
     sample_mask = scan["sample_mask"].values.astype(bool) if "sample_mask" in scan else None
     values = scan["bold"].values[:, good]

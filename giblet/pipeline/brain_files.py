@@ -15,6 +15,7 @@ import xarray as xr
 
 from giblet.data.bold.tables import is_table
 from giblet.data.bold.volumes import check_grid, read_mask
+from giblet.docs import fill_doc
 from giblet.errors import InputError, reading
 from giblet.files import sha256_of
 from giblet.training.settings import SubjectSettings
@@ -40,6 +41,7 @@ def listed(paths: Paths | None) -> list[Path]:
     return [Path(paths)] if isinstance(paths, (str, Path)) else [Path(one) for one in paths]
 
 
+@fill_doc
 def training_columns(subject: SubjectSettings, tr: float, unused: Sequence[np.ndarray] | None = None) -> xr.Dataset:
     """The voxels or regions of the training scans: what is bad in any run, or empty once cleaned, is out.
 
@@ -47,7 +49,7 @@ def training_columns(subject: SubjectSettings, tr: float, unused: Sequence[np.nd
     ----------
     subject : SubjectSettings
     tr : float
-        Repetition time in seconds.
+        %(tr)s
     unused : sequence of ndarray of bool, shape (n_volumes,), optional
         By run, volumes in which what is bad costs no voxel or region its place; see
         :attr:`giblet.training.holes.Holes.unused`.
@@ -66,6 +68,7 @@ def training_columns(subject: SubjectSettings, tr: float, unused: Sequence[np.nd
     return subject.processor(tr).load([run.bold for run in subject.runs], confounds=confounds or None, unused=unused)
 
 
+@fill_doc
 def replacement_bold(
     bold: Paths, confounds: Paths | None, subject: SubjectSettings, tr: float, volumes: np.ndarray, run: np.ndarray,
     rows: np.ndarray, unused: Sequence[np.ndarray] | None = None,
@@ -80,7 +83,7 @@ def replacement_bold(
         One for each scan; needed where the training scans had them.
     subject : SubjectSettings
     tr : float
-        Repetition time in seconds.
+        %(tr)s
     volumes, run : ndarray of int, shape (n_rows,)
         Of each row the volume in its run, and the run.
     rows : ndarray of int
@@ -141,8 +144,9 @@ def _on_columns(
         wanted["columns"] = tuple(map(str, columns["region"].values))
     fmri = subject.model_copy(update=wanted).processor(tr)
     if "i" in columns.coords:
-        fmri.mask = np.zeros(json.loads(columns.attrs["volume_shape"]), bool)
-        fmri.mask[tuple(columns[axis].values for axis in "ijk")] = True
+        mask = np.zeros(json.loads(columns.attrs["volume_shape"]), bool)
+        mask[tuple(columns[axis].values for axis in "ijk")] = True
+        fmri = fmri.with_mask(mask)
     data = fmri.load(paths, confounds=list(tables) or None)
     if data.attrs["mask_sha256"] != columns.attrs["mask_sha256"]:
         raise InputError(
@@ -159,6 +163,7 @@ def _on_columns(
     return data
 
 
+@fill_doc
 def lesion_of(
     lesion: str | Path, subject: SubjectSettings, tr: float, n_voxels: int, unused: Sequence[np.ndarray] | None = None
 ) -> np.ndarray:
@@ -170,7 +175,7 @@ def lesion_of(
         A mask image on the voxels of the scan, a ``.npy`` of bool, or names of regions as ``a,b``.
     subject : SubjectSettings
     tr : float
-        Repetition time in seconds.
+        %(tr)s
     n_voxels : int
         That the model knows.
     unused : sequence of ndarray of bool, optional

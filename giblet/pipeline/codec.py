@@ -18,10 +18,12 @@ from giblet.codec.training.settings import CodecTrainingConfig
 from giblet.data.media import AudioReader
 from giblet.data.sound import Progress
 from giblet.device import pick_device
+from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.evaluation.codec_quality import Clip, CodecQuality, Row, score_codec
 from giblet.evaluation.sound_scores import SCORES
 from giblet.files import check_writable, write_atomic
+from giblet.notebook import html_table
 from giblet.report import Picture, Player, Section, Table, spectrograms, write_report
 
 SUFFIXES = {
@@ -36,15 +38,27 @@ SILENCE_DB = -60.0
 """RMS re full scale: on what is below, SI-SDR and PESQ measure the noise floor."""
 
 
-@dataclass(frozen=True)
-class Evaluated:
-    """What became of an evaluation."""
+@dataclass(frozen=True, repr=False)
+class CodecEvaluation:
+    """How well a codec keeps sound, with the page that shows it."""
 
     quality: CodecQuality
     page: Path
+    """HTML, with sounds to listen to."""
     data: Path
+    """The same figures as JSON."""
+
+    def __repr__(self) -> str:
+        quality = self.quality
+        return f"<CodecEvaluation of {quality.codec}: {quality.n_clips} clips, {quality.seconds:.0f} s; {self.page}>"
+
+    def _repr_html_(self) -> str:
+        rows = [[row.label, *(row.mean(score) for score in SCORES)] for row in self.quality.rows]
+        return html_table(repr(self), ["mean over clips", *SCORES], rows)
 
 
+# 11 parameters: the options of `giblet codec evaluate`.
+@fill_doc
 def evaluate_codec(
     sounds: str | Path | Iterable[str | Path],
     codec: str = "bundled",
@@ -58,7 +72,7 @@ def evaluate_codec(
     device: str = "auto",
     overwrite: bool = False,
     progress: Progress | None = None,
-) -> Evaluated:
+) -> CodecEvaluation:
     """Score a codec at each of its bandwidths up to 6 kbps, and mel spectrograms beside it; write a page with players.
 
     Parameters
@@ -80,7 +94,7 @@ def evaluate_codec(
     players : int
         Clips to listen to in the page.
     device : str
-        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+        %(device)s
     overwrite : bool
         Replace the report of another codec, of other files or of other options that stands in `out_dir`.
     progress : callable, optional
@@ -88,7 +102,7 @@ def evaluate_codec(
 
     Returns
     -------
-    Evaluated
+    CodecEvaluation
 
     Raises
     ------
@@ -130,7 +144,7 @@ def evaluate_codec(
     text = json.dumps(quality.as_dict() | {"seconds_per_file": seconds}, indent=2, allow_nan=False)
     write_atomic(data, text + "\n")
     write_report(page, f"Sound quality of codec {codec}", quality_sections(quality), summary=_summary(quality))
-    return Evaluated(quality, page, data)
+    return CodecEvaluation(quality, page, data)
 
 
 def _check_replaced(data: Path, page: Path, new: dict[str, Any]) -> None:

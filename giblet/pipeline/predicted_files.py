@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ from giblet.codec import AudioCodec
 from giblet.data.audio import AudioProcessor
 from giblet.data.text import TextProcessor, nearest_segments
 from giblet.data.video import VideoProcessor
+from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.evaluation.predictions import Stretch
 from giblet.features import CODES, CONTINUOUS, load_features, new_features, save_features, sidecar_path
 from giblet.files import atomic_path, write_atomic
-from giblet.models import ModelSettings
 from giblet.models.settings import AUDIO, TEXT, VIDEO
 from giblet.pipeline.trained_run import Prediction
 from giblet.spans import volume_rate
@@ -37,6 +38,65 @@ class Texts:
     texts: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class StretchFiles:
+    """A stretch of a prediction, and what all of its files must say of themselves."""
+
+    stretch: Stretch
+    stem: Path
+    """Folder and beginning of the names."""
+    start: float
+    """Second of the film at which the stretch begins."""
+    tr: float
+    """Repetition time in seconds."""
+    source: Mapping[str, str]
+    """Where the prediction comes from, as feature files say it: ``source`` and ``source_sha256``."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """What the prediction is of; becomes the ``settings`` of feature files."""
+
+    def path(self, ending: str) -> Path:
+        """The file of this ending.
+
+        Parameters
+        ----------
+        ending : str
+            Such as ``"predicted_features.nc"``.
+
+        Returns
+        -------
+        Path
+            ``<stem>_desc-<ending>``.
+        """
+        return self.stem.with_name(f"{self.stem.name}_desc-{ending}")
+
+    def on_film(self, variables: dict[str, Any], frame_rate: float | Fraction, **attrs: Any) -> xr.Dataset:
+        """Predicted variables as the Dataset of a feature file that begins where the stretch does.
+
+        Parameters
+        ----------
+        variables : dict
+            By name, dimensions and values, as :func:`giblet.features.new_features` takes them.
+        frame_rate : float or Fraction
+            Frames per second.
+        **attrs
+            Attributes beside those of every prediction; ``kind`` and ``desc`` are needed.
+
+        Returns
+        -------
+        xarray.Dataset
+        """
+        (_, values), *_ = variables.values()
+        grid = TRGrid(self.tr, len(values), frame_rate)
+        features = new_features(
+            variables, grid, film_duration=grid.duration, **attrs, **self.source, settings=dict(self.about),
+            duration=float(grid.duration),
+        )  # fmt: skip
+        seconds = [float(exact(self.start) + k * exact(self.tr)) for k in range(grid.n_trs)]
+        features["onset"] = (("tr",), np.array(seconds), features["onset"].attrs)
+        return features.assign_attrs(first_onset=self.start)
+
+
+@fill_doc
 def write_prediction(
     prediction: Prediction, out_dir: Path, codec: AudioCodec | None = None, search: Texts | None = None
 ) -> tuple[list[Path], list[dict[str, Any]]]:
@@ -47,7 +107,7 @@ def write_prediction(
     prediction : Prediction
     out_dir : Path
     codec : AudioCodec, optional
-        The one that made the codes; None for mel spectrograms.
+        %(codec)s
     search : Texts, optional
         None: no texts are named.
 
@@ -63,56 +123,39 @@ def write_prediction(
         If a file cannot be written, or no text can be nearest to the decoded vectors.
     """
     part, stretches = prediction.part, prediction.stretches
-    run, source = part.run, part.run.source
+    run = part.run
     files, described = list[Path](), []
     for stretch in stretches:
         stem = out_dir / (part.label + (f"_rows-{stretch.start}" if len(stretches) > 1 else ""))
-        start, tr = prediction.film_second(stretch), run.settings.model.tr
+        start = prediction.film_second(stretch)
         where = {"run": stretch.run, "first_row": stretch.start, "film_seconds": start}
         about = {
             "subject": part.subject, "split": part.split, **where, "head": run.settings.model.head,
             "first_stimulus_tr": int(run.study.stimulus_trs[part.subject][stretch.start]), **part.brain,
         }  # fmt: skip
         described.append({**where, "n_trs": stretch.stop - stretch.start})
+        target = StretchFiles(stretch, stem, start, run.settings.model.tr, run.source, about)
         if AUDIO in stretch.decoded:
-            files += write_sound_files(
-                stretch, stem, start, run.settings.model, codec, run.study.bandwidth, source, about
-            )
-        files += write_vectors(stretch, stem, start, tr, source, about)
-        files += write_video(stretch, stem, start, tr, source)
+            files += write_sound_files(target, codec, run.study.bandwidth)
+        files += write_vectors(target)
+        files += write_video(target)
         if search is not None:
-            files += write_text(stretch, stem, start, tr, search.model, search.texts)
+            files += write_text(target, search)
     return files, described
 
 
-def write_sound_files(
-    stretch: Stretch,
-    stem: Path,
-    start: float,
-    model: ModelSettings,
-    codec: AudioCodec | None,
-    bandwidth: float | None,
-    source: Mapping[str, str],
-    about: Mapping[str, Any],
-) -> list[Path]:
+@fill_doc
+def write_sound_files(target: StretchFiles, codec: AudioCodec | None, bandwidth: float | None) -> list[Path]:
     """Predicted features, their sound, and the sound of the true features beside it.
 
     Parameters
     ----------
-    stretch : Stretch
-    stem : Path
-        Folder and beginning of the names.
-    start : float
-        Second of the film at which the stretch begins.
-    model : ModelSettings
-    codec : AudioCodec, optional
-        The one that made the codes; None for mel spectrograms.
-    bandwidth : float, optional
+    target : StretchFiles
+        With decoded sound.
+    codec : AudioCodec or None
+        %(codec)s
+    bandwidth : float or None
         Of the codes, in kbps.
-    source : mapping of str to str
-        Where the prediction comes from, as feature files say it.
-    about : mapping
-        What the prediction is of; becomes the ``settings`` of the feature file.
 
     Returns
     -------
@@ -124,125 +167,74 @@ def write_sound_files(
     InputError
         If a file cannot be written.
     """
+    stretch, tr = target.stretch, target.tr
     predicted, truth = stretch.decoded[AUDIO], stretch.truth.get(AUDIO)
-    names = [stem.with_name(f"{stem.name}_desc-{desc}_decoded.wav") for desc in ("predicted", "true")]
-    features = stem.with_name(f"{stem.name}_desc-predicted_features.nc")
     if codec is not None:
-        save_features(_codes(predicted, start, model.tr, codec, bandwidth, source, about), features)
-        processor = AudioProcessor(codec=codec, tr=model.tr)
+        processor = AudioProcessor(codec=codec, tr=tr)
+        features = _codes(target, predicted, codec, bandwidth)
     else:
         predicted = np.maximum(predicted, 0)  # power
         average = predicted.ndim == 2
-        processor = AudioProcessor(use_encodec=False, tr=model.tr, n_mels=predicted.shape[1], mel_average=average)
-        save_features(_mel(predicted, start, model.tr, processor, source, about), features)
-    written = [features, sidecar_path(features)]
-    sounds = [predicted] if truth is None or not stretch.scored[AUDIO].any() else [predicted, truth]
-    for values, path in zip(sounds, names, strict=False):
-        written.append(processor.features_to_audio(values, path))
-        written.append(write_start(path, start, model.tr, len(values), source))
+        processor = AudioProcessor(use_encodec=False, tr=tr, n_mels=predicted.shape[1], mel_average=average)
+        features = _mel(target, predicted, processor)
+    path = save_features(features, target.path("predicted_features.nc"))
+    written = [path, sidecar_path(path)]
+    sounds = {"predicted_decoded.wav": predicted}
+    if truth is not None and stretch.scored[AUDIO].any():
+        sounds["true_decoded.wav"] = truth
+    for ending, values in sounds.items():
+        sound = processor.features_to_audio(values, target.path(ending))
+        written += [sound, _write_start(sound, target, len(values))]
     return written
 
 
-def write_start(path: Path, start: float, tr: float, n_trs: int, source: Mapping[str, str]) -> Path:
-    """The JSON file beside a sound or a film, which themselves begin at 0: where in the film they belong.
-
-    Parameters
-    ----------
-    path : Path
-        The sound or the film.
-    start : float
-        Second of the film at which it begins.
-    tr : float
-        Repetition time in seconds.
-    n_trs : int
-        TRs that it lasts.
-    source : mapping of str to str
-        Its ``source`` is named in the file.
-
-    Returns
-    -------
-    Path
-        The JSON file.
-
-    Raises
-    ------
-    InputError
-        If a file cannot be written.
-    """
+def _write_start(path: Path, target: StretchFiles, n_trs: int) -> Path:
+    """The JSON file beside a sound or a film, which themselves begin at 0: where in the film they belong."""
     content = {
         "Description": "decoded from BOLD" if "predicted" in path.name else "decoded from the features that were shown",
-        "StartTime": start, "Duration": float(n_trs * exact(tr)), "RepetitionTime": tr, "Sources": [source["source"]],
-        "GeneratedBy": [{"Name": "giblet", "Version": __version__}],
+        "StartTime": target.start, "Duration": float(n_trs * exact(target.tr)), "RepetitionTime": target.tr,
+        "Sources": [target.source["source"]], "GeneratedBy": [{"Name": "giblet", "Version": __version__}],
     }  # fmt: skip
     beside = sidecar_path(path)
     write_atomic(beside, json.dumps(content, indent=2) + "\n")
     return beside
 
 
-def _on_film(features: xr.Dataset, start: float) -> xr.Dataset:
-    """The same, of a film's part that begins at this second."""
-    onset = features["onset"]
-    seconds = [float(exact(start) + k * exact(features.attrs["tr"])) for k in range(features.sizes["tr"])]
-    features["onset"] = (("tr",), np.array(seconds), onset.attrs)
-    return features.assign_attrs(first_onset=start)
-
-
-def _codes(
-    codes: np.ndarray, start: float, tr: float, codec: AudioCodec, bandwidth: float | None, source: Mapping[str, str],
-    about: Mapping[str, Any],
-) -> Any:  # fmt: skip
-    grid = TRGrid(tr, len(codes), codec.frame_rate)
+def _codes(target: StretchFiles, codes: np.ndarray, codec: AudioCodec, bandwidth: float | None) -> xr.Dataset:
+    grid = TRGrid(target.tr, len(codes), codec.frame_rate)
     more = (grid.counts > grid.frames_per_tr)[:, None]
     # There is no odd frame in a prediction: the one before it stands in its place, as in decoding.
     spill = np.where(more[:, None], codes[:, :, -1:], 0).astype(np.int32)
-    made = new_features(
-        {
-            "codes": (("tr", "codebook", "frame"), codes),
-            "spill": (("tr", "codebook", "extra"), spill),
-            "spill_mask": (("tr", "extra"), more),
-        },
-        grid, film_duration=grid.duration, kind=CODES, desc="predicted", codec=codec.name, bandwidth=bandwidth,
+    variables = {
+        "codes": (("tr", "codebook", "frame"), codes),
+        "spill": (("tr", "codebook", "extra"), spill),
+        "spill_mask": (("tr", "extra"), more),
+    }
+    return target.on_film(
+        variables, codec.frame_rate, kind=CODES, desc="predicted", codec=codec.name, bandwidth=bandwidth,
         codebook_size=codec.codebook_size, codec_fingerprint=codec.fingerprint, sample_rate=codec.sample_rate,
-        hop_length=codec.hop_length, **source, settings=dict(about), duration=float(grid.duration),
+        hop_length=codec.hop_length,
     )  # fmt: skip
-    return _on_film(made, start)
 
 
-def _mel(
-    mel: np.ndarray, start: float, tr: float, processor: AudioProcessor, source: Mapping[str, str],
-    about: Mapping[str, Any],
-) -> Any:  # fmt: skip
-    grid = TRGrid(tr, len(mel), processor.frame_rate)
+def _mel(target: StretchFiles, mel: np.ndarray, processor: AudioProcessor) -> xr.Dataset:
     dims = ("tr", "mel", "frame")[: mel.ndim]
     variables: dict[str, Any] = {"mel": (dims, mel.astype(np.float32))}
     if mel.ndim == 3:
+        grid = TRGrid(target.tr, len(mel), processor.frame_rate)
         variables["frame_mask"] = (("tr", "frame"), grid.columns(mel.shape[2])[1])
-    made = new_features(
-        variables, grid, film_duration=grid.duration, kind=CONTINUOUS, desc="predicted",
-        sample_rate=processor.source.sample_rate, hop_length=processor.source.hop_length, **source,
-        settings=dict(about), duration=float(grid.duration),
+    return target.on_film(
+        variables, processor.frame_rate, kind=CONTINUOUS, desc="predicted", sample_rate=processor.source.sample_rate,
+        hop_length=processor.source.hop_length,
     )  # fmt: skip
-    return _on_film(made, start)
 
 
-def write_vectors(
-    stretch: Stretch, stem: Path, start: float, tr: float, source: Mapping[str, str], about: Mapping[str, Any]
-) -> list[Path]:
+def write_vectors(target: StretchFiles) -> list[Path]:
     """Decoded picture and text features as feature files, ``_desc-predicted<modality>_features.nc``.
 
     Parameters
     ----------
-    stretch : Stretch
-    stem : Path
-        Folder and beginning of the names.
-    start : float
-        Second of the film at which the stretch begins.
-    tr : float
-        Repetition time in seconds.
-    source : mapping of str to str
-        Where the prediction comes from, as feature files say it.
-    about : mapping
-        What the prediction is of; becomes the ``settings`` of the feature file.
+    target : StretchFiles
 
     Returns
     -------
@@ -260,34 +252,24 @@ def write_vectors(
     """
     written = []
     for name in (VIDEO, TEXT):
-        if name not in stretch.decoded:
+        if name not in target.stretch.decoded:
             continue
-        values = np.asarray(stretch.decoded[name], np.float32)
-        grid = TRGrid(tr, len(values), volume_rate(tr))
+        values = np.asarray(target.stretch.decoded[name], np.float32)
         dims = ("tr", *(f"axis_{i}" for i in range(values.ndim - 1)))
-        made = new_features(
-            {name: (dims, values)}, grid, film_duration=grid.duration, kind=CONTINUOUS, desc=f"predicted{name}",
-            **source, settings=dict(about), duration=float(grid.duration),
-        )  # fmt: skip
-        path = stem.with_name(f"{stem.name}_desc-predicted{name}_features.nc")
-        written += [save_features(_on_film(made, start), path), sidecar_path(path)]
+        features = target.on_film(
+            {name: (dims, values)}, volume_rate(target.tr), kind=CONTINUOUS, desc=f"predicted{name}"
+        )
+        path = save_features(features, target.path(f"predicted{name}_features.nc"))
+        written += [path, sidecar_path(path)]
     return written
 
 
-def write_video(stretch: Stretch, stem: Path, start: float, tr: float, source: Mapping[str, str]) -> list[Path]:
+def write_video(target: StretchFiles) -> list[Path]:
     """Decoded pictures as a film of one picture per TR; nothing where no pictures were decoded.
 
     Parameters
     ----------
-    stretch : Stretch
-    stem : Path
-        Folder and beginning of the names.
-    start : float
-        Second of the film at which the stretch begins.
-    tr : float
-        Repetition time in seconds.
-    source : mapping of str to str
-        Where the prediction comes from, as feature files say it.
+    target : StretchFiles
 
     Returns
     -------
@@ -298,13 +280,17 @@ def write_video(stretch: Stretch, stem: Path, start: float, tr: float, source: M
     ------
     InputError
         If a file cannot be written.
+
+    See Also
+    --------
+    write_vectors : the same as a feature file.
     """
-    frames = stretch.decoded.get(VIDEO)
+    frames = target.stretch.decoded.get(VIDEO)
     if frames is None or frames.ndim != 4:
         return []
-    path = stem.with_name(f"{stem.name}_desc-predicted_decoded.mp4")
-    made = VideoProcessor(tr).features_to_video(np.clip(frames, 0, 255), path)
-    return [made, write_start(path, start, tr, len(frames), source)]
+    path = target.path("predicted_decoded.mp4")
+    film = VideoProcessor(tr=target.tr).features_to_video(np.clip(frames, 0, 255), path)
+    return [film, _write_start(film, target, len(frames))]
 
 
 def text_model(subject: SubjectSettings) -> str:
@@ -337,24 +323,16 @@ def text_model(subject: SubjectSettings) -> str:
     return str(made.attrs["model"])
 
 
-def write_text(stretch: Stretch, stem: Path, start: float, tr: float, model: str, texts: Sequence[str]) -> list[Path]:
+def write_text(target: StretchFiles, search: Texts) -> list[Path]:
     """The texts nearest to each decoded vector, as a table with onsets in seconds of the film.
 
     Some texts are near to whatever is decoded: `mean_cosine` is what each has over all decoded vectors of the stretch.
 
     Parameters
     ----------
-    stretch : Stretch
+    target : StretchFiles
         With decoded vectors of text.
-    stem : Path
-        Folder and beginning of the names.
-    start : float
-        Second of the film at which the stretch begins.
-    tr : float
-        Repetition time in seconds.
-    model : str
-        The sentence model that the text features were made with, as :func:`text_model` tells it.
-    texts : sequence of str
+    search : Texts
         Of which the three nearest to each vector are named.
 
     Returns
@@ -368,15 +346,16 @@ def write_text(stretch: Stretch, stem: Path, start: float, tr: float, model: str
         If the model cannot be loaded or makes other vectors, there are no texts, a vector is 0 or not finite, or the
         file cannot be written.
     """
-    corpus = TextProcessor(tr, model).corpus(texts)
-    matches = nearest_segments(stretch.decoded[TEXT], corpus, k=len(texts))
+    texts, tr = search.texts, target.tr
+    corpus = TextProcessor(tr=tr, model=search.model).corpus(texts)
+    matches = nearest_segments(target.stretch.decoded[TEXT], corpus, k=len(texts))
     scores = np.zeros((len(matches), len(texts)))
     for row, best in zip(scores, matches, strict=True):
         row[[match.index for match in best]] = [match.score for match in best]
     usual = scores.mean(axis=0)
     rows = [
         {
-            "onset": float(exact(start) + k * exact(tr)),
+            "onset": float(exact(target.start) + k * exact(tr)),
             "rank": rank,
             "text": match.text,
             "cosine": round(match.score, 4),
@@ -385,7 +364,7 @@ def write_text(stretch: Stretch, stem: Path, start: float, tr: float, model: str
         for k, best in enumerate(matches)
         for rank, match in enumerate(best[:3], start=1)
     ]
-    path = stem.with_name(f"{stem.name}_desc-predicted_text.tsv")
+    path = target.path("predicted_text.tsv")
     with atomic_path(path) as temporary:
         pd.DataFrame(rows).to_csv(temporary, sep="\t", index=False)
     return [path]

@@ -14,10 +14,12 @@ import torch
 from giblet.codec import AudioCodec
 from giblet.data.words.subtitles import read_segments
 from giblet.device import pick_device
+from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.evaluation.scorecard import Scorecard, group_scorecard
 from giblet.files import check_writable, write_atomic
 from giblet.models.settings import TEXT
+from giblet.notebook import html_facts
 from giblet.pipeline.brain_files import Paths
 from giblet.pipeline.predicted_files import Texts, text_model, write_prediction
 from giblet.pipeline.results import described, files_of_result
@@ -28,15 +30,23 @@ from giblet.version import __version__
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Reconstructed:
-    """What a reconstruction left."""
+@dataclass(frozen=True, repr=False)
+class Reconstruction:
+    """What was decoded from a brain, as files, and what it is worth."""
 
     scorecard: Scorecard
     files: tuple[Path, ...]
     """Feature files, sounds, pictures, each with its sidecar, texts, and last the scorecard as JSON and as a table."""
 
+    def __repr__(self) -> str:
+        return f"<Reconstruction: {len(self.files)} files beside {self.files[-1]}; {self.scorecard!r}>"
 
+    def _repr_html_(self) -> str:
+        return self.scorecard._repr_html_() + html_facts("files", {path.name: path.parent for path in self.files})
+
+
+# 13 parameters: the options of `giblet reconstruct`.
+@fill_doc
 def reconstruct(
     run: str | Path,
     bold: Paths | None = None,
@@ -52,7 +62,7 @@ def reconstruct(
     data: str | Path | None = None,
     overwrite: bool = False,
     device: str = "auto",
-) -> Reconstructed:
+) -> Reconstruction:
     """Decode a part of the scan with a trained run, write what comes out, and score it.
 
     Parameters
@@ -80,18 +90,18 @@ def reconstruct(
     texts : str or Path, optional
         Table or subtitles of which the nearest to each decoded text vector are named.
     codec : str, optional
-        Where the codec that made the codes is now, if it has moved.
+        %(codec_now)s
     data : str or Path, optional
         Folder of the files that the run was trained on, if they have moved; see
         :func:`giblet.pipeline.run_checks.located`.
     overwrite : bool
         Replace a result of other options, or of another model, that stands in `out_dir`.
     device : str
-        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+        %(device)s
 
     Returns
     -------
-    Reconstructed
+    Reconstruction
 
     Raises
     ------
@@ -138,7 +148,7 @@ def _subjects(run: TrainedRun, split: str, subject: str | None, scans: dict[str,
 def _reconstruct(
     part: Part, out_dir: Path, codec: AudioCodec | None, *, original: str | Path | None, texts: str | Path | None,
     overwrite: bool, device: torch.device,
-) -> Reconstructed:  # fmt: skip
+) -> Reconstruction:  # fmt: skip
     """Predict, score and write one part, once it is clear that the result may stand there."""
     search = None if texts is None else _texts(texts, part)
     if original is not None:
@@ -161,15 +171,15 @@ def _reconstruct(
     _write_card(card, path)
     for gone in set(before) - set(names):
         (out_dir / gone).unlink(missing_ok=True)  # of the result that was replaced
-    return Reconstructed(card, tuple(files))
+    return Reconstruction(card, tuple(files))
 
 
-def _group(made: Sequence[Reconstructed], folder: Path, split: str) -> Reconstructed:
+def _group(made: Sequence[Reconstruction], folder: Path, split: str) -> Reconstruction:
     """The mean of several subjects beside them."""
     card = group_scorecard([one.scorecard for one in made])
     path = folder / f"group_split-{split}_scorecard.json"
     _write_card(card, path)
-    return Reconstructed(card, (*(file for one in made for file in one.files), path, path.with_suffix(".md")))
+    return Reconstruction(card, (*(file for one in made for file in one.files), path, path.with_suffix(".md")))
 
 
 def _write_card(card: Scorecard, path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from giblet.codec import AudioCodec
 from giblet.data.media import AudioReader
+from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.evaluation.encoding import EncodingScore, score_encoding
 from giblet.evaluation.reconstruction import log_mel
@@ -64,6 +65,7 @@ def score(prediction: Prediction, *, codec: AudioCodec | None = None, original: 
     return Scorecard.of(_about(prediction, codec), scores, encoding, [*notes, *told])
 
 
+@fill_doc
 def check_original(path: str | Path, part: Part, codec: AudioCodec | None) -> None:
     """Say before any work that this is not the sound that the codes were made from.
 
@@ -73,7 +75,7 @@ def check_original(path: str | Path, part: Part, codec: AudioCodec | None) -> No
         The film or sound that is to be compared with.
     part : Part
     codec : AudioCodec or None
-        The one that made the codes; None for mel spectrograms.
+        %(codec)s
 
     Raises
     ------

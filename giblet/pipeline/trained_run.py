@@ -16,6 +16,7 @@ from giblet.codec import AudioCodec, load_codec
 from giblet.data.dataset.normalise import Normaliser
 from giblet.data.dataset.windows import Recording
 from giblet.device import pick_device
+from giblet.docs import fill_doc
 from giblet.errors import CheckpointError, InputError
 from giblet.evaluation.predictions import Stretch, predict
 from giblet.files import sha256_of
@@ -122,6 +123,7 @@ class TrainedRun:
             raise InputError(f"the run has no subject {subject}: it has {', '.join(self.subjects)}")
         return found[0]
 
+    @fill_doc
     def load_codec(self, codec: str | None = None, device: str | torch.device = "auto") -> AudioCodec | None:
         """The codec of the run's codes; None for a run on mel spectrograms.
 
@@ -130,7 +132,7 @@ class TrainedRun:
         codec : str, optional
             Where it is now, if it has moved.
         device : str or torch.device
-            ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+            %(device)s
 
         Returns
         -------
@@ -211,6 +213,7 @@ class TrainedRun:
         brain = brain_about(bold, confounds, lesion)
         return Part(self, name, split, trs, recording, own, fitting, given, silenced, brain, folder, tuple(notes))
 
+    @fill_doc
     def predict(
         self, split: str, subject: str, *, bold: Paths | None = None, confounds: Paths | None = None,
         lesion: str | Path | None = None, device: str = "auto",
@@ -222,7 +225,7 @@ class TrainedRun:
         split, subject, bold, confounds, lesion
             As for :meth:`part`.
         device : str
-            ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+            %(device)s
 
         Returns
         -------

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from giblet.data.dataset.stimulus_split import Shown, StimulusSplit, alone, leaked, split_stimulus
+from giblet.data.dataset.stimulus_split import ShownRun, StimulusSplit, alone, leaked, split_stimulus
 from giblet.data.dataset.windows import Recording
 from giblet.data.splits import Splits, make_splits
 from giblet.errors import InputError
@@ -18,7 +18,7 @@ Notes = dict[str, list[str]]
 
 
 def split_study(
-    data: DataSettings, recordings: Sequence[Recording], shown: Mapping[str, Sequence[Shown]], min_trs: int
+    data: DataSettings, recordings: Sequence[Recording], shown: Mapping[str, Sequence[ShownRun]], min_trs: int
 ) -> tuple[dict[str, Splits], Notes]:
     """Splits by subject: of the stimulus for all, or of each subject alone, as the settings say.
 
@@ -26,7 +26,7 @@ def split_study(
     ----------
     data : DataSettings
     recordings : sequence of Recording
-    shown : mapping of str to sequence of Shown
+    shown : mapping of str to sequence of ShownRun
         What was shown in the runs of each subject.
     min_trs : int
         The least length of a part, TRs.
@@ -70,7 +70,7 @@ def split_study(
     return splits, notes
 
 
-def _notes_of_stimulus(found: StimulusSplit, shown: Mapping[str, Sequence[Shown]]) -> Notes:
+def _notes_of_stimulus(found: StimulusSplit, shown: Mapping[str, Sequence[ShownRun]]) -> Notes:
     notes: Notes = {"": [], **{name: [] for name in shown}}
     for part, n in found.moved.items():
         notes[""].append(

@@ -17,7 +17,7 @@ from giblet.alignment import Aligned, align_all_modalities
 from giblet.data.bold.scan_timing import sidecar_path
 from giblet.data.dataset.normalise import Normaliser
 from giblet.data.dataset.series import Series
-from giblet.data.dataset.stimulus_split import Shown
+from giblet.data.dataset.stimulus_split import ShownRun
 from giblet.data.dataset.windows import Recording
 from giblet.data.splits import HRF_SECONDS, Splits
 from giblet.errors import AlignmentError, CodecError, InputError
@@ -226,7 +226,7 @@ class Rows(NamedTuple):
     film_seconds: np.ndarray
     columns: dict[str, np.ndarray]
     slice_time_ref: float
-    shown: list[Shown]
+    shown: list[ShownRun]
     run_lengths: list[int]
     """Volumes of each run."""
     n_bad: int
@@ -253,7 +253,7 @@ def _recording(
     volumes: list[np.ndarray] = []
     stimulus_trs: list[np.ndarray] = []
     film_seconds: list[np.ndarray] = []
-    films_of_runs: list[Shown] = []
+    films_of_runs: list[ShownRun] = []
     kinds = {}
     for number, run in enumerate(subject.runs, start=1):
         rows = np.flatnonzero(labels == number)
@@ -280,7 +280,7 @@ def _recording(
         stimulus_trs.append(began + np.arange(len(aligned.volumes)))
         film_seconds.append(onsets[0])
         starts = {films.digest(getattr(run, name)): float(aligned.features[name]["onset"][0]) for name in files}
-        films_of_runs.append(Shown(starts, len(aligned.volumes)))
+        films_of_runs.append(ShownRun(starts, len(aligned.volumes)))
     runs = np.repeat(np.arange(1, len(pieces) + 1), list(map(len, volumes)))
     sources = {
         name: _joined(name, kind, [p.get(name, len(v)) for p, v in zip(pieces, volumes, strict=True)], subject.name, tr)

@@ -378,7 +378,7 @@ def spoken(folder, tr=2.0, n=60):
     onsets = np.arange(1, n, 2) * tr + 0.1
     table = pd.DataFrame({"onset": onsets, "duration": 0.2, "text": "word"})
     table.to_csv(folder / "talk.tsv", sep="\t", index=False)
-    return TextProcessor(tr, None, film_duration=n * tr).extract(folder / "talk.tsv")
+    return TextProcessor(tr=tr, model=None, film_duration=n * tr).extract(folder / "talk.tsv")
 
 
 @pytest.mark.parametrize("method", ["linear", "mean", "lanczos"])

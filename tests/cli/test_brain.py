@@ -17,7 +17,7 @@ from giblet.data.text import TextProcessor
 from giblet.data.video import VideoSettings
 from giblet.features import load_features, save_features
 from giblet.pipeline import extract
-from giblet.pipeline.features import decode
+from giblet.pipeline.decoding import decode
 
 TR = 2.0
 

@@ -22,7 +22,7 @@ SMALL = ["--video-size", "18x32", "--tr", 2]
 @pytest.fixture(scope="module")
 def video(film, tmp_path_factory) -> Path:
     """The sample film's picture, in small, by the processor itself."""
-    dataset = VideoProcessor(2.0, size=(18, 32)).extract(film)
+    dataset = VideoProcessor(tr=2.0, size=(18, 32)).extract(film)
     return save_features(dataset, tmp_path_factory.mktemp("video") / "sintel_trailer_desc-video_features.nc")
 
 
@@ -77,7 +77,7 @@ def test_words_are_extracted_and_any_option_that_changes_them_needs_overwrite(gi
     assert extract() == "written"
     # "upon a time" begins at 1.5, 1.833 and 2.167 s.
     np.testing.assert_allclose(load_features(path).word_rate, [1.5, 0.5, 0, 0.5, 0, 0.5, 0])
-    xr.testing.assert_identical(load_features(path), TextProcessor(2.0, model=None).extract(table))
+    xr.testing.assert_identical(load_features(path), TextProcessor(tr=2.0, model=None).extract(table))
     assert extract() == "up to date"
     assert "table_time_at_tr_0 0.0 -> 1.0" in extract("--table-time-at-tr-0", 1)
     assert extract("--table-time-at-tr-0", 1, "--film-duration", 20, "--overwrite") == "written"
@@ -234,7 +234,7 @@ def test_words_that_nobody_speaks_are_counted_in_the_report(giblet, tmp_path):
 
 def test_times_in_milliseconds_and_with_decimal_commas_are_read_if_asked(giblet, tmp_path):
     plain = words(tmp_path, [(0.5, 1.5, "once"), (12.25, 13, "upon")])
-    wanted = TextProcessor(2.0, model=None).extract(plain).word_rate
+    wanted = TextProcessor(tr=2.0, model=None).extract(plain).word_rate
     for name, rows, options in (
         ("ms.tsv", [(500, 1500, "once"), (12250, 13000, "upon")], ["--time-unit", "ms"]),
         ("comma.tsv", [("0,5", "1,5", "once"), ("12,25", "13,0", "upon")], ["--decimal", ","]),

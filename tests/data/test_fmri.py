@@ -98,7 +98,7 @@ def test_voxels_go_back_to_the_same_places_on_the_same_affine(scan):
         fmri.to_nifti(np.zeros(3), bold)
 
 
-def test_a_bold_file_gives_back_the_bold(scan):
+def test_a_saved_bold_file_reads_back_identical(scan):
     folder, *_ = scan
     fmri = FMRIProcessor(folder / "mask.nii.gz")
     bold = fmri.load(run_paths(folder))
@@ -128,7 +128,7 @@ def test_a_header_without_tr_needs_one_given(scan):
         FMRIProcessor(folder / "mask.nii.gz").load(folder / "a.nii")
 
 
-def test_what_does_not_fit_is_one_line_that_names_both(scan):
+def test_scans_that_do_not_fit_are_refused_in_one_line_that_names_both(scan):
     folder, runs, mask, _ = scan
     image(runs[0][..., 0]).to_filename(folder / "three.nii")
     image(np.ones((5, 6, 5), np.uint8)).to_filename(folder / "other_shape.nii")
@@ -268,7 +268,7 @@ def test_without_options_nothing_is_taken_out(scan):
     np.testing.assert_array_equal(bold.bold, runs[0][mask].T)
 
 
-def test_confounds_that_cannot_be_used(scan):
+def test_unusable_confounds_are_refused_with_the_reason(scan):
     folder, *_ = scan
     path, _ = confounds_file(folder)
     with pytest.raises(InputError, match="has 40 rows, the run 30 volumes"):

@@ -13,7 +13,7 @@ from av.packet import Packet
 from av.video.reformatter import ColorRange
 
 from giblet.data.media import AudioReader, film_zero, media_info
-from giblet.data.picture import PictureReader, Shown
+from giblet.data.picture import PictureReader, ShownFrame
 from giblet.data.video import VideoProcessor
 from giblet.errors import InputError
 from tests.films import Track, click_times, click_track, cut_file, noise, write_film
@@ -61,12 +61,12 @@ def steady(n: int, fps: int = 25) -> list[F]:
     return [F(k, fps) for k in range(n)]
 
 
-def shown(path: Path) -> tuple[PictureReader, list[Shown]]:
+def shown(path: Path) -> tuple[PictureReader, list[ShownFrame]]:
     reader = PictureReader(path)
     return reader, list(reader)
 
 
-def flashes(frames: list[Shown]) -> list[float]:
+def flashes(frames: list[ShownFrame]) -> list[float]:
     return [float(item.start) for item in frames if item.pixels((4, 4)).mean() > 200]
 
 
@@ -222,7 +222,7 @@ def test_a_last_picture_that_stays_is_shown_until_the_end_that_the_header_gives(
 
 
 @pytest.mark.parametrize("suffix", ["avi", "asf", "mkv", "mov"])
-def test_the_film_is_as_long_for_who_listens_as_for_who_looks(tmp_path, suffix):
+def test_sound_and_picture_agree_on_the_length_of_the_film(tmp_path, suffix):
     times = [time for time in steady(100) if time < 1 or time >= 3]
     path = write(tmp_path / f"s.{suffix}", times, b_frames=2, sound=Track(noise(1, 48_000), 48_000, "pcm_s16le"))
     heard = AudioReader(path)

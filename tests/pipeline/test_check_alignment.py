@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from giblet.config import ExtractSettings
+from giblet.data.audio import AudioSettings
 from giblet.data.media import AudioReader
 from giblet.evaluation.regressors import envelope
 from giblet.pipeline import brain, decode, extract
@@ -23,7 +23,7 @@ def talk(tmp_path_factory, speech):
 @pytest.mark.parametrize("mel", [False, True], ids=["codes", "mel"])
 def test_the_envelope_of_features_is_that_of_their_decoded_sound(talk, tmp_path, mel):
     """But for the 16 bits of the file; and at the file's own sample rate, which of mel is 22050 Hz."""
-    settings = ExtractSettings.make(use_encodec=not mel, n_mels=64)
+    settings = AudioSettings.make(use_encodec=not mel, n_mels=64)
     features = extract(talk, settings, tmp_path).path
     decoded = decode(features, tmp_path / "back.wav")
     rate = soundfile.info(decoded.path).samplerate

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from scipy.signal import correlate
 
-from giblet.config import ExtractSettings
+from giblet.data.audio import AudioSettings
 from giblet.features import load_features
 from giblet.pipeline import extract
 from giblet.pipeline.reconstruct import reconstruct
@@ -25,7 +25,7 @@ TR, OFFSET, N = 1.5, 4.5, 32
 def heard(tmp_path_factory):
     """Two scans of 32 volumes, of which the second began 4.5 s into the speech; it is cut within."""
     folder = tmp_path_factory.mktemp("heard")
-    codes = extract(SPEECH, ExtractSettings.make(tr=TR, bandwidth=1.5, device="cpu"), folder).path
+    codes = extract(SPEECH, AudioSettings.make(tr=TR, bandwidth=1.5, device="cpu"), folder).path
     bold = pd.DataFrame(np.random.default_rng(0).standard_normal((N, 5)), columns=list("abcde"))
     bold.to_csv(folder / "bold.tsv", sep="\t", index=False)
     run = {"bold": str(folder / "bold.tsv"), "audio": str(codes), "on_short_bold": "trim"}

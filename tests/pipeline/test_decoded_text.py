@@ -7,7 +7,7 @@ import pytest
 from giblet.data.text import Corpus, TextProcessor
 from giblet.evaluation.predictions import Stretch
 from giblet.models.settings import TEXT
-from giblet.pipeline.predicted_files import write_text
+from giblet.pipeline.predicted_files import StretchFiles, Texts, write_text
 
 
 def test_each_text_stands_beside_its_mean_cosine_with_all_decoded_vectors(tmp_path, monkeypatch):
@@ -18,7 +18,7 @@ def test_each_text_stands_beside_its_mean_cosine_with_all_decoded_vectors(tmp_pa
     monkeypatch.setattr(TextProcessor, "corpus", lambda self, texts: Corpus(tuple(texts), vectors))
     none = np.zeros(0)
     stretch = Stretch(0, 5, 1, none, none, none, {TEXT: decoded}, {}, {})
-    (path,) = write_text(stretch, tmp_path / "sub-01", 300.0, 1.5, "model", words)
+    (path,) = write_text(StretchFiles(stretch, tmp_path / "sub-01", 300.0, 1.5, {}), Texts("model", words))
     table = pd.read_csv(path, sep="\t")
     unit = [v / np.linalg.norm(v, axis=1, keepdims=True) for v in (decoded, vectors)]
     cosines = unit[0] @ unit[1].T

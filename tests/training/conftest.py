@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from giblet.config import ExtractSettings
+from giblet.data.audio import AudioSettings
 from giblet.pipeline import extract, simulate
 from giblet.training.settings import TrainSettings
 from tests.trained import other_film
@@ -23,9 +23,9 @@ def shown(tmp_path_factory) -> dict[str, tuple[Path, Path]]:
     folder = tmp_path_factory.mktemp("shown")
     made = {}
     for name in ("speech", "music"):
-        settings = ExtractSettings.make(tr=1.5, bandwidth=1.5, device="cpu")
+        settings = AudioSettings.make(tr=1.5, bandwidth=1.5, device="cpu")
         codes = extract(DATA / f"{name}.flac", settings, folder).path
-        _, files = simulate(codes, folder, table=True, n_voxels=12, snr=4.0)
+        files = simulate(codes, folder, table=True, n_voxels=12, snr=4.0).files
         made[name] = (codes, files[0])
     return made
 

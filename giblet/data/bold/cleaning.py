@@ -14,6 +14,7 @@ from nilearn import signal
 from nilearn.glm.first_level import make_first_level_design_matrix
 from scipy import linalg
 
+from giblet.docs import fill_doc
 from giblet.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ FEW = 20
 
 
 @dataclass(frozen=True)
-class Bad:
+class BadColumns:
     """Columns that no model can learn from, bool (n_columns,) each."""
 
     not_finite: np.ndarray
@@ -68,7 +69,7 @@ class Bad:
         return f"{len(found)} of {len(self.any)} {what} are bad ({sorts}): {named}"
 
 
-def find_bad(runs: Sequence[np.ndarray], keep: Sequence[np.ndarray] | None = None) -> Bad:
+def find_bad(runs: Sequence[np.ndarray], keep: Sequence[np.ndarray] | None = None) -> BadColumns:
     """Columns that are not finite, or constant within a run, in the volumes that are kept.
 
     Parameters
@@ -79,7 +80,7 @@ def find_bad(runs: Sequence[np.ndarray], keep: Sequence[np.ndarray] | None = Non
 
     Returns
     -------
-    Bad
+    BadColumns
         ``explained`` is False everywhere: nothing is cleaned here.
     """
     not_finite = np.zeros(runs[0].shape[1], bool)
@@ -93,15 +94,15 @@ def find_bad(runs: Sequence[np.ndarray], keep: Sequence[np.ndarray] | None = Non
         not_finite |= ~finite
         with np.errstate(invalid="ignore"):
             constant |= high - low <= ROUNDING * np.maximum(np.abs(low), np.abs(high))
-    return Bad(not_finite, constant & ~not_finite, np.zeros_like(constant))
+    return BadColumns(not_finite, constant & ~not_finite, np.zeros_like(constant))
 
 
-def judge(bad: Bad, policy: str, what: str, name: Callable[[int], str], source: str) -> np.ndarray:
+def judge(bad: BadColumns, policy: str, what: str, name: Callable[[int], str], source: str) -> np.ndarray:
     """Apply ``bad="error"|"mask"|"zero"``: refuse bad columns, or warn of them.
 
     Parameters
     ----------
-    bad : Bad
+    bad : BadColumns
     policy : {"error", "mask", "zero"}
     what : str
         Plural of what a column is, such as "voxels".
@@ -155,6 +156,7 @@ def independent(columns: np.ndarray) -> np.ndarray:
     return np.sort(varying[order[: len(own)][own]])
 
 
+@fill_doc
 def regressors_of(
     n_trs: int,
     tr: float,
@@ -172,7 +174,7 @@ def regressors_of(
     n_trs : int
         Volumes of the run.
     tr : float
-        Repetition time in seconds.
+        %(tr)s
     confounds : ndarray of float, shape (n_trs, n_confounds), optional
     detrend : bool
         Take out a straight line.
@@ -208,6 +210,7 @@ def regressors_of(
     return found[:, independent(found)]
 
 
+@fill_doc
 def clean_run(
     run: np.ndarray,
     *,
@@ -227,7 +230,7 @@ def clean_run(
         In the volumes kept finite, no column constant. A column of which nothing but rounding is left becomes 0 in
         them. Volumes that are not kept stay as they are.
     tr : float
-        Repetition time in seconds.
+        %(tr)s
     confounds : ndarray of float, shape (n_trs, n_confounds), optional
     detrend : bool
         Take out mean and straight line.

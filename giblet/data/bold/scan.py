@@ -16,7 +16,6 @@ from nilearn.masking import unmask
 from scipy import sparse
 
 from giblet.data.bold.scan_timing import ScanTiming
-from giblet.data.bold.volumes import write_image
 from giblet.errors import InputError
 from giblet.features import CONTINUOUS, load_features, new_features
 from giblet.files import sha256_of
@@ -181,23 +180,16 @@ def space_of(image: nib.Nifti1Image, affine: np.ndarray) -> dict[str, Any]:
     }
 
 
-def to_nifti(
-    values: Any,
-    like: xr.Dataset,
-    path: str | Path | None = None,
-    *,
-    atlas: np.ndarray | None = None,
-    mask: np.ndarray | None = None,
+def image_of(
+    values: Any, like: xr.Dataset, *, atlas: np.ndarray | None = None, mask: np.ndarray | None = None
 ) -> nib.Nifti1Image:
-    """Values of voxels, or of the regions of an atlas, as an image; see ``FMRIProcessor.to_nifti``.
+    """Values of voxels, or of the regions of an atlas, as an image on the voxels of the scan.
 
     Parameters
     ----------
     values : array_like, shape (n_columns,) or (n_trs, n_columns)
     like : xarray.Dataset
         BOLD with the same columns.
-    path : str or Path, optional
-        Also write it there, whole or not at all.
     atlas : ndarray of int, shape (x, y, z), optional
         The label image that the regions came from.
     mask : ndarray of bool, shape (x, y, z), optional
@@ -210,7 +202,11 @@ def to_nifti(
     Raises
     ------
     InputError
-        If the values do not fit, `like` is of no image, or the image cannot be written.
+        If the values do not fit, or `like` is of no image.
+
+    See Also
+    --------
+    giblet.data.fmri.FMRIProcessor.to_nifti : with the atlas and mask of a processor, written to a file.
     """
     n_columns = like[BOLD].shape[1]
     values = np.asarray(values, dtype=np.float32)
@@ -239,8 +235,6 @@ def to_nifti(
     image.header.set_xyzt_units("mm", "sec")
     if values.ndim == 2:
         image.header.set_zooms((*image.header.get_zooms()[:3], like.attrs["tr"]))
-    if path is not None:
-        write_image(image, path)
     return image
 
 

@@ -14,7 +14,6 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from giblet.cells import SEPARATORS as SEPARATORS  # of written tables too
 from giblet.cells import UNNAMED, Cells, is_number, read_cells, separator_of
 from giblet.errors import InputError, reading
 

@@ -13,6 +13,7 @@ from math import ceil, floor
 import numpy as np
 
 from giblet.data.splits import Splits
+from giblet.docs import fill_doc
 from giblet.errors import InputError
 
 GAP, TRAIN, VAL, TEST = 8, 1, 2, 4
@@ -23,21 +24,22 @@ ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownRun:
     """What one run showed: successive TRs of a film."""
 
     starts: Mapping[str, float]
     """The second at which row 0 began, by file (its SHA-256), each on the file's own clock."""
     n_trs: int
 
-    def rows_before(self, other: Shown, tr: float) -> float | None:
+    @fill_doc
+    def rows_before(self, other: ShownRun, tr: float) -> float | None:
         """By how many TRs this one begins later in the film than `other`.
 
         Parameters
         ----------
-        other : Shown
+        other : ShownRun
         tr : float
-            Repetition time in seconds.
+            %(tr)s
 
         Returns
         -------
@@ -60,8 +62,9 @@ class StimulusSplit:
     """By subject, TRs of film of a part that are in none: their BOLD answers to film of another part too."""
 
 
+@fill_doc
 def split_stimulus(
-    shown: Mapping[str, Sequence[Shown]],
+    shown: Mapping[str, Sequence[ShownRun]],
     tr: float,
     split: Callable[[np.ndarray], Splits],
     *,
@@ -75,10 +78,10 @@ def split_stimulus(
 
     Parameters
     ----------
-    shown : mapping of str to sequence of Shown
+    shown : mapping of str to sequence of ShownRun
         The runs of each subject, in order.
     tr : float
-        Repetition time in seconds.
+        %(tr)s
     split : callable
         :func:`giblet.data.splits.make_splits` for the run of each TR of the whole stimulus, int64 (n_trs,).
     min_trs : int
@@ -116,12 +119,12 @@ def split_stimulus(
     return StimulusSplit(splits, {k: n for k, n in moved.items() if n}, {k: n for k, n in left_out.items() if n})
 
 
-def check_common(shown: Mapping[str, Sequence[Shown]]) -> None:
+def check_common(shown: Mapping[str, Sequence[ShownRun]]) -> None:
     """Refuse subjects of whom nobody knows whether they saw the same film.
 
     Parameters
     ----------
-    shown : mapping of str to sequence of Shown
+    shown : mapping of str to sequence of ShownRun
         The runs of each subject, in order.
 
     Raises
@@ -144,12 +147,12 @@ def check_common(shown: Mapping[str, Sequence[Shown]]) -> None:
         )
 
 
-def alone(shown: Mapping[str, Sequence[Shown]]) -> list[str]:
+def alone(shown: Mapping[str, Sequence[ShownRun]]) -> list[str]:
     """Subjects who saw runs of which nobody else has a file, and have no file of some runs of others.
 
     Parameters
     ----------
-    shown : mapping of str to sequence of Shown
+    shown : mapping of str to sequence of ShownRun
         The runs of each subject, in order.
 
     Returns
@@ -166,15 +169,16 @@ def alone(shown: Mapping[str, Sequence[Shown]]) -> list[str]:
     return found
 
 
-def leaked(shown: Mapping[str, Sequence[Shown]], tr: float, splits: Mapping[str, Splits]) -> dict[str, int]:
+@fill_doc
+def leaked(shown: Mapping[str, Sequence[ShownRun]], tr: float, splits: Mapping[str, Splits]) -> dict[str, int]:
     """By subject, how many validation and test TRs show film that any subject is trained on.
 
     Parameters
     ----------
-    shown : mapping of str to sequence of Shown
+    shown : mapping of str to sequence of ShownRun
         The runs of each subject, in order.
     tr : float
-        Repetition time in seconds.
+        %(tr)s
     splits : mapping of str to Splits
         By subject.
 
@@ -193,7 +197,7 @@ def leaked(shown: Mapping[str, Sequence[Shown]], tr: float, splits: Mapping[str,
     return {name: n for name, n in found.items() if n}
 
 
-def _stimulus(shown: Mapping[str, Sequence[Shown]], tr: float) -> list[Shown]:
+def _stimulus(shown: Mapping[str, Sequence[ShownRun]], tr: float) -> list[ShownRun]:
     """What was shown to anyone, in the order of the subject who saw most; what that one saw twice is there twice."""
     widest = max(shown, key=lambda name: sum(run.n_trs for run in shown[name]))
     pieces, left = list(shown[widest]), [run for name, own in shown.items() if name != widest for run in own]
@@ -205,31 +209,31 @@ def _stimulus(shown: Mapping[str, Sequence[Shown]], tr: float) -> list[Shown]:
     return pieces
 
 
-def _add(run: Shown, pieces: list[Shown], tr: float) -> None:
+def _add(run: ShownRun, pieces: list[ShownRun], tr: float) -> None:
     """Make room in the stimulus for what is not yet in it."""
     for k, piece in enumerate(pieces):
         if (late := run.rows_before(piece, tr)) is not None:
             more = {key: start - late * tr for key, start in run.starts.items()}
-            pieces[k] = Shown({**more, **piece.starts}, piece.n_trs)
+            pieces[k] = ShownRun({**more, **piece.starts}, piece.n_trs)
     for start, stop in _not_in(run, pieces, tr):
         for k, piece in enumerate(pieces):
             late = run.rows_before(piece, tr)
             if late is None:
                 continue
             if abs(late + start - piece.n_trs) < ROUNDING:
-                pieces[k] = Shown(piece.starts, piece.n_trs + ceil(stop - start - ROUNDING))
+                pieces[k] = ShownRun(piece.starts, piece.n_trs + ceil(stop - start - ROUNDING))
                 break
             if abs(late + stop) < ROUNDING:
                 more_trs = ceil(stop - start - ROUNDING)
                 earlier = {key: begin - more_trs * tr for key, begin in piece.starts.items()}
-                pieces[k] = Shown(earlier, piece.n_trs + more_trs)
+                pieces[k] = ShownRun(earlier, piece.n_trs + more_trs)
                 break
         else:
             begins = {key: begin + start * tr for key, begin in run.starts.items()}
-            pieces.append(Shown(begins, ceil(stop - start - ROUNDING)))
+            pieces.append(ShownRun(begins, ceil(stop - start - ROUNDING)))
 
 
-def _not_in(run: Shown, pieces: Sequence[Shown], tr: float) -> list[tuple[float, float]]:
+def _not_in(run: ShownRun, pieces: Sequence[ShownRun], tr: float) -> list[tuple[float, float]]:
     """Stretches of a run, in its TRs, that no piece shows."""
     left = [(0.0, float(run.n_trs))]
     for piece in pieces:
@@ -254,7 +258,7 @@ def _splits_of(labels: np.ndarray, gap_trs: int) -> Splits:
 
 
 def _parts_of(
-    run: Shown, pieces: Sequence[Shown], labels: Sequence[np.ndarray], tr: float, gap_trs: int
+    run: ShownRun, pieces: Sequence[ShownRun], labels: Sequence[np.ndarray], tr: float, gap_trs: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Of each TR of a run the part that it belongs to, and all parts that any of its film is in, as bits."""
     whole, film = np.zeros(run.n_trs, np.int64), np.zeros(run.n_trs, np.int64)

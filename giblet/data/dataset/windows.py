@@ -24,8 +24,6 @@ from giblet.renamed import renamed
 from giblet.runs import run_labels
 from giblet.timing import check_tr, same_tr, shown, volumes_at
 
-__all__ = ["Recording", "TRWindows", "fit_normalisers"]
-
 
 @dataclass(frozen=True)
 class Recording:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
+# Not pysubs2 for both: of WebVTT, its 1.8.1 takes comments (NOTE) and names of cues for text spoken in the cue before,
+# and lines with the times of two words for cues. A file without WEBVTT at its head, which we refuse, it reads.
 import srt  # type: ignore[import-untyped,unused-ignore]
 import webvtt
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from giblet.data.dataset.stimulus_split import Shown, alone, leaked, split_stimulus
+from giblet.data.dataset.stimulus_split import ShownRun, alone, leaked, split_stimulus
 from giblet.data.splits import HRF_SECONDS, make_splits
 from giblet.errors import InputError
 
@@ -65,12 +65,12 @@ def test_one_subject_has_the_split_of_its_scan(lengths, fractions, gap, whole_ru
         wanted = make(run)
     except InputError as exc:
         with pytest.raises(InputError) as found:
-            split_stimulus({"01": [Shown({f"{k}": 0.0}, n) for k, n in enumerate(lengths)]}, TR, make)
+            split_stimulus({"01": [ShownRun({f"{k}": 0.0}, n) for k, n in enumerate(lengths)]}, TR, make)
         assert str(found.value) == str(exc)
         return
-    each = [Shown({f"film {k}": offset}, n) for k, n in enumerate(lengths)]
+    each = [ShownRun({f"film {k}": offset}, n) for k, n in enumerate(lengths)]
     starts = np.cumsum([0, *lengths])
-    pieces = [Shown({"one film": offset + start * TR}, n) for start, n in zip(starts, lengths, strict=False)]
+    pieces = [ShownRun({"one film": offset + start * TR}, n) for start, n in zip(starts, lengths, strict=False)]
     for shown in (each, pieces):  # films of their own, or one film in several runs
         found = split_stimulus({"01": shown}, TR, make)
         for part in ("train", "val", "test", "gap"):
@@ -80,10 +80,10 @@ def test_one_subject_has_the_split_of_its_scan(lengths, fractions, gap, whole_ru
 
 
 def test_counterbalanced_runs_and_early_stops_share_one_split():
-    films = [Shown({f"film {k}": 0.0}, 100) for k in range(4)]
+    films = [ShownRun({f"film {k}": 0.0}, 100) for k in range(4)]
     shown = {
         "a": films, "b": [films[2], films[3], films[0], films[1]], "c": films[::-1],
-        "d": [*films[:3], Shown(films[3].starts, 63)],
+        "d": [*films[:3], ShownRun(films[3].starts, 63)],
     }  # fmt: skip
     alone_splits = {name: cut()(runs_of(own)) for name, own in shown.items()}
     assert leaked(shown, TR, alone_splits).keys() == {"a", "b", "c", "d"}
@@ -100,12 +100,12 @@ def test_counterbalanced_runs_and_early_stops_share_one_split():
 
 
 def test_who_stopped_before_the_test_film_is_tested_on_none_of_it():
-    whole = Shown({"film": 0.0}, 400)
-    found = split_stimulus({"short": [Shown({"film": 0.0}, 150)], "long": [whole]}, TR, cut())
+    whole = ShownRun({"film": 0.0}, 400)
+    found = split_stimulus({"short": [ShownRun({"film": 0.0}, 150)], "long": [whole]}, TR, cut())
     assert len(found.splits["short"].train) == 150 and not len(found.splits["short"].test)
     np.testing.assert_array_equal(found.splits["long"].test, cut()(np.ones(400)).test)
     with pytest.raises(InputError, match=r"subject late has 0 training TRs.*8 are needed.*data.split: subject"):
-        split_stimulus({"long": [whole], "late": [Shown({"film": 600.0}, 100)]}, TR, cut(), min_trs=8)
+        split_stimulus({"long": [whole], "late": [ShownRun({"film": 600.0}, 100)]}, TR, cut(), min_trs=8)
 
 
 @settings(max_examples=80, deadline=None)
@@ -116,7 +116,7 @@ def test_no_order_offset_or_cut_of_runs_lets_film_into_two_parts(data):
     shown = {}
     for name in "abc"[: data.draw(st.integers(1, 3))]:
         shown[name] = [
-            Shown(
+            ShownRun(
                 {data.draw(st.sampled_from(["film 1", "film 2", "film 3"])): data.draw(st.integers(0, 60)) * 0.5},
                 data.draw(st.integers(10, 80)),
             )
@@ -134,7 +134,7 @@ def test_no_order_offset_or_cut_of_runs_lets_film_into_two_parts(data):
 
 
 def test_a_film_that_was_shown_twice_is_in_the_first_of_its_parts_and_counted():
-    films = [Shown({f"film {k}": 0.0}, 100) for k in range(3)]
+    films = [ShownRun({f"film {k}": 0.0}, 100) for k in range(3)]
     twice = [films[0], films[1], films[0], films[2]]
     make = cut((0.5, 0.25, 0.25), whole_runs=True)
     with pytest.raises(
@@ -154,8 +154,8 @@ def test_a_film_that_was_shown_twice_is_in_the_first_of_its_parts_and_counted():
 def test_one_film_is_known_by_any_of_its_files():
     """The first subject has codes, the second codes and words, the third words alone, on a clock of their own."""
     shown = {
-        "a": [Shown({"codes": 0.0}, 200)], "c": [Shown({"words": 500.0}, 200)],
-        "b": [Shown({"codes": 0.0, "words": 500.0}, 200)],
+        "a": [ShownRun({"codes": 0.0}, 200)], "c": [ShownRun({"words": 500.0}, 200)],
+        "b": [ShownRun({"codes": 0.0, "words": 500.0}, 200)],
     }  # fmt: skip
     found = split_stimulus(shown, TR, cut())
     for part in ("train", "val", "test"):
@@ -164,7 +164,7 @@ def test_one_film_is_known_by_any_of_its_files():
 
 
 def test_subjects_without_a_common_film_are_refused_and_half_of_them_named():
-    films = [Shown({f"{k}" * 64: 0.0}, 100) for k in range(4)]
+    films = [ShownRun({f"{k}" * 64: 0.0}, 100) for k in range(4)]
     with pytest.raises(
         InputError, match=r"1 of 3 subjects have no feature file in common with subject a: .*\(SHA.*33333"
     ):

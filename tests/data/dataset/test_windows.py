@@ -1,187 +1,20 @@
-"""Parts of a scan share no response, statistics have seen training TRs only, and absent data are marked."""
+"""Windows hold the TRs they say and never two runs, and absent data are marked."""
 
 import pickle
-from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 import xarray as xr
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from giblet.alignment import align_all_modalities
 from giblet.data.dataset.normalise import Normaliser
 from giblet.data.dataset.series import Series
 from giblet.data.dataset.windows import Recording, TRWindows, fit_normalisers
-from giblet.data.splits import make_splits, segments
 from giblet.errors import AlignmentError, InputError
 from giblet.features import new_features, save_features
-from giblet.timing import TRGrid, exact
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    lengths=st.lists(st.integers(1, 300), min_size=1, max_size=6),
-    tr=st.sampled_from([0.72, 1.49, 1.5, 2.0]),
-    gap=st.sampled_from([0.0, 12.0, 32.0]),
-    val=st.sampled_from([0.0, 0.1, 0.3]),
-    whole_runs=st.booleans(),
-)
-def test_parts_are_disjoint_ordered_and_a_gap_apart_within_a_run(lengths, tr, gap, val, whole_runs):
-    run = np.repeat(np.arange(len(lengths)), lengths)
-    try:
-        splits = make_splits(len(run), tr, run, (0.9 - val, val, 0.1), gap, whole_runs=whole_runs)
-    except InputError as exc:
-        assert "too short" in str(exc) or "whole runs" in str(exc)
-        n_gap = -(-exact(gap) // exact(tr))
-        if not whole_runs:  # refused for a reason: three parts and two gaps would hardly fit
-            assert len(run) < 2 * n_gap + 30
-        return
-    parts = [p for p in (splits.train, splits.val, splits.test) if len(p)]
-    assert len(parts) == 2 + (val > 0)
-    everything = np.concatenate([*parts, splits.gap])
-    np.testing.assert_array_equal(np.sort(everything), np.arange(len(run)))
-    for before, after in pairwise(parts):
-        assert (np.diff(before) == 1).all() and (np.diff(after) == 1).all() and before[-1] < after[0]
-        if run[before[-1]] == run[after[0]]:
-            assert not whole_runs
-            assert (int(after[0]) - int(before[-1]) - 1) * exact(tr) >= exact(gap)
-    assert len(splits.gap) <= 2 * splits.gap_trs
-
-
-def test_the_reference_film_splits_as_computed_by_hand():
-    splits = make_splits(920, 1.5)
-    assert splits.gap_trs == 22  # 32 / 1.5 = 21.33
-    assert (splits.train[[0, -1]].tolist(), splits.val[[0, -1]].tolist(), splits.test[[0, -1]].tolist()) == (
-        [0, 700], [723, 810], [833, 919],
-    )  # fmt: skip
-    runs = np.repeat([1, 2, 3, 4], 100)
-    whole = make_splits(400, 2.0, runs, (0.5, 0.25, 0.25), whole_runs=True)
-    assert (len(whole.train), len(whole.val), len(whole.test), len(whole.gap)) == (200, 100, 100, 0)
-
-
-def test_splits_that_cannot_be_made():
-    for arguments, message in [
-        ((40, 1.5), "too short for 3 parts with gaps of 22 TRs"),
-        ((900, 1.5, None, (0.8, 0.1)), "three numbers"),
-        ((900, 1.5, None, (0.8, 0.1, 0.2)), "sum to 1"),
-        ((900, 1.5, None, (0.9, 0.1, 0.0)), "must not be 0"),
-        ((4, 1.5, [1, 2, 1, 1]), "2 labels in 3 pieces"),
-        ((4, 1.5, [1, 2]), "one label per volume, 4"),
-        ((900, 0.0), "positive"),
-    ]:
-        with pytest.raises(InputError, match=message):
-            make_splits(*arguments)
-    with pytest.raises(InputError, match="2 runs cannot make 3"):
-        make_splits(900, 1.5, np.repeat([1, 2], 450), whole_runs=True)
-    with pytest.raises(InputError, match="100 are needed"):
-        make_splits(920, 1.5, min_trs=100)
-
-
-@pytest.mark.parametrize("poison", [np.nan, 1e9, np.inf])
-def test_statistics_have_seen_training_trs_only(poison):
-    rng = np.random.default_rng(0)
-    x = rng.normal(5, 3, (300, 4, 2)).astype(np.float32)
-    splits = make_splits(300, 1.5)
-    clean = Normaliser.fit(x, splits.train)
-    other = np.setdiff1d(np.arange(300), splits.train)
-    assert len(other) == len(splits.val) + len(splits.test) + len(splits.gap)
-    poisoned = x.copy()
-    poisoned[other] = poison
-    recording = Recording.of("1", {"bold": poisoned}, tr=1.5)
-    dirty = fit_normalisers([recording], splits.train)["1"]["bold"]
-    np.testing.assert_array_equal(dirty.mean, clean.mean)
-    np.testing.assert_array_equal(dirty.scale, clean.scale)
-    np.testing.assert_allclose(clean.mean, x[splits.train].mean(axis=0), rtol=1e-5)
-    np.testing.assert_allclose(clean.scale, x[splits.train].std(axis=0), rtol=1e-5)
-    np.testing.assert_allclose(clean.inverse(clean(x)), x, rtol=1e-4, atol=1e-4)
-    poisoned[splits.train[7]] = 1e9
-    assert not np.allclose(Normaliser.fit(poisoned, splits.train).mean, clean.mean), "training TRs do count"
-
-
-def test_what_has_no_statistics():
-    x = np.ones((50, 2), np.float32)
-    x[:, 1] = np.arange(50)
-    fitted = Normaliser.fit(x, np.arange(30))
-    assert fitted.n_constant == 1 and not fitted(x)[:30, 0].any()
-    x[3, 1] = np.nan
-    with pytest.raises(InputError, match="TR 3 holds NaN or infinity in part"):
-        Normaliser.fit(x, np.arange(30))
-    with pytest.raises(InputError, match="categories"):
-        Normaliser.fit(Series(np.zeros((9, 2), np.int32), "codes"), np.arange(9))
-    with pytest.raises(InputError, match="0 training TRs"):
-        Normaliser.fit(x, np.arange(0))
-
-
-@pytest.mark.parametrize("level", [0.0, 7.0, 1e6])
-@pytest.mark.parametrize("rounding", [False, True])
-def test_what_never_varied_in_training_is_0_everywhere_and_comes_back_as_its_mean(level, rounding):
-    """In single precision a number may change by its last bit without any change in what was measured."""
-    x = np.full((60, 3), level, np.float32)
-    if rounding:
-        x[1::2, 0] = np.nextafter(x[1::2, 0], np.float32(2 * level + 1))
-    x[:, 1] = np.sin(np.arange(60))
-    x[40:, 0], x[40:, 2] = 1000 + np.arange(20), -5
-    fitted = Normaliser.fit(x, np.arange(40))
-    assert fitted.varies.tolist() == [False, True, False] and fitted.n_constant == 2
-    z = fitted(x)
-    assert not z[:, [0, 2]].any()
-    np.testing.assert_allclose(z[:, 1], (x[:, 1] - x[:40, 1].mean()) / x[:40, 1].std(), rtol=1e-4, atol=1e-6)
-    back = fitted.inverse(np.full((1, 3), 100, np.float32))
-    np.testing.assert_allclose(back[0, [0, 2]], level, rtol=1e-6)
-
-
-@pytest.mark.parametrize("share", [0.05, 0.1])
-@pytest.mark.parametrize("wakes", [200, 260])
-@pytest.mark.parametrize("n_voxels", [2, 12])
-def test_a_voxel_of_which_training_saw_a_tenth_is_found(share, wakes, n_voxels):
-    rng = np.random.default_rng(3)
-    signal = np.convolve(rng.standard_normal(340), np.hanning(6), "same")
-    x = 1000 + 8 * signal[:300, None] + 10 * rng.standard_normal((300, n_voxels))
-    x[:wakes, 1] = 1000 + share * (x[:wakes, 1] - 1000)  # at the edge of the brain, until the head moves
-    fitted = Normaliser.fit(x, np.arange(200))
-    assert np.flatnonzero(fitted.far(x, np.arange(200, 300), of_scan=True)).tolist() == [1]
-    assert not fitted.far(x, np.arange(200), of_scan=True).any()
-
-
-def test_drifts_jumps_and_other_gains_of_a_scan_are_no_waking_voxels():
-    rng = np.random.default_rng(4)
-    t = np.linspace(-1, 1, 400)
-    slow = np.cumsum(rng.standard_normal((400, 60)), axis=0)
-    x = 900 + rng.gamma(2, 8, 60) * (0.3 * rng.standard_normal((400, 60)) + 0.1 * slow)
-    x[:, :20] += 60 * t[:, None] * rng.standard_normal(20)
-    x[340:, 20] += 12 * x[:320, 20].std()  # the head moves once
-    x[320:, 30:40] *= rng.uniform(1, 1.05, 10)
-    fitted = Normaliser.fit(x, np.arange(320))
-    assert not fitted.far(x, np.arange(320, 400), of_scan=True).any()
-
-
-def test_a_small_change_about_a_small_mean_is_a_change():
-    x = (1e-12 * np.random.default_rng(0).standard_normal((50, 2))).astype(np.float32)
-    fitted = Normaliser.fit(x, np.arange(50))
-    assert fitted.varies.all()
-    np.testing.assert_allclose(fitted(x).std(axis=0), 1, rtol=1e-5)
-
-
-def test_a_voxel_that_hardly_varied_in_training_is_found_and_a_scanner_of_another_gain_is_not():
-    rng = np.random.default_rng(0)
-    x = 1000 + 10 * rng.standard_normal((300, 9))
-    x[:200, 4] = 3 + 0.01 * rng.standard_normal(200)  # beyond the brain until the head moves
-    fitted = Normaliser.fit(x, np.arange(200))
-    assert fitted.varies.all()
-    assert np.flatnonzero(fitted.far(x, np.arange(200, 300), of_scan=True)).tolist() == [4]
-    assert not fitted.far(x, np.arange(200), of_scan=True).any()
-    louder = x.copy()
-    louder[200:] *= 2.5  # 150 deviations, in all voxels alike
-    assert np.flatnonzero(fitted.far(louder, np.arange(200, 300), of_scan=True)).tolist() == [4]
-    # Features of a film have no gain in common, and no scanner.
-    assert np.flatnonzero(fitted.far(x, np.arange(200, 300), of_scan=False)).tolist() == [4]
-    left = fitted.without(fitted.far(x, np.arange(200, 300), of_scan=True))
-    assert not left(x)[:, 4].any() and np.array_equal(left(x)[:, :4], fitted(x)[:, :4])
-    constant = Normaliser.fit(np.ones((9, 2)), np.arange(9))
-    assert not constant.far(np.full((9, 2), 7.0), np.arange(9), of_scan=True).any()
+from giblet.timing import TRGrid
 
 
 def feature_file(folder, name, array, kind, tr=1.5, film_trs=None, codebook_size=None, **extra):
@@ -268,7 +101,7 @@ def test_only_the_window_is_read(tmp_path, monkeypatch):
     assert not isinstance(series._data()._data, np.ndarray), "the variable is still on disk"
 
 
-def test_sources_that_do_not_fit(recordings, tmp_path):
+def test_sources_that_do_not_fit_are_refused_with_the_reason(recordings, tmp_path):
     both, *_ = recordings
     x = np.zeros((60, 2), np.float32)
     with pytest.raises(AlignmentError, match=r"a 60, b 59.*align_all_modalities"):
@@ -288,13 +121,7 @@ def test_sources_that_do_not_fit(recordings, tmp_path):
         Series(tmp_path / "x.nc")
 
 
-def test_segments_end_at_holes_and_runs():
-    assert segments(np.array([5]), np.ones(9)) == [(5, 6)]
-    assert segments(np.array([], int), np.ones(9)) == []
-    assert segments(np.r_[0:4, 6:9], np.repeat([1, 2], [7, 2])) == [(0, 4), (6, 7), (7, 9)]
-
-
-def test_the_way_that_the_error_recommends_keeps_codes_codes(tmp_path):
+def test_aligning_as_the_error_recommends_keeps_codes_categories(tmp_path):
     """A sound of 60 TRs and a scan of 50 that began 3 s into it, put on one clock as the message says."""
     rng = np.random.default_rng(0)
     audio = rng.integers(0, 1024, (60, 2, 112), dtype=np.int32)
@@ -423,7 +250,7 @@ def test_each_run_of_a_scan_has_its_own_start():
         Recording.of("1", {"bold": two.drop_vars("run")})
 
 
-def test_means_of_nothing_are_no_data():
+def test_means_over_no_picture_or_word_count_as_missing():
     n = 20
     rate, shown = (np.arange(n) % 3).astype(np.float32), (np.arange(n) % 4 / 4).astype(np.float32)
     about = {"film_duration": n * 1.5, "kind": "continuous"}

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from giblet.config import ExtractSettings
 from giblet.data import media
+from giblet.data.audio import AudioSettings
 from giblet.data.film import packets
 from giblet.data.media import AudioReader, film_zero, media_info
 from giblet.errors import InputError
@@ -291,7 +291,7 @@ def test_a_batch_goes_on_behind_a_film_that_cannot_be_read(folder, tmp_path):
     bad = bytearray((tmp_path / "good.wav").read_bytes())
     bad[32:34] = struct.pack("<H", 4)  # 4 bytes for 16 bits
     (tmp_path / "bad.wav").write_bytes(bad)
-    settings = ExtractSettings.make(use_encodec=False, n_mels=16, tr=0.5)
+    settings = AudioSettings.make(use_encodec=False, n_mels=16, tr=0.5)
     results = list(extract_many([tmp_path / "bad.wav", tmp_path / "good.wav"], settings, tmp_path))
     assert [result.status for result in results] == ["failed", "written"]
     assert "4 bytes to samples of 16 bits" in str(results[0].error)

@@ -95,7 +95,7 @@ def test_a_row_that_cannot_be_used_is_named(tmp_path, rows):
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_to_be_done_with_such_rows_can_be_said(tmp_path):
+def test_unusable_rows_are_dropped_or_sorted_when_asked(tmp_path):
     path = written(tmp_path, "a.tsv", "onset\toffset\ttext\n5\t6\tlast\n1\t5.5\tfirst\n2\t3\t\n")
     rows = read_segments(path, order="sort", overlaps="allow", empty="drop")
     assert [row.text for row in rows] == ["first", "last"]
