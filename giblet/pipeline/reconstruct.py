@@ -17,7 +17,7 @@ from giblet.device import pick_device
 from giblet.errors import InputError
 from giblet.evaluation.scorecard import Scorecard, group_scorecard
 from giblet.files import check_writable, write_atomic
-from giblet.models.settings import TEXT
+from giblet.modalities import TEXT
 from giblet.pipeline.brain_files import Paths
 from giblet.pipeline.predicted_files import Texts, text_model, write_prediction
 from giblet.pipeline.results import described, files_of_result

@@ -5,31 +5,56 @@ import torch
 
 from giblet.codec.reference import rvq_dequantize, rvq_quantize
 from giblet.errors import InputError
-from giblet.models import MultimodalDecoder
+from giblet.models import Modality, ModelSettings, MultimodalDecoder
 from giblet.models.logits import CodeLogits
 
 HEADS = ("regression", "classification", "latent")
 
 
-def make(head="regression", **options):
+def make(head="regression", modalities=None, codebooks=None, priors=None, **settings):
     torch.manual_seed(0)
-    return MultimodalDecoder(use_encodec=True, head=head, **options)
+    chosen = ModelSettings.make(head=head, **settings)
+    return MultimodalDecoder(settings=chosen, modalities=modalities, codebooks=codebooks, priors=priors)
 
 
 def test_decoder_forward():
     z = torch.randn(3, 128)
-    decoder = make(video_shape=(90, 160, 3), text_dim=384, vectors={"loudness": 2})
+    decoder = make(
+        modalities={
+            "loudness": Modality("vector", (2,)), "text": Modality("vector", (384,)),
+            "audio": Modality("codes", (8, 112)), "video": Modality("frames", (90, 160, 3)),
+        }
+    )  # fmt: skip
     out = decoder(z)
     assert {k: tuple(v.shape) for k, v in out.items()} == {
         "audio": (3, 8, 112), "video": (3, 90, 160, 3), "text": (3, 384), "loudness": (3, 2),
     }  # fmt: skip
+    assert list(decoder.heads) == [
+        "audio",
+        "video",
+        "text",
+        "loudness",
+    ]  # the order of random draws
     assert out["audio"].dtype == torch.float32
     assert make("classification")(z)["audio"].shape == (3, 8, 112, 1024)
     assert make("latent")(z)["audio"].shape == (3, 128, 112)
-    for frames, shape in [(64, (3, 2048, 64)), (None, (3, 2048))]:
-        assert MultimodalDecoder(use_encodec=False, mel_frames=frames)(z)["audio"].shape == shape
-    assert make(video_shape=(512,))(z)["video"].shape == (3, 512)
-    assert "audio" not in make(audio=False, text_dim=4)(z)
+    for shape in [(2048, 64), (20,)]:
+        mel = make(use_encodec=False, modalities={"audio": Modality("mel", shape)})
+        assert mel(z)["audio"].shape == (3, *shape)
+    assert make(modalities={"video": Modality("vector", (512,))})(z)["video"].shape == (3, 512)
+    assert "audio" not in make(modalities={"text": Modality("vector", (4,))})(z)
+
+
+def test_decoder_without_settings_is_that_of_default_settings(codebooks):
+    """``use_encodec``, first or by name, is promised to callers who know of no settings."""
+    z = torch.randn(3, 128)
+    assert MultimodalDecoder(use_encodec=False)(z)["audio"].shape == MultimodalDecoder(False)(z)["audio"].shape
+    assert MultimodalDecoder(use_encodec=False)(z)["audio"].shape == (3, 2048)
+    decoder = MultimodalDecoder(use_encodec=True, codebooks=codebooks)
+    assert decoder.head == MultimodalDecoder().head == ModelSettings.make().head == "latent"
+    assert decoder.to_codes(decoder(z)).shape == (3, 8, 112)
+    with pytest.raises(InputError, match="use_encodec is False, that of the settings is True"):
+        MultimodalDecoder(False, ModelSettings.make())
 
 
 def test_regression_stays_on_the_scale_of_codes_whatever_comes_in():

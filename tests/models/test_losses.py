@@ -8,9 +8,9 @@ from torch.nn import functional
 
 from giblet.codec.reference import rvq_dequantize
 from giblet.errors import InputError
-from giblet.models import Modality, ModelSettings, Scales, combined_loss, fit_scales, loss_counts
+from giblet.models import Modality, ModelSettings, Scales, combined_loss, fit_scales
 from giblet.models.logits import AT_A_TIME, CodeLogits
-from giblet.models.losses import cross_entropy, latent_loss, mean_loss, mse, smooth_l1
+from giblet.models.losses import cross_entropy, latent_loss, mean_loss, mse, scored_mask, smooth_l1
 from tests.models.conftest import batch_of
 
 ALL = {"audio": Modality("codes", (2, 9)), "text": Modality("vector", (4,))}
@@ -22,7 +22,11 @@ def run(model, batch, scales=None, **options):
     books = model.decoder.codebooks
     scales = scales or fit_scales([batch], model.settings, books)
     out = model(batch["data"], batch["mask"], 0, batch["trs"])
-    return combined_loss(out, batch, model.settings, scales, books, **options)
+    return combined_loss(batch, out, model.settings, scales, books, **options)
+
+
+def rows_scored(batch, out) -> dict[str, int]:
+    return {name: int(scored_mask(name, out["scored"], batch).sum()) for name in ("bold", *out["decoded"])}
 
 
 def test_row_losses_are_torchs_own():
@@ -42,7 +46,7 @@ def test_factored_cross_entropy_and_its_gradients_are_torchs_own(monkeypatch, bl
     wanted = functional.cross_entropy(scores.movedim(-1, 1), codes, reduction="none").mean(2)
     got = CodeLogits(*ours).cross_entropy(codes)
     torch.testing.assert_close(got, wanted)
-    torch.testing.assert_close(cross_entropy(scores.detach(), codes), wanted)
+    torch.testing.assert_close(cross_entropy(codes, scores.detach()), wanted)
     (got * weights).sum().backward()
     (wanted * weights).sum().backward()
     for one, other in zip(ours, theirs, strict=True):
@@ -60,8 +64,8 @@ def test_no_rows_have_no_cross_entropy_and_no_nan_gradient():
 def test_latent_loss_is_the_distance_from_the_dequantised_codes():
     books, codes = torch.randn(2, 30, 6), torch.randint(0, 30, (4, 2, 9))
     true = rvq_dequantize(codes, books).transpose(1, 2)
-    assert not latent_loss(true, codes, books).any()
-    torch.testing.assert_close(latent_loss(true + 2, codes, books), torch.full((4,), 4.0))
+    assert not latent_loss(codes, true, books).any()
+    torch.testing.assert_close(latent_loss(codes, true + 2, books), torch.full((4,), 4.0))
 
 
 def test_scales_are_the_loss_of_the_best_constant_prediction():
@@ -131,9 +135,9 @@ def test_rows_that_are_not_scored_or_not_there_do_not_count(tiny, head):
     batch["mask"]["text"][:, :5] = False
     batch["mask"]["audio"][:, 2] = False
     batch["mask"]["bold"][:, 30] = False
-    counts = loss_counts(out, batch)
+    counts = rows_scored(batch, out)
     assert counts == {"bold": 40 - 22 - 1, "audio": 40 - 7 - 1, "text": 40 - 7 - 5}
-    before = combined_loss(out, batch, model.settings, scales, books)[1]
+    before = combined_loss(batch, out, model.settings, scales, books)[1]
     spoiled = {name: x.clone() for name, x in batch["data"].items()}
     spoiled["text"][:, :5] = float("nan")
     spoiled["text"][:, 33:] = float("nan")
@@ -141,13 +145,13 @@ def test_rows_that_are_not_scored_or_not_there_do_not_count(tiny, head):
     spoiled["audio"][:, 33:] = 0
     spoiled["bold"][:, :22] = float("nan")
     spoiled["bold"][:, 30] = float("nan")
-    after = combined_loss(out, {**batch, "data": spoiled}, model.settings, scales, books)[1]
+    after = combined_loss({**batch, "data": spoiled}, out, model.settings, scales, books)[1]
     assert before.keys() == after.keys() and all(torch.equal(before[k], after[k]) for k in before)
     one = {name: x.clone() for name, x in batch["data"].items()}
     one["audio"][:, 32] = 29 - one["audio"][:, 32]
     one["text"][:, 32] += 1
     one["bold"][:, 22] += 1
-    changed = combined_loss(out, {**batch, "data": one}, model.settings, scales, books)[1]
+    changed = combined_loss({**batch, "data": one}, out, model.settings, scales, books)[1]
     assert not any(torch.equal(before[k], changed[k]) for k in before)
 
 
@@ -156,7 +160,7 @@ def test_a_tr_with_absent_codes_is_no_target(tiny):
     batch = batch_of(model)
     batch["data"]["audio"][:, 4, 1, 3] = -1
     out = model(batch["data"], batch["mask"], 0, batch["trs"])
-    assert loss_counts(out, batch)["audio"] == 32
+    assert rows_scored(batch, out)["audio"] == 32
     assert fit_scales([batch], model.settings).priors.sum() == 39 * 18
 
 
@@ -225,7 +229,7 @@ def test_counts_of_all_processes_make_the_parts_add_up_to_the_whole(tiny, head):
     counts = {}
     for half in halves:
         out = model(half["data"], half["mask"], 0, half["trs"])
-        counts = {k: counts.get(k, 0) + n for k, n in loss_counts(out, half).items()}
+        counts = {k: counts.get(k, 0) + n for k, n in rows_scored(half, out).items()}
     parts = sum(run(model, half, scales, counts=counts)[0] for half in halves)
     torch.testing.assert_close(parts, total, rtol=1e-5, atol=1e-6)
 
@@ -259,9 +263,9 @@ def test_a_scale_or_codebooks_that_are_missing_are_named(tiny):
     batch = batch_of(model)
     out = model(batch["data"], batch["mask"], 0, batch["trs"])
     with pytest.raises(InputError, match="no scale for bold"):
-        combined_loss(out, batch, model.settings, Scales({}), books)
+        combined_loss(batch, out, model.settings, Scales({}), books)
     with pytest.raises(InputError, match="give codebooks"):
-        combined_loss(out, batch, model.settings, fit_scales([batch], model.settings, books))
+        combined_loss(batch, out, model.settings, fit_scales([batch], model.settings, books))
     with pytest.raises(InputError, match="no training TR"):
         fit_scales([{**batch, "mask": {k: ~m for k, m in batch["mask"].items()}}], model.settings)
     with pytest.raises(InputError, match="2 x 5"):
