@@ -29,6 +29,8 @@ Subject = str | int
 class MultimodalAutoencoder(nn.Module):
     """Encoders -> fusion -> HRF in seconds -> bottleneck -> voxels; and a window of BOLD -> bottleneck -> decoder.
 
+    In the shapes below, B windows are computed at once, of W successive TRs each; what one TR is follows.
+
     Parameters
     ----------
     settings : ModelSettings
@@ -55,7 +57,7 @@ class MultimodalAutoencoder(nn.Module):
 
     Examples
     --------
-    >>> settings = ModelSettings(head="classification", codebook_init=False)
+    >>> settings = ModelSettings.make(head="classification", codebook_init=False)
     >>> model = MultimodalAutoencoder(settings, {"audio": Modality("codes", (8, 112))}, {"sub-01": 100})
     >>> codes = torch.randint(0, 1024, (1, 40, 8, 112))
     >>> present = torch.ones(1, 40, dtype=torch.bool)
@@ -167,7 +169,7 @@ class MultimodalAutoencoder(nn.Module):
         return torch.where(anything[..., None], fused, torch.zeros_like(fused))
 
     def predict_bold(self, data: Data, mask: Data, subject: Subject) -> Tensor:
-        """BOLD of each volume, from the stimulus up to it.
+        """BOLD of each volume, from the stimulus up to it: ``brain(bottleneck(hrf * features))``.
 
         Parameters
         ----------
@@ -181,7 +183,9 @@ class MultimodalAutoencoder(nn.Module):
         Returns
         -------
         Tensor, shape (B, W, n_voxels)
-            In units of the normalised data.
+            z: in training standard deviations of each voxel about its training mean, as the BOLD that `forward` is
+            given; :class:`~giblet.data.dataset.normalise.Normaliser` has both. The first `context_trs` rows know only
+            what of the stimulus lies within the window.
 
         Raises
         ------
@@ -259,23 +263,24 @@ class MultimodalAutoencoder(nn.Module):
         return self.decoder.decode(self.bottleneck_from_bold(bold, subject, mask))
 
     def forward(self, data: Data, mask: Data, subject: Subject, trs: Tensor | None = None) -> dict[str, Any]:
-        """Both ways at once, for training.
+        """Both ways at once, for training: `predict_bold` from the stimulus, and `decode` from the BOLD.
 
         Parameters
         ----------
         data : mapping of str to Tensor, shape (B, W, ...)
-            As for `encode`, with ``"bold"`` (B, W, n_voxels).
+            As for `encode`, and ``"bold"``, shape (B, W, n_voxels), normalised.
         mask : mapping of str to Tensor of bool, shape (B, W)
-            As for `encode`, with ``"bold"``.
+            As for `encode`, and ``"bold"``: which volumes are data.
         subject : str or int
             Name or place.
         trs : Tensor of int64, shape (B, W), optional
-            TR of each row, -1 where a window is filled up.
+            TR of the stimulus in each row, -1 where a window is filled up; only for ``"scored"``.
 
         Returns
         -------
         dict
-            ``"bold"`` (B, W, n_voxels); ``"decoded"`` as `decode`; ``"scored"`` as `scored_rows`.
+            ``"bold"``: what `predict_bold` answers, Tensor, shape (B, W, n_voxels). ``"decoded"``: what `decode`
+            answers, a dict by modality. ``"scored"``: what `scored_rows` answers, a dict of Tensor of bool (B, W).
 
         Raises
         ------

@@ -153,12 +153,12 @@ class MultimodalDecoder(nn.Module):
         Returns
         -------
         Tensor, shape (..., K, F), int32 in [0, V - 1]
-            Rounded and clipped, or the best entries, or the requantised latents.
+            Rounded and clipped, or the best entries, or the requantized latents.
 
         Raises
         ------
         InputError
-            If there is no sound in codes, or it holds NaN, or the codebooks that latents are requantised with are not
+            If there is no sound in codes, or it holds NaN, or the codebooks that latents are requantized with are not
             known.
 
         See Also
@@ -193,7 +193,7 @@ class MultimodalDecoder(nn.Module):
         Returns
         -------
         Tensor, shape (..., D, F), float32
-            ``head="latent"``: as decoded, neither requantised nor checked for NaN.
+            ``head="latent"``: as decoded, neither requantized nor checked for NaN.
 
         Raises
         ------

@@ -34,9 +34,14 @@ def quiet(layer: nn.Linear, scale: float = QUIET) -> nn.Linear:
 class LinearPlus(nn.Module):
     """A linear map with a small nonlinear branch beside it, so that linear truths are learned as fast as by ridge.
 
+    ``linear(x) + branch(x)``, where the branch starts at a tenth of its size.
+
     Parameters
     ----------
-    n_in, n_out, hidden : int
+    n_in, n_out : int
+        Features that go in, and that come out.
+    hidden : int
+        Features between the two layers of the branch.
     """
 
     def __init__(self, n_in: int, n_out: int, hidden: int) -> None:

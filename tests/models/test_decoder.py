@@ -77,7 +77,7 @@ def test_to_codes_round_and_clip_the_regression_head():
     assert decoder.to_codes({"audio": audio}).tolist() == [[[0, 0, 1, 512, 1023, 1023]]]
 
 
-def test_to_codes_requantise_latents_as_the_codec_does(codebooks, speech_codes):
+def test_to_codes_requantize_latents_as_the_codec_does(codebooks, speech_codes):
     decoder = make("latent", codebooks=codebooks)
     true = rvq_dequantize(speech_codes, codebooks)
     moved = true + 0.3 * torch.randn_like(true)

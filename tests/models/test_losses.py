@@ -61,7 +61,7 @@ def test_no_rows_have_no_cross_entropy_and_no_nan_gradient():
     assert nats.shape == (0, 3) and not keys.grad.any() and not bias.grad.any()
 
 
-def test_latent_loss_is_the_distance_from_the_dequantised_codes():
+def test_latent_loss_is_the_distance_from_the_dequantized_codes():
     books, codes = torch.randn(2, 30, 6), torch.randint(0, 30, (4, 2, 9))
     true = rvq_dequantize(codes, books).transpose(1, 2)
     assert not latent_loss(codes, true, books).any()
