@@ -161,9 +161,9 @@ class MultimodalAutoencoder(nn.Module):
         """
         vectors, present = [], []
         for name, encoder in self.encoders.items():
-            x, there = checked_series(name, self.modalities[name], data, mask)
-            vectors.append(encoder(x.flatten(0, 1), there.flatten()))
-            present.append(there)
+            x, has_data = checked_series(name, self.modalities[name], data, mask)
+            vectors.append(encoder(x.flatten(0, 1), has_data.flatten()))
+            present.append(has_data)
         fused = self.dropout(self.fusion(torch.cat(vectors, dim=1))).unflatten(0, present[0].shape)
         anything = torch.stack(present).any(0)
         return torch.where(anything[..., None], fused, torch.zeros_like(fused))

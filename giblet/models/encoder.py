@@ -1,7 +1,7 @@
 """From one TR of sound, picture or text to a vector of features.
 
-An absent TR is said by a mask, and has a representation of its own that is learned: it is never zeros taken for data.
-No encoder looks beyond its TR, so that nothing of the future gets into the present.
+Absent TRs are marked by a mask and replaced by a learned embedding; zeros are never treated as data. No encoder looks
+beyond its TR, so that nothing of the future gets into the present.
 """
 
 from __future__ import annotations

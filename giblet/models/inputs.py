@@ -100,7 +100,7 @@ def present_only(x: Tensor, mask: Tensor) -> Tensor:
 def checked_series(
     name: str, modality: Modality, data: Mapping[str, Tensor], mask: Mapping[str, Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """One modality and its mask, found to fit.
+    """One modality and its mask, checked against what the model was made for.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def checked_series(
     Returns
     -------
     x : Tensor, shape (B, W, ...)
-    there : Tensor of bool, shape (B, W)
+    present : Tensor of bool, shape (B, W)
 
     Raises
     ------
@@ -123,16 +123,16 @@ def checked_series(
         If the modality or its mask is missing, or of another shape or kind.
     """
     if name not in data or name not in mask:
-        what = "data" if name not in data else "a mask"
-        raise InputError(f"the batch lacks {what} for {name}: if it is missing, say so with a mask of False")
-    x, there = data[name], mask[name]
-    if there.dtype != torch.bool or x.shape[:2] != there.shape or tuple(x.shape[2:]) != modality.shape:
+        missing = "data" if name not in data else "a mask"
+        raise InputError(f"the batch lacks {missing} for {name}: where it has none, pass a mask of False")
+    x, present = data[name], mask[name]
+    if present.dtype != torch.bool or x.shape[:2] != present.shape or tuple(x.shape[2:]) != modality.shape:
         shape = ", ".join(map(str, ("B", "W", *modality.shape)))
         raise InputError(
-            f"{name} is {tuple(x.shape)} with a mask {there.dtype} {tuple(there.shape)}: ({shape}) and bool (B, W) "
+            f"{name} is {tuple(x.shape)} with a mask {present.dtype} {tuple(present.shape)}: ({shape}) and bool (B, W) "
             "are needed"
         )
     if is_code_dtype(x) != (modality.kind == "codes"):
         wanted = "codes, integers" if modality.kind == "codes" else f"{modality.kind}, floats"
         raise InputError(f"{name} is {x.dtype}: the model was made for {wanted}")
-    return x, there
+    return x, present

@@ -57,7 +57,7 @@ def test_decoder_without_settings_is_that_of_default_settings(codebooks):
         MultimodalDecoder(False, ModelSettings.make())
 
 
-def test_regression_stays_on_the_scale_of_codes_whatever_comes_in():
+def test_regression_head_stays_within_the_range_of_codes():
     audio = make()(torch.randn(4, 128) * 1e4)["audio"]
     assert audio.min() >= 0 and audio.max() <= 1023 and audio.max() - audio.min() > 1000
 
@@ -85,7 +85,7 @@ def test_to_codes_requantize_latents_as_the_codec_does(codebooks, speech_codes):
     assert torch.equal(codes.long(), rvq_quantize(moved, codebooks)[1])
 
 
-def test_factored_scores_are_the_dense_ones():
+def test_factored_scores_equal_dense_scores():
     decoder = make("classification")
     z = torch.randn(2, 5, 128)
     factored = decoder.decode(z)["audio"]
@@ -95,7 +95,7 @@ def test_factored_scores_are_the_dense_ones():
     assert torch.equal(decoder.to_codes({"audio": dense}), dense.argmax(-1).int())
 
 
-def test_latents_are_those_of_the_codes_or_their_mean(codebooks):
+def test_to_latents_gives_codebook_entries_or_their_expectation(codebooks):
     decoder = make("classification", codebooks=codebooks)
     out = decoder.decode(torch.randn(2, 128) * 5)
     codes = decoder.to_codes(out)

@@ -29,14 +29,14 @@ def rows_scored(batch, out) -> dict[str, int]:
     return {name: int(scored_mask(name, out["scored"], batch).sum()) for name in ("bold", *out["decoded"])}
 
 
-def test_row_losses_are_torchs_own():
+def test_mse_and_smooth_l1_equal_those_of_torch():
     a, b = torch.randn(5, 3, 4), torch.randn(5, 3, 4)
     torch.testing.assert_close(mse(a, b).mean(), functional.mse_loss(a, b))
     torch.testing.assert_close(smooth_l1(a, b, 2.0).mean(), functional.smooth_l1_loss(a / 2, b / 2))
 
 
 @pytest.mark.parametrize("block", [1 << 19, 2000])
-def test_factored_cross_entropy_and_its_gradients_are_torchs_own(monkeypatch, block):
+def test_factored_cross_entropy_and_gradients_equal_those_of_torch(monkeypatch, block):
     monkeypatch.setitem(AT_A_TIME, "cpu", block)  # 2000: one row of 9 frames x 200 entries a block
     torch.manual_seed(0)
     make = [torch.randn(7, 3, 9, 5), torch.randn(3, 200, 5), torch.randn(3, 200)]
@@ -53,7 +53,7 @@ def test_factored_cross_entropy_and_its_gradients_are_torchs_own(monkeypatch, bl
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
 
 
-def test_no_rows_have_no_cross_entropy_and_no_nan_gradient():
+def test_cross_entropy_of_no_rows_has_zero_gradients():
     queries = torch.randn(0, 3, 9, 5, requires_grad=True)
     keys, bias = torch.randn(3, 20, 5, requires_grad=True), torch.zeros(3, 20, requires_grad=True)
     nats = CodeLogits(queries, keys, bias).cross_entropy(torch.zeros(0, 3, 9, dtype=torch.int32))
@@ -97,7 +97,7 @@ def test_scales_are_the_loss_of_the_best_constant_prediction():
     assert math.isclose(scales.of("latent"), float(latents.var(0, correction=0).mean()), rel_tol=1e-5)
 
 
-def test_what_never_varies_keeps_its_own_units(tiny):
+def test_constant_modalities_are_not_rescaled(tiny):
     model = tiny(ALL, **SMALL)
     batch = batch_of(model)
     batch["data"]["text"][:] = 3
@@ -126,7 +126,7 @@ def test_every_loss_starts_near_1_on_real_speech(tiny, speech_codes, codebooks, 
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_rows_that_are_not_scored_or_not_there_do_not_count(tiny, head):
+def test_unscored_and_missing_rows_do_not_change_the_loss(tiny, head):
     books = torch.randn(2, 30, 6)
     model = tiny(ALL, codebooks=books, head=head, **SMALL).eval()
     batch = batch_of(model)
@@ -155,7 +155,7 @@ def test_rows_that_are_not_scored_or_not_there_do_not_count(tiny, head):
     assert not any(torch.equal(before[k], changed[k]) for k in before)
 
 
-def test_a_tr_with_absent_codes_is_no_target(tiny):
+def test_trs_with_absent_codes_are_not_scored(tiny):
     model = tiny(ALL, **SMALL)
     batch = batch_of(model)
     batch["data"]["audio"][:, 4, 1, 3] = -1
@@ -165,7 +165,7 @@ def test_a_tr_with_absent_codes_is_no_target(tiny):
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_an_empty_selection_is_0_without_nan(tiny, head):
+def test_loss_without_scored_rows_is_zero_with_zero_gradients(tiny, head):
     books = torch.randn(2, 30, 6)
     model = tiny(ALL, codebooks=books, head=head, **SMALL)
     batch = batch_of(model)
@@ -182,7 +182,7 @@ KNOWN = [("regression", "mse"), ("regression", "smooth_l1"), ("classification", 
 
 
 @pytest.mark.parametrize(("head", "regression_loss"), KNOWN)
-def test_the_training_mean_costs_1_on_the_training_trs_and_what_it_costs_on_others(tiny, head, regression_loss):
+def test_training_mean_has_loss_one_on_training_trs_and_its_own_error_elsewhere(tiny, head, regression_loss):
     books = torch.randn(2, 30, 6)
     model = tiny(ALL, codebooks=books, head=head, regression_loss=regression_loss, **SMALL)
     batch = batch_of(model)
@@ -214,7 +214,7 @@ def test_each_subject_has_a_mean_of_its_own(tiny):
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_counts_of_all_processes_make_the_parts_add_up_to_the_whole(tiny, head):
+def test_losses_of_parts_with_counts_of_all_add_up_to_the_whole(tiny, head):
     books = torch.randn(2, 30, 6)
     model = tiny(ALL, codebooks=books, head=head, **SMALL).eval()
     whole = batch_of(model, batch=3)
@@ -234,7 +234,7 @@ def test_counts_of_all_processes_make_the_parts_add_up_to_the_whole(tiny, head):
     torch.testing.assert_close(parts, total, rtol=1e-5, atol=1e-6)
 
 
-def test_weights_say_how_much_a_modality_counts(tiny):
+def test_total_loss_is_weighted_by_modality_weights(tiny):
     model = tiny(ALL, modality_weights={"text": 0.0, "bold": 2.0}, **SMALL)
     total, parts = run(model, batch_of(model))
     torch.testing.assert_close(total.detach(), 2 * parts["bold"] + parts["audio"])
@@ -257,7 +257,7 @@ def test_gradients_reach_every_parameter(tiny, head):
         assert parameter.grad.any(), name
 
 
-def test_a_scale_or_codebooks_that_are_missing_are_named(tiny):
+def test_missing_scales_or_codebooks_are_refused_by_name(tiny):
     books = torch.randn(2, 30, 6)
     model = tiny(ALL, codebooks=books, head="latent", **SMALL)
     batch = batch_of(model)
