@@ -183,9 +183,10 @@ class MultimodalAutoencoder(nn.Module):
         Returns
         -------
         Tensor, shape (B, W, n_voxels)
-            z: in training standard deviations of each voxel about its training mean, as the BOLD that `forward` is
-            given; :class:`~giblet.data.dataset.normalise.Normaliser` has both. The first `context_trs` rows know only
-            what of the stimulus lies within the window.
+            In the units of the BOLD that the model was trained on: standard deviations of each voxel over the training
+            TRs, about its mean there, or, with ``centre_runs``, about its level in the run
+            (:class:`giblet.data.dataset.normalise.Normaliser`). The first `context_trs` rows know only what of the
+            stimulus lies within the window.
 
         Raises
         ------

@@ -54,6 +54,12 @@ class AudioEncoder(nn.Module):
     InputError
         If the codebooks do not fit.
 
+    See Also
+    --------
+    VectorEncoder : For text, and all else that is a vector.
+    VideoEncoder : For pictures.
+    giblet.models.decoder.MultimodalDecoder : The way back, for all of them.
+
     Examples
     --------
     >>> AudioEncoder(use_encodec=True)(torch.zeros(2, 8, 112, dtype=torch.int32)).shape

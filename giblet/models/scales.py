@@ -137,6 +137,10 @@ def fit_scales(
     ------
     InputError
         If there is no data at all, or codes are out of range or of another number of codebooks.
+
+    See Also
+    --------
+    giblet.models.losses.combined_loss : What divides by them.
     """
     moments: dict[tuple[str, int], _Moments] = {}
     statistics = _Moments()
