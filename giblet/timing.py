@@ -281,21 +281,6 @@ class TRGrid:
         column = np.arange(width)
         return self.edges[:-1, None] + column, column < self.counts[:, None]
 
-    def tr_of_frame(self, frame: np.ndarray) -> np.ndarray:
-        """TR that each frame belongs to, int64; -1 before the grid and `n_trs` behind it.
-
-        Parameters
-        ----------
-        frame : ndarray of int
-            Numbers of frames from the start of the grid, in any shape.
-
-        Returns
-        -------
-        ndarray of int64
-            In the shape of `frame`.
-        """
-        return np.searchsorted(self.edges, frame, side="right") - 1
-
 
 def grid_for(duration: Number, tr: float, frame_rate: float | Fraction) -> TRGrid:
     """The shortest grid on which a medium of `duration` seconds fits whole.

@@ -34,7 +34,10 @@ def group_mean(folder: Path, tr: float) -> tuple[np.ndarray, list[str], dict[str
             continue
         names = [str(name) for name in bold["region"].values]
         if series and (names != regions or len(bold["bold"]) != len(series[0])):
-            raise InputError(f"{path.name} has {len(bold['bold'])} volumes of {', '.join(names)}: as the others do?")
+            raise InputError(
+                f"{path.name} has {len(bold['bold'])} volumes of {', '.join(names)}: expected {len(series[0])} of "
+                f"{', '.join(regions)}, as in the other files"
+            )
         regions = names
         series.append(clean(bold["bold"].values.astype(np.float64), detrend=True, standardize="zscore_sample"))
     if not series:

@@ -40,8 +40,7 @@ from giblet.data.picture import PictureReader
 from giblet.data.words.subtitles import read_segments
 from giblet.errors import CodecError, GibletError, InputError, one_line, postponed, reading
 from giblet.features import load_features, save_features
-from giblet.models import ModelSettings, MultimodalAutoencoder
-from giblet.models.parts import Modality
+from giblet.models import Modality, ModelSettings, MultimodalAutoencoder
 from giblet.pipeline.brain_files import lesion_of
 from tests.films import Track, click_track, write_film
 from tests.test_features import made

@@ -15,7 +15,7 @@ ROOT = Path(giblet.__file__).parent
 FLOORS = [
     {"docs", "errors", "lazy", "version"},
     {"timing", "files", "netcdf", "device", "signals", "cells", "perceptual", "renamed", "notebook"},
-    {"config", "features", "spans", "runs"},
+    {"config", "features", "modalities", "spans", "runs"},
     {"codec", "alignment"},
     {"data", "models"},
     {"training", "evaluation"},
@@ -52,6 +52,74 @@ def test_imports_point_one_way():
             assert floor_of(other) <= floor_of(own), (
                 f"{path.relative_to(ROOT)} imports giblet.{other}, which lies above it"
             )
+
+
+def files_imported(path: Path) -> set[Path]:
+    """The files of giblet that a file imports, function bodies included; not what only a type checker reads."""
+    found = set()
+    pending: list[ast.AST] = [ast.parse(path.read_text())]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            pending += node.orelse
+            continue
+        pending += ast.iter_child_nodes(node)
+        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{a.name}" for a in node.names]
+        for name in names:
+            head, *parts = name.split(".")
+            if head == "giblet":
+                # "from giblet.models import encoder" names a file, "from giblet.models import ModelSettings" does not.
+                places = [ROOT.joinpath(*parts[:n]) for n in (len(parts), len(parts) - 1) if n >= 0]
+                files = [file for p in places for file in (p.with_suffix(".py"), p / "__init__.py") if file.is_file()]
+                found.add(files[0])
+    return found - {path}
+
+
+def circles(imports: dict[Path, set[Path]]) -> list[list[str]]:
+    """Files that import each other, directly or through others: each group by its paths."""
+    reached = {path: set(others) for path, others in imports.items()}
+    for middle in reached:
+        for others in reached.values():
+            if middle in others:
+                others |= reached[middle]
+    groups = {frozenset({path, *(o for o in others if path in reached[o])}) for path, others in reached.items()}
+    return sorted(sorted(p.relative_to(ROOT).as_posix() for p in group) for group in groups if len(group) > 1)
+
+
+def all_imports() -> dict[Path, set[Path]]:
+    """By file, the files that it imports; without the face, which loads what lies above when it is asked for."""
+    face = ROOT / "__init__.py"
+    return {path: files_imported(path) - {face} for path in ROOT.rglob("*.py") if path != face}
+
+
+def test_no_files_import_each_other_in_a_circle():
+    imports = all_imports()
+    assert imports[ROOT / "models" / "autoencoder.py"] >= {ROOT / "models" / "decoder.py", ROOT / "errors.py"}
+    found = circles(imports)
+    assert not found, "; ".join(" and ".join(group) + " import each other" for group in found)
+
+
+def test_no_folders_import_each_other_in_a_circle():
+    def room(path: Path) -> Path:
+        return path if path.parent == ROOT else path.parent
+
+    rooms: dict[Path, set[Path]] = {}
+    for path, others in all_imports().items():
+        rooms.setdefault(room(path), set()).update(map(room, others))
+    assert ROOT / "codec" in rooms[ROOT / "models"]
+    found = circles({place: others - {place} for place, others in rooms.items()})
+    assert not found, "; ".join(" and ".join(group) + " import each other" for group in found)
+
+
+def test_a_circle_of_imports_is_seen_and_named():
+    files = {name: ROOT / f"{name}.py" for name in ("first", "second", "third", "above")}
+    imports = {
+        files["first"]: {files["second"]}, files["second"]: {files["third"]}, files["third"]: {files["first"]},
+        files["above"]: {files["first"]},
+    }  # fmt: skip
+    assert circles(imports) == [["first.py", "second.py", "third.py"]]
 
 
 def test_the_clock_imports_nothing_but_the_errors():

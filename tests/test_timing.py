@@ -77,7 +77,8 @@ def test_every_frame_of_a_group_lies_in_its_tr(tr, n_trs):
     starts = grouped.codes[:, 0, 0] / 75
     np.testing.assert_allclose(starts, grid.onset, atol=0.5 / 75 + 1e-9)
     np.testing.assert_array_equal(
-        grid.tr_of_frame(grouped.codes[:, 0]), np.repeat(np.arange(n_trs)[:, None], grid.frames_per_tr, 1)
+        np.searchsorted(grid.edges, grouped.codes[:, 0], side="right") - 1,
+        np.repeat(np.arange(n_trs)[:, None], grid.frames_per_tr, 1),
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from giblet.cli.shared import Device, Json, app, bar, fail, out, print_json, table
+from giblet.cli.shared import Device, Json, app, bar, fail, for_shell, out, print_json, table
 from giblet.errors import InputError
 
 if TYPE_CHECKING:

@@ -41,7 +41,7 @@ def train(
     if result.rank:
         return  # one process speaks for all
     if as_json:
-        print_json(vars(result))
+        print_json(result.as_dict())
         return
     each = ", ".join(f"{name} {loss:.3f}" for name, loss in result.val.items())
     out.print(

@@ -9,7 +9,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -69,14 +69,22 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for an
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 
 
-def main() -> None:
-    """Run the command line: bad input is one line on stderr and exit status 2."""
+def main(arguments: Sequence[str] | None = None, defaults: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    """Run the command line and exit: bad input is one line on stderr and exit status 2.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        The command and its options; by default those of this process.
+    defaults : mapping of str to mapping, optional
+        By command, values of its parameters where no option is given.
+    """
     log = logging.getLogger("giblet")
     log.addHandler(warnings := _OneLine())
     _options_now.clear()
     _options_of_extract.clear()
     try:
-        status = app(standalone_mode=False)
+        status = app(arguments, standalone_mode=False, default_map=defaults)
     except TyperException as exc:
         status = fail(_renamed_option(exc) or (exc.format_message() if hasattr(exc, "format_message") else str(exc)))
     except GibletError as exc:

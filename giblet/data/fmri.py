@@ -244,7 +244,6 @@ class FMRIProcessor:
 
         See Also
         --------
-        FMRIProcessor.load_subjects : The same for several subjects.
         giblet.data.bold.scan.load_bold : BOLD that is in a file already.
         """
         paths = [Path(p) for p in ([runs] if isinstance(runs, (str, Path)) else runs)]
@@ -272,44 +271,6 @@ class FMRIProcessor:
             "n_confounds": max(table.regressors.shape[1] for table in tables),
         }
         return scan.dataset(paths, {**scan.attrs, **about}, self.settings.model_dump(mode="json"))
-
-    def load_subjects(
-        self,
-        subjects: Mapping[str, str | Path | Sequence[str | Path]],
-        *,
-        confounds: Mapping[str, Confounds | Sequence[Confounds]] | None = None,
-    ) -> dict[str, xr.Dataset]:
-        """BOLD of several subjects, by name; :meth:`load` for each.
-
-        Parameters
-        ----------
-        subjects : mapping of str to path or sequence of paths
-            By name of the subject, the runs as for :meth:`load`.
-        confounds : mapping, optional
-            By name of the subject, the confounds as for :meth:`load`.
-
-        Returns
-        -------
-        dict of str to xarray.Dataset
-
-        Raises
-        ------
-        InputError
-            As :meth:`load`; the message names the subject. Also if `confounds` lack a subject.
-
-        See Also
-        --------
-        FMRIProcessor.load : One subject.
-        """
-        loaded = {}
-        for name, runs in subjects.items():
-            if confounds is not None and name not in confounds:
-                raise InputError(f"there are confounds for {', '.join(confounds)}, none for subject {name}")
-            try:
-                loaded[name] = self.load(runs, confounds=confounds[name] if confounds else None, subject=name)
-            except InputError as exc:
-                raise InputError(f"subject {name}: {exc}") from exc
-        return loaded
 
     def to_nifti(self, values: Any, like: xr.Dataset, path: str | Path | None = None) -> nib.Nifti1Image:
         """Values of voxels or atlas regions as an image on the voxels of the scan.

@@ -47,41 +47,9 @@ def media_info(path: str | Path, track: int | None = None) -> MediaInfo:
     InputError
         If the file cannot be read, holds neither sound nor picture, is seen to be cut off, or has no such track, or
         nothing on it.
-
-    See Also
-    --------
-    film_zero : Time zero alone.
     """
     with open_film(path, track) as film:
         return film.info()
-
-
-def film_zero(path: str | Path, track: int | None = None) -> Fraction:
-    """Film zero on the medium's own clock, exact: a picture with PTS p is seen at ``p - film_zero(path)``.
-
-    Parameters
-    ----------
-    path : str or Path
-        Anything that FFmpeg reads.
-    track : int, optional
-        Which sound track, from 0. By default the one that the film marks as its default, or else the first. Give the
-        same for sound and picture.
-
-    Returns
-    -------
-    Fraction
-        In seconds.
-
-    Raises
-    ------
-    InputError
-        As :func:`media_info`.
-
-    See Also
-    --------
-    media_info : All that a film holds.
-    """
-    return media_info(path, track).zero
 
 
 class AudioReader:

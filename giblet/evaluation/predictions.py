@@ -15,8 +15,8 @@ from giblet.data.dataset.normalise import Normaliser, present_rows
 from giblet.data.dataset.windows import Recording
 from giblet.data.splits import segments
 from giblet.features import CODES
+from giblet.modalities import AUDIO, BOLD
 from giblet.models import MultimodalAutoencoder
-from giblet.models.settings import AUDIO, BOLD
 
 AT_A_TIME = 256
 """TRs that are predicted at once."""

@@ -3,7 +3,8 @@
 from giblet.models.autoencoder import MultimodalAutoencoder
 from giblet.models.decoder import MultimodalDecoder
 from giblet.models.encoder import AudioEncoder, VectorEncoder, VideoEncoder
-from giblet.models.losses import Scales, combined_loss, fit_scales, loss_counts
+from giblet.models.losses import combined_loss
+from giblet.models.scales import Scales, fit_scales
 from giblet.models.settings import Modality, ModelSettings
 
 __all__ = [
@@ -17,5 +18,4 @@ __all__ = [
     "VideoEncoder",
     "combined_loss",
     "fit_scales",
-    "loss_counts",
 ]

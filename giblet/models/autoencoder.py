@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from giblet.alignment.hrf_layer import HRFLayer
 from giblet.errors import CheckpointError, InputError
-from giblet.models import checkpoint
+from giblet.modalities import BOLD
 from giblet.models.brain import BrainLayer
+from giblet.models.checkpoint import fill_model, read_model, write_model
 from giblet.models.decoder import MultimodalDecoder
 from giblet.models.encoder import build_encoder
+from giblet.models.inputs import checked_series
 from giblet.models.layers import LinearPlus
-from giblet.models.parts import all_ahead, check_parts, checked_series, decoder_shapes, describe_parts
-from giblet.models.settings import BOLD, Modality, ModelSettings
+from giblet.models.settings import Modality, ModelDesign, ModelSettings
 
 Data = Mapping[str, Tensor]
 Subject = str | int
@@ -26,6 +27,8 @@ Subject = str | int
 
 class MultimodalAutoencoder(nn.Module):
     """Encoders -> fusion -> HRF in seconds -> bottleneck -> voxels; and a window of BOLD -> bottleneck -> decoder.
+
+    In the shapes below, B windows are computed at once, of W successive TRs each; what one TR is follows.
 
     Parameters
     ----------
@@ -53,7 +56,7 @@ class MultimodalAutoencoder(nn.Module):
 
     Examples
     --------
-    >>> settings = ModelSettings(head="classification", codebook_init=False)
+    >>> settings = ModelSettings.make(head="classification", codebook_init=False)
     >>> model = MultimodalAutoencoder(settings, {"audio": Modality("codes", (8, 112))}, {"sub-01": 100})
     >>> codes = torch.randint(0, 1024, (1, 40, 8, 112))
     >>> present = torch.ones(1, 40, dtype=torch.bool)
@@ -73,22 +76,19 @@ class MultimodalAutoencoder(nn.Module):
         slice_time_ref: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
-        self.settings, self.modalities, self.n_voxels = settings, dict(modalities), dict(n_voxels)
+        design = ModelDesign(settings, modalities, n_voxels, codec_fingerprint, slice_time_ref or {})
+        design.check(has_codebooks=codebooks is not None)
+        s = self.settings = settings
+        self.tr = s.tr
+        self.modalities, self.n_voxels = dict(modalities), dict(n_voxels)
         self.codec_fingerprint = codec_fingerprint
-        self.tr = settings.tr
-        check_parts(settings, self.modalities, self.n_voxels, codebooks)
-        s = settings
-        audio: dict[str, Any] = {
-            "n_codebooks": s.n_codebooks, "codebook_size": s.codebook_size, "frames_per_tr": s.frames_per_tr,
-            "embedding_dim": s.embedding_dim, "codebooks": codebooks if s.codebook_init else None, "dropout": s.dropout,
-            "statistics": statistics,
-        }  # fmt: skip
-        self.encoders = nn.ModuleDict({n: build_encoder(m, s.features, **audio) for n, m in self.modalities.items()})
+        self.slice_time_ref = {name: float(design.slice_time_ref.get(name, 0.0)) for name in self.n_voxels}
+        # In the order in which random weights have always been drawn: the same seed gives the same model.
+        self.encoders = nn.ModuleDict(
+            {name: build_encoder(m, s, codebooks, statistics) for name, m in self.modalities.items()}
+        )
         self.fusion = LinearPlus(s.features * len(self.modalities), s.features, s.features)
         self.dropout = nn.Dropout(s.dropout)
-        if unknown := set(slice_time_ref or {}) - set(self.n_voxels):
-            raise InputError(f"slice_time_ref names {sorted(unknown)}: the subjects are {', '.join(self.n_voxels)}")
-        self.slice_time_ref = {name: float((slice_time_ref or {}).get(name, 0.0)) for name in self.n_voxels}
         refs = sorted(set(self.slice_time_ref.values())) or [0.0]
         self._which_ref = [refs.index(ref) for ref in self.slice_time_ref.values()]
         self.hrf = HRFLayer(tr=s.tr, hrf=s.hrf, learnable=s.learnable_hrf, slice_time_ref=refs)
@@ -97,10 +97,12 @@ class MultimodalAutoencoder(nn.Module):
         # Weights over the volumes from a TR's own on, shared by subjects: their components mean the same.
         self.absent_volume = nn.Parameter(torch.zeros(s.rank))
         self.over_volumes = nn.Conv1d(s.rank, s.bottleneck, s.decode_trs)
-        self.decoder = MultimodalDecoder(
-            s.use_encodec, s.head, s.bottleneck, s.n_codebooks, s.codebook_size, s.frames_per_tr, codebooks=codebooks,
-            priors=priors, features=s.features, **decoder_shapes(self.modalities),
-        )  # fmt: skip
+        self.decoder = MultimodalDecoder(settings=s, modalities=self.modalities, codebooks=codebooks, priors=priors)
+
+    @property
+    def design(self) -> ModelDesign:
+        """What the model was built from, apart from its numbers."""
+        return ModelDesign(self.settings, self.modalities, self.n_voxels, self.codec_fingerprint, self.slice_time_ref)
 
     @property
     def subjects(self) -> list[str]:
@@ -158,15 +160,15 @@ class MultimodalAutoencoder(nn.Module):
         """
         vectors, present = [], []
         for name, encoder in self.encoders.items():
-            x, there = checked_series(name, self.modalities[name], data, mask)
-            vectors.append(encoder(x.flatten(0, 1), there.flatten()))
-            present.append(there)
+            x, has_data = checked_series(name, self.modalities[name], data, mask)
+            vectors.append(encoder(x.flatten(0, 1), has_data.flatten()))
+            present.append(has_data)
         fused = self.dropout(self.fusion(torch.cat(vectors, dim=1))).unflatten(0, present[0].shape)
         anything = torch.stack(present).any(0)
         return torch.where(anything[..., None], fused, torch.zeros_like(fused))
 
     def predict_bold(self, data: Data, mask: Data, subject: Subject) -> Tensor:
-        """BOLD of each volume, from the stimulus up to it.
+        """BOLD of each volume, from the stimulus up to it: ``brain(bottleneck(hrf * features))``.
 
         Parameters
         ----------
@@ -180,7 +182,10 @@ class MultimodalAutoencoder(nn.Module):
         Returns
         -------
         Tensor, shape (B, W, n_voxels)
-            In units of the normalised data.
+            In the units of the BOLD that the model was trained on: standard deviations of each voxel over the training
+            TRs, about its mean there, or, with ``centre_runs``, about its level in the run
+            (:class:`giblet.data.dataset.normalise.Normaliser`). The first `context_trs` rows know only what of the
+            stimulus lies within the window.
 
         Raises
         ------
@@ -258,23 +263,24 @@ class MultimodalAutoencoder(nn.Module):
         return self.decoder.decode(self.bottleneck_from_bold(bold, subject, mask))
 
     def forward(self, data: Data, mask: Data, subject: Subject, trs: Tensor | None = None) -> dict[str, Any]:
-        """Both ways at once, for training.
+        """Both ways at once, for training: `predict_bold` from the stimulus, and `decode` from the BOLD.
 
         Parameters
         ----------
         data : mapping of str to Tensor, shape (B, W, ...)
-            As for `encode`, with ``"bold"`` (B, W, n_voxels).
+            As for `encode`, and ``"bold"``, shape (B, W, n_voxels), normalised.
         mask : mapping of str to Tensor of bool, shape (B, W)
-            As for `encode`, with ``"bold"``.
+            As for `encode`, and ``"bold"``: which volumes are data.
         subject : str or int
             Name or place.
         trs : Tensor of int64, shape (B, W), optional
-            TR of each row, -1 where a window is filled up.
+            TR of the stimulus in each row, -1 where a window is filled up; only for ``"scored"``.
 
         Returns
         -------
         dict
-            ``"bold"`` (B, W, n_voxels); ``"decoded"`` as `decode`; ``"scored"`` as `scored_rows`.
+            ``"bold"``: what `predict_bold` answers, Tensor, shape (B, W, n_voxels). ``"decoded"``: what `decode`
+            answers, a dict by modality. ``"scored"``: what `scored_rows` answers, a dict of Tensor of bool (B, W).
 
         Raises
         ------
@@ -312,7 +318,7 @@ class MultimodalAutoencoder(nn.Module):
         first = torch.zeros_like(real[:, :1]) if trs is None else trs[:, :1] == 0
         return {
             BOLD: real & ((row >= self.context_trs) | first),
-            "decode": all_ahead(real, self.lead_trs) & (row < w - self.lead_trs),
+            "decode": _all_ahead(real, self.lead_trs) & (row < w - self.lead_trs),
         }
 
     @contextmanager
@@ -366,10 +372,33 @@ class MultimodalAutoencoder(nn.Module):
             ``part``, its name; ``input`` and ``output``, shapes of one TR; ``parameters``, how many there are, and
             ``trainable``, how many of them learn.
         """
-        return describe_parts(self)
+        s = self.settings
+        rows: list[dict[str, Any]] = []
+
+        def row(part: str, module: nn.Module | nn.Parameter, shape_in: Any, shape_out: Any) -> None:
+            parameters = [module] if isinstance(module, nn.Parameter) else list(module.parameters())
+            rows.append({
+                "part": part, "input": shape_in, "output": shape_out,
+                "parameters": sum(p.numel() for p in parameters),
+                "trainable": sum(p.numel() for p in parameters if p.requires_grad),
+            })  # fmt: skip
+
+        for name, encoder in self.encoders.items():
+            row(f"encoder: {name}", encoder, self.modalities[name].shape, (s.features,))
+        row("fusion", self.fusion, (len(self.modalities) * s.features,), (s.features,))
+        row(f"HRF ({s.hrf})", self.hrf, (s.features,), (s.features,))
+        row("bottleneck", self.to_bottleneck, (s.features,), (s.bottleneck,))
+        for name, brain in zip(self.subjects, self.brains, strict=True):
+            row(f"brain layer: {name}", brain, (s.bottleneck,), (self.n_voxels[name],))
+        row("absent volume", self.absent_volume, (), (s.rank,))
+        row("window of BOLD to bottleneck", self.over_volumes, (s.decode_trs, s.rank), (s.bottleneck,))
+        row("decoder: trunk", self.decoder.trunk, (s.bottleneck,), (s.features,))
+        for name, head in self.decoder.heads.items():
+            row(f"decoder: {name}", head, (s.features,), self.modalities[name].shape)
+        return rows
 
     def save(self, folder: str | Path) -> Path:
-        """Write ``model.safetensors`` and ``model.json``; see :func:`giblet.models.checkpoint.save_model`.
+        """Write ``model.safetensors`` and ``model.json``; see :func:`giblet.models.checkpoint.write_model`.
 
         Parameters
         ----------
@@ -390,7 +419,7 @@ class MultimodalAutoencoder(nn.Module):
         --------
         from_pretrained : Read what this wrote.
         """
-        return checkpoint.save_model(self, Path(folder))
+        return write_model(Path(folder), self.design, self.state_dict())
 
     @classmethod
     def from_pretrained(
@@ -419,13 +448,13 @@ class MultimodalAutoencoder(nn.Module):
         --------
         save : Write a model.
         """
-        about, tensors = checkpoint.read_model(Path(folder), codec_fingerprint, n_voxels)
+        design, tensors = read_model(Path(folder), codec_fingerprint, n_voxels)
         with torch.random.fork_rng(devices=[]):  # the random start is overwritten, and must not cost a draw
             try:
-                model = cls(**about, codebooks=tensors.get("decoder.codebooks"))
+                model = cls(**vars(design), codebooks=tensors.get("decoder.codebooks"))
             except InputError as exc:
                 raise CheckpointError(f"{folder} describes no model that can be built: {exc}") from exc
-        checkpoint.fill_model(model, tensors, Path(folder))
+        fill_model(model, tensors, Path(folder))
         return model.eval()
 
     def _brain(self, subject: Subject) -> BrainLayer:
@@ -436,3 +465,9 @@ class MultimodalAutoencoder(nn.Module):
         if not 0 <= subject < len(self.brains):
             raise InputError(f"there is no subject {subject}: the model has {len(self.brains)}, counted from 0")
         return self.brains[subject]  # type: ignore[return-value]
+
+
+def _all_ahead(real: Tensor, n: int) -> Tensor:
+    """Whether a row of (B, W) and the `n` after it are all real; nothing behind the window's end is."""
+    padded = nn.functional.pad(real.float()[:, None], (0, n))
+    return -nn.functional.max_pool1d(-padded, n + 1, stride=1)[:, 0] > 0.5

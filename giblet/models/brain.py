@@ -14,9 +14,18 @@ from giblet.errors import InputError
 class BrainLayer(nn.Module):
     """Two low-rank maps of one subject: bottleneck to voxels, and voxels to the components that are decoded from.
 
+    With z the bottleneck, BOLD is predicted as ``to_voxels(components(z))``; decoding starts from
+    ``from_voxels(bold)``. Both go through `rank` components, as a full matrix for 85,000 voxels would be large and
+    learn noise.
+
     Parameters
     ----------
-    n_voxels, bottleneck, rank : int
+    n_voxels : int
+        Voxels or regions of the subject.
+    bottleneck : int
+        Dimensions of the bottleneck, which all subjects share.
+    rank : int
+        Components between the bottleneck and the voxels, each way.
     """
 
     silenced: Tensor
@@ -57,7 +66,7 @@ class BrainLayer(nn.Module):
         Returns
         -------
         Tensor, shape (B, W, n_voxels)
-            In units of the normalised data.
+            In the units of the data that the model was trained on: z-scores over the training TRs.
         """
         return self.to_voxels(self.components(z))
 
@@ -67,7 +76,7 @@ class BrainLayer(nn.Module):
         Parameters
         ----------
         bold : Tensor, shape (B, W, n_voxels)
-            Normalised.
+            Normalised as in training.
         present : Tensor of bool, shape (B, W)
             Which volumes are data.
 

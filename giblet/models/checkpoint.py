@@ -6,32 +6,32 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from giblet.errors import CheckpointError, InputError, reading
 from giblet.files import atomic_path
-from giblet.models.settings import Modality, ModelSettings
+from giblet.models.settings import Modality, ModelDesign, ModelSettings
 from giblet.version import __version__
-
-if TYPE_CHECKING:
-    from giblet.models.autoencoder import MultimodalAutoencoder
 
 FORMAT = "giblet-model-2"
 WEIGHTS, ABOUT = "model.safetensors", "model.json"
 
 
-def save_model(model: MultimodalAutoencoder, folder: Path) -> Path:
+def write_model(folder: Path, design: ModelDesign, tensors: Mapping[str, Tensor]) -> Path:
     """Write a model.
 
     Parameters
     ----------
-    model : MultimodalAutoencoder
     folder : Path
         Gets ``model.safetensors`` and ``model.json``. The JSON holds the digest of the weights and of all else in
         itself, so that a change of either is noticed. Of versions, ``format`` alone is checked on reading.
+    design : ModelDesign
+        What the model is built from.
+    tensors : mapping of str to Tensor
+        Its weights and buffers by name: ``model.state_dict()``.
 
     Returns
     -------
@@ -42,16 +42,20 @@ def save_model(model: MultimodalAutoencoder, folder: Path) -> Path:
     ------
     InputError
         If it cannot be written to.
+
+    See Also
+    --------
+    read_model : Read what this wrote.
     """
-    content = save({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()})
+    content = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
     about = {
         "format": FORMAT,
         "giblet_version": __version__,
-        "settings": model.settings.model_dump(mode="json"),
-        "modalities": {n: {"kind": m.kind, "shape": list(m.shape)} for n, m in model.modalities.items()},
-        "n_voxels": model.n_voxels,
-        "codec_fingerprint": model.codec_fingerprint,
-        "slice_time_ref": model.slice_time_ref,
+        "settings": design.settings.model_dump(mode="json"),
+        "modalities": {n: {"kind": m.kind, "shape": list(m.shape)} for n, m in design.modalities.items()},
+        "n_voxels": dict(design.n_voxels),
+        "codec_fingerprint": design.codec_fingerprint,
+        "slice_time_ref": dict(design.slice_time_ref),
     }
     about["sha256"] = _digest(content, about)
     # Both are whole on disk before either takes its name.
@@ -63,8 +67,8 @@ def save_model(model: MultimodalAutoencoder, folder: Path) -> Path:
 
 def read_model(
     folder: Path, codec_fingerprint: str | None = None, n_voxels: Mapping[str, int] | None = None
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What to make a model of, and its tensors; see `MultimodalAutoencoder.from_pretrained`.
+) -> tuple[ModelDesign, dict[str, Tensor]]:
+    """What to build a model from, and its tensors.
 
     Parameters
     ----------
@@ -76,9 +80,7 @@ def read_model(
 
     Returns
     -------
-    parts : dict
-        Arguments of `MultimodalAutoencoder`: ``settings``, ``modalities``, ``n_voxels``, ``codec_fingerprint`` and
-        ``slice_time_ref``.
+    design : ModelDesign
     tensors : dict of str to Tensor
         Weights and buffers by name, on the CPU.
 
@@ -89,7 +91,7 @@ def read_model(
 
     See Also
     --------
-    save_model : Write a model.
+    write_model : Write a model.
     fill_model : Give a model its tensors.
     """
     needed = f"there is no readable model in {folder}: {WEIGHTS} and {ABOUT}, as giblet train writes them, are needed"
@@ -105,32 +107,32 @@ def read_model(
             "copy the folder again"
         )
     try:
-        parts = {
-            "settings": ModelSettings(**about["settings"]),
-            "modalities": {n: Modality(m["kind"], tuple(m["shape"])) for n, m in about["modalities"].items()},
-            "n_voxels": {str(name): int(n) for name, n in about["n_voxels"].items()},
-            "codec_fingerprint": about["codec_fingerprint"],
+        design = ModelDesign(
+            settings=ModelSettings(**about["settings"]),
+            modalities={n: Modality(m["kind"], tuple(m["shape"])) for n, m in about["modalities"].items()},
+            n_voxels={str(name): int(n) for name, n in about["n_voxels"].items()},
+            codec_fingerprint=about["codec_fingerprint"],
             # Models that were saved before there was such an option have none.
-            "slice_time_ref": {n: float(about.get("slice_time_ref", {}).get(n, 0.0)) for n in about["n_voxels"]},
-        }
+            slice_time_ref={n: float(about.get("slice_time_ref", {}).get(n, 0.0)) for n in about["n_voxels"]},
+        )
     except (KeyError, TypeError, AttributeError, ValueError, InputError) as exc:  # a JSON of anything at all
         told = " ".join(str(exc).split())
         raise CheckpointError(f"{folder} holds no model of giblet ({type(exc).__name__}: {told})") from exc
     with reading(folder / WEIGHTS, "copy the folder again", CheckpointError):
         tensors = load(content)
-    if codec_fingerprint is not None and codec_fingerprint != parts["codec_fingerprint"]:
+    if codec_fingerprint is not None and codec_fingerprint != design.codec_fingerprint:
         raise CheckpointError(
-            f"{folder} was trained on the codes of codec {str(parts['codec_fingerprint'])[:12]}, "
+            f"{folder} was trained on the codes of codec {str(design.codec_fingerprint)[:12]}, "
             f"not of {codec_fingerprint[:12]}: use the codec that it was trained with"
         )
     for name, n in (n_voxels or {}).items():
-        if parts["n_voxels"].get(name) != n:
-            known = ", ".join(f"{k} {v}" for k, v in parts["n_voxels"].items())
+        if design.n_voxels.get(name) != n:
+            known = ", ".join(f"{k} {v}" for k, v in design.n_voxels.items())
             raise CheckpointError(
                 f"{folder} was trained on so many voxels or regions: {known}; asked for are {name} {n}: use the same "
                 "mask, atlas or columns"
             )
-    return parts, tensors
+    return design, tensors
 
 
 def _digest(weights: bytes, about: Mapping[str, Any]) -> str:

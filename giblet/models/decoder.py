@@ -10,12 +10,16 @@ from torch import Tensor, nn
 
 from giblet.codec.reference import rvq_dequantize, rvq_quantize
 from giblet.errors import InputError
+from giblet.modalities import AUDIO, TEXT, VIDEO
 from giblet.models.heads import ClassificationHead, LatentHead, PictureHead, RegressionHead, ShapedHead
 from giblet.models.layers import LinearPlus
 from giblet.models.logits import CodeLogits
-from giblet.models.settings import AUDIO, TEXT, VIDEO, Head
+from giblet.models.settings import Modality, ModelSettings, check_modalities
 
-HEADS = ("regression", "classification", "latent")
+N_MELS = 2048
+"""Mel bands of the legacy mode, where no modality says how many."""
+LATENT_DIM = 128
+"""D of the latents of EnCodec, where there are no codebooks to say it."""
 
 
 class MultimodalDecoder(nn.Module):
@@ -23,43 +27,39 @@ class MultimodalDecoder(nn.Module):
 
     Parameters
     ----------
-    use_encodec : bool
-        Sound as codes, by the `head`; False: as a mel spectrogram.
-    head : {"regression", "classification", "latent"}
-        ``"regression"``: each code as a number in [0, V - 1], as if codes were on a scale. ``"classification"``: a
+    use_encodec : bool, optional
+        Sound as codes, by the head of the settings; False: as a mel spectrogram. By default what the settings say.
+    settings : ModelSettings, optional
+        Of `head`, the shape of the codes and the widths; by default ``ModelSettings.make(use_encodec=use_encodec)``.
+        ``head="latent"``, the default of all models: the latent vectors that codes stand for. ``"classification"``: a
         score for each entry of each codebook; a vector by frame, projected for each codebook, meets a vector by entry,
-        so that 896 x 1024 outputs need no weights of their own. ``"latent"``: the latent vectors that codes stand for.
-    bottleneck : int
-    n_codebooks, codebook_size, frames_per_tr : int
-        K, V and F of the codes.
-    latent_dim : int
-        D of the latents.
-    n_mels : int
-    mel_frames : int, optional
-        Frames of mel per TR; None: one mean spectrum.
-    video_shape : tuple of int, optional
-        (H, W, 3) for pictures, (n,) for a vector; None: no picture is decoded.
-    text_dim : int, optional
+        so that 896 x 1024 outputs need no weights of their own. ``"regression"``: each code as a number in [0, V - 1],
+        as if codes were on a scale.
+    modalities : mapping of str to Modality, optional
+        What is decoded, by name; by default sound alone: codes (K, F), or a mel spectrum of 2048 bands.
     codebooks : Tensor, shape (K, V, D), optional
-        Of the codec; what ``head="latent"`` requantises with, and `to_latents` needs.
+        Of the codec; what ``head="latent"`` requantizes with, and `to_latents` needs.
     priors : Tensor, shape (K, V), optional
         How many times each code occurs in training: the audio head starts from there. Uniform without.
-    vectors : mapping of str to int, optional
-        More vectors to decode, by name.
-    audio : bool
-        False: no sound is decoded.
-    features : int
-        Hidden width.
 
     Raises
     ------
     InputError
-        If there is no such head, or codebooks or priors do not fit.
+        If `use_encodec` or the modalities contradict the settings, or codebooks or priors do not fit.
+
+    See Also
+    --------
+    giblet.models.encoder.AudioEncoder : The way in, for sound.
+    giblet.models.autoencoder.MultimodalAutoencoder : The whole model, which has one of these as ``decoder``.
 
     Examples
     --------
-    >>> decoder = MultimodalDecoder(use_encodec=True, head="regression")
-    >>> decoder(torch.zeros(2, 128))["audio"].shape
+    >>> decoder = MultimodalDecoder(use_encodec=True, codebooks=torch.randn(8, 1024, 128))
+    >>> decoded = decoder(torch.zeros(2, 128))
+    >>> decoded["audio"].shape, decoder.to_codes(decoded).shape
+    (torch.Size([2, 128, 112]), torch.Size([2, 8, 112]))
+    >>> numbers = MultimodalDecoder(settings=ModelSettings.make(head="regression"))
+    >>> numbers(torch.zeros(2, 128))["audio"].shape
     torch.Size([2, 8, 112])
     """
 
@@ -68,54 +68,32 @@ class MultimodalDecoder(nn.Module):
 
     def __init__(
         self,
-        use_encodec: bool = True,
-        head: Head = "regression",
-        bottleneck: int = 128,
-        n_codebooks: int = 8,
-        codebook_size: int = 1024,
-        frames_per_tr: int = 112,
-        latent_dim: int = 128,
-        n_mels: int = 2048,
-        mel_frames: int | None = None,
-        video_shape: tuple[int, ...] | None = None,
-        text_dim: int | None = None,
+        use_encodec: bool | None = None,  # the first, and this word: a promise to callers of before there were settings
+        settings: ModelSettings | None = None,
+        modalities: Mapping[str, Modality] | None = None,
+        *,
         codebooks: Tensor | None = None,
         priors: Tensor | None = None,
-        vectors: Mapping[str, int] | None = None,
-        audio: bool = True,
-        features: int = 256,
     ) -> None:
         super().__init__()
-        if head not in HEADS:
-            raise InputError(f"head is {head!r}: {', '.join(HEADS)} are known")
-        self.use_encodec, self.head, self.bottleneck = use_encodec, head, bottleneck
-        self.n_codebooks, self.codebook_size, self.frames_per_tr = n_codebooks, codebook_size, frames_per_tr
-        books = _checked_books(codebooks, n_codebooks, codebook_size) if use_encodec else None
-        if books is not None and head == "latent":
-            latent_dim = books.shape[2]
+        s = ModelSettings.make(use_encodec=use_encodec is not False) if settings is None else settings
+        if use_encodec not in (None, s.use_encodec):
+            raise InputError(f"use_encodec is {use_encodec}, that of the settings is {s.use_encodec}: give one of them")
+        self.use_encodec, self.head, self.bottleneck = s.use_encodec, s.head, s.bottleneck
+        self.n_codebooks, self.codebook_size = s.n_codebooks, s.codebook_size
+        if modalities is None:
+            codes, mel = Modality("codes", (s.n_codebooks, s.frames_per_tr)), Modality("mel", (N_MELS,))
+            modalities = {AUDIO: codes if s.use_encodec else mel}
+        check_modalities(s, modalities)
+        books = _checked_books(codebooks, s.n_codebooks, s.codebook_size) if s.use_encodec else None
+        counts = _checked_counts(priors, s.n_codebooks, s.codebook_size) if s.use_encodec else None
         self.register_buffer("codebooks", books)
-        self.trunk = LinearPlus(bottleneck, features, features)
-        self.heads = nn.ModuleDict()
-        if audio:
-            counts = _checked_counts(priors, n_codebooks, codebook_size) if use_encodec else None
-            if not use_encodec:
-                self.heads[AUDIO] = ShapedHead(features, (n_mels,) if mel_frames is None else (n_mels, mel_frames))
-            elif head == "regression":
-                self.heads[AUDIO] = RegressionHead(features, n_codebooks, frames_per_tr, codebook_size, counts)
-            elif head == "classification":
-                self.heads[AUDIO] = ClassificationHead(features, n_codebooks, frames_per_tr, codebook_size, counts)
-            else:
-                mean = None
-                if counts is not None and books is not None:
-                    mean = torch.einsum("kv,kvd->d", counts / counts.sum(1, keepdim=True), books.double()).float()
-                self.heads[AUDIO] = LatentHead(features, latent_dim, frames_per_tr, mean)
-        if video_shape is not None:
-            picture = len(video_shape) == 3
-            self.heads[VIDEO] = PictureHead(features, video_shape) if picture else ShapedHead(features, video_shape)
-        if text_dim is not None:
-            self.heads[TEXT] = ShapedHead(features, (text_dim,))
-        for name, n in (vectors or {}).items():
-            self.heads[name] = ShapedHead(features, (n,))
+        self.trunk = LinearPlus(s.bottleneck, s.features, s.features)
+        # In this order random weights have always been drawn: the same seed gives the same model.
+        first = [name for name in (AUDIO, VIDEO, TEXT) if name in modalities]
+        self.heads = nn.ModuleDict(
+            {name: _head(modalities[name], s, books, counts) for name in dict.fromkeys([*first, *modalities])}
+        )
 
     def forward(self, z: Tensor) -> dict[str, Tensor]:
         """Decode.
@@ -175,12 +153,12 @@ class MultimodalDecoder(nn.Module):
         Returns
         -------
         Tensor, shape (..., K, F), int32 in [0, V - 1]
-            Rounded and clipped, or the best entries, or the requantised latents.
+            Rounded and clipped, or the best entries, or the requantized latents.
 
         Raises
         ------
         InputError
-            If there is no sound in codes, or it holds NaN, or the codebooks that latents are requantised with are not
+            If there is no sound in codes, or it holds NaN, or the codebooks that latents are requantized with are not
             known.
 
         See Also
@@ -215,7 +193,7 @@ class MultimodalDecoder(nn.Module):
         Returns
         -------
         Tensor, shape (..., D, F), float32
-            ``head="latent"``: as decoded, neither requantised nor checked for NaN.
+            ``head="latent"``: as decoded, neither requantized nor checked for NaN.
 
         Raises
         ------
@@ -249,6 +227,24 @@ class MultimodalDecoder(nn.Module):
         if self.codebooks is None:
             raise InputError("the decoder does not know the codec's codebooks: give codebooks when it is made")
         return self.codebooks
+
+
+def _head(modality: Modality, settings: ModelSettings, books: Tensor | None, counts: Tensor | None) -> nn.Module:
+    """What decodes one modality."""
+    width = settings.features
+    if modality.kind == "frames":
+        return PictureHead(width, modality.shape)
+    if modality.kind != "codes":
+        return ShapedHead(width, modality.shape)
+    n_codebooks, n_frames = modality.shape
+    if settings.head == "regression":
+        return RegressionHead(width, n_codebooks, n_frames, settings.codebook_size, counts)
+    if settings.head == "classification":
+        return ClassificationHead(width, n_codebooks, n_frames, settings.codebook_size, counts)
+    mean = None
+    if counts is not None and books is not None:
+        mean = torch.einsum("kv,kvd->d", counts / counts.sum(1, keepdim=True), books.double()).float()
+    return LatentHead(width, LATENT_DIM if books is None else books.shape[2], n_frames, mean)
 
 
 def _checked_books(codebooks: Tensor | None, k: int, size: int) -> Tensor | None:

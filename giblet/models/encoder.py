@@ -1,7 +1,7 @@
 """From one TR of sound, picture or text to a vector of features.
 
-An absent TR is said by a mask, and has a representation of its own that is learned: it is never zeros taken for data.
-No encoder looks beyond its TR, so that nothing of the future gets into the present.
+Absent TRs are marked by a mask and replaced by a learned embedding; zeros are never treated as data. No encoder looks
+beyond its TR, so that nothing of the future gets into the present.
 """
 
 from __future__ import annotations
@@ -10,9 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from giblet.errors import InputError
+from giblet.models.inputs import check_floats, check_mask, is_code_dtype, present_only
 from giblet.models.latents import ABSENT, LatentStatistics, rows_of
-from giblet.models.layers import LinearPlus, check_floats, check_mask, is_code_dtype, present_only, quiet
-from giblet.models.settings import Modality
+from giblet.models.layers import LinearPlus, quiet
+from giblet.models.settings import Modality, ModelSettings
+
+HIDDEN = 128
+"""Channels of the convolution over the frames of a TR."""
 
 
 class AudioEncoder(nn.Module):
@@ -42,8 +46,6 @@ class AudioEncoder(nn.Module):
         codebooks share. At random (standard normal) without.
     dropout : float
         Share of hidden features dropped in training.
-    hidden : int
-        Channels of the convolution.
     statistics : Tensor, shape (2, 2 * D), optional
         Mean and deviation over training TRs of their latents' statistics, which standardise them.
 
@@ -51,6 +53,12 @@ class AudioEncoder(nn.Module):
     ------
     InputError
         If the codebooks do not fit.
+
+    See Also
+    --------
+    VectorEncoder : For text, and all else that is a vector.
+    VideoEncoder : For pictures.
+    giblet.models.decoder.MultimodalDecoder : The way back, for all of them.
 
     Examples
     --------
@@ -71,7 +79,6 @@ class AudioEncoder(nn.Module):
         n_mels: int = 2048,
         codebooks: Tensor | None = None,
         dropout: float = 0.0,
-        hidden: int = 128,
         statistics: Tensor | None = None,
     ) -> None:
         super().__init__()
@@ -90,16 +97,16 @@ class AudioEncoder(nn.Module):
         else:
             self.absent = nn.Parameter(torch.randn(features) * 0.1)
         self.convolution = nn.Sequential(
-            nn.Conv1d(channels, hidden, 3, stride=2, padding=1),
-            nn.GroupNorm(1, hidden),
+            nn.Conv1d(channels, HIDDEN, 3, stride=2, padding=1),
+            nn.GroupNorm(1, HIDDEN),
             nn.GELU(),
-            nn.Conv1d(hidden, hidden, 5, stride=2, padding=2),
+            nn.Conv1d(HIDDEN, HIDDEN, 5, stride=2, padding=2),
             nn.GELU(),
-            nn.Conv1d(hidden, hidden, 5, stride=2, padding=2),
+            nn.Conv1d(HIDDEN, HIDDEN, 5, stride=2, padding=2),
             nn.GELU(),
         )
         self.dropout = nn.Dropout(dropout)
-        self.pooled = quiet(nn.Linear(2 * hidden, features))
+        self.pooled = quiet(nn.Linear(2 * HIDDEN, features))
         self.linear = nn.Linear(channels, features)
         self.latents: LatentStatistics | None = None
         if use_encodec and codebooks is not None:
@@ -179,7 +186,7 @@ class AudioEncoder(nn.Module):
 
     def _encode(self, channels: Tensor) -> Tensor:
         """(B, channels, F) to (B, features)."""
-        hidden = self.convolution(channels)  # (B, hidden, ceil(F / 8))
+        hidden = self.convolution(channels)  # (B, HIDDEN, ceil(F / 8))
         pooled = torch.cat([hidden.mean(2), hidden.amax(2)], dim=1)
         return self.linear(channels.mean(2)) + self.pooled(self.dropout(pooled))
 
@@ -324,18 +331,20 @@ class VideoEncoder(nn.Module):
         return torch.where(present[:, None], self.small(x) + self.convolution(x), self.absent)
 
 
-def build_encoder(modality: Modality, features: int, **audio: object) -> nn.Module:
+def build_encoder(
+    modality: Modality, settings: ModelSettings, codebooks: Tensor | None = None, statistics: Tensor | None = None
+) -> AudioEncoder | VectorEncoder | VideoEncoder:
     """The encoder of a modality.
 
     Parameters
     ----------
     modality : Modality
         What one TR of it is.
-    features : int
-        Features that come out.
-    **audio : object
-        Options of :class:`AudioEncoder`, for codes. For a mel spectrogram `dropout` alone is used, and must be there;
-        pictures and vectors use none.
+    settings : ModelSettings
+    codebooks : Tensor, shape (K, V, D), optional
+        Of the codec, for codes; used where ``settings.codebook_init`` says so.
+    statistics : Tensor, shape (2, 2 * D), optional
+        As for :class:`AudioEncoder`.
 
     Returns
     -------
@@ -345,11 +354,19 @@ def build_encoder(modality: Modality, features: int, **audio: object) -> nn.Modu
     ------
     InputError
         If the codebooks do not fit.
+
+    See Also
+    --------
+    giblet.models.decoder.MultimodalDecoder : The way back, for all modalities.
     """
+    s = settings
     if modality.kind == "vector":
-        return VectorEncoder(modality.shape[0], features)
+        return VectorEncoder(modality.shape[0], s.features)
     if modality.kind == "frames":
-        return VideoEncoder(modality.shape, features)
+        return VideoEncoder(modality.shape, s.features)
     if modality.kind == "mel":
-        return AudioEncoder(False, n_mels=modality.shape[0], features=features, dropout=audio["dropout"])  # type: ignore[arg-type]
-    return AudioEncoder(True, features=features, **audio)  # type: ignore[arg-type]
+        return AudioEncoder(False, n_mels=modality.shape[0], features=s.features, dropout=s.dropout)
+    return AudioEncoder(
+        True, s.n_codebooks, s.codebook_size, s.frames_per_tr, s.embedding_dim, s.features, dropout=s.dropout,
+        codebooks=codebooks if s.codebook_init else None, statistics=statistics,
+    )  # fmt: skip

@@ -1,11 +1,9 @@
-"""Small parts that several modules of the model share."""
+"""Layers that several parts of the model are built from."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-
-from giblet.errors import InputError
 
 # A branch that starts this small leaves the linear path in charge, yet its gradients are not zero.
 QUIET = 0.1
@@ -36,9 +34,14 @@ def quiet(layer: nn.Linear, scale: float = QUIET) -> nn.Linear:
 class LinearPlus(nn.Module):
     """A linear map with a small nonlinear branch beside it, so that linear truths are learned as fast as by ridge.
 
+    ``linear(x) + branch(x)``, where the branch starts at a tenth of its size.
+
     Parameters
     ----------
-    n_in, n_out, hidden : int
+    n_in, n_out : int
+        Features that go in, and that come out.
+    hidden : int
+        Features between the two layers of the branch.
     """
 
     def __init__(self, n_in: int, n_out: int, hidden: int) -> None:
@@ -60,89 +63,3 @@ class LinearPlus(nn.Module):
         Tensor, shape (..., n_out)
         """
         return self.linear(x) + self.branch(x)
-
-
-def is_code_dtype(x: Tensor) -> bool:
-    """Whether a tensor can hold codes: integers of any width.
-
-    Parameters
-    ----------
-    x : Tensor
-
-    Returns
-    -------
-    bool
-        False for floats, complex numbers and bool.
-    """
-    return not (x.is_floating_point() or x.is_complex() or x.dtype == torch.bool)
-
-
-def check_floats(x: Tensor, shape: tuple[int, ...], what: str) -> Tensor:
-    """A tensor as float32, found to hold floats of the right shape.
-
-    Parameters
-    ----------
-    x : Tensor, shape (B, ...)
-    shape : tuple of int
-        What is needed behind the first axis.
-    what : str
-        Who got it, for the message.
-
-    Returns
-    -------
-    Tensor, shape (B, *shape), float32
-
-    Raises
-    ------
-    InputError
-        If it does not.
-    """
-    if not x.is_floating_point() or tuple(x.shape[1:]) != shape:
-        wanted = ", ".join(map(str, ("B", *shape)))
-        raise InputError(f"{what} got {x.dtype} {tuple(x.shape)}: floats ({wanted}) are needed")
-    return x.float()
-
-
-def check_mask(mask: Tensor | None, n: int, x: Tensor, what: str) -> Tensor:
-    """Presence of each TR; all are present where no mask is given.
-
-    Parameters
-    ----------
-    mask : Tensor of bool, shape (n,), or None
-    n : int
-        How many TRs there are.
-    x : Tensor
-        The data, on whose device the answer lies.
-    what : str
-        Who got it, for the message.
-
-    Returns
-    -------
-    Tensor of bool, shape (n,)
-
-    Raises
-    ------
-    InputError
-        If the mask is not bool (n,).
-    """
-    if mask is None:
-        return torch.ones(n, dtype=torch.bool, device=x.device)
-    if mask.dtype != torch.bool or tuple(mask.shape) != (n,):
-        raise InputError(f"{what}: the mask is {mask.dtype} {tuple(mask.shape)}, bool ({n},) is needed")
-    return mask.to(x.device)
-
-
-def present_only(x: Tensor, mask: Tensor) -> Tensor:
-    """`x` with 0 where a TR is absent, so that what lies there, NaN included, reaches neither value nor gradient.
-
-    Parameters
-    ----------
-    x : Tensor, shape (B, ...)
-    mask : Tensor of bool, shape (B,)
-        False: this TR is absent.
-
-    Returns
-    -------
-    Tensor, shape (B, ...)
-    """
-    return torch.where(mask.view(-1, *[1] * (x.ndim - 1)), x, torch.zeros_like(x))

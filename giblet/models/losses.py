@@ -3,6 +3,8 @@
 Codes run to 1023 and z-scored BOLD to 3: their squared errors differ a hundred-thousandfold, and the sum of them is
 the codes'. So each loss is divided by what it costs to predict the training mean, or how often each code occurs, and
 nothing else, for every TR.
+
+The order of arguments is the truth first, then what is said of it, as in the scores.
 """
 
 from __future__ import annotations
@@ -15,23 +17,19 @@ from torch import Tensor, nn
 
 from giblet.codec.reference import rvq_dequantize
 from giblet.errors import InputError
-from giblet.models.layers import is_code_dtype
+from giblet.modalities import AUDIO, BOLD
+from giblet.models.inputs import is_code_dtype
 from giblet.models.logits import CodeLogits, log_frequency
-from giblet.models.scales import Scales, fit_scales
-from giblet.models.settings import AUDIO, BOLD, ModelSettings
-
-__all__ = [
-    "Scales", "combined_loss", "cross_entropy", "fit_scales", "latent_loss", "loss_counts", "mean_loss", "mse",
-    "scored_mask", "smooth_l1",
-]  # fmt: skip
+from giblet.models.scales import Scales
+from giblet.models.settings import ModelSettings
 
 
-def mse(prediction: Tensor, target: Tensor) -> Tensor:
+def mse(target: Tensor, prediction: Tensor) -> Tensor:
     """Squared error of each row, mean over the rest.
 
     Parameters
     ----------
-    prediction, target : Tensor, shape (N, ...)
+    target, prediction : Tensor, shape (N, ...)
 
     Returns
     -------
@@ -40,12 +38,12 @@ def mse(prediction: Tensor, target: Tensor) -> Tensor:
     return (prediction.float() - target.float()).square().flatten(1).mean(1)
 
 
-def smooth_l1(prediction: Tensor, target: Tensor, width: Tensor | float = 1.0) -> Tensor:
+def smooth_l1(target: Tensor, prediction: Tensor, width: Tensor | float = 1.0) -> Tensor:
     """Huber's loss of each row, mean over the rest: squared up to an error of `width`, then linear.
 
     Parameters
     ----------
-    prediction, target : Tensor, shape (N, ...)
+    target, prediction : Tensor, shape (N, ...)
     width : Tensor or float
         In the units of the target, broadcast against it; errors are divided by it.
 
@@ -57,14 +55,14 @@ def smooth_l1(prediction: Tensor, target: Tensor, width: Tensor | float = 1.0) -
     return nn.functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="none").flatten(1).mean(1)
 
 
-def cross_entropy(scores: CodeLogits | Tensor, codes: Tensor) -> Tensor:
+def cross_entropy(codes: Tensor, scores: CodeLogits | Tensor) -> Tensor:
     """Cross-entropy of each row and codebook, mean over frames.
 
     Parameters
     ----------
-    scores : CodeLogits or Tensor, shape (N, K, F, V)
     codes : Tensor of int, shape (N, K, F)
         In [0, V - 1].
+    scores : CodeLogits or Tensor, shape (N, K, F, V)
 
     Returns
     -------
@@ -77,14 +75,14 @@ def cross_entropy(scores: CodeLogits | Tensor, codes: Tensor) -> Tensor:
     return nn.functional.cross_entropy(by_entry, codes.long(), reduction="none").mean(2)
 
 
-def latent_loss(latents: Tensor, codes: Tensor, codebooks: Tensor) -> Tensor:
-    """Squared error of each row between latents and those that codes stand for, mean over dimensions and frames.
+def latent_loss(codes: Tensor, latents: Tensor, codebooks: Tensor) -> Tensor:
+    """Squared error of each row between the latents that codes stand for and others, mean over dimensions and frames.
 
     Parameters
     ----------
-    latents : Tensor, shape (N, D, F)
     codes : Tensor of int, shape (N, K, F)
         In [0, V - 1].
+    latents : Tensor, shape (N, D, F)
     codebooks : Tensor, shape (K, V, D)
         Of the codec.
 
@@ -97,7 +95,7 @@ def latent_loss(latents: Tensor, codes: Tensor, codebooks: Tensor) -> Tensor:
     InputError
         If the codes do not fit the codebooks.
     """
-    return mse(latents, rvq_dequantize(codes, codebooks).transpose(1, 2))
+    return mse(rvq_dequantize(codes, codebooks).transpose(1, 2), latents)
 
 
 def scored_mask(name: str, scored: Mapping[str, Tensor], batch: Mapping[str, Any]) -> Tensor:
@@ -110,7 +108,7 @@ def scored_mask(name: str, scored: Mapping[str, Tensor], batch: Mapping[str, Any
     name : str
         Of the modality, or ``"bold"``.
     scored : mapping of str to Tensor of bool, shape (B, W)
-        ``"bold"`` and ``"decode"``, as :meth:`MultimodalAutoencoder.scored_rows` gives them.
+        ``"bold"`` and ``"decode"``, as ``MultimodalAutoencoder.scored_rows`` gives them.
     batch : mapping
         ``data`` and ``mask`` by modality, (B, W, ...).
 
@@ -125,31 +123,9 @@ def scored_mask(name: str, scored: Mapping[str, Tensor], batch: Mapping[str, Any
     return rows
 
 
-def loss_counts(outputs: Mapping[str, Any], batch: Mapping[str, Any]) -> dict[str, int]:
-    """Rows that count for each loss.
-
-    Summed over processes, or batches whose gradients add up, and given back to `combined_loss` as `counts`, they make
-    its losses means over all of them.
-
-    Parameters
-    ----------
-    outputs : mapping
-        What :class:`MultimodalAutoencoder` answers to the batch.
-    batch : mapping
-        ``data`` and ``mask`` by modality, (B, W, ...).
-
-    Returns
-    -------
-    dict of str to int
-        By modality, ``"bold"`` too.
-    """
-    names = [BOLD, *outputs["decoded"]]
-    return {name: int(scored_mask(name, outputs["scored"], batch).sum()) for name in names}
-
-
 def combined_loss(
-    outputs: Mapping[str, Any],
     batch: Mapping[str, Any],
+    outputs: Mapping[str, Any],
     settings: ModelSettings,
     scales: Scales,
     codebooks: Tensor | None = None,
@@ -159,10 +135,10 @@ def combined_loss(
 
     Parameters
     ----------
-    outputs : mapping
-        What :class:`MultimodalAutoencoder` answers to the batch.
     batch : mapping
-        ``data`` and ``mask`` by modality, (B, W, ...).
+        The truth: ``data`` and ``mask`` by modality, (B, W, ...).
+    outputs : mapping
+        What :class:`~giblet.models.autoencoder.MultimodalAutoencoder` answers to it.
     settings : ModelSettings
     scales : Scales
         Of the training TRs, from :func:`fit_scales`.
@@ -187,7 +163,7 @@ def combined_loss(
 
     See Also
     --------
-    loss_counts : What `counts` are made of.
+    scored_mask : Rows that count, of which `counts` are the numbers.
     mean_loss : What predicting the training mean costs.
     """
     predicted = {BOLD: outputs["bold"], **outputs["decoded"]}
@@ -196,7 +172,7 @@ def combined_loss(
     for name, prediction in predicted.items():
         rows = scored_mask(name, outputs["scored"], batch)
         target = batch["data"][name][rows]
-        each = _normalised(name, prediction[rows], target, settings, scales, codebooks)
+        each = _normalised(name, target, prediction[rows], settings, scales, codebooks)
         n = float(counts[name]) if counts is not None else float(len(each))
         # An empty sum is 0 and keeps its place in the graph, so that every process has the same one.
         parts[name] = each.sum() / max(n, torch.finfo(torch.float32).tiny)
@@ -244,7 +220,7 @@ def mean_loss(
         target = values[scored_mask(name, scored, batch)]
         if len(target):
             nothing = _mean_prediction(name, target, settings, scales, subject)
-            sums[name] = _normalised(name, nothing, target, settings, scales, codebooks).sum()
+            sums[name] = _normalised(name, target, nothing, settings, scales, codebooks).sum()
         else:
             sums[name] = torch.zeros((), device=values.device)
     return sums
@@ -267,26 +243,26 @@ def _mean_prediction(name: str, target: Tensor, settings: ModelSettings, scales:
 
 
 def _normalised(
-    name: str, prediction: Any, target: Tensor, settings: ModelSettings, scales: Scales, codebooks: Tensor | None
+    name: str, target: Tensor, prediction: Any, settings: ModelSettings, scales: Scales, codebooks: Tensor | None
 ) -> Tensor:
     """Loss of each row, (N,), on the common scale."""
     if name != AUDIO or not settings.use_encodec:
-        return mse(prediction, target) / scales.of(name)
+        return mse(target, prediction) / scales.of(name)
     weights = torch.tensor(settings.codebook_weights, device=target.device)
     if settings.head == "classification":
-        nats = cross_entropy(prediction, target)  # (N, K)
+        nats = cross_entropy(target, prediction)  # (N, K)
         return (nats / _per_codebook(scales, "entropy", target)) @ weights
     if settings.head == "latent":
         if codebooks is None:
             raise InputError("head='latent' compares latents: give codebooks, model.decoder.codebooks")
-        return latent_loss(prediction, target, codebooks) / scales.of("latent")
+        return latent_loss(target, prediction, codebooks) / scales.of("latent")
     spread = _per_codebook(scales, "deviation", target)
     books = range(len(spread))
     if settings.regression_loss == "mse":
-        by_book = [mse(prediction[:, k], target[:, k]) / spread[k] ** 2 for k in books]
+        by_book = [mse(target[:, k], prediction[:, k]) / spread[k] ** 2 for k in books]
     else:
         cost = _per_codebook(scales, "smooth_l1", target)
-        by_book = [smooth_l1(prediction[:, k], target[:, k], spread[k]) / cost[k] for k in books]
+        by_book = [smooth_l1(target[:, k], prediction[:, k], spread[k]) / cost[k] for k in books]
     return torch.stack(by_book, dim=1) @ weights
 
 

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from giblet.codec.reference import rvq_dequantize
 from giblet.errors import InputError
+from giblet.modalities import AUDIO
+from giblet.models.inputs import is_code_dtype
 from giblet.models.latents import latent_statistics
-from giblet.models.layers import is_code_dtype
-from giblet.models.settings import AUDIO, ModelSettings
+from giblet.models.settings import ModelSettings
 
 # Below this a modality is constant over the training TRs, and its loss is left in its own units.
 CONSTANT = 1e-8
@@ -136,6 +137,10 @@ def fit_scales(
     ------
     InputError
         If there is no data at all, or codes are out of range or of another number of codebooks.
+
+    See Also
+    --------
+    giblet.models.losses.combined_loss : What divides by them.
     """
     moments: dict[tuple[str, int], _Moments] = {}
     statistics = _Moments()

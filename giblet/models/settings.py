@@ -1,9 +1,9 @@
-"""What the user may choose about the model, and what a modality looks like to it."""
+"""What the user may choose about the model, what a modality looks like to it, and whether the two fit."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import ceil
 from typing import Literal
 
@@ -11,12 +11,11 @@ from pydantic import Field
 
 from giblet.config import Settings
 from giblet.errors import InputError
+from giblet.modalities import AUDIO, BOLD, VIDEO
 from giblet.timing import exact
 
-AUDIO, VIDEO, TEXT, BOLD = "audio", "video", "text", "bold"
-
 Head = Literal["regression", "classification", "latent"]
-Kind = Literal["codes", "mel", "frames", "vector"]
+ModalityKind = Literal["codes", "mel", "frames", "vector"]
 
 
 class ModelSettings(Settings):
@@ -80,7 +79,7 @@ class Modality:
         If there is no such kind, or it does not have such a shape.
     """
 
-    kind: Kind
+    kind: ModalityKind
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
@@ -115,9 +114,92 @@ class Modality:
         InputError
             If nothing has that shape.
         """
-        kind: Kind = "vector" if len(shape) == 1 else "frames"
+        kind: ModalityKind = "vector" if len(shape) == 1 else "frames"
         if codes:
             kind = "codes"
         elif name == AUDIO:
             kind = "mel"
         return cls(kind, tuple(shape))
+
+
+@dataclass(frozen=True)
+class ModelDesign:
+    """All that a model is built from, apart from its numbers: what is written beside the weights.
+
+    Parameters
+    ----------
+    settings : ModelSettings
+    modalities : mapping of str to Modality
+        By name.
+    n_voxels : mapping of str to int
+        By subject.
+    codec_fingerprint : str, optional
+        Of the codec that made the codes.
+    slice_time_ref : mapping of str to float, optional
+        By subject, when in its TR a volume is read, 0 (its onset, the default) to 1.
+    """
+
+    settings: ModelSettings
+    modalities: Mapping[str, Modality]
+    n_voxels: Mapping[str, int]
+    codec_fingerprint: str | None = None
+    slice_time_ref: Mapping[str, float] = field(default_factory=dict)
+
+    def check(self, *, has_codebooks: bool) -> None:
+        """Refuse settings, modalities and subjects that contradict each other.
+
+        Parameters
+        ----------
+        has_codebooks : bool
+            Whether the codec's codebooks are at hand.
+
+        Raises
+        ------
+        InputError
+            If they do, there is no modality, no subject or no voxel, or codebooks are needed and not there.
+        """
+        if not self.modalities or not self.n_voxels:
+            raise InputError("the model needs at least one modality and one subject")
+        for subject, n in self.n_voxels.items():
+            if n < 1:
+                raise InputError(f"subject {subject} has {n} voxels: at least 1 is needed")
+        if unknown := set(self.slice_time_ref) - set(self.n_voxels):
+            raise InputError(f"slice_time_ref names {sorted(unknown)}: the subjects are {', '.join(self.n_voxels)}")
+        check_modalities(self.settings, self.modalities)
+        names = [*self.modalities, BOLD]
+        if unknown := set(self.settings.modality_weights) - set(names):
+            raise InputError(f"modality_weights name {', '.join(sorted(unknown))}: there are {', '.join(names)}")
+        needed = self.settings.codebook_init or self.settings.head == "latent"
+        if AUDIO in self.modalities and self.settings.use_encodec and needed and not has_codebooks:
+            raise InputError(
+                "the codec's codebooks are needed for codebook_init=True and head='latent': give codebooks (K, V, D)"
+            )
+
+
+def check_modalities(settings: ModelSettings, modalities: Mapping[str, Modality]) -> None:
+    """Refuse modalities of another kind or shape than the settings say.
+
+    Parameters
+    ----------
+    settings : ModelSettings
+    modalities : mapping of str to Modality
+        By name.
+
+    Raises
+    ------
+    InputError
+        Naming the first of them.
+    """
+    use_encodec, codes = settings.use_encodec, (settings.n_codebooks, settings.frames_per_tr)
+    for name, modality in modalities.items():
+        kinds = {AUDIO: ("codes",) if use_encodec else ("mel",), VIDEO: ("frames", "vector")}.get(name, ("vector",))
+        if modality.kind not in kinds or name == BOLD:
+            raise InputError(
+                f"modality {name} is {modality.kind} {modality.shape}: {' or '.join(kinds)} is needed "
+                f"with use_encodec={use_encodec}"
+            )
+        if modality.kind == "codes" and modality.shape != codes:
+            raise InputError(
+                f"audio has codes {modality.shape} per TR: the settings say n_codebooks {settings.n_codebooks}, "
+                f"frames_per_tr {settings.frames_per_tr}"
+            )

@@ -22,7 +22,7 @@ from giblet.errors import InputError
 from giblet.evaluation.predictions import Stretch
 from giblet.features import CODES, CONTINUOUS, load_features, new_features, save_features, sidecar_path
 from giblet.files import atomic_path, write_atomic
-from giblet.models.settings import AUDIO, TEXT, VIDEO
+from giblet.modalities import AUDIO, TEXT, VIDEO
 from giblet.pipeline.trained_run import Prediction
 from giblet.spans import volume_rate
 from giblet.timing import TRGrid, exact

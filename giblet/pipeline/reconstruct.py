@@ -18,7 +18,7 @@ from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.evaluation.scorecard import Scorecard, group_scorecard
 from giblet.files import check_writable, write_atomic
-from giblet.models.settings import TEXT
+from giblet.modalities import TEXT
 from giblet.notebook import html_facts
 from giblet.pipeline.brain_files import Paths
 from giblet.pipeline.predicted_files import Texts, text_model, write_prediction

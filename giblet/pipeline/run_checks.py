@@ -18,12 +18,13 @@ from giblet.data.dataset.normalise import Normaliser, run_means
 from giblet.data.dataset.windows import Recording
 from giblet.errors import CheckpointError, reading
 from giblet.files import sha256_of
+from giblet.modalities import BOLD
 from giblet.models import MultimodalAutoencoder
 from giblet.training.checkpoint import LAST, as_begun, check_unchanged, followed, load_state
 from giblet.training.columns import column_name, describe_columns, unit_of
 from giblet.training.run_folder import read_normalisers, with_paths
 from giblet.training.settings import FREE_TO_CHANGE, TrainSettings
-from giblet.training.study import BOLD, Study, build_study, files_of
+from giblet.training.study import Study, build_study, files_of
 
 log = logging.getLogger(__name__)
 

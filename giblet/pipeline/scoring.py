@@ -19,7 +19,7 @@ from giblet.evaluation.scores import compare, identification, score_codes
 from giblet.evaluation.statistics import ScoredTRs
 from giblet.features import load_features
 from giblet.files import sha256_of
-from giblet.models.settings import AUDIO, TEXT
+from giblet.modalities import AUDIO, TEXT
 from giblet.pipeline.trained_run import Part, Prediction
 from giblet.training.columns import unit_of
 

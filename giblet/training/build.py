@@ -13,8 +13,8 @@ from giblet.codec.reference import codebooks_of
 from giblet.data.dataset.windows import TRWindows
 from giblet.errors import CodecError, InputError
 from giblet.features import CODES
+from giblet.modalities import BOLD
 from giblet.models import Modality, MultimodalAutoencoder, Scales, fit_scales
-from giblet.models.settings import BOLD
 from giblet.training.scored_windows import ScoredWindows
 from giblet.training.settings import TrainSettings
 from giblet.training.study import Study

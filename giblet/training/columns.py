@@ -9,7 +9,7 @@ import numpy as np
 from giblet.data.dataset.normalise import Normaliser
 from giblet.data.dataset.windows import Recording, fit_normalisers
 from giblet.data.splits import Splits
-from giblet.models.settings import BOLD
+from giblet.modalities import BOLD
 
 log = logging.getLogger(__name__)
 

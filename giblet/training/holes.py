@@ -10,7 +10,7 @@ import xarray as xr
 from giblet.data.dataset.windows import Recording
 from giblet.data.splits import Splits
 from giblet.features import CONTINUOUS
-from giblet.models.settings import BOLD
+from giblet.modalities import BOLD
 from giblet.training.films import Joined
 
 

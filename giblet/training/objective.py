@@ -12,10 +12,10 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from giblet.errors import GibletError
+from giblet.modalities import BOLD
 from giblet.models import MultimodalAutoencoder, Scales, combined_loss
 from giblet.models.losses import mean_loss, scored_mask
 from giblet.models.scales import CONSTANT
-from giblet.models.settings import BOLD
 from giblet.training.scored_windows import ScoredWindows
 
 Batch = dict[str, Any]
@@ -59,7 +59,7 @@ class Losses(nn.Module):
         outputs = self.model(batch["data"], batch["mask"], int(batch["subject"][0]), batch["trs"])
         outputs["scored"] = own_rows(outputs["scored"], batch)
         books = self.model.decoder.codebooks
-        return combined_loss(outputs, batch, self.model.settings, self.scales, books, counts)
+        return combined_loss(batch, outputs, self.model.settings, self.scales, books, counts)
 
 
 def own_rows(scored: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 Progress = Callable[[int, int, dict[str, float]], None]
 """Called after each step with the step, the last step, and the losses: ``train``, ``val`` and each by its name."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunResult:
-    """What a call of :meth:`Trainer.fit` came to."""
+    """What a call of :meth:`giblet.training.trainer.Trainer.fit` came to."""
 
-    folder: str
+    folder: Path
+    """Of the run."""
     status: str
     """``"finished"``, ``"stopped early"`` (validation grew no better), ``"paused"`` or ``"up to date"``."""
     step: int
@@ -38,6 +41,24 @@ class RunResult:
     """``"stimulus"`` or ``"subject"``: whether all subjects share one split of what was shown."""
     centre_runs: bool
     """Whether the level of each run was taken out."""
+
+    def __repr__(self) -> str:
+        """Folder, how far it came, and each loss of the best validation."""
+        losses = ", ".join(f"{name} {loss:.3f}" for name, loss in self.val.items())
+        return (
+            f"<RunResult {self.folder}: {self.status} after {self.step} steps; best validation {self.best_val:.3f} at "
+            f"step {self.best_step} ({losses})>"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it as plain values, for JSON.
+
+        Returns
+        -------
+        dict of str to object
+            By name; the folder is text.
+        """
+        return {**asdict(self), "folder": str(self.folder)}
 
 
 class TrainingInterrupted(KeyboardInterrupt):

@@ -57,8 +57,9 @@ class ScoredWindows(Dataset[dict[str, Any]]):
     ) -> None:
         self.window, self.context, self.lead = window, context, lead
         self.windows = TRWindows(
-            recordings, trs, window=context + window + lead, stride=window, normalisers=normalisers, partial="pad"
-        )
+            recordings, trs, window=context + window + lead, stride=window, normalisers=normalisers, partial="pad",
+            context=context,
+        )  # fmt: skip
         self.stimulus_trs = [
             np.arange(1, len(r.run) + 1) if stimulus_trs is None else stimulus_trs[r.subject] for r in recordings
         ]
@@ -67,12 +68,6 @@ class ScoredWindows(Dataset[dict[str, Any]]):
             for which, recording in enumerate(recordings)
             for start, _ in segments(np.unique(trs[recording.subject]), recording.run)
         }
-        # What is left of a stretch behind the windows that have scored it to its end.
-        self.windows.index = [
-            (which, start, stop)
-            for which, start, stop in self.windows.index
-            if (which, start) in self.first or start + context < stop
-        ]
 
     def __len__(self) -> int:
         """How many windows."""
@@ -103,21 +98,6 @@ class ScoredWindows(Dataset[dict[str, Any]]):
             Ascending; empty where there is no such subject.
         """
         return self.windows.indices_of(subject)
-
-    def subject_of(self, item: int) -> str:
-        """Whose window it is.
-
-        Parameters
-        ----------
-        item : int
-            ``i`` or ``~i`` for window ``i``.
-
-        Returns
-        -------
-        str
-            Name of the subject.
-        """
-        return self.windows.recordings[self.windows.index[item if item >= 0 else ~item][0]].subject
 
     def name_of(self, item: int) -> str:
         """Subject, run and TRs of a window, in words.

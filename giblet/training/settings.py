@@ -13,9 +13,8 @@ from pydantic import Field, model_validator
 from giblet.config import Settings
 from giblet.data.fmri import FMRIProcessor
 from giblet.data.splits import HRF_SECONDS
+from giblet.modalities import BOLD, STIMULI
 from giblet.models.settings import ModelSettings
-
-MODALITIES = ("audio", "video", "text")
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -154,6 +153,6 @@ class TrainSettings(Settings):
                 f"batch_size is {self.batch_size}: {world} processes need at least one window each, so {world} or more"
             )
         for name in self.model.modality_weights:
-            if name not in ("bold", *MODALITIES):
-                raise ValueError(f"modality_weights names {name!r}: known are bold, {', '.join(MODALITIES)}")
+            if name not in (BOLD, *STIMULI):
+                raise ValueError(f"modality_weights names {name!r}: known are bold, {', '.join(STIMULI)}")
         return self

@@ -22,16 +22,15 @@ from giblet.data.dataset.windows import Recording
 from giblet.data.splits import HRF_SECONDS, Splits
 from giblet.errors import AlignmentError, CodecError, InputError
 from giblet.features import CODES, CONTINUOUS
+from giblet.modalities import AUDIO, BOLD, STIMULI
 from giblet.timing import same_tr, shown
 from giblet.training.columns import learnable
 from giblet.training.films import Films, Joined
 from giblet.training.holes import Holes, unused_volumes, with_damaged
 from giblet.training.parts import is_cleaned, split_study
-from giblet.training.settings import MODALITIES, RunSettings, SubjectSettings, TrainSettings
+from giblet.training.settings import RunSettings, SubjectSettings, TrainSettings
 
 log = logging.getLogger(__name__)
-
-BOLD = "bold"
 
 
 @dataclass(frozen=True)
@@ -180,7 +179,7 @@ def with_tr(settings: TrainSettings) -> TrainSettings:
         return settings
     found: dict[Path, float] = {}
     for run in (run for subject in settings.data.subjects for run in subject.runs):
-        for path in filter(None, (getattr(run, name) for name in MODALITIES)):
+        for path in filter(None, (getattr(run, name) for name in STIMULI)):
             tr = None if path in found else Series(path).tr
             if tr is not None:
                 found[path] = tr
@@ -211,7 +210,7 @@ def files_of(settings: TrainSettings) -> tuple[Path, ...]:
     for subject in settings.data.subjects:
         given = [subject.mask, subject.atlas]
         for run in subject.runs:
-            given += [run.bold, run.confounds, *(getattr(run, name) for name in MODALITIES)]
+            given += [run.bold, run.confounds, *(getattr(run, name) for name in STIMULI)]
             if (sidecar := sidecar_path(run.bold)).is_file():
                 given.append(sidecar)
         found |= {path for path in given if path is not None}
@@ -349,12 +348,12 @@ def _features(
     run: RunSettings, subject: str, number: int, settings: TrainSettings, said: dict[str, Any], films: Films
 ) -> dict[str, xr.Dataset]:
     """The feature files of a run, and a check that the sound is what the model is for."""
-    files = {name: films.load(path) for name in MODALITIES if (path := getattr(run, name)) is not None}
+    files = {name: films.load(path) for name in STIMULI if (path := getattr(run, name)) is not None}
     if not files:
         raise InputError(f"subject {subject}, run {number} has no features: give audio, video or text")
-    if "audio" not in files:
+    if AUDIO not in files:
         return files
-    audio, model = files["audio"], settings.model
+    audio, model = files[AUDIO], settings.model
     wanted = CODES if model.use_encodec else CONTINUOUS
     if audio.attrs["kind"] != wanted:
         raise InputError(

@@ -11,7 +11,6 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -103,7 +102,7 @@ class Trainer:
         fabric = launch(self.settings)
         on_cuda = [fabric.device] if fabric.device.type == "cuda" else []
         with alone(fabric, self.output), torch.random.fork_rng(devices=on_cuda), delayed_signals() as stop:
-            return _Run(self.settings, study, fabric, state, self.progress).train(until, stop)
+            return _Fit(self.settings, study, fabric, state, self.progress).train(until, stop)
 
     def _free(self) -> frozenset[str]:
         if self.settings.final_learning_rate is None:
@@ -111,7 +110,7 @@ class Trainer:
         return FREE_TO_CHANGE - {"epochs", "steps"}  # the cosine goes by the last step
 
 
-class _Run:
+class _Fit:
     """One call of fit, after the processes have started."""
 
     def __init__(
@@ -198,7 +197,7 @@ class _Run:
                 )  # fmt: skip
         result = self._result(status)
         if self.main and status != "up to date":
-            about = {**asdict(result), "giblet_version": __version__, "device": str(self.fabric.device)}
+            about = {**result.as_dict(), "giblet_version": __version__, "device": str(self.fabric.device)}
             text = json.dumps({**about, "processes": self.fabric.world_size}, indent=1)
             write_atomic(self.output / "summary.json", text + "\n")
         if status == "paused" and signalled is not None:
@@ -335,7 +334,7 @@ class _Run:
 
     def _result(self, status: str) -> RunResult:
         return RunResult(
-            str(self.output), status, self.step, self.step / self.schedule.steps_per_epoch, self.best["step"],
+            self.output, status, self.step, self.step / self.schedule.steps_per_epoch, self.best["step"],
             float(self.best["total"]), self.best["val"], sum(p.numel() for p in self.model.parameters()),
             round(self.seconds, 3), self.fabric.global_rank, self.settings.model.tr, self.model.slice_time_ref,
             self._no_better(), self.settings.data.split, self.settings.data.centre_runs,

@@ -213,7 +213,6 @@ def test_a_subject_is_one_whether_named_with_sub_or_without(scan, name):
     folder, *_ = scan
     fmri = FMRIProcessor(folder / "mask.nii.gz")
     assert fmri.load(run_paths(folder)[0], subject=name).attrs["subject"] == "22"
-    assert fmri.load_subjects({name: run_paths(folder)[0]})[name].attrs["subject"] == "22"
     assert fmri.load(run_paths(folder)[0]).attrs["subject"] == "07"
 
 
@@ -324,14 +323,14 @@ def test_real_listeners_are_read_and_the_constant_one_is_refused():
     fmri = FMRIProcessor(tr=2.0, bad="mask")
     paths = {p.name[4:6]: p for p in sorted(ALICE.glob("sub-*_bold.tsv"))}
     constant = paths.pop("33")
-    loaded = fmri.load_subjects(paths)
+    loaded = {name: fmri.load(path, subject=name) for name, path in paths.items()}
     assert len(loaded) == 27
     for name, bold in loaded.items():
         assert bold.bold.shape == (362, 6) and bold.attrs["subject"] == name
         np.testing.assert_array_equal(bold.bold, np.loadtxt(paths[name], skiprows=1).astype(np.float32))
     for bad in ("error", "mask", "zero"):
-        with pytest.raises(InputError, match=r"subject 33: sub-33.*6 of 6 regions are bad.*6 constant.*LATL"):
-            FMRIProcessor(tr=2.0, bad=bad).load_subjects({"33": constant})
+        with pytest.raises(InputError, match=r"sub-33.*6 of 6 regions are bad.*6 constant.*LATL"):
+            FMRIProcessor(tr=2.0, bad=bad).load(constant, subject="33")
 
 
 @pytest.mark.parametrize("name", ["sub-1_bold.1D", "sub-1_bold.txt", "bold.xlsx", "bold.npy", "sub-1.2_bold.mat"])

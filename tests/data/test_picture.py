@@ -12,7 +12,7 @@ import pytest
 from av.packet import Packet
 from av.video.reformatter import ColorRange
 
-from giblet.data.media import AudioReader, film_zero, media_info
+from giblet.data.media import AudioReader, media_info
 from giblet.data.picture import PictureReader, ShownFrame
 from giblet.data.video import VideoProcessor
 from giblet.errors import InputError
@@ -274,7 +274,7 @@ def test_film_zero_is_that_of_the_first_frame_not_of_the_header(tmp_path):
     assert frames[0].start == 0
     with av.open(str(part)) as container:
         first = next(frame for frame in container.decode(video=0) if not frame.is_corrupt)
-    assert film_zero(part) == first.pts * first.time_base
+    assert media_info(part).zero == first.pts * first.time_base
     assert reader.info.video_offset == 0
 
 

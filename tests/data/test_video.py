@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from giblet.data.media import AudioReader, film_zero
+from giblet.data.media import AudioReader, media_info
 from giblet.data.picture import PictureReader
 from giblet.data.video import VideoProcessor, luminance_of
 from giblet.errors import InputError
@@ -84,7 +84,7 @@ def test_a_film_whose_timestamps_begin_late_still_begins_at_0(tmp_path, name):
     film = write_film(
         tmp_path / name, sound, picture=6, picture_start=5.0, fps=25, flashes=[6.4, 8.6], codec="mpeg2video"
     )
-    assert film_zero(film) > 4
+    assert media_info(film).zero > 4
     features = VideoProcessor(size=(4, 6)).extract(film)
     lit = np.flatnonzero(features.luminance.values > 0.06).tolist()
     heard = click_times(np.concatenate(list(AudioReader(film, sample_rate=8000))), 8000)

@@ -32,7 +32,7 @@ def test_forward_gives_every_modality_by_tr(model):
     assert model.encode(batch["data"], batch["mask"]).shape == (2, 35, 16)
 
 
-def test_the_hrf_comes_after_the_features_in_seconds(model):
+def test_predicted_bold_equals_features_convolved_at_any_tr(model):
     batch = batch_of(model)
     features = model.encode(batch["data"], batch["mask"])
     layer = model.to_bottleneck
@@ -46,7 +46,7 @@ def test_the_hrf_comes_after_the_features_in_seconds(model):
 
 
 @pytest.mark.parametrize("learnable", [False, True])
-def test_each_subject_is_read_when_its_slices_were(tiny, tmp_path, learnable):
+def test_each_subject_is_predicted_at_its_slice_time_ref(tiny, tmp_path, learnable):
     """One HRF for all, at the moment of each subject's volumes; the saved model remembers it."""
     refs = {"sub-01": 0.48, "sub-03": 1.0}
     subjects = dict.fromkeys(("sub-01", "sub-02", "sub-03"), 5)
@@ -70,7 +70,7 @@ def test_each_subject_is_read_when_its_slices_were(tiny, tmp_path, learnable):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_bold_is_predicted_from_the_past_alone_and_no_further_than_the_hrf(model, name):
+def test_predicted_bold_depends_only_on_the_length_of_the_hrf_before_it(model, name):
     batch = batch_of(model, n=40)
     before = model.predict_bold(batch["data"], batch["mask"], 0)
     batch["data"][name][:, 10] = batch["data"][name][:, 11] if name == "audio" else 5.0
@@ -79,7 +79,7 @@ def test_bold_is_predicted_from_the_past_alone_and_no_further_than_the_hrf(model
     assert not changed[:11].any() and changed[11:20].all() and not changed[10 + model.context_trs + 1 :].any()
 
 
-def test_a_tr_is_decoded_from_its_own_volume_and_those_up_to_the_lead(model):
+def test_decoding_depends_only_on_the_own_volume_and_the_lead(model):
     batch = batch_of(model, n=30)
     bold = batch["data"]["bold"]
     before = model.bottleneck_from_bold(bold, 0)
@@ -90,7 +90,7 @@ def test_a_tr_is_decoded_from_its_own_volume_and_those_up_to_the_lead(model):
     assert changed.nonzero()[:, 0].tolist() == list(range(15 - model.lead_trs, 16))
 
 
-def test_a_missing_modality_is_independent_of_its_data_and_no_zeros(model):
+def test_missing_modality_ignores_its_data_and_differs_from_zeros(model):
     batch = batch_of(model)
     for name in ALL:
         mask = {**batch["mask"], name: torch.zeros(1, 40, dtype=torch.bool)}
@@ -103,7 +103,7 @@ def test_a_missing_modality_is_independent_of_its_data_and_no_zeros(model):
         )
 
 
-def test_a_tr_without_any_data_is_as_before_the_film(model):
+def test_trs_without_data_predict_as_if_the_film_began_later(model):
     batch = batch_of(model)
     for name in ALL:
         batch["mask"][name][:, :12] = False
@@ -142,7 +142,7 @@ def test_scored_rows_are_those_whose_whole_window_is_real(model):
     assert whole["bold"][0].sum() == n - 22 and whole["decode"][0].sum() == n - 7
 
 
-def test_rows_that_are_scored_do_not_depend_on_how_the_scan_was_cut(model):
+def test_scored_rows_of_a_window_equal_those_of_the_whole_scan(model):
     batch = batch_of(model, n=60)
     data, mask, trs = batch["data"], batch["mask"], batch["trs"]
     whole = model(data, mask, 0, trs)
@@ -153,7 +153,7 @@ def test_rows_that_are_scored_do_not_depend_on_how_the_scan_was_cut(model):
         torch.testing.assert_close(get(cut)[0, rows], get(whole)[0, 10:50][rows], rtol=1e-4, atol=1e-6)
 
 
-def test_lesioned_voxels_have_no_influence_and_come_back(model):
+def test_lesion_silences_voxels_within_the_block_only(model):
     batch = batch_of(model, subject=1)
     bold = batch["data"]["bold"]
     lesion = torch.tensor([True, False, False, True, False, False, False])
@@ -208,7 +208,7 @@ def test_the_default_model_fits_a_small_gpu():
     assert brain["output"] == (85_810,) and brain["parameters"] == 85_810 * 257 + 128 * 128
 
 
-def test_the_encodec_mode_has_524288_embedding_parameters_and_less_than_half_the_features():
+def test_encodec_mode_has_524288_embedding_parameters():
     model = MultimodalAutoencoder(
         ModelSettings(head="classification", codebook_init=False), {"audio": Modality("codes", (8, 112))}, {"sub-01": 3}
     )
@@ -216,7 +216,7 @@ def test_the_encodec_mode_has_524288_embedding_parameters_and_less_than_half_the
 
 
 @pytest.mark.parametrize("use_encodec", [True, False])
-def test_lower_precision_around_it_changes_little(tiny, use_encodec):
+def test_bfloat16_autocast_changes_bold_by_less_than_5_percent(tiny, use_encodec):
     audio = Modality("codes", (8, 112)) if use_encodec else Modality("mel", (20, 9))
     model = tiny({"audio": audio, "text": Modality("vector", (7,))}, use_encodec=use_encodec).eval()
     batch = batch_of(model)
@@ -292,7 +292,7 @@ def test_modalities_have_a_shape_of_their_kind(kind, shape):
         Modality(kind, shape)
 
 
-def test_a_modality_is_known_by_what_its_series_says():
+def test_modality_kind_follows_the_kind_of_its_series():
     assert Modality.of("audio", (8, 112), codes=True).kind == "codes"
     assert (
         Modality.of("audio", (2048, 64), codes=False).kind == Modality.of("audio", (2048,), codes=False).kind == "mel"

@@ -5,34 +5,59 @@ import torch
 
 from giblet.codec.reference import rvq_dequantize, rvq_quantize
 from giblet.errors import InputError
-from giblet.models import MultimodalDecoder
+from giblet.models import Modality, ModelSettings, MultimodalDecoder
 from giblet.models.logits import CodeLogits
 
 HEADS = ("regression", "classification", "latent")
 
 
-def make(head="regression", **options):
+def make(head="regression", modalities=None, codebooks=None, priors=None, **settings):
     torch.manual_seed(0)
-    return MultimodalDecoder(use_encodec=True, head=head, **options)
+    chosen = ModelSettings.make(head=head, **settings)
+    return MultimodalDecoder(settings=chosen, modalities=modalities, codebooks=codebooks, priors=priors)
 
 
 def test_decoder_forward():
     z = torch.randn(3, 128)
-    decoder = make(video_shape=(90, 160, 3), text_dim=384, vectors={"loudness": 2})
+    decoder = make(
+        modalities={
+            "loudness": Modality("vector", (2,)), "text": Modality("vector", (384,)),
+            "audio": Modality("codes", (8, 112)), "video": Modality("frames", (90, 160, 3)),
+        }
+    )  # fmt: skip
     out = decoder(z)
     assert {k: tuple(v.shape) for k, v in out.items()} == {
         "audio": (3, 8, 112), "video": (3, 90, 160, 3), "text": (3, 384), "loudness": (3, 2),
     }  # fmt: skip
+    assert list(decoder.heads) == [
+        "audio",
+        "video",
+        "text",
+        "loudness",
+    ]  # the order of random draws
     assert out["audio"].dtype == torch.float32
     assert make("classification")(z)["audio"].shape == (3, 8, 112, 1024)
     assert make("latent")(z)["audio"].shape == (3, 128, 112)
-    for frames, shape in [(64, (3, 2048, 64)), (None, (3, 2048))]:
-        assert MultimodalDecoder(use_encodec=False, mel_frames=frames)(z)["audio"].shape == shape
-    assert make(video_shape=(512,))(z)["video"].shape == (3, 512)
-    assert "audio" not in make(audio=False, text_dim=4)(z)
+    for shape in [(2048, 64), (20,)]:
+        mel = make(use_encodec=False, modalities={"audio": Modality("mel", shape)})
+        assert mel(z)["audio"].shape == (3, *shape)
+    assert make(modalities={"video": Modality("vector", (512,))})(z)["video"].shape == (3, 512)
+    assert "audio" not in make(modalities={"text": Modality("vector", (4,))})(z)
 
 
-def test_regression_stays_on_the_scale_of_codes_whatever_comes_in():
+def test_decoder_without_settings_is_that_of_default_settings(codebooks):
+    """``use_encodec``, first or by name, is promised to callers who know of no settings."""
+    z = torch.randn(3, 128)
+    assert MultimodalDecoder(use_encodec=False)(z)["audio"].shape == MultimodalDecoder(False)(z)["audio"].shape
+    assert MultimodalDecoder(use_encodec=False)(z)["audio"].shape == (3, 2048)
+    decoder = MultimodalDecoder(use_encodec=True, codebooks=codebooks)
+    assert decoder.head == MultimodalDecoder().head == ModelSettings.make().head == "latent"
+    assert decoder.to_codes(decoder(z)).shape == (3, 8, 112)
+    with pytest.raises(InputError, match="use_encodec is False, that of the settings is True"):
+        MultimodalDecoder(False, ModelSettings.make())
+
+
+def test_regression_head_stays_within_the_range_of_codes():
     audio = make()(torch.randn(4, 128) * 1e4)["audio"]
     assert audio.min() >= 0 and audio.max() <= 1023 and audio.max() - audio.min() > 1000
 
@@ -52,7 +77,7 @@ def test_to_codes_round_and_clip_the_regression_head():
     assert decoder.to_codes({"audio": audio}).tolist() == [[[0, 0, 1, 512, 1023, 1023]]]
 
 
-def test_to_codes_requantise_latents_as_the_codec_does(codebooks, speech_codes):
+def test_to_codes_requantize_latents_as_the_codec_does(codebooks, speech_codes):
     decoder = make("latent", codebooks=codebooks)
     true = rvq_dequantize(speech_codes, codebooks)
     moved = true + 0.3 * torch.randn_like(true)
@@ -60,7 +85,7 @@ def test_to_codes_requantise_latents_as_the_codec_does(codebooks, speech_codes):
     assert torch.equal(codes.long(), rvq_quantize(moved, codebooks)[1])
 
 
-def test_factored_scores_are_the_dense_ones():
+def test_factored_scores_equal_dense_scores():
     decoder = make("classification")
     z = torch.randn(2, 5, 128)
     factored = decoder.decode(z)["audio"]
@@ -70,7 +95,7 @@ def test_factored_scores_are_the_dense_ones():
     assert torch.equal(decoder.to_codes({"audio": dense}), dense.argmax(-1).int())
 
 
-def test_latents_are_those_of_the_codes_or_their_mean(codebooks):
+def test_to_latents_gives_codebook_entries_or_their_expectation(codebooks):
     decoder = make("classification", codebooks=codebooks)
     out = decoder.decode(torch.randn(2, 128) * 5)
     codes = decoder.to_codes(out)

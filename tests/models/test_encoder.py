@@ -50,11 +50,11 @@ def test_channel_is_dimension_d_of_codebook_k(encoder):
 
 
 @pytest.mark.parametrize("dtype", [torch.int16, torch.int32, torch.int64])
-def test_every_integer_type_gives_the_same(encoder, dtype):
+def test_all_integer_dtypes_encode_alike(encoder, dtype):
     assert torch.equal(encoder(random_codes(2, 8, 112, dtype=dtype)), encoder(random_codes(2, 8, 112)))
 
 
-def test_one_tr_does_not_change_with_the_others_of_its_batch(encoder):
+def test_encoding_of_a_tr_does_not_depend_on_its_batch(encoder):
     codes = random_codes(4, 8, 112)
     torch.testing.assert_close(encoder(codes)[2:3], encoder(codes[2:3]))
 
@@ -78,7 +78,7 @@ def seeded(seed, *shape):
 
 
 @pytest.mark.parametrize("kind", MAKE)
-def test_an_absent_tr_is_independent_of_its_data_and_no_zeros(kind):
+def test_absent_tr_ignores_its_data_and_differs_from_zeros(kind):
     make, data = MAKE[kind]
     torch.manual_seed(0)
     encoder = make().eval()
@@ -93,7 +93,7 @@ def test_an_absent_tr_is_independent_of_its_data_and_no_zeros(kind):
 
 
 @pytest.mark.parametrize("kind", MAKE)
-def test_what_lies_in_an_absent_tr_gets_no_nan_into_the_gradient(kind):
+def test_nan_in_an_absent_tr_does_not_reach_the_gradients(kind):
     make, data = MAKE[kind]
     encoder, x = make(), data(1)
     x[1] = float("nan") if x.is_floating_point() else -7
@@ -102,7 +102,7 @@ def test_what_lies_in_an_absent_tr_gets_no_nan_into_the_gradient(kind):
         assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), name
 
 
-def test_embeddings_start_as_the_codebooks_on_axes_that_they_share(codebooks):
+def test_embeddings_start_as_codebook_entries_on_shared_principal_axes(codebooks):
     n = codebooks.shape[2]
     centred = codebooks - codebooks.mean(1, keepdim=True)
     entries = principal_entries(codebooks, (8, 1024, n))
@@ -139,7 +139,7 @@ def test_wrong_codes_are_refused_by_value(encoder, codes, says):
         encoder(codes)
 
 
-def test_codes_are_no_mel_and_bands_must_be_right():
+def test_mel_encoder_refuses_codes_and_other_numbers_of_bands():
     mel = AudioEncoder(use_encodec=False, n_mels=20)
     with pytest.raises(InputError, match="int32: a mel"):
         mel(torch.zeros(1, 20, 9, dtype=torch.int32))

@@ -60,7 +60,7 @@ def test_an_absent_tr_is_the_mean_and_absent_frames_do_not_count(speech_codes, c
     torch.testing.assert_close(out[2], (fewer - over_trs[0]) / over_trs[1], rtol=1e-3, atol=1e-3)
 
 
-def test_what_never_varies_stays_0(speech_codes, codebooks):
+def test_constant_latent_statistics_stay_zero(speech_codes, codebooks):
     flat = codebooks.clone()
     flat[:, :, 7] = 0.5
     batch = {"data": {"audio": speech_codes[None]}, "mask": {"audio": torch.ones(1, 40, dtype=torch.bool)}}
@@ -69,13 +69,13 @@ def test_what_never_varies_stays_0(speech_codes, codebooks):
     assert out.any(0).sum() == 158
 
 
-def test_without_training_trs_codes_drawn_evenly_come_out_near_0(codebooks):
+def test_statistics_of_uniform_codes_are_near_zero_without_training_trs(codebooks):
     drawn = torch.randint(0, 1024, (50, 8, 112), generator=torch.Generator().manual_seed(0))
     out = LatentStatistics(codebooks)(drawn)
     assert float(out.mean().abs()) < 0.05 and float(out.std()) < 0.2
 
 
-def test_the_encoder_hears_them_linearly(speech_codes, codebooks, over_trs):
+def test_encoder_is_linear_in_latent_statistics(speech_codes, codebooks, over_trs):
     torch.manual_seed(0)
     encoder = AudioEncoder(codebooks=codebooks, features=16, statistics=over_trs).eval()
     before = encoder(speech_codes)

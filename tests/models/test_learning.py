@@ -17,7 +17,7 @@ def overfit(model, batch, steps, rate):
     history = []
     for _ in range(steps):
         out = model(batch["data"], batch["mask"], 0, batch["trs"])
-        total, parts = combined_loss(out, batch, model.settings, scales, model.decoder.codebooks)
+        total, parts = combined_loss(batch, out, model.settings, scales, model.decoder.codebooks)
         optimiser.zero_grad()
         total.backward()
         optimiser.step()

@@ -8,9 +8,9 @@ from torch.nn import functional
 
 from giblet.codec.reference import rvq_dequantize
 from giblet.errors import InputError
-from giblet.models import Modality, ModelSettings, Scales, combined_loss, fit_scales, loss_counts
+from giblet.models import Modality, ModelSettings, Scales, combined_loss, fit_scales
 from giblet.models.logits import AT_A_TIME, CodeLogits
-from giblet.models.losses import cross_entropy, latent_loss, mean_loss, mse, smooth_l1
+from giblet.models.losses import cross_entropy, latent_loss, mean_loss, mse, scored_mask, smooth_l1
 from tests.models.conftest import batch_of
 
 ALL = {"audio": Modality("codes", (2, 9)), "text": Modality("vector", (4,))}
@@ -22,17 +22,21 @@ def run(model, batch, scales=None, **options):
     books = model.decoder.codebooks
     scales = scales or fit_scales([batch], model.settings, books)
     out = model(batch["data"], batch["mask"], 0, batch["trs"])
-    return combined_loss(out, batch, model.settings, scales, books, **options)
+    return combined_loss(batch, out, model.settings, scales, books, **options)
 
 
-def test_row_losses_are_torchs_own():
+def rows_scored(batch, out) -> dict[str, int]:
+    return {name: int(scored_mask(name, out["scored"], batch).sum()) for name in ("bold", *out["decoded"])}
+
+
+def test_mse_and_smooth_l1_equal_those_of_torch():
     a, b = torch.randn(5, 3, 4), torch.randn(5, 3, 4)
     torch.testing.assert_close(mse(a, b).mean(), functional.mse_loss(a, b))
     torch.testing.assert_close(smooth_l1(a, b, 2.0).mean(), functional.smooth_l1_loss(a / 2, b / 2))
 
 
 @pytest.mark.parametrize("block", [1 << 19, 2000])
-def test_factored_cross_entropy_and_its_gradients_are_torchs_own(monkeypatch, block):
+def test_factored_cross_entropy_and_gradients_equal_those_of_torch(monkeypatch, block):
     monkeypatch.setitem(AT_A_TIME, "cpu", block)  # 2000: one row of 9 frames x 200 entries a block
     torch.manual_seed(0)
     make = [torch.randn(7, 3, 9, 5), torch.randn(3, 200, 5), torch.randn(3, 200)]
@@ -42,14 +46,14 @@ def test_factored_cross_entropy_and_its_gradients_are_torchs_own(monkeypatch, bl
     wanted = functional.cross_entropy(scores.movedim(-1, 1), codes, reduction="none").mean(2)
     got = CodeLogits(*ours).cross_entropy(codes)
     torch.testing.assert_close(got, wanted)
-    torch.testing.assert_close(cross_entropy(scores.detach(), codes), wanted)
+    torch.testing.assert_close(cross_entropy(codes, scores.detach()), wanted)
     (got * weights).sum().backward()
     (wanted * weights).sum().backward()
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
 
 
-def test_no_rows_have_no_cross_entropy_and_no_nan_gradient():
+def test_cross_entropy_of_no_rows_has_zero_gradients():
     queries = torch.randn(0, 3, 9, 5, requires_grad=True)
     keys, bias = torch.randn(3, 20, 5, requires_grad=True), torch.zeros(3, 20, requires_grad=True)
     nats = CodeLogits(queries, keys, bias).cross_entropy(torch.zeros(0, 3, 9, dtype=torch.int32))
@@ -57,11 +61,11 @@ def test_no_rows_have_no_cross_entropy_and_no_nan_gradient():
     assert nats.shape == (0, 3) and not keys.grad.any() and not bias.grad.any()
 
 
-def test_latent_loss_is_the_distance_from_the_dequantised_codes():
+def test_latent_loss_is_the_distance_from_the_dequantized_codes():
     books, codes = torch.randn(2, 30, 6), torch.randint(0, 30, (4, 2, 9))
     true = rvq_dequantize(codes, books).transpose(1, 2)
-    assert not latent_loss(true, codes, books).any()
-    torch.testing.assert_close(latent_loss(true + 2, codes, books), torch.full((4,), 4.0))
+    assert not latent_loss(codes, true, books).any()
+    torch.testing.assert_close(latent_loss(codes, true + 2, books), torch.full((4,), 4.0))
 
 
 def test_scales_are_the_loss_of_the_best_constant_prediction():
@@ -93,7 +97,7 @@ def test_scales_are_the_loss_of_the_best_constant_prediction():
     assert math.isclose(scales.of("latent"), float(latents.var(0, correction=0).mean()), rel_tol=1e-5)
 
 
-def test_what_never_varies_keeps_its_own_units(tiny):
+def test_constant_modalities_are_not_rescaled(tiny):
     model = tiny(ALL, **SMALL)
     batch = batch_of(model)
     batch["data"]["text"][:] = 3
@@ -122,7 +126,7 @@ def test_every_loss_starts_near_1_on_real_speech(tiny, speech_codes, codebooks, 
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_rows_that_are_not_scored_or_not_there_do_not_count(tiny, head):
+def test_unscored_and_missing_rows_do_not_change_the_loss(tiny, head):
     books = torch.randn(2, 30, 6)
     model = tiny(ALL, codebooks=books, head=head, **SMALL).eval()
     batch = batch_of(model)
@@ -131,9 +135,9 @@ def test_rows_that_are_not_scored_or_not_there_do_not_count(tiny, head):
     batch["mask"]["text"][:, :5] = False
     batch["mask"]["audio"][:, 2] = False
     batch["mask"]["bold"][:, 30] = False
-    counts = loss_counts(out, batch)
+    counts = rows_scored(batch, out)
     assert counts == {"bold": 40 - 22 - 1, "audio": 40 - 7 - 1, "text": 40 - 7 - 5}
-    before = combined_loss(out, batch, model.settings, scales, books)[1]
+    before = combined_loss(batch, out, model.settings, scales, books)[1]
     spoiled = {name: x.clone() for name, x in batch["data"].items()}
     spoiled["text"][:, :5] = float("nan")
     spoiled["text"][:, 33:] = float("nan")
@@ -141,27 +145,27 @@ def test_rows_that_are_not_scored_or_not_there_do_not_count(tiny, head):
     spoiled["audio"][:, 33:] = 0
     spoiled["bold"][:, :22] = float("nan")
     spoiled["bold"][:, 30] = float("nan")
-    after = combined_loss(out, {**batch, "data": spoiled}, model.settings, scales, books)[1]
+    after = combined_loss({**batch, "data": spoiled}, out, model.settings, scales, books)[1]
     assert before.keys() == after.keys() and all(torch.equal(before[k], after[k]) for k in before)
     one = {name: x.clone() for name, x in batch["data"].items()}
     one["audio"][:, 32] = 29 - one["audio"][:, 32]
     one["text"][:, 32] += 1
     one["bold"][:, 22] += 1
-    changed = combined_loss(out, {**batch, "data": one}, model.settings, scales, books)[1]
+    changed = combined_loss({**batch, "data": one}, out, model.settings, scales, books)[1]
     assert not any(torch.equal(before[k], changed[k]) for k in before)
 
 
-def test_a_tr_with_absent_codes_is_no_target(tiny):
+def test_trs_with_absent_codes_are_not_scored(tiny):
     model = tiny(ALL, **SMALL)
     batch = batch_of(model)
     batch["data"]["audio"][:, 4, 1, 3] = -1
     out = model(batch["data"], batch["mask"], 0, batch["trs"])
-    assert loss_counts(out, batch)["audio"] == 32
+    assert rows_scored(batch, out)["audio"] == 32
     assert fit_scales([batch], model.settings).priors.sum() == 39 * 18
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_an_empty_selection_is_0_without_nan(tiny, head):
+def test_loss_without_scored_rows_is_zero_with_zero_gradients(tiny, head):
     books = torch.randn(2, 30, 6)
     model = tiny(ALL, codebooks=books, head=head, **SMALL)
     batch = batch_of(model)
@@ -178,7 +182,7 @@ KNOWN = [("regression", "mse"), ("regression", "smooth_l1"), ("classification", 
 
 
 @pytest.mark.parametrize(("head", "regression_loss"), KNOWN)
-def test_the_training_mean_costs_1_on_the_training_trs_and_what_it_costs_on_others(tiny, head, regression_loss):
+def test_training_mean_has_loss_one_on_training_trs_and_its_own_error_elsewhere(tiny, head, regression_loss):
     books = torch.randn(2, 30, 6)
     model = tiny(ALL, codebooks=books, head=head, regression_loss=regression_loss, **SMALL)
     batch = batch_of(model)
@@ -210,7 +214,7 @@ def test_each_subject_has_a_mean_of_its_own(tiny):
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_counts_of_all_processes_make_the_parts_add_up_to_the_whole(tiny, head):
+def test_losses_of_parts_with_counts_of_all_add_up_to_the_whole(tiny, head):
     books = torch.randn(2, 30, 6)
     model = tiny(ALL, codebooks=books, head=head, **SMALL).eval()
     whole = batch_of(model, batch=3)
@@ -225,12 +229,12 @@ def test_counts_of_all_processes_make_the_parts_add_up_to_the_whole(tiny, head):
     counts = {}
     for half in halves:
         out = model(half["data"], half["mask"], 0, half["trs"])
-        counts = {k: counts.get(k, 0) + n for k, n in loss_counts(out, half).items()}
+        counts = {k: counts.get(k, 0) + n for k, n in rows_scored(half, out).items()}
     parts = sum(run(model, half, scales, counts=counts)[0] for half in halves)
     torch.testing.assert_close(parts, total, rtol=1e-5, atol=1e-6)
 
 
-def test_weights_say_how_much_a_modality_counts(tiny):
+def test_total_loss_is_weighted_by_modality_weights(tiny):
     model = tiny(ALL, modality_weights={"text": 0.0, "bold": 2.0}, **SMALL)
     total, parts = run(model, batch_of(model))
     torch.testing.assert_close(total.detach(), 2 * parts["bold"] + parts["audio"])
@@ -253,15 +257,15 @@ def test_gradients_reach_every_parameter(tiny, head):
         assert parameter.grad.any(), name
 
 
-def test_a_scale_or_codebooks_that_are_missing_are_named(tiny):
+def test_missing_scales_or_codebooks_are_refused_by_name(tiny):
     books = torch.randn(2, 30, 6)
     model = tiny(ALL, codebooks=books, head="latent", **SMALL)
     batch = batch_of(model)
     out = model(batch["data"], batch["mask"], 0, batch["trs"])
     with pytest.raises(InputError, match="no scale for bold"):
-        combined_loss(out, batch, model.settings, Scales({}), books)
+        combined_loss(batch, out, model.settings, Scales({}), books)
     with pytest.raises(InputError, match="give codebooks"):
-        combined_loss(out, batch, model.settings, fit_scales([batch], model.settings, books))
+        combined_loss(batch, out, model.settings, fit_scales([batch], model.settings, books))
     with pytest.raises(InputError, match="no training TR"):
         fit_scales([{**batch, "mask": {k: ~m for k, m in batch["mask"].items()}}], model.settings)
     with pytest.raises(InputError, match="2 x 5"):

@@ -6,7 +6,7 @@ import pytest
 
 from giblet.data.text import Corpus, TextProcessor
 from giblet.evaluation.predictions import Stretch
-from giblet.models.settings import TEXT
+from giblet.modalities import TEXT
 from giblet.pipeline.predicted_files import StretchFiles, Texts, write_text
 
 

@@ -118,7 +118,7 @@ def two_subjects(shown, folder) -> dict:
 @pytest.mark.skipif(os.cpu_count() == 1, reason="two processes need two processors")
 @pytest.mark.parametrize("n_subjects", [1, 2])
 def test_two_processes_learn_what_one_learns(shown, config, tmp_path, n_subjects):
-    """Three windows a step, so that one process has two and the other one, and at times none; TRs differ in number."""
+    """Three windows per step, so that one process has two and the other one, and at times none; their TRs differ."""
     options = {"steps": 4, "model": {"dropout": 0.0, "head": "classification"}, "learning_rate": 0.001}
     if n_subjects == 2:
         options |= {"data": two_subjects(shown, tmp_path), "steps": 8}

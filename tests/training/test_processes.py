@@ -45,7 +45,7 @@ SBATCH = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "2", "
         ({"SLURM_STEP_NUM_TASKS": "two"}, 1, 1, "SLURM_STEP_NUM_TASKS is 'two'"),
     ],
 )
-def test_copies_that_would_each_train_by_themselves_are_refused_with_the_numbers(
+def test_wrong_number_of_launched_processes_is_refused_with_both_numbers(
     settings, environment, devices, nodes, message
 ):
     run = settings(devices=devices, num_nodes=nodes, batch_size=8)
@@ -118,7 +118,7 @@ HOLD = (
 )
 
 
-def test_another_process_in_the_folder_is_noticed_and_one_that_was_killed_is_not_in_the_way(settings):
+def test_folder_in_use_is_refused_and_a_killed_process_does_not_block_it(settings):
     run = settings(steps=1)
     with subprocess.Popen([sys.executable, "-c", HOLD, run.output], stdout=subprocess.PIPE) as other:
         assert other.stdout.readline() == b"held\n"
@@ -131,7 +131,7 @@ def test_another_process_in_the_folder_is_noticed_and_one_that_was_killed_is_not
     assert not (run.output / ".lock").exists()
 
 
-def test_a_folder_is_free_again_behind_the_block_and_gone_if_nothing_came_of_it(tmp_path):
+def test_claimed_folder_is_released_and_removed_if_empty(tmp_path):
     folder = tmp_path / "new"
     for _ in range(2):
         with claimed(folder):

@@ -59,7 +59,7 @@ def test_settings_come_back_from_their_own_yaml(tmp_path):
     assert TrainSettings.from_yaml(path) == settings
 
 
-def test_the_page_on_training_names_every_option():
+def test_training_docs_name_every_option():
     page = (ROOT / "docs" / "training.md").read_text()
     from giblet.training.settings import DataSettings, ModelSettings, RunSettings, SubjectSettings
 
@@ -68,6 +68,6 @@ def test_the_page_on_training_names_every_option():
         assert not missing, (part.__name__, missing)
 
 
-def test_the_example_configuration_is_one():
+def test_example_configuration_is_valid():
     example = TrainSettings.from_yaml(ROOT / "configs" / "train" / "example.yaml")
     assert example.model.use_encodec and len(example.data.subjects[0].runs) >= 3

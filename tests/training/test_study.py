@@ -279,7 +279,7 @@ def test_an_offset_that_the_words_were_extracted_with_is_not_given_again(four):
         build_study(settings(four))
 
 
-def test_a_scan_that_outlasts_its_film_by_far_is_told(tmp_path, caplog):
+def test_scan_much_longer_than_its_film_is_warned_of(tmp_path, caplog):
     """As a table of TR 2 s does that is read at 3 s."""
     runs = [
         {"bold": str(table(tmp_path / "a.tsv", 90, tr=3.0)), "text": str(words(tmp_path / "a.nc", 60, [1] * 60, 3.0))}
@@ -350,7 +350,7 @@ def test_films_between_whole_trs_are_shared_by_those_who_began_alike(tmp_path):
         )
 
 
-def test_a_study_takes_no_more_memory_for_a_film_that_more_subjects_saw(tmp_path):
+def test_films_seen_by_several_subjects_are_held_once(tmp_path):
     path, values = film_of(tmp_path / "film.nc", 300, width=20_000)  # 24 MB
     peaks = []
     for n in (1, 4):
@@ -371,7 +371,7 @@ def test_a_study_takes_no_more_memory_for_a_film_that_more_subjects_saw(tmp_path
     assert peaks[1] < 1.2 * peaks[0]
 
 
-def test_rows_know_their_second_of_the_film(four):
+def test_rows_hold_their_second_of_the_film(four):
     """Runs began 0 and 6 s into their films, and 4.5 s before; what a table was cut by at extraction counts too."""
     study = build_study(settings(four))
     seconds, runs = study.film_seconds["01"], study.recordings[0].run
@@ -389,7 +389,7 @@ def test_a_table_that_was_cut_at_extraction_keeps_the_seconds_of_its_film(tmp_pa
     assert study.stimulus_trs["01"][[0, 1]].tolist() == [372, 373]
 
 
-def test_a_series_of_numbers_is_one_of_vectors_of_one(tmp_path):
+def test_one_dimensional_features_become_vectors_of_length_one(tmp_path):
     """What extract --text-model none writes: how many words begin in each TR, no vector."""
     rate = np.arange(40, dtype=np.float32)
     film = new_features(
@@ -421,7 +421,7 @@ def test_a_voxel_is_named_by_its_place_in_the_image(tmp_path):
     assert np.flatnonzero(~study.normalisers["01"]["bold"].varies).tolist() == [3 * 6 + 1 * 2]
 
 
-def test_one_subject_is_not_two_by_two_ways_to_write_its_name(four):
+def test_sub_prefix_does_not_make_a_second_subject(four):
     with pytest.raises(InputError, match="subject 22 comes twice"):
         settings(None, [{"name": "22", "runs": four}, {"name": "sub-22", "runs": four}])
 
@@ -443,7 +443,7 @@ def damaged(tmp_path, row, what=np.nan):
     return build_study(settings(None, subjects, data={"fractions": (0.34, 0.33, 0.33)}))
 
 
-def test_a_nan_in_a_test_tr_costs_no_region_its_training(tmp_path, caplog):
+def test_nan_in_a_test_tr_does_not_exclude_its_region_from_training(tmp_path, caplog):
     clean, study = damaged(tmp_path, None), damaged(tmp_path, 71)
     assert study.n_voxels == {"01": 3} and study.columns["01"]["region"].tolist() == list("abc")
     for part in ("train", "val"):
@@ -482,7 +482,7 @@ def test_subjects_who_saw_other_films_are_refused_where_one_split_is_asked_for(t
     assert study.splits["b"].train.tolist() == list(range(60, 90)) and not study.split_notes
 
 
-def test_what_a_split_by_subject_leaks_is_counted(tmp_path):
+def test_split_by_subject_reports_how_many_trs_leak(tmp_path):
     path, _ = film_of(tmp_path / "film.nc", 30)
     run = {"bold": str(table(tmp_path / "a.tsv", 30)), "text": str(path)}
     thirds = {"fractions": (0.34, 0.33, 0.33)}

@@ -58,7 +58,7 @@ def whole(shown, tmp_path_factory):
     return settings, Trainer(settings).fit()
 
 
-def test_a_run_learns_and_leaves_what_its_folder_promises(whole):
+def test_run_learns_and_writes_every_promised_file(whole):
     settings, result = whole
     assert (result.status, result.step, result.epoch) == ("finished", 4, 2.0)
     written = {p.relative_to(settings.output).as_posix() for p in settings.output.rglob("*") if p.is_file()}
@@ -68,7 +68,10 @@ def test_a_run_learns_and_leaves_what_its_folder_promises(whole):
     }  # fmt: skip
     first, *_, last = rows(settings)
     assert float(last["val"]) < float(first["val"]) and float(last["train_audio"]) > 0
-    assert json.loads((settings.output / "summary.json").read_text())["best_val"] == result.best_val
+    summary = json.loads((settings.output / "summary.json").read_text())
+    assert (summary["best_val"], summary["folder"]) == (result.best_val, str(settings.output))
+    assert result.folder == settings.output
+    assert repr(result).startswith(f"<RunResult {settings.output}: finished after 4 steps; best validation ")
     parts = json.loads((settings.output / "splits.json").read_text())["01"]
     n_speech = parts["run"].count(1)
     assert parts["train"] == list(range(2 * n_speech)) and parts["val"] == list(range(2 * n_speech, 3 * n_speech))
@@ -77,7 +80,7 @@ def test_a_run_learns_and_leaves_what_its_folder_promises(whole):
 
 
 @pytest.mark.parametrize("after", [1, 3])
-def test_a_run_stopped_within_an_epoch_ends_as_one_that_was_not(whole, settings, after):
+def test_run_stopped_within_an_epoch_resumes_bit_for_bit(whole, settings, after):
     stopped = settings()
     paused = Trainer(stopped).fit(until=after)
     assert (paused.status, paused.step) == ("paused", after)
@@ -88,7 +91,7 @@ def test_a_run_stopped_within_an_epoch_ends_as_one_that_was_not(whole, settings,
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_run_stopped_by_a_signal_saves_its_state_and_ends_as_one_that_was_not(whole, settings, number):
+def test_run_stopped_by_a_signal_resumes_bit_for_bit(whole, settings, number):
     stopped = settings()
 
     def press(step, last, losses):
@@ -104,7 +107,7 @@ def test_a_run_stopped_by_a_signal_saves_its_state_and_ends_as_one_that_was_not(
     assert_same_run(whole[0], stopped)
 
 
-def test_reading_ahead_and_more_frequent_states_change_nothing(whole, settings):
+def test_num_workers_and_checkpoint_every_change_no_weights(whole, settings):
     ahead = settings(num_workers=1, checkpoint_every=1)
     Trainer(ahead).fit()
     assert_same_run(whole[0], ahead)
@@ -124,7 +127,7 @@ def test_training_leaves_the_callers_random_numbers_alone(settings):
     assert torch.equal(torch.rand(3), wanted)
 
 
-def test_pieces_of_a_step_learn_what_the_whole_step_learns(settings):
+def test_accumulated_step_equals_whole_step(settings):
     """The pieces hold different numbers of TRs that count: a mean of their means would be another loss."""
     one, pieces = (settings(f"pieces-{n}", accumulate=n, model={"dropout": 0.0}, steps=2) for n in (1, 3))
     for run in (one, pieces):
@@ -240,7 +243,7 @@ NOISE = 900 + 0.01 * np.random.default_rng(0).standard_normal(80)
 
 
 @pytest.mark.parametrize(("still", "why"), [(0.0, "without any"), (JITTER, "without any"), (NOISE, "with hardly any")])
-def test_a_region_that_the_training_part_says_nothing_of_is_refused_by_its_name(settings, tmp_path, still, why):
+def test_region_constant_in_training_is_refused_by_name(settings, tmp_path, still, why):
     run = settings(data=dead(tmp_path / "files", 3, still, LATER))
     with pytest.raises(InputError, match=rf"subject 01 has 1 of 12 regions {why} change .*: area 3;.*bad: mask"):
         Trainer(run).fit()
@@ -248,7 +251,7 @@ def test_a_region_that_the_training_part_says_nothing_of_is_refused_by_its_name(
 
 
 @pytest.mark.parametrize("still", [0.0, JITTER, NOISE])
-def test_a_region_left_out_has_no_part_in_losses_and_weights(settings, tmp_path, caplog, still):
+def test_excluded_region_changes_neither_losses_nor_weights(settings, tmp_path, caplog, still):
     """Whatever it does later: bit for bit the same run; and the losses are those of the other eleven regions."""
 
     def run(name, later):
@@ -293,7 +296,7 @@ def test_a_run_that_learned_is_not_warned_of(settings, caplog):
     assert not caplog.text
 
 
-def test_no_modality_drowns_another_and_none_rises_in_training(shown, settings, tmp_path):
+def test_no_modality_dominates_and_no_loss_rises_in_training(shown, settings, tmp_path):
     """Sound, words and BOLD: their losses begin within a factor of 10, and end below where they began."""
     codes, _ = shown["speech"]
     sound = load_features(codes)
@@ -326,7 +329,7 @@ def test_no_modality_drowns_another_and_none_rises_in_training(shown, settings, 
         assert float(last["val"]) < float(first["val"])
 
 
-def test_a_loss_that_is_no_number_names_the_windows_it_comes_from(settings, monkeypatch):
+def test_nan_loss_names_its_windows(settings, monkeypatch):
     read = ScoredWindows.__getitem__
 
     def damaged(self, item):
@@ -343,7 +346,7 @@ def test_a_loss_that_is_no_number_names_the_windows_it_comes_from(settings, monk
     assert "lower learning_rate" in str(told.value)
 
 
-def test_a_validation_loss_that_is_no_number_names_the_windows_too(settings, monkeypatch):
+def test_nan_validation_loss_names_its_windows(settings, monkeypatch):
     read = ScoredWindows.__getitem__
 
     def damaged(self, item):
@@ -359,7 +362,7 @@ def test_a_validation_loss_that_is_no_number_names_the_windows_too(settings, mon
         Trainer(settings()).fit()
 
 
-def test_tensorboard_has_each_validation_once_however_often_the_run_was_stopped(settings):
+def test_tensorboard_has_each_validation_once_after_resuming(settings):
     """Killed after a validation that no state was saved of: what was told of it is hidden, and told again."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -382,9 +385,7 @@ def test_tensorboard_has_each_validation_once_however_often_the_run_was_stopped(
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 1, 2, 0)])
-def test_the_film_one_subject_is_tested_on_trains_no_other_who_saw_it_in_another_order(
-    shown, settings, tmp_path, order
-):
+def test_test_film_of_one_subject_trains_no_subject_who_saw_it_in_another_order(shown, settings, tmp_path, order):
     """Nonsense in the last film, and in the BOLD of both subjects there: the same weights and losses, to the bit."""
     (codes, bold), rng = shown["speech"], np.random.default_rng(0)
 
@@ -414,7 +415,7 @@ def test_the_film_one_subject_is_tested_on_trains_no_other_who_saw_it_in_another
     assert_same_run(run("clean", False), run("poisoned", True))
 
 
-def test_runs_with_other_baselines_train_as_if_they_had_one(shown, settings, tmp_path):
+def test_baselines_of_runs_do_not_change_training(shown, settings, tmp_path):
     """The validation loss is that of the same runs without baselines; with one mean for all runs it is not."""
     codes, bold = shown["speech"]
     best = {}
@@ -435,7 +436,7 @@ def test_runs_with_other_baselines_train_as_if_they_had_one(shown, settings, tmp
     assert abs(float(best["joined"]) - float(best["plain"])) > 0.05
 
 
-def test_a_validation_no_better_than_the_mean_is_told_and_stands_in_the_result(settings, caplog, monkeypatch):
+def test_validation_no_better_than_the_mean_is_warned_of_and_reported(settings, caplog, monkeypatch):
     """Of the sound nothing is learned in two steps; the BOLD is, so that some step is better than the first."""
     validate = Objective.validate
 

@@ -19,10 +19,9 @@ from giblet.data.bold.scan_timing import ScanTiming
 from giblet.errors import InputError
 from giblet.features import CONTINUOUS, load_features, new_features
 from giblet.files import sha256_of
+from giblet.modalities import BOLD
 from giblet.spans import volume_rate
 from giblet.timing import TRGrid, exact
-
-BOLD = "bold"
 
 
 @dataclass(frozen=True)

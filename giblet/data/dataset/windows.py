@@ -212,6 +212,9 @@ class TRWindows(Dataset[dict[str, Any]]):
     partial : {"drop", "pad"}
         What becomes of the TRs behind the last whole window of a stretch: left out, or a window filled up with
         TRs that are masked. Pad to evaluate every TR, or in a stretch shorter than one window.
+    context : int
+        TRs at the start of a window that only lead up to the others. Behind the first window of a stretch, one that
+        would hold nothing else is left out.
 
     Raises
     ------
@@ -235,10 +238,13 @@ class TRWindows(Dataset[dict[str, Any]]):
         stride: int | None = None,
         normalisers: Mapping[str, Mapping[str, Normaliser]] | None = None,
         partial: str = "drop",
+        context: int = 0,
     ) -> None:
         stride = window if stride is None else stride
         if window < 1 or stride < 1:
             raise InputError(f"window is {window}, stride {stride}: whole numbers of at least 1 TR are needed")
+        if not 0 <= context < window:
+            raise InputError(f"context is {context}: 0 to {window - 1} of the window's {window} TRs are allowed")
         if partial not in ("drop", "pad"):
             raise InputError(f"partial is {partial!r}: 'drop' or 'pad' is needed")
         subjects = [recording.subject for recording in recordings]
@@ -259,7 +265,8 @@ class TRWindows(Dataset[dict[str, Any]]):
         for which, recording in enumerate(recordings):
             for start, stop in segments(_trs_of(trs, recording), recording.run):
                 last = stop if partial == "pad" else stop - window + 1
-                self.index += [(which, at, min(at + window, stop)) for at in range(start, last, stride)]
+                starts = (at for at in range(start, last, stride) if at == start or at + context < stop)
+                self.index += [(which, at, min(at + window, stop)) for at in starts]
         if not self.index:
             raise InputError(f"no window of {window} TRs fits: shorten it, or choose partial='pad'")
 

@@ -15,7 +15,7 @@ import soundfile
 from giblet.data import media
 from giblet.data.audio import AudioSettings
 from giblet.data.film import packets
-from giblet.data.media import AudioReader, film_zero, media_info
+from giblet.data.media import AudioReader, media_info
 from giblet.errors import InputError
 from giblet.pipeline import extract_many
 from tests.films import Track, click_times, click_track, cut_file, noise, replaced, write_film
@@ -98,7 +98,7 @@ def test_a_film_whose_last_packet_is_said_to_last_longer_is_whole(folder):
 def test_a_film_without_sound_still_has_a_zero(folder):
     path = write_film(folder / "silent.mp4", picture=1.0, picture_start=0.5)
     assert media_info(path).audio is None
-    assert film_zero(path) == Fraction(1, 2)
+    assert media_info(path).zero == Fraction(1, 2)
     with pytest.raises(InputError, match=r"has no sound track: .* \(VideoSettings\)"):
         AudioReader(path)
 
