@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from giblet.codec.reference import rvq_dequantize
+from giblet.codec.quantizer import rvq_dequantize
 from giblet.errors import InputError
 from giblet.models.layers import is_code_dtype
 from giblet.models.logits import CodeLogits, log_frequency

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from giblet.codec.reference import rvq_dequantize
+from giblet.codec.quantizer import rvq_dequantize
 from giblet.errors import InputError
 from giblet.models.latents import latent_statistics
 from giblet.models.layers import is_code_dtype
