@@ -34,7 +34,7 @@ BLOCK_FRAMES = 4800
 # Channels of the first convolution from which more than one thread pays; the published model has 32. And frames from
 # which a narrower codec gains more from OpenVINO than its start takes (0.7 s, saved in 45 s of sound).
 WIDE, LONG_FRAMES = 32, 3000
-# What this streaming can do exactly; the 48 kHz model differs in most of it.
+# The layout that can be streamed exactly; the 48 kHz model differs in most of it.
 SUPPORTED = {
     "audio_channels": 1,
     "normalize": False,
@@ -44,7 +44,7 @@ SUPPORTED = {
     "pad_mode": "reflect",
     "trim_right_ratio": 1.0,
 }
-# The rest of what makes the codes and the sound; target_bandwidths only says how many codebooks there are.
+# What else determines the codes and the sound. target_bandwidths does not: it only tells how many codebooks there are.
 ARCHITECTURE = (
     "sampling_rate", "hidden_size", "codebook_dim", "codebook_size", "num_filters", "num_residual_layers",
     "upsampling_ratios", "kernel_size", "last_kernel_size", "residual_kernel_size", "dilation_growth_rate", "compress",
@@ -153,9 +153,9 @@ def hub_file(name: str, filename: str, revision: str | None, local_only: bool) -
 
 
 def fingerprint(model: EncodecModel) -> str:
-    """SHA-256, hexadecimal, of all that changes the codes or the sound: architecture and weights as float32.
+    """SHA-256, hexadecimal, of everything that changes the codes or the sound: architecture and weights as float32.
 
-    The weights are taken as stored, weight norm not yet folded, so that every machine finds the same number.
+    The weights are taken as stored, weight norm not yet folded, so that every machine computes the same digest.
 
     Parameters
     ----------
@@ -203,6 +203,8 @@ def check_layout(config: EncodecConfig, name: str) -> None:
 class EncodecCodec(AudioCodec):
     """A causal, mono EnCodec that streams exactly.
 
+    This is where the layout of users, codes (K, T) and latents (D, T), meets that of the layers, rows (time, channels).
+
     Parameters
     ----------
     model : transformers.EncodecModel
@@ -214,7 +216,7 @@ class EncodecCodec(AudioCodec):
     name : str
         What the user asked for.
     block_frames : int
-        Frames at a time.
+        Frames that are encoded or decoded at a time.
     runtime : str
         What computes the encoder's convolutions, ``"torch"``, ``"openvino"`` or ``"auto"``, see `load_codec`.
 
@@ -224,7 +226,7 @@ class EncodecCodec(AudioCodec):
         If the model is of a layout that cannot be streamed exactly.
     InputError
         If the codec does not have that bandwidth, the block is shorter than the convolutions' context, or the runtime
-        is not there.
+        is not available.
     """
 
     def __init__(

@@ -27,7 +27,7 @@ def test_codes_and_sound_of_short_sounds_equal_those_of_transformers(official_mo
 
 @pytest.mark.parametrize("level", [1e-4, 1e-2, 1.0])
 def test_latents_are_as_exact_as_those_of_transformers(bundled_model, speech, level):
-    """In quiet passages codes depend on the last digits: with an ELU by exp(x) - 1 the error was tenfold, and codes changed."""
+    """In quiet passages codes depend on the last digits: an ELU by exp(x) - 1, ten times less exact, changes them."""
     codec = load_codec("bundled", device="cpu")
     wave = torch.from_numpy(level * speech[: 10 * RATE])
     with torch.inference_mode():
