@@ -12,7 +12,7 @@ import torch
 from transformers import EncodecModel
 
 from giblet.codec import load_codec
-from giblet.codec.encodec import EncodecCodec, build_config, build_model, cores
+from giblet.codec.encodec import EncodecCodec, build_config, cores
 from giblet.codec.openvino import CompiledChain, _compile, pick_runtime, with_openvino
 from giblet.errors import InputError
 
@@ -121,9 +121,9 @@ def test_compiled_encoder_of_other_strides_and_dilations_equals_transformers(spe
 
 
 @needs_openvino
-def test_only_the_front_of_an_encoder_is_replaced_and_once(pair):
+def test_only_the_front_of_an_encoder_is_replaced_and_once(pair, bundled_model):
     by_torch, compiled = (codec._encoder for codec in pair)
-    other = with_openvino(by_torch, cores(build_model(build_config()).encoder))
+    other = with_openvino(by_torch, cores(bundled_model.encoder))
     assert isinstance(other.front, CompiledChain) and other.front.chain is by_torch.front
     assert other.strided is by_torch.strided and other.by_frame == by_torch.by_frame
     assert (other.front.stride, other.front.tile) == (compiled.front.stride, compiled.front.tile) == (HOP, 50 * 8)

@@ -56,7 +56,7 @@ def test_codes_are_the_entries_nearest_to_what_is_left_of_each_frame(n):
 @pytest.mark.parametrize("n_books", [2, 4])
 def test_batch_codes_and_sums_equal_those_of_transformers(model, n_books):
     z = torch.randn(3, 8, 50)
-    bandwidth = 0.3 * n_books  # 4 bits x 75 Hz a codebook
+    bandwidth = 0.3 * n_books  # 4 bits x 75 Hz per codebook
     expected = model.quantizer.encode(z, bandwidth)  # (K, B, T)
     codebooks = codebooks_of(model.quantizer)
     z_q, indices = rvq_quantize(z.transpose(1, 2), codebooks[:n_books])
@@ -76,7 +76,7 @@ def test_batch_codes_and_sums_equal_those_of_one_long_signal(model):
     torch.testing.assert_close(z_q, rvq_dequantize(indices, codebooks))
 
 
-def test_each_codebook_lowers_what_is_left_when_it_was_fitted_to_it():
+def test_each_fitted_codebook_lowers_the_error():
     generator = torch.Generator().manual_seed(0)
     residual = torch.randn(2000, 8, generator=generator)
     z = residual[None]
@@ -95,7 +95,7 @@ def test_gradients_pass_straight_through_to_the_latents():
     assert torch.equal(z.grad, torch.full_like(z, 3.0))
 
 
-def test_indices_and_latents_that_do_not_fit_the_codebooks_are_refused():
+def test_indices_and_latents_that_do_not_match_the_codebooks_are_refused():
     books = torch.randn(2, 16, 8)
     with pytest.raises(InputError, match="0 to 15"):
         rvq_dequantize(torch.full((1, 2, 3), 16), books)

@@ -36,7 +36,7 @@ def test_encode_and_decode_equal_those_of_transformers(model):
     torch.testing.assert_close(decoded, model.decode(expected.audio_codes, [None]).audio_values)
 
 
-def test_shapes_of_a_built_codec_are_those_of_the_reference():
+def test_built_codec_has_the_shapes_of_the_reference():
     encoder, decoder = reference.build(bandwidth=1.2, **TINY)
     z = encoder(torch.zeros(2, 1, 640))
     assert z.shape == (2, 2, reference.output_size(hidden_dim=8))
@@ -55,14 +55,14 @@ def test_the_same_key_gives_the_same_codebooks():
 
 
 @pytest.mark.parametrize("bandwidth", [0.75, 1.5, 2.2, 3.0, 5.0, 5.9, 6.0])
-def test_as_many_codebooks_are_active_as_transformers_takes_for_a_bandwidth(bandwidth):
+def test_number_of_active_codebooks_equals_that_of_transformers(bandwidth):
     described = reference.build_rvq(bandwidth=bandwidth)
     theirs = EncodecResidualVectorQuantizer(build_config()).get_num_quantizers_for_bandwidth(bandwidth)
     assert described["active_codebooks"] == theirs
     assert (described["embedding_dim"], described["frame_rate"]) == (128, 75)
 
 
-def test_without_a_bandwidth_all_codebooks_are_used():
+def test_default_bandwidth_uses_all_codebooks():
     assert reference.build_rvq()["bandwidth"] == 6.0
     for options in ({"num_codebooks": 4}, {"codebook_size": 512}, {"sample_rate": 16_000}):
         described = reference.build_rvq(**options)
@@ -71,7 +71,7 @@ def test_without_a_bandwidth_all_codebooks_are_used():
     assert decoder(encoder(torch.zeros(1, 1, 640))).shape == (1, 1, 640)
 
 
-def test_a_bandwidth_out_of_reach_says_which_are_in_reach():
+def test_error_about_a_bandwidth_names_those_in_reach():
     with pytest.raises(InputError, match=r"bandwidth is 24 kbps: 8 codebooks of 1024 entries reach 0\.75 to 6 kbps"):
         reference.build_rvq(bandwidth=24.0)
     with pytest.raises(InputError, match="bandwidth is nan kbps"):
@@ -80,7 +80,7 @@ def test_a_bandwidth_out_of_reach_says_which_are_in_reach():
         reference.build_rvq(num_codebooks=0)
 
 
-def test_quantizing_is_that_of_the_quantizer():
+def test_rvq_functions_are_those_of_the_quantizer():
     assert reference.rvq_quantize is quantizer.rvq_quantize
     assert reference.rvq_dequantize is quantizer.rvq_dequantize
 
