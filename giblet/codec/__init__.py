@@ -25,20 +25,20 @@ def load_codec(
     name : str or path
         ``"bundled"``: the small codec that comes with giblet. A folder with ``config.json`` and ``model.safetensors``
         of a transformers EnCodec model. A hub name, ``"facebook/encodec_24khz"``: from the local hub cache, or else
-        from the hub. One is never taken for another.
+        from the hub. A codec that cannot be found is an error, never replaced by another.
     bandwidth : float
-        In kbps: 1.5, 3, 6, 12, 24 for 2, 4, 8, 16, 32 codebooks of 1024 entries at 75 Hz, as many as the codec has.
+        In kbps: 1.5, 3, 6, 12, 24 for 2, 4, 8, 16, 32 codebooks of 1024 entries at 75 Hz, up to the number it has.
     device : str
         ``"auto"`` (CUDA, else Apple's MPS, else the CPU), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
     revision : str, optional
         Branch, tag or commit of a hub model.
     block_frames : int, optional
-        Frames that are encoded or decoded at a time, 4800 by default. Less takes less memory and more time; what
-        comes out is the same to rounding.
+        Frames that are encoded or decoded at a time, 4800 by default. Fewer take less memory and more time; the
+        results are the same up to rounding.
     runtime : str
         What computes the encoder's convolutions: ``"auto"`` (on the CPU OpenVINO, if ``giblet[fast]`` is installed,
         else torch), ``"torch"``, ``"openvino"``. The codes are the same. With ``"auto"``, codecs narrower than the
-        published one, such as the bundled one, take OpenVINO for sounds from 40 s only: its start takes 0.7 s.
+        published one, such as the bundled one, use OpenVINO only for sounds of at least 40 s: its start takes 0.7 s.
 
     Returns
     -------
@@ -49,7 +49,12 @@ def load_codec(
     CodecError
         If there is no such codec, it cannot be reached, its files are damaged, or its layout is not supported.
     InputError
-        If the codec does not have that bandwidth, or the device or runtime is not there.
+        If the codec does not have that bandwidth, the device or runtime is not available, or `block_frames` is fewer
+        than the convolutions look back on.
+
+    See Also
+    --------
+    giblet.codec.base.AudioCodec : what it can do.
 
     Examples
     --------
@@ -58,13 +63,13 @@ def load_codec(
     >>> codec.encode(np.zeros(48_000, np.float32)).shape
     (8, 150)
     """
-    # Here and not above: torch and transformers take seconds to import, and `giblet info` needs neither.
+    # Imported here: torch and transformers take seconds to import, and `giblet info` needs neither.
     from giblet.codec.encodec import BLOCK_FRAMES, EncodecCodec
     from giblet.codec.loading import find_codec, read_model
     from giblet.device import pick_device
 
     name = os.fspath(name)
-    where = pick_device(device)
+    picked = pick_device(device)
     model = read_model(*find_codec(name, revision), name)
     frames = BLOCK_FRAMES if block_frames is None else block_frames
-    return EncodecCodec(model, bandwidth, where, name, frames, runtime)
+    return EncodecCodec(model, bandwidth, picked, name, frames, runtime)

@@ -1,4 +1,18 @@
-"""What a codec is: sound to codes, codes to sound and codes to latents, whole or a chunk at a time."""
+"""What a codec is: sound to codes, codes to sound and codes to latents, whole or chunk by chunk.
+
+Arrays in the codec have four layouts. K codebooks, T frames, D dimensions of a latent, N samples, B sounds of a batch:
+
+==============================================  =============  ===========  ===========
+where                                           sound          latents      codes
+==============================================  =============  ===========  ===========
+`AudioCodec`: NumPy, for users                  (N,)           (D, T)       (K, T)
+`streaming.Layer`, `ResidualQuantizer`: rows    (N, 1)         (T, D)       (K, T)
+`rvq_quantize`, `reference`: batches            (B, 1, N)      (B, T, D)    (B, K, T)
+transformers' modules, `codec.training`          (B, 1, N)      (B, D, T)    (K, B, T)
+==============================================  =============  ===========  ===========
+
+The first two meet in `EncodecCodec`, the last two in `reference`, in `codec.training` and in `giblet.models`.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +25,15 @@ from giblet.errors import InputError
 
 # Samples or frames that are checked at a time.
 PIECE = 1 << 16
-# Sounds that are encoded side by side: an LSTM's step takes about as long for so many as for one.
+# Sounds that are encoded side by side: an LSTM's step takes about as long for this many as for one.
 TOGETHER = 16
 
 
 class AudioCodec(ABC):
     """A causal neural codec with residual codebooks.
 
-    Chunks of any sizes are cut anew into blocks of one size: how a signal is cut never changes its codes or its sound,
-    not even in the last bit, and memory does not grow with the signal.
+    Sound and codes may be streamed in chunks of any sizes. Chunks are cut anew into blocks of one size, so how a signal
+    is cut never changes its codes or its sound, not even in the last bit, and memory does not grow with the signal.
 
     Attributes
     ----------
@@ -38,14 +52,25 @@ class AudioCodec(ABC):
     bandwidth : float
         In kbps.
     fingerprint : str
-        SHA-256, hexadecimal, of all that changes the codes or the sound: configuration and weights. Not of the
+        SHA-256, hexadecimal, of everything that changes the codes or the sound, configuration and weights, except the
         bandwidth.
     device : str
         Where it computes, e.g. ``"cpu"`` or ``"cuda:0"``.
     runtime : str
-        What computes the encoder's convolutions, of long sounds at least, ``"torch"`` or ``"openvino"``.
+        What computes the encoder's convolutions, of long sounds at least: ``"torch"`` or ``"openvino"``.
     block_frames : int
         Frames that are encoded or decoded at a time.
+
+    Examples
+    --------
+    >>> from giblet.codec import load_codec
+    >>> codec = load_codec("bundled", bandwidth=6.0, device="cpu")
+    >>> chunks = (np.zeros(10_000, np.float32) for _ in range(5))  # a film's sound, as a reader gives it
+    >>> codes = np.concatenate(list(codec.encode_stream(chunks)), axis=1)
+    >>> codes.shape
+    (8, 157)
+    >>> sum(len(sound) for sound in codec.decode_stream([codes[:, :100], codes[:, 100:]]))
+    50240
     """
 
     name: str
@@ -94,11 +119,12 @@ class AudioCodec(ABC):
         decode : codes to sound.
         encode_stream : the same, chunk by chunk.
         encode_many : the same for several sounds.
+        requantize : latents to codes.
         """
         return np.concatenate(list(self.encode_stream([waveform])), axis=1)
 
     def encode_many(self, waveforms: Iterable[np.ndarray]) -> list[np.ndarray]:
-        """Several sounds to codes, faster than one after another where they are short.
+        """Several sounds to codes, faster than one after another if they are short.
 
         Parameters
         ----------
@@ -108,14 +134,18 @@ class AudioCodec(ABC):
         Returns
         -------
         list of ndarray of int32, shape (K, T)
-            Of each waveform what `encode` gives, but for rounding: what is computed side by side is summed in another
-            order, so that of some hundred thousand codes one may be the second nearest. Where a code must not depend on
-            what was encoded beside it, call `encode`.
+            For each waveform what `encode` gives, up to rounding: computed side by side, products are summed in another
+            order, so about one code in a hundred thousand may be the second nearest. If codes must not depend on what
+            was encoded beside them, call `encode`.
 
         Raises
         ------
         InputError
             As `encode`, naming which waveform.
+
+        See Also
+        --------
+        encode : the same for one sound.
         """
         checked = []
         for number, waveform in enumerate(waveforms):
@@ -125,10 +155,11 @@ class AudioCodec(ABC):
                 raise InputError(f"waveform {number}: {exc}") from exc
         codes: list[np.ndarray] = [np.empty(0)] * len(checked)
         by_length = sorted(range(len(checked)), key=lambda i: len(checked[i]))
-        for at in range(0, len(by_length), TOGETHER):
-            group = by_length[at : at + TOGETHER]
-            for i, found in zip(group, self._encode_together([checked[i] for i in group]), strict=True):
-                codes[i] = found
+        for start in range(0, len(by_length), TOGETHER):
+            group = by_length[start : start + TOGETHER]
+            encoded = self._encode_together([checked[i] for i in group])
+            for i, codes_of_one in zip(group, encoded, strict=True):
+                codes[i] = codes_of_one
         return codes
 
     def encode_stream(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -148,6 +179,11 @@ class AudioCodec(ABC):
         ------
         InputError
             As `encode`, when the chunk at fault is reached.
+
+        See Also
+        --------
+        encode : the same for a whole sound.
+        decode_stream : codes to sound.
         """
         encode = self._new_encoder()
         for block, last in reblock(_checked_samples(chunks), self.block_frames * self.hop_length):
@@ -173,6 +209,8 @@ class AudioCodec(ABC):
         --------
         encode : sound to codes.
         decode_stream : the same, chunk by chunk.
+        latents : codes to latents.
+        encode : sound to codes.
         """
         codes = np.asarray(codes)
         self._check_shape(codes)
@@ -200,6 +238,11 @@ class AudioCodec(ABC):
         ------
         InputError
             As `decode`, when the chunk at fault is reached.
+
+        See Also
+        --------
+        decode : the same for all codes at once.
+        encode_stream : sound to codes.
         """
         decode = self._new_decoder()
         for block, last in reblock(self._checked_codes(chunks), self.block_frames):
@@ -224,11 +267,12 @@ class AudioCodec(ABC):
         See Also
         --------
         requantize : latents to codes.
+        decode : codes to sound.
         """
         return np.concatenate([self._dequantize(piece) for piece in self._checked_codes([codes])], axis=1)
 
     def requantize(self, latents: np.ndarray) -> np.ndarray:
-        """The codes nearest to latent vectors, codebook after codebook.
+        """The codes of latent vectors: of each codebook the entry nearest to what the ones before left over.
 
         Parameters
         ----------
@@ -246,6 +290,7 @@ class AudioCodec(ABC):
         See Also
         --------
         latents : codes to latents.
+        encode : sound to codes.
         """
         latents = np.asarray(latents)
         if latents.ndim != 2 or latents.shape[0] != self.latent_dim or not latents.shape[1]:
@@ -259,15 +304,15 @@ class AudioCodec(ABC):
 
     @abstractmethod
     def _new_encoder(self) -> Callable[[np.ndarray, bool], np.ndarray]:
-        """A fresh stream: (block of samples, whether it is the last) to (K, t) int32."""
+        """A new stream: a function of a block of samples (n,) and whether it is the last, to codes (K, t) int32."""
 
     @abstractmethod
     def _encode_together(self, waveforms: list[np.ndarray]) -> list[np.ndarray]:
-        """Codes of each of several float32 waveforms, at most `TOGETHER`."""
+        """Codes (K, t) int32 of each of several waveforms (n,) float32, at most `TOGETHER`."""
 
     @abstractmethod
     def _new_decoder(self) -> Callable[[np.ndarray, bool], np.ndarray]:
-        """A fresh stream: (block of (K, t) codes, whether it is the last) to (t * hop_length,) float32."""
+        """A new stream: a function of codes (K, t) and whether they are the last, to (t * hop_length,) float32."""
 
     @abstractmethod
     def _dequantize(self, codes: np.ndarray) -> np.ndarray:
@@ -285,7 +330,7 @@ class AudioCodec(ABC):
             )
 
     def _checked_codes(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Codes as int64, in pieces, each found to be in range."""
+        """Codes as int64, in pieces that have been checked to be in range."""
         seen = 0
         for chunk in chunks:
             chunk = np.asarray(chunk)
@@ -341,7 +386,7 @@ def _joined(pieces: list[np.ndarray]) -> np.ndarray:
 
 
 def _checked_samples(chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Samples as float32, in pieces of their own memory (a reader may reuse its buffer), each found to be finite."""
+    """Samples as float32, in checked pieces with memory of their own: a reader may reuse its buffer."""
     seen = 0
     for chunk in chunks:
         chunk = np.asarray(chunk)
@@ -355,7 +400,7 @@ def _checked_samples(chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         raise InputError("there are no samples: give at least one")
 
 
-def _finite(values: np.ndarray, offset: int, what: str) -> np.ndarray:
+def _finite(values: np.ndarray, offset: int, name: str) -> np.ndarray:
     """A float32 copy, refused if it holds NaN or infinities."""
     with np.errstate(over="ignore"):
         values = values.astype(np.float32)
@@ -363,11 +408,11 @@ def _finite(values: np.ndarray, offset: int, what: str) -> np.ndarray:
     if not good.all():
         place = int(np.argwhere(~good)[0, -1])
         bad = values[~good].flat[0]
-        raise InputError(f"{what} hold {bad} at position {offset + place}: give finite numbers, mend the gap first")
+        raise InputError(f"{name} hold {bad} at position {offset + place}: give finite numbers, fill the gap first")
     return values
 
 
-def _check_kind(values: np.ndarray, kinds: str, what: str) -> None:
+def _check_kind(values: np.ndarray, kinds: str, name: str) -> None:
     if values.dtype.kind not in kinds:
-        wanted = {"f": "floats (16-bit samples divided by 32768)", "iu": "integers (predictions rounded)"}[kinds]
-        raise InputError(f"{what} are of dtype {values.dtype}: give {wanted}")
+        allowed = {"f": "floats (16-bit samples divided by 32768)", "iu": "integers (predictions rounded)"}[kinds]
+        raise InputError(f"{name} are of dtype {values.dtype}: give {allowed}")

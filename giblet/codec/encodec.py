@@ -23,20 +23,18 @@ from transformers.models.encodec import modeling_encodec as parts
 from transformers.utils import cached_file
 
 from giblet.codec.base import AudioCodec, reblock
-from giblet.codec.openvino import CompiledChain, Core, folded, layer, pick_runtime
+from giblet.codec.layers import Core, Encoder, ResidualCore, build_decoder, build_encoder, folded
+from giblet.codec.openvino import pick_runtime, with_openvino
 from giblet.codec.quantizer import ResidualQuantizer
-from giblet.codec.streaming import Chain, Layer
 from giblet.device import exact_float32
 from giblet.errors import CodecError, InputError
 
-# Frames at a time, by measurement (benchmarks/codec_speed.py): through the LSTM, whose stretches side by side should be
-# long, through the convolutions, whose rows should stay in the processor's caches, and through the strided one next to
-# the LSTM, whose weights do not stay there and should be read for many rows.
-BLOCK_FRAMES, TILE_FRAMES, WEIGHTY_FRAMES = 4800, 100, 800
-# Channels of the first convolution from which more threads than one pay; the published model has 32. And frames from
-# which a narrower codec gains more by OpenVINO than its start takes (0.7 s, saved in 45 s of sound).
+# Frames per block, by measurement (benchmarks/codec_speed.py): the LSTM's stretches side by side should be long.
+BLOCK_FRAMES = 4800
+# Channels of the first convolution from which more than one thread pays; the published model has 32. And frames from
+# which a narrower codec gains more from OpenVINO than its start takes (0.7 s, saved in 45 s of sound).
 WIDE, LONG_FRAMES = 32, 3000
-# What this streaming can do exactly; the 48 kHz model differs in most of it.
+# The layout that can be streamed exactly; the 48 kHz model differs in most of it.
 SUPPORTED = {
     "audio_channels": 1,
     "normalize": False,
@@ -46,7 +44,7 @@ SUPPORTED = {
     "pad_mode": "reflect",
     "trim_right_ratio": 1.0,
 }
-# The rest of what makes the codes and the sound; target_bandwidths only says how many codebooks there are.
+# What else determines the codes and the sound. target_bandwidths does not: it only tells how many codebooks there are.
 ARCHITECTURE = (
     "sampling_rate", "hidden_size", "codebook_dim", "codebook_size", "num_filters", "num_residual_layers",
     "upsampling_ratios", "kernel_size", "last_kernel_size", "residual_kernel_size", "dilation_growth_rate", "compress",
@@ -155,9 +153,9 @@ def hub_file(name: str, filename: str, revision: str | None, local_only: bool) -
 
 
 def fingerprint(model: EncodecModel) -> str:
-    """SHA-256, hexadecimal, of all that changes the codes or the sound: architecture and weights as float32.
+    """SHA-256, hexadecimal, of everything that changes the codes or the sound: architecture and weights as float32.
 
-    The weights are taken as stored, weight norm not yet folded, so that every machine finds the same number.
+    The weights are taken as stored, weight norm not yet folded, so that every machine computes the same digest.
 
     Parameters
     ----------
@@ -178,7 +176,7 @@ def fingerprint(model: EncodecModel) -> str:
 
 
 def check_layout(config: EncodecConfig, name: str) -> None:
-    """Refuse what cannot be streamed exactly, the stereo 48 kHz model among it.
+    """Refuse layouts that cannot be streamed exactly, such as that of the stereo 48 kHz model.
 
     Parameters
     ----------
@@ -195,15 +193,17 @@ def check_layout(config: EncodecConfig, name: str) -> None:
     if config.codebook_dim != config.hidden_size:
         wrong["codebook_dim"] = config.codebook_dim
     if wrong:
-        found = ", ".join(f"{key}={value!r}" for key, value in wrong.items())
+        differences = ", ".join(f"{key}={value!r}" for key, value in wrong.items())
         raise CodecError(
-            f"codec {name!r} has a layout that cannot be streamed exactly ({found}): "
+            f"codec {name!r} has a layout that cannot be streamed exactly ({differences}): "
             "give a causal mono EnCodec such as facebook/encodec_24khz, or use 'bundled'"
         )
 
 
 class EncodecCodec(AudioCodec):
     """A causal, mono EnCodec that streams exactly.
+
+    This is where the layout of users, codes (K, T) and latents (D, T), meets that of the layers, rows (time, channels).
 
     Parameters
     ----------
@@ -216,7 +216,7 @@ class EncodecCodec(AudioCodec):
     name : str
         What the user asked for.
     block_frames : int
-        Frames at a time.
+        Frames that are encoded or decoded at a time.
     runtime : str
         What computes the encoder's convolutions, ``"torch"``, ``"openvino"`` or ``"auto"``, see `load_codec`.
 
@@ -226,7 +226,7 @@ class EncodecCodec(AudioCodec):
         If the model is of a layout that cannot be streamed exactly.
     InputError
         If the codec does not have that bandwidth, the block is shorter than the convolutions' context, or the runtime
-        is not there.
+        is not available.
     """
 
     def __init__(
@@ -240,13 +240,8 @@ class EncodecCodec(AudioCodec):
     ) -> None:
         config = model.config
         check_layout(config, name)
-        legal = bandwidths(config)
-        if not isinstance(bandwidth, int | float) or bandwidth not in legal:
-            choices = ", ".join(f"{kbps:g}" for kbps in legal)
-            raise InputError(f"bandwidth {bandwidth!r} kbps is not one of codec {name!r}: give one of {choices}")
         self.name = name
-        self.bandwidth = float(bandwidth)
-        self.n_codebooks = legal[self.bandwidth]
+        self.bandwidth, self.n_codebooks = _checked_bandwidth(config, bandwidth, name)
         self.sample_rate, self.hop_length = config.sampling_rate, config.hop_length
         self.codebook_size, self.latent_dim = config.codebook_size, config.hidden_size
         self.fingerprint = fingerprint(model)
@@ -255,42 +250,35 @@ class EncodecCodec(AudioCodec):
         self.runtime = pick_runtime(runtime, self._device)
         # Products of narrow layers are over before a second thread has started; waiting for it costs many times more
         # where the processor is shared (measured: 18 s instead of 1 s for a minute of sound).
-        wide = config.num_filters >= WIDE
-        self._threads = None if wide else 1
+        is_wide = config.num_filters >= WIDE
+        self._threads = None if is_wide else 1
 
-        own: Any = copy.deepcopy(model).requires_grad_(False)
-        own.to(self._device, torch.float32)
-        books = [layer.codebook.embed for layer in own.quantizer.layers[: self.n_codebooks]]
+        # 1. Weights of its own, apart from the model's.
+        weights: Any = copy.deepcopy(model).requires_grad_(False)
+        weights.to(self._device, torch.float32)
+        # 2. Between latents and codes: the codebooks of this bandwidth.
+        books = [layer.codebook.embed for layer in weights.quantizer.layers[: self.n_codebooks]]
         self._quantizer = ResidualQuantizer(books)
-        encoder, decoder = cores(own.encoder), cores(own.decoder)
-        encode, decode = [layer(core) for core in encoder], [layer(core) for core in decoder]
-        lead = max(one.lead for one in [*encode, *decode])
+        # 3. Samples to latents and back: chains of streaming layers.
+        shape = (config.upsampling_ratios, config.num_residual_layers, block_frames)
+        encoder_cores = cores(weights.encoder)
+        self._encoder = self._encoder_of_short = build_encoder(encoder_cores, *shape)
+        self._decoder = build_decoder(cores(weights.decoder), *shape)
+        # 4. Blocks that are long enough for the layers.
+        lead = max(self._encoder.lead, self._decoder.lead)
         if block_frames < lead:
             raise InputError(
                 f"block_frames is {block_frames}: give at least {lead}, what the convolutions look back on"
             )
         self.block_frames = block_frames
-        # Convolutions run in tiles, those with the largest weights in longer ones; LSTM and what else is at the frame
-        # rate takes the block whole.
-        tile, stride = min(block_frames, max(TILE_FRAMES, lead)), config.upsampling_ratios[0]
-        weighty = max(tile, WEIGHTY_FRAMES)
-        strided = [type(core) for core in encoder].index(nn.LSTM) - 1
-
-        def whole(tiled: Layer) -> Chain:
-            return Chain([Chain([tiled, encode[strided]], weighty * self.hop_length), *encode[strided + 1 :]])
-
-        tiled = Chain(encode[:strided], tile * self.hop_length)
-        self._encoder = self._encoder_of_short = whole(tiled)
+        # 5. OpenVINO for the encoder's front, of all sounds or of long ones only.
         if self.runtime == "openvino":
-            self._encoder = whole(CompiledChain(tiled, encoder[:strided], self.hop_length // stride, tile * stride))
-            if wide or runtime != "auto":
+            self._encoder = with_openvino(self._encoder, encoder_cores)
+            if is_wide or runtime != "auto":
                 self._encoder_of_short = self._encoder
-        strided = [type(core) for core in decoder].index(nn.ConvTranspose1d)
-        tiled = Chain([decode[strided], Chain(decode[strided + 1 :], tile * stride)], weighty)
-        self._decoder = Chain([*decode[:strided], tiled])
 
-    def _encoder_for(self, n_samples: int) -> Chain:
-        """The encoder for a stream that begins with so many samples, to be kept until its end."""
+    def _encoder_for(self, n_samples: int) -> Encoder:
+        """The encoder for a stream whose first block has so many samples, to be kept until the stream ends."""
         return self._encoder if n_samples >= LONG_FRAMES * self.hop_length else self._encoder_of_short
 
     def _new_encoder(self) -> Callable[[np.ndarray, bool], np.ndarray]:
@@ -302,8 +290,10 @@ class EncodecCodec(AudioCodec):
                 encoder = self._encoder_for(len(samples))
                 state = encoder.new_state()
             with exact_float32(self._device, self._threads):
-                latents = encoder(self._tensor(samples)[:, None], state, last)
-                return self._quantizer.quantize(latents).to("cpu", torch.int32).numpy()
+                rows = self._tensor(samples)[:, None]  # (n,) -> (n, 1)
+                latents = encoder(rows, state, last)  # (n, 1) -> (t, D)
+                codes = self._quantizer.quantize(latents)  # (t, D) -> (K, t)
+                return codes.to("cpu", torch.int32).numpy()
 
         return encode
 
@@ -311,44 +301,47 @@ class EncodecCodec(AudioCodec):
         streams = [reblock([waveform], self.block_frames * self.hop_length) for waveform in waveforms]
         encoder = self._encoder_for(min(map(len, waveforms)))
         states = [encoder.new_state() for _ in waveforms]
-        found: list[list[np.ndarray]] = [[] for _ in waveforms]
-        going = list(range(len(waveforms)))
-        while going:
-            blocks = [next(streams[i]) for i in going]
+        codes_of: list[list[np.ndarray]] = [[] for _ in waveforms]
+        unfinished = list(range(len(waveforms)))
+        while unfinished:
+            blocks = [next(streams[i]) for i in unfinished]
+            lasts = [last for _, last in blocks]
             with exact_float32(self._device, self._threads):
-                pieces = [self._tensor(samples)[:, None] for samples, _ in blocks]
-                lasts = [last for _, last in blocks]
-                latents = encoder.together(pieces, [states[i] for i in going], lasts)
-                codes = self._quantizer.quantize(torch.cat(latents)).to("cpu", torch.int32)
-            for i, piece in zip(going, codes.split([len(one) for one in latents], dim=1), strict=True):
-                found[i].append(piece.numpy())
-            going = [i for i, last in zip(going, lasts, strict=True) if not last]
-        return [np.concatenate(pieces, axis=1) for pieces in found]
+                rows = [self._tensor(samples)[:, None] for samples, _ in blocks]  # (n,) -> (n, 1), of each sound
+                latents = encoder.together(rows, [states[i] for i in unfinished], lasts)  # (n, 1) -> (t, D)
+                codes = self._quantizer.quantize(torch.cat(latents)).to("cpu", torch.int32)  # (K, sum of t)
+            pieces = codes.split([len(piece) for piece in latents], dim=1)
+            for i, piece in zip(unfinished, pieces, strict=True):
+                codes_of[i].append(piece.numpy())
+            unfinished = [i for i, last in zip(unfinished, lasts, strict=True) if not last]
+        return [np.concatenate(pieces, axis=1) for pieces in codes_of]
 
     def _new_decoder(self) -> Callable[[np.ndarray, bool], np.ndarray]:
         state = self._decoder.new_state()
 
         def decode(codes: np.ndarray, last: bool) -> np.ndarray:
             with exact_float32(self._device, self._threads):
-                latents = self._quantizer.dequantize(self._tensor(codes))
-                return self._decoder(latents, state, last)[:, 0].cpu().numpy()
+                latents = self._quantizer.dequantize(self._tensor(codes))  # (K, t) -> (t, D)
+                rows = self._decoder(latents, state, last)  # (t, D) -> (t * hop_length, 1)
+                return rows[:, 0].cpu().numpy()
 
         return decode
 
     def _dequantize(self, codes: np.ndarray) -> np.ndarray:
         with exact_float32(self._device, self._threads):
-            return self._quantizer.dequantize(self._tensor(codes)).t().cpu().numpy()
+            return self._quantizer.dequantize(self._tensor(codes)).t().cpu().numpy()  # (K, t) -> (t, D) -> (D, t)
 
     def _quantize(self, latents: np.ndarray) -> np.ndarray:
         with exact_float32(self._device, self._threads):
-            return self._quantizer.quantize(self._tensor(latents).t()).to("cpu", torch.int32).numpy()
+            codes = self._quantizer.quantize(self._tensor(latents).t())  # (D, t) -> (t, D) -> (K, t)
+            return codes.to("cpu", torch.int32).numpy()
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self._device)
 
 
 def bandwidths(config: EncodecConfig) -> dict[float, int]:
-    """The bandwidths, in kbps, that a codec can work at, and how many codebooks each uses.
+    """The bandwidths that a codec can work at, and how many codebooks each uses.
 
     Parameters
     ----------
@@ -357,14 +350,24 @@ def bandwidths(config: EncodecConfig) -> dict[float, int]:
     Returns
     -------
     dict of float to int
-        Ascending.
+        From kbps to codebooks, ascending.
     """
     counts = [n for n in (2, 4, 8, 16, 32) if n <= config.num_quantizers]
-    found = {_kbps(n, config.codebook_size, config.frame_rate): n for n in counts}
-    each = _kbps(1, config.codebook_size, config.frame_rate)
+    counts_by_kbps = {_kbps(n, config.codebook_size, config.frame_rate): n for n in counts}
+    kbps_each = _kbps(1, config.codebook_size, config.frame_rate)
     for kbps in config.target_bandwidths:
-        found.setdefault(float(kbps), min(config.num_quantizers, max(1, math.floor(kbps / each + 1e-9))))
-    return dict(sorted(found.items()))
+        count = min(config.num_quantizers, max(1, math.floor(kbps / kbps_each + 1e-9)))
+        counts_by_kbps.setdefault(float(kbps), count)
+    return dict(sorted(counts_by_kbps.items()))
+
+
+def _checked_bandwidth(config: EncodecConfig, bandwidth: float, name: str) -> tuple[float, int]:
+    """The bandwidth in kbps and its number of codebooks. InputError if the codec does not have it."""
+    allowed = bandwidths(config)
+    if not isinstance(bandwidth, int | float) or bandwidth not in allowed:
+        choices = ", ".join(f"{kbps:g}" for kbps in allowed)
+        raise InputError(f"bandwidth {bandwidth!r} kbps is not one of codec {name!r}: give one of {choices}")
+    return float(bandwidth), allowed[bandwidth]
 
 
 def _kbps(n_codebooks: int, codebook_size: int, frame_rate: int) -> float:
@@ -374,26 +377,26 @@ def _kbps(n_codebooks: int, codebook_size: int, frame_rate: int) -> float:
     return kbps if 1000 * kbps >= bits_per_second else math.nextafter(kbps, math.inf)
 
 
-def cores(half: Any, fold: bool = True) -> list[Core]:
-    """What the layers of one of transformers' halves, encoder or decoder, consist of.
+def cores(network: Any, fold: bool = True) -> list[Core]:
+    """The parts of transformers' encoder or decoder, without the modules that wrap them.
 
     Parameters
     ----------
-    half : transformers EncodecEncoder or EncodecDecoder
+    network : transformers EncodecEncoder or EncodecDecoder
     fold : bool
-        Whether to give convolutions as copies without their weight norm, or those that the layers themselves use.
+        True: convolutions as copies with their weight norm folded into the weights. False: those of the network itself.
 
     Returns
     -------
     list of Core
-        A convolution of either kind, an LSTM, an ELU, or a residual block as (conv, pointwise, shortcut or None).
+        In their order; `giblet.codec.layers` says which.
 
     Raises
     ------
     TypeError
-        If a layer is none of these.
+        If a module is none of EnCodec's.
     """
-    return [_core(module, folded if fold else lambda conv: conv) for module in half.layers]
+    return [_core(module, folded if fold else lambda conv: conv) for module in network.layers]
 
 
 def _core(module: Any, take: Callable[[Any], Any]) -> Core:
@@ -401,9 +404,9 @@ def _core(module: Any, take: Callable[[Any], Any]) -> Core:
         case parts.EncodecConv1d() | parts.EncodecConvTranspose1d():
             return take(module.conv)
         case parts.EncodecResnetBlock():
-            block: Any = module.block
+            block: Any = module.block  # ELU, convolution, ELU, convolution of width 1
             shortcut = take(module.shortcut.conv) if isinstance(module.shortcut, parts.EncodecConv1d) else None
-            return take(block[1].conv), take(block[3].conv), shortcut
+            return ResidualCore(take(block[1].conv), take(block[3].conv), shortcut)
         case parts.EncodecLSTM():
             return module.lstm
         case nn.ELU():

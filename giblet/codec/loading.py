@@ -75,15 +75,15 @@ def read_model(config_file: Path, weights_file: Path, name: str) -> EncodecModel
     Raises
     ------
     CodecError
-        If a file is damaged, is of another kind of model, is of a layout that cannot be streamed exactly, or if
-        weights are missing, surplus, of other shapes, or not finite.
+        If a file is damaged or of another kind of model, the layout cannot be streamed exactly, or weights are missing,
+        surplus, of other shapes, or not finite.
     """
     with reading(f"{config_file} of codec {name!r}", "copy or download it again", CodecError):
         fields = json.loads(config_file.read_text(encoding="utf-8"))
     kind = fields.get("model_type") if isinstance(fields, dict) else None
     if kind != "encodec":
         raise CodecError(f"codec {name!r} is a model of type {kind!r}: give an EnCodec model, 'encodec'")
-    remedy = "it describes no EnCodec model; mend or replace it"
+    remedy = "it describes no EnCodec model; fix or replace it"
     with reading(f"{config_file} of codec {name!r}", remedy, CodecError):
         config = EncodecConfig.from_dict(fields)
     check_layout(config, name)
@@ -106,7 +106,7 @@ def _in_folder(folder: Path, name: str) -> tuple[Path, Path]:
 
 
 def _on_hub(name: str, revision: str | None) -> tuple[Path, Path]:
-    """Cache first: a cluster's nodes have no network, and a model that changed would not be the same codec."""
+    """From the cache if it is there: a cluster's nodes have no network, and a changed model is another codec."""
     try:
         return hub_file(name, CONFIG, revision, local_only=True), hub_file(name, WEIGHTS, revision, local_only=True)
     except OSError:
@@ -116,7 +116,7 @@ def _on_hub(name: str, revision: str | None) -> tuple[Path, Path]:
     try:
         return hub_file(name, CONFIG, revision, local_only=False), hub_file(name, WEIGHTS, revision, local_only=False)
     except OSError as exc:
-        raise CodecError(f"codec {name!r} cannot be had from the hub ({one_line(exc)}): {REMEDIES}") from exc
+        raise CodecError(f"codec {name!r} cannot be downloaded from the hub ({one_line(exc)}): {REMEDIES}") from exc
 
 
 def unreachable(url: str) -> str:
@@ -146,26 +146,26 @@ def unreachable(url: str) -> str:
 
 
 def _fill(model: EncodecModel, weights: dict[str, Tensor], name: str) -> None:
-    """Put weights in their places, under their names of today, and refuse what does not fit."""
-    today = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
+    """Load weights into the model, under PyTorch's present names, and refuse what does not fit."""
+    present_names = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
     renamed = {}
     for key, value in weights.items():
         head, _, leaf = key.rpartition(".")
-        renamed[f"{head}.{today.get(leaf, leaf)}"] = value.float()
-    own = model.state_dict()
-    for key in own.keys() - renamed.keys():
+        renamed[f"{head}.{present_names.get(leaf, leaf)}"] = value.float()
+    expected = model.state_dict()
+    for key in expected.keys() - renamed.keys():
         if key.rpartition(".")[2] in TRAINING_ONLY:
-            renamed[key] = own[key]
+            renamed[key] = expected[key]
     faults = {
-        "missing": own.keys() - renamed.keys(),
-        "surplus": renamed.keys() - own.keys(),
-        "of another shape": {k for k in own.keys() & renamed.keys() if own[k].shape != renamed[k].shape},
+        "missing": expected.keys() - renamed.keys(),
+        "surplus": renamed.keys() - expected.keys(),
+        "of another shape": {k for k in expected.keys() & renamed.keys() if expected[k].shape != renamed[k].shape},
         "not finite": {k for k, v in renamed.items() if not v.isfinite().all()},
     }
     for fault, keys in faults.items():
         if keys:
             raise CodecError(
                 f"codec {name!r}: {len(keys)} weights are {fault} (first {min(keys)}): "
-                "the weights are not of this config.json; copy or download both again"
+                "the weights do not belong to this config.json; copy or download both again"
             )
     model.load_state_dict(renamed)

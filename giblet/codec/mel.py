@@ -1,7 +1,7 @@
 """The legacy mode: power mel spectrograms instead of codes, streamed, and turned back into sound.
 
-Frame i is centred on sample ``i * hop_length``, as librosa has it; what is exact in codes is an estimate here, because
-a mel spectrogram knows no phase.
+Frame i is centred on sample ``i * hop_length``, as in librosa. Sound from codes is the codec's own; sound from a mel
+spectrogram is an estimate, because the spectrogram holds no phase.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ BLOCK_FRAMES = 1024
 """Frames worked on at a time: 24 s at the default rates, 8 MB of mel."""
 
 SHARED_FRAMES = 8
-"""Frames that two blocks of sound have in common, twice a window at the default rates. They are cross-faded within the
-one hop in the middle: there the edges of both are out of reach, and phases that differ are heard for 23 ms only."""
+"""Frames that two blocks of sound share, twice a window at the default rates. They are cross-faded within the one hop
+in the middle, which no edge of either block reaches; phases that differ are audible for 23 ms only."""
 
 INVERSION_STEPS = 30
 """Updates of the power spectrum; three times as many change STOI by less than 0.003, with 128 bands as with 2048."""
@@ -58,8 +58,8 @@ class MelSpectrogram:
     """
 
     def __init__(self, sample_rate: int = 22_050, n_fft: int = 2048, hop_length: int = 512, n_mels: int = 2048) -> None:
-        given = {"sample_rate": sample_rate, "n_fft": n_fft, "hop_length": hop_length, "n_mels": n_mels}
-        for name, value in given.items():
+        options = {"sample_rate": sample_rate, "n_fft": n_fft, "hop_length": hop_length, "n_mels": n_mels}
+        for name, value in options.items():
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
                 raise InputError(f"{name} is {value!r}: a whole number of at least 1 is needed")
         if hop_length > n_fft:
@@ -73,7 +73,7 @@ class MelSpectrogram:
 
     @cached_property
     def filters(self) -> np.ndarray:
-        """The mel filters, float32 (n_mels, 1 + n_fft // 2)."""
+        """The mel filters: ndarray of float32, shape (n_mels, 1 + n_fft // 2)."""
         with warnings.catch_warnings():
             # librosa warns of filters that no bin falls into: see `n_mels` for why they are there.
             warnings.filterwarnings("ignore", message="Empty filters detected")
@@ -98,6 +98,10 @@ class MelSpectrogram:
         ------
         InputError
             If a chunk is not mono or not finite.
+
+        See Also
+        --------
+        invert : mel spectrogram to sound, an estimate.
         """
         half = self.n_fft // 2
         held = np.zeros(half, np.float32)  # the first frame is centred on the first sample
@@ -116,18 +120,22 @@ class MelSpectrogram:
         """A power spectrum of which `mel` could be the mel spectrogram.
 
         The non-negative least-squares solution of ``filters @ power = mel``, approached by the multiplicative updates
-        of Lee and Seung from the mean of the bands that see a bin. It starts smooth and stays so where bands leave it
-        open, which serves few bands and noisy predictions better than the clipped pseudo-inverse that
-        `librosa.feature.inverse.mel_to_stft` starts from and hardly leaves, in a fraction of the time.
+        of Lee and Seung from the mean of the bands that cover a bin. It starts smooth and stays smooth where the bands
+        do not determine it. With few bands or noisy predictions this is better than the clipped pseudo-inverse that
+        `librosa.feature.inverse.mel_to_stft` starts from and hardly changes, and takes a fraction of the time.
 
         Parameters
         ----------
         mel : ndarray of float, shape (n_mels, n_frames)
-            Power; what is negative in a prediction counts as 0.
+            Power; negative values of a prediction count as 0.
 
         Returns
         -------
         ndarray of float32, shape (1 + n_fft // 2, n_frames)
+
+        See Also
+        --------
+        invert : a waveform instead of a power spectrum.
 
         References
         ----------
@@ -135,23 +143,23 @@ class MelSpectrogram:
         """
         guess, gram = self._inversion
         mel = np.maximum(mel, 0).astype(np.float32)
-        wanted, power = self.filters.T @ mel, guess @ mel
+        target, power = self.filters.T @ mel, guess @ mel
         for _ in range(INVERSION_STEPS):
-            power *= wanted / np.maximum(gram @ power, np.finfo(np.float32).tiny)
+            power *= target / np.maximum(gram @ power, np.finfo(np.float32).tiny)
         return np.asarray(power)
 
     def invert(self, mel: np.ndarray, length: int | None = None) -> np.ndarray:
-        """A waveform whose mel spectrogram is close to `mel`; the same each time.
+        """A waveform whose mel spectrogram is close to `mel`; deterministic.
 
-        :meth:`power` gives the magnitudes and `librosa.griffinlim` the phases, in blocks that are cross-faded, so that
-        memory does not grow beyond what comes in and goes out.
+        `power` gives the magnitudes and `librosa.griffinlim` the phases, in blocks that are cross-faded, so that memory
+        does not grow beyond input and output.
 
         Parameters
         ----------
         mel : ndarray of float, shape (n_mels, n_frames)
-            Power; what is negative in a prediction counts as 0.
+            Power; negative values of a prediction count as 0.
         length : int, optional
-            Samples wanted; ``n_frames * hop_length`` by default.
+            Samples of the waveform; ``n_frames * hop_length`` by default.
 
         Returns
         -------
@@ -161,6 +169,11 @@ class MelSpectrogram:
         ------
         InputError
             If `mel` has another number of bands, no frames, or values that are not finite.
+
+        See Also
+        --------
+        stream : sound to mel spectrogram.
+        power : the magnitudes alone.
 
         References
         ----------
@@ -173,22 +186,22 @@ class MelSpectrogram:
         n_frames = mel.shape[1]
         length = n_frames * self.hop_length if length is None else length
         waveform = np.zeros(max(length, n_frames * self.hop_length), np.float32)
-        # Neighbours agree in magnitude but hardly in phase: the powers of their weights add up to 1.
+        # Two blocks agree in magnitude but hardly in phase, so the squares of their weights add up to 1.
         rise = np.zeros(SHARED_FRAMES * self.hop_length, np.float32)
         middle = (len(rise) - self.hop_length) // 2
         rise[middle:] = 1
         rise[middle : middle + self.hop_length] = np.sin(np.linspace(0, np.pi / 2, self.hop_length))
         for first in range(0, max(1, n_frames - SHARED_FRAMES), BLOCK_FRAMES - SHARED_FRAMES):
-            n_own = min(BLOCK_FRAMES, n_frames - first)
-            # The next frame closes the block's last hop. At the end of all the last frame stands in for it, as often
-            # as it takes to fill a window, without which there is nothing to iterate on.
-            n_spanned = max(n_own, -(-self.n_fft // self.hop_length))
+            n_block = min(BLOCK_FRAMES, n_frames - first)
+            # The next frame completes the block's last hop. After the last block there is none: the last frame is
+            # repeated instead, until a window is full, the least that Griffin-Lim needs.
+            n_spanned = max(n_block, -(-self.n_fft // self.hop_length))
             frames = np.minimum(np.arange(first, first + n_spanned + 1), n_frames - 1)
             block = mel[:, frames].astype(np.float32)
             if not np.isfinite(block).all():
                 bad = frames[np.argmin(np.isfinite(block).all(axis=0))]
                 raise InputError(f"mel has a value that is not finite in frame {bad}: only finite ones can be inverted")
-            sound = self._synthesise(block)[: n_own * self.hop_length]
+            sound = self._synthesise(block)[: n_block * self.hop_length]
             start = first * self.hop_length
             if first:
                 sound[: len(rise)] *= rise
@@ -197,7 +210,7 @@ class MelSpectrogram:
         return waveform[:length]
 
     def _pieces(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """The chunks, checked and none longer than a block, so that one large chunk needs no large spectrogram."""
+        """The chunks, checked and cut into blocks, so that a long chunk needs no large spectrogram."""
         size = BLOCK_FRAMES * self.hop_length
         for chunk in chunks:
             if chunk.ndim != 1 or not np.isfinite(chunk).all():

@@ -3,10 +3,9 @@
 The last strided one stays with torch, as OpenVINO takes three times as long over its large weights as a matrix product
 does, and so does the decoder: its transposed convolutions are slower in OpenVINO (measured: the whole decoder by half).
 
-The convolutions look back on little: what they give for a row hangs on the few rows before it. So each tile of a signal
-is computed from its own samples and those few before, with nothing carried from layer to layer, in a network of one
-shape that OpenVINO compiles once. What is particular about the two ends of a signal is left to the layers of
-`streaming`.
+A row of the convolutions' output depends on few samples before it. So each tile of a signal is computed from its own
+samples and those few before, with nothing carried from layer to layer, in a network of one shape that OpenVINO compiles
+once. The two ends of a signal, where rows are mirrored, are left to the layers of `convolutions`.
 """
 
 from __future__ import annotations
@@ -16,86 +15,33 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from giblet.codec.lstm import SkipLSTM
-from giblet.codec.streaming import ELU, Layer, ResidualBlock, TransposedConv, causal_conv, padding
+from giblet.codec.convolutions import padding
+from giblet.codec.layers import Core, Encoder, ResidualCore
+from giblet.codec.streaming import Chain, Layer, State
 from giblet.errors import InputError
 
-# What a codec consists of: convolutions either way, LSTM, ELU, and residual blocks, (conv, pointwise, shortcut).
-Core: TypeAlias = nn.Module | tuple[nn.Conv1d, nn.Conv1d, nn.Conv1d | None]
 RUNTIMES = ("auto", "torch", "openvino")
-# Below the first of these, exp(x) - 1 is -1 to rounding. Of an eighth y of what is above, it is y / (g - y / 2), where
-# g is the even function y / 2 coth(y / 2); the coefficients of its second and fourth power (1 / 12 and -1 / 720 in its
-# series at 0) are fitted to keep the error of the whole within 4e-8 of the value, before rounding.
+# expm1 for the ELU. Below LOWEST, exp(x) - 1 is -1 to rounding. Above it, expm1 of y = x / 2**DOUBLINGS is
+# y / (g - y / 2), where g is the even function y / 2 coth(y / 2); the coefficients EVEN of its second and fourth power
+# (1 / 12 and -1 / 720 in its series at 0) are fitted to keep the error of the result within 4e-8 of its value, before
+# rounding.
 LOWEST, DOUBLINGS = -17.4, 3
 EVEN = (0.08333029, -0.0013625212)
 
 
-def folded(conv: Any) -> Any:
-    """A convolution of either kind without its weight norm, which cannot be pickled.
-
-    Parameters
-    ----------
-    conv : nn.Conv1d or nn.ConvTranspose1d
-
-    Returns
-    -------
-    nn.Conv1d or nn.ConvTranspose1d
-        Without gradients and without padding of its own.
-    """
-    kind = nn.ConvTranspose1d if isinstance(conv, nn.ConvTranspose1d) else nn.Conv1d
-    sizes = (conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride)
-    # On "meta" no random weights are drawn.
-    plain = kind(*sizes, dilation=conv.dilation, bias=conv.bias is not None, device="meta").requires_grad_(False)
-    plain.weight = nn.Parameter(conv.weight.detach(), requires_grad=False)
-    if conv.bias is not None:
-        plain.bias = nn.Parameter(conv.bias.detach(), requires_grad=False)
-    return plain
-
-
-def layer(core: Core) -> Layer:
-    """The streaming form, by torch, of a part of a codec.
-
-    Parameters
-    ----------
-    core : Core
-        A convolution of either kind, an LSTM, an ELU, or a residual block as (conv, pointwise, shortcut or None).
-
-    Returns
-    -------
-    Layer
-
-    Raises
-    ------
-    TypeError
-        If it is none of these.
-    """
-    match core:
-        case (conv, pointwise, shortcut):
-            return ResidualBlock(conv, pointwise, shortcut)
-        case nn.Conv1d():
-            return causal_conv(core)
-        case nn.ConvTranspose1d():
-            return TransposedConv(core)
-        case nn.LSTM():
-            return SkipLSTM(core)
-        case nn.ELU():
-            return ELU()
-    raise TypeError(f"no streaming form of {type(core).__name__}")
-
-
-def pick_runtime(wanted: str, device: torch.device) -> str:
+def pick_runtime(runtime: str, device: torch.device) -> str:
     """What computes the encoder's convolutions.
 
     Parameters
     ----------
-    wanted : str
-        ``"auto"``: OpenVINO if it is installed and the device is the CPU, else torch. Or one of them by name.
+    runtime : str
+        ``"auto"`` (OpenVINO if it is installed and the device is the CPU, else torch), ``"torch"`` or ``"openvino"``.
     device : torch.device
 
     Returns
@@ -106,48 +52,78 @@ def pick_runtime(wanted: str, device: torch.device) -> str:
     Raises
     ------
     InputError
-        If there is no such runtime, or it cannot be used here.
+        If there is no such runtime, it is not installed, or it cannot use the device.
     """
-    if wanted not in RUNTIMES:
-        raise InputError(f"runtime {wanted!r} is not known: give one of {', '.join(RUNTIMES)}")
+    if runtime not in RUNTIMES:
+        raise InputError(f"runtime {runtime!r} is not known: give one of {', '.join(RUNTIMES)}")
     installed = importlib.util.find_spec("openvino") is not None
-    if wanted == "auto":
+    if runtime == "auto":
         return "openvino" if installed and device.type == "cpu" else "torch"
-    if wanted == "openvino" and not installed:
+    if runtime == "openvino" and not installed:
         raise InputError("runtime 'openvino' is not installed: pip install 'giblet[fast]', or give runtime='auto'")
-    if wanted == "openvino" and device.type != "cpu":
+    if runtime == "openvino" and device.type != "cpu":
         raise InputError(f"runtime 'openvino' computes on the CPU and the device is {str(device)!r}: give device='cpu'")
-    return wanted
+    return runtime
+
+
+def with_openvino(encoder: Encoder, cores: Sequence[Core]) -> Encoder:
+    """An encoder whose front is computed by OpenVINO.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        As `build_encoder` makes it.
+    cores : sequence of Core
+        The parts that it was built from.
+
+    Returns
+    -------
+    Encoder
+        Sharing all other layers with the one given. Its latents are the same up to rounding.
+
+    Raises
+    ------
+    TypeError
+        If the front is not a chain of torch's layers.
+    """
+    if not isinstance(encoder.front, Chain):
+        raise TypeError(f"the encoder's front is a {type(encoder.front).__name__}: expected a Chain")
+    return encoder.with_front(CompiledChain(encoder.front, cores[: len(encoder.front.layers)]))
 
 
 @dataclass
-class CompiledState:
-    """The last rows that a chain has seen; None before the first piece."""
+class CompiledState(State):
+    """The last samples, (lead * stride, 1), that a chain has seen; None before the first piece."""
 
     past: Tensor | None = None
 
 
-class CompiledChain(Layer):
-    """What an encoder's chain of convolutions gives, to rounding, by OpenVINO.
+class CompiledChain(Layer[CompiledState]):
+    """What a chain of an encoder's convolutions gives, up to rounding, computed by OpenVINO.
 
     Parameters
     ----------
-    chain : Layer
-        The same convolutions, for the ends of a signal.
+    chain : Chain
+        The same convolutions by torch, for the ends of a signal. In tiles.
     cores : sequence of Core
-        What the chain consists of.
-    hop_length : int
-        Samples per frame, a row that the chain gives.
-    tile : int
-        Frames at a time.
+        The parts that the chain consists of.
+
+    Attributes
+    ----------
+    stride : int
+        Samples per row of the output.
+    tile, reach : int
+        In rows of the output: how many are computed at a time, and on how many before it a row depends.
     """
 
-    def __init__(self, chain: Layer, cores: Sequence[Core], hop_length: int, tile: int) -> None:
+    def __init__(self, chain: Chain, cores: Sequence[Core]) -> None:
+        if chain.tile is None:
+            raise ValueError("the chain has no tile: OpenVINO compiles for one length")
         self.chain = chain
         self.cores = list(cores)
-        self.hop_length = hop_length
-        self.tile = tile
-        self.reach = math.ceil(_reach(self.cores) / hop_length)  # frames
+        n_samples, self.stride = _reach(self.cores)
+        self.tile = chain.tile // self.stride
+        self.reach = math.ceil(n_samples / self.stride)
         self.lead = max(chain.lead, self.reach)
         self._compiled: dict[int, Any] = {}
 
@@ -155,7 +131,7 @@ class CompiledChain(Layer):
         return self.__dict__ | {"_compiled": {}}
 
     def new_state(self) -> CompiledState:
-        """A stream that has seen nothing.
+        """The state of a stream that has seen nothing yet.
 
         Returns
         -------
@@ -164,65 +140,66 @@ class CompiledChain(Layer):
         return CompiledState()
 
     def __call__(self, x: Tensor, state: CompiledState, last: bool) -> Tensor:
-        """(samples, in) rows to (frames, out) rows."""
-        done = []
+        """(samples, 1) rows to (samples / stride, out) rows."""
+        outputs = []
         if state.past is None:
-            # The mirrored start, and enough behind it for what follows not to see the mirror.
-            n_first = len(x) if len(x) < (self.lead + 1) * self.hop_length else self.lead * self.hop_length
-            ends = last and n_first == len(x)
-            done.append(self.chain(x[:n_first].clone(), self.chain.new_state(), ends))
+            # The mirrored start, and enough behind it that nothing after it depends on the mirror.
+            n_first = len(x) if len(x) < (self.lead + 1) * self.stride else self.lead * self.stride
+            is_all = last and n_first == len(x)
+            outputs.append(self.chain(x[:n_first].clone(), self.chain.new_state(), is_all))
             state.past, x = x[:n_first], x[n_first:]
         seen = torch.cat([state.past, x])
         n_before = len(state.past)
-        n_whole = len(x) // self.hop_length * self.hop_length
-        for start in range(n_before, n_before + n_whole, self.tile * self.hop_length):
-            stop = min(start + self.tile * self.hop_length, n_before + n_whole)
-            done.append(self._infer(seen[start - self.reach * self.hop_length : stop]))
+        n_whole = len(x) // self.stride * self.stride
+        for start in range(n_before, n_before + n_whole, self.tile * self.stride):
+            stop = min(start + self.tile * self.stride, n_before + n_whole)
+            outputs.append(self._infer(seen[start - self.reach * self.stride : stop]))
         if n_whole < len(x):
-            # The last, incomplete frame sees the mirrored end. The chain gets into step on the frames before it.
-            again = self.chain.new_state()
+            # The last, incomplete row sees the mirrored end. The rows before it bring a fresh state into step.
+            end_state = self.chain.new_state()
             cut = n_before + n_whole
-            self.chain(seen[cut - self.lead * self.hop_length : cut].clone(), again, False)
-            done.append(self.chain(seen[cut:].clone(), again, True))
-        state.past = seen[-self.lead * self.hop_length :].clone()
-        return torch.cat(done)
+            self.chain(seen[cut - self.lead * self.stride : cut].clone(), end_state, False)
+            outputs.append(self.chain(seen[cut:].clone(), end_state, True))
+        state.past = seen[-self.lead * self.stride :].clone()
+        return torch.cat(outputs)
 
     def _infer(self, x: Tensor) -> Tensor:
-        """The output for these rows but the first `reach` frames, which they need to be told of what was before."""
+        """The output for these samples, without the first `reach` rows, which only tell what was before."""
         n_threads = torch.get_num_threads()
+        n_samples = (self.reach + self.tile) * self.stride
         if n_threads not in self._compiled:
-            self._compiled[n_threads] = _compile(self.cores, (self.reach + self.tile) * self.hop_length, n_threads)
+            self._compiled[n_threads] = _compile(self.cores, n_samples, n_threads)
         request = self._compiled[n_threads]
-        missing = (self.reach + self.tile) * self.hop_length - len(x)
-        # What is to come never changes what was: zeros do as well.
-        rows = torch.cat([x, x.new_zeros(missing, x.shape[1])]) if missing else x.contiguous()
-        request.infer([rows.numpy()], share_inputs=True)
-        n_frames = len(x) // self.hop_length
+        missing = n_samples - len(x)
+        # A causal output never depends on what follows, so zeros will do.
+        samples = torch.cat([x, x.new_zeros(missing, x.shape[1])]) if missing else x.contiguous()
+        request.infer([samples.numpy()], share_inputs=True)
+        n_rows = len(x) // self.stride
         # Copied by NumPy: torch's threads would wait for more to do for a while, and OpenVINO's have to wait for them.
-        return torch.from_numpy(request.get_output_tensor().data[self.reach : n_frames].copy())
+        return torch.from_numpy(request.get_output_tensor().data[self.reach : n_rows].copy())
 
 
-def _reach(cores: Sequence[Core]) -> int:
-    """How many samples before a frame its value hangs on."""
-    reach, spacing = 0, 1
+def _reach(cores: Sequence[Core]) -> tuple[int, int]:
+    """How many samples before it a row of the output depends on, and how many samples it stands for."""
+    reach, stride = 0, 1
     for core in cores:
-        conv = core[0] if isinstance(core, tuple) else core
+        conv = core.conv if isinstance(core, ResidualCore) else core
         if isinstance(conv, nn.Conv1d):
-            reach += padding(conv) * spacing
-            spacing *= conv.stride[0]
-    return reach
+            reach += padding(conv) * stride
+            stride *= conv.stride[0]
+    return reach, stride
 
 
-def _compile(cores: Sequence[Core], n_rows: int, n_threads: int) -> Any:
-    """An inference request from (n_rows, in) to (rows, out), with zeros before the first row."""
+def _compile(cores: Sequence[Core], n_samples: int, n_threads: int) -> Any:
+    """An inference request from rows (n_samples, in) to rows (n_samples / stride, out), with zeros before the first."""
     import openvino as ov
     import openvino.opset13 as op
 
     first = next(core for core in cores if isinstance(core, nn.Conv1d))
-    rows = op.parameter([n_rows, first.in_channels], np.float32)
-    x = op.unsqueeze(op.transpose(rows, op.constant([1, 0])), op.constant([0]))  # (1, channels, time)
+    rows = op.parameter([n_samples, first.in_channels], np.float32)
+    x = op.unsqueeze(op.transpose(rows, op.constant([1, 0])), op.constant([0]))  # (1, in, n_samples)
     for core in cores:
-        if isinstance(core, tuple):
+        if isinstance(core, ResidualCore):
             conv, pointwise, shortcut = core
             hidden = _conv(op, _elu(op, _conv(op, _elu(op, x), conv)), pointwise)
             x = op.add(x if shortcut is None else _conv(op, x, shortcut), hidden)
@@ -230,7 +207,7 @@ def _compile(cores: Sequence[Core], n_rows: int, n_threads: int) -> Any:
             x = _elu(op, x)
         else:
             x = _conv(op, x, core)
-    x = op.transpose(op.squeeze(x, op.constant([0])), op.constant([1, 0]))
+    x = op.transpose(op.squeeze(x, op.constant([0])), op.constant([1, 0]))  # (n_samples / stride, out)
     options = {
         "INFERENCE_PRECISION_HINT": "f32",
         "INFERENCE_NUM_THREADS": n_threads,
@@ -242,11 +219,11 @@ def _compile(cores: Sequence[Core], n_rows: int, n_threads: int) -> Any:
 
 @lru_cache(maxsize=1)
 def _core() -> Any:
-    """The one of this process.
+    """OpenVINO's core, one per process.
 
-    On processors with AMX a core gives its thread another stack for signal handlers, and puts back what it found when
-    it is dropped: of several, dropped in the order they were made, the last puts back one that is unmapped, and the
-    next signal (Ctrl-C) ends the process.
+    On processors with AMX a core gives its thread another stack for signal handlers, and restores the previous one when
+    it is dropped. If several are dropped in the order they were made, the last restores a stack that is unmapped, and
+    the next signal (Ctrl-C) crashes the process.
     """
     import openvino as ov
 

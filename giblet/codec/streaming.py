@@ -1,14 +1,9 @@
-"""EnCodec's layers, exact from one piece of a signal to the next.
+"""How layers stream: a signal piece after piece, with what a stream remembers kept outside the layer.
 
-Signals are rows: (time, channels), one row a sample at first and a latent frame at the end. That layout turns every
-convolution into a few matrix products without a copy: a kernel of ``m * stride`` samples is m blocks of ``stride``
-samples, and each block of rows meets one matrix. The layers themselves never change, so one codec serves many streams;
-what a stream has to remember lies in the small state object that `new_state` makes. Called piece after piece with one
-state, a layer gives what it would give for the whole signal, and reflects the signal at its true ends only.
-
-References
-----------
-Défossez, Copet, Synnaeve, Adi (2022). High Fidelity Neural Audio Compression. https://arxiv.org/abs/2210.13438
+Signals are rows, (time, channels): one row per sample at the sound's end of a codec, one per frame at the latents' end.
+A layer never changes, so one codec serves many streams at once; what a stream has to remember lies in the state that
+`Layer.new_state` makes and each call brings up to date. Called piece after piece with one state, a layer gives what it
+would give for the whole signal.
 """
 
 from __future__ import annotations
@@ -16,39 +11,58 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
-# Entries of a tap, and rows, from which two taps are cheaper in pairs of rows, by measurement.
-PAIRED_SIZE, PAIRED_ROWS = 32_768, 200
+from torch import Tensor
 
 
-class Layer(ABC):
-    """One step of a codec's encoder or decoder. A runtime that does several at once is a layer as well.
+@dataclass
+class State:
+    """What a stream remembers of the signal so far. Each layer's own kind stands beside the layer."""
+
+
+@dataclass
+class Stateless(State):
+    """The state of a layer that looks at each row by itself."""
+
+
+StateT = TypeVar("StateT", bound=State)
+
+
+class Layer(ABC, Generic[StateT]):
+    """One step of a codec's encoder or decoder. A runtime that computes several steps at once is a layer as well.
 
     Attributes
     ----------
     lead : int
         Rows that the first piece of a stream must have, if it is not the last one too.
+
+    Examples
+    --------
+    >>> from giblet.codec.convolutions import CausalConv
+    >>> layer = CausalConv(torch.nn.Conv1d(1, 4, kernel_size=7))
+    >>> state = layer.new_state()
+    >>> with torch.no_grad():
+    ...     pieces = [layer(torch.zeros(10, 1), state, last) for last in (False, False, True)]
+    >>> torch.cat(pieces).shape
+    torch.Size([30, 4])
     """
 
     lead: int = 1
 
-    def new_state(self) -> Any:
-        """What a new stream remembers.
+    @abstractmethod
+    def new_state(self) -> StateT:
+        """The state of a stream that has seen nothing yet.
 
         Returns
         -------
-        object or None
-            None where a stream has nothing to remember.
+        State
+            Of the kind that belongs to this layer.
         """
-        return None
 
     @abstractmethod
-    def __call__(self, x: Tensor, state: Any, last: bool) -> Tensor:
+    def __call__(self, x: Tensor, state: StateT, last: bool) -> Tensor:
         """The layer's output for the next piece.
 
         Parameters
@@ -56,27 +70,27 @@ class Layer(ABC):
         x : Tensor of float32, shape (time, channels)
             The piece, whose memory the layer may use for its output. At least `lead` rows in the first one, a multiple
             of the layer's stride in all but the last.
-        state : object
+        state : State
             From `new_state`, brought up to date in place.
         last : bool
-            Whether the signal ends here.
+            Whether the signal ends with this piece.
 
         Returns
         -------
         Tensor of float32, shape (time', channels')
         """
 
-    def together(self, pieces: Sequence[Tensor], states: Sequence[Any], lasts: Sequence[bool]) -> list[Tensor]:
-        """What calling the layer on a piece of each of several signals gives, to rounding.
+    def together(self, pieces: Sequence[Tensor], states: Sequence[StateT], lasts: Sequence[bool]) -> list[Tensor]:
+        """Next pieces of several signals: what calling the layer on each gives, up to rounding.
 
         Parameters
         ----------
         pieces : sequence of Tensor of float32, shape (time, channels)
-            One of each signal. Pieces of signals that do not end here are of one length.
-        states : sequence of object
-            From `new_state`, brought up to date in place.
+            One per signal. Pieces of signals that do not end here have the same length.
+        states : sequence of State
+            One per signal, from `new_state`, brought up to date in place.
         lasts : sequence of bool
-            Whether each signal ends here.
+            Whether each signal ends with its piece.
 
         Returns
         -------
@@ -86,282 +100,13 @@ class Layer(ABC):
 
 
 @dataclass
-class ConvState:
-    """The last rows that a convolution has seen; None before the first piece."""
+class ChainState(State):
+    """The states of a chain's layers, in their order."""
 
-    context: Tensor | None = None
-
-
-class Taps:
-    """``y[t] = bias + sum over i of x[t - i * spacing] @ taps[i]``, with the rows before x taken from a context."""
-
-    def __init__(self, taps: Sequence[Tensor], bias: Tensor, spacing: int = 1) -> None:
-        self.taps = [tap.contiguous() for tap in taps]
-        self.bias = bias
-        self.spacing = spacing
-        self.reach = (len(self.taps) - 1) * spacing
-        in_pairs = self.reach == 1 and self.taps[0].numel() >= PAIRED_SIZE
-        self.both = self.taps[0] + self.taps[1] if in_pairs else None
-
-    def __call__(self, x: Tensor, context: Tensor) -> Tensor:
-        """(time, in) rows and the (reach, in) rows before them to (time, out) rows."""
-        if self.both is None or len(x) < PAIRED_ROWS:
-            return self._one_by_one(x, context)
-        n = len(x) // 2 * 2
-        y = self._in_pairs(x[:n], context, self.both)
-        return y if n == len(x) else torch.cat([y, self._one_by_one(x[n:], x[n - 1 : n])])
-
-    def _in_pairs(self, x: Tensor, context: Tensor, both: Tensor) -> Tensor:
-        """Two rows by three products in place of four.
-
-        Of two taps a and b, rows 0 and 1 after row -1 are ``x0 a + x-1 b = x0 (a + b) + (x-1 - x0) b`` and
-        ``x1 a + x0 b = x0 (a + b) + (x1 - x0) a``: the shortest of the fast FIR algorithms (Mou, Duhamel 1991,
-        Short-length FIR filters and their use in fast nonrecursive filtering, IEEE Transactions on Signal Processing).
-        """
-        first, second = x[::2], x[1::2]
-        y = x.new_empty(len(first), 2, both.shape[1]).copy_(torch.addmm(self.bias, first, both)[:, None])
-        y[:, 0].addmm_(torch.cat([context, second[:-1]]).sub_(first), self.taps[1])
-        y[:, 1].addmm_(second - first, self.taps[0])
-        return y.view(len(x), -1)
-
-    def _one_by_one(self, x: Tensor, context: Tensor) -> Tensor:
-        y = torch.addmm(self.bias, x, self.taps[0])
-        for lag, tap in enumerate(self.taps[1:], 1):
-            back = lag * self.spacing
-            n_old = min(back, len(x))
-            start = self.reach - back
-            y[:n_old].addmm_(context[start : start + n_old], tap)
-            if len(x) > back:
-                y[back:].addmm_(x[:-back], tap)
-        return y
+    states: list[State]
 
 
-def padding(conv: nn.Conv1d) -> int:
-    """How many samples a causal convolution sees before those of its first stride.
-
-    Parameters
-    ----------
-    conv : nn.Conv1d
-
-    Returns
-    -------
-    int
-    """
-    return (conv.kernel_size[0] - 1) * conv.dilation[0] + 1 - conv.stride[0]
-
-
-def conv_blocks(weight: Tensor, stride: int) -> Tensor:
-    """A convolution's weight as one matrix per block of `stride` samples, oldest first.
-
-    Parameters
-    ----------
-    weight : Tensor, shape (out, in, width)
-        The width is a multiple of the stride.
-    stride : int
-
-    Returns
-    -------
-    Tensor, shape (width / stride, stride * in, out)
-
-    See Also
-    --------
-    transposed_blocks : the same of a transposed convolution.
-    """
-    by_sample = weight.permute(2, 1, 0)
-    return by_sample.reshape(weight.shape[2] // stride, -1, weight.shape[0])
-
-
-def transposed_blocks(weight: Tensor, stride: int) -> Tensor:
-    """A transposed convolution's weight as one matrix per block of `stride` samples, that of the present row first.
-
-    Parameters
-    ----------
-    weight : Tensor, shape (in, out, width)
-        The width is a multiple of the stride.
-    stride : int
-
-    Returns
-    -------
-    Tensor, shape (width / stride, in, stride * out)
-
-    See Also
-    --------
-    conv_blocks : the same of a convolution.
-    """
-    n_in, n_out, width = weight.shape
-    by_block = weight.permute(2, 0, 1).reshape(width // stride, stride, n_in, n_out)
-    return by_block.permute(0, 2, 1, 3).reshape(width // stride, n_in, stride * n_out)
-
-
-class CausalConv(Layer):
-    """A causal convolution, with the reflected ends of transformers' ``EncodecConv1d``."""
-
-    def __init__(self, conv: nn.Conv1d) -> None:
-        weight, bias = conv.weight.detach(), _bias(conv)
-        (self.stride,), (self.width,) = conv.stride, conv.kernel_size
-        self.pad = padding(conv)
-        self.lead = self.pad + 1
-        self.taps = Taps(list(conv_blocks(weight, self.stride).flip(0)), bias, conv.dilation[0])
-
-    def new_state(self) -> ConvState:
-        """A stream that has seen nothing.
-
-        Returns
-        -------
-        ConvState
-        """
-        return ConvState()
-
-    def __call__(self, x: Tensor, state: ConvState, last: bool) -> Tensor:
-        """(time, in) rows to (time / stride, out) rows; the end of the signal rounds up."""
-        context, x = self._padded(x, state.context, last)
-        state.context = _tail(context, x, self.pad)
-        return self._convolve(context, x)
-
-    def _convolve(self, context: Tensor, x: Tensor) -> Tensor:
-        block = self.stride * x.shape[1]
-        return self.taps(x.reshape(-1, block), context.reshape(-1, block))
-
-    def _padded(self, x: Tensor, context: Tensor | None, last: bool) -> tuple[Tensor, Tensor]:
-        """The `pad` rows before the piece, and the piece, at the end filled up to a multiple of the stride."""
-        n = len(x)
-        missing = -n % self.stride if last else 0
-        if context is not None:
-            if missing:
-                # The mirror may reach back further than this piece does.
-                seen = x if n > missing else torch.cat([context, x])
-                x = torch.cat([x, seen[-1 - missing : -1].flip(0)])
-            return context, x
-        # A signal too short for its own mirror is lengthened by zeros first, and what they add is cut off again.
-        zeros = max(0, max(self.pad, missing) - n + 1) if self.pad or missing else 0
-        if zeros and not last:
-            raise ValueError(f"the first piece has {n} rows and this layer needs {self.lead}")
-        mirror = F.pad(x, (0, 0, 0, zeros)) if zeros else x
-        context = mirror[1 : self.pad + 1].flip(0)
-        if missing:
-            x = torch.cat([mirror, mirror[len(mirror) - 1 - missing : -1].flip(0)])[: n + missing]
-        return context, x
-
-
-class FromMonoConv(CausalConv):
-    """A causal convolution of one channel: with so few columns, one product of all windows beats a product per tap."""
-
-    def __init__(self, conv: nn.Conv1d) -> None:
-        super().__init__(conv)
-        self.matrix = torch.cat(self.taps.taps[::-1])  # (width, out)
-
-    def _convolve(self, context: Tensor, x: Tensor) -> Tensor:
-        windows = torch.cat([context, x])[:, 0].unfold(0, self.width, 1)
-        return torch.addmm(self.taps.bias, windows, self.matrix)
-
-
-class ToMonoConv(CausalConv):
-    """A causal convolution to one channel: all taps in one product, then summed along the diagonals."""
-
-    def __init__(self, conv: nn.Conv1d) -> None:
-        super().__init__(conv)
-        self.matrix = torch.cat(self.taps.taps[::-1], dim=1)  # (in, width)
-
-    def _convolve(self, context: Tensor, x: Tensor) -> Tensor:
-        products = torch.cat([context @ self.matrix, x @ self.matrix])  # (pad + time, width)
-        diagonals = products.as_strided((len(x), self.width), (self.width, self.width + 1))
-        return diagonals.sum(1, keepdim=True).add_(self.taps.bias)
-
-
-def causal_conv(conv: nn.Conv1d) -> CausalConv:
-    """The fastest exact form of a causal convolution.
-
-    Parameters
-    ----------
-    conv : nn.Conv1d
-
-    Returns
-    -------
-    CausalConv
-    """
-    plain = conv.stride == (1,) and conv.dilation == (1,)
-    if plain and conv.in_channels == 1:
-        return FromMonoConv(conv)
-    if plain and conv.out_channels == 1:
-        return ToMonoConv(conv)
-    return CausalConv(conv)
-
-
-class TransposedConv(Layer):
-    """A causal transposed convolution, its overhang trimmed on the right.
-
-    Output block t is fed by input row t and those before, so it is `Taps` again, from one row to `stride` rows; the
-    carried input rows stand for the tail that an overlap-add would carry.
-    """
-
-    def __init__(self, conv: nn.ConvTranspose1d) -> None:
-        (stride,) = conv.stride
-        self.out_channels = conv.out_channels
-        self.taps = Taps(list(transposed_blocks(conv.weight.detach(), stride)), _bias(conv).repeat(stride))
-
-    def new_state(self) -> ConvState:
-        """A stream that has seen nothing.
-
-        Returns
-        -------
-        ConvState
-        """
-        return ConvState()
-
-    def __call__(self, x: Tensor, state: ConvState, last: bool) -> Tensor:
-        """(time, in) rows to (time * stride, out) rows."""
-        context = x.new_zeros(self.taps.reach, x.shape[1]) if state.context is None else state.context
-        state.context = _tail(context, x, self.taps.reach)
-        return self.taps(x, context).view(-1, self.out_channels)
-
-
-class ELU(Layer):
-    """The exponential linear unit, in place.
-
-    PyTorch's own, by expm1: exp(x) - 1 is faster, but where the sound is quiet it loses digits that decide codes.
-    """
-
-    def __call__(self, x: Tensor, state: None, last: bool) -> Tensor:
-        """Elementwise."""
-        return F.elu_(x)
-
-
-class ResidualBlock(Layer):
-    """``shortcut(x) + pointwise(elu(conv(elu(x))))``.
-
-    Parameters
-    ----------
-    conv, pointwise : nn.Conv1d
-        A causal convolution and one of width 1.
-    shortcut : nn.Conv1d or None
-        Of width 1; None for the identity.
-    """
-
-    def __init__(self, conv: nn.Conv1d, pointwise: nn.Conv1d, shortcut: nn.Conv1d | None) -> None:
-        self.conv = CausalConv(conv)
-        self.lead = self.conv.lead
-        self.pointwise = pointwise.weight.detach()[:, :, 0].t().contiguous()
-        self.shortcut = None if shortcut is None else shortcut.weight.detach()[:, :, 0].t().contiguous()
-        self.bias = _bias(pointwise) if shortcut is None else _bias(pointwise) + _bias(shortcut)
-
-    def new_state(self) -> ConvState:
-        """The state of the one convolution that looks back.
-
-        Returns
-        -------
-        ConvState
-        """
-        return self.conv.new_state()
-
-    def __call__(self, x: Tensor, state: ConvState, last: bool) -> Tensor:
-        """(time, channels) rows to rows of the same shape."""
-        hidden = self.conv(F.elu(x), state, last)
-        F.elu_(hidden)
-        y = x + self.bias if self.shortcut is None else torch.addmm(self.bias, x, self.shortcut)
-        return y.addmm_(hidden, self.pointwise)
-
-
-class Chain(Layer):
+class Chain(Layer[ChainState]):
     """Layers one after another, over short tiles of a piece.
 
     Parameters
@@ -373,42 +118,42 @@ class Chain(Layer):
         default the whole piece.
     """
 
-    def __init__(self, layers: Sequence[Layer], tile: int | None = None) -> None:
+    def __init__(self, layers: Sequence[Layer[Any]], tile: int | None = None) -> None:
         self.layers = list(layers)
         self.tile = tile
-        # In rows of whichever layer is slowest, hence never too few.
+        # In rows of whichever layer has the fewest rows, hence never too few.
         self.lead = max(layer.lead for layer in self.layers)
 
-    def new_state(self) -> list[Any]:
-        """The states of all layers.
+    def new_state(self) -> ChainState:
+        """The states of all layers of a stream that has seen nothing yet.
 
         Returns
         -------
-        list of object
+        ChainState
         """
-        return [layer.new_state() for layer in self.layers]
+        return ChainState([layer.new_state() for layer in self.layers])
 
-    def __call__(self, x: Tensor, state: list[Any], last: bool) -> Tensor:
+    def __call__(self, x: Tensor, state: ChainState, last: bool) -> Tensor:
         """(time, in) rows to the last layer's rows."""
         tiles = [x] if self.tile is None else x.split(self.tile)
-        done = []
+        outputs = []
         for number, y in enumerate(tiles, 1):
-            for layer, its_state in zip(self.layers, state, strict=True):
-                y = layer(y, its_state, last and number == len(tiles))
-            done.append(y)
-        return done[0] if len(done) == 1 else torch.cat(done)
+            for layer, layer_state in zip(self.layers, state.states, strict=True):
+                y = layer(y, layer_state, last and number == len(tiles))
+            outputs.append(y)
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
-    def together(self, pieces: Sequence[Tensor], states: Sequence[Any], lasts: Sequence[bool]) -> list[Tensor]:
-        """Layer by layer, so that each can do several signals at once; in tiles one after another, as is faster.
+    def together(self, pieces: Sequence[Tensor], states: Sequence[ChainState], lasts: Sequence[bool]) -> list[Tensor]:
+        """Layer after layer, each on all signals at once; a chain in tiles takes one signal at a time, as is faster.
 
         Parameters
         ----------
         pieces : sequence of Tensor of float32, shape (time, channels)
-            One of each signal. Pieces of signals that do not end here are of one length.
-        states : sequence of list of object
-            From `new_state`, brought up to date in place.
+            One per signal. Pieces of signals that do not end here have the same length.
+        states : sequence of ChainState
+            One per signal, from `new_state`, brought up to date in place.
         lasts : sequence of bool
-            Whether each signal ends here.
+            Whether each signal ends with its piece.
 
         Returns
         -------
@@ -417,15 +162,7 @@ class Chain(Layer):
         if self.tile is not None:
             return super().together(pieces, states, lasts)
         pieces = list(pieces)
-        for layer, its_states in zip(self.layers, zip(*states, strict=True), strict=True):
-            pieces = layer.together(pieces, its_states, lasts)
+        by_layer = zip(*(state.states for state in states), strict=True)
+        for layer, layer_states in zip(self.layers, by_layer, strict=True):
+            pieces = layer.together(pieces, layer_states, lasts)
         return pieces
-
-
-def _tail(context: Tensor, x: Tensor, n: int) -> Tensor:
-    """The last n rows seen, in memory of their own so that the piece can be freed."""
-    return x[len(x) - n :].clone() if len(x) >= n else torch.cat([context[len(x) :], x])
-
-
-def _bias(conv: nn.Conv1d | nn.ConvTranspose1d) -> Tensor:
-    return conv.weight.new_zeros(conv.out_channels) if conv.bias is None else conv.bias.detach()

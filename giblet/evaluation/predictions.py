@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from giblet.codec.reference import rvq_quantize
+from giblet.codec.quantizer import rvq_quantize
 from giblet.data.dataset.normalise import Normaliser, present_rows
 from giblet.data.dataset.windows import Recording
 from giblet.data.splits import segments

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from giblet.codec.reference import rvq_dequantize, rvq_quantize
+from giblet.codec.quantizer import rvq_dequantize, rvq_quantize
 from giblet.errors import InputError
 from giblet.modalities import AUDIO, TEXT, VIDEO
 from giblet.models.heads import ClassificationHead, LatentHead, PictureHead, RegressionHead, ShapedHead

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from giblet.codec.reference import rvq_dequantize
+from giblet.codec.quantizer import rvq_dequantize
 from giblet.errors import InputError
 from giblet.modalities import AUDIO, BOLD
 from giblet.models.inputs import is_code_dtype

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from giblet.codec.reference import rvq_dequantize
+from giblet.codec.quantizer import rvq_dequantize
 from giblet.errors import InputError
 from giblet.modalities import AUDIO
 from giblet.models.inputs import is_code_dtype

@@ -9,7 +9,7 @@ import torch
 from giblet.alignment.hrf_layer import HRFLayer
 from giblet.codec.encodec import fingerprint
 from giblet.codec.loading import find_codec, read_model
-from giblet.codec.reference import codebooks_of
+from giblet.codec.quantizer import codebooks_of
 from giblet.data.dataset.windows import TRWindows
 from giblet.errors import CodecError, InputError
 from giblet.features import CODES

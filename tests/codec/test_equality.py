@@ -1,4 +1,4 @@
-"""Codes and sound are those of transformers' whole-file EncodecModel, however the signal is cut."""
+"""Codes and sound equal those of transformers' EncodecModel over the whole file, however the signal is cut."""
 
 import importlib.util
 
@@ -61,7 +61,7 @@ def oracle(sounds, models):
 @RUNTIMES
 @pytest.mark.parametrize("sound", ["speech", "music"])
 @pytest.mark.parametrize("model", ["bundled", "official"])
-def test_streamed_codes_are_those_of_the_whole_file_at_any_chunk_size(oracle, models, sounds, model, sound, runtime):
+def test_streamed_codes_equal_whole_file_at_any_chunk_size(oracle, models, sounds, model, sound, runtime):
     codec = load_codec(models[model][1], bandwidth=6.0, device="cpu", runtime=runtime)
     assert codec.runtime == runtime
     expected, wave = oracle[model, sound], sounds[sound]
@@ -75,7 +75,7 @@ def test_streamed_codes_are_those_of_the_whole_file_at_any_chunk_size(oracle, mo
 @RUNTIMES
 @pytest.mark.parametrize("seconds", [1, 7, 60])
 @pytest.mark.parametrize("model", ["bundled", "official"])
-def test_the_blocks_inside_may_be_of_any_size_too(oracle, models, sounds, model, seconds, runtime):
+def test_codes_and_sound_equal_whole_file_at_any_block_size(oracle, models, sounds, model, seconds, runtime):
     """Streaming proper: the state that layers carry from block to block, here of 1, 7 and 60 s."""
     codec = load_codec(models[model][1], bandwidth=6.0, device="cpu", block_frames=seconds * 75, runtime=runtime)
     wave, expected = sounds["music"], oracle[model, "music"]
@@ -86,7 +86,7 @@ def test_the_blocks_inside_may_be_of_any_size_too(oracle, models, sounds, model,
     )
 
 
-def test_equality_is_about_many_codes(oracle):
+def test_compared_codes_are_many_different_ones(oracle):
     """At least 300 of 1024 codes occur in each codebook of the model with random weights."""
     both = np.concatenate([oracle["official", "speech"], oracle["official", "music"]], axis=1)
     assert min(len(np.unique(book)) for book in both) >= 300
@@ -94,7 +94,7 @@ def test_equality_is_about_many_codes(oracle):
 
 @RUNTIMES
 @pytest.mark.parametrize("n", [1, 2, 319, 320, 321, 6 * 320 + 5, 7 * 320, 2 * RATE + 17, 75 * 320 + 1])
-def test_sounds_of_odd_lengths_end_as_transformers_ends_them(bundled_model, speech, n, runtime):
+def test_codes_of_odd_lengths_equal_those_of_transformers(bundled_model, speech, n, runtime):
     codec = load_codec("bundled", bandwidth=6.0, device="cpu", block_frames=75, runtime=runtime)
     np.testing.assert_array_equal(codec.encode(speech[:n]), whole_file_codes(bundled_model, speech[:n]))
 
@@ -102,7 +102,7 @@ def test_sounds_of_odd_lengths_end_as_transformers_ends_them(bundled_model, spee
 @RUNTIMES
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
-def test_how_a_signal_is_cut_never_matters(data, runtime):
+def test_codes_and_sound_do_not_depend_on_where_a_signal_is_cut(data, runtime):
     codec = load_codec("bundled", bandwidth=6.0, device="cpu", block_frames=40, runtime=runtime)
     wave = np.random.default_rng(0).normal(0, 0.1, 70_001).astype(np.float32)
     places = data.draw(st.lists(st.integers(0, len(wave)), max_size=8).map(sorted))
@@ -114,7 +114,7 @@ def test_how_a_signal_is_cut_never_matters(data, runtime):
 
 
 @pytest.mark.parametrize("at", [0, 7 * 320, 7 * 320 + 319, 40_000, 95_999])
-def test_a_change_never_reaches_codes_before_it(speech, at):
+def test_change_never_reaches_earlier_codes(speech, at):
     """Behind the first 7 frames, which see each other in the reflected start of the last convolution."""
     codec = load_codec("bundled", bandwidth=6.0, device="cpu", block_frames=75)
     changed = speech[:96_000].copy()
@@ -125,9 +125,7 @@ def test_a_change_never_reaches_codes_before_it(speech, at):
     assert (a[:, before:] != b[:, before:]).any()
 
 
-def test_latents_are_the_sums_of_codebook_entries_and_requantise_to_their_codes(
-    official_model, official_folder, oracle
-):
+def test_latents_are_sums_of_entries_and_requantize_to_their_codes(official_model, official_folder, oracle):
     codec = load_codec(official_folder, bandwidth=6.0, device="cpu")
     codes = oracle["official", "speech"][:, :500]
     latents = codec.latents(codes)
@@ -153,21 +151,21 @@ def test_every_bandwidth_uses_its_codebooks(official_model, official_folder, spe
 
 @RUNTIMES
 @pytest.mark.parametrize("name", ["bundled", "official"])
-def test_sounds_encoded_together_have_the_codes_of_each_by_itself(sounds, models, name, runtime):
-    """More than are done side by side, of all lengths, from a sample to more than a block."""
+def test_sounds_encoded_together_have_the_codes_of_each_alone(sounds, models, name, runtime):
+    """More sounds than are encoded side by side, from one sample to more than a block long."""
     codec = load_codec(models[name][1], device="cpu", runtime=runtime, block_frames=700)
     speech, music = sounds["speech"], sounds["music"]
     lengths = [1, 319, 24_000, 5_000, 70_001, 30_000, 224_000, 224_001, 300_000, *range(7_000, 20_000, 1_300)]
     assert len(lengths) > 16
     waves = [(speech if i % 2 else music)[1_000 * i :][:n] for i, n in enumerate(lengths)]
     together, alone = codec.encode_many(waves), [codec.encode(wave) for wave in waves]
-    for one, other in zip(together, alone, strict=True):
-        assert one.shape == other.shape and one.dtype == np.int32
-    same = np.concatenate([(one == other).ravel() for one, other in zip(together, alone, strict=True)])
+    for codes, expected in zip(together, alone, strict=True):
+        assert codes.shape == expected.shape and codes.dtype == np.int32
+    same = np.concatenate([(codes == expected).ravel() for codes, expected in zip(together, alone, strict=True)])
     assert same.mean() >= 0.9999
 
 
-def test_of_many_sounds_the_bad_one_is_named():
+def test_error_names_which_of_many_sounds_is_bad():
     codec = load_codec("bundled", device="cpu")
     assert codec.encode_many([]) == []
     fine = np.zeros(500, np.float32)

@@ -1,4 +1,4 @@
-"""OpenVINO's convolutions are the layers' own, and so are the ends of a signal; the choice of runtime is said."""
+"""OpenVINO's convolutions equal the layers', at the ends of a signal too; the choice of runtime."""
 
 import copy
 import importlib.util
@@ -12,8 +12,8 @@ import torch
 from transformers import EncodecModel
 
 from giblet.codec import load_codec
-from giblet.codec.encodec import EncodecCodec, build_config
-from giblet.codec.openvino import CompiledChain, _compile, pick_runtime
+from giblet.codec.encodec import EncodecCodec, build_config, cores
+from giblet.codec.openvino import CompiledChain, _compile, pick_runtime, with_openvino
 from giblet.errors import InputError
 
 RATE = 24_000
@@ -32,37 +32,33 @@ def pair():
     return [load_codec("bundled", device="cpu", block_frames=50, runtime=name) for name in ("torch", "openvino")]
 
 
-def tiled(codec):
-    return codec._encoder.layers[0].layers[0]
-
-
 @needs_openvino
 @pytest.mark.parametrize(
     "n", [1, 39, 10 * HOP + 1, 11 * HOP, 12 * HOP, 12 * HOP + 1, 400 * HOP, 400 * HOP + 39, 720 * HOP + 5]
 )
-def test_a_compiled_chain_is_the_chain_at_any_length(pair, speech, n):
+def test_compiled_chain_equals_chain_at_any_length(pair, speech, n):
     x = torch.from_numpy(speech[RATE : RATE + n])[:, None]
     with torch.inference_mode():
-        expected, found = (tiled(c)(x.clone(), tiled(c).new_state(), True) for c in pair)
-    torch.testing.assert_close(found, expected, atol=1e-6 * float(expected.abs().max()), rtol=1e-4)
+        expected, compiled = (c._encoder.front(x.clone(), c._encoder.front.new_state(), True) for c in pair)
+    torch.testing.assert_close(compiled, expected, atol=1e-6 * float(expected.abs().max()), rtol=1e-4)
 
 
 @needs_openvino
 @pytest.mark.parametrize("cuts", [[11], [11, 12, 500], [20, 21, 22], [400, 800]])
-def test_a_compiled_chain_in_pieces_is_the_whole_chain(pair, speech, cuts):
-    ours, compiled = (tiled(codec) for codec in pair)
+def test_compiled_chain_in_pieces_equals_whole(pair, speech, cuts):
+    ours, compiled = (codec._encoder.front for codec in pair)
     x = torch.from_numpy(speech[RATE : 2 * RATE + 320 * HOP + 7])[:, None]
     with torch.inference_mode():
         expected = ours(x.clone(), ours.new_state(), True)
         state = compiled.new_state()
         pieces = torch.tensor_split(x, [cut * HOP for cut in cuts])
-        found = torch.cat([compiled(p.clone(), state, i == len(pieces)) for i, p in enumerate(pieces, 1)])
-    torch.testing.assert_close(found, expected, atol=1e-6 * float(expected.abs().max()), rtol=1e-4)
+        joined = torch.cat([compiled(p.clone(), state, i == len(pieces)) for i, p in enumerate(pieces, 1)])
+    torch.testing.assert_close(joined, expected, atol=1e-6 * float(expected.abs().max()), rtol=1e-4)
 
 
 @needs_openvino
 @pytest.mark.parametrize("level", [1e-4, 1.0])
-def test_compiled_latents_are_as_near_to_exact_as_those_of_transformers(pair, bundled_model, speech, level):
+def test_compiled_latents_are_as_exact_as_those_of_transformers(pair, bundled_model, speech, level):
     wave = torch.from_numpy(level * speech[: 5 * RATE])
     encoder = pair[1]._encoder
     with torch.inference_mode():
@@ -73,25 +69,25 @@ def test_compiled_latents_are_as_near_to_exact_as_those_of_transformers(pair, bu
 
 
 @needs_openvino
-def test_the_compiled_elu_keeps_the_digits_of_small_values():
+def test_compiled_elu_keeps_the_digits_of_small_values():
     """Float32 has 6e-8; exp(x) - 1 is wrong by more than 1e-3 of the smallest of these."""
     same = torch.nn.Conv1d(1, 1, 1, bias=False).requires_grad_(False)
     same.weight.fill_(1)
     x = np.concatenate([-np.logspace(-6, 2, 5000), np.logspace(-6, 2, 50), [0]]).astype(np.float32)
     request = _compile([torch.nn.ELU(), same], len(x), 1)
     request.infer([x[:, None]])
-    found, exact = request.get_output_tensor().data[:, 0], np.where(x > 0, x, np.expm1(x.astype(np.float64)))
-    np.testing.assert_allclose(found, exact, rtol=4e-7)
+    elu, exact = request.get_output_tensor().data[:, 0], np.where(x > 0, x, np.expm1(x.astype(np.float64)))
+    np.testing.assert_allclose(elu, exact, rtol=4e-7)
 
 
 @needs_openvino
-def test_what_the_compiled_chain_needs_to_see_before_a_frame_is_all_that_reaches_it(pair):
-    """One sample changed: no frame later than `reach` frames behind it changes, and one at less than that does."""
-    reach = tiled(pair[1]).reach
+def test_no_row_depends_on_samples_before_the_reach_of_the_compiled_chain(pair):
+    """One sample is changed: the rows from there on change, up to `reach` rows later at most."""
+    reach = pair[1]._encoder.front.reach
     x = torch.randn(40 * HOP, 1, generator=torch.Generator().manual_seed(0))
     changed = x.clone()
     changed[20 * HOP] += 1
-    for encoder in map(tiled, pair):
+    for encoder in (codec._encoder.front for codec in pair):
         with torch.inference_mode():
             a, b = (encoder(y.clone(), encoder.new_state(), True) for y in (x, changed))
         moved = (a - b).abs().amax(1).nonzero()[:, 0].tolist()
@@ -103,7 +99,7 @@ def test_what_the_compiled_chain_needs_to_see_before_a_frame_is_all_that_reaches
 def test_the_runtime_changes_neither_fingerprint_nor_codes_nor_sound(pair, speech):
     a, b = pair
     assert (a.runtime, b.runtime) == ("torch", "openvino")
-    assert isinstance(tiled(b), CompiledChain)
+    assert isinstance(b._encoder.front, CompiledChain)
     assert a.fingerprint == b.fingerprint
     codes = a.encode(speech[: 10 * RATE])
     assert (b.encode(speech[: 10 * RATE]) == codes).mean() >= 0.9999
@@ -111,7 +107,7 @@ def test_the_runtime_changes_neither_fingerprint_nor_codes_nor_sound(pair, speec
 
 
 @needs_openvino
-def test_a_layout_of_other_strides_and_dilations_is_computed_as_transformers_does(speech):
+def test_compiled_encoder_of_other_strides_and_dilations_equals_transformers(speech):
     torch.manual_seed(0)
     config = build_config(num_codebooks=2, num_filters=8, num_lstm_layers=1)
     config.num_residual_layers, config.use_conv_shortcut, config.upsampling_ratios = 2, False, [6, 3]
@@ -120,20 +116,31 @@ def test_a_layout_of_other_strides_and_dilations_is_computed_as_transformers_doe
     wave = torch.from_numpy(speech[: RATE // 2 + 5])
     with torch.inference_mode():
         expected = model.encoder(wave[None, None])[0].t()
-        found = codec._encoder(wave[:, None].clone(), codec._encoder.new_state(), True)
-    torch.testing.assert_close(found, expected, atol=1e-5 * float(expected.abs().max()), rtol=1e-4)
+        latents = codec._encoder(wave[:, None].clone(), codec._encoder.new_state(), True)
+    torch.testing.assert_close(latents, expected, atol=1e-5 * float(expected.abs().max()), rtol=1e-4)
 
 
 @needs_openvino
-def test_a_codec_that_has_computed_can_be_copied_and_sent_to_another_process(pair, speech):
+def test_only_the_front_of_an_encoder_is_replaced_and_once(pair, bundled_model):
+    by_torch, compiled = (codec._encoder for codec in pair)
+    other = with_openvino(by_torch, cores(bundled_model.encoder))
+    assert isinstance(other.front, CompiledChain) and other.front.chain is by_torch.front
+    assert other.strided is by_torch.strided and other.by_frame == by_torch.by_frame
+    assert (other.front.stride, other.front.tile) == (compiled.front.stride, compiled.front.tile) == (HOP, 50 * 8)
+    with pytest.raises(TypeError, match="front is a CompiledChain"):
+        with_openvino(compiled, [])
+
+
+@needs_openvino
+def test_codec_that_has_computed_can_be_copied_and_pickled(pair, speech):
     codes = pair[1].encode(speech[:RATE])
-    assert tiled(pair[1])._compiled
+    assert pair[1]._encoder.front._compiled
     for other in copy.deepcopy(pair[1]), pickle.loads(pickle.dumps(pair[1])):  # noqa: S301
-        assert not tiled(other)._compiled
+        assert not other._encoder.front._compiled
         np.testing.assert_array_equal(other.encode(speech[:RATE]), codes)
 
 
-def test_torch_is_taken_where_openvino_is_absent_or_does_not_compute(monkeypatch):
+def test_auto_takes_torch_where_openvino_is_absent_or_the_device_is_not_a_cpu(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     assert pick_runtime("auto", CPU) == "openvino"
     assert pick_runtime("auto", torch.device("cuda")) == "torch"
@@ -143,27 +150,27 @@ def test_torch_is_taken_where_openvino_is_absent_or_does_not_compute(monkeypatch
 
 
 @needs_openvino
-def test_a_narrow_codec_starts_openvino_for_long_sounds_only(speech):
-    """And to its end: a last block is short too."""
+def test_narrow_codec_starts_openvino_for_long_sounds_only(speech):
+    """And keeps it to the end of the sound, although the last block is short."""
     codec, by_torch = (load_codec("bundled", device="cpu", runtime=name) for name in ("auto", "torch"))
     assert codec.runtime == "openvino"
     repeated = np.tile(speech, 2)
     short, long = repeated[: 39 * RATE], repeated[: 70 * RATE]
     np.testing.assert_array_equal(codec.encode(short), by_torch.encode(short))
     codec.encode_many([short[:RATE], long])
-    assert not tiled(codec)._compiled
+    assert not codec._encoder.front._compiled
     assert (codec.encode(long) == by_torch.encode(long)).mean() >= 0.9999
-    assert tiled(codec)._compiled
+    assert codec._encoder.front._compiled
 
 
 @needs_openvino
-def test_a_wide_codec_and_one_told_to_take_openvino_for_all_sounds(speech, official_model):
+def test_wide_codec_or_explicit_runtime_takes_openvino_for_all_sounds(speech, official_model):
     for codec in EncodecCodec(official_model, 6.0), load_codec("bundled", device="cpu", runtime="openvino"):
         codec.encode(speech[:RATE])
-        assert tiled(codec)._compiled
+        assert codec._encoder.front._compiled
 
 
-def test_a_runtime_that_cannot_be_had_is_refused(monkeypatch):
+def test_unavailable_runtime_is_refused(monkeypatch):
     with pytest.raises(InputError, match="'onnx' is not known: give one of auto, torch, openvino"):
         load_codec("bundled", runtime="onnx")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
@@ -175,8 +182,8 @@ def test_a_runtime_that_cannot_be_had_is_refused(monkeypatch):
 
 
 @needs_openvino
-def test_a_signal_is_handled_after_codecs_have_come_and_gone():
-    """A core of OpenVINO moves the stack of signal handlers; a core for each codec left one that was unmapped."""
+def test_signals_are_handled_after_several_codecs_were_deleted():
+    """A core of OpenVINO moves the stack of signal handlers; one core per codec would leave an unmapped stack."""
     code = """
 import gc, signal
 import numpy as np

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from giblet.codec import load_codec
-from giblet.codec.reference import codebooks_of
+from giblet.codec.quantizer import codebooks_of
 from giblet.models import Modality, ModelSettings, MultimodalAutoencoder
 from giblet.timing import group_codes_by_tr
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from giblet.codec.reference import rvq_dequantize, rvq_quantize
+from giblet.codec.quantizer import rvq_dequantize, rvq_quantize
 from giblet.errors import InputError
 from giblet.models import Modality, ModelSettings, MultimodalDecoder
 from giblet.models.logits import CodeLogits

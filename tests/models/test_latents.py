@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from giblet.codec.reference import rvq_dequantize
+from giblet.codec.quantizer import rvq_dequantize
 from giblet.models import AudioEncoder, ModelSettings, fit_scales
 from giblet.models.latents import LatentStatistics, latent_statistics
 

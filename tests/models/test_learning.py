@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from giblet.codec.reference import rvq_dequantize
+from giblet.codec.quantizer import rvq_dequantize
 from giblet.models import combined_loss, fit_scales
 from tests.models.conftest import batch_of
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from giblet.codec.reference import rvq_dequantize
+from giblet.codec.quantizer import rvq_dequantize
 from giblet.errors import InputError
 from giblet.models import Modality, ModelSettings, Scales, combined_loss, fit_scales
 from giblet.models.logits import AT_A_TIME, CodeLogits

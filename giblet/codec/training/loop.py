@@ -23,7 +23,7 @@ import numpy as np
 import soundfile as sf
 import torch
 
-from giblet.codec.reference import codebooks_of, rvq_quantize
+from giblet.codec.quantizer import codebooks_of, rvq_quantize
 from giblet.codec.training.checkpoints import export_model, load_checkpoint, save_checkpoint
 from giblet.codec.training.data import Clip, CropSampler, find_clips, read_mono
 from giblet.codec.training.settings import CodecTrainingConfig

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from giblet.codec.openvino import Core
-from giblet.codec.streaming import conv_blocks, padding, transposed_blocks
+from giblet.codec.convolutions import conv_blocks, padding, transposed_blocks
+from giblet.codec.layers import Core
 
 FEWEST_COLUMNS = 16  # products with fewer run at a sixth of the speed: zeros fill them up
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from giblet.codec.encodec import build_config, build_model, cores
 from giblet.codec.loading import find_codec
-from giblet.codec.reference import codebooks_of, rvq_quantize
+from giblet.codec.quantizer import codebooks_of, rvq_quantize
 from giblet.codec.training.adversary import Adversary
 from giblet.codec.training.checkpoints import load_weights, optimizer_tensors, restore_optimizer
 from giblet.codec.training.codebooks import CodebookTrainer
@@ -182,7 +182,7 @@ class Learner:
         if self.quantises(step):
             counts, odds = zip(*config.codebooks_per_step.items(), strict=True)
             n_books = int(rng.choice(counts, p=np.array(odds) / sum(odds)))
-            z, asked["commitment"] = self.codebooks.quantise(z, n_books, generator)
+            z, asked["commitment"] = self.codebooks.quantize(z, n_books, generator)
         if self.probe is not None:
             asked["probe"] = self.probe(z, x)
         of_latents = torch.stack([self._weight(key, step) * value for key, value in asked.items()]).sum()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from giblet import perceptual
-from giblet.codec.reference import codebooks_of, rvq_quantize
+from giblet.codec.quantizer import codebooks_of, rvq_quantize
 from giblet.codec.training.losses import MultiScaleLoss
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from giblet.codec.reference import codebooks_of, rvq_quantize
+from giblet.codec.quantizer import codebooks_of, rvq_quantize
 from giblet.codec.training import loop
 from giblet.codec.training.data import find_clips
 from giblet.codec.training.loop import CodecTrainingConfig, train_codec
