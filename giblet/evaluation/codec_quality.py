@@ -17,7 +17,7 @@ from giblet.errors import InputError
 from giblet.evaluation import sound_scores
 from giblet.evaluation.mel_baseline import MelBaseline
 from giblet.evaluation.sound_scores import REMEDY, SCORES, score
-from giblet.perceptual import PACKAGES
+from giblet.sound_metrics import PACKAGES
 from giblet.timing import TRGrid
 
 MEL_MEAN = MelBaseline("mel, mean of each TR", bands=2048, frames_per_tr=1)

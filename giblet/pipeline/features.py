@@ -24,7 +24,6 @@ from giblet.data.text import TEXT, TextProcessor, TextSettings
 from giblet.data.video import VIDEO, VideoProcessor, VideoSettings
 from giblet.data.words.subtitles import read_segments
 from giblet.errors import GibletError, InputError, one_line, postponed
-from giblet.evaluation.reconstruction import level_error, si_sdr
 from giblet.features import (
     check_sidecar,
     describe,
@@ -39,6 +38,7 @@ from giblet.features import (
     standing,
 )
 from giblet.files import check_writable, sha256_of, write_atomic
+from giblet.sound_metrics import level_error, si_sdr
 from giblet.timing import check_tr, exact, shown
 from giblet.version import __version__
 

@@ -9,8 +9,8 @@ import pytest
 import soundfile as sf
 
 from giblet.codec.training.data import CropSampler, balance, find_clips
-from giblet.codec.training.validate import si_sdr
 from giblet.errors import InputError
+from giblet.sound_metrics import si_sdr
 from tests.codec.training.runs import RATE, speech_like, write_audio
 
 

@@ -24,9 +24,10 @@ from giblet.codec.training.data import find_clips
 from giblet.codec.training.loop import CodecTrainingConfig, train_codec
 from giblet.codec.training.settings import LossWeights
 from giblet.codec.training.start import transform_start, waken
-from giblet.codec.training.validate import level_error, perplexity, si_sdr
+from giblet.codec.training.validate import perplexity
 from giblet.errors import CheckpointError, CodecError, InputError
 from giblet.files import write_atomic
+from giblet.sound_metrics import si_sdr
 from tests.codec.training.runs import RATE, listening, log, same, speech_like, stop_at, tiny, weights, write_audio
 
 
@@ -404,17 +405,9 @@ def test_the_bundled_configurations_hold_out_the_same_26_speakers_and_two_pieces
         assert made.loss_weights == run.loss_weights
 
 
-def test_scores_have_their_analytic_values():
-    x = speech_like(1, 0)
-    noise = np.random.default_rng(1).normal(size=len(x)).astype(np.float32)
-    noise -= (noise @ x) / (x @ x) * x
-    noise *= np.linalg.norm(x) / np.linalg.norm(noise) / 10
-    assert si_sdr(x, 3 * (x + noise)) == pytest.approx(20, abs=0.01)
-    assert level_error(x, x / 2) == pytest.approx(-6.0206, abs=1e-3)
-    assert np.isfinite(level_error(x, np.zeros_like(x)))
-    assert perplexity(torch.stack([torch.arange(64) % 16, torch.zeros(64, dtype=torch.long)]), 16) == pytest.approx(
-        [16, 1]
-    )
+def test_perplexity_is_the_number_of_entries_in_even_use():
+    even = torch.stack([torch.arange(64) % 16, torch.zeros(64, dtype=torch.long)])
+    assert perplexity(even, 16) == pytest.approx([16, 1])
 
 
 @pytest.mark.slow
