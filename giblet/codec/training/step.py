@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from giblet.codec.encodec import build_config, build_model, cores
+from giblet.codec.encodec import build_config, build_model
 from giblet.codec.loading import find_codec
 from giblet.codec.reference import codebooks_of, rvq_quantize
 from giblet.codec.training.adversary import Adversary
@@ -17,7 +17,6 @@ from giblet.codec.training.checkpoints import load_weights, optimizer_tensors, r
 from giblet.codec.training.codebooks import CodebookTrainer
 from giblet.codec.training.data import CropSampler
 from giblet.codec.training.losses import BandProbe, EnvelopeLoss, MultiScaleLoss
-from giblet.codec.training.net import RowNet
 from giblet.codec.training.settings import CodecTrainingConfig
 from giblet.codec.training.start import transform_start, waken
 from giblet.errors import CheckpointError
@@ -91,9 +90,6 @@ class Learner:
                 config.num_residual_layers,
             )
         ).train()
-        self.encode, self.decode = self.model.encoder, self.model.decoder
-        if not config.bfloat16:
-            self.encode, self.decode = (RowNet(cores(half, fold=False)) for half in (self.encode, self.decode))
         self.codebooks = CodebookTrainer(self.model.quantizer, config.codebook_decay, loudness=config.codebook_loudness)
         self.spectral, self.envelope = MultiScaleLoss(config.sample_rate), EnvelopeLoss(config.sample_rate)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
@@ -177,7 +173,7 @@ class Learner:
         # pauses are a tight cloud of latents that moves as a whole: its codes spread over it once it stands still
         learns = annealed < config.encoder_until
         with torch.set_grad_enabled(learns), torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
-            z = self.encode(x).float()
+            z = self.model.encoder(x).float()
         asked = {"commitment": z.new_zeros(())}  # of the latents
         if self.quantises(step):
             counts, odds = zip(*config.codebooks_per_step.items(), strict=True)
@@ -187,7 +183,7 @@ class Learner:
             asked["probe"] = self.probe(z, x)
         of_latents = torch.stack([self._weight(key, step) * value for key, value in asked.items()]).sum()
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
-            y = self.decode(z).float()[..., : x.shape[-1]]
+            y = self.model.decoder(z).float()[..., : x.shape[-1]]
         # a leaf: what the losses ask of the waveform is balanced before it goes on into the codec
         decoded = y.detach().requires_grad_()
         terms: dict[str, Tensor] = self.spectral(decoded, x)
@@ -219,7 +215,7 @@ class Learner:
     @torch.no_grad()
     def _start_probe(self, probe: BandProbe) -> None:
         sounds = [torch.from_numpy(self.sampler.batch(2**42 + i, 16)) for i in range(8)]
-        latents = torch.cat([self.encode(sound) for sound in sounds])
+        latents = torch.cat([self.model.encoder(sound) for sound in sounds])
         if self.config.start_from is not None:
             latents = rvq_quantize(latents.transpose(1, 2), codebooks_of(self.model.quantizer))[0].transpose(1, 2)
         probe.fit(latents, torch.cat(sounds))
