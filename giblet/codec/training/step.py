@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from giblet.checkpoints import joined, optimizer_tensors, restore_optimizer, separated
 from giblet.codec.encodec import build_config, build_model
 from giblet.codec.loading import find_codec
 from giblet.codec.reference import codebooks_of, rvq_quantize
 from giblet.codec.training.adversary import Adversary
-from giblet.codec.training.checkpoints import load_weights, optimizer_tensors, restore_optimizer
+from giblet.codec.training.checkpoints import load_weights
 from giblet.codec.training.codebooks import CodebookTrainer
 from giblet.codec.training.data import CropSampler
 from giblet.codec.training.losses import BandProbe, EnvelopeLoss, MultiScaleLoss
@@ -245,7 +246,7 @@ class Learner:
         if self.adversary is not None:
             parts["adversary"] = self.adversary.state_dict()
             parts["adversary_optimizer"] = optimizer_tensors(self.adversary.optimizer)
-        return {f"{part}.{name}": value for part, tensors in parts.items() for name, value in tensors.items()}
+        return joined(parts)
 
     def restore(self, tensors: dict[str, Tensor], step: int) -> None:
         """Put back what `tensors` answered at a step.
@@ -267,10 +268,7 @@ class Learner:
         tensors : answers them.
         """
         names = ("model", "optimizer", "probe", "adversary", "adversary_optimizer")
-        parts: dict[str, dict[str, Tensor]] = {name: {} for name in names}
-        for name, value in tensors.items():
-            part, key = name.split(".", 1)
-            parts[part][key] = value
+        parts: dict[str, dict[str, Tensor]] = {name: {} for name in names} | separated(tensors)
         try:
             self.model.load_state_dict(parts["model"])
             if self.probe is not None:
