@@ -14,7 +14,8 @@ ROOT = Path(giblet.__file__).parent
 # From the ground up; a module may import from its own floor and from those below.
 FLOORS = [
     {"errors", "lazy", "version"},
-    {"timing", "files", "netcdf", "device", "signals", "cells", "sound_metrics", "hub", "checkpoints"},
+    {"timing", "files", "netcdf", "device", "signals", "cells"}
+    | {"progress", "hub", "checkpoints", "sound_files", "sound_metrics"},
     {"config", "features", "spans"},
     {"codec", "alignment"},
     {"data", "models"},

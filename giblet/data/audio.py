@@ -14,10 +14,11 @@ from giblet.codec import AudioCodec, load_codec
 from giblet.codec.mel import MelSpectrogram
 from giblet.config import ExtractSettings
 from giblet.data.media import AudioReader
-from giblet.data.sound import Progress, SoundOnGrid, write_sound
+from giblet.data.sound import SoundOnGrid, write_sound
 from giblet.errors import CodecError, InputError
 from giblet.features import CODES, CONTINUOUS, ENCODEC, MEL, main_variable, metadata_of, new_features
 from giblet.files import sha256_of
+from giblet.progress import Progress
 from giblet.timing import TRGrid, blocks_by_tr, group_with_spill, same_tr, shown, ungroup_codes, ungroup_frames
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from giblet.errors import InputError, reading
 from giblet.hub import hub_file, is_hub_name, unreachable
+from giblet.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -162,14 +163,14 @@ class SentenceModel:
         """Length of the vectors."""
         return int(self.model.get_embedding_dimension())
 
-    def embed(self, texts: Sequence[str], *, progress: Callable[[float], object] | None = None) -> np.ndarray:
+    def embed(self, texts: Sequence[str], *, progress: Progress | None = None) -> np.ndarray:
         """Vectors of texts; equal texts are computed once.
 
         Parameters
         ----------
         texts : sequence of str
         progress : callable, optional
-            Called with the share done, from 0 to 1.
+            Called with texts done and texts in all, equal ones counted once.
 
         Returns
         -------
@@ -194,7 +195,7 @@ class SentenceModel:
                 )
             )  # fmt: skip
             if progress is not None:
-                progress(min(1.0, (start + AT_A_TIME) / len(unique)))
+                progress(min(len(unique), start + AT_A_TIME), len(unique))
         place = {text: index for index, text in enumerate(unique)}
         return np.asarray(np.concatenate(parts), np.float32)[[place[text] for text in texts]]
 

@@ -6,7 +6,9 @@ __getattr__, __dir__, __all__ = lazily(
     __name__,
     {
         "giblet.pipeline.brain": ("check_alignment", "simulate"),
-        "giblet.pipeline.codec": ("Evaluated", "evaluate_codec"),
+        "giblet.pipeline.codec": (
+            "CodecDescription", "CodecEvaluation", "TrainedCodec", "describe_codec", "evaluate_codec", "train_codec",
+        ),
         "giblet.pipeline.features": (
             "Decoded", "Extracted", "decode", "demo", "extract", "extract_many", "processor_for", "sample_film",
         ),
@@ -15,5 +17,8 @@ __getattr__, __dir__, __all__ = lazily(
         "giblet.pipeline.trained_run": ("Prediction", "TrainedRun"),
         "giblet.pipeline.training": ("train",),
     },
-    renamed={"extract_film": "extract", "extract_features": "extract_many", "decode_features": "decode"},
+    renamed={
+        "extract_film": "extract", "extract_features": "extract_many", "decode_features": "decode",
+        "Evaluated": "CodecEvaluation",
+    },
 )  # fmt: skip

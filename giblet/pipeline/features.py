@@ -19,7 +19,6 @@ from giblet.config import ExtractSettings
 from giblet.data.audio import AudioProcessor
 from giblet.data.media import AudioReader
 from giblet.data.picture import PictureReader
-from giblet.data.sound import Progress
 from giblet.data.text import TEXT, TextProcessor, TextSettings
 from giblet.data.video import VIDEO, VideoProcessor, VideoSettings
 from giblet.data.words.subtitles import read_segments
@@ -38,6 +37,7 @@ from giblet.features import (
     standing,
 )
 from giblet.files import check_writable, sha256_of, write_atomic
+from giblet.progress import Progress
 from giblet.sound_metrics import level_error, si_sdr
 from giblet.timing import check_tr, exact, shown
 from giblet.version import __version__

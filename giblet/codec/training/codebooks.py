@@ -50,7 +50,7 @@ def kmeans(vectors: Tensor, n_clusters: int, generator: torch.Generator, iterati
 
 
 class CodebookTrainer:
-    """Quantises during training and moves the codebooks of a transformers quantiser, in place.
+    """Quantizes during training and moves the codebooks of a transformers quantizer, in place.
 
     Parameters
     ----------
@@ -103,8 +103,8 @@ class CodebookTrainer:
             book.inited.fill_(True)
             residual = residual - centres[chosen]
 
-    def quantise(self, latents: Tensor, n_books: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Quantise, learn, and answer what the decoder and the loss need.
+    def quantize(self, latents: Tensor, n_books: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Quantize, learn, and answer what the decoder and the loss need.
 
         Parameters
         ----------
@@ -117,13 +117,13 @@ class CodebookTrainer:
 
         Returns
         -------
-        quantised : Tensor of float32, shape (B, D, T)
+        quantized : Tensor of float32, shape (B, D, T)
             With gradients straight through to `latents`.
         commitment : Tensor of float32, shape ()
             Mean over the codebooks of the squared distance left after each.
         """
         flat = latents.transpose(1, 2).reshape(-1, latents.shape[1])
-        residual, quantised = flat.detach(), torch.zeros_like(flat)
+        residual, quantized = flat.detach(), torch.zeros_like(flat)
         energy = residual.square().sum(1)
         say = (energy / energy.mean().clamp(min=1e-12) + 1e-2) ** -self.loudness
         say = say / say.mean()
@@ -132,9 +132,9 @@ class CodebookTrainer:
             chosen = nearest(residual, book.embed)
             entry = book.embed[chosen]  # read before the update: the decoder sees what the encoder chose
             self._learn(book, residual, chosen, say, generator)
-            quantised, residual = quantised + entry, residual - entry
-            commitment = commitment + F.mse_loss(flat, quantised)
-        back = quantised.reshape(latents.shape[0], -1, latents.shape[1]).transpose(1, 2)
+            quantized, residual = quantized + entry, residual - entry
+            commitment = commitment + F.mse_loss(flat, quantized)
+        back = quantized.reshape(latents.shape[0], -1, latents.shape[1]).transpose(1, 2)
         return latents + (back - latents).detach(), commitment / n_books
 
     @torch.no_grad()

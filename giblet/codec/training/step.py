@@ -18,7 +18,7 @@ from giblet.codec.training.checkpoints import load_weights
 from giblet.codec.training.codebooks import CodebookTrainer
 from giblet.codec.training.data import CropSampler
 from giblet.codec.training.losses import BandProbe, EnvelopeLoss, MultiScaleLoss
-from giblet.codec.training.settings import CodecTrainingConfig
+from giblet.codec.training.settings import CodecTrainingSettings
 from giblet.codec.training.start import transform_start, waken
 from giblet.errors import CheckpointError
 
@@ -26,12 +26,12 @@ RAMPED = ("mel", "magnitude")
 """Terms that grow to their weight: magnitudes alone would lose the phase."""
 
 
-def annealing(config: CodecTrainingConfig, step: int, minutes: float) -> float:
+def annealing(config: CodecTrainingSettings, step: int, minutes: float) -> float:
     """How much of the annealing is done: by the steps after the steady ones or by the clock, whichever is further.
 
     Parameters
     ----------
-    config : CodecTrainingConfig
+    config : CodecTrainingSettings
     step : int
         How many steps are done.
     minutes : float
@@ -46,12 +46,12 @@ def annealing(config: CodecTrainingConfig, step: int, minutes: float) -> float:
     return max(0.0, (step - config.steady_steps) / (config.steps - config.steady_steps), clock)
 
 
-def learning_rate(config: CodecTrainingConfig, step: int, annealed: float) -> float:
+def learning_rate(config: CodecTrainingSettings, step: int, annealed: float) -> float:
     """Linear warm-up, then a cosine down to the final rate over the annealing.
 
     Parameters
     ----------
-    config : CodecTrainingConfig
+    config : CodecTrainingSettings
     step : int
         Number of the step, from 0.
     annealed : float
@@ -72,12 +72,12 @@ class Learner:
 
     Parameters
     ----------
-    config : CodecTrainingConfig
+    config : CodecTrainingSettings
     sampler : CropSampler
         What to learn from.
     """
 
-    def __init__(self, config: CodecTrainingConfig, sampler: CropSampler) -> None:
+    def __init__(self, config: CodecTrainingSettings, sampler: CropSampler) -> None:
         self.config, self.sampler = config, sampler
         torch.manual_seed(config.seed)
         self.model: Any = build_model(
@@ -127,7 +127,7 @@ class Learner:
         if self.probe is not None:
             self._start_probe(self.probe)
 
-    def quantises(self, step: int) -> bool:
+    def quantizes(self, step: int) -> bool:
         """Whether the codebooks are in use at a step.
 
         Parameters
@@ -139,7 +139,7 @@ class Learner:
         -------
         bool
         """
-        return self.config.start_from is not None or step >= self.config.unquantised_steps
+        return self.config.start_from is not None or step >= self.config.unquantized_steps
 
     def step(self, step: int, annealed: float) -> dict[str, float]:
         """Learn from batch `step`.
@@ -169,17 +169,17 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         x = torch.from_numpy(self.sampler.batch(step, config.batch_size))
-        if step == config.unquantised_steps and config.start_from is None:
+        if step == config.unquantized_steps and config.start_from is None:
             self._start_codebooks(generator)
         # pauses are a tight cloud of latents that moves as a whole: its codes spread over it once it stands still
         learns = annealed < config.encoder_until
         with torch.set_grad_enabled(learns), torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
             z = self.model.encoder(x).float()
         asked = {"commitment": z.new_zeros(())}  # of the latents
-        if self.quantises(step):
+        if self.quantizes(step):
             counts, odds = zip(*config.codebooks_per_step.items(), strict=True)
             n_books = int(rng.choice(counts, p=np.array(odds) / sum(odds)))
-            z, asked["commitment"] = self.codebooks.quantise(z, n_books, generator)
+            z, asked["commitment"] = self.codebooks.quantize(z, n_books, generator)
         if self.probe is not None:
             asked["probe"] = self.probe(z, x)
         of_latents = torch.stack([self._weight(key, step) * value for key, value in asked.items()]).sum()

@@ -73,8 +73,8 @@ def validate(
     model.eval()
     for clip in clips:
         x = torch.from_numpy(clip)[None, None]
-        quantised, indices = rvq_quantize(model.encoder(x).transpose(1, 2), books)
-        y = model.decoder(quantised.transpose(1, 2))[..., : x.shape[-1]]
+        quantized, indices = rvq_quantize(model.encoder(x).transpose(1, 2), books)
+        y = model.decoder(quantized.transpose(1, 2))[..., : x.shape[-1]]
         used.append(indices[0])
         decoded = y[0, 0].numpy()
         row = {
