@@ -35,7 +35,7 @@ def train(
 
     Ctrl-C saves one before it leaves, and so does SIGTERM, which clusters send to jobs that run out of time.
     """
-    from giblet.pipeline.codec import codec_training_settings, step_to_go_on_from, train_codec
+    from giblet.pipeline.codec_training import codec_training_settings, step_to_go_on_from, train_codec
 
     settings = codec_training_settings(config)
     logging.getLogger("giblet.codec").setLevel(logging.INFO)
@@ -79,7 +79,7 @@ def _losses() -> Iterator[TrainingProgress | None]:
 
 
 @codec.command()
-def evaluate(
+def evaluate(  # 11 parameters: each is an argument or option of the command
     sounds: Annotated[list[Path], typer.Argument(help="Folders of sound, or sound files.", show_default=False)],
     name: Annotated[
         str, typer.Option("--codec", help="bundled, a folder with an EnCodec model, or a hub name.")

@@ -6,9 +6,8 @@ __getattr__, __dir__, __all__ = lazily(
     __name__,
     {
         "giblet.pipeline.brain": ("check_alignment", "simulate"),
-        "giblet.pipeline.codec": (
-            "CodecDescription", "CodecEvaluation", "TrainedCodec", "describe_codec", "evaluate_codec", "train_codec",
-        ),
+        "giblet.pipeline.codec": ("CodecDescription", "CodecEvaluation", "describe_codec", "evaluate_codec"),
+        "giblet.pipeline.codec_training": ("TrainedCodec", "train_codec"),
         "giblet.pipeline.features": (
             "Decoded", "Extracted", "decode", "demo", "extract", "extract_many", "processor_for", "sample_film",
         ),

@@ -1,4 +1,4 @@
-"""The jobs of ``giblet codec``: train a codec, measure how good one is, and say what one is."""
+"""How good a codec is, as a table, a page to listen to, and JSON; and what a codec is."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ import numpy as np
 from giblet.codec import load_codec
 from giblet.codec.encodec import EncodecCodec, bandwidths
 from giblet.codec.loading import find_codec, read_model
-from giblet.codec.training.checkpoints import last_step
-from giblet.codec.training.loop import train_codec as run_training
 from giblet.codec.training.settings import CodecTrainingSettings
 from giblet.data.media import AudioReader
 from giblet.device import pick_device
@@ -26,7 +24,7 @@ from giblet.evaluation.codec_quality import Clip, Quality, score_codec
 from giblet.files import check_writable, write_atomic
 from giblet.lazy import lazily
 from giblet.pipeline.codec_report import quality_sections, quality_table, summary
-from giblet.progress import Progress, TrainingProgress
+from giblet.progress import Progress
 from giblet.report import write_report
 from giblet.sound_files import find_sound_files
 
@@ -68,25 +66,6 @@ class CodecEvaluation:
 
 
 @dataclass(frozen=True)
-class TrainedCodec:
-    """A codec that training made.
-
-    Attributes
-    ----------
-    codec : Path
-        Its folder, for ``load_codec``, ``--codec`` and transformers.
-    output : Path
-        The folder of the training: checkpoints, log, samples.
-    steps : int
-        How many it was trained for.
-    """
-
-    codec: Path
-    output: Path
-    steps: int
-
-
-@dataclass(frozen=True)
 class CodecDescription:
     """What a codec does to sound.
 
@@ -119,75 +98,6 @@ class CodecDescription:
     codebook_size: int
     runtime: str
     fingerprint: str
-
-
-def train_codec(
-    config: str | Path | CodecTrainingSettings, *, progress: TrainingProgress | None = None
-) -> TrainedCodec:
-    """Train a codec, or go on from the last checkpoint in its output folder.
-
-    Ctrl-C and SIGTERM save a checkpoint first; see :func:`giblet.codec.training.loop.train_codec`.
-
-    Parameters
-    ----------
-    config : str, Path or CodecTrainingSettings
-        A YAML file, or what it says.
-    progress : callable, optional
-        Called after each step with a :class:`giblet.progress.TrainingStep`; without it every hundredth step is logged.
-
-    Returns
-    -------
-    TrainedCodec
-
-    Raises
-    ------
-    GibletError
-        If settings, sound, output folder or checkpoint cannot be used, or the loss is not a number.
-    KeyboardInterrupt
-        After Ctrl-C; on SIGTERM it is SystemExit(143).
-
-    See Also
-    --------
-    codec_training_settings : reads the file.
-    step_to_go_on_from : where a training that was stopped goes on.
-    """
-    settings = config if isinstance(config, CodecTrainingSettings) else codec_training_settings(config)
-    check_writable(settings.output)
-    return TrainedCodec(run_training(settings, progress), settings.output, settings.steps)
-
-
-def codec_training_settings(path: str | Path) -> CodecTrainingSettings:
-    """Settings of codec training from a YAML file.
-
-    Parameters
-    ----------
-    path : str or Path
-
-    Returns
-    -------
-    CodecTrainingSettings
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, or holds an option that does not exist or a value that is not allowed.
-    """
-    return CodecTrainingSettings.from_yaml(path)
-
-
-def step_to_go_on_from(settings: CodecTrainingSettings) -> int | None:
-    """The step of the last checkpoint, from which a training of these settings goes on.
-
-    Parameters
-    ----------
-    settings : CodecTrainingSettings
-
-    Returns
-    -------
-    int or None
-        None where there is no checkpoint yet.
-    """
-    return last_step(settings.output / "checkpoints")
 
 
 def describe_codec(codec: str = "bundled", *, bandwidth: float = 6.0, device: str = "auto") -> CodecDescription:

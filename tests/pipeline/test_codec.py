@@ -12,7 +12,8 @@ from giblet import pipeline
 from giblet.codec import load_codec
 from giblet.codec.training.settings import CodecTrainingSettings
 from giblet.errors import InputError
-from giblet.pipeline.codec import CodecEvaluation, describe_codec, evaluate_codec, step_to_go_on_from, train_codec
+from giblet.pipeline.codec import CodecEvaluation, describe_codec, evaluate_codec
+from giblet.pipeline.codec_training import step_to_go_on_from, train_codec
 from tests.codec.training.runs import tiny, write_audio
 
 

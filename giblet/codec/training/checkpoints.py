@@ -15,7 +15,6 @@ from giblet.errors import CheckpointError, reading
 from giblet.files import write_atomic
 
 FORMAT = "giblet-codec-training-1"
-REMEDY = "delete it to resume from the one before, or start with a fresh output folder"
 
 
 def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, Any], keep: int = 2) -> Path:
@@ -96,8 +95,9 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | 
     if not checkpoints:
         return None
     last = checkpoints[-1]
-    state = read_state(last, FORMAT, ("step", "minutes", "rows", "config"), REMEDY)
-    return read_tensors(last.with_suffix(".safetensors"), REMEDY), state
+    remedy = f"delete {last} to resume from the one before, or start with a fresh output folder"
+    state = read_state(last, FORMAT, ("step", "minutes", "rows", "config"), remedy)
+    return read_tensors(last.with_suffix(".safetensors"), remedy), state
 
 
 def export_model(model: Any, folder: Path, half: bool = True) -> Path:

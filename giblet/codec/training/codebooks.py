@@ -104,7 +104,7 @@ class CodebookTrainer:
             residual = residual - centres[chosen]
 
     def quantize(self, latents: Tensor, n_books: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Quantize, learn, and answer what the decoder and the loss need.
+        """Quantize, learn, and return what the decoder and the loss need.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Training of the package's own codec: `train_codec(CodecTrainingSettings.from_yaml("bundled.yaml"))`.
+"""Training of a codec, the one that giblet brings among them: what `giblet codec train` runs.
 
 From a transform start (`start.py`) through a short phase without quantization to the full codec. Everything random is a
 function of (seed, step), so a stopped run resumes bit for bit; only `max_minutes` ties a run to the clock.
@@ -193,10 +193,10 @@ class _Run:
         self.model.train()
 
     def _resume(self) -> bool:
-        found = load_checkpoint(self.config.output / "checkpoints")
-        if found is None:
+        checkpoint = load_checkpoint(self.config.output / "checkpoints")
+        if checkpoint is None:
             return False
-        tensors, state = found
+        tensors, state = checkpoint
         if state["step"] > self.config.steps:
             raise CheckpointError(
                 f"the checkpoint in {self.config.output} is at step {state['step']} and steps is {self.config.steps}:"

@@ -1,4 +1,4 @@
-"""One step of codec training: what is drawn, decoded, compared and learned. Files and the clock are `train.py`'s."""
+"""One step of codec training: what is drawn, decoded, compared and learned. Files and the clock are `loop.py`'s."""
 
 from __future__ import annotations
 
@@ -193,10 +193,10 @@ class Learner:
         reconstruction = torch.stack([self._weight(key, step) * value for key, value in terms.items()]).sum()
         (gradient,) = torch.autograd.grad(reconstruction, decoded)
         loss = float(reconstruction.detach() + of_latents.detach())
-        said = {key: float(value.detach()) for key, value in (terms | asked).items()}
+        figures = {key: float(value.detach()) for key, value in (terms | asked).items()}
         if self.adversary is not None and step >= self.adversary.settings.from_step:
             gradient, judged = self.adversary.step(decoded, x, gradient, step)
-            said |= judged
+            figures |= judged
         self.optimizer.zero_grad()
         # a scalar whose gradient at y is the one balanced above
         ((y * gradient).sum() + of_latents).backward()
@@ -207,7 +207,7 @@ class Learner:
                 f" resume from the last checkpoint with a lower learning_rate than {config.learning_rate}"
             )
         self.optimizer.step()
-        return {"loss": loss, "lr": rate, "gradient": norm} | said
+        return {"loss": loss, "lr": rate, "gradient": norm} | figures
 
     def _weight(self, term: str, step: int) -> float:
         ramp = min(1.0, 0.2 + 0.8 * step / max(1, self.config.spectral_ramp_steps)) if term in RAMPED else 1.0
@@ -249,12 +249,12 @@ class Learner:
         return joined(parts)
 
     def restore(self, tensors: dict[str, Tensor], step: int) -> None:
-        """Put back what `tensors` answered at a step.
+        """Put back what `tensors` returned at a step.
 
         Parameters
         ----------
         tensors : dict of str to Tensor
-            As `tensors` answers them.
+            As `tensors` returns them.
         step : int
             How many steps were done.
 
@@ -265,7 +265,7 @@ class Learner:
 
         See Also
         --------
-        tensors : answers them.
+        tensors : returns them.
         """
         names = ("model", "optimizer", "probe", "adversary", "adversary_optimizer")
         parts: dict[str, dict[str, Tensor]] = {name: {} for name in names} | separated(tensors)
