@@ -13,14 +13,16 @@ from pathlib import Path
 
 import numpy as np
 
-from giblet.codec.training.settings import CodecTrainingConfig
+from giblet.codec.training.settings import CodecTrainingSettings
 from giblet.data.media import AudioReader
 from giblet.evaluation.codec_quality import CodecQuality
 from giblet.evaluation.mel_baseline import MelBaseline
 from giblet.evaluation.sound_scores import score
-from giblet.pipeline.codec import evaluate_codec, quality_table
+from giblet.pipeline.codec import evaluate_codec
+from giblet.pipeline.codec_report import quality_table
 
 ROOT = Path(__file__).parents[1]
+LAST_STAGE = ROOT / "configs/codec/5-final-balance.yaml"
 PAGE = ROOT / "docs/codec_quality.md"
 TR, RATE, SECONDS = 1.5, 24_000, 8.0
 SPEAKERS, FIRST, EVERY, SEARCH_SECONDS = 8, 7, 28, 6.0
@@ -92,13 +94,15 @@ def put(name: str, text: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="FLAC files, one speaker each")
-    parser.add_argument("--config", type=Path, default=ROOT / "configs/codec/bundled.yaml", help="training settings")
+    parser.add_argument(
+        "--config", type=Path, default=ROOT / "configs/codec/5-final-balance.yaml", help="training settings"
+    )
     parser.add_argument("--codec", default="bundled")
     parser.add_argument("--only", choices=["quality", "layouts"], help="one of the two tables")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/codec_quality.md")
     args = parser.parse_args()
     tables = {
-        "layouts": lambda: layouts(args.folder, CodecTrainingConfig.from_yaml(args.config).held_out),
+        "layouts": lambda: layouts(args.folder, CodecTrainingSettings.from_yaml(args.config).held_out),
         "quality": lambda: quality(args.folder, args.config, args.codec),
     }
     for name, make in tables.items():

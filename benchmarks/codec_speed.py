@@ -25,8 +25,7 @@ import soxr
 import torch
 
 from giblet.codec import load_codec
-from giblet.codec.encodec import BLOCK_FRAMES, EncodecCodec, build_config, build_model, cores
-from giblet.codec.training.net import RowNet
+from giblet.codec.encodec import BLOCK_FRAMES, EncodecCodec, build_config, build_model
 
 DATA = Path(__file__).parents[1] / "samples"
 CLIPS = (3.0, 8.0, 20.0)
@@ -122,20 +121,6 @@ def together(codec: EncodecCodec, wave: np.ndarray, seconds: float, args: argpar
           f"another, {100 * same:.3f} % of codes identical")  # fmt: skip
 
 
-def training(wave: np.ndarray, args: argparse.Namespace) -> None:
-    """Crops of a second through a net as large as the bundled one, and gradients back, with all threads at once."""
-    model = build_model(build_config(hidden_dim=80, num_filters=16, num_lstm_layers=1)).train()
-    crops = torch.from_numpy(wave[: 6 * 24_000]).view(-1, 1, 24_000)
-
-    def learn(encode: Callable[[Any], Any], decode: Callable[[Any], Any]) -> None:
-        model.zero_grad()
-        decode(encode(crops)).square().mean().backward()
-
-    rows = [RowNet(cores(half, fold=False)) for half in (model.encoder, model.decoder)]
-    t, o, _, _ = in_turns(partial(learn, model.encoder, model.decoder), partial(learn, *rows), args.repeats)
-    print(f"training, forward and backward: transformers {t:.2f} s, giblet {o:.2f} s, {t / o:.2f} x")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60)
@@ -165,7 +150,6 @@ def main() -> None:
         print(f"bundled codec, {runtime}: {speeds} as fast as real time")
         for seconds in CLIPS:
             together(EncodecCodec(theirs, args.bandwidth, runtime=runtime), wave, seconds, args)
-    training(wave, args)
     if args.film_seconds:
         memory(theirs, wave, there, args)
 

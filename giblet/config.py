@@ -94,12 +94,7 @@ class Settings(BaseModel):
             If the file cannot be read, is not a YAML mapping, or holds an option that does not exist or a value that is
             not allowed.
         """
-        with reading(f"settings from {path}", "a YAML file of options is needed"):
-            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        if not isinstance(values, dict):
-            raise InputError(f"{path} {_held(values)}: a YAML mapping of options is needed, such as 'tr: 1.5'")
-        if odd := [name for name in values if not isinstance(name, str)]:
-            raise InputError(f"{path} has an option {odd[0]!r}: names of options are words")
+        values = options_in(path)
         return cls.make(**(cls.in_todays_words(values) if stored else values))
 
     @classmethod
@@ -191,6 +186,31 @@ def _held(values: Any) -> str:
     if values is None:
         return "is empty"
     return f"holds {NAMED.get(type(values), 'one value, ' + repr(values)[:LONGEST])}"
+
+
+def options_in(path: str | Path) -> dict[str, Any]:
+    """The options that a YAML file holds, by name, as they stand there.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    dict of str to object
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or is not a YAML mapping of words.
+    """
+    with reading(f"settings from {path}", "a YAML file of options is needed"):
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    if not isinstance(values, dict):
+        raise InputError(f"{path} {_held(values)}: a YAML mapping of options is needed, such as 'tr: 1.5'")
+    if odd := [name for name in values if not isinstance(name, str)]:
+        raise InputError(f"{path} has an option {odd[0]!r}: names of options are words")
+    return values
 
 
 if not TYPE_CHECKING:

@@ -63,10 +63,10 @@ def test_provenance_holds_what_decides_the_numbers_and_nothing_else():
 
 
 def test_an_unknown_option_of_an_inner_part_is_compared_with_those_of_that_part():
-    from giblet.codec.training.settings import CodecTrainingConfig
+    from giblet.codec.training.settings import CodecTrainingSettings
 
     with pytest.raises(InputError, match=r"no option loss_weights\.complx; did you mean complex\?"):
-        CodecTrainingConfig.make(audio="a", output="b", loss_weights={"complx": 1.0})
+        CodecTrainingSettings.make(audio="a", output="b", loss_weights={"complx": 1.0})
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ ROOT = Path(giblet.__file__).parent
 # From the ground up; a module may import from its own floor and from those below.
 FLOORS = [
     {"docs", "errors", "lazy", "version"},
-    {"timing", "files", "netcdf", "device", "signals", "cells", "perceptual", "renamed", "notebook"},
+    {"timing", "files", "netcdf", "device", "signals", "cells", "renamed", "notebook"}
+    | {"progress", "hub", "checkpoints", "sound_files", "sound_metrics"},
     {"config", "features", "modalities", "spans", "runs"},
     {"codec", "alignment"},
     {"data", "models"},

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,7 @@ from rich.table import Column
 from giblet.cli.shared import Device, Json, app, bar, err, know_options, out, print_json, table
 
 if TYPE_CHECKING:
-    from giblet.codec.training.loop import TrainingProgress
+    from giblet.progress import TrainingProgress, TrainingStep
 
 codec = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Train a codec, measure it, or say what one is.")
 codec.callback()(know_options)
@@ -34,33 +35,28 @@ def train(
 
     Ctrl-C saves one before it leaves, and so does SIGTERM, which clusters send to jobs that run out of time.
     """
-    from giblet.codec.training.checkpoints import last_step
-    from giblet.codec.training.loop import train_codec
-    from giblet.codec.training.settings import CodecTrainingConfig
-    from giblet.files import check_writable
+    from giblet.pipeline.codec_training import codec_training_settings, step_to_go_on_from, train_codec
 
-    settings = CodecTrainingConfig.from_yaml(config)
-    check_writable(settings.output)
+    settings = codec_training_settings(config)
     logging.getLogger("giblet.codec").setLevel(logging.INFO)
     try:
         with _losses() as progress:
-            final = train_codec(settings, progress)
+            trained = train_codec(settings, progress=progress)
     except (KeyboardInterrupt, SystemExit):
-        kept = settings.output / "checkpoints"
-        step = last_step(kept)
-        what = f"goes on from the last checkpoint, step {step} in {kept}"
+        step = step_to_go_on_from(settings)
+        what = f"goes on from the last checkpoint, step {step} in {settings.output / 'checkpoints'}"
         if step is None:
             what = "starts anew: no checkpoint yet"
         err.print(f"giblet: training stopped; the same command {what}", markup=False)
         raise
     if as_json:
-        print_json({"codec": str(final)})
+        print_json({"codec": str(trained.codec)})
     else:
-        out.print(f"{final}: trained; use it with --codec {final}", markup=False)
+        out.print(f"{trained.codec}: trained; use it with --codec {trained.codec}", markup=False)
 
 
 @contextmanager
-def _losses() -> Iterator[Callable[[TrainingProgress], None] | None]:
+def _losses() -> Iterator[TrainingProgress | None]:
     """A bar on stderr with step, time left and losses; None, to have them logged, where it is no terminal."""
     if not err.is_terminal:
         yield None
@@ -71,7 +67,7 @@ def _losses() -> Iterator[Callable[[TrainingProgress], None] | None]:
     )  # fmt: skip
     with Progress(*columns, console=err, transient=True, speed_estimate_period=300) as bars:
 
-        def show(at: TrainingProgress) -> None:
+        def show(at: TrainingStep) -> None:
             losses = "  ".join(f"{name} {value:.4g}" for name, value in at.means.items() if name not in NOT_LOSSES)
             now: dict[str, Any] = {"description": losses, "completed": at.done, "step": at.step, "steps": at.steps}
             if bars.tasks:
@@ -84,7 +80,7 @@ def _losses() -> Iterator[Callable[[TrainingProgress], None] | None]:
 
 # 11 parameters, of a Typer command: one for each option.
 @codec.command()
-def evaluate(
+def evaluate(  # 11 parameters: each is an argument or option of the command
     sounds: Annotated[list[Path], typer.Argument(help="Folders of sound, or sound files.", show_default=False)],
     name: Annotated[
         str, typer.Option("--codec", help="bundled, a folder with an EnCodec model, or a hub name.")
@@ -102,7 +98,8 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure what a codec keeps of sound, beside mel spectrograms, and write a page to listen to."""
-    from giblet.pipeline.codec import evaluate_codec, quality_table
+    from giblet.pipeline.codec import evaluate_codec
+    from giblet.pipeline.codec_report import quality_table
 
     with bar("scoring") as progress:
         result = evaluate_codec(
@@ -136,16 +133,10 @@ def info(
     as_json: Json = False,
 ) -> None:
     """Say what a codec does: its clock, its codebooks, its fingerprint."""
-    from giblet.codec import load_codec
+    from giblet.pipeline.codec import describe_codec
 
-    loaded = load_codec(name, bandwidth=bandwidth, device=device)
-    about = {
-        field: getattr(loaded, field)
-        for field in ("sample_rate", "frame_rate", "hop_length", "bandwidth", "n_codebooks", "codebook_size", "runtime")
-        if hasattr(loaded, field)
-    }
-    about["fingerprint"] = loaded.fingerprint
+    about = asdict(describe_codec(name, bandwidth=bandwidth, device=device))
     if as_json:
-        print_json({"codec": name, **about})
+        print_json(about)
     else:
-        table(f"codec {name}", about)
+        table(f"codec {about.pop('codec')}", about)

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from giblet.cli.shared import Json, app, err, out, print_json
 
 if TYPE_CHECKING:
-    from giblet.training.result import Progress as Callback
+    from giblet.progress import TrainingProgress, TrainingStep
 
 
 @app.command()
@@ -67,7 +67,7 @@ def _read_late(refs: dict[str, float]) -> str:
 
 
 @contextmanager
-def _bar() -> Iterator[Callback]:
+def _bar() -> Iterator[TrainingProgress]:
     """Steps and each loss on stderr, gone when the work is done; nothing where stderr is not a terminal."""
     columns = (
         TextColumn("training"), BarColumn(bar_width=20), TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
@@ -76,8 +76,8 @@ def _bar() -> Iterator[Callback]:
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task("training", total=1, completed=0, losses="reading the data")
 
-        def show(step: int, last: int, losses: dict[str, float]) -> None:
-            text = "  ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
-            progress.update(task, completed=step, total=last, losses=text)
+        def show(at: TrainingStep) -> None:
+            text = "  ".join(f"{name} {loss:.3f}" for name, loss in at.losses.items())
+            progress.update(task, completed=at.step, total=at.steps, losses=text)
 
         yield show

@@ -23,7 +23,7 @@ from giblet.renamed import now_called
 from giblet.version import __version__
 
 if TYPE_CHECKING:
-    from giblet.data.sound import Progress as Callback
+    from giblet.progress import Progress as Callback
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 out = Console(soft_wrap=True, highlight=False)

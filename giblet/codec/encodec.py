@@ -12,7 +12,6 @@ import hashlib
 import json
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,6 @@ import torch
 from torch import Tensor, nn
 from transformers import EncodecConfig, EncodecModel
 from transformers.models.encodec import modeling_encodec as parts
-from transformers.utils import cached_file
 
 from giblet.codec.base import AudioCodec, reblock
 from giblet.codec.layers import Core, Encoder, ResidualCore, build_decoder, build_encoder, folded
@@ -121,35 +119,6 @@ def build_model(config: EncodecConfig) -> EncodecModel:
     transformers.EncodecModel
     """
     return EncodecModel(config)
-
-
-def hub_file(name: str, filename: str, revision: str | None, local_only: bool) -> Path:
-    """A file of a hub model, from the local hub cache or, unless `local_only`, the hub.
-
-    Parameters
-    ----------
-    name : str
-        Of the model, such as ``"facebook/encodec_24khz"``.
-    filename : str
-    revision : str or None
-        Branch, tag or commit.
-    local_only : bool
-        Whether to look in the cache alone.
-
-    Returns
-    -------
-    Path
-        In the cache.
-
-    Raises
-    ------
-    OSError
-        If it is in neither.
-    """
-    path = cached_file(name, filename, revision=revision, local_files_only=local_only)
-    if path is None:
-        raise FileNotFoundError(f"{name} has no {filename}")
-    return Path(path)
 
 
 def fingerprint(model: EncodecModel) -> str:

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
-import ssl
-import urllib.error
-import urllib.request
 from importlib import resources
 from pathlib import Path
 
-import huggingface_hub.constants as hub
 import safetensors.torch
 import torch
 from torch import Tensor
 
-from giblet.codec.encodec import TRAINING_ONLY, EncodecConfig, EncodecModel, build_model, check_layout, hub_file
+from giblet.codec.encodec import TRAINING_ONLY, EncodecConfig, EncodecModel, build_model, check_layout
 from giblet.errors import CodecError, one_line, reading
+from giblet.hub import hub_file, is_hub_name, unreachable
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
-# Seconds to wait for a first sign of life; the hub's own client tries for minutes where there is no network.
-PATIENCE = 4.0
 REMEDIES = f"give a folder with {CONFIG} and {WEIGHTS}, or use the codec that comes with giblet, 'bundled'"
 
 
@@ -51,7 +44,7 @@ def find_codec(name: str, revision: str | None = None) -> tuple[Path, Path]:
         return _in_folder(folder, name)
     if folder.exists():
         raise CodecError(f"codec {name!r} is a file: {REMEDIES}")
-    if not HUB_NAME.fullmatch(name) or name.startswith("."):
+    if not is_hub_name(name):
         raise CodecError(f"codec {name!r}: there is no such folder: {REMEDIES}")
     return _on_hub(name, revision)
 
@@ -110,39 +103,13 @@ def _on_hub(name: str, revision: str | None) -> tuple[Path, Path]:
     try:
         return hub_file(name, CONFIG, revision, local_only=True), hub_file(name, WEIGHTS, revision, local_only=True)
     except OSError:
-        why = unreachable(f"{hub.ENDPOINT}/{name}/resolve/{revision or 'main'}/{CONFIG}")
+        why = unreachable(name, CONFIG, revision)
     if why:
         raise CodecError(f"codec {name!r} is not in the local hub cache, and {why}: {REMEDIES}")
     try:
         return hub_file(name, CONFIG, revision, local_only=False), hub_file(name, WEIGHTS, revision, local_only=False)
     except OSError as exc:
         raise CodecError(f"codec {name!r} cannot be downloaded from the hub ({one_line(exc)}): {REMEDIES}") from exc
-
-
-def unreachable(url: str) -> str:
-    """Why the hub cannot be asked for this file, or nothing if it can.
-
-    Parameters
-    ----------
-    url : str
-        Of a file on the hub.
-
-    Returns
-    -------
-    str
-        Empty if it can.
-    """
-    if hub.HF_HUB_OFFLINE:
-        return "HF_HUB_OFFLINE forbids to download it"
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=PATIENCE):
-            return ""
-    except urllib.error.HTTPError:
-        return ""  # it answers; what it thinks of this name, its own client asks and says
-    except OSError as exc:
-        reason = getattr(exc, "reason", exc)
-        # The hub's own client brings certificates of its own.
-        return "" if isinstance(reason, ssl.SSLError) else f"{hub.ENDPOINT} cannot be reached ({reason})"
 
 
 def _fill(model: EncodecModel, weights: dict[str, Tensor], name: str) -> None:

@@ -17,11 +17,12 @@ from giblet.data.audio_features import AudioFeatures, CodeFeatures, MelFeatures
 from giblet.data.gain import Gain
 from giblet.data.media import AudioReader
 from giblet.data.processor import ExtractionSettings
-from giblet.data.sound import Progress, SoundOnGrid, write_sound
+from giblet.data.sound import SoundOnGrid, write_sound
 from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.features import main_variable, metadata_of, new_features
 from giblet.files import sha256_of
+from giblet.progress import Progress
 from giblet.timing import Number, TRGrid, check_tr, same_tr, shown
 
 

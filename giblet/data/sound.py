@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,12 +14,10 @@ from giblet.data.media import AudioReader
 from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.files import atomic_path
+from giblet.progress import Progress
 from giblet.timing import Number, TRGrid, exact, grid_for
 
 log = logging.getLogger(__name__)
-
-Progress = Callable[[float, float | None], None]
-"""Called with the seconds done and the seconds in all, None while that is not known."""
 
 
 @fill_doc

@@ -15,13 +15,13 @@ from pydantic import Field
 
 from giblet.data.embeddings import DEFAULT, SentenceModel
 from giblet.data.processor import ExtractionSettings
-from giblet.data.sound import Progress
 from giblet.data.words.on_trs import overlap_mean, word_series
 from giblet.data.words.subtitles import Segment, read_segments, read_timed_text
 from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.features import CONTINUOUS, TEXT_RENAMED, main_variable, metadata_of, new_features
 from giblet.files import sha256_of
+from giblet.progress import Progress, in_units_of
 from giblet.spans import tr_of, volume_grid
 from giblet.timing import TRGrid, exact
 
@@ -271,8 +271,8 @@ class TextProcessor:
         variables: dict[str, Any] = {}
         about_model: dict[str, Any] = {}
         if self.model is not None:
-            told = None if progress is None else (lambda share: progress(share * float(end), float(end)))
-            vectors = self.model.embed([row.text for row in inside], progress=told)
+            texts = [row.text for row in inside]
+            vectors = self.model.embed(texts, progress=in_units_of(progress, float(end)))
             embedding, mask = overlap_mean(inside, vectors, grid, self.settings.gaps)
             variables = {"embedding": (("tr", "dim"), embedding), "embedding_mask": (("tr",), mask)}
             about_model = {"model": self.model.name}

@@ -16,11 +16,11 @@ from pydantic import Field
 from giblet.data.embeddings import ImageModel
 from giblet.data.picture import PictureReader, ShownFrame, write_pictures
 from giblet.data.processor import ExtractionSettings
-from giblet.data.sound import Progress
 from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.features import CONTINUOUS, main_variable, metadata_of, new_features
 from giblet.files import sha256_of
+from giblet.progress import Progress
 from giblet.spans import shares, tr_of, volume_grid
 from giblet.timing import exact
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,8 @@ from giblet.errors import InputError
 from giblet.evaluation import sound_scores
 from giblet.evaluation.mel_baseline import MelBaseline
 from giblet.evaluation.sound_scores import REMEDY, SCORES, score
-from giblet.perceptual import PACKAGES
+from giblet.progress import Progress
+from giblet.sound_metrics import PACKAGES
 from giblet.timing import TRGrid
 
 MEL_MEAN = MelBaseline("mel, mean of each TR", bands=2048, frames_per_tr=1)
@@ -251,7 +252,8 @@ def score_codec(
     tr: float = 1.5,
     baselines: Sequence[MelBaseline] | None = None,
     keep: int = 0,
-    progress: Callable[[float, float | None], None] | None = None,
+    progress: Progress | None = None,
+    seconds: float | None = None,
 ) -> CodecQuality:
     """Score a codec at some bandwidths, and baselines, on clips.
 
@@ -268,7 +270,9 @@ def score_codec(
     keep : int
         Clips of which all sounds are kept to be listened to.
     progress : callable, optional
-        Called with seconds of sound done, and None.
+        Called with seconds of sound done, and `seconds`.
+    seconds : float, optional
+        How much sound the clips are at most, for `progress`.
 
     Returns
     -------
@@ -290,7 +294,7 @@ def score_codec(
     spectral = MultiScaleLoss(head.sample_rate)
     codes: list[list[np.ndarray]] = [[] for _ in codecs]
     kept: dict[str, dict[str, np.ndarray]] = {}
-    seconds = 0.0
+    scored = 0.0
     for clip in clips:
         if clip.name in rows[0].per_clip:
             raise InputError(f"two clips are called {clip.name}: give each its own name")
@@ -304,15 +308,15 @@ def score_codec(
             row.per_clip[clip.name] = score(clip.sound, sounds[row.label], head.sample_rate, spectral=spectral)
         if len(kept) < keep:
             kept[clip.name] = {"original": clip.sound, **sounds}
-        seconds += len(clip.sound) / head.sample_rate
+        scored += len(clip.sound) / head.sample_rate
         if progress is not None:
-            progress(seconds, None)
+            progress(scored, seconds)
     if not rows[0].per_clip:
         raise InputError("there is no sound to score the codec on: give files that are long enough and not silent")
     for codec, row, used in zip(codecs, rows[: len(codecs)], codes, strict=True):
         row.perplexity = perplexity(torch.from_numpy(np.concatenate(used, axis=1)), codec.codebook_size)
     n_frames = sum(one.shape[1] for one in codes[0])
-    return CodecQuality(head.name, head.fingerprint, tr, head.sample_rate, rows, seconds, n_frames, kept)
+    return CodecQuality(head.name, head.fingerprint, tr, head.sample_rate, rows, scored, n_frames, kept)
 
 
 def _codec_row(codec: AudioCodec, tr: float) -> Row:

@@ -9,6 +9,8 @@ from scipy.stats import rankdata
 from giblet.codec.base import AudioCodec
 from giblet.codec.mel import MelSpectrogram
 from giblet.errors import InputError
+from giblet.sound_metrics import level_error as level_error
+from giblet.sound_metrics import si_sdr as si_sdr
 from giblet.timing import TRGrid, ungroup_codes
 
 MEL_BANDS, MEL_WINDOW = 64, 1024
@@ -18,80 +20,6 @@ DYNAMIC_RANGE = 1e-8
 SILENCE = 1e-3
 """Root mean square of a TR (-60 dB of full scale) below which it counts as silent."""
 TRS_AT_A_TIME = 64
-
-
-def si_sdr(reference: np.ndarray, estimate: np.ndarray) -> float:
-    """Scale-invariant signal-to-distortion ratio in dB.
-
-    Parameters
-    ----------
-    reference, estimate : ndarray, shape (n_samples,)
-        On the same clock: a delay of one sample counts as distortion.
-
-    Returns
-    -------
-    float
-        ``inf`` for a scaled copy, ``-inf`` for an estimate with nothing of the reference in it.
-
-    Raises
-    ------
-    InputError
-        If the lengths differ, or the reference is silent.
-
-    References
-    ----------
-    Le Roux, Wisdom, Erdogan, Hershey (2019). SDR: half-baked or well done? ICASSP. https://arxiv.org/abs/1811.02508
-
-    Examples
-    --------
-    >>> round(si_sdr(np.array([1.0, 0, 0]), np.array([3.0, 0.3, 0])), 6)
-    20.0
-    """
-    reference, estimate, energy = _waveforms(reference, estimate)
-    projection = (reference @ estimate / energy) * reference
-    distortion = estimate - projection
-    with np.errstate(divide="ignore"):
-        return float(10 * (np.log10(projection @ projection) - np.log10(distortion @ distortion)))
-
-
-def _waveforms(reference: np.ndarray, estimate: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Both as float64, and the energy of the reference."""
-    reference, estimate = np.asarray(reference, np.float64), np.asarray(estimate, np.float64)
-    if reference.shape != estimate.shape or reference.ndim != 1:
-        raise InputError(
-            f"reference has shape {reference.shape}, estimate {estimate.shape}: two equal (n_samples,) are needed"
-        )
-    energy = float(reference @ reference)
-    if energy == 0:
-        raise InputError("the reference is silent: neither SI-SDR nor a level error is defined")
-    return reference, estimate, energy
-
-
-def level_error(reference: np.ndarray, estimate: np.ndarray) -> float:
-    """By how many dB a sound came back too loud (above 0) or too quiet (below 0), which SI-SDR does not see.
-
-    Parameters
-    ----------
-    reference, estimate : ndarray, shape (n_samples,)
-
-    Returns
-    -------
-    float
-        Ratio of the root mean squares, in dB; ``-inf`` for a silent estimate.
-
-    Raises
-    ------
-    InputError
-        If the lengths differ, or the reference is silent.
-
-    Examples
-    --------
-    >>> round(level_error(np.array([0.5, -0.5]), np.array([0.25, -0.25])), 2)
-    -6.02
-    """
-    reference, estimate, energy = _waveforms(reference, estimate)
-    with np.errstate(divide="ignore"):
-        return float(10 * (np.log10(estimate @ estimate) - np.log10(energy)))
 
 
 def code_pairs(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:

@@ -13,19 +13,17 @@ from giblet.evaluation.reconstruction import (
     code_pairs,
     identification_wins,
     latents_by_tr,
-    level_error,
     log_mel,
     mean_latent_codes,
     mel_by_tr,
     most_frequent_codes,
-    si_sdr,
     silent_trs,
     sound_of,
 )
 from giblet.evaluation.rotation import RotationTest
 from giblet.evaluation.scorecard import FREQUENT, MEAN, Null, Score
 from giblet.evaluation.statistics import Chance, Estimate, ScoredTRs, correlations, pooled_correlation
-from giblet.perceptual import missing, stoi
+from giblet.sound_metrics import level_error, missing, si_sdr, stoi
 
 CONSTANT = "never changes, so it has no correlation over time"
 

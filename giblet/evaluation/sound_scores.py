@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 
-from giblet import perceptual
+from giblet import sound_metrics
 from giblet.codec.training.losses import MultiScaleLoss
-from giblet.evaluation.reconstruction import level_error, si_sdr
-from giblet.perceptual import missing
+from giblet.sound_metrics import level_error, missing, si_sdr
 
 SCORES = {
     "pesq": "PESQ-wb",
@@ -52,18 +49,17 @@ def score(
 
     References
     ----------
-    See `giblet.perceptual`.
+    See `giblet.sound_metrics`.
     """
     spectral = spectral or MultiScaleLoss(sample_rate)
-    si = si_sdr(reference, estimate) if estimate.any() else -math.inf
     x, y = (torch.from_numpy(np.ascontiguousarray(v, np.float32))[None, None] for v in (reference, estimate))
     with torch.no_grad():
         mel = float(spectral(y, x)["mel"])
     absent = missing()
     return {
-        "pesq": None if "pesq" in absent else perceptual.pesq(reference, estimate, sample_rate),
-        "stoi": None if "stoi" in absent else perceptual.stoi(reference, estimate, sample_rate),
-        "si_sdr": si,
+        "pesq": None if "pesq" in absent else sound_metrics.pesq(reference, estimate, sample_rate),
+        "stoi": None if "stoi" in absent else sound_metrics.stoi(reference, estimate, sample_rate),
+        "si_sdr": si_sdr(reference, estimate),
         "level": level_error(reference, estimate),
         "mel": mel,
     }

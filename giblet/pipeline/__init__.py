@@ -5,9 +5,10 @@ from giblet.lazy import lazily
 __getattr__, __dir__, __all__ = lazily(
     __name__,
     {
-        "giblet.pipeline.brain": ("check_alignment",),
-        "giblet.pipeline.codec": ("CodecEvaluation", "evaluate_codec"),
         "giblet.pipeline.decoding": ("DecodedFile", "decode"),
+        "giblet.pipeline.brain": ("check_alignment",),
+        "giblet.pipeline.codec": ("CodecDescription", "CodecEvaluation", "describe_codec", "evaluate_codec"),
+        "giblet.pipeline.codec_training": ("TrainedCodec", "train_codec"),
         "giblet.pipeline.features": (
             "FailedExtraction", "FeatureFile", "extract", "extract_many", "processor_for", "processor_type",
         ),

@@ -1,4 +1,4 @@
-"""How good a codec is: scores on a folder of sound, as a table, a page to listen to, and JSON."""
+"""How good a codec is, as a table, a page to listen to, and JSON; and what a codec is."""
 
 from __future__ import annotations
 
@@ -12,24 +12,22 @@ from typing import Any
 
 import numpy as np
 
+from giblet.codec import load_codec
 from giblet.codec.encodec import EncodecCodec, bandwidths
 from giblet.codec.loading import find_codec, read_model
-from giblet.codec.training.settings import CodecTrainingConfig
+from giblet.codec.training.settings import CodecTrainingSettings
 from giblet.data.media import AudioReader
-from giblet.data.sound import Progress
 from giblet.device import pick_device
-from giblet.docs import fill_doc
 from giblet.errors import InputError
-from giblet.evaluation.codec_quality import Clip, CodecQuality, Row, score_codec
-from giblet.evaluation.sound_scores import SCORES
+from giblet.evaluation.codec_quality import Clip, CodecQuality, score_codec
 from giblet.files import check_writable, write_atomic
+from giblet.lazy import lazily
 from giblet.notebook import html_table
-from giblet.report import Picture, Player, Section, Table, spectrograms, write_report
+from giblet.pipeline.codec_report import quality_sections, quality_table, summary
+from giblet.progress import Progress
+from giblet.report import write_report
+from giblet.sound_files import find_sound_files
 
-SUFFIXES = {
-    ".flac", ".wav", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".aiff", ".aif", ".mp4", ".m4v", ".mkv", ".mov", ".webm",
-}  # fmt: skip
-"""Files that are looked for in a folder; a file that is named itself may be anything that FFmpeg reads."""
 PAGE, DATA = "codec_report.html", "codec_report.json"
 TOP_BANDWIDTH = 6.0
 MIN_SECONDS = 1.0
@@ -40,26 +38,87 @@ SILENCE_DB = -60.0
 
 @dataclass(frozen=True, repr=False)
 class CodecEvaluation:
-    """How well a codec keeps sound, with the page that shows it."""
+    """Scores of a codec, and where they were written."""
 
     quality: CodecQuality
+    """A row of scores for each bandwidth of the codec and each mel spectrogram beside it."""
     page: Path
-    """HTML, with sounds to listen to."""
+    """Of ``codec_report.html``, with sounds to listen to."""
     data: Path
-    """The same figures as JSON."""
+    """Of ``codec_report.json``, with the scores of each clip."""
 
     def __repr__(self) -> str:
         quality = self.quality
         return f"<CodecEvaluation of {quality.codec}: {quality.n_clips} clips, {quality.seconds:.0f} s; {self.page}>"
 
     def _repr_html_(self) -> str:
-        rows = [[row.label, *(row.mean(score) for score in SCORES)] for row in self.quality.rows]
-        return html_table(repr(self), ["mean over clips", *SCORES], rows)
+        return html_table(repr(self), *quality_table(self.quality))
 
 
-# 11 parameters: the options of `giblet codec evaluate`.
-@fill_doc
-def evaluate_codec(
+@dataclass(frozen=True)
+class CodecDescription:
+    """What a codec does to sound.
+
+    Attributes
+    ----------
+    codec : str
+        What it was asked for by.
+    sample_rate : int
+        In Hz.
+    frame_rate : float
+        Frames of codes per second.
+    hop_length : int
+        Samples per frame.
+    bandwidth : float
+        In kbps.
+    n_codebooks, codebook_size : int
+        Codes per frame, and the values that each can have.
+    runtime : str
+        What computes the encoder: ``"torch"`` or ``"openvino"``.
+    fingerprint : str
+        SHA-256 of all that changes the codes or the sound.
+    """
+
+    codec: str
+    sample_rate: int
+    frame_rate: float
+    hop_length: int
+    bandwidth: float
+    n_codebooks: int
+    codebook_size: int
+    runtime: str
+    fingerprint: str
+
+
+def describe_codec(codec: str = "bundled", *, bandwidth: float = 6.0, device: str = "auto") -> CodecDescription:
+    """What a codec does: its clock, its codebooks, its fingerprint.
+
+    Parameters
+    ----------
+    codec : str
+        ``"bundled"``, a folder, or a hub name.
+    bandwidth : float
+        In kbps, as far as the codec has codebooks.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+
+    Returns
+    -------
+    CodecDescription
+
+    Raises
+    ------
+    GibletError
+        If there is no such codec, it cannot be used, or has no such bandwidth.
+    """
+    loaded = load_codec(codec, bandwidth=bandwidth, device=device)
+    return CodecDescription(
+        codec, loaded.sample_rate, loaded.frame_rate, loaded.hop_length, loaded.bandwidth, loaded.n_codebooks,
+        loaded.codebook_size, loaded.runtime, loaded.fingerprint,
+    )  # fmt: skip
+
+
+def evaluate_codec(  # 11 parameters: what to score, on what, where to, and six options that are one word each
     sounds: str | Path | Iterable[str | Path],
     codec: str = "bundled",
     out_dir: str | Path = ".",
@@ -126,14 +185,14 @@ def evaluate_codec(
         told = {"fingerprint": codecs[0].fingerprint, "tr": tr, "seconds_per_file": seconds}
         _check_replaced(data, page, {**told, "files": sorted(files)})
     skipped: dict[str, str] = {}
-    most = len(files) * seconds
     try:
         quality = score_codec(
             codecs,
             _read(files, codecs[0].sample_rate, seconds, skipped),
             tr=tr,
             keep=players,
-            progress=None if progress is None else lambda done, _: progress(done, most),
+            progress=progress,
+            seconds=len(files) * seconds,
         )
     except InputError as exc:
         if skipped and len(skipped) == len(files):
@@ -143,7 +202,7 @@ def evaluate_codec(
     quality.skipped = skipped
     text = json.dumps(quality.as_dict() | {"seconds_per_file": seconds}, indent=2, allow_nan=False)
     write_atomic(data, text + "\n")
-    write_report(page, f"Sound quality of codec {codec}", quality_sections(quality), summary=_summary(quality))
+    write_report(page, f"Sound quality of codec {codec}", quality_sections(quality), summary=summary(quality))
     return CodecEvaluation(quality, page, data)
 
 
@@ -165,123 +224,15 @@ def _check_replaced(data: Path, page: Path, new: dict[str, Any]) -> None:
         raise InputError(f"{data} is there already and is of something else ({'; '.join(other)}): {replace}")
 
 
-def quality_table(quality: CodecQuality) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows of the comparison, as text: means over the clips.
-
-    Parameters
-    ----------
-    quality : CodecQuality
-
-    Returns
-    -------
-    headers : list of str
-    rows : list of list of str
-        One for each row of `quality`.
-    """
-    headers = ["kept", "numbers per TR", "a number is", "kbit/s", *SCORES.values(), "perplexity, lowest (mean)"]
-    return headers, [
-        [
-            row.label,
-            f"{row.numbers_per_tr:,}",
-            row.number,
-            f"{row.bits_per_second / 1000:,.1f}",
-            *_scores([row.mean(score) for score in SCORES]),
-            "" if row.perplexity is None else f"{min(row.perplexity):.0f} ({np.mean(row.perplexity):.0f})",
-        ]
-        for row in quality.rows
-    ]
-
-
-def quality_sections(quality: CodecQuality) -> list[Section]:
-    """The sections of the page: scores, clips to listen to, codebooks, and the scores of every clip.
-
-    Parameters
-    ----------
-    quality : CodecQuality
-
-    Returns
-    -------
-    list of Section
-
-    See Also
-    --------
-    quality_table : the table of the first.
-    """
-    parts = [Table(*quality_table(quality), caption=f"Means over {quality.n_clips} clips.")]
-    sections = [Section("Scores", [*READING, *quality.notes], parts)]
-    for number, (name, sounds) in enumerate(quality.kept.items()):
-        shown: list[Table | Player | Picture] = [
-            Player(label, sound, quality.sample_rate) for label, sound in sounds.items()
-        ]
-        text = []
-        if number == 0:
-            png = spectrograms(sounds, quality.sample_rate)
-            if png is None:
-                text.append("Pictures of the sounds need matplotlib: pip install 'giblet[plot]'.")
-            else:
-                shown.append(Picture(png, f"Spectrograms of {name}, as recorded and as each row brings it back"))
-        sections.append(Section(f"Listen: {name}", text, shown))
-    sections.append(_codebooks([row for row in quality.rows if row.perplexity is not None], quality.frames))
-    sections.append(_each_clip(quality))
-    return sections
-
-
-READING = (
-    "PESQ-wb runs from 1.0 (bad) to 4.64 (the same sound), STOI from 0 to 1 (intelligible), SI-SDR counts every "
-    "departure of the waveform, in dB. For all three more is better. SI-SDR does not see the level: how much louder or "
-    "quieter the sound came back stands beside it, and 0 dB is best. For the mel distance, between log10 mel spectra "
-    "at several scales, less is.",
-    "The mel rows keep the numbers named, as float32, and Griffin-Lim finds phases for them. No phase is kept, so "
-    "their SI-SDR is low even where they sound well.",
-)
-
-
-def _summary(quality: CodecQuality) -> str:
-    return (
-        f"{quality.n_clips} clips, {quality.seconds:.0f} s of sound at {quality.sample_rate} Hz, TR {quality.tr:g} s; "
-        f"codec fingerprint {quality.fingerprint[:12]}."
-    )
-
-
-def _scores(values: Sequence[float | None]) -> list[str]:
-    digits = {"pesq": 2, "stoi": 3, "si_sdr": 1, "level": 1, "mel": 3}
-    return ["n/a" if v is None else f"{v:.{digits[score]}f}" for score, v in zip(SCORES, values, strict=True)]
-
-
-def _codebooks(rows: list[Row], frames: int) -> Section:
-    most = max(len(row.perplexity or ()) for row in rows)
-    table = Table(
-        ["codebook", *(row.label for row in rows)],
-        [
-            [str(k + 1), *(f"{row.perplexity[k]:.0f}" if k < len(row.perplexity or ()) else "" for row in rows)]  # type: ignore[index]
-            for k in range(most)
-        ],
-    )
-    text = (
-        f"Perplexity: how many entries of each codebook are in effective use, over {frames:,} frames. Few frames "
-        "cannot show many entries: below some ten thousand the figures come out low."
-    )
-    return Section("Codebooks", [text], [table])
-
-
-def _each_clip(quality: CodecQuality) -> Section:
-    rows = [
-        [name, row.label, *_scores([row.per_clip[name][score] for score in SCORES])]
-        for name in quality.rows[0].per_clip
-        for row in quality.rows
-    ]
-    return Section("Every clip", (), [Table(["clip", "kept", *SCORES.values()], rows)])
-
-
 def _find(places: Sequence[str | Path], held_out: str | Path | None) -> dict[str, Path]:
     """Files by the names they get in tables: below a folder relative to it."""
-    patterns = None if held_out is None else CodecTrainingConfig.from_yaml(held_out).held_out
+    patterns = None if held_out is None else CodecTrainingSettings.from_yaml(held_out).held_out
     found: dict[str, Path] = {}
     seen: set[Path] = set()
     for place in map(Path, places):
         if not place.exists():
             raise InputError(f"no file or folder {place}: give sound files, or folders of them")
-        below = sorted(p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES) if place.is_dir() else [place]
+        below = find_sound_files(place) if place.is_dir() else [place]
         for path in below:
             if path.resolve() in seen:
                 continue
@@ -319,3 +270,6 @@ def _read(files: dict[str, Path], sample_rate: int, seconds: float, skipped: dic
             skipped[name] = f"silent: {level:.0f} dB re full scale in its first {seconds:g} s"
         else:
             yield Clip(name, sound)
+
+
+__getattr__ = lazily(__name__, {}, renamed={"Evaluated": "CodecEvaluation"})[0]

@@ -12,13 +12,13 @@ import xarray as xr
 
 from giblet.codec import load_codec
 from giblet.data.audio import AudioProcessor
-from giblet.data.sound import Progress
 from giblet.data.text import TEXT
 from giblet.data.video import VIDEO, VideoProcessor
 from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.features import check_sidecar, load_features, main_variable, metadata_of, read_sidecar, sidecar_path
 from giblet.files import check_writable, sha256_of, write_atomic
+from giblet.progress import Progress
 from giblet.renamed import renamed
 from giblet.timing import exact
 from giblet.version import __version__

@@ -14,7 +14,6 @@ import xarray as xr
 
 from giblet.data.audio import AudioProcessor, AudioSettings
 from giblet.data.processor import ExtractionSettings, Processor
-from giblet.data.sound import Progress
 from giblet.data.text import TextProcessor
 from giblet.data.video import VideoProcessor
 from giblet.docs import fill_doc
@@ -30,6 +29,7 @@ from giblet.features import (
 )
 from giblet.files import check_writable
 from giblet.notebook import html_facts
+from giblet.progress import Progress
 from giblet.timing import check_tr, shown
 from giblet.version import __version__
 

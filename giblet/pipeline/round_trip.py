@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from giblet.data.media import AudioReader
-from giblet.data.sound import Progress
 from giblet.docs import fill_doc
 from giblet.errors import InputError
-from giblet.evaluation.reconstruction import level_error, si_sdr
 from giblet.notebook import html_facts
 from giblet.pipeline.decoding import DecodedFile, decode
 from giblet.pipeline.features import FeatureFile, extract_anew
+from giblet.progress import Progress
+from giblet.sound_metrics import level_error, si_sdr
 
 
 def sample_film() -> Path:

@@ -9,10 +9,11 @@ from giblet.training.run_folder import absolute_paths
 from giblet.training.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from giblet.training.result import Progress, RunResult
+    from giblet.progress import TrainingProgress
+    from giblet.training.result import RunResult
 
 
-def train(config: str | Path | TrainSettings, *, progress: Progress | None = None) -> RunResult:
+def train(config: str | Path | TrainSettings, *, progress: TrainingProgress | None = None) -> RunResult:
     """Train, or go on where the same configuration was stopped.
 
     Parameters
@@ -20,7 +21,7 @@ def train(config: str | Path | TrainSettings, *, progress: Progress | None = Non
     config : str, Path or TrainSettings
         A YAML file, see :func:`read_config`, or what it says.
     progress : callable, optional
-        Called after each step with the step, the last step, and the losses by name.
+        Called after each step with a :class:`giblet.progress.TrainingStep`.
 
     Returns
     -------

@@ -15,14 +15,19 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
-from giblet.codec.training.checkpoints import optimizer_tensors, restore_optimizer
+from giblet.checkpoints import (
+    joined,
+    optimizer_tensors,
+    read_state,
+    read_tensors,
+    restore_optimizer,
+    separated,
+    write_tensors,
+)
 from giblet.data.bold.scan_timing import sidecar_path
-from giblet.errors import CheckpointError, InputError, one_line, reading
-from giblet.files import atomic_path, sha256_of, write_atomic
+from giblet.errors import CheckpointError, reading
+from giblet.files import sha256_of, write_atomic
 from giblet.training.settings import TrainSettings
 
 FORMAT = "giblet-training-2"
@@ -64,19 +69,9 @@ def save_state(
     load_state : Read what this wrote.
     restore : Put its tensors into model and optimiser.
     """
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    tensors |= {f"optimizer.{name}": value for name, value in optimizer_tensors(optimizer).items()}
+    tensors = joined({"model": model.state_dict(), "optimizer": optimizer_tensors(optimizer)})
     path = folder / f"step-{step:08d}.safetensors"
-    # Each tensor in memory of its own: safetensors refuses tensors that share.
-    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    with atomic_path(path) as temporary:
-        try:
-            save_file(tensors, temporary)
-        except SafetensorError as exc:  # a full disk too: it is no OSError
-            raise InputError(
-                f"cannot write {path} ({one_line(exc)}): free some space or choose another output folder; the state "
-                "saved before is kept"
-            ) from exc
+    write_tensors(path, tensors)
     content = {"format": FORMAT, "step": step, "tensors": path.name, "sha256": sha256_of(path), **state}
     write_atomic(folder / LAST, json.dumps(content, indent=1, allow_nan=False) + "\n")
     for other in folder.glob("step-*.safetensors"):
@@ -107,13 +102,7 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     if not last.exists():
         return None
     remedy = f"delete {folder} to train anew"
-    with reading(last, remedy, CheckpointError):
-        state = json.loads(last.read_text(encoding="utf-8"))
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
-        found = state.get("format") if isinstance(state, dict) else type(state).__name__
-        raise CheckpointError(f"{last} has format {found!r}: this version reads {FORMAT!r}; {remedy}")
-    if missing := [name for name in NEEDED if name not in state]:
-        raise CheckpointError(f"{last} lacks {', '.join(missing)}: damaged? {remedy}")
+    state = read_state(last, FORMAT, NEEDED, remedy)
     wrong = [name for name, kind in OF_A_RUN.items() if name in state and not isinstance(state[name], kind)]
     if wrong or not BEST.issubset(state.get("best", BEST)):
         raise CheckpointError(f"{last} is damaged in {', '.join(wrong) or 'best'}: {remedy}")
@@ -142,12 +131,11 @@ def restore(state: Mapping[str, Any], model: torch.nn.Module, optimizer: torch.o
     CheckpointError
         If they are damaged, or of another model.
     """
-    with reading(state["tensors"], "it is not of this model; use another output folder", CheckpointError):
-        tensors: dict[str, Tensor] = load_file(state["tensors"])
-        model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
-        restore_optimizer(
-            optimizer, {k.removeprefix("optimizer."): v for k, v in tensors.items() if k.startswith("optimizer.")}
-        )
+    remedy = "it is not of this model; use another output folder"
+    parts = separated(read_tensors(state["tensors"], remedy))
+    with reading(f"checkpoint {state['tensors']}", remedy, CheckpointError):
+        model.load_state_dict(parts["model"])
+        restore_optimizer(optimizer, parts.get("optimizer", {}))
 
 
 def followed(state: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:

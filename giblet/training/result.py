@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-Progress = Callable[[int, int, dict[str, float]], None]
-"""Called after each step with the step, the last step, and the losses: ``train``, ``val`` and each by its name."""
 
 
 @dataclass(frozen=True, repr=False)

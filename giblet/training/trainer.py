@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 
 from giblet.errors import GibletError
 from giblet.files import check_writable, write_atomic
+from giblet.progress import TrainingProgress, TrainingStep
 from giblet.signals import SIGNALS, Stop, delayed_signals
 from giblet.training.build import check_columns, model_of, windows_of
 from giblet.training.checkpoint import (
@@ -34,7 +35,7 @@ from giblet.training.checkpoint import (
 from giblet.training.log import RunLog
 from giblet.training.objective import Batch, Losses, Objective
 from giblet.training.processes import alone, check_devices, check_launcher, ignore_signals, launch
-from giblet.training.result import Progress, RunResult, TrainingInterrupted
+from giblet.training.result import RunResult, TrainingInterrupted
 from giblet.training.run_folder import write_normalisers, write_splits
 from giblet.training.scored_windows import Schedule, ScoredWindows
 from giblet.training.settings import FREE_TO_CHANGE, TrainSettings
@@ -51,8 +52,8 @@ class Trainer:
     ----------
     settings : TrainSettings
     progress : callable, optional
-        Called after each step with the step, the last step and the losses; see
-        :data:`giblet.training.result.Progress`.
+        Called after each step with a :class:`giblet.progress.TrainingStep`; its losses are ``train``, ``val`` (both
+        weighted sums) and each by its name.
     study : Study, optional
         The data, if they are already read; by default what the settings name is read.
 
@@ -62,7 +63,7 @@ class Trainer:
     """
 
     def __init__(
-        self, settings: TrainSettings, progress: Progress | None = None, *, study: Study | None = None
+        self, settings: TrainSettings, progress: TrainingProgress | None = None, *, study: Study | None = None
     ) -> None:
         self.settings, self.progress, self.study = settings, progress, study
         self.output = settings.output
@@ -115,7 +116,7 @@ class _Fit:
 
     def __init__(
         self, settings: TrainSettings, study: Study, fabric: Fabric, state: dict[str, Any] | None,
-        progress: Progress | None,
+        progress: TrainingProgress | None,
     ) -> None:  # fmt: skip
         self.settings, self.fabric, self.output = settings, fabric, settings.output
         self.main = fabric.global_rank == 0
@@ -241,7 +242,8 @@ class _Fit:
         self.running["gradient"][1] += 1
         if self.progress is not None:
             scored = {name: losses[name] for name, n in zip(names, counts, strict=True) if n}
-            self.progress(self.step, self.last, {"train": objective.total(scored), **scored, **self._last_val()})
+            told = {"train": objective.total(scored), **scored, **self._last_val()}
+            self.progress(TrainingStep(self.step, self.last, told, done=self.step / self.last))
 
     def _means(self) -> dict[str, float]:
         """Losses over the TRs since the last row, which begin anew."""

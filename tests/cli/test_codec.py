@@ -3,6 +3,7 @@
 import io
 import json
 import signal
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import yaml
 from rich.console import Console
 
 from giblet.cli import codec as command
-from giblet.codec.training.loop import _Run
+from giblet.codec.training.step import Learner
 from tests.codec.training.runs import listening, tiny, write_audio
 
 
@@ -41,16 +42,15 @@ def terminal(monkeypatch) -> io.StringIO:
 
 
 def signal_in_step(monkeypatch, step, number) -> list[int]:
-    """Have a signal come in a step, or never; answers the steps that are done from now on."""
+    """Have a signal come at the end of a step, or never; the steps that are done from now on, counted from 1."""
     seen = []
 
-    def signalled(self, annealed):
-        seen.append(self.step)
-        if self.step == step:
+    def signalled(at):
+        seen.append(at.step)
+        if at.step == step:
             signal.raise_signal(number)
-        return self.learner.step(self.step, annealed)
 
-    monkeypatch.setattr(_Run, "_one_step", signalled)
+    monkeypatch.setattr(command, "_losses", lambda: nullcontext(signalled))
     return seen
 
 
@@ -72,7 +72,7 @@ def test_a_terminal_shows_step_time_left_and_each_loss(giblet, training, termina
 
 
 def test_where_there_is_no_terminal_losses_are_lines_of_the_log(giblet, training, monkeypatch):
-    monkeypatch.setattr(_Run, "_one_step", lambda self, annealed: {"loss": 1.5, "waveform": self.step / 99})
+    monkeypatch.setattr(Learner, "step", lambda self, step, annealed: {"loss": 1.5, "waveform": step / 99})
     status, _, err = giblet("codec", "train", training(steps=100))
     assert status == 0
     mean = 0.0
@@ -90,7 +90,7 @@ def test_signals_save_the_step_they_come_in_and_the_same_command_goes_on(
 ):
     settings = training()
     folder = settings.parent / "run" / "checkpoints"
-    signal_in_step(monkeypatch, 1, number)
+    signal_in_step(monkeypatch, 2, number)
     with listening():
         status, said, err = giblet("codec", "train", settings)
     assert (status, said) == (expected, "")
@@ -98,7 +98,7 @@ def test_signals_save_the_step_they_come_in_and_the_same_command_goes_on(
     assert [json.loads(path.read_text())["step"] for path in folder.glob("*.json")] == [2]
     seen = signal_in_step(monkeypatch, None, number)
     status, said, _ = giblet("codec", "train", settings)
-    assert (status, seen) == (0, [2])
+    assert (status, seen) == (0, [3])
     assert "trained" in said
 
 
@@ -106,7 +106,7 @@ def test_without_a_checkpoint_the_command_says_that_it_starts_anew(giblet, train
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("giblet.codec.training.loop.find_clips", interrupted)
+    monkeypatch.setattr("giblet.codec.training.loop.find_audio", interrupted)
     status, _, err = giblet("codec", "train", training())
     assert status == 130
     assert "starts anew: no checkpoint yet" in err
@@ -120,7 +120,7 @@ def short_training(tmp_path, speech) -> Path:
     settings = {
         "audio": str(tmp_path / "audio"), "output": str(tmp_path / "run"), "num_codebooks": 2, "codebook_size": 16,
         "hidden_dim": 16, "num_filters": 2, "num_lstm_layers": 1, "batch_size": 2, "crop_seconds": 0.1, "steps": 3,
-        "unquantised_steps": 1, "warmup_steps": 1, "codebooks_per_step": {1: 1, 2: 1}, "checkpoint_every": 1,
+        "unquantized_steps": 1, "warmup_steps": 1, "codebooks_per_step": {1: 1, 2: 1}, "checkpoint_every": 1,
         "validate_every": 3, "validation_clips": 0,
     }  # fmt: skip
     (tmp_path / "train.yaml").write_text(yaml.safe_dump(settings))
@@ -128,24 +128,25 @@ def short_training(tmp_path, speech) -> Path:
 
 
 def test_a_training_that_is_interrupted_goes_on_where_it_stopped(giblet, short_training, monkeypatch):
-    from giblet.codec.training import loop
+    seen = []
 
-    seen, step = [], loop._Run._one_step
+    @contextmanager
+    def shown():
+        def stopping(at):
+            seen.append(at.step)
+            if seen == [1, 2, 3]:  # before the checkpoint of step 3 is written
+                raise KeyboardInterrupt
 
-    def stopping(self, progress):
-        seen.append(self.step)
-        if seen == [0, 1, 2]:
-            raise KeyboardInterrupt
-        return step(self, progress)
+        yield stopping
 
-    monkeypatch.setattr(loop._Run, "_one_step", stopping)
+    monkeypatch.setattr(command, "_losses", shown)
     status, _, err = giblet("codec", "train", short_training)
     assert status == 130
     assert "goes on from the last checkpoint" in err
     assert not (short_training.parent / "run" / "final").exists()
     status, said, _ = giblet("codec", "train", short_training)
     assert status == 0
-    assert seen == [0, 1, 2, 2]
+    assert seen == [1, 2, 3, 3]
     assert (short_training.parent / "run" / "final" / "model.safetensors").is_file()
     assert "trained" in said
     status, said, _ = giblet("codec", "info", short_training.parent / "run" / "final", "--bandwidth", 0.6, "--json")

@@ -118,6 +118,12 @@ def test_only_what_a_training_held_out_is_used(giblet, folder, tmp_path):
     assert list(json.loads(said)["rows"][0]["per_clip"]) == ["one.flac"]
 
 
+def test_the_old_option_for_the_folder_names_the_new_one(giblet, folder, tmp_path):
+    status, _, err = giblet("codec", "evaluate", folder, "--out", tmp_path)
+    assert status == 2
+    assert "--out-dir" in err
+
+
 def test_without_pesq_the_table_says_so_and_how_to_get_it(giblet, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(sound_scores, "missing", lambda: ["pesq"])
     status, said, _ = giblet("codec", "evaluate", folder / "one.flac", "--seconds", 1.2, "--players", 0, "-o", tmp_path)

@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from giblet.codec import load_codec
-from giblet.codec.encodec import EncodecCodec, bandwidths, build_config, build_model, fingerprint, hub_file
+from giblet.codec.encodec import EncodecCodec, bandwidths, build_config, build_model, fingerprint
 from giblet.errors import CodecError, InputError
+from giblet.hub import hub_file
 
 
 @pytest.fixture(scope="module")

@@ -79,7 +79,7 @@ def discriminator_hinge(real: list[list[Tensor]], fake: list[list[Tensor]]) -> T
     Parameters
     ----------
     real, fake : list of list of Tensor
-        What each discriminator answers for recorded and for decoded sound; its last tensor holds the logits.
+        What each discriminator returns for recorded and for decoded sound; its last tensor holds the logits.
 
     Returns
     -------
@@ -95,7 +95,7 @@ def generator_hinge(fake: list[list[Tensor]]) -> Tensor:
     Parameters
     ----------
     fake : list of list of Tensor
-        What each discriminator answers for decoded sound; its last tensor holds the logits.
+        What each discriminator returns for decoded sound; its last tensor holds the logits.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def feature_distance(real: list[list[Tensor]], fake: list[list[Tensor]]) -> Tens
     Parameters
     ----------
     real, fake : list of list of Tensor
-        What each discriminator answers for recorded and for decoded sound; the logits do not count.
+        What each discriminator returns for recorded and for decoded sound; the logits do not count.
 
     Returns
     -------
@@ -154,7 +154,7 @@ class Adversary(nn.Module):
         self.optimizer = torch.optim.Adam(self.parameters(), lr=settings.learning_rate, betas=(0.5, 0.9), foreach=True)
 
     def forward(self, waveform: Tensor) -> list[list[Tensor]]:
-        """What each discriminator answers.
+        """What each discriminator returns.
 
         Parameters
         ----------

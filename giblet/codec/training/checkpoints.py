@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor
 
+from giblet.checkpoints import read_state, read_tensors, write_tensors
 from giblet.codec.training.start import deepened
 from giblet.errors import CheckpointError, reading
 from giblet.files import write_atomic
@@ -48,7 +48,7 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], state: 
     load_checkpoint : reads the newest one.
     """
     stem = folder / f"step-{step:08d}"
-    write_atomic(stem.with_suffix(".safetensors"), save({k: v.detach().contiguous() for k, v in tensors.items()}))
+    write_tensors(stem.with_suffix(".safetensors"), tensors)
     write_atomic(stem.with_suffix(".json"), json.dumps({"format": FORMAT, "step": step, **state}, indent=1))
     for old in sorted(folder.glob("step-*.json"))[:-keep]:
         old.unlink()
@@ -91,65 +91,13 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | 
     --------
     save_checkpoint : writes one.
     """
-    found = sorted(folder.glob("step-*.json"))
-    if not found:
+    checkpoints = sorted(folder.glob("step-*.json"))
+    if not checkpoints:
         return None
-    last, remedy = found[-1], "delete it to resume from the one before"
-    with reading(f"checkpoint {last}", remedy, CheckpointError):
-        state = json.loads(last.read_text(encoding="utf-8"))
-    said = state.get("format") if isinstance(state, dict) else type(state).__name__
-    if said != FORMAT:
-        raise CheckpointError(
-            f"{last} has format {said!r}: this version reads {FORMAT!r}; start with a fresh output folder"
-        )
-    if missing := [name for name in ("step", "minutes", "rows", "config") if name not in state]:
-        raise CheckpointError(f"checkpoint {last} lacks {', '.join(missing)}: {remedy}")
-    with reading(f"checkpoint {last}", remedy, CheckpointError):
-        return load_file(last.with_suffix(".safetensors")), state
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """State of an optimiser as a flat dict of tensors named `INDEX.KEY`.
-
-    Parameters
-    ----------
-    optimizer : torch.optim.Optimizer
-
-    Returns
-    -------
-    dict of str to Tensor
-        Without the parameter groups, such as the learning rate.
-
-    See Also
-    --------
-    restore_optimizer : puts them back.
-    """
-    return {
-        f"{index}.{key}": value
-        for index, entry in optimizer.state_dict()["state"].items()
-        for key, value in entry.items()
-    }
-
-
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` answered.
-
-    Parameters
-    ----------
-    optimizer : torch.optim.Optimizer
-        Of parameters in the same order; its parameter groups stay as they are.
-    tensors : dict of str to Tensor
-        By `INDEX.KEY`.
-
-    See Also
-    --------
-    optimizer_tensors : answers them.
-    """
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        index, key = name.split(".", 1)
-        state.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    last = checkpoints[-1]
+    remedy = f"delete {last} to resume from the one before, or start with a fresh output folder"
+    state = read_state(last, FORMAT, ("step", "minutes", "rows", "config"), remedy)
+    return read_tensors(last.with_suffix(".safetensors"), remedy), state
 
 
 def export_model(model: Any, folder: Path, half: bool = True) -> Path:
@@ -179,12 +127,11 @@ def export_model(model: Any, folder: Path, half: bool = True) -> Path:
     """
     tensors = {}
     for name, value in model.state_dict().items():
-        value = value.detach().contiguous()
         tensors[name] = value.half() if half and value.is_floating_point() and "inited" not in name else value
     config = model.config.to_dict() | {"architectures": ["EncodecModel"], "dtype": "float32"}
-    write_atomic(folder / "model.safetensors", save(tensors, {"format": "pt"}))
+    weights = write_tensors(folder / "model.safetensors", tensors, {"format": "pt"})
     write_atomic(folder / "config.json", json.dumps(config, indent=2, sort_keys=True))
-    return folder / "model.safetensors"
+    return weights
 
 
 def load_weights(model: Any, folder: Path) -> None:

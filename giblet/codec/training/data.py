@@ -14,13 +14,13 @@ import soundfile as sf
 import soxr
 
 from giblet.errors import InputError
+from giblet.sound_files import SEEKABLE, find_sound_files
 
 logger = logging.getLogger(__name__)
-SUFFIXES = {".flac", ".wav", ".ogg", ".aiff", ".aif"}
 
 
 @dataclass(frozen=True)
-class Clip:
+class AudioFile:
     """One audio file: where it is, which data set it belongs to, how long it is (s)."""
 
     path: Path
@@ -28,7 +28,7 @@ class Clip:
     seconds: float
 
 
-def find_clips(folder: Path, held_out: list[str]) -> tuple[list[Clip], list[Clip]]:
+def find_audio(folder: Path, held_out: list[str]) -> tuple[list[AudioFile], list[AudioFile]]:
     """Audio files below a folder, sorted, split into those for training and those kept out.
 
     Parameters
@@ -41,7 +41,7 @@ def find_clips(folder: Path, held_out: list[str]) -> tuple[list[Clip], list[Clip
 
     Returns
     -------
-    training, kept_out : list of Clip
+    training, kept_out : list of AudioFile
 
     Raises
     ------
@@ -50,22 +50,25 @@ def find_clips(folder: Path, held_out: list[str]) -> tuple[list[Clip], list[Clip
         matches nothing (a typing error there would train on what was meant for the test).
     """
     if not folder.is_dir():
-        raise InputError(f"no folder of audio at {folder}: give one that holds {', '.join(sorted(SUFFIXES))} files")
+        raise InputError(f"no folder of audio at {folder}: give one that holds {', '.join(SEEKABLE)} files")
     listed = _listed(folder / "manifest.csv")
-    training: list[Clip] = []
-    kept: list[Clip] = []
+    training: list[AudioFile] = []
+    kept: list[AudioFile] = []
     unused = set(held_out)
-    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES):
+    files = find_sound_files(folder)
+    if unread := sorted({path.suffix.lower() for path in files} - set(SEEKABLE)):
+        logger.warning("%s: %s files are left out, convert them to .flac to train on them", folder, ", ".join(unread))
+    for path in (path for path in files if path.suffix.lower() in SEEKABLE):
         known = listed.get("/".join(path.parts[-2:]))
         dataset, seconds = known if known else (path.parent.name, _duration(path))
         hits = [pattern for pattern in held_out if fnmatch(path.name, pattern)]
         unused.difference_update(hits)
-        (kept if hits else training).append(Clip(path, dataset, seconds))
+        (kept if hits else training).append(AudioFile(path, dataset, seconds))
     if unused:
         raise InputError(f"held_out patterns {sorted(unused)} match no file below {folder}: correct or remove them")
     if not training:
         raise InputError(
-            f"nothing to train on below {folder}: it needs {', '.join(sorted(SUFFIXES))} files that are not held out"
+            f"nothing to train on below {folder}: it needs {', '.join(SEEKABLE)} files that are not held out"
         )
     return training, kept
 
@@ -137,14 +140,14 @@ class CropSampler:
 
     Parameters
     ----------
-    clips : list of Clip
+    files : list of AudioFile
         What to draw from.
     sample_rate : int
         In Hz.
     crop : int
         Samples per crop.
     max_share : float
-        Most that one data set may take of the clips drawn, so that one speaker does not rule.
+        Most that one data set may take of the files drawn, so that one speaker does not rule.
     weights : dict of str to float
         Factors on the share of single data sets, 1 where absent.
     mix, silence, as_recorded : float
@@ -163,7 +166,7 @@ class CropSampler:
 
     def __init__(
         self,
-        clips: list[Clip],
+        files: list[AudioFile],
         sample_rate: int,
         crop: int,
         *,
@@ -177,22 +180,22 @@ class CropSampler:
     ) -> None:
         self.sample_rate, self.crop, self.seed = sample_rate, crop, seed
         self.mix, self.silence, self.as_recorded = mix, silence, as_recorded
-        self.groups: dict[str, list[Clip]] = {}
-        for clip in clips:
-            self.groups.setdefault(clip.dataset, []).append(clip)
+        self.groups: dict[str, list[AudioFile]] = {}
+        for file in files:
+            self.groups.setdefault(file.dataset, []).append(file)
         self.shares = balance(
-            {name: sum(c.seconds for c in group) for name, group in self.groups.items()}, max_share, weights or {}
+            {name: sum(f.seconds for f in group) for name, group in self.groups.items()}, max_share, weights or {}
         )
-        self._odds = {name: _normalised([c.seconds for c in self.groups[name]]) for name in self.shares}
+        self._odds = {name: _normalised([f.seconds for f in self.groups[name]]) for name in self.shares}
         self._cache: dict[Path, np.ndarray] = {}
         room = cache_mb * 2**20
-        for clip in (c for c in clips if c.dataset in self.shares):
-            room -= clip.seconds * sample_rate * 2
+        for file in (f for f in files if f.dataset in self.shares):
+            room -= file.seconds * sample_rate * 2
             if room < 0:
                 break
             # 16 bits halve the memory and lose nothing that a codec of this size keeps
-            self._cache[clip.path] = (np.clip(read_mono(clip.path, sample_rate), -1, 1) * 32767).astype(np.int16)
-        logger.info("training on %d files, %d of them cached: %s", len(clips), len(self._cache), self.describe())
+            self._cache[file.path] = (np.clip(read_mono(file.path, sample_rate), -1, 1) * 32767).astype(np.int16)
+        logger.info("training on %d files, %d of them cached: %s", len(files), len(self._cache), self.describe())
 
     def describe(self) -> str:
         """Share of each data set in the crops, for the log.
@@ -236,17 +239,17 @@ class CropSampler:
     def _scaled(self, rng: np.random.Generator) -> np.ndarray:
         """One crop: its peak between -20 and -0.3 dB full scale, or its recorded level less up to 10 dB."""
         name = str(rng.choice(list(self.shares), p=list(self.shares.values())))
-        clip = self.groups[name][int(rng.choice(len(self.groups[name]), p=self._odds[name]))]
+        file = self.groups[name][int(rng.choice(len(self.groups[name]), p=self._odds[name]))]
         at = rng.random()
         level = 10 ** rng.uniform(-1.0, -0.015)
         recorded = rng.random() < self.as_recorded
-        if clip.path in self._cache:
-            sound = self._cache[clip.path]
+        if file.path in self._cache:
+            sound = self._cache[file.path]
             start = int(at * max(0, len(sound) - self.crop))
             piece = sound[start : start + self.crop].astype(np.float32) / 32767
         else:
             length = self.crop / self.sample_rate
-            piece = read_mono(clip.path, self.sample_rate, at * max(0.0, clip.seconds - length), length)[: self.crop]
+            piece = read_mono(file.path, self.sample_rate, at * max(0.0, file.seconds - length), length)[: self.crop]
         out = np.zeros(self.crop, np.float32)
         if recorded:
             out[: len(piece)] = np.clip(piece, -1, 1) * level**0.5

@@ -1,6 +1,6 @@
-"""Training of the package's own codec: `train_codec(CodecTrainingConfig.from_yaml("bundled.yaml"))`.
+"""Training of a codec, the one that giblet brings among them: what `giblet codec train` runs.
 
-From a transform start (`start.py`) through a short phase without quantisation to the full codec. Everything random is a
+From a transform start (`start.py`) through a short phase without quantization to the full codec. Everything random is a
 function of (seed, step), so a stopped run resumes bit for bit; only `max_minutes` ties a run to the clock.
 
 References
@@ -14,8 +14,6 @@ import csv
 import io
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,51 +23,29 @@ import torch
 
 from giblet.codec.quantizer import codebooks_of, rvq_quantize
 from giblet.codec.training.checkpoints import export_model, load_checkpoint, save_checkpoint
-from giblet.codec.training.data import Clip, CropSampler, find_clips, read_mono
-from giblet.codec.training.settings import CodecTrainingConfig
+from giblet.codec.training.data import AudioFile, CropSampler, find_audio, read_mono
+from giblet.codec.training.settings import CodecTrainingSettings
 from giblet.codec.training.step import Learner, annealing
 from giblet.codec.training.validate import validate
 from giblet.errors import CheckpointError
 from giblet.files import claimed, write_atomic
+from giblet.progress import TrainingProgress, TrainingStep
 from giblet.signals import Stop, delayed_signals
 
 logger = logging.getLogger(__name__)
 SHORTEST_CLIP = 0.5  # s, that scores can be had of
 
 
-@dataclass(frozen=True)
-class TrainingProgress:
-    """Where a run is, after a step.
-
-    Attributes
-    ----------
-    step, steps : int
-        How many are done, and how many there are.
-    done : float
-        Part of the run that is done, 0 to 1, by the clock where `max_minutes` is nearer than the last step.
-    terms : dict of str to float
-        What `Learner.step` answered for this step.
-    means : dict of str to float
-        Running means of the same, over some fifty steps.
-    """
-
-    step: int
-    steps: int
-    done: float
-    terms: dict[str, float]
-    means: dict[str, float]
-
-
-def train_codec(config: CodecTrainingConfig, progress: Callable[[TrainingProgress], None] | None = None) -> Path:
+def train_codec(config: CodecTrainingSettings, progress: TrainingProgress | None = None) -> Path:
     """Train a codec, resuming where the output folder holds a checkpoint.
 
     Ctrl-C and SIGTERM save a checkpoint at the step they come in and then leave; a second one leaves at once.
 
     Parameters
     ----------
-    config : CodecTrainingConfig
+    config : CodecTrainingSettings
     progress : callable, optional
-        Called after each step with a `TrainingProgress`; without it every hundredth step is logged.
+        Called after each step with a :class:`giblet.progress.TrainingStep`; without it every hundredth step is logged.
 
     Returns
     -------
@@ -92,7 +68,7 @@ def train_codec(config: CodecTrainingConfig, progress: Callable[[TrainingProgres
     """
     if config.threads:
         torch.set_num_threads(config.threads)
-    training, kept = find_clips(config.audio, config.held_out)
+    training, kept = find_audio(config.audio, config.held_out)
     logger.info("held out: %s", ", ".join(clip.path.name for clip in kept) or "nothing")
     with claimed(config.output):
         run = _Run(config, training, kept)
@@ -103,7 +79,7 @@ def train_codec(config: CodecTrainingConfig, progress: Callable[[TrainingProgres
 
 
 class _Run:
-    def __init__(self, config: CodecTrainingConfig, training: list[Clip], kept: list[Clip]) -> None:
+    def __init__(self, config: CodecTrainingSettings, training: list[AudioFile], kept: list[AudioFile]) -> None:
         self.config = config
         sampler = CropSampler(
             training,
@@ -130,7 +106,7 @@ class _Run:
             self.learner.begin()
         write_atomic(config.output / "training.yaml", config.to_yaml())
 
-    def _load(self, clips: list[Clip]) -> dict[str, np.ndarray]:
+    def _load(self, clips: list[AudioFile]) -> dict[str, np.ndarray]:
         """Beginnings of clips by name, without those on which scores would mean nothing."""
         sounds, seconds = {}, self.config.validation_seconds
         for clip in clips:
@@ -143,10 +119,10 @@ class _Run:
                 sounds[clip.path.stem] = sound
         return sounds
 
-    def train(self, stop: Stop, progress: Callable[[TrainingProgress], None] | None) -> None:
+    def train(self, stop: Stop, progress: TrainingProgress | None) -> None:
         config, began = self.config, time.monotonic() - self.minutes * 60
         while not stop and (annealed := annealing(config, self.step, self.minutes)) < 1:
-            terms = self._one_step(annealed)
+            terms = self.learner.step(self.step, annealed)
             for key, value in terms.items():
                 before = self.means.get(key, value)
                 self.means[key] = before + 0.02 * (value - before)
@@ -155,7 +131,7 @@ class _Run:
             if progress is not None:
                 clock = self.minutes / config.max_minutes if config.max_minutes else 0.0
                 done = min(1.0, max(self.step / config.steps, clock))
-                progress(TrainingProgress(self.step, config.steps, done, terms, dict(self.means)))
+                progress(TrainingStep(self.step, config.steps, terms, done, dict(self.means)))
             elif self.step % 100 == 0:
                 losses = ", ".join(f"{k} {v:.4g}" for k, v in self.means.items())
                 logger.info("%.1f min, step %d: %s", self.minutes, self.step, losses)
@@ -172,12 +148,9 @@ class _Run:
         export_model(self.model, final, self.config.half_precision_export)
         return final
 
-    def _one_step(self, annealed: float) -> dict[str, float]:
-        return self.learner.step(self.step, annealed)
-
     def _validate(self) -> None:
         done = self.rows and self.rows[-1]["step"] == self.step
-        if done or not self.scored or not self.learner.quantises(self.step):
+        if done or not self.scored or not self.learner.quantizes(self.step):
             return
         scores = validate(self.model, self.scored.values())
         self.rows.append(
@@ -208,11 +181,11 @@ class _Run:
         folder, rate = self.config.output / "samples", self.config.sample_rate
         self.model.eval()
         for name, clip in self.listened.items():
-            quantised, _ = rvq_quantize(
+            quantized, _ = rvq_quantize(
                 self.model.encoder(torch.from_numpy(clip)[None, None]).transpose(1, 2),
                 codebooks_of(self.model.quantizer),
             )
-            decoded = self.model.decoder(quantised.transpose(1, 2))[0, 0, : len(clip)].numpy()
+            decoded = self.model.decoder(quantized.transpose(1, 2))[0, 0, : len(clip)].numpy()
             for label, sound in (("original", clip), ("decoded", decoded)):
                 content = io.BytesIO()
                 sf.write(content, np.clip(sound, -1, 1), rate, format="WAV", subtype="PCM_16")
@@ -220,10 +193,10 @@ class _Run:
         self.model.train()
 
     def _resume(self) -> bool:
-        found = load_checkpoint(self.config.output / "checkpoints")
-        if found is None:
+        checkpoint = load_checkpoint(self.config.output / "checkpoints")
+        if checkpoint is None:
             return False
-        tensors, state = found
+        tensors, state = checkpoint
         if state["step"] > self.config.steps:
             raise CheckpointError(
                 f"the checkpoint in {self.config.output} is at step {state['step']} and steps is {self.config.steps}:"
@@ -238,12 +211,12 @@ class _Run:
         return True
 
 
-def _largest_group(clips: list[Clip]) -> list[Clip]:
+def _largest_group(clips: list[AudioFile]) -> list[AudioFile]:
     """The held-out clips of one data set: scores over speech and music together would say little about either."""
     names = [clip.dataset for clip in clips]
     most = max(sorted(set(names)), key=names.count, default="")
     return [clip for clip in clips if clip.dataset == most]
 
 
-def _spread(clips: list[Clip], count: int) -> list[Clip]:
+def _spread(clips: list[AudioFile], count: int) -> list[AudioFile]:
     return [clips[i] for i in np.linspace(0, len(clips) - 1, min(count, len(clips))).round().astype(int)]

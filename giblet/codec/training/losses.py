@@ -291,7 +291,7 @@ def commitment_loss(z_e: Tensor, z_q: Tensor) -> Tensor:
     z_e : Tensor of float32, shape (B, T, D)
         Encoder output.
     z_q : Tensor of float32, shape (B, T, D)
-        The same, quantised. Receives no gradient: codebooks learn by moving averages.
+        The same, quantized. Receives no gradient: codebooks learn by moving averages.
 
     Returns
     -------
@@ -341,7 +341,7 @@ def loss(
     reconstruction, target : Tensor of float32, shape (B, 1, N)
         Waveforms.
     z_e, z_q : Tensor of float32, shape (B, T, D)
-        Encoder output before and after quantisation.
+        Encoder output before and after quantization.
     commitment_weight : float
         0.25 as in VQ-VAE (van den Oord et al. 2017).
     sample_rate : int

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from giblet.codec.training.losses import SCALES, EnvelopeLoss
-from giblet.config import Settings
+from giblet.config import Settings, options_in
+from giblet.errors import InputError, reading
+from giblet.lazy import lazily
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
@@ -46,18 +48,34 @@ class AdversarialSettings(Settings):
     every: Count = Field(1, description="steps from one turn of the discriminators to the next; 1.5 in the paper")
 
 
+def _patterns_in(path: Path) -> list[str]:
+    """Patterns of a text file, one per line, without empty lines and comments."""
+    with reading(f"held_out from {path}", "give a list of patterns, or a text file beside the YAML file"):
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    patterns = [line for line in lines if line and not line.startswith("#")]
+    if not patterns:
+        raise InputError(f"held_out: {path} lists no patterns: give one per line, or leave held_out out")
+    return patterns
+
+
 def _bandwidths(data: dict[str, Any]) -> dict[int, float]:
     """All codebooks in four steps for one of each lower power of two: {2: 1, 4: 1, 8: 4} of eight."""
     n = data.get("num_codebooks", 1)
     return {2**i: 1.0 for i in range(1, math.ceil(math.log2(n)))} | {n: 4.0}
 
 
-class CodecTrainingConfig(Settings):
-    """All that decides a training run; `held_out` are patterns over file names that are never trained on."""
+class CodecTrainingSettings(Settings):
+    """All that decides the training of a codec; `held_out` are patterns over names of files that are never trained on.
+
+    In a YAML file `held_out` may also be the name of a text file beside it, with one pattern per line, so that several
+    configurations share one list. Other paths are relative to the folder in which the command runs.
+    """
+
+    renamed: ClassVar[dict[str, str]] = {"unquantised_steps": "unquantized_steps"}
 
     audio: Path
     output: Path
-    held_out: list[str] = Field([], description="patterns over file names")
+    held_out: list[str] = Field([], description="patterns over file names; in YAML also a text file that lists them")
     dataset_weights: dict[str, Weight] = Field({}, description="factors on the shares of data sets")
     max_share: Share = 1 / 3
     mix: Share = 0.05
@@ -97,7 +115,7 @@ class CodecTrainingConfig(Settings):
         1.0, description="part of the annealing after which the encoder stands still and codebooks settle"
     )
     clip_gradient: float = Field(1.0, gt=0)
-    unquantised_steps: int = Field(100, ge=0)
+    unquantized_steps: int = Field(100, ge=0)
     spectral_ramp_steps: int = Field(
         500, ge=0, description="steps over which mel and magnitude grow from a fifth to their weight"
     )
@@ -118,6 +136,30 @@ class CodecTrainingConfig(Settings):
     validation_clips: int = Field(8, ge=0)
     validation_seconds: float = Field(4.0, ge=0.5)
     half_precision_export: bool = True
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, *, stored: bool = False) -> Self:
+        """Settings from a YAML file; of a text file that `held_out` names, its patterns.
+
+        Parameters
+        ----------
+        path : str or Path
+        stored : bool
+            The file was written by giblet itself, perhaps when options had other names: those are read too.
+
+        Returns
+        -------
+        CodecTrainingSettings
+
+        Raises
+        ------
+        InputError
+            As :meth:`giblet.config.Settings.from_yaml`, or if the text file cannot be read or lists nothing.
+        """
+        options = cls.in_todays_words(options_in(path)) if stored else options_in(path)
+        if isinstance(held_out := options.get("held_out"), str):
+            options["held_out"] = _patterns_in(Path(path).parent / held_out)
+        return cls.make(**options)
 
     @field_validator("steady_steps")
     @classmethod
@@ -162,3 +204,6 @@ class CodecTrainingConfig(Settings):
                 f"scales go up to {longest} samples and crops have {crop}: give a longer crop_seconds or shorter scales"
             )
         return value
+
+
+__getattr__ = lazily(__name__, {}, renamed={"CodecTrainingConfig": "CodecTrainingSettings"})[0]

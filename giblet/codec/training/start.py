@@ -1,6 +1,6 @@
 """A start for codec training that already reproduces the waveform.
 
-Started at random, an EnCodec does not find the waveform: after hundreds of steps it still answers silence.
+Started at random, an EnCodec does not find the waveform: after hundreds of steps its output is still silence.
 Yet at small amplitudes ELU is almost linear, and strided convolutions can hold a block transform; so
 the weights are set to the Karhunen-Loève transform of the training sound, stage by stage, and the decoder's
 to its transpose. Before the first step the network is a linear transform codec; training bends it from there.

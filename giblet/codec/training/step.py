@@ -1,4 +1,4 @@
-"""One step of codec training: what is drawn, decoded, compared and learned. Files and the clock are `train.py`'s."""
+"""One step of codec training: what is drawn, decoded, compared and learned. Files and the clock are `loop.py`'s."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from giblet.codec.encodec import build_config, build_model, cores
+from giblet.checkpoints import joined, optimizer_tensors, restore_optimizer, separated
+from giblet.codec.encodec import build_config, build_model
 from giblet.codec.loading import find_codec
 from giblet.codec.quantizer import codebooks_of, rvq_quantize
 from giblet.codec.training.adversary import Adversary
-from giblet.codec.training.checkpoints import load_weights, optimizer_tensors, restore_optimizer
+from giblet.codec.training.checkpoints import load_weights
 from giblet.codec.training.codebooks import CodebookTrainer
 from giblet.codec.training.data import CropSampler
 from giblet.codec.training.losses import BandProbe, EnvelopeLoss, MultiScaleLoss
-from giblet.codec.training.net import RowNet
-from giblet.codec.training.settings import CodecTrainingConfig
+from giblet.codec.training.settings import CodecTrainingSettings
 from giblet.codec.training.start import transform_start, waken
 from giblet.errors import CheckpointError
 
@@ -26,12 +26,12 @@ RAMPED = ("mel", "magnitude")
 """Terms that grow to their weight: magnitudes alone would lose the phase."""
 
 
-def annealing(config: CodecTrainingConfig, step: int, minutes: float) -> float:
+def annealing(config: CodecTrainingSettings, step: int, minutes: float) -> float:
     """How much of the annealing is done: by the steps after the steady ones or by the clock, whichever is further.
 
     Parameters
     ----------
-    config : CodecTrainingConfig
+    config : CodecTrainingSettings
     step : int
         How many steps are done.
     minutes : float
@@ -46,12 +46,12 @@ def annealing(config: CodecTrainingConfig, step: int, minutes: float) -> float:
     return max(0.0, (step - config.steady_steps) / (config.steps - config.steady_steps), clock)
 
 
-def learning_rate(config: CodecTrainingConfig, step: int, annealed: float) -> float:
+def learning_rate(config: CodecTrainingSettings, step: int, annealed: float) -> float:
     """Linear warm-up, then a cosine down to the final rate over the annealing.
 
     Parameters
     ----------
-    config : CodecTrainingConfig
+    config : CodecTrainingSettings
     step : int
         Number of the step, from 0.
     annealed : float
@@ -72,12 +72,12 @@ class Learner:
 
     Parameters
     ----------
-    config : CodecTrainingConfig
+    config : CodecTrainingSettings
     sampler : CropSampler
         What to learn from.
     """
 
-    def __init__(self, config: CodecTrainingConfig, sampler: CropSampler) -> None:
+    def __init__(self, config: CodecTrainingSettings, sampler: CropSampler) -> None:
         self.config, self.sampler = config, sampler
         torch.manual_seed(config.seed)
         self.model: Any = build_model(
@@ -91,9 +91,6 @@ class Learner:
                 config.num_residual_layers,
             )
         ).train()
-        self.encode, self.decode = self.model.encoder, self.model.decoder
-        if not config.bfloat16:
-            self.encode, self.decode = (RowNet(cores(half, fold=False)) for half in (self.encode, self.decode))
         self.codebooks = CodebookTrainer(self.model.quantizer, config.codebook_decay, loudness=config.codebook_loudness)
         self.spectral, self.envelope = MultiScaleLoss(config.sample_rate), EnvelopeLoss(config.sample_rate)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
@@ -130,7 +127,7 @@ class Learner:
         if self.probe is not None:
             self._start_probe(self.probe)
 
-    def quantises(self, step: int) -> bool:
+    def quantizes(self, step: int) -> bool:
         """Whether the codebooks are in use at a step.
 
         Parameters
@@ -142,7 +139,7 @@ class Learner:
         -------
         bool
         """
-        return self.config.start_from is not None or step >= self.config.unquantised_steps
+        return self.config.start_from is not None or step >= self.config.unquantized_steps
 
     def step(self, step: int, annealed: float) -> dict[str, float]:
         """Learn from batch `step`.
@@ -172,14 +169,14 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         x = torch.from_numpy(self.sampler.batch(step, config.batch_size))
-        if step == config.unquantised_steps and config.start_from is None:
+        if step == config.unquantized_steps and config.start_from is None:
             self._start_codebooks(generator)
         # pauses are a tight cloud of latents that moves as a whole: its codes spread over it once it stands still
         learns = annealed < config.encoder_until
         with torch.set_grad_enabled(learns), torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
-            z = self.encode(x).float()
+            z = self.model.encoder(x).float()
         asked = {"commitment": z.new_zeros(())}  # of the latents
-        if self.quantises(step):
+        if self.quantizes(step):
             counts, odds = zip(*config.codebooks_per_step.items(), strict=True)
             n_books = int(rng.choice(counts, p=np.array(odds) / sum(odds)))
             z, asked["commitment"] = self.codebooks.quantize(z, n_books, generator)
@@ -187,7 +184,7 @@ class Learner:
             asked["probe"] = self.probe(z, x)
         of_latents = torch.stack([self._weight(key, step) * value for key, value in asked.items()]).sum()
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
-            y = self.decode(z).float()[..., : x.shape[-1]]
+            y = self.model.decoder(z).float()[..., : x.shape[-1]]
         # a leaf: what the losses ask of the waveform is balanced before it goes on into the codec
         decoded = y.detach().requires_grad_()
         terms: dict[str, Tensor] = self.spectral(decoded, x)
@@ -196,10 +193,10 @@ class Learner:
         reconstruction = torch.stack([self._weight(key, step) * value for key, value in terms.items()]).sum()
         (gradient,) = torch.autograd.grad(reconstruction, decoded)
         loss = float(reconstruction.detach() + of_latents.detach())
-        said = {key: float(value.detach()) for key, value in (terms | asked).items()}
+        figures = {key: float(value.detach()) for key, value in (terms | asked).items()}
         if self.adversary is not None and step >= self.adversary.settings.from_step:
             gradient, judged = self.adversary.step(decoded, x, gradient, step)
-            said |= judged
+            figures |= judged
         self.optimizer.zero_grad()
         # a scalar whose gradient at y is the one balanced above
         ((y * gradient).sum() + of_latents).backward()
@@ -210,7 +207,7 @@ class Learner:
                 f" resume from the last checkpoint with a lower learning_rate than {config.learning_rate}"
             )
         self.optimizer.step()
-        return {"loss": loss, "lr": rate, "gradient": norm} | said
+        return {"loss": loss, "lr": rate, "gradient": norm} | figures
 
     def _weight(self, term: str, step: int) -> float:
         ramp = min(1.0, 0.2 + 0.8 * step / max(1, self.config.spectral_ramp_steps)) if term in RAMPED else 1.0
@@ -219,7 +216,7 @@ class Learner:
     @torch.no_grad()
     def _start_probe(self, probe: BandProbe) -> None:
         sounds = [torch.from_numpy(self.sampler.batch(2**42 + i, 16)) for i in range(8)]
-        latents = torch.cat([self.encode(sound) for sound in sounds])
+        latents = torch.cat([self.model.encoder(sound) for sound in sounds])
         if self.config.start_from is not None:
             latents = rvq_quantize(latents.transpose(1, 2), codebooks_of(self.model.quantizer))[0].transpose(1, 2)
         probe.fit(latents, torch.cat(sounds))
@@ -249,15 +246,15 @@ class Learner:
         if self.adversary is not None:
             parts["adversary"] = self.adversary.state_dict()
             parts["adversary_optimizer"] = optimizer_tensors(self.adversary.optimizer)
-        return {f"{part}.{name}": value for part, tensors in parts.items() for name, value in tensors.items()}
+        return joined(parts)
 
     def restore(self, tensors: dict[str, Tensor], step: int) -> None:
-        """Put back what `tensors` answered at a step.
+        """Put back what `tensors` returned at a step.
 
         Parameters
         ----------
         tensors : dict of str to Tensor
-            As `tensors` answers them.
+            As `tensors` returns them.
         step : int
             How many steps were done.
 
@@ -268,13 +265,10 @@ class Learner:
 
         See Also
         --------
-        tensors : answers them.
+        tensors : returns them.
         """
         names = ("model", "optimizer", "probe", "adversary", "adversary_optimizer")
-        parts: dict[str, dict[str, Tensor]] = {name: {} for name in names}
-        for name, value in tensors.items():
-            part, key = name.split(".", 1)
-            parts[part][key] = value
+        parts: dict[str, dict[str, Tensor]] = {name: {} for name in names} | separated(tensors)
         try:
             self.model.load_state_dict(parts["model"])
             if self.probe is not None:

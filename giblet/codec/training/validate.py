@@ -9,42 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from giblet import perceptual
+from giblet import sound_metrics
 from giblet.codec.quantizer import codebooks_of, rvq_quantize
 from giblet.codec.training.losses import MultiScaleLoss
 
-
-def si_sdr(reference: np.ndarray, estimate: np.ndarray) -> float:
-    """SI-SDR as `giblet.evaluation.reconstruction.si_sdr` has it, but finite for silent sounds too.
-
-    Parameters
-    ----------
-    reference, estimate : ndarray of float, shape (N,)
-
-    Returns
-    -------
-    float
-        In dB.
-    """
-    power = float(reference @ reference) + 1e-12
-    scaled = (float(estimate @ reference) / power) * reference
-    noise = estimate - scaled
-    return float(10 * np.log10((float(scaled @ scaled) + 1e-12) / (float(noise @ noise) + 1e-12)))
-
-
-def level_error(reference: np.ndarray, estimate: np.ndarray) -> float:
-    """Level error as `giblet.evaluation.reconstruction.level_error` has it, but finite for silent sounds too.
-
-    Parameters
-    ----------
-    reference, estimate : ndarray of float, shape (N,)
-
-    Returns
-    -------
-    float
-        In dB, positive where the estimate is louder.
-    """
-    return float(10 * np.log10((float(estimate @ estimate) + 1e-12) / (float(reference @ reference) + 1e-12)))
+FLOOR = 1e-12
+"""Energy that is added to those of the waveforms: with it the scores of silence are numbers, which a log can hold."""
 
 
 def perplexity(indices: Tensor, codebook_size: int) -> list[float]:
@@ -103,11 +73,14 @@ def validate(
     model.eval()
     for clip in clips:
         x = torch.from_numpy(clip)[None, None]
-        quantised, indices = rvq_quantize(model.encoder(x).transpose(1, 2), books)
-        y = model.decoder(quantised.transpose(1, 2))[..., : x.shape[-1]]
+        quantized, indices = rvq_quantize(model.encoder(x).transpose(1, 2), books)
+        y = model.decoder(quantized.transpose(1, 2))[..., : x.shape[-1]]
         used.append(indices[0])
         decoded = y[0, 0].numpy()
-        row = {"si_sdr": si_sdr(clip, decoded), "level": level_error(clip, decoded)}
+        row = {
+            "si_sdr": sound_metrics.si_sdr(clip, decoded, floor=FLOOR),
+            "level": sound_metrics.level_error(clip, decoded, floor=FLOOR),
+        }
         row["mel"] = float(spectral(y, x)["mel"])
         if perceptual:
             row |= _perceptual(clip, decoded, sample_rate)
@@ -119,10 +92,10 @@ def validate(
 
 
 def _perceptual(clip: np.ndarray, decoded: np.ndarray, sample_rate: int) -> dict[str, float]:
-    absent = perceptual.missing()
+    absent = sound_metrics.missing()
     scores = {
         name: measure(clip, decoded, sample_rate)
-        for name, measure in (("stoi", perceptual.stoi), ("pesq", perceptual.pesq))
+        for name, measure in (("stoi", sound_metrics.stoi), ("pesq", sound_metrics.pesq))
         if name not in absent
     }
     return {name: score for name, score in scores.items() if score is not None}

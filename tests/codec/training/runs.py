@@ -12,7 +12,8 @@ import soundfile as sf
 import torch
 
 from giblet.codec.training.checkpoints import load_checkpoint
-from giblet.codec.training.loop import CodecTrainingConfig, TrainingProgress, train_codec
+from giblet.codec.training.loop import CodecTrainingSettings, train_codec
+from giblet.progress import TrainingStep
 
 RATE = 24_000
 
@@ -41,14 +42,14 @@ def write_audio(folder: Path) -> Path:
     return folder
 
 
-def tiny(audio: Path, output: Path, **changes) -> CodecTrainingConfig:
+def tiny(audio: Path, output: Path, **changes) -> CodecTrainingSettings:
     settings = {
         "num_codebooks": 2, "codebook_size": 16, "hidden_dim": 16, "num_filters": 2, "num_lstm_layers": 1,
-        "batch_size": 2, "crop_seconds": 0.1, "steps": 8, "unquantised_steps": 2, "warmup_steps": 2,
+        "batch_size": 2, "crop_seconds": 0.1, "steps": 8, "unquantized_steps": 2, "warmup_steps": 2,
         "codebooks_per_step": {1: 1, 2: 1}, "checkpoint_every": 4, "validate_every": 4, "validation_clips": 1,
         "validation_seconds": 0.5, "held_out": ["3-*.flac"], "threads": None,
     }  # fmt: skip
-    return CodecTrainingConfig.model_validate({"audio": audio, "output": output, **settings, **changes})
+    return CodecTrainingSettings.model_validate({"audio": audio, "output": output, **settings, **changes})
 
 
 @contextmanager
@@ -61,10 +62,10 @@ def listening() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def stop_at(step: int, config: CodecTrainingConfig, number: signal.Signals = signal.SIGINT) -> None:
+def stop_at(step: int, config: CodecTrainingSettings, number: signal.Signals = signal.SIGINT) -> None:
     """Train until a step, with a signal in it."""
 
-    def interrupt(at: TrainingProgress) -> None:
+    def interrupt(at: TrainingStep) -> None:
         if at.step == step:
             signal.raise_signal(number)
 

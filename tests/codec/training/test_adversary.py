@@ -17,7 +17,7 @@ from giblet.codec.training.adversary import (
     generator_hinge,
 )
 from giblet.codec.training.loop import train_codec
-from giblet.codec.training.settings import AdversarialSettings, CodecTrainingConfig
+from giblet.codec.training.settings import AdversarialSettings, CodecTrainingSettings
 from giblet.errors import CheckpointError, InputError
 from tests.codec.training import runs
 from tests.codec.training.runs import log, same, speech_like, stop_at, weights, write_audio
@@ -25,8 +25,8 @@ from tests.codec.training.runs import log, same, speech_like, stop_at, weights, 
 SMALL = {"channels": 2, "scales": (512, 128), "lead_steps": 1}
 
 
-def tiny(audio: Path, output: Path, **changes) -> CodecTrainingConfig:
-    short = {"steps": 6, "unquantised_steps": 1, "validate_every": 6}
+def tiny(audio: Path, output: Path, **changes) -> CodecTrainingSettings:
+    short = {"steps": 6, "unquantized_steps": 1, "validate_every": 6}
     return runs.tiny(audio, output, **short, **changes)
 
 
@@ -236,6 +236,6 @@ def test_a_phase_that_should_have_begun_or_was_another_is_refused(audio, tmp_pat
 def test_crops_shorter_than_a_discriminators_window_are_refused_when_the_settings_are_read():
     values = {"audio": "a", "output": "b", "crop_seconds": 0.05}
     with pytest.raises(InputError, match=r"^adversarial: scales go up to 2048 samples and crops have 1200: give"):
-        CodecTrainingConfig.make(**values, adversarial={"from_step": 0})
-    assert CodecTrainingConfig.make(**values, adversarial={"from_step": 0, "scales": (1024, 512)}).adversarial
-    assert CodecTrainingConfig.make(**values).adversarial is None
+        CodecTrainingSettings.make(**values, adversarial={"from_step": 0})
+    assert CodecTrainingSettings.make(**values, adversarial={"from_step": 0, "scales": (1024, 512)}).adversarial
+    assert CodecTrainingSettings.make(**values).adversarial is None

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
 
-from giblet.codec.training.data import CropSampler, balance, find_clips
-from giblet.codec.training.validate import si_sdr
+from giblet.codec.training.data import CropSampler, balance, find_audio
 from giblet.errors import InputError
+from giblet.sound_metrics import si_sdr
 from tests.codec.training.runs import RATE, speech_like, write_audio
 
 
@@ -20,7 +21,7 @@ def audio(tmp_path_factory) -> Path:
 
 
 def test_batches_depend_on_seed_and_step_alone(audio):
-    clips, _ = find_clips(audio, [])
+    clips, _ = find_audio(audio, [])
     cached = CropSampler(clips, RATE, 4800, seed=3)
     assert np.array_equal(cached.batch(5, 4), CropSampler(clips, RATE, 4800, seed=3).batch(5, 4))
     assert not np.array_equal(cached.batch(5, 4), cached.batch(6, 4))
@@ -29,7 +30,7 @@ def test_batches_depend_on_seed_and_step_alone(audio):
 
 
 def test_sound_past_the_cache_is_read_from_disk(audio):
-    clips, _ = find_clips(audio, ["1-*.flac"])  # the rest needs no resampling, whose edges would differ
+    clips, _ = find_audio(audio, ["1-*.flac"])  # the rest needs no resampling, whose edges would differ
     cached, streamed = CropSampler(clips, RATE, 4800), CropSampler(clips, RATE, 4800, cache_mb=0)
     assert not streamed._cache
     for ours, theirs in zip(streamed.batch(0, 8), cached.batch(0, 8), strict=True):
@@ -41,18 +42,18 @@ def test_sound_past_the_cache_is_read_from_disk(audio):
 
 
 def test_held_out_files_are_never_among_those_trained_on(audio):
-    training, kept = find_clips(audio, ["3-*.flac", "song.wav"])
+    training, kept = find_audio(audio, ["3-*.flac", "song.wav"])
     assert [c.path.name for c in kept] == ["song.wav", "3-a.flac"]
     assert [(c.path.name, c.dataset) for c in training] == [("1-a.flac", "reading"), ("2-a.flac", "reading")]
 
 
 def test_a_pattern_that_matches_nothing_is_an_error(audio):
     with pytest.raises(InputError, match=r"4-\*"):
-        find_clips(audio, ["4-*.flac"])
+        find_audio(audio, ["4-*.flac"])
     with pytest.raises(InputError, match="nothing to train on"):
-        find_clips(audio, ["*"])
+        find_audio(audio, ["*"])
     with pytest.raises(InputError, match="no folder"):
-        find_clips(audio / "absent", [])
+        find_audio(audio / "absent", [])
 
 
 def test_no_data_set_takes_more_than_its_cap():
@@ -70,7 +71,7 @@ def test_no_data_set_takes_more_than_its_cap():
 
 
 def test_a_data_set_of_weight_zero_is_never_drawn_from(audio):
-    clips, _ = find_clips(audio, ["3-*.flac"])
+    clips, _ = find_audio(audio, ["3-*.flac"])
     sampler = CropSampler(clips, RATE, 4800, weights={"music": 0})
     assert sampler.shares == {"reading": 1}
     assert {path.name for path in sampler._cache} == {"1-a.flac", "2-a.flac"}
@@ -80,7 +81,7 @@ def test_a_data_set_of_weight_zero_is_never_drawn_from(audio):
 @pytest.mark.parametrize("cache_mb", [0, 100])
 def test_a_file_that_cannot_be_trained_on_is_named_in_one_line(tmp_path, cache_mb):
     def sampled():
-        clips, _ = find_clips(tmp_path, [])
+        clips, _ = find_audio(tmp_path, [])
         CropSampler(clips, RATE, 4800, cache_mb=cache_mb).batch(0, 4)
 
     sound = speech_like(1, 0)
@@ -108,5 +109,13 @@ def test_a_manifest_that_cannot_be_read_is_one_line(tmp_path, manifest, message)
     sf.write(tmp_path / "a.wav", speech_like(1, 0), RATE)
     (tmp_path / "manifest.csv").write_text(manifest)
     with pytest.raises(InputError, match=message) as caught:
-        find_clips(tmp_path, [])
+        find_audio(tmp_path, [])
     assert "\n" not in str(caught.value)
+
+
+def test_files_that_training_cannot_read_are_left_out_with_a_warning(audio, tmp_path, caplog):
+    shutil.copytree(audio, tmp_path / "audio")
+    (tmp_path / "audio" / "music" / "other.mp3").write_bytes(b"")
+    training, _ = find_audio(tmp_path / "audio", [])
+    assert {clip.path.suffix for clip in training} == {".flac", ".wav"}
+    assert ".mp3 files are left out, convert them to .flac" in caplog.text
