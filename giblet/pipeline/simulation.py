@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import xarray as xr
-from typing_extensions import Unpack
 
 from giblet.alignment.checks import first_onset
 from giblet.data.simulate import SimulateOptions, Simulation, simulate_bold, write_simulation
