@@ -29,7 +29,7 @@ def analyse(film: Path, scan: Path, mask: Path) -> dict[str, float]:
     run: gb.TrainedRun = gb.open_run(result.folder)
     prediction = run.predict("test", run.subjects[0])
     card = gb.score(prediction, codec=run.load_codec())
-    files = (*simulated.files, *gb.reconstruct(result.folder, overwrite=True).files)
+    files = (*simulated.files, *gb.reconstruct(gb.open_run(result.folder), overwrite=True).files)
     tested = gb.rotation_test(bold.bold.values, simulated.simulation.bold, tr=1.5)
     quality = gb.evaluate_codec("sounds").quality
     models = [gb.AudioEncoder, gb.MultimodalDecoder, gb.MultimodalAutoencoder]

@@ -51,12 +51,15 @@ def reconstruct(
     as_json: Json = False,
 ) -> None:
     """Decode sound, picture and words from a brain, and score them beside chance and the codec alone."""
+    from giblet.device import pick_device
+    from giblet.pipeline import TrainedRun
     from giblet.pipeline.reconstruct import reconstruct as job
 
+    pick_device(device)  # an absent one is told before the run's data are read
     result = job(
-        run, bold or None, confounds=confounds or None, split=split, lesion=lesion,
-        out_dir=out_dir, subject=subject, original=original, texts=texts, codec=codec, data=data,
-        overwrite=overwrite, device=device,
+        TrainedRun.open(run, data), bold or None, confounds=confounds or None, split=split, lesion=lesion,
+        out_dir=out_dir, subject=subject, original=original, texts=texts, codec=codec, overwrite=overwrite,
+        device=device,
     )  # fmt: skip
     if as_json:
         print_json({**result.scorecard.as_dict(), "files": list(map(str, result.files))})

@@ -45,10 +45,10 @@ class Reconstruction:
         return self.scorecard._repr_html_() + html_facts("files", {path.name: path.parent for path in self.files})
 
 
-# 13 parameters: the options of `giblet reconstruct`.
+# 12 parameters: the options of `giblet reconstruct`.
 @fill_doc
 def reconstruct(
-    run: str | Path,
+    run: TrainedRun,
     bold: Paths | None = None,
     *,
     confounds: Paths | None = None,
@@ -59,7 +59,6 @@ def reconstruct(
     original: str | Path | None = None,
     texts: str | Path | None = None,
     codec: str | None = None,
-    data: str | Path | None = None,
     overwrite: bool = False,
     device: str = "auto",
 ) -> Reconstruction:
@@ -67,8 +66,8 @@ def reconstruct(
 
     Parameters
     ----------
-    run : str or Path
-        Folder of a training run. Its configuration is read again, with the files that it names.
+    run : TrainedRun
+        As :meth:`TrainedRun.open` (``giblet.open_run``) finds it in its folder; one may serve for many calls.
     bold : path or sequence of path, optional
         Decode these scans, one for each run that the split touches (or one per run), instead of those of the
         configuration; volume by volume of the same stimulus, on the voxels or regions of the training.
@@ -91,9 +90,6 @@ def reconstruct(
         Table or subtitles of which the nearest to each decoded text vector are named.
     codec : str, optional
         %(codec_now)s
-    data : str or Path, optional
-        Folder of the files that the run was trained on, if they have moved; see
-        :func:`giblet.pipeline.run_checks.located`.
     overwrite : bool
         Replace a result of other options, or of another model, that stands in `out_dir`.
     device : str
@@ -106,9 +102,14 @@ def reconstruct(
     Raises
     ------
     CheckpointError
-        If the run is not finished, damaged, or of other data or another codec.
+        If it is of another codec.
     GibletError
         If a file or an option cannot be used, or files of another result would be replaced.
+
+    See Also
+    --------
+    TrainedRun.predict : What the model says of a part, without files.
+    giblet.pipeline.scoring.score : How much of a prediction is true.
 
     Notes
     -----
@@ -116,11 +117,12 @@ def reconstruct(
     sound and the pictures stand in the JSON sidecar beside them. The scorecard's JSON holds all options.
     """
     where = pick_device(device)
-    opened = TrainedRun.open(run, data)
+    if not isinstance(run, TrainedRun):
+        raise InputError(f"run is {run!r}: an opened one is needed, reconstruct(open_run({str(run)!r}))")
     scans: dict[str, Any] = {"bold": bold, "confounds": confounds, "lesion": lesion}
-    parts = [opened.part(split, name, **scans) for name in _subjects(opened, split, subject, scans)]
-    loaded = opened.load_codec(codec, where)
-    folder = Path(out_dir) if out_dir is not None else opened.folder / parts[0].folder
+    parts = [run.part(split, name, **scans) for name in _subjects(run, split, subject, scans)]
+    loaded = run.load_codec(codec, where)
+    folder = Path(out_dir) if out_dir is not None else run.folder / parts[0].folder
     check_writable(folder)
     made = [
         _reconstruct(part, folder, loaded, original=original, texts=texts, overwrite=overwrite, device=where)

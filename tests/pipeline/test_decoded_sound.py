@@ -13,6 +13,7 @@ from giblet.data.audio import AudioSettings
 from giblet.features import load_features
 from giblet.pipeline import extract
 from giblet.pipeline.reconstruct import reconstruct
+from giblet.pipeline.trained_run import TrainedRun
 from giblet.pipeline.training import train
 from giblet.training.settings import TrainSettings
 from tests.conftest import at_24k
@@ -41,7 +42,7 @@ def heard(tmp_path_factory):
 
 
 def test_sound_of_a_later_part_lies_in_the_film_where_its_sidecar_says(heard, tmp_path):
-    reconstruct(heard / "run", out_dir=tmp_path, device="cpu")
+    reconstruct(TrainedRun.open(heard / "run"), out_dir=tmp_path, device="cpu")
     splits = json.loads((heard / "run" / "splits.json").read_text())["01"]
     rows = splits["test"]
     begins = OFFSET + splits["volume"][rows[0]] * TR

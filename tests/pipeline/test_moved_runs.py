@@ -29,8 +29,8 @@ def copied(trained, tmp_path) -> Project:
     hidden.rename(trained.folder)
 
 
-def decoded(run, out, **options) -> np.ndarray:
-    reconstruct(run, out_dir=out, device="cpu", **options)
+def decoded(run, out, data=None) -> np.ndarray:
+    reconstruct(TrainedRun.open(run, data), out_dir=out, device="cpu")
     return load_features(out / "sub-22_split-test_desc-predictedtext_features.nc")["text"].values
 
 
@@ -99,7 +99,7 @@ def test_training_goes_on_in_the_other_place_and_ends_as_if_it_had_not_moved(tra
     shutil.copytree(copied.folder, second.folder)
     monkeypatch.chdir(copied.folder)
     result = train("longer.yaml")
-    assert (result.status, result.folder) == ("finished", str(copied.run))
+    assert (result.status, result.folder) == ("finished", copied.run)
 
     own = second.run / "config.yaml"
     own.write_text(own.read_text().replace("epochs: 1\n", "epochs: 3\n"))

@@ -16,6 +16,7 @@ from giblet.features import load_features
 from giblet.pipeline.brain_files import default_folder
 from giblet.pipeline.reconstruct import reconstruct
 from giblet.pipeline.results import files_of_result
+from giblet.pipeline.trained_run import TrainedRun
 from giblet.pipeline.training import train
 from tests.pipeline.conftest import N_SCAN, OFFSET, TR, make_project
 
@@ -26,7 +27,7 @@ def splits_of(run):
 
 @pytest.mark.parametrize("split", ["test", "val"])
 def test_features_and_pictures_of_a_later_part_begin_at_its_second_of_the_film(trained, tmp_path, split):
-    made = reconstruct(trained.run, split=split, out_dir=tmp_path, device="cpu")
+    made = reconstruct(TrainedRun.open(trained.run), split=split, out_dir=tmp_path, device="cpu")
     rows = splits_of(trained.run)[split]
     begins = OFFSET + rows[0] * TR  # by hand: volume 0 saw second 12 of the film
     assert begins > 100
@@ -49,7 +50,7 @@ def test_features_and_pictures_of_a_later_part_begin_at_its_second_of_the_film(t
 
 def test_decoded_features_align_with_the_volumes_that_they_were_decoded_from(trained, tmp_path):
     """As a user would go on: the file and the scan, nothing else said than when the scan began."""
-    reconstruct(trained.run, out_dir=tmp_path, device="cpu")
+    reconstruct(TrainedRun.open(trained.run), out_dir=tmp_path, device="cpu")
     rows = splits_of(trained.run)["test"]
     path = tmp_path / "sub-22_split-test_desc-predictedtext_features.nc"
     scan = pd.read_csv(trained.folder / "data" / "sub-22" / "func" / "run_bold.tsv", sep="\t").values
@@ -69,7 +70,7 @@ def test_each_stretch_of_a_part_has_a_second_of_its_own(tmp_path, monkeypatch):
     project.config.write_text(yaml.safe_dump(config))
     monkeypatch.chdir(tmp_path)
     train(project.config)
-    reconstruct(project.run, split="train", out_dir=tmp_path / "out", device="cpu")
+    reconstruct(TrainedRun.open(project.run), split="train", out_dir=tmp_path / "out", device="cpu")
     card = json.loads((tmp_path / "out" / "sub-22_split-train_scorecard.json").read_text())
     assert [(one["run"], one["film_seconds"]) for one in card["stretches"]] == [(1, 0.0), (2, 31.0)]
     for one in card["stretches"]:
@@ -93,12 +94,12 @@ def test_a_nan_in_a_test_tr_costs_the_region_its_score_there_and_no_more(tmp_pat
     monkeypatch.chdir(tmp_path)
     train(project.config)
     for split, n_undefined in (("test", 1), ("val", 0)):
-        made = reconstruct(project.run, split=split, out_dir=tmp_path / split, device="cpu")
+        made = reconstruct(TrainedRun.open(project.run), split=split, out_dir=tmp_path / split, device="cpu")
         card = made.scorecard.as_dict()
         assert card["encoding"]["n_voxels"] == 5 and card["encoding"]["n_undefined"] == n_undefined
         told = [note for note in card["notes"] if "1 of 5 regions with NaN in these TRs: area-2" in note]
         assert len(told) == n_undefined
-    silenced = reconstruct(project.run, lesion="area-2", out_dir=tmp_path / "lesion", device="cpu")
+    silenced = reconstruct(TrainedRun.open(project.run), lesion="area-2", out_dir=tmp_path / "lesion", device="cpu")
     assert any("1 of 5 regions are silenced" in note for note in silenced.scorecard.as_dict()["notes"])
 
 
@@ -117,20 +118,20 @@ def test_who_stopped_before_the_test_film_is_trained_on_and_has_no_scorecard(tmp
     splits = json.loads((project.run / "splits.json").read_text())
     assert splits["short"]["train"] == splits["sub-22"]["train"] and not splits["short"]["test"]
     assert splits["short"]["val"] == [row for row in splits["sub-22"]["val"] if row < 80]
-    made = reconstruct(project.run, out_dir=tmp_path / "out", device="cpu")
+    made = reconstruct(TrainedRun.open(project.run), out_dir=tmp_path / "out", device="cpu")
     assert made.scorecard.as_dict()["subject"] == "sub-22" and not list((tmp_path / "out").glob("*short*"))
     assert "short saw no film of test: no scorecard, and no part in the mean" in caplog.text
     with pytest.raises(InputError, match="no TRs of test"):
-        reconstruct(project.run, subject="short", out_dir=tmp_path / "short", device="cpu")
+        reconstruct(TrainedRun.open(project.run), subject="short", out_dir=tmp_path / "short", device="cpu")
 
 
 def test_a_result_of_other_options_is_replaced_only_if_asked(trained, tmp_path):
     texts = tmp_path / "texts.tsv"
     pd.DataFrame({"onset": [0.0], "duration": [1.0], "text": ["a"]}).to_csv(texts, sep="\t", index=False)
     out = tmp_path / "out"
-    first = reconstruct(trained.run, out_dir=out, device="cpu")
+    first = reconstruct(TrainedRun.open(trained.run), out_dir=out, device="cpu")
     before = {path.name: path.read_bytes() for path in out.iterdir()}
-    again = reconstruct(trained.run, out_dir=out, device="cpu")  # the same: nothing to ask
+    again = reconstruct(TrainedRun.open(trained.run), out_dir=out, device="cpu")  # the same: nothing to ask
     assert again.files == first.files and {p.name: p.read_bytes() for p in out.iterdir()} == before
     scan = trained.folder / "data" / "sub-22" / "func" / "run_bold.tsv"
     louder = tmp_path / "louder.tsv"
@@ -140,17 +141,21 @@ def test_a_result_of_other_options_is_replaced_only_if_asked(trained, tmp_path):
         ({"lesion": "area-1"}, r"lesion was none, is area-1"),
     ]:
         with pytest.raises(InputError, match=rf"holds another result \({message}\).*`out_dir`.*overwrite=True"):
-            reconstruct(trained.run, out_dir=out, device="cpu", **options)
+            reconstruct(TrainedRun.open(trained.run), out_dir=out, device="cpu", **options)
         assert {p.name: p.read_bytes() for p in out.iterdir()} == before
-    reconstruct(trained.run, out_dir=out, lesion="area-1", overwrite=True, device="cpu")
+    reconstruct(TrainedRun.open(trained.run), out_dir=out, lesion="area-1", overwrite=True, device="cpu")
     card = json.loads((out / "sub-22_split-test_scorecard.json").read_text())
     assert card["options"]["lesion"]["name"] == "area-1" and "1 of 5 regions are silenced in decoding" in card["notes"]
-    assert reconstruct(trained.run, out_dir=out, split="val", device="cpu").files  # stands beside it, by its name
+    assert reconstruct(
+        TrainedRun.open(trained.run), out_dir=out, split="val", device="cpu"
+    ).files  # stands beside it, by its name
 
 
 def test_all_options_stand_in_the_json(trained, tmp_path):
     scan = trained.folder / "data" / "sub-22" / "func" / "run_bold.tsv"
-    reconstruct(trained.run, scan, out_dir=tmp_path, lesion="area-0,area-2", subject="22", device="cpu")
+    reconstruct(
+        TrainedRun.open(trained.run), scan, out_dir=tmp_path, lesion="area-0,area-2", subject="22", device="cpu"
+    )
     card = json.loads((tmp_path / "sub-22_split-test_scorecard.json").read_text())
     options = card["options"]
     assert set(options) == {
@@ -201,14 +206,14 @@ def test_what_stands_there_and_says_nothing_of_its_options_is_not_replaced(tmp_p
 
 
 def test_files_of_the_result_that_was_replaced_do_not_stay_beside_the_new_one(trained, tmp_path):
-    reconstruct(trained.run, out_dir=tmp_path, device="cpu")
+    reconstruct(TrainedRun.open(trained.run), out_dir=tmp_path, device="cpu")
     card = tmp_path / "sub-22_split-test_scorecard.json"
     content = json.loads(card.read_text())
     (tmp_path / "sub-22_split-test_desc-predicted_text.tsv").write_text("of texts that were searched")
     (tmp_path / "notes.txt").write_text("the user's own")
     content["files"].append("sub-22_split-test_desc-predicted_text.tsv")
     card.write_text(json.dumps({**content, "options": {**content["options"], "texts": {"name": "t", "sha256": "1"}}}))
-    made = reconstruct(trained.run, out_dir=tmp_path, overwrite=True, device="cpu")
+    made = reconstruct(TrainedRun.open(trained.run), out_dir=tmp_path, overwrite=True, device="cpu")
     assert set(tmp_path.iterdir()) == {*made.files, tmp_path / "notes.txt"}
 
 
@@ -231,10 +236,16 @@ def test_a_voxel_alive_in_the_test_part_alone_is_left_out_of_it_and_named(tmp_pa
         table.to_csv(scan, sep="\t", index=False)
         shutil.rmtree(project.run, ignore_errors=True)
         train(project.config)
-        made = reconstruct(project.run, out_dir=tmp_path / name, device="cpu")
+        made = reconstruct(TrainedRun.open(project.run), out_dir=tmp_path / name, device="cpu")
         reached[name] = load_features(tmp_path / name / "sub-22_split-test_desc-predictedtext_features.nc")["text"]
         said = [note for note in made.scorecard.notes if "area-3" in note]
         assert len(said) == (name == "alive")
         assert made.scorecard.as_dict()["encoding"]["n_undefined"] == (name == "alive")
     # 9000 is 10^6 deviations off: with it in, what is decoded would be that region's alone.
     assert np.abs(reached["alive"]).max() < 3 * np.abs(reached["calm"]).max()
+
+
+def test_a_folder_is_no_opened_run_and_the_error_says_how_to_open_it(trained, tmp_path):
+    with pytest.raises(InputError, match=r"run is .*: an opened one is needed, reconstruct\(open_run\('"):
+        reconstruct(trained.run, out_dir=tmp_path)
+    assert not any(tmp_path.iterdir())
