@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 
 import nibabel as nib
@@ -497,16 +497,12 @@ def training(tmp_path, speech) -> Path:
 def test_a_training_that_is_interrupted_goes_on_where_it_stopped(giblet, training, monkeypatch):
     seen = []
 
-    @contextmanager
-    def shown():
-        def stopping(at):
-            seen.append(at.step)
-            if seen == [1, 2, 3]:  # before the checkpoint of step 3 is written
-                raise KeyboardInterrupt
+    def stopping(at):
+        seen.append(at.step)
+        if seen == [1, 2, 3]:  # before the checkpoint of step 3 is written
+            raise KeyboardInterrupt
 
-        yield stopping
-
-    monkeypatch.setattr("giblet.cli.codec._losses", shown)
+    monkeypatch.setattr("giblet.cli.codec._losses", lambda: nullcontext(stopping))
     status, _, err = giblet("codec", "train", training)
     assert status == 130
     assert "goes on from the last checkpoint" in err

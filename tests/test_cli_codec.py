@@ -3,12 +3,13 @@
 import io
 import json
 import signal
+from contextlib import nullcontext
 
 import pytest
 from rich.console import Console
 
 from giblet.cli import codec as command
-from giblet.codec.training.loop import _Run
+from giblet.codec.training.step import Learner
 from tests.codec.training.runs import listening, tiny, write_audio
 
 
@@ -38,16 +39,15 @@ def terminal(monkeypatch) -> io.StringIO:
 
 
 def signal_in_step(monkeypatch, step, number) -> list[int]:
-    """Have a signal come in a step, or never; answers the steps that are done from now on."""
+    """Have a signal come at the end of a step, or never; the steps that are done from now on, counted from 1."""
     seen = []
 
-    def signalled(self, annealed):
-        seen.append(self.step)
-        if self.step == step:
+    def signalled(at):
+        seen.append(at.step)
+        if at.step == step:
             signal.raise_signal(number)
-        return self.learner.step(self.step, annealed)
 
-    monkeypatch.setattr(_Run, "_one_step", signalled)
+    monkeypatch.setattr(command, "_losses", lambda: nullcontext(signalled))
     return seen
 
 
@@ -69,7 +69,7 @@ def test_a_terminal_shows_step_time_left_and_each_loss(giblet, training, termina
 
 
 def test_where_there_is_no_terminal_losses_are_lines_of_the_log(giblet, training, monkeypatch):
-    monkeypatch.setattr(_Run, "_one_step", lambda self, annealed: {"loss": 1.5, "waveform": self.step / 99})
+    monkeypatch.setattr(Learner, "step", lambda self, step, annealed: {"loss": 1.5, "waveform": step / 99})
     status, _, err = giblet("codec", "train", training(steps=100))
     assert status == 0
     mean = 0.0
@@ -87,7 +87,7 @@ def test_signals_save_the_step_they_come_in_and_the_same_command_goes_on(
 ):
     settings = training()
     folder = settings.parent / "run" / "checkpoints"
-    signal_in_step(monkeypatch, 1, number)
+    signal_in_step(monkeypatch, 2, number)
     with listening():
         status, said, err = giblet("codec", "train", settings)
     assert (status, said) == (expected, "")
@@ -95,7 +95,7 @@ def test_signals_save_the_step_they_come_in_and_the_same_command_goes_on(
     assert [json.loads(path.read_text())["step"] for path in folder.glob("*.json")] == [2]
     seen = signal_in_step(monkeypatch, None, number)
     status, said, _ = giblet("codec", "train", settings)
-    assert (status, seen) == (0, [2])
+    assert (status, seen) == (0, [3])
     assert "trained" in said
 
 
@@ -103,7 +103,7 @@ def test_without_a_checkpoint_the_command_says_that_it_starts_anew(giblet, train
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("giblet.codec.training.loop.find_clips", interrupted)
+    monkeypatch.setattr("giblet.codec.training.loop.find_audio", interrupted)
     status, _, err = giblet("codec", "train", training())
     assert status == 130
     assert "starts anew: no checkpoint yet" in err

@@ -91,8 +91,8 @@ def test_a_run_stopped_within_an_epoch_ends_as_one_that_was_not(whole, settings,
 def test_a_run_stopped_by_a_signal_saves_its_state_and_ends_as_one_that_was_not(whole, settings, number):
     stopped = settings()
 
-    def press(step, last, losses):
-        if step == 3:
+    def press(at):
+        if at.step == 3:
             signal.raise_signal(number)
 
     handler = signal.getsignal(number)
@@ -363,8 +363,8 @@ def test_tensorboard_has_each_validation_once_however_often_the_run_was_stopped(
 
     run = settings(log="tensorboard", epochs=3, checkpoint_every=3)
 
-    def die(step, last, losses):
-        if step == 5:
+    def die(at):
+        if at.step == 5:
             raise RuntimeError("killed")
 
     with pytest.raises(RuntimeError, match="killed"):  # states of step 3; validations of 0, 2 and 4
