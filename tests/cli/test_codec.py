@@ -3,7 +3,7 @@
 import io
 import json
 import signal
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -130,16 +130,12 @@ def short_training(tmp_path, speech) -> Path:
 def test_a_training_that_is_interrupted_goes_on_where_it_stopped(giblet, short_training, monkeypatch):
     seen = []
 
-    @contextmanager
-    def shown():
-        def stopping(at):
-            seen.append(at.step)
-            if seen == [1, 2, 3]:  # before the checkpoint of step 3 is written
-                raise KeyboardInterrupt
+    def stopping(at):
+        seen.append(at.step)
+        if seen == [1, 2, 3]:  # before the checkpoint of step 3 is written
+            raise KeyboardInterrupt
 
-        yield stopping
-
-    monkeypatch.setattr(command, "_losses", shown)
+    monkeypatch.setattr(command, "_losses", lambda: nullcontext(stopping))
     status, _, err = giblet("codec", "train", short_training)
     assert status == 130
     assert "goes on from the last checkpoint" in err

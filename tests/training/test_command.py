@@ -38,8 +38,8 @@ def config(shown, tmp_path):
 def test_ctrl_c_saves_and_the_same_command_goes_on(giblet, config, tmp_path, monkeypatch):
     @contextmanager
     def pressed():
-        def show(step, _last, _losses):
-            if step == 1:
+        def show(at):
+            if at.step == 1:
                 signal.raise_signal(signal.SIGINT)
 
         yield show

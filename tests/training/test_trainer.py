@@ -94,8 +94,8 @@ def test_run_stopped_within_an_epoch_resumes_bit_for_bit(whole, settings, after)
 def test_run_stopped_by_a_signal_resumes_bit_for_bit(whole, settings, number):
     stopped = settings()
 
-    def press(step, last, losses):
-        if step == 3:
+    def press(at):
+        if at.step == 3:
             signal.raise_signal(number)
 
     handler = signal.getsignal(number)
@@ -368,8 +368,8 @@ def test_tensorboard_has_each_validation_once_after_resuming(settings):
 
     run = settings(log="tensorboard", epochs=3, checkpoint_every=3)
 
-    def die(step, last, losses):
-        if step == 5:
+    def die(at):
+        if at.step == 5:
             raise RuntimeError("killed")
 
     with pytest.raises(RuntimeError, match="killed"):  # states of step 3; validations of 0, 2 and 4
