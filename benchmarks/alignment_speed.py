@@ -67,8 +67,8 @@ def sync(n_source: int, n_features: int, repeats: int, rng: np.random.Generator)
 
 def hrf(n_features: int, repeats: int, rng: np.random.Generator) -> None:
     x = rng.standard_normal((N_TRS, n_features), dtype=np.float32)
-    fine, by_tr = fine_hrf("glover", TR)[:, 0], tr_kernel("glover", TR)[:, 0]
-    fast, ours = timed(lambda: convolve_hrf(x, TR), repeats)
+    fine, by_tr = fine_hrf("glover", tr=TR)[:, 0], tr_kernel("glover", tr=TR)[:, 0]
+    fast, ours = timed(lambda: convolve_hrf(x, tr=TR, kind="continuous"), repeats)
 
     def loop_fine(columns: int) -> np.ndarray:
         out = np.empty((N_TRS, columns), np.float32)

@@ -244,7 +244,7 @@ def lag_power(cell: Cell, rng: np.random.Generator, shared: Path) -> list[Result
     n, p = cell["n_trs"], []
     for _ in range(cell["draws"]):
         film = plain("ar .6", n, 1, rng)
-        signal = convolve_hrf(film - film.mean(), TR).repeat(4, axis=1)
+        signal = convolve_hrf(film - film.mean(), tr=TR, kind="continuous").repeat(4, axis=1)
         bold = planted(cell["noise"], cell["r"], signal, rng)
         found = check(
             _film(film[:, 0], TR), bold, TR, targets=list("abcd"), trim=True, n_surrogates=SURROGATES["power"],
@@ -320,7 +320,7 @@ def lag_interval(cell: Cell, rng: np.random.Generator, shared: Path) -> list[Res
     found = []
     for _ in range(cell["draws"]):
         film = plain("ar .6", cell["n_trs"], 1, rng)
-        bold = planted(cell["noise"], cell["r"], convolve_hrf(film - film.mean(), TR), rng)
+        bold = planted(cell["noise"], cell["r"], convolve_hrf(film - film.mean(), tr=TR, kind="continuous"), rng)
         scan = check(
             _film(film[:, 0], TR), bold, TR, targets=["a"], trim=True, n_surrogates=19, seed=int(rng.integers(2**31))
         ).scan
@@ -416,7 +416,7 @@ def settling_rotation(cell: Cell, rng: np.random.Generator, shared: Path) -> lis
     for _ in range(cell["draws"] // 500 or 1):
         columns = min(500, cell["draws"])
         film, bold = (plain("ar .6", n, columns, rng) + settling(cell["seconds"], n) for _ in range(2))
-        p.append(rotation_test(bold, convolve_hrf(film - film.mean(axis=0), TR), tr=TR).p)
+        p.append(rotation_test(bold, convolve_hrf(film - film.mean(axis=0), tr=TR, kind="continuous"), tr=TR).p)
     return [rates("p", np.concatenate(p))]
 
 

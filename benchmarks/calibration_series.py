@@ -88,7 +88,7 @@ def noisy(noise: str, n: int, columns: int, rng: np.random.Generator, *, shared:
 def predictions(noise: str, n: int, columns: int, rng: np.random.Generator) -> np.ndarray:
     """Predictions of another film: as slow as the noise, smoothed by an HRF, and with drifts of their own."""
     start = int(32 / TR)
-    smooth = standard(convolve_hrf(plain(noise, n + start, columns, rng), TR)[start:])
+    smooth = standard(convolve_hrf(plain(noise, n + start, columns, rng), tr=TR, kind="continuous")[start:])
     return smooth + drift(noise, n, columns, rng)
 
 
@@ -137,7 +137,7 @@ def other_stories(folder: Path) -> tuple[np.ndarray, ...]:
 @cache
 def other_responses(folder: Path) -> tuple[np.ndarray, ...]:
     """The same, smoothed by an HRF."""
-    return tuple(convolve_hrf(story - story.mean(), REAL_TR) for story in other_stories(folder))
+    return tuple(convolve_hrf(story - story.mean(), tr=REAL_TR, kind="continuous") for story in other_stories(folder))
 
 
 def real_bold(folder: Path, n: int, rng: np.random.Generator) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 
 from giblet.codec.training.settings import CodecTrainingConfig
 from giblet.data.media import AudioReader
-from giblet.evaluation.codec_quality import Quality
+from giblet.evaluation.codec_quality import CodecQuality
 from giblet.evaluation.mel_baseline import MelBaseline
 from giblet.evaluation.sound_scores import score
 from giblet.pipeline.codec import evaluate_codec, quality_table
@@ -64,7 +64,7 @@ def quality(folder: Path, config: Path, codec: str) -> str:
     return text
 
 
-def described(found: Quality) -> str:
+def described(found: CodecQuality) -> str:
     headers, rows = quality_table(found)
     medians = [row.median("pesq") for row in found.rows]
     headers.insert(5, "(median)")

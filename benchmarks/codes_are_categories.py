@@ -96,14 +96,17 @@ def correlation(truth: np.ndarray, found: np.ndarray) -> np.ndarray:
 
 def hrf_rows(codec: AudioCodec, codes: np.ndarray) -> list[str]:
     grouped = group_codes_by_tr(codes, tr=TR, frame_rate=75)
-    truth, loud = convolve_hrf(by_tr(codec, grouped), tr=TR), convolve_hrf(loudness(codec, grouped), tr=TR)
+    truth, loud = (
+        convolve_hrf(by_tr(codec, grouped), tr=TR, kind="continuous"),
+        convolve_hrf(loudness(codec, grouped), tr=TR, kind="continuous"),
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that codes are convolved as numbers is what is measured
         on_codes = convolve_hrf(grouped, tr=TR, kind="codes")
     ways = {
         'on codes (`convolve_hrf`, kind="codes")': on_codes,
-        "on latents, requantised (`convolve_hrf_latents`)": convolve_hrf_latents(grouped, codec, tr=TR),
-        'on latents, requantised, `clock="frame"`': convolve_hrf_latents(grouped, codec, tr=TR, clock="frame"),
+        "on latents, requantized (`convolve_hrf_latents`)": convolve_hrf_latents(grouped, codec, tr=TR),
+        'on latents, requantized, `clock="frame"`': convolve_hrf_latents(grouped, codec, tr=TR, clock="frame"),
         "none (untouched codes)": grouped,
     }
     rows = []

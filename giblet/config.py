@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -13,6 +13,7 @@ from typing_extensions import Self
 
 from giblet.errors import InputError, reading
 from giblet.lazy import lazily
+from giblet.renamed import now_called
 
 LONGEST = 80
 """Characters of a value that a message shows."""
@@ -36,6 +37,10 @@ class Settings(BaseModel):
     """Base of all settings: unknown options are errors, values do not change after they are made."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    renamed: ClassVar[dict[str, str]] = {}
+    """Today's names of options by those they had before. An old name is an error that says the new one, but in what
+    giblet itself has stored: see :meth:`in_todays_words`."""
 
     @classmethod
     def make(cls, **values: Any) -> Self:
@@ -70,12 +75,14 @@ class Settings(BaseModel):
             raise InputError("; ".join(map(cls._explain, own))) from exc
 
     @classmethod
-    def from_yaml(cls, path: str | Path) -> Self:
+    def from_yaml(cls, path: str | Path, *, stored: bool = False) -> Self:
         """Settings from a YAML file.
 
         Parameters
         ----------
         path : str or Path
+        stored : bool
+            The file was written by giblet itself, perhaps when options had other names: those are read too.
 
         Returns
         -------
@@ -94,7 +101,34 @@ class Settings(BaseModel):
             raise InputError(f"{path} {_held(values)}: a YAML mapping of options is needed, such as 'tr: 1.5'")
         if odd := [name for name in values if not isinstance(name, str)]:
             raise InputError(f"{path} has an option {odd[0]!r}: names of options are words")
-        return cls.make(**values)
+        return cls.make(**(cls.in_todays_words(values) if stored else values))
+
+    @classmethod
+    def in_todays_words(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Options that giblet stored, under the names that they have now.
+
+        Parameters
+        ----------
+        values : mapping
+            Plain values by name of option, as :meth:`to_yaml` writes them.
+
+        Returns
+        -------
+        dict
+            The same values; those that go by an old name, here or in a section, have today's.
+        """
+        today = {}
+        for old, value in values.items():
+            name = cls.renamed.get(old, old)
+            field = cls.model_fields.get(name)
+            section = None if field is None else next(_models_in(field.annotation), None)
+            if section is not None and issubclass(section, Settings):
+                if isinstance(value, Mapping):
+                    value = section.in_todays_words(value)
+                elif isinstance(value, (list, tuple)):
+                    value = [section.in_todays_words(v) if isinstance(v, Mapping) else v for v in value]
+            today[name] = value
+        return today
 
     def to_yaml(self) -> str:
         """The settings as YAML text that :meth:`from_yaml` reads.
@@ -109,7 +143,10 @@ class Settings(BaseModel):
     def _explain(cls, error: Any) -> str:
         name = ".".join(map(str, error["loc"]))
         if error["type"] == "extra_forbidden":
-            known = cls._owner(error["loc"]).model_fields
+            owner, last = cls._owner(error["loc"]), str(error["loc"][-1])
+            if issubclass(owner, Settings) and last in owner.renamed:
+                return now_called(name, f"{name.removesuffix(last)}{owner.renamed[last]}")
+            known = owner.model_fields
             near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
             return f"there is no option {name}; {hint}"

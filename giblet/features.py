@@ -16,6 +16,18 @@ variable                dimensions                   dtype    meaning
 
 and a JSON sidecar in the manner of BIDS beside it. ``attrs["kind"]``, never a dtype, says whether the numbers are
 ``"codes"`` (categories) or ``"continuous"``.
+
+Three times that are easily taken for each other have a name each, all in seconds:
+
+``track_delay``
+    Attribute of sound and picture: from the start of the film to the start of the track that was read.
+``table_time_at_tr_0``
+    In ``settings`` of words: the second of the table's own clock at which TR 0 was laid.
+``first_onset``
+    Attribute of what was decoded from a brain: the second of the film at which its first TR begins, as its ``onset``.
+
+A simulated scan (``desc`` "truth") has ``stimulus_time_at_volume_0``, which is what alignment asks for. Files that were
+written when all of these were called ``start_offset`` are read under today's names: see :func:`in_todays_words`.
 """
 
 from __future__ import annotations
@@ -24,7 +36,7 @@ import json
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -36,7 +48,8 @@ from giblet.netcdf import netcdf_bytes, read_netcdf
 from giblet.timing import TAIL, TRGrid, exact
 from giblet.version import __version__
 
-CODES, CONTINUOUS = "codes", "continuous"
+CODES: Final = "codes"
+CONTINUOUS: Final = "continuous"
 REPLACE = "use another output folder, or pass overwrite=True to replace it"
 DECODED = (".wav", ".flac", ".mp4")
 """What decoded sounds and films end in."""
@@ -45,6 +58,16 @@ MEANS_OF = {"word_length": "word_rate"} | dict.fromkeys(("frames", "luminance", 
 """Means by TR, and the variable that says how much each is of: where that is 0 there is none, and 0 is held."""
 SIMULATED = "truth"
 """``desc`` of what a simulated brain was made from."""
+PREDICTED = "predicted"
+"""How ``desc`` of what was decoded from a brain begins."""
+TEXT_RENAMED = {
+    "start_offset": "table_time_at_tr_0",
+    "onset": "onset_column",
+    "offset": "offset_column",
+    "duration": "duration_column",
+    "text": "text_column",
+}
+"""Today's names of the settings of words, by those that they had before."""
 MODEL_OPTIONS = {
     (ENCODEC, "codec_fingerprint"): " (AudioSettings.codec)",
     ("text", "model_fingerprint"): " (TextSettings.model)",
@@ -148,6 +171,43 @@ def new_features(
     return xr.Dataset(data, attrs=own)
 
 
+def in_todays_words(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes of a feature file under the names that they have now.
+
+    The rule: an attribute ``start_offset`` is ``stimulus_time_at_volume_0`` in the truth of a simulation,
+    ``first_onset`` in what was decoded from a brain, and ``track_delay`` in every other file. In the ``settings`` of
+    words (``desc`` "text") ``start_offset`` is ``table_time_at_tr_0``, and names of columns end in ``_column``. No
+    value changes.
+
+    Parameters
+    ----------
+    attrs : mapping
+        As a file or its sidecar has them: ``settings`` JSON text or a mapping.
+
+    Returns
+    -------
+    dict of str to object
+        ``settings`` stays text or mapping as it was.
+
+    Examples
+    --------
+    >>> in_todays_words({"desc": "encodec24k", "start_offset": 0.52})
+    {'desc': 'encodec24k', 'track_delay': 0.52}
+    """
+    desc = str(attrs.get("desc", ""))
+    begins = "first_onset" if desc.startswith(PREDICTED) else "track_delay"
+    if desc == SIMULATED:
+        begins = "stimulus_time_at_volume_0"
+    today = {begins if name == "start_offset" else name: value for name, value in attrs.items()}
+    settings = today.get("settings")
+    if desc == "text" and settings:
+        plain = json.loads(settings) if isinstance(settings, str) else settings
+        if TEXT_RENAMED.keys() & plain.keys():
+            plain = {TEXT_RENAMED.get(name, name): value for name, value in plain.items()}
+            today["settings"] = json.dumps(plain, sort_keys=True) if isinstance(settings, str) else plain
+    return today
+
+
 def present_in(features: xr.Dataset, variable: str) -> np.ndarray:
     """Which TRs a variable says anything of, whatever number stands in the others.
 
@@ -247,6 +307,7 @@ def load_features(path: str | Path) -> xr.Dataset:
     if path.is_dir():
         raise InputError(f"{path} is a folder: name one feature file (*_features.nc)")
     features = read_netcdf(path)
+    features.attrs = in_todays_words(features.attrs)
     missing = [name for name in REQUIRED if name not in features.attrs]
     if missing or "tr" not in features.sizes or features.attrs["variable"] not in features:
         raise InputError(f"{path} is netCDF but not a giblet feature file: it lacks {', '.join(missing) or 'its data'}")
@@ -393,7 +454,7 @@ def read_sidecar(path: str | Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     about = content.get("giblet") if isinstance(content, dict) else None
-    return about if isinstance(about, dict) else None
+    return in_todays_words(about) if isinstance(about, dict) else None
 
 
 def check_sidecar(path: str | Path) -> None:

@@ -36,7 +36,7 @@ def made(tr=1.5, n_trs=6, film=8.0, n_codebooks=8, seed=0, **attrs):
     about = {
         "kind": "codes", "desc": "encodec24k", "codec": "bundled", "codec_fingerprint": "f" * 64, "bandwidth": 6.0,
         "codebook_size": 1024, "sample_rate": 24_000, "hop_length": 320, "source": "film.mp4",
-        "source_sha256": "0" * 64, "start_offset": 0.0, "duration": 8.0, "settings": {"tr": tr, "n_trs": None},
+        "source_sha256": "0" * 64, "track_delay": 0.0, "duration": 8.0, "settings": {"tr": tr, "n_trs": None},
     }  # fmt: skip
     return new_features(variables, grid, film_duration=film, **{**about, **attrs}), codes
 

@@ -50,7 +50,10 @@ def test_full_pipeline(giblet, tmp_path):
         sound, rate = soundfile.read(out / f"sub-01_split-test_desc-{desc}_decoded.wav")
         assert (len(sound), rate) == (N_TRS * 36_000, 24_000)
     # A user decodes the feature file by the command for any feature file, and hears the same.
-    assert giblet("decode", out / "sub-01_split-test_desc-predicted_features.nc", "-o", tmp_path / "again.wav")[0] == 0
+    assert (
+        giblet("decode", out / "sub-01_split-test_desc-predicted_features.nc", "--out-file", tmp_path / "again.wav")[0]
+        == 0
+    )
     assert np.array_equal(
         soundfile.read(tmp_path / "again.wav")[0],
         soundfile.read(out / "sub-01_split-test_desc-predicted_decoded.wav")[0],

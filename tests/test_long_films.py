@@ -81,7 +81,7 @@ def test_a_click_in_the_last_tr_of_a_long_film_comes_back_within_20_ms(tmp_path,
     assert features.codes.min() >= 0
     assert features.codes.max() <= 1023
     assert features.valid.sum() == last + 1
-    run("decode", tmp_path / "long_desc-encodec24k_features.nc", "-o", tmp_path / "back.wav")
+    run("decode", tmp_path / "long_desc-encodec24k_features.nc", "--out-file", tmp_path / "back.wav")
     sound, rate = soundfile.read(tmp_path / "back.wav", dtype="float32")
     assert rate == RATE
     assert len(sound) == (round(n_trs * tr * RATE) if n_trs else SECONDS * RATE)

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from giblet.errors import InputError
 from giblet.features import load_features, save_features, sidecar_path, standing
 from giblet.pipeline import decode, extract, extract_many, simulate
-from tests.test_cli_extract import BARE, words
+from tests.words import BARE, words
 
 MEL = ["--mel", "--n-mels", 8, "--mel-average"]
 DECODED = "talk_desc-encodec24k_decoded.wav"
@@ -50,7 +50,7 @@ def test_a_film_of_the_same_name_in_another_folder_does_not_replace_the_first(gi
     before = contents(out)
     err = refused(giblet, "extract", second, *MEL, "-o", out)
     assert "talk_desc-mel_features.nc is there already and holds other features (another talk.wav" in err
-    assert "another output folder, or --overwrite" in err
+    assert "another output folder, or pass --overwrite to replace it" in err
     assert contents(out) == before
     assert giblet("extract", second, *MEL, "-o", out, "--overwrite")[0] == 0
     assert contents(out) != before
@@ -68,8 +68,13 @@ def test_another_codec_does_not_replace_the_features_of_the_first(giblet, made, 
     assert contents(made.parent) == before
 
 
-@pytest.mark.parametrize(("kind", "option"), [("text", "--text-model"), ("video", "--image-model")])
-def test_features_with_vectors_of_a_model_and_without_do_not_replace_each_other(giblet, tmp_path, kind, option):
+@pytest.mark.parametrize(
+    ("kind", "option", "setting"),
+    [("text", "--text-model", "TextSettings.model"), ("video", "--image-model", "VideoSettings.model")],
+)
+def test_features_with_vectors_of_a_model_and_without_do_not_replace_each_other(
+    giblet, tmp_path, kind, option, setting
+):
     from tests.films import write_film
 
     source = words(tmp_path) if kind == "text" else write_film(tmp_path / "grey.mp4", picture=3.0)
@@ -84,7 +89,7 @@ def test_features_with_vectors_of_a_model_and_without_do_not_replace_each_other(
 
     save_features(plain, path)
     expected = {**plain.attrs, "settings": json.loads(plain.attrs["settings"]), "model_fingerprint": "f" * 64}
-    with pytest.raises(InputError, match=rf"\(model fingerprint \({option}\), none -> ffffffffffff\)"):
+    with pytest.raises(InputError, match=rf"\(model fingerprint \({setting}\), none -> ffffffffffff\)"):
         standing(path, **expected)
     assert "up to date" in giblet(*argv, "-o", tmp_path / "out")[1]
 
@@ -160,12 +165,12 @@ def test_the_sidecar_records_every_option(giblet, tmp_path):
     assert sidecar["giblet"]["codec"] == "bundled"
     assert len(sidecar["giblet"]["codec_fingerprint"]) == 64
 
-    assert giblet("extract", "--text", words(tmp_path), *BARE, "--start-offset", 0.5, "-o", tmp_path)[0] == 0
+    assert giblet("extract", "--text", words(tmp_path), *BARE, "--table-time-at-tr-0", 0.5, "-o", tmp_path)[0] == 0
     options = json.loads((tmp_path / "words_desc-text_features.json").read_text())["Options"]
     from giblet.data.text import TextSettings
 
     assert options.keys() == {"source", *TextSettings.model_fields}
-    assert (options["start_offset"], options["model"]) == (0.5, None)
+    assert (options["table_time_at_tr_0"], options["model"]) == (0.5, None)
 
 
 def test_a_sound_is_decoded_again_from_the_same_features_and_kept_from_others(giblet, made):
@@ -194,10 +199,10 @@ def test_a_sound_that_was_edited_or_is_not_of_giblet_is_not_decoded_over(giblet,
     assert "was changed since it was made" in refused(giblet, "decode", made)
     mine = talk(tmp_path / "mine", name="mine.wav")
     before = mine.read_bytes()
-    assert "is there already and was not made from" in refused(giblet, "decode", made, "-o", mine)
+    assert "is there already and was not made from" in refused(giblet, "decode", made, "--out-file", mine)
     assert mine.read_bytes() == before
     (tmp_path / "mine" / "new.json").write_text("[]")
-    assert "is not of giblet" in refused(giblet, "decode", made, "-o", tmp_path / "mine" / "new.wav")
+    assert "is not of giblet" in refused(giblet, "decode", made, "--out-file", tmp_path / "mine" / "new.wav")
     assert sound.is_file()
 
 
@@ -205,31 +210,31 @@ def test_a_sound_does_not_take_the_sidecar_of_another_file(giblet, made, tmp_pat
     """x.wav and x.flac, and features x.nc, would all have x.json."""
     giblet("extract", talk(tmp_path / "b", 1, "song.wav"), "-o", made.parent)
     song = made.parent / "song_desc-encodec24k_features.nc"
-    assert giblet("decode", made, "-o", tmp_path / "x.wav")[0] == 0
+    assert giblet("decode", made, "--out-file", tmp_path / "x.wav")[0] == 0
     before = contents(tmp_path)
-    err = refused(giblet, "decode", song, "-o", tmp_path / "x.flac")
+    err = refused(giblet, "decode", song, "--out-file", tmp_path / "x.flac")
     assert "x.json, which would be that of x.flac, is the sidecar of x.wav" in err and "--overwrite" in err
     assert contents(tmp_path) == before
-    assert giblet("decode", song, "-o", tmp_path / "x.flac", "--overwrite")[0] == 0
-    assert "is the sidecar of x.flac" in refused(giblet, "decode", made, "-o", tmp_path / "x.wav")
+    assert giblet("decode", song, "--out-file", tmp_path / "x.flac", "--overwrite")[0] == 0
+    assert "is the sidecar of x.flac" in refused(giblet, "decode", made, "--out-file", tmp_path / "x.wav")
     (tmp_path / "x.flac").unlink()
-    assert giblet("decode", made, "-o", tmp_path / "x.wav", "--overwrite")[0] == 0
-    assert giblet("decode", made, "-o", tmp_path / "x.wav")[0] == 0
+    assert giblet("decode", made, "--out-file", tmp_path / "x.wav", "--overwrite")[0] == 0
+    assert giblet("decode", made, "--out-file", tmp_path / "x.wav")[0] == 0
 
     sidecar = sidecar_path(made)
     about = sidecar.read_bytes()
-    assert f"is the sidecar of {made.name}" in refused(giblet, "decode", made, "-o", made.with_suffix(".wav"))
+    assert f"is the sidecar of {made.name}" in refused(giblet, "decode", made, "--out-file", made.with_suffix(".wav"))
     assert sidecar.read_bytes() == about
 
 
 def test_a_sidecar_that_does_not_name_its_sound_is_known_by_its_content(giblet, made, tmp_path):
-    giblet("decode", made, "-o", tmp_path / "x.wav")
+    giblet("decode", made, "--out-file", tmp_path / "x.wav")
     sidecar = tmp_path / "x.json"
     about = json.loads(sidecar.read_text())
     del about["giblet"]["file"]
     sidecar.write_text(json.dumps(about))
-    assert "is the sidecar of x.wav" in refused(giblet, "decode", made, "-o", tmp_path / "x.flac")
-    assert giblet("decode", made, "-o", tmp_path / "x.wav")[0] == 0
+    assert "is the sidecar of x.wav" in refused(giblet, "decode", made, "--out-file", tmp_path / "x.flac")
+    assert giblet("decode", made, "--out-file", tmp_path / "x.wav")[0] == 0
 
 
 def test_what_is_neither_sound_nor_picture_is_not_decoded(giblet, made, tmp_path):
@@ -238,9 +243,11 @@ def test_what_is_neither_sound_nor_picture_is_not_decoded(giblet, made, tmp_path
     for desc, message in (("predictedtext", "holds words as numbers"), ("predictedvideo", "(tr 3, axis_0 4)")):
         attrs = {k: v for k, v in features.attrs.items() if k not in ("sample_rate", "codec")}
         path = save_features(vectors.assign_attrs({**attrs, "desc": desc, "variable": "text"}), tmp_path / "vectors.nc")
-        assert message in refused(giblet, "decode", path, "-o", tmp_path / "w.wav")
+        assert message in refused(giblet, "decode", path, "--out-file", tmp_path / "w.wav")
     giblet("simulate", made, "-o", tmp_path, "--n-voxels", 2, "--table")
-    err = refused(giblet, "decode", tmp_path / "talk_desc-encodec24k_simulated_bold_truth.nc", "-o", tmp_path / "w.wav")
+    err = refused(
+        giblet, "decode", tmp_path / "talk_desc-encodec24k_simulated_bold_truth.nc", "--out-file", tmp_path / "w.wav"
+    )
     assert "holds 'truth', signal (tr 3, voxel 2), and only sound (codes, mel) and pictures" in err
     assert not (tmp_path / "w.wav").exists()
 

@@ -26,7 +26,7 @@ def script():
 
 @pytest.fixture(scope="module")
 def found():
-    return script().scan(ALICE, start_offset=20.0, tr=2.0, surrogates=999)
+    return script().scan(ALICE, stimulus_time_at_volume_0=20.0, tr=2.0, surrogates=999)
 
 
 def test_the_constant_listener_is_named_and_left_out(found):
@@ -61,9 +61,19 @@ def test_words_shifted_by_3_trs_are_found_to_within_1_tr(tmp_path, monkeypatch, 
     pd.DataFrame(bold, columns=regions).to_csv(tmp_path / "group.tsv", sep="\t", index=False)
     words = pd.read_csv(ALICE / "words.tsv", sep="\t")
     words.assign(onset=words.onset + shift).to_csv(tmp_path / "words.tsv", sep="\t", index=False)
-    features = TextProcessor(tr=2.0, model=None, duration="duration").extract(tmp_path / "words.tsv")
+    features = TextProcessor(tr=2.0, model=None, duration_column="duration").extract(tmp_path / "words.tsv")
     path = save_features(features, tmp_path / "alice_desc-text_features.nc")
-    argv = ["check-alignment", path, tmp_path / "group.tsv", "--tr", 2, "--start-offset", 20, "--trim", "--json"]
+    argv = [
+        "check-alignment",
+        path,
+        tmp_path / "group.tsv",
+        "--tr",
+        2,
+        "--stimulus-time-at-volume-0",
+        20,
+        "--trim",
+        "--json",
+    ]
     monkeypatch.setattr(sys, "argv", ["giblet", *map(str, argv)])
     with pytest.raises(SystemExit) as left:
         main()

@@ -21,7 +21,7 @@ def analyse(film: Path, scan: Path, mask: Path) -> dict[str, float]:
     codec = gb.load_codec("bundled", bandwidth=6.0)
     codes: np.ndarray = codec.encode(np.zeros(24_000, np.float32))
     bold = gb.FMRIProcessor(mask=mask, tr=1.5).load(scan)
-    aligned = gb.align({"sound": sound, "words": words}, bold, tr=1.5, start_offset=20)
+    aligned = gb.align({"sound": sound, "words": words}, bold, tr=1.5, stimulus_time_at_volume_0=20)
     splits = gb.make_splits(920, tr=1.5)
     checked = gb.check_alignment([extracted.path], scan, mask=mask)
     simulated = gb.simulate(pictures[0], "brain", snr=0.5)

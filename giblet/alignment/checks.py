@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from giblet.errors import AlignmentError, InputError
-from giblet.features import CODES, CONTINUOUS
+from giblet.features import CODES, CONTINUOUS, in_todays_words
 from giblet.timing import Number, exact, shown
 
 Kind = Literal["codes", "continuous"]
@@ -44,16 +44,53 @@ class LatentCodec(Protocol):
         """
 
 
-def array_of_kind(x: Any, kind: str, codebook_size: int = 1024, what: str = "x", *, finite: bool = True) -> np.ndarray:
+def kind_of(x: Any, kind: str | None, what: str = "x") -> Kind:
+    """Whether the numbers of `x` are names or amounts: as said, else as `x` says of itself; never guessed from a dtype.
+
+    Parameters
+    ----------
+    x : array_like or xarray.DataArray
+        A DataArray may say it of itself, in ``attrs["kind"]``.
+    kind : {"codes", "continuous"} or None
+        As the caller was told; None if it was told nothing.
+    what : str
+        Name used in error messages.
+
+    Returns
+    -------
+    {"codes", "continuous"}
+
+    Raises
+    ------
+    InputError
+        If nobody says it, or what is said is neither.
+    AlignmentError
+        If `x` says otherwise of itself.
+    """
+    declared = getattr(x, "attrs", {}).get("kind")
+    told = declared if kind is None else kind
+    if told not in (CODES, CONTINUOUS):
+        missing = "was not given" if told is None else f"is {told!r}"
+        raise InputError(f"kind {missing}: 'codes' (names of codebook entries) or 'continuous' (amounts) is needed")
+    if declared not in (None, told):
+        raise AlignmentError(
+            f"{what} says of itself that it is {declared!r}, but kind={kind!r} was given: pass its own"
+        )
+    return CODES if told == CODES else CONTINUOUS
+
+
+def array_of_kind(
+    x: Any, kind: str | None, codebook_size: int = 1024, what: str = "x", *, finite: bool = True
+) -> np.ndarray:
     """`x` as an array that is what the caller says it is.
 
     Parameters
     ----------
     x : array_like or xarray.DataArray
         Leading axis time. A DataArray whose ``attrs["kind"]`` says otherwise is refused.
-    kind : {"codes", "continuous"}
+    kind : {"codes", "continuous"} or None
         ``"codes"``: whole numbers in [0, codebook_size - 1], of an integer or float dtype; int32 is returned.
-        ``"continuous"``: finite floats; float16 becomes float32, float32 and float64 stay.
+        ``"continuous"``: finite floats; float16 becomes float32, float32 and float64 stay. None: as `x` says.
     codebook_size : int
         Entries per codebook.
     what : str
@@ -69,18 +106,12 @@ def array_of_kind(x: Any, kind: str, codebook_size: int = 1024, what: str = "x",
     Raises
     ------
     InputError
-        If `kind` is neither, the array is empty or scalar, codes are not whole numbers in range, or continuous
-        features are not all finite.
+        If `kind` is missing or neither, the array is empty or scalar, codes are not whole numbers in range, or
+        continuous features are not all finite.
     AlignmentError
         If codes are passed as continuous or the reverse, as far as the array itself shows it.
     """
-    if kind not in (CODES, CONTINUOUS):
-        raise InputError(f"kind is {kind!r}: 'codes' (categories) or 'continuous' (amounts) is needed")
-    declared = getattr(x, "attrs", {}).get("kind", kind)
-    if declared != kind:
-        raise AlignmentError(
-            f"{what} says of itself that it is {declared!r}, but kind={kind!r} was given: pass its own"
-        )
+    kind = kind_of(x, kind, what)
     values = np.asarray(x)
     if values.ndim == 0 or values.size == 0:
         raise InputError(f"{what} has shape {values.shape}: a leading time axis and at least one value are needed")
@@ -182,50 +213,6 @@ def increasing(times: Any, what: str) -> np.ndarray:
     return times
 
 
-def run_slices(n_trs: int, run_lengths: Any = None, run: Any = None) -> list[slice]:
-    """The runs of a scan as slices of its volumes.
-
-    Parameters
-    ----------
-    n_trs : int
-        Volumes of all runs together.
-    run_lengths : sequence of int, optional
-        Volumes of each run; they must add up to `n_trs`.
-    run : array_like, shape (n_trs,), optional
-        A label per volume instead; equal labels must be neighbours. With neither, all is one run.
-
-    Returns
-    -------
-    list of slice
-        One for each run, in their order.
-
-    Raises
-    ------
-    AlignmentError
-        If both are given, they do not fit `n_trs`, or equal labels are not neighbours.
-    """
-    if run_lengths is not None and run is not None:
-        raise AlignmentError("both run_lengths and run were given: one of them says it all")
-    if run is not None:
-        labels = np.asarray(run)
-        if labels.shape != (n_trs,):
-            raise AlignmentError(f"run has shape {labels.shape}: one label for each of {n_trs} volumes is needed")
-        starts = np.flatnonzero(np.r_[True, labels[1:] != labels[:-1]])
-        if len(np.unique(labels)) != len(starts):
-            raise AlignmentError(f"run labels come in {len(starts)} pieces: volumes of one run must be neighbours")
-    elif run_lengths is not None:
-        lengths = np.asarray(run_lengths)
-        if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or (lengths < 1).any() or lengths.sum() != n_trs:
-            raise AlignmentError(
-                f"run_lengths are {lengths.tolist()}: whole numbers of at least 1 that add up to {n_trs} volumes "
-                "are needed"
-            )
-        starts = np.r_[0, np.cumsum(lengths)[:-1]]
-    else:
-        starts = np.array([0])
-    return [slice(int(a), int(b)) for a, b in zip(starts, [*starts[1:], n_trs], strict=True)]
-
-
 REMEDY = (
     "convolve before cutting, with align_all_modalities(..., hrf='glover'), or give volumes=x.volume, which counts "
     "what is missing as zero"
@@ -297,8 +284,8 @@ def rows_in_time(x: Any, volumes: Any, slices: list[slice], what: str = "x", rem
     return None
 
 
-def recorded_offset(features: xr.Dataset) -> float:
-    """The start offset that a feature file was extracted with.
+def recorded_table_time(features: xr.Dataset) -> float:
+    """The second of their own table at which TR 0 of words was laid when they were extracted.
 
     Parameters
     ----------
@@ -307,11 +294,11 @@ def recorded_offset(features: xr.Dataset) -> float:
     Returns
     -------
     float
-        Second of its own table at which TR 0 lies; 0 where none was given.
+        ``table_time_at_tr_0`` of the extraction, in seconds; 0 where none was given, and for sound and picture.
     """
-    settings = features.attrs.get("settings", {})
-    found = json.loads(settings) if isinstance(settings, str) else settings
-    return float(found.get("start_offset") or 0.0)
+    settings = in_todays_words(features.attrs).get("settings", {})
+    plain = json.loads(settings) if isinstance(settings, str) else settings
+    return float(plain.get("table_time_at_tr_0") or 0.0)
 
 
 def first_onset(features: xr.Dataset, name: str) -> Fraction:
@@ -351,13 +338,13 @@ def first_onset(features: xr.Dataset, name: str) -> Fraction:
     return exact(round(float(onset[0]), 9))
 
 
-def check_one_offset(features: xr.Dataset, start_offset: Number, name: str) -> None:
-    """Refuse a start offset for features that were extracted with one: it would be applied twice.
+def check_applied_once(features: xr.Dataset, stimulus_time_at_volume_0: Number, name: str) -> None:
+    """Refuse a `stimulus_time_at_volume_0` for words whose extraction had a `table_time_at_tr_0`: both shift them.
 
     Parameters
     ----------
     features : xarray.Dataset
-    start_offset : float
+    stimulus_time_at_volume_0 : float
         What is given now, in seconds.
     name : str
         Of the features, for the message.
@@ -365,13 +352,15 @@ def check_one_offset(features: xr.Dataset, start_offset: Number, name: str) -> N
     Raises
     ------
     InputError
-        If neither offset is 0, naming both and the file; or if `start_offset` is not a finite number.
+        If neither is 0, naming both and the file; or if `stimulus_time_at_volume_0` is not a finite number.
     """
-    before, now = recorded_offset(features), exact(start_offset, f"start_offset of {name}")
+    before = recorded_table_time(features)
+    now = exact(stimulus_time_at_volume_0, f"stimulus_time_at_volume_0 of {name}")
     if before and now:
         source = features.attrs.get("source", "its table")
         raise InputError(
-            f"{name}: {source} was extracted with start_offset {shown(before)} s, and start_offset {shown(now)} s is "
-            "given again: if the first says where the scan begins, leave the second out (0) for this file; if both are "
-            f"meant, extract it again with --start-offset 0 and give {shown(exact(before) + now)} s here"
+            f"{name}: {source} was extracted with table_time_at_tr_0={shown(before)}, and "
+            f"stimulus_time_at_volume_0={shown(now)} would shift it again: if the first says where the scan begins, "
+            "leave the second out (0) for this file; if both are meant, extract it again with table_time_at_tr_0=0 and "
+            f"give stimulus_time_at_volume_0={shown(exact(before) + now)} here"
         )

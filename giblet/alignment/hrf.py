@@ -17,32 +17,41 @@ from typing import Any, Literal
 import numpy as np
 from scipy import sparse
 
-from giblet.alignment.checks import Kind, LatentCodec, array_of_kind, increasing, rows_in_time, run_slices
+from giblet.alignment.checks import Kind, LatentCodec, array_of_kind, increasing, kind_of, rows_in_time
 from giblet.alignment.kernels import HRF, OVERSAMPLING, check_hrf, interval_weights, several, tr_kernel
 from giblet.errors import AlignmentError, InputError
 from giblet.features import CODES
+from giblet.renamed import renamed
+from giblet.runs import run_slices
 from giblet.timing import TRGrid, exact, group_with_spill, ungroup_codes
+
+LABELS = "run, a label per volume: np.repeat([1, 2, ...], run_lengths)"
+"""What takes the place of lengths of runs."""
 
 
 class CategoriesWarning(UserWarning):
     """Codes were averaged as if they were amounts."""
 
 
+@renamed(run_lengths=LABELS)
 def convolve_hrf(
     x: Any,
+    *,
     tr: float = 1.5,
     hrf: HRF = "glover",
-    kind: Kind = "continuous",
-    *,
+    kind: Kind | None = None,
     delays: Sequence[float] | None = None,
-    run_lengths: Sequence[int] | None = None,
     run: Any = None,
     volumes: Any = None,
     codebook_size: int = 1024,
     slice_time_ref: float = 0.0,
     oversampling: int = OVERSAMPLING,
 ) -> np.ndarray:
-    """Convolve features by TR with a haemodynamic response.
+    """Convolve features by TR with a haemodynamic response: ``y[k] = sum over l >= 0 of w[l] * x[k - l]``, run by run.
+
+    ``w[l]`` is the response, at the moment that volume `l` is read, to a stimulus that lasted from 0 to one TR:
+    the integral of the HRF from ``(l - 1 + slice_time_ref) * tr`` to ``(l + slice_time_ref) * tr``, whose parts before
+    0 are 0.
 
     Row ``k`` of `x` is what the stimulus was from ``k * tr`` to ``(k + 1) * tr``; row ``k`` of the result is the
     response at the onset of volume ``k``, or `slice_time_ref` of a TR later. Before the first row of a run the stimulus
@@ -60,15 +69,15 @@ def convolve_hrf(
         ``"glover"``, ``"spm"``, either ``+ derivative`` or ``+ derivative + dispersion``, ``"fir"``; or a function
         ``hrf(tr, oversampling)`` that returns samples every ``tr / oversampling`` seconds, as nilearn takes it.
     kind : {"continuous", "codes"}
-        ``"codes"``: convolve, round half to even, clip to [0, codebook_size - 1]. That treats names as amounts and is
-        said once as a :class:`CategoriesWarning`; :func:`convolve_hrf_latents` and `HRFLayer` do not.
+        Whether numbers are amounts or names; never guessed from the dtype. May be left out only of a DataArray that
+        says it of itself. ``"codes"``: convolve, round half to even, clip to [0, codebook_size - 1], as the
+        specification of ``use_encodec`` asks for. That treats names as amounts, and destroys what they stand for; it
+        warns once (:class:`CategoriesWarning`). :func:`convolve_hrf_latents` and `HRFLayer` do not.
     delays : sequence of float, optional
         For ``hrf="fir"``: seconds before a volume is read, at least ``slice_time_ref * tr``; one that is not a whole
         number of TRs earlier than the volume's onset shares its weight between the two TRs around it.
-    run_lengths : sequence of int, optional
-        Volumes of each run; no response crosses from one run into the next.
     run : array_like, shape (n_trs,), optional
-        A run label per volume instead.
+        A run label per volume (``bold.run``): no response crosses from one run into the next. One run without it.
     volumes : array_like of int, shape (n_trs,), optional
         The volume of its run that each row is, where rows are missing: censored volumes, a part that was cut. The
         response goes on over them, and the stimulus in them counts as zero.
@@ -90,21 +99,30 @@ def convolve_hrf(
     Raises
     ------
     InputError
-        If an option is out of range, or `x` holds NaN.
+        If `kind` is missing, an option is out of range, `x` holds NaN, or `run` is not one label per volume.
     AlignmentError
-        If `x` is not of that kind, its rows are no neighbours in time, or the runs do not add up.
+        If `x` is not of that kind, or its rows are no neighbours in time.
+
+    See Also
+    --------
+    align_all_modalities : convolves on the film's own clock, before anything is cut.
+    resample_features : brings features onto the clock of the scan.
+    convolve_hrf_latents : the same for what codes stand for.
+    response_at : the response at any time, to features on any clock.
+    giblet.alignment.hrf_layer.HRFLayer : the same as a layer of a network.
 
     Examples
     --------
     >>> x = np.zeros((40, 1))
     >>> x[20] = 1
-    >>> y = convolve_hrf(x, tr=1.5)
+    >>> y = convolve_hrf(x, tr=1.5, kind="continuous")
     >>> bool(np.any(y[:21])), (int(y.argmax()) - 20) * 1.5
     (False, 6.0)
     """
+    kind = kind_of(x, kind)
     values = array_of_kind(x, kind, codebook_size)
-    kernel = tr_kernel(hrf, tr, delays=delays, slice_time_ref=slice_time_ref, oversampling=oversampling)
-    slices = run_slices(len(values), run_lengths, run)
+    kernel = tr_kernel(hrf, tr=tr, delays=delays, slice_time_ref=slice_time_ref, oversampling=oversampling)
+    slices = run_slices(len(values), run)
     rows = rows_in_time(x, volumes, slices)
     if kind == CODES:
         if several(hrf):
@@ -186,21 +204,21 @@ def warn_about_categories() -> None:
     )
 
 
+@renamed(run_lengths=LABELS)
 def convolve_hrf_latents(
     codes: Any,
     codec: LatentCodec,
+    *,
     tr: float = 1.5,
     hrf: HRF = "glover",
-    *,
     clock: Literal["tr", "frame"] = "tr",
     frame_rate: float | Fraction = 75,
     spill: np.ndarray | None = None,
-    run_lengths: Sequence[int] | None = None,
     run: Any = None,
     codebook_size: int = 1024,
     slice_time_ref: float = 0.0,
 ) -> np.ndarray:
-    """Convolve what codes stand for: dequantise to latents, convolve those, requantise.
+    """Convolve what codes stand for: dequantize to latents, convolve those, requantize.
 
     Parameters
     ----------
@@ -218,7 +236,7 @@ def convolve_hrf_latents(
         Frames per second, for ``clock="frame"``.
     spill : ndarray of int, shape (n_trs, n_codebooks, 1), optional
         The odd frames, for ``clock="frame"``; the frame before is repeated without it.
-    run_lengths, run
+    run : array_like, shape (n_trs,), optional
         As for :func:`convolve_hrf`.
     codebook_size : int
         Entries per codebook.
@@ -232,19 +250,23 @@ def convolve_hrf_latents(
     Raises
     ------
     InputError
-        If an option is out of range or the codes do not fit the clock.
+        If an option is out of range, the codes do not fit the clock, or `run` is not one label per volume.
     AlignmentError
-        If the runs do not add up, or the codec gives back codes of another shape.
+        If the codec gives back codes of another shape.
+
+    See Also
+    --------
+    convolve_hrf : for features that are amounts.
     """
     values = array_of_kind(codes, CODES, codebook_size, "codes")
     if values.ndim != 3:
         raise InputError(f"codes have shape {values.shape}: (n_trs, n_codebooks, frames_per_tr) is needed")
     if several(hrf):
         raise InputError(f"hrf={hrf!r} gives several responses, codes need one: use 'glover' or 'spm'")
-    slices = run_slices(len(values), run_lengths, run)
+    slices = run_slices(len(values), run)
     rows_in_time(codes, None, slices, "the codes", "convolve the codes of the whole film, and align the result")
     if clock == "tr":
-        kernel = tr_kernel(hrf, tr, slice_time_ref=slice_time_ref)[:, 0]
+        kernel = tr_kernel(hrf, tr=tr, slice_time_ref=slice_time_ref)[:, 0]
         n_trs, n_codebooks, width = values.shape
         latents = codec.latents(values.transpose(1, 0, 2).reshape(n_codebooks, -1))
         by_tr = causal(latents.reshape(len(latents), n_trs, width).transpose(1, 0, 2), kernel, slices)
@@ -256,10 +278,11 @@ def convolve_hrf_latents(
         raise InputError(
             f"slice_time_ref is {slice_time_ref:g} with clock='frame': it is a part of a TR, use clock='tr'"
         )
-    kernel = tr_kernel(hrf, float(1 / exact(frame_rate, "frame rate")))[:, 0]
+    kernel = tr_kernel(hrf, tr=float(1 / exact(frame_rate, "frame rate")))[:, 0]
     out = np.empty_like(values)
     for part in slices:
-        series = ungroup_codes(values[part], tr, frame_rate, spill=None if spill is None else np.asarray(spill)[part])
+        own_spill = None if spill is None else np.asarray(spill)[part]
+        series = ungroup_codes(values[part], tr=tr, frame_rate=frame_rate, spill=own_spill)
         latents = np.asarray(codec.latents(series)).T
         back = _requantized(codec, causal(latents, kernel, [slice(0, len(latents))]).T, series.shape)
         out[part] = group_with_spill(back, TRGrid(tr, part.stop - part.start, frame_rate)).codes
@@ -288,6 +311,9 @@ def response_at(
 ) -> np.ndarray:
     """The response to a feature on its own clock, read at any time: envelopes, words, luminance on the scan's clock.
 
+    ``y(t) = sum over samples i of x[i] * (H(t - edges[i]) - H(t - edges[i + 1]))``, where ``H(s)`` is the integral of
+    the HRF from 0 to ``s``, and 0 before.
+
     Parameters
     ----------
     x : array_like, shape (n_samples, ...)
@@ -313,6 +339,11 @@ def response_at(
         If an option is out of range, or `x` holds NaN.
     AlignmentError
         If times do not increase, or `edges` are not one more than the samples.
+
+    See Also
+    --------
+    convolve_hrf : for features that have the TR of the scan.
+    lag_scan : correlates the response with BOLD at many lags.
     """
     values = array_of_kind(x, "continuous")
     edges, times = increasing(edges, "edges"), increasing(times, "times")
@@ -320,8 +351,8 @@ def response_at(
         raise AlignmentError(f"{len(edges)} edges for {len(values)} samples: one more edge than samples is needed")
     if hrf == "fir":
         raise InputError("hrf='fir' is defined by TR: use convolve_hrf, or read a feature at delayed times")
-    seconds = check_hrf(hrf, tr, None, 0.0, oversampling)
-    column, weights = interval_weights(edges, times, hrf, seconds, oversampling)
+    seconds = check_hrf(hrf, tr=tr, oversampling=oversampling)
+    column, weights = interval_weights(edges, times, hrf, tr=seconds, oversampling=oversampling)
     flat = values.reshape(len(values), -1)
     pointer = np.arange(len(times) + 1) * column.shape[1]
     responses = []

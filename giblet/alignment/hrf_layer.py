@@ -59,9 +59,9 @@ class HRFLayer(nn.Module):
 
     def __init__(
         self,
+        *,
         tr: float = 1.5,
         hrf: HRF = "glover",
-        *,
         learnable: bool = False,
         delays: Sequence[float] | None = None,
         slice_time_ref: float | Sequence[float] = 0.0,
@@ -98,11 +98,11 @@ class HRFLayer(nn.Module):
             If `tr` is not positive or longer than 60 s, or a FIR delay is too short for it.
         """
         for ref in self.slice_time_refs:
-            self.tr = check_hrf(self.hrf, tr, self.delays, ref, self.oversampling)
+            self.tr = check_hrf(self.hrf, tr=tr, delays=self.delays, slice_time_ref=ref, oversampling=self.oversampling)
         device = self.kernels.device
         if not self.learnable:
             kernels = [
-                tr_kernel(self.hrf, self.tr, delays=self.delays, slice_time_ref=ref, oversampling=self.oversampling)
+                tr_kernel(self.hrf, tr=self.tr, delays=self.delays, slice_time_ref=ref, oversampling=self.oversampling)
                 for ref in self.slice_time_refs
             ]
             self.kernels = torch.as_tensor(np.stack(kernels), dtype=torch.float32, device=device)

@@ -40,7 +40,7 @@ def several(hrf: HRF) -> bool:
     return isinstance(hrf, str) and ("+" in hrf or hrf == "fir")
 
 
-def fine_hrf(hrf: HRF, tr: float, oversampling: int = OVERSAMPLING) -> np.ndarray:
+def fine_hrf(hrf: HRF, *, tr: float, oversampling: int = OVERSAMPLING) -> np.ndarray:
     """Samples of an HRF every ``tr / oversampling`` seconds.
 
     Parameters
@@ -92,7 +92,9 @@ def check_slice_time_ref(given: float) -> None:
         raise InputError(f"slice_time_ref is {given}: a fraction of the TR in [0, 1] is needed")
 
 
-def check_hrf(hrf: Any, tr: Any, delays: Any, slice_time_ref: float, oversampling: int) -> float:
+def check_hrf(
+    hrf: Any, *, tr: Any, delays: Any = None, slice_time_ref: float = 0.0, oversampling: int = OVERSAMPLING
+) -> float:
     """The TR as a float, after all that belongs to an HRF has been looked at.
 
     Parameters
@@ -169,8 +171,8 @@ def collapse(n_lags: int, n_fine: int, oversampling: int, slice_time_ref: float 
 
 def tr_kernel(
     hrf: HRF,
-    tr: float,
     *,
+    tr: float,
     delays: Sequence[float] | None = None,
     slice_time_ref: float = 0.0,
     oversampling: int = OVERSAMPLING,
@@ -191,14 +193,14 @@ def tr_kernel(
     InputError
         If an option is out of range.
     """
-    tr = check_hrf(hrf, tr, delays, slice_time_ref, oversampling)
+    tr = check_hrf(hrf, tr=tr, delays=delays, slice_time_ref=slice_time_ref, oversampling=oversampling)
     if hrf == "fir":
         # A volume sees the mean of the TR-long stretch that began `delay` before it is read: two neighbours share a
         # fraction.
         delayed = np.array([float(exact(d) / exact(tr)) for d in delays or ()])
         lag = np.maximum(delayed - slice_time_ref, 0)
         return np.clip(1 - np.abs(np.arange(int(np.ceil(delayed.max())) + 1)[:, None] - lag), 0, 1)
-    fine = fine_hrf(hrf, tr, oversampling)
+    fine = fine_hrf(hrf, tr=tr, oversampling=oversampling)
     end = (np.arange(int(np.ceil(len(fine) / oversampling)) + 1) + slice_time_ref) * oversampling
     return response_so_far(fine, end) - response_so_far(fine, end - oversampling)
 
@@ -224,7 +226,7 @@ def response_so_far(fine: np.ndarray, position: np.ndarray) -> np.ndarray:
 
 
 def interval_weights(
-    edges: np.ndarray, times: np.ndarray, hrf: HRF, tr: float, oversampling: int = OVERSAMPLING
+    edges: np.ndarray, times: np.ndarray, hrf: HRF, *, tr: float, oversampling: int = OVERSAMPLING
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cumulative responses for stimuli that begin and end at any time.
 
@@ -248,7 +250,7 @@ def interval_weights(
     InputError
         As :func:`fine_hrf`.
     """
-    fine = fine_hrf(hrf, tr, oversampling)
+    fine = fine_hrf(hrf, tr=tr, oversampling=oversampling)
     step = tr / oversampling
     length = (len(fine) + 1) * step
     # An edge more than an HRF ago has given all it had, so samples wholly before that no longer matter.

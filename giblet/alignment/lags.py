@@ -132,12 +132,12 @@ class LagScan:
         )
 
 
-def lag_scan(
+def lag_scan(  # 11 parameters: two series with their times, and the choices of the test, each with a default
     regressor: Any,
     bold: Any,
+    *,
     tr: float,
     lags: Any = None,
-    *,
     regressor_times: Any = None,
     n_surrogates: int = 1000,
     tail: Literal["positive", "both"] = "positive",
@@ -194,66 +194,98 @@ def lag_scan(
         If an option is out of range, or the series hold NaN or are constant.
     AlignmentError
         If lengths differ, a lag needs a finer regressor, or fewer than 20 volumes are left.
+
+    See Also
+    --------
+    giblet.evaluation.alignment.check : convolves a regressor, scans it, and says what follows.
+    response_at : a regressor on a finer clock.
+    align_all_modalities : applies the lag.
     """
-    signal = array_of_kind(regressor, "continuous", what="regressor").astype(np.float64)
-    rows = None
-    if knows_its_volumes(bold):
-        scan_read = scan_of(bold, tr).without(sample_mask)
-        rows = _rows_of(regressor, scan_read)
-        bold, sample_mask = scan_read.whole
-    kept = None if sample_mask is None else censored(sample_mask, len(np.asarray(bold)))
-    data = array_of_kind(bold if kept is None else _silenced(bold, kept), "continuous", what="bold")
-    data = data[:, None] if data.ndim == 1 else data
-    if signal.ndim != 1 or data.ndim != 2:
-        raise InputError(f"regressor {signal.shape} and bold {data.shape}: (n_trs,) and (n_trs, n_targets) are needed")
     if tail not in ("positive", "both"):
         raise InputError(f"tail is {tail!r}: 'positive' or 'both' is needed")
     if n_surrogates < 19:
         raise InputError(f"n_surrogates is {n_surrogates}: at least 19 are needed for p <= 0.05")
+    signal, data, rows, kept = _checked(regressor, bold, tr, sample_mask)
     tr = float(check_tr(tr))
     whole = int(SPAN / tr + 1e-9)
     seconds = increasing(np.arange(-whole, whole + 1) * tr if lags is None else lags, "lags")
     _refuse_holes(regressor)
-    times = _regressor_times(signal, np.arange(len(data)) if rows is None else rows, tr, seconds, regressor_times)
+    times = _regressor_times(signal, rows, tr, seconds, regressor_times)
     read, volumes = _reader(times, len(data), tr, seconds, kept)
     _refuse_constant(data[volumes])
-    slow = slow_basis(volumes - volumes[0], tr, detrend, high_pass)
+    slow = slow_basis(volumes - volumes[0], tr=tr, detrend=detrend, high_pass=high_pass)
 
-    def standard(columns: np.ndarray) -> np.ndarray:
-        return standardised(columns, slow)
-
-    shifted = standard(read(signal[:, None])[:, :, 0].T)  # (n_volumes, n_lags)
+    shifted = standardised(read(signal[:, None])[:, :, 0].T, slow)  # (n_volumes, n_lags)
     n = len(shifted)
     rng = np.random.default_rng(seed)
     made = _phase_randomised(signal, n_surrogates, rng, mirror=high_pass is None)
-    surrogates = standard(read(made).transpose(1, 0, 2).reshape(n, -1))  # (n_volumes, n_lags * n_surrogates)
-    true, random = Prewhitened(shifted), Prewhitened(surrogates.astype(np.float32))
-
-    def scan(columns: np.ndarray) -> tuple[np.ndarray, ...]:
-        phi = np.zeros(columns.shape[1]) if high_pass is None else lag_one([columns])
-        r = true.correlate(columns, phi)
-        score = np.abs(r) if tail == "both" else r
-        chance = random.correlate(columns, phi).reshape(len(seconds), n_surrogates, -1)
-        chance = (np.abs(chance) if tail == "both" else chance).max(axis=0)
-        best = score.max(axis=0)
-        p = (1 + (chance >= best).sum(axis=0)) / (1 + n_surrogates)
-        return r, seconds[score.argmax(axis=0)], p, np.quantile(chance, 0.95, axis=0)
-
+    surrogates = standardised(read(made).transpose(1, 0, 2).reshape(n, -1), slow)  # (n_volumes, n_lags * n_surrogates)
+    scanner = _Scanner(
+        Prewhitened(shifted), Prewhitened(surrogates.astype(np.float32)), seconds, n_surrogates,
+        two_sided=tail == "both", prewhiten=high_pass is not None,
+    )  # fmt: skip
     parts, total = [], np.zeros(n)
     for start in range(0, data.shape[1], BLOCK):
-        columns = standard(data[volumes, start : start + BLOCK])
+        columns = standardised(data[volumes, start : start + BLOCK], slow)
         total += columns.sum(axis=1)
-        parts.append(scan(columns))
+        parts.append(scanner.scan(columns))
     r, best_lag, p, threshold = (np.concatenate(piece, axis=-1) for piece in zip(*parts, strict=True))
     mean = _standardised(total[:, None])
-    mean_r, mean_best, mean_p, mean_threshold = scan(mean)
-    phi = np.zeros(1) if high_pass is None else lag_one([mean])
-    interval = _lag_interval(_unit(whitened(shifted, phi)), mean_r[:, 0], seconds, tail == "both", rng)
+    mean_r, mean_best, mean_p, mean_threshold = scanner.scan(mean)
+    regressors = _unit(whitened(shifted, scanner.filter_of(mean)))
+    interval = _lag_interval(regressors, mean_r[:, 0], seconds, tail == "both", rng)
     return LagScan(
         seconds, r, best_lag, p, threshold,
         mean_r[:, 0], float(mean_best[0]), float(mean_p[0]), float(mean_threshold[0]), interval,
         slice(int(volumes[0]), int(volumes[-1]) + 1), n,
     )  # fmt: skip
+
+
+def _checked(
+    regressor: Any, bold: Any, tr: float, sample_mask: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    """Regressor (n,), BOLD (n_volumes, n_targets), the volume of each row of a regressor by TR, volumes that count."""
+    signal = array_of_kind(regressor, "continuous", what="regressor").astype(np.float64)
+    rows = None
+    if knows_its_volumes(bold):
+        scan = scan_of(bold, tr=tr).without(sample_mask)
+        rows = _rows_of(regressor, scan)
+        bold, sample_mask = scan.whole
+    kept = None if sample_mask is None else censored(sample_mask, len(np.asarray(bold)))
+    data = array_of_kind(bold if kept is None else _silenced(bold, kept), "continuous", what="bold")
+    data = data[:, None] if data.ndim == 1 else data
+    if signal.ndim != 1 or data.ndim != 2:
+        raise InputError(f"regressor {signal.shape} and bold {data.shape}: (n_trs,) and (n_trs, n_targets) are needed")
+    return signal, data, np.arange(len(data)) if rows is None else rows, kept
+
+
+@dataclass(frozen=True)
+class _Scanner:
+    """The regressor and its surrogates at all lags, to be correlated with BOLD."""
+
+    shifted: Prewhitened
+    """(n_volumes, n_lags)."""
+    surrogates: Prewhitened
+    """(n_volumes, n_lags * n_surrogates)."""
+    lags: np.ndarray
+    """Seconds (n_lags,)."""
+    n_surrogates: int
+    two_sided: bool
+    prewhiten: bool
+
+    def filter_of(self, columns: np.ndarray) -> np.ndarray:
+        """The `phi` of the filter of each column (n_volumes, n_columns); 0 where nothing is prewhitened."""
+        return lag_one([columns]) if self.prewhiten else np.zeros(columns.shape[1])
+
+    def scan(self, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Of each column r by lag (n_lags, n_columns), best lag, p, and the surrogates' 95th percentile."""
+        phi = self.filter_of(columns)
+        r = self.shifted.correlate(columns, phi)
+        chance = self.surrogates.correlate(columns, phi).reshape(len(self.lags), self.n_surrogates, -1)
+        score, chance = (np.abs(r), np.abs(chance)) if self.two_sided else (r, chance)
+        largest = chance.max(axis=0)
+        p = (1 + (largest >= score.max(axis=0)).sum(axis=0)) / (1 + self.n_surrogates)
+        return r, self.lags[score.argmax(axis=0)], p, np.quantile(largest, 0.95, axis=0)
 
 
 def _unit(columns: np.ndarray) -> np.ndarray:

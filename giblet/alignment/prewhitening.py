@@ -14,7 +14,7 @@ import numpy as np
 from numpy.polynomial.legendre import legvander
 
 
-def slow_basis(volumes: np.ndarray, tr: float, detrend: bool, high_pass: float | None) -> np.ndarray:
+def slow_basis(volumes: np.ndarray, *, tr: float, detrend: bool, high_pass: float | None) -> np.ndarray:
     """Orthonormal basis of what is slow in a run: the mean, a line, a parabola, and cosines below `high_pass`.
 
     Parameters
@@ -44,7 +44,7 @@ def slow_basis(volumes: np.ndarray, tr: float, detrend: bool, high_pass: float |
 
 
 def without_drifts(values: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """Values less what lies in the span of a basis; columns of which only rounding is left become 0.
+    """Values less what lies in the span of a basis: ``y - B (B^T y)``; columns of which only rounding is left become 0.
 
     Parameters
     ----------
@@ -62,12 +62,14 @@ def without_drifts(values: np.ndarray, basis: np.ndarray) -> np.ndarray:
     return left
 
 
-def lag_one(runs: Sequence[np.ndarray]) -> np.ndarray:
+def lag_one(series_by_run: Sequence[np.ndarray]) -> np.ndarray:
     """Correlation of each column's TRs with the next ones, over all runs.
+
+    ``phi = sum over runs and t of y[t] * y[t + 1] / sum over runs and t of y[t]^2``, column by column.
 
     Parameters
     ----------
-    runs : sequence of ndarray, shape (n_trs, n_columns)
+    series_by_run : sequence of ndarray, shape (n_trs, n_columns)
         Without their drifts; each run by itself, as its end and the next one's beginning are no neighbours.
 
     Returns
@@ -75,15 +77,16 @@ def lag_one(runs: Sequence[np.ndarray]) -> np.ndarray:
     ndarray of float64, shape (n_columns,)
         0 where a column never varies.
     """
-    shared = sum((x[1:] * x[:-1]).sum(axis=0) for x in runs)
-    power = sum((x**2).sum(axis=0) for x in runs)
+    shared = sum((x[1:] * x[:-1]).sum(axis=0) for x in series_by_run)
+    power = sum((x**2).sum(axis=0) for x in series_by_run)
     return np.divide(shared, power, out=np.zeros_like(power), where=power > 0)
 
 
 def whitened(values: np.ndarray, phi: np.ndarray | float) -> np.ndarray:
-    """``y[t] - phi * y[t - 1]``; the first TR, which has none before it, in proportion.
+    """Prewhitening by AR(1): ``w[t] = y[t] - phi * y[t - 1]``, and ``w[0] = sqrt(1 - phi^2) * y[0]``.
 
-    Not around the end: a step from there to the beginning would stand at the same TR on both sides.
+    If ``y`` is an AR(1) process of coefficient `phi`, ``w`` is white, its first TR too. The filter does
+    not go around the end: a step from there to the beginning would stand at the same TR on both sides.
 
     Parameters
     ----------
@@ -95,6 +98,11 @@ def whitened(values: np.ndarray, phi: np.ndarray | float) -> np.ndarray:
     Returns
     -------
     ndarray of float, shape (n_trs, n_columns)
+
+    See Also
+    --------
+    lag_one : what `phi` is for a column.
+    Prewhitened : correlations of many series with columns that went through the filter, without filtering the series.
     """
     white = values.copy()
     white[1:] -= phi * values[:-1]

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Literal
 
 import numpy as np
 from scipy import sparse
 
-from giblet.alignment.checks import LatentCodec, array_of_kind, check_finite, increasing
+from giblet.alignment.checks import Kind, LatentCodec, array_of_kind, check_finite, increasing, kind_of
 from giblet.alignment.hrf import round_to_codes
 from giblet.errors import AlignmentError, InputError
 from giblet.features import CODES
+from giblet.renamed import renamed
 
 Method = Literal["linear", "mean", "lanczos", "round", "nearest", "latent"]
-METHODS = {"codes": ("round", "nearest", "latent"), "continuous": ("linear", "mean", "lanczos")}
+METHODS = {"codes": ("nearest", "latent", "round"), "continuous": ("linear", "mean", "lanczos")}
 LOBES = 3
 LEAST = 1e-6
 """Share of a target that what is present must have to count: less is rounding."""
@@ -22,18 +24,61 @@ TOLERANCE = 1e-9
 """Seconds by which a time may lie outside and still count as the end of the series: rounding of k * tr."""
 
 
-def resample_features(
+@dataclass(frozen=True)
+class Resampling:
+    """How a series is put on other times; see :func:`resample_features` for what each option means."""
+
+    method: Method | None = None
+    """None: the first of :data:`METHODS`."""
+    codebook_size: int = 1024
+    codec: LatentCodec | None = None
+    frame_rate: float | Fraction | None = None
+    outside: Literal["error", "nan", "hold"] = "error"
+    averaging: float | None = None
+
+    def of_kind(self, kind: str) -> Resampling:
+        """The same with a method, and found to be possible for features of that kind.
+
+        Parameters
+        ----------
+        kind : {"codes", "continuous"}
+
+        Returns
+        -------
+        Resampling
+
+        Raises
+        ------
+        InputError
+            If an option is out of range or does not go with `kind` or the method.
+        """
+        method, outside, averaging = self.method or METHODS[kind][0], self.outside, self.averaging
+        if method not in METHODS[kind]:
+            raise InputError(f"method is {method!r}: {kind} features take one of {', '.join(METHODS[kind])}")
+        if outside not in ("error", "nan", "hold") or (outside == "nan" and kind == CODES):
+            raise InputError(f"outside is {outside!r}: 'error', 'hold', or for continuous features 'nan' is needed")
+        if averaging is not None and (method != "mean" or not 0 < averaging < np.inf):
+            raise InputError(
+                f"averaging is {averaging!r} with method={method!r}: positive seconds, and only for 'mean'"
+            )
+        if method == "latent" and self.codec is None:
+            raise InputError("method='latent' needs the codec that made the codes: codec=load_codec(...)")
+        return replace(self, method=method)  # type: ignore[arg-type]
+
+
+@renamed(window="averaging")
+def resample_features(  # 11 parameters: what is moved (x, times, kind, mask), and six options of which a call has few
     x: Any,
     source_times: Any,
     target_times: Any,
-    kind: Literal["codes", "continuous"] = "codes",
+    kind: Kind | None = None,
     method: Method | None = None,
     *,
     codebook_size: int = 1024,
     codec: LatentCodec | None = None,
     frame_rate: float | Fraction | None = None,
     outside: Literal["error", "nan", "hold"] = "error",
-    window: float | None = None,
+    averaging: float | None = None,
     mask: Any = None,
 ) -> np.ndarray:
     """Put a series that is known at some times on other times.
@@ -47,12 +92,14 @@ def resample_features(
     target_times : array_like, shape (n_target,)
         Seconds on the same clock, increasing.
     kind : {"codes", "continuous"}
-        Whether numbers are names or amounts; never guessed from the dtype.
+        Whether numbers are names or amounts; never guessed from the dtype. May be left out only of a DataArray that
+        says it of itself.
     method : str, optional
-        Codes: ``"round"`` (default: interpolate, round half to even, clip), ``"nearest"`` (the code at the nearest
-        time, the earlier of two as near), ``"latent"`` (interpolate the codec's latents, requantise). Continuous:
-        ``"linear"`` (default), ``"mean"`` (of the window from each target time to the next, each sample weighted by
-        its overlap), ``"lanczos"`` (3 lobes, band-limited to the coarser of the two clocks: no aliasing).
+        Codes: ``"nearest"`` (default: the code at the nearest time, the earlier of two as near), ``"latent"``
+        (interpolate the codec's latents, requantize), ``"round"`` (interpolate codes as numbers, round half to even,
+        clip: what the specification of ``use_encodec`` asks for; it leaves no speech, see docs/alignment.md).
+        Continuous: ``"linear"`` (default), ``"mean"`` (of the stretch from each target time to the next, each sample
+        weighted by its overlap), ``"lanczos"`` (3 lobes, band-limited to the coarser of the two clocks: no aliasing).
     codebook_size : int
         Entries per codebook.
     codec : AudioCodec, optional
@@ -65,8 +112,8 @@ def resample_features(
     outside : {"error", "nan", "hold"}
         For target times beyond the source, which are never extrapolated: refuse, answer NaN (continuous only), or
         repeat the first or last sample.
-    window : float, optional
-        For ``method="mean"``: length of every window in seconds.
+    averaging : float, optional
+        For ``method="mean"``: seconds from each target time on that are averaged; by default up to the next.
     mask : array_like of bool, shape (n_source,), optional
         False: there is nothing at that time, whatever `x` holds there. It is averaged in nowhere: a target takes the
         mean of what is present around it, and where nothing is it is NaN.
@@ -79,10 +126,15 @@ def resample_features(
     Raises
     ------
     InputError
-        If an option is out of range, or `x` holds codes out of range, or NaN where it is used.
+        If `kind` is missing, an option is out of range, or `x` holds codes out of range, or NaN where it is used.
     AlignmentError
         If `x` is not of that kind, times do not increase or do not match `x`, or lie outside, or nothing is present
         where a code is wanted, which cannot be NaN.
+
+    See Also
+    --------
+    align_all_modalities : several modalities and the BOLD, on the clock of the scan.
+    convolve_hrf : what a brain makes of features on that clock.
 
     References
     ----------
@@ -90,50 +142,41 @@ def resample_features(
 
     Examples
     --------
-    >>> resample_features([[0], [10], [1000]], [0.0, 1.5, 3.0], [0.75, 2.25], kind="codes").ravel().tolist()
-    [5, 505]
+    >>> resample_features([[0.0], [10.0], [20.0]], [0.0, 1.5, 3.0], [0.75, 2.25], kind="continuous").ravel().tolist()
+    [5.0, 15.0]
+    >>> resample_features([[0], [10], [1000]], [0.0, 1.5, 3.0], [0.5, 2.5], kind="codes").ravel().tolist()
+    [0, 1000]
     """
-    moved, there = resampled(
-        x, source_times, target_times, kind, method, codebook_size=codebook_size, codec=codec, frame_rate=frame_rate,
-        outside=outside, window=window, mask=mask,
-    )  # fmt: skip
-    if not there.all():
+    options = Resampling(method, codebook_size, codec, frame_rate, outside, averaging)
+    kind = kind_of(x, kind)
+    moved, present = resampled(x, source_times, target_times, kind, options, mask)
+    if not present.all():
         if kind == CODES:
-            at = np.asarray(target_times, np.float64)[~there][0]
+            at = np.asarray(target_times, np.float64)[~present][0]
             raise AlignmentError(
-                f"{int((~there).sum())} of {len(there)} target times have no code present, the first at {at:g} s: cut "
-                "the target times"
+                f"{int((~present).sum())} of {len(present)} target times have no code present, the first at {at:g} s: "
+                "cut the target times"
             )
-        moved[~there] = np.nan
+        moved[~present] = np.nan
     return moved
 
 
 def resampled(
-    x: Any,
-    source_times: Any,
-    target_times: Any,
-    kind: Literal["codes", "continuous"],
-    method: Method | None = None,
-    *,
-    codebook_size: int = 1024,
-    codec: LatentCodec | None = None,
-    frame_rate: float | Fraction | None = None,
-    outside: Literal["error", "nan", "hold"] = "error",
-    window: float | None = None,
-    mask: Any = None,
+    x: Any, source_times: Any, target_times: Any, kind: str, options: Resampling, mask: Any = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """As :func:`resample_features`, and which targets anything is present for.
 
     Parameters
     ----------
-    x, source_times, target_times, kind, method, codebook_size, codec, frame_rate, outside, window, mask
+    x, source_times, target_times, kind, mask
         As for :func:`resample_features`.
+    options : Resampling
 
     Returns
     -------
     moved : ndarray, shape (n_target, ...)
         Codes: int32. Continuous: float32, or float64 if `x` is. Where nothing is present it holds what `x` itself does.
-    there : ndarray of bool, shape (n_target,)
+    present : ndarray of bool, shape (n_target,)
         False where nothing is present.
 
     Raises
@@ -143,48 +186,41 @@ def resampled(
     AlignmentError
         As :func:`resample_features`, but not where nothing is present.
     """
-    values = array_of_kind(x, kind, codebook_size, finite=False)
+    values = array_of_kind(x, kind, options.codebook_size, finite=False)
     source, target = increasing(source_times, "source times"), increasing(target_times, "target times")
-    method = method or METHODS[kind][0]  # type: ignore[assignment]
-    if method not in METHODS[kind]:
-        raise InputError(f"method is {method!r}: {kind} features take one of {', '.join(METHODS[kind])}")
-    if outside not in ("error", "nan", "hold") or (outside == "nan" and kind == CODES):
-        raise InputError(f"outside is {outside!r}: 'error', 'hold', or for continuous features 'nan' is needed")
-    if window is not None and (method != "mean" or not 0 < window < np.inf):
-        raise InputError(f"window is {window!r} with method={method!r}: positive seconds, and only for 'mean'")
-    if method == "latent" and codec is None:
-        raise InputError("method='latent' needs the codec that made the codes: codec=load_codec(...)")
+    options = options.of_kind(kind)
     if len(source) != len(values):
         raise AlignmentError(f"{len(source)} source times for {len(values)} samples: one time per sample is needed")
-    present = np.ones(len(values), bool) if mask is None else np.asarray(mask)
-    if present.dtype != bool or present.shape != (len(values),):
-        raise InputError(f"mask is {present.dtype} {present.shape}: bool ({len(values)},) is needed")
-    if frame_rate is not None:
-        return _by_frame(values, source, target, float(frame_rate), method, codebook_size, codec, outside, present)
-    if not present.all() and kind != CODES:
+    there = np.ones(len(values), bool) if mask is None else np.asarray(mask)
+    if there.dtype != bool or there.shape != (len(values),):
+        raise InputError(f"mask is {there.dtype} {there.shape}: bool ({len(values)},) is needed")
+    if options.frame_rate is not None:
+        return _by_frame(values, source, target, options, there)
+    if not there.all() and kind != CODES:
         # A weight of 0 does not silence NaN.
-        values = np.where(present.reshape(-1, *[1] * (values.ndim - 1)) | np.isfinite(values), values, 0)
-    reach, beyond = _overlap(source, target, window) if method == "mean" else _linear(source, target)
+        values = np.where(there.reshape(-1, *[1] * (values.ndim - 1)) | np.isfinite(values), values, 0)
+    method = options.method
+    reach, beyond = _overlap(source, target, options.averaging) if method == "mean" else _linear(source, target)
     weights = reach
     if method == "lanczos":
         weights, beyond = _lanczos(source, target)
-    weights, there = _present_only(weights, reach, present)
-    _check_inside(beyond, source, target, outside)
+    weights, present = _present_only(weights, reach, there)
+    _check_inside(beyond, source, target, options.outside)
     if method == "nearest":
         nearest = _nearest(source, target)
-        moved_to = np.where(present[nearest], nearest, _heaviest(weights))
-        return values[np.where(there, moved_to, nearest)], there
+        moved_to = np.where(there[nearest], nearest, _heaviest(weights))
+        return values[np.where(present, moved_to, nearest)], present
     if method == "latent":
-        assert codec is not None
-        return _through_latents(values, weights, codec), there
+        assert options.codec is not None
+        return _through_latents(values, weights, options.codec), present
     moved = _apply(weights, values if kind != CODES else values.astype(np.float64))
     if kind == CODES:
-        return round_to_codes(moved, codebook_size), there
+        return round_to_codes(moved, options.codebook_size), present
     if not np.isfinite(moved).all():
         check_finite(values)  # only now: an hour of frames is often read for a few hundred TRs
-    if outside == "nan":
+    if options.outside == "nan":
         moved[beyond] = np.nan
-    return moved, there
+    return moved, present
 
 
 def _present_only(
@@ -240,14 +276,16 @@ def _nearest(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 def _ends(times: np.ndarray, what: str) -> np.ndarray:
     """Where each sample ends: at the next, and the last one as long after as the one before."""
     if len(times) == 1:
-        raise AlignmentError(f"one {what} time has no length: method='mean' needs at least two, or window= for targets")
+        raise AlignmentError(
+            f"one {what} time has no length: method='mean' needs at least two, or averaging= for targets"
+        )
     return np.append(times[1:], 2 * times[-1] - times[-2])
 
 
-def _overlap(source: np.ndarray, target: np.ndarray, window: float | None) -> tuple[sparse.csr_array, np.ndarray]:
-    """Weights by the share of each target window that a sample fills."""
+def _overlap(source: np.ndarray, target: np.ndarray, averaging: float | None) -> tuple[sparse.csr_array, np.ndarray]:
+    """Weights by the share of each target's stretch, `averaging` seconds or up to the next, that a sample fills."""
     end = _ends(source, "source")
-    stop = _ends(target, "target") if window is None else target + window
+    stop = _ends(target, "target") if averaging is None else target + averaging
     first = np.clip(np.searchsorted(source, target, side="right") - 1, 0, len(source) - 1)
     last = np.clip(np.searchsorted(source, stop, side="left"), first + 1, len(source))
     column = first[:, None] + np.arange(int((last - first).max()))
@@ -255,7 +293,7 @@ def _overlap(source: np.ndarray, target: np.ndarray, window: float | None) -> tu
     shared = np.minimum(end[inside], stop[:, None]) - np.maximum(source[inside], target[:, None])
     shared = np.where(column < last[:, None], np.maximum(shared, 0), 0)
     empty = shared.sum(axis=1) <= 0
-    shared[empty, 0] = 1  # a window wholly outside has the nearest sample for outside="hold"
+    shared[empty, 0] = 1  # a stretch wholly outside has the nearest sample for outside="hold"
     beyond = (target < source[0] - TOLERANCE) | (stop > end[-1] + TOLERANCE)
     return _rows(inside, shared / shared.sum(axis=1, keepdims=True), len(source)), beyond
 
@@ -333,13 +371,12 @@ def first_frames(times: np.ndarray, frame_rate: float) -> np.ndarray:
 
 
 def _by_frame(
-    codes: np.ndarray, source: np.ndarray, target: np.ndarray, rate: float,
-    method: Any, codebook_size: int, codec: LatentCodec | None, outside: Any, present: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    codes: np.ndarray, source: np.ndarray, target: np.ndarray, options: Resampling, there: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Grouped codes as the series of frames they are, on the frames of the target TRs."""
     if codes.ndim != 3:
         raise InputError(f"frame_rate is for codes (n_trs, n_codebooks, frames_per_tr), these have shape {codes.shape}")
-    width = codes.shape[2]
+    rate, width = float(options.frame_rate or 0), codes.shape[2]
     new_width = width
     if len(target) > 1:
         steps = np.diff(target)
@@ -354,10 +391,9 @@ def _by_frame(
     wanted = first_frames(target, rate)[:, None] + np.arange(new_width)
     series = codes.transpose(0, 2, 1).reshape(-1, codes.shape[1])
     unique, back = np.unique(wanted, return_inverse=True)  # neighbouring TRs may share a frame when the TR shrinks
-    moved, there = resampled(
-        series, frames.ravel() / rate, unique / rate, "codes", method,
-        codebook_size=codebook_size, codec=codec, outside=outside, mask=np.repeat(present, width),
-    )  # fmt: skip
+    moved, present = resampled(
+        series, frames.ravel() / rate, unique / rate, CODES, replace(options, frame_rate=None), np.repeat(there, width)
+    )
     back = back.reshape(wanted.shape)
     # Half a TR of frames is no TR: the model takes whole ones.
-    return np.ascontiguousarray(moved[back].transpose(0, 2, 1)), np.all(there[back], axis=1)
+    return np.ascontiguousarray(moved[back].transpose(0, 2, 1)), np.all(present[back], axis=1)

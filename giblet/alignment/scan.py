@@ -213,7 +213,7 @@ def knows_its_volumes(bold: Any) -> bool:
     return isinstance(bold, xr.Dataset) or (isinstance(bold, xr.DataArray) and bold.dims[:1] == ("tr",))
 
 
-def scan_of(bold: Any, tr: float | None, order: str = "", *, one_run: bool = True) -> Scan:
+def scan_of(bold: Any, *, tr: float | None, order: str = "", one_run: bool = True) -> Scan:
     """BOLD with its TR, censored volumes and place in its run.
 
     Parameters

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -15,9 +15,10 @@ from giblet.alignment.aligned import Aligned, AlignmentReport, SourceReport
 from giblet.alignment.checks import LatentCodec
 from giblet.alignment.kernels import HRF, check_hrf, check_slice_time_ref
 from giblet.alignment.resample import Method, resample_features
-from giblet.alignment.scan import scan_of
-from giblet.alignment.source import Source
+from giblet.alignment.scan import Scan, scan_of
+from giblet.alignment.source import Moved, Placement, Source
 from giblet.errors import AlignmentError, InputError
+from giblet.renamed import renamed
 from giblet.timing import Number, exact
 
 __all__ = ["Aligned", "AlignmentReport", "SourceReport", "align_all_modalities", "resample_features"]
@@ -25,8 +26,8 @@ __all__ = ["Aligned", "AlignmentReport", "SourceReport", "align_all_modalities",
 log = logging.getLogger(__name__)
 
 REMEDY = (
-    ": check start_offset, the TR and the run; if the scan was stopped early, say on_short_bold='trim', which cuts what"
-    " was not scanned"
+    ": check stimulus_time_at_volume_0, the TR and the run; if the scan was stopped early, say on_short_bold='trim', "
+    "which cuts what was not scanned"
 )
 ORDER = "align_all_modalities takes the features first, {'sound': file, ...}, and the BOLD second"
 OF_ROWS = (
@@ -36,12 +37,13 @@ OF_ROWS = (
 """Attributes of a feature file that hold for its rows wherever they lie."""
 
 
-def align_all_modalities(
+@renamed(start_offset="stimulus_time_at_volume_0")
+def align_all_modalities(  # 14 parameters: the face of alignment, giblet.align; a call has three or four of them
     features: Mapping[str, xr.Dataset | str | Path],
     bold: Any,
-    tr: float | None = None,
     *,
-    start_offset: Number | Mapping[str, Number] = 0,
+    tr: float | None = None,
+    stimulus_time_at_volume_0: Number | Mapping[str, Number] = 0,
     lag: Number | Mapping[str, Number] = 0,
     volume_mask: Any = None,
     resample: bool = False,
@@ -55,9 +57,10 @@ def align_all_modalities(
 ) -> Aligned:
     """Pair every volume of one run with the stimulus it saw.
 
-    Volume ``k`` is paired with second ``k * tr + start_offset - lag`` of each modality. Volumes for which a modality
-    has nothing, or only padding (``valid`` is False), are cut from all; nothing is stretched to fit. TRs in which there
-    is nothing to say (``<variable>_mask`` is False: no words) are kept, and marked in ``mask`` of the result.
+    Volume ``k`` is paired with second ``k * tr + stimulus_time_at_volume_0 - lag`` of each modality. Volumes for which
+    a modality has nothing, or only padding (``valid`` is False), are cut from all; nothing is stretched to fit. TRs in
+    which there is nothing to say (``<variable>_mask`` is False: no words) are kept, and marked in ``mask`` of the
+    result.
 
     Parameters
     ----------
@@ -70,10 +73,11 @@ def align_all_modalities(
         volumes. Without onsets the first row is volume 0.
     tr : float, optional
         Repetition time in seconds; needed unless `bold` has it as an attribute, and then it must agree.
-    start_offset : float or mapping
+    stimulus_time_at_volume_0 : float or mapping
         Second of the stimulus at the onset of volume 0 of the run, whether `bold` holds that volume or not: 20.0 if the
         scan began 20 s into the sound, -12.0 if the film began 12 s into the scan. For all modalities, or by name (0
-        for names that are missing). Leave it at 0 for words that were extracted with a start offset.
+        for names that are missing). Leave it at 0 for words that were extracted
+        with a `table_time_at_tr_0`. It is not the `track_delay` that ``giblet info`` tells of a film.
     lag : float or mapping
         Seconds by which BOLD follows the stimulus: 4.5 pairs each volume with what was there 4.5 s before. Leave it
         at 0 for features that are convolved with an HRF.
@@ -111,56 +115,74 @@ def align_all_modalities(
     Raises
     ------
     InputError
-        If a file or an option cannot be used, or an offset is given twice.
+        If a file or an option cannot be used, or words would be shifted twice.
     AlignmentError
         If TRs differ, runs are mixed, the BOLD is shorter than a stimulus, or no volume is left.
+
+    See Also
+    --------
+    resample_features : one series on other times.
+    convolve_hrf : what a brain makes of features; the option `hrf` does it before anything is cut.
+    lag_scan : does the BOLD follow at the lag that this assumes?
+
+    Examples
+    --------
+    >>> sound = xr.Dataset(
+    ...     {"loudness": ("tr", np.arange(10.0))}, attrs={"tr": 2.0, "kind": "continuous", "variable": "loudness"}
+    ... )
+    >>> bold = np.random.default_rng(0).standard_normal((12, 3))
+    >>> aligned = align_all_modalities({"sound": sound}, bold, tr=2.0, stimulus_time_at_volume_0=4)
+    >>> aligned.features["sound"].values.tolist(), aligned.bold.shape
+    ([2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0], (8, 3))
     """
     _check_named(features, bold)
-    scan = scan_of(bold, tr, ORDER)
-    tr, n_volumes = scan.tr, scan.n_volumes
-    said = scan.slice_time_ref if slice_time_ref is None else float(slice_time_ref)
-    ref = said or 0.0
+    scan = scan_of(bold, tr=tr, order=ORDER)
+    by_name = {
+        "stimulus_time_at_volume_0": stimulus_time_at_volume_0, "lag": lag, "methods": methods,
+        "variables": variables, "hrf": hrf,
+    }  # fmt: skip
+    _check_options(features, by_name, on_short_bold, on_holes)
+    said_ref = scan.slice_time_ref if slice_time_ref is None else float(slice_time_ref)
+    ref = said_ref or 0.0
     check_slice_time_ref(ref)
-    _check_choice("on_short_bold", on_short_bold, ("error", "trim"))
-    _check_choice("on_holes", on_holes, ("cut", "keep"))
-    by_name = {"start_offset": start_offset, "lag": lag, "methods": methods, "variables": variables, "hrf": hrf}
-    for what, given in by_name.items():
-        unknown = set(given) - set(features) if isinstance(given, Mapping) else set()
-        if unknown:
-            raise InputError(f"{what} names {sorted(unknown)}: the modalities are {', '.join(features)}")
     scanned, reasons = scan.used(volume_mask)
-    sources, covered = {}, np.ones(n_volumes, bool)
+    sources: dict[str, Source] = {}
+    placed: dict[str, Placement] = {}
     for name, feature in features.items():
-        sources[name] = Source(name, feature, (variables or {}).get(name), tr, resample)
-        sources[name].place(n_volumes, tr, _one(start_offset, name), _one(lag, name))
-        reasons += sources[name].reasons(scan)
-        covered &= sources[name].covered
+        sources[name] = Source(name, feature, (variables or {}).get(name), scan.tr, resample)
+        placed[name] = sources[name].place(
+            scan.n_volumes, tr=scan.tr, lag=_for(name, lag, "lag"),
+            stimulus_time_at_volume_0=_for(name, stimulus_time_at_volume_0, "stimulus_time_at_volume_0"),
+        )  # fmt: skip
+        reasons += sources[name].reasons(placed[name], scan)
+    covered = np.logical_and.reduce([placement.covered for placement in placed.values()])
     used = covered & scanned
     if not used.any():
-        raise AlignmentError(f"no volume is left: {'; '.join(reasons)}; check start_offset and lag")
-    short = [s for s in sources.values() if s.unscanned >= s.tr]
+        raise AlignmentError(f"no volume is left: {'; '.join(reasons)}; check stimulus_time_at_volume_0 and lag")
+    short = [s.short_bold(placed[n], scan) for n, s in sources.items() if placed[n].unscanned >= s.tr]
     if short and on_short_bold == "error":
-        raise AlignmentError("; ".join(s.short_bold(scan) + REMEDY for s in short))
+        raise AlignmentError("; ".join(told + REMEDY for told in short))
     volumes = np.flatnonzero(used)
     if on_holes == "keep":
         # From the first that the stimulus covers: what was on while volumes are censored is still seen later.
         volumes = np.arange(np.flatnonzero(covered)[0], np.flatnonzero(covered)[-1] + 1)
-    values = {}
+    at = volumes[covered[volumes]]
+    values, reports = {}, []
     for name, source in sources.items():
         response = hrf.get(name) if isinstance(hrf, Mapping) else hrf
-        found, there = _read(source, volumes[covered[volumes]], response, ref, (methods or {}).get(name), codec)
-        values[name] = _labelled(source, tr, said, volumes, covered[volumes], found, there, response)
-    first, last, kept = int(volumes[0]), int(volumes[-1]), int(used.sum())
-    cut_start, cut_end = int(scan.held[:first].sum()), int(scan.held[last + 1 :].sum())
-    report = AlignmentReport(
-        tr, len(scan.data), kept, cut_start, cut_end, last - first + 1 - kept,
-        tuple(s.report(volumes) for s in sources.values()), tuple(reasons),
-    )  # fmt: skip
-    for s in short:
-        log.warning("%s and are cut", s.short_bold(scan))
+        if response is None:
+            moved = source.values(placed[name], at, (methods or {}).get(name), codec)
+        else:
+            moved = _convolved(source, placed[name], at, response, ref)
+        rows = _Rows(scan.tr, said_ref, volumes, covered[volumes])
+        values[name] = _labelled(source, placed[name], rows, moved, response)
+        reports.append(source.report(placed[name], volumes, moved.how))
+    for told in short:
+        log.warning("%s and are cut", told)
+    report = _report(scan, volumes, int(used.sum()), tuple(reports), tuple(reasons))
+    trs = {name: placement.first[volumes] for name, placement in placed.items()}
     data = scan.rows(volumes, used[volumes])
-    trs = {name: source.tr_index[volumes] for name, source in sources.items()}
-    return Aligned(values, data, tr, volumes, trs, report, used[volumes], ref)
+    return Aligned(values, data, scan.tr, volumes, trs, report, used[volumes], ref)
 
 
 def _check_named(features: Any, bold: Any) -> None:
@@ -174,43 +196,64 @@ def _check_named(features: Any, bold: Any) -> None:
         raise InputError(f"bold is a {type(bold).__name__}: one run of BOLD is needed; {ORDER}")
 
 
-def _check_choice(what: str, given: str, allowed: tuple[str, str]) -> None:
-    if given not in allowed:
-        raise InputError(f"{what} is {given!r}: {allowed[0]!r} or {allowed[1]!r} is needed")
+def _check_options(features: Mapping[str, Any], by_name: Mapping[str, Any], on_short_bold: str, on_holes: str) -> None:
+    for what, given, allowed in (
+        ("on_short_bold", on_short_bold, ("error", "trim")), ("on_holes", on_holes, ("cut", "keep")),
+    ):  # fmt: skip
+        if given not in allowed:
+            raise InputError(f"{what} is {given!r}: {allowed[0]!r} or {allowed[1]!r} is needed")
+    for what, named in by_name.items():
+        unknown = set(named) - set(features) if isinstance(named, Mapping) else set()
+        if unknown:
+            raise InputError(f"{what} names {sorted(unknown)}: the modalities are {', '.join(features)}")
 
 
-def _one(given: Number | Mapping[str, Number], name: str) -> Fraction:
-    return exact(given.get(name, 0) if isinstance(given, Mapping) else given, f"offset or lag of {name}")
+def _for(name: str, given: Number | Mapping[str, Number], what: str) -> Fraction:
+    """Seconds of an option for one modality: 0 where a mapping does not name it."""
+    return exact(given.get(name, 0) if isinstance(given, Mapping) else given, f"{what} of {name}")
 
 
-def _read(
-    source: Source, volumes: np.ndarray, hrf: HRF | None, ref: float, method: Method | None, codec: LatentCodec | None
-) -> tuple[np.ndarray, np.ndarray]:
-    if hrf is None:
-        return source.values(volumes, method, codec)
+def _convolved(source: Source, placement: Placement, volumes: np.ndarray, hrf: HRF, ref: float) -> Moved:
     if hrf == "fir":
         raise InputError("hrf='fir' delays features: align them, and give them to fit_ridge(..., hrf='fir')")
-    check_hrf(hrf, source.target_tr, None, ref, 1)
-    return source.convolved(volumes, hrf, ref), np.ones(len(volumes), bool)
+    check_hrf(hrf, tr=placement.tr, slice_time_ref=ref, oversampling=1)
+    return source.convolved(placement, volumes, hrf, ref)
 
 
-def _labelled(
-    source: Source, tr: float, ref: float | None, volumes: np.ndarray, covered: np.ndarray, found: np.ndarray,
-    there: np.ndarray, hrf: HRF | None,
-) -> xr.DataArray:  # fmt: skip
-    """Rows at their place, with what they are and when they were."""
-    values, mask = found, there
-    if not covered.all():
-        values, mask = np.zeros((len(volumes), *found.shape[1:]), found.dtype), np.zeros(len(volumes), bool)
-        values[covered], mask[covered] = found, there
+class _Rows(NamedTuple):
+    """The rows of the result."""
+
+    tr: float
+    slice_time_ref: float | None
+    volumes: np.ndarray
+    covered: np.ndarray
+
+
+def _labelled(source: Source, placement: Placement, rows: _Rows, moved: Moved, hrf: HRF | None) -> xr.DataArray:
+    """Values at their rows, with what they are and when they were."""
+    values, mask, n = moved.values, moved.present, len(rows.volumes)
+    if not rows.covered.all():
+        values, mask = np.zeros((n, *values.shape[1:]), values.dtype), np.zeros(n, bool)
+        values[rows.covered], mask[rows.covered] = moved.values, moved.present
     name = str(source.variable.name)
     attrs = {key: source.data.attrs[key] for key in OF_ROWS if key in source.data.attrs}
-    attrs |= {"kind": source.kind, "tr": tr, "variable": name}
-    if ref is not None:
-        attrs["slice_time_ref"] = ref
+    attrs |= {"kind": source.kind, "tr": rows.tr, "variable": name}
+    if rows.slice_time_ref is not None:
+        attrs["slice_time_ref"] = rows.slice_time_ref
     dims = tuple(map(str, source.variable.dims))
     if hrf is not None:
         attrs["hrf"] = hrf if isinstance(hrf, str) else getattr(hrf, "__name__", "a function")
         dims += ("response",) * (values.ndim - len(dims))
-    coords = {"volume": ("tr", volumes), "onset": ("tr", source.onsets(volumes)), "mask": ("tr", mask)}
+    onset = source.onsets(placement, rows.volumes)
+    coords = {"volume": ("tr", rows.volumes), "onset": ("tr", onset), "mask": ("tr", mask)}
     return xr.DataArray(values, dims=dims, coords=coords, attrs=attrs, name=name)
+
+
+def _report(
+    scan: Scan, volumes: np.ndarray, n_kept: int, sources: tuple[SourceReport, ...], reasons: tuple[str, ...]
+) -> AlignmentReport:
+    first, last = int(volumes[0]), int(volumes[-1])
+    cut_start, cut_end = int(scan.held[:first].sum()), int(scan.held[last + 1 :].sum())
+    return AlignmentReport(
+        scan.tr, len(scan.data), n_kept, cut_start, cut_end, last - first + 1 - n_kept, sources, reasons
+    )

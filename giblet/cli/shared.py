@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from typer.exceptions import TyperException
 
 from giblet.errors import GibletError
+from giblet.renamed import now_called
 from giblet.version import __version__
 
 if TYPE_CHECKING:
@@ -35,8 +36,18 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 INTERRUPTED = 130
 """What typer makes of Ctrl-C: 128 and the number of the signal, as shells do."""
 
-CALLED = {**{name: f"{name}_column" for name in ("onset", "offset", "duration", "text")}, "size": "video_size"}
-"""Parameters of the library that options call by another name, as ``--text-column``."""
+CALLED = {"size": "video_size"}
+"""Parameters of the library that options call by another name, as ``--video-size``."""
+RENAMED = {
+    ("extract", "--start-offset"): "--table-time-at-tr-0",
+    ("check-alignment", "--start-offset"): "--stimulus-time-at-volume-0",
+    ("check-alignment", "-o"): "--plot",
+    ("check-alignment", "--out"): "--plot",
+    ("decode", "-o"): "--out-file",
+    ("decode", "--out"): "--out-file",
+    ("evaluate", "--out"): "--out-dir",
+}
+"""Today's names of options, by command and by the name that they had before, which is an error that says today's."""
 LISTED = re.compile(r"\b(?:lacks|known are) [^:;]*")
 """A list of attributes of a file, or of a YAML file's options, which only look like those of the command."""
 _VALUE = r"\.\.\.|\[[^\]]*\]|'[^']*'|True\b|-?\d[\w.]*"
@@ -49,13 +60,6 @@ PHRASES = {
 """What the library says of settings that are asked for by options of ``giblet extract`` with names of their own."""
 EXTRACTING = re.compile(r"\bextract (?:it|them|its|with)\b[^;:]*")
 """What is said of another ``giblet extract``: parameters in it are options of that command, and not of this one."""
-MOVED = {
-    ("decode", "-o"): "--out-file", ("decode", "--out"): "--out-file",
-    ("check-alignment", "-o"): "--plot", ("check-alignment", "--out"): "--plot",
-    ("evaluate", "--out"): "--out-dir",
-}  # fmt: skip
-"""Options as they were called, by command, and what they are called now."""
-
 _options_now: dict[str, str] = {}
 """What the running command calls the parameters of the library: ``--time-unit`` for ``time_unit``."""
 _options_of_extract: dict[str, str] = {}
@@ -74,7 +78,7 @@ def main() -> None:
     try:
         status = app(standalone_mode=False)
     except TyperException as exc:
-        status = fail(_moved(exc) or (exc.format_message() if hasattr(exc, "format_message") else str(exc)))
+        status = fail(_renamed_option(exc) or (exc.format_message() if hasattr(exc, "format_message") else str(exc)))
     except GibletError as exc:
         status = fail(str(exc))
     except BrokenPipeError:
@@ -87,11 +91,11 @@ def main() -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _moved(exc: TyperException) -> str:
-    """What an unknown option is called now, if it had another name; empty for other errors."""
-    option, context = getattr(exc, "option_name", None), getattr(exc, "ctx", None)
-    successor = MOVED.get((getattr(context, "info_name", ""), option or ""))
-    return f"{option} is now called {successor}: use that" if successor else ""
+def _renamed_option(exc: Exception) -> str | None:
+    """What to say of an option that does not exist, if it did under another name."""
+    context, option = getattr(exc, "ctx", None), getattr(exc, "option_name", None)
+    new = None if context is None else RENAMED.get((str(context.info_name), str(option)))
+    return None if new is None else now_called(str(option), new)
 
 
 class _OneLine(logging.Handler):
@@ -159,6 +163,7 @@ def in_options(text: str, options: Mapping[str, str], of_extract: Mapping[str, s
     for phrase, said in PHRASES.items():
         text = text.replace(f"`{phrase}`", said).replace(phrase, said)
     if of_extract:
+        of_extract = {**options, **of_extract}
         parts, end = [], 0
         for found in EXTRACTING.finditer(text):
             parts += [_replaced(text[end : found.start()], options), _replaced(found[0], of_extract)]

@@ -306,7 +306,7 @@ class AudioProcessor:
             hop_length=hop_length,
             source=Path(path).name,
             **provenance,
-            start_offset=sound.reader.start_offset,
+            track_delay=sound.reader.track_delay,
             duration=float(sound.grid.duration if n_trs else min(sound.film_duration, sound.grid.duration)),
             gaps=sound.reader.gaps,
             gap_seconds=sound.reader.gap_seconds,

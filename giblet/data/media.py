@@ -115,12 +115,12 @@ class AudioReader:
     Attributes
     ----------
     info : MediaInfo
-        The film's tracks, start offset and declared duration.
+        The film's tracks, the delay of its sound and its declared duration.
     gaps, overlaps, damaged_packets : int
         Holes filled, places cut, and packets that could not be decoded. These and all below are of the last complete
         reading, 0 before it.
     gap_seconds, overlap_seconds : float
-        Silence put into holes (that before a late start is `start_offset`), and sound cut out.
+        Silence put into holes (that before a late start is `track_delay`), and sound cut out.
     duration : float
         Seconds from film zero to the end of the sound; ``round(duration * sample_rate)`` samples are yielded.
     film_duration : float
@@ -166,9 +166,9 @@ class AudioReader:
         self._remarks: tuple[str, ...] = ()
 
     @property
-    def start_offset(self) -> float:
+    def track_delay(self) -> float:
         """Seconds from film zero to the first sample: the silence that stands before the sound."""
-        return self.info.start_offset or 0.0
+        return self.info.track_delay or 0.0
 
     @property
     def duration_hint(self) -> float | None:

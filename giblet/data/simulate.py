@@ -129,7 +129,8 @@ def simulate_bold(
         What is behind the first axis is flattened; the frames of a file are averaged within each TR. Codes of a file
         are categories: each entry of each codebook stands for 8 random numbers, drawn once by `seed`. Every column is
         z-scored over the TRs that are ``valid``; the others count as 0. Of a file that was cut from a longer one the
-        scan begins where it does, and the ``onset`` of the truth and its attribute ``start_offset`` say so.
+        scan begins where it does, and the ``onset`` of the truth and its attribute ``stimulus_time_at_volume_0`` (s)
+        say so.
     tr : float, optional
         Repetition time in seconds; needed for an array.
     run_lengths : sequence of int, optional
@@ -261,10 +262,10 @@ def _truth(
     truth.attrs["frame_rate"] = volume_rate(tr)
     if begins:
         truth["onset"] = truth["onset"] + begins
-        truth.attrs["start_offset"] = begins
+        truth.attrs["stimulus_time_at_volume_0"] = begins
         log.warning(
             "the features begin at second %g of their film, and so does the simulated scan: align it, or check it, "
-            "with start offset %g", begins, begins,
+            "with stimulus_time_at_volume_0=%g", begins, begins,
         )  # fmt: skip
     return truth.assign_coords(run=("tr", np.repeat(np.arange(1, len(lengths) + 1), lengths)))
 
@@ -321,7 +322,7 @@ def _respond(drive: np.ndarray, tr: float, hrf: str, lag: float, lengths: list[i
     for start, stop in pairwise(edges):
         n = stop - start
         padded = np.pad(drive[start:stop], ((0, max(0, -whole)), (0, 0)))
-        y = convolve_hrf(padded, tr=tr, hrf=hrf, slice_time_ref=float(part), oversampling=oversampling)
+        y = convolve_hrf(padded, tr=tr, hrf=hrf, kind=CONTINUOUS, slice_time_ref=float(part), oversampling=oversampling)
         if whole <= 0:
             out[start:stop] = y[-whole : -whole + n]
         elif whole < n:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, isfinite
+from typing import Any
 
 import numpy as np
 
 from giblet.docs import fill_doc
 from giblet.errors import InputError
+from giblet.renamed import renamed
+from giblet.runs import run_labels, run_slices
 from giblet.timing import check_tr, exact
 
 HRF_SECONDS = 32.0
@@ -56,42 +59,12 @@ def segments(trs: np.ndarray, run: np.ndarray) -> list[tuple[int, int]]:
     return [(int(part[0]), int(part[-1]) + 1) for part in np.split(trs, breaks)]
 
 
-def run_of_trs(n_trs: int, runs: Sequence[int] | np.ndarray | None) -> np.ndarray:
-    """Run of each TR: `runs` as given, one label per TR, checked; all 1 without it.
-
-    Parameters
-    ----------
-    n_trs : int
-    runs : array_like, shape (n_trs,), optional
-        Run label of each TR (``bold.run``).
-
-    Returns
-    -------
-    ndarray of int, shape (n_trs,)
-
-    Raises
-    ------
-    InputError
-        If there is not one label per TR, or a run comes in two pieces.
-    """
-    if runs is None:
-        return np.ones(n_trs, np.int64)
-    run = np.asarray(runs)
-    if run.shape != (n_trs,):
-        raise InputError(f"runs have shape {run.shape}: one label for each of {n_trs} TRs is needed, as in bold.run")
-    changes = np.flatnonzero(run[1:] != run[:-1])
-    if len(changes) + 1 != len(np.unique(run)):
-        raise InputError(
-            f"a run comes in pieces: there are {len(np.unique(run))} labels in {len(changes) + 1} stretches"
-        )
-    return run
-
-
+@renamed(runs="run")
 @fill_doc
 def make_splits(
     n_trs: int,
     tr: float,
-    runs: Sequence[int] | np.ndarray | None = None,
+    run: Any = None,
     fractions: Sequence[float] = (0.8, 0.1, 0.1),
     gap: float = HRF_SECONDS,
     *,
@@ -109,8 +82,8 @@ def make_splits(
         Volumes of the scan, all runs.
     tr : float
         %(tr)s
-    runs : array_like, shape (n_trs,), optional
-        Run label of each TR (``bold.run``); one run without it.
+    run : array_like, shape (n_trs,), optional
+        A run label per TR (``bold.run``); one run without it.
     fractions : (float, float, float)
         Shares of training, validation (may be 0) and test in the TRs that are used; they sum to 1.
     gap : float
@@ -150,8 +123,8 @@ def make_splits(
         )
     if shares[0] == 0 or shares[2] == 0:
         raise InputError(f"fractions are {tuple(fractions)}: train and test must not be 0, val may be")
-    run, n_gap = run_of_trs(n_trs, runs), ceil(seconds / step)
-    edges = np.append(np.flatnonzero(np.append(True, run[1:] != run[:-1])), n_trs)
+    run, n_gap = run_labels(n_trs, run), ceil(seconds / step)
+    edges = np.array([*(part.start for part in run_slices(n_trs, run)), n_trs])
     names = [name for name, share in zip(("train", "val", "test"), shares, strict=True) if share > 0]
     shares = [share for share in shares if share > 0]
     parts: dict[str, np.ndarray] = {"val": np.arange(0)}

@@ -20,7 +20,7 @@ from giblet.data.words.on_trs import overlap_mean, word_series
 from giblet.data.words.subtitles import Segment, read_segments, read_timed_text
 from giblet.docs import fill_doc
 from giblet.errors import InputError
-from giblet.features import CONTINUOUS, main_variable, metadata_of, new_features
+from giblet.features import CONTINUOUS, TEXT_RENAMED, main_variable, metadata_of, new_features
 from giblet.files import sha256_of
 from giblet.spans import tr_of, volume_grid
 from giblet.timing import TRGrid, exact
@@ -33,14 +33,16 @@ TEXT = "text"
 class TextSettings(ExtractionSettings):
     """What turns timed text into features. Same text, same settings, same model: same file."""
 
+    renamed = TEXT_RENAMED
+
     n_trs: int | None = Field(None, ge=1, description="volumes of the scan; default: as many as the text fills")
     model: str | None = Field(DEFAULT, description="sentence model: a folder or a hub name; None: no embedding")
-    start_offset: float = Field(0.0, allow_inf_nan=False, description="second of the table's clock at TR 0")
+    table_time_at_tr_0: float = Field(0.0, allow_inf_nan=False, description="second of the table's clock at TR 0")
     gaps: Literal["zero", "hold"] = Field("zero", description="embedding of TRs without text")
-    onset: str = Field("onset", description="column of onsets, s")
-    offset: str | None = Field(None, description="column of offsets, s")
-    duration: str | None = Field(None, description="column of durations, s, instead of offsets")
-    text: str = Field("text", description="column of the text")
+    onset_column: str = Field("onset", description="column of onsets, s")
+    offset_column: str | None = Field(None, description="column of offsets, s")
+    duration_column: str | None = Field(None, description="column of durations, s, instead of offsets")
+    text_column: str = Field("text", description="column of the text")
     encoding: str | None = Field(None, description="of the file; default UTF-8")
     decimal: Literal[".", ","] = Field(".", description="decimal sign of the times")
     time_unit: Literal["s", "ms"] | None = Field(None, description="of a table's times; default: s, if they can be")
@@ -63,8 +65,10 @@ class TextSettings(ExtractionSettings):
         -------
         dict
         """
-        columns = {"onset", "offset", "duration", "text", "encoding", "decimal", "time_unit"}
-        return self.model_dump(include={*columns, "order", "overlaps", "empty", "untimed", "nonspeech"})
+        columns = {"onset_column", "offset_column", "duration_column", "text_column"}
+        return self.model_dump(
+            include={*columns, "encoding", "decimal", "time_unit", "order", "overlaps", "empty", "untimed", "nonspeech"}
+        )
 
 
 @fill_doc
@@ -81,8 +85,9 @@ class TextProcessor:
     device : str
         Of the model: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
     **options
-        The other fields of :class:`TextSettings`: start_offset, gaps, onset, offset, duration, text, encoding, decimal,
-        time_unit, order, overlaps, empty, untimed, nonspeech, film_duration.
+        The other fields of :class:`TextSettings`: table_time_at_tr_0 (s), gaps, onset_column, offset_column,
+        duration_column, text_column, encoding, decimal, time_unit, order, overlaps, empty, untimed, nonspeech,
+        film_duration (s).
 
     Raises
     ------
@@ -140,7 +145,7 @@ class TextProcessor:
             If the text cannot be read or used.
         """
         last = max(segment.offset for segment in read_segments(path, **settings.reading()))
-        return settings.film_duration or max(0.0, float(last) - settings.start_offset)
+        return settings.film_duration or max(0.0, float(last) - settings.table_time_at_tr_0)
 
     def provenance(self, path: str | Path, n_trs: int | None = None) -> dict[str, Any]:
         """The attributes that decide what the features of a text are; equal ones mean an equal file.
@@ -241,22 +246,25 @@ class TextProcessor:
         read = read_timed_text(path, **self.settings.reading())
         for doubt in read.doubts:
             log.warning("%s: %s", Path(path).name, doubt)
-        start = exact(self.settings.start_offset, "start_offset")
+        start = exact(self.settings.table_time_at_tr_0, "table_time_at_tr_0")
         placed = [Segment(row.onset - start, row.offset - start, row.text) for row in read.segments]
         end = max(row.offset for row in placed)
         if end < 0 or (end == 0 and all(row.onset < 0 for row in placed)):
             raise InputError(
-                f"{Path(path).name} ends {float(-end):g} s before TR 0: start_offset is {float(start):g} s; correct it"
+                f"{Path(path).name} ends {float(-end):g} s before TR 0: table_time_at_tr_0 is {float(start):g} s; "
+                "correct it"
             )
         duration = self.settings.film_duration
         whole = end if duration is None else exact(duration, "film_duration")
         grid = self._grid(placed, whole, n_trs)
         inside = [row for row in placed if row.onset < grid.duration and (row.offset > 0 or row.onset >= 0)]
         if not inside:
-            raise InputError(f"no row of {Path(path).name} falls on the {grid.n_trs} TRs: correct start_offset")
+            raise InputError(f"no row of {Path(path).name} falls on the {grid.n_trs} TRs: correct table_time_at_tr_0")
         if len(inside) < len(placed):
             n_cut = len(placed) - len(inside)
-            hint = "" if 2 * n_cut <= len(placed) else "; are its times in milliseconds, or is start_offset wrong?"
+            hint = (
+                "" if 2 * n_cut <= len(placed) else "; are its times in milliseconds, or is table_time_at_tr_0 wrong?"
+            )
             log.warning(
                 "%s: %d of %d rows lie outside the scan and are cut%s", Path(path).name, n_cut, len(placed), hint
             )

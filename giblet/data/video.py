@@ -291,7 +291,7 @@ class VideoProcessor:
             source=Path(path).name,
             **(self.provenance(path, n_trs) if provenance is None else provenance),
             **about_model,
-            start_offset=reader.info.video_offset,
+            track_delay=reader.info.video_offset,
             duration=float(grid.duration if n_trs else min(reader.film_duration, grid.duration)),
             damaged_frames=reader.damaged,
             overlapping_frames=reader.overlapping,

@@ -22,6 +22,7 @@ from giblet.evaluation.regressors import Regressor as Regressor
 from giblet.evaluation.regressors import envelope as envelope
 from giblet.evaluation.regressors import regressors_of as regressors_of
 from giblet.notebook import html_table
+from giblet.renamed import renamed
 from giblet.timing import shown
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STEPS_PER_TR = 10
-"""The response is known this often, so that start offsets between TRs are read, and not rounded."""
+"""The response is known this often, so that times between TRs are read, and not rounded."""
 EACH = 50
 """Up to so many voxels or regions are scanned one by one; of more, only their mean."""
 SIGNIFICANT = 0.05
@@ -46,11 +47,11 @@ class AlignmentCheck:
     scan: LagScan
     targets: tuple[str, ...]
     """Names of the columns that were scanned; with one column the mean is that column."""
-    start_offset: float
+    stimulus_time_at_volume_0: float
     """Seconds, as it was assumed."""
     slice_time_ref: float
     """When in its TR a volume was read."""
-    extracted_offset: float
+    table_time_at_tr_0: float
     """As of the regressor."""
     left: float
     """Seconds of the stimulus behind the last volume; negative: of the scan behind the stimulus."""
@@ -100,15 +101,15 @@ class AlignmentCheck:
                 "widen `lags`"
             )
         way = "later" if lag > 0 else "earlier"
-        if self.extracted_offset:
-            remedy = f"extract it again with start_offset={self.extracted_offset - lag:g}"
+        if self.table_time_at_tr_0:
+            remedy = f"extract it again with table_time_at_tr_0={self.table_time_at_tr_0 - lag:g}"
         else:
             # Seen so much later, the stimulus outlasts the scan.
             trim = " and trim=True" if self.left + lag >= self.tr - 1e-6 else ""
-            remedy = f"use start_offset={self.start_offset - lag:g}{trim}"
+            remedy = f"use stimulus_time_at_volume_0={self.stimulus_time_at_volume_0 - lag:g}{trim}"
         return (
-            f"{self.name}: the BOLD comes {abs(lag):g} s {way} than this start offset says; if other regressors agree, "
-            f"{remedy} ({self.interval}; about {HRF_VARIES:g} s can be the HRF's own variability)"
+            f"{self.name}: the BOLD comes {abs(lag):g} s {way} than the stimulus time at volume 0 says; if other "
+            f"regressors agree, {remedy} ({self.interval}; about {HRF_VARIES:g} s can be the HRF's own variability)"
         )
 
     def __repr__(self) -> str:
@@ -191,6 +192,7 @@ class AlignmentCheck:
         }  # fmt: skip
 
 
+@renamed(start_offset="stimulus_time_at_volume_0")
 # 13 parameters: what a scan is compared with, how, and what of it; scripts pass `tr` by position.
 def check(
     regressor: Regressor,
@@ -198,7 +200,7 @@ def check(
     tr: float,
     *,
     targets: Sequence[str],
-    start_offset: float = 0.0,
+    stimulus_time_at_volume_0: float = 0.0,
     lags: np.ndarray | None = None,
     hrf: str = "glover",
     n_surrogates: int = 1000,
@@ -220,7 +222,7 @@ def check(
         Repetition time in seconds.
     targets : sequence of str
         Names of the columns.
-    start_offset : float
+    stimulus_time_at_volume_0 : float
         Second of the stimulus at the onset of volume 0.
     lags : ndarray, optional
         Seconds; whole TRs up to 15 s either way by default. Positive: the BOLD comes later.
@@ -255,39 +257,39 @@ def check(
     """
     if high_pass is not None and not 0 < high_pass < 0.5 / tr:
         raise InputError(f"high_pass is {high_pass:g} Hz: it must lie between 0 and {0.5 / tr:g} Hz, such as 0.008")
-    scan = scan_of(bold, tr).without(sample_mask)
+    scan = scan_of(bold, tr=tr).without(sample_mask)
     slice_time_ref = float((scan.slice_time_ref or 0.0) if slice_time_ref is None else slice_time_ref)
-    check_hrf(hrf, tr, None, slice_time_ref, STEPS_PER_TR)
-    _check_extent(regressor, scan, start_offset, trim=trim)
-    times = _response_times(regressor, tr, start_offset, slice_time_ref)
-    response = response_at(
-        regressor.values - regressor.values.mean(), regressor.edges, times + start_offset + slice_time_ref * tr, hrf,
-        tr=tr,
-    )  # fmt: skip
+    check_hrf(hrf, tr=tr, slice_time_ref=slice_time_ref, oversampling=STEPS_PER_TR)
+    _check_extent(regressor, scan, stimulus_time_at_volume_0, trim=trim)
+    times = _response_times(regressor, tr, stimulus_time_at_volume_0, slice_time_ref)
+    read_at = times + stimulus_time_at_volume_0 + slice_time_ref * tr
+    response = response_at(regressor.values - regressor.values.mean(), regressor.edges, read_at, hrf, tr=tr)
     values, mask = scan.whole
     if values.shape[1] > EACH:
         targets = [f"mean of {values.shape[1]}"]
         values = _mean_of(values, tr, mask)
-    left = float(regressor.edges[-1]) - start_offset - scan.n_volumes * tr
+    left = float(regressor.edges[-1]) - stimulus_time_at_volume_0 - scan.n_volumes * tr
     _warn_of_a_long_scan(regressor, scan, left)
     lag_scanned = lag_scan(
-        response, values, tr, lags, regressor_times=times, n_surrogates=n_surrogates, high_pass=high_pass,
+        response, values, tr=tr, lags=lags, regressor_times=times, n_surrogates=n_surrogates, high_pass=high_pass,
         sample_mask=mask, seed=seed,
     )  # fmt: skip
     return AlignmentCheck(
-        name=regressor.name, scan=lag_scanned, targets=tuple(targets), start_offset=start_offset,
-        slice_time_ref=slice_time_ref, extracted_offset=regressor.extracted_offset, left=left, tr=tr,
+        name=regressor.name, scan=lag_scanned, targets=tuple(targets),
+        stimulus_time_at_volume_0=stimulus_time_at_volume_0, slice_time_ref=slice_time_ref,
+        table_time_at_tr_0=regressor.table_time_at_tr_0, left=left, tr=tr,
         n_trs=len(scan.data), high_pass=high_pass,
     )  # fmt: skip
 
 
-def _check_extent(regressor: Regressor, scan: Scan, start_offset: float, *, trim: bool) -> None:
+def _check_extent(regressor: Regressor, scan: Scan, stimulus_time_at_volume_0: float, *, trim: bool) -> None:
     """Refuse a regressor that lies outside the scan, or that outlasts it unless it shall be trimmed."""
-    begin, end = (float(edge) - start_offset for edge in regressor.edges[[0, -1]])
+    begin, end = (float(edge) - stimulus_time_at_volume_0 for edge in regressor.edges[[0, -1]])
     length = scan.n_volumes * scan.tr
     if begin >= length:
         raise AlignmentError(
-            f"{scan.extent}, {regressor.name} begins {begin:g} s after volume 0: check the run and start_offset"
+            f"{scan.extent}, {regressor.name} begins {begin:g} s after volume 0: check the run and "
+            "stimulus_time_at_volume_0"
         )
     if not trim and end - length >= scan.tr - 1e-6:
         lasts = f"lasts {end:g} s from volume 0"
@@ -295,15 +297,17 @@ def _check_extent(regressor: Regressor, scan: Scan, start_offset: float, *, trim
             lasts = f"is of second {regressor.edges[0]:g} to {regressor.edges[-1]:g} of its film, and {lasts}"
         raise AlignmentError(
             f"{scan.extent}, {regressor.name} {lasts}: "
-            "check the run, the TR and start_offset, or pass trim=True if the scan was stopped early"
+            "check the run, the TR and stimulus_time_at_volume_0, or pass trim=True if the scan was stopped early"
         )
     if end <= 0:
-        raise AlignmentError(f"{regressor.name} ends {-end:g} s before volume 0: check start_offset")
+        raise AlignmentError(f"{regressor.name} ends {-end:g} s before volume 0: check stimulus_time_at_volume_0")
 
 
-def _response_times(regressor: Regressor, tr: float, start_offset: float, slice_time_ref: float) -> np.ndarray:
+def _response_times(
+    regressor: Regressor, tr: float, stimulus_time_at_volume_0: float, slice_time_ref: float
+) -> np.ndarray:
     """Seconds from the moment at which volume 0 was read, at which the response is known: ten per TR."""
-    begin, end = (float(edge) - start_offset for edge in regressor.edges[[0, -1]])
+    begin, end = (float(edge) - stimulus_time_at_volume_0 for edge in regressor.edges[[0, -1]])
     step, after_onset = tr / STEPS_PER_TR, slice_time_ref * tr
     first = ceil((begin - after_onset) / step - 1e-6)
     last = floor((end - after_onset) / step + 1e-6)
@@ -328,5 +332,7 @@ def _mean_of(bold: np.ndarray, tr: float, sample_mask: Any) -> np.ndarray:
     kept = np.arange(len(bold)) if sample_mask is None else np.flatnonzero(censored(sample_mask, len(bold)))
     mean = np.zeros((len(bold), 1))
     if len(kept):
-        mean[kept, 0] = standardised(bold[kept], slow_basis(kept - kept[0], tr, True, None)).mean(axis=1)
+        mean[kept, 0] = standardised(bold[kept], slow_basis(kept - kept[0], tr=tr, detrend=True, high_pass=None)).mean(
+            axis=1
+        )
     return mean

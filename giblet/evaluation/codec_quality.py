@@ -148,7 +148,7 @@ class Row:
 
 
 @dataclass
-class Quality:
+class CodecQuality:
     """A codec's rows and those of the baselines, on the same clips."""
 
     codec: str
@@ -252,7 +252,7 @@ def score_codec(
     baselines: Sequence[MelBaseline] | None = None,
     keep: int = 0,
     progress: Callable[[float, float | None], None] | None = None,
-) -> Quality:
+) -> CodecQuality:
     """Score a codec at some bandwidths, and baselines, on clips.
 
     Parameters
@@ -272,7 +272,7 @@ def score_codec(
 
     Returns
     -------
-    Quality
+    CodecQuality
         With the codecs' rows first, in the order given.
 
     Raises
@@ -312,7 +312,7 @@ def score_codec(
     for codec, row, used in zip(codecs, rows[: len(codecs)], codes, strict=True):
         row.perplexity = perplexity(torch.from_numpy(np.concatenate(used, axis=1)), codec.codebook_size)
     n_frames = sum(one.shape[1] for one in codes[0])
-    return Quality(head.name, head.fingerprint, tr, head.sample_rate, rows, seconds, n_frames, kept)
+    return CodecQuality(head.name, head.fingerprint, tr, head.sample_rate, rows, seconds, n_frames, kept)
 
 
 def _codec_row(codec: AudioCodec, tr: float) -> Row:

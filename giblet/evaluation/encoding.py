@@ -21,15 +21,17 @@ from himalaya.ridge import RidgeCV
 from himalaya.scoring import r2_score
 
 from giblet.alignment import convolve_hrf
-from giblet.alignment.checks import check_finite, rows_in_time, run_slices
+from giblet.alignment.checks import check_finite, rows_in_time
 from giblet.alignment.kernels import check_slice_time_ref
 from giblet.alignment.scan import Scan, censored, knows_its_volumes, scan_of
 from giblet.data.dataset.normalise import ROUNDING, run_levels
-from giblet.data.splits import HRF_SECONDS, run_of_trs, segments
+from giblet.data.splits import HRF_SECONDS, segments
 from giblet.errors import AlignmentError, InputError
 from giblet.evaluation.rotation import RotationTest
 from giblet.evaluation.statistics import Chance, Correlations, Estimate, ScoredTRs, correlations
+from giblet.features import CONTINUOUS
 from giblet.notebook import html_table
+from giblet.runs import run_labels, run_slices
 from giblet.timing import exact
 
 if TYPE_CHECKING:
@@ -299,7 +301,8 @@ def fit_ridge(
     --------
     >>> rng = np.random.default_rng(0)
     >>> features = rng.standard_normal((300, 4))
-    >>> bold = convolve_hrf(features, 1.5) @ rng.standard_normal((4, 2)) + rng.standard_normal((300, 2))
+    >>> response = convolve_hrf(features, tr=1.5, kind="continuous") @ rng.standard_normal((4, 2))
+    >>> bold = response + rng.standard_normal((300, 2))
     >>> fit = fit_ridge(features, bold, np.arange(200), 1.5)
     >>> voxelwise_r(bold[220:], fit.predicted[220:]).r.round(2).tolist()
     [0.78, 0.87]
@@ -352,31 +355,30 @@ def _ridge_rows(
     volumes: Sequence[int] | np.ndarray | None,
 ) -> _RidgeRows:
     """What a ridge learns from, with what a Dataset says of itself in the place of what was not given."""
-    scan = scan_of(bold, tr, one_run=False) if knows_its_volumes(bold) else None
+    scan = scan_of(bold, tr=tr, one_run=False) if knows_its_volumes(bold) else None
     ref = _slice_time_ref(slice_time_ref, features, scan)
     x = np.asarray(features, np.float64)
     y = np.asarray(bold if scan is None else scan.data, np.float64)
     learn = np.unique(np.asarray(train, np.int64))
     if x.ndim != 2 or y.ndim != 2 or len(x) != len(y):
         raise InputError(
-            f"features have shape {x.shape}, BOLD {y.shape}: give (n_trs, n_features) and (n_trs, n_voxels) of the "
-            "same TRs"
+            f"features have shape {x.shape}, BOLD {y.shape}: (n_trs, n_features) and (n_trs, n_voxels) of the same TRs "
+            "are needed"
         )
     if not len(learn) or learn[0] < 0 or learn[-1] >= len(y):
         raise InputError(
-            f"train names {len(learn)} TRs, not all of them among the {len(y)} of the scan: give at least one, each "
-            f"from 0 to {len(y) - 1}"
+            f"{len(learn)} training TRs of {len(y)}: give at least one in `train`, each from 0 to {len(y) - 1}"
         )
     if scan is not None:
         run = scan.run if run is None else run
         sample_mask = scan.without(sample_mask).sample_mask
-        volumes = _volumes(volumes, features, scan, run_of_trs(len(y), run))
+        volumes = _volumes(volumes, features, scan, run_labels(len(y), run))
     if sample_mask is not None:
         learn = learn[censored(sample_mask, len(y))[learn]]
     if not np.isfinite(y[learn]).all():
         raise InputError(f"BOLD holds NaN or infinity in {int((~np.isfinite(y[learn])).any(1).sum())} training TRs")
     check_finite(x, "features")
-    return _RidgeRows(x, y, learn, run_of_trs(len(y), run), volumes, ref)
+    return _RidgeRows(x, y, learn, run_labels(len(y), run), volumes, ref)
 
 
 def _design(
@@ -391,12 +393,13 @@ def _design(
     x = _standardised(rows.features[:, varies], rows.train)
     if hrf is not None:
         ref = rows.slice_time_ref
-        volumes = rows_in_time(given, rows.volumes, run_slices(len(x), run=rows.run), "features")
+        volumes = rows_in_time(given, rows.volumes, run_slices(len(x), rows.run), "features")
         if hrf == "fir" and delays is None:
             delays = [delay for delay in FIR_DELAYS if delay >= ref * tr]
         x = convolve_hrf(
-            x, tr, hrf, delays=delays if hrf == "fir" else None, run=rows.run, volumes=volumes, slice_time_ref=ref
-        )
+            x, tr=tr, hrf=hrf, kind=CONTINUOUS, delays=delays if hrf == "fir" else None, run=rows.run, volumes=volumes,
+            slice_time_ref=ref,
+        )  # fmt: skip
     return x.reshape(len(x), -1)
 
 

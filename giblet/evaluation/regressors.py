@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from giblet.alignment.checks import first_onset, recorded_offset
+from giblet.alignment.checks import first_onset, recorded_table_time
 from giblet.errors import InputError
 from giblet.features import present_in
 
@@ -25,8 +25,8 @@ class Regressor:
     """float64 (n_samples,)."""
     edges: np.ndarray
     """Seconds of its film (n_samples + 1,); they begin later than 0 where it was cut from a longer one."""
-    extracted_offset: float = 0.0
-    """Second of its table at its own second 0, as the features were extracted."""
+    table_time_at_tr_0: float = 0.0
+    """Second of its table at TR 0, as the features were extracted."""
 
 
 def regressors_of(features: xr.Dataset) -> list[Regressor]:
@@ -59,7 +59,7 @@ def regressors_of(features: xr.Dataset) -> list[Regressor]:
             values, there = features[name].values[:n_valid].astype(np.float64), present_in(features, name)[:n_valid]
             if there.any():
                 values[~there] = values[there].mean()
-            found.append(Regressor(name, values, edges, recorded_offset(features)))
+            found.append(Regressor(name, values, edges, recorded_table_time(features)))
     return found
 
 

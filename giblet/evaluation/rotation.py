@@ -29,11 +29,11 @@ from scipy import fft
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from giblet.alignment.checks import run_slices
 from giblet.alignment.prewhitening import lag_one, slow_basis, whitened, without_drifts
 from giblet.data.splits import HRF_SECONDS
 from giblet.errors import InputError
 from giblet.notebook import html_table
+from giblet.runs import run_slices
 from giblet.timing import check_tr, shown
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def rotation_test(
     for name, values in (("truth", truth), ("prediction", predicted)):
         if not np.isfinite(values).all():
             raise InputError(f"the {name} holds {int((~np.isfinite(values)).sum())} NaN or infinite values: mask them")
-    parts = run_slices(len(truth), run=run)
+    parts = run_slices(len(truth), run)
     why = too_short([part.stop - part.start for part in parts], tr, high_pass)
     if why:
         raise InputError(why)
@@ -407,7 +407,7 @@ def basis_of(n_trs: int, tr: float, high_pass: float | None) -> np.ndarray:
     --------
     without_drifts : series less what is in its span.
     """
-    return slow_basis(np.arange(n_trs), tr, True, high_pass)
+    return slow_basis(np.arange(n_trs), tr=tr, detrend=True, high_pass=high_pass)
 
 
 def _centred(values: np.ndarray) -> np.ndarray:

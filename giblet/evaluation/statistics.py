@@ -194,7 +194,7 @@ def _centred(values: np.ndarray, axis: int | None) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Pooled:
+class PooledCorrelation:
     """The correlation of all values of all features, and what each TR has to do with it."""
 
     r: float
@@ -203,7 +203,7 @@ class Pooled:
     """float64 (n_trs,), of mean 0: `r` of other TRs would differ from this one by the mean of their influences."""
 
 
-def pooled_correlation(truth: np.ndarray, predicted: np.ndarray) -> Pooled:
+def pooled_correlation(truth: np.ndarray, predicted: np.ndarray) -> PooledCorrelation:
     """Correlation of all values, in which a prediction that says the same of every TR has a score too.
 
     Parameters
@@ -212,7 +212,7 @@ def pooled_correlation(truth: np.ndarray, predicted: np.ndarray) -> Pooled:
 
     Returns
     -------
-    Pooled
+    PooledCorrelation
 
     Raises
     ------
@@ -223,10 +223,10 @@ def pooled_correlation(truth: np.ndarray, predicted: np.ndarray) -> Pooled:
     x, y = (_centred(values, None).reshape(len(values), -1) for values in (truth, predicted))
     xx, yy, xy = ((a * b).sum(axis=1) for a, b in ((x, x), (y, y), (x, y)))
     if not xx.any() or not yy.any():
-        return Pooled(np.nan, np.zeros(len(x)))
+        return PooledCorrelation(np.nan, np.zeros(len(x)))
     r = float(np.clip(xy.sum() / np.sqrt(xx.sum() * yy.sum()), -1, 1))
     influence = len(x) * (xy / np.sqrt(xx.sum() * yy.sum()) - r / 2 * (xx / xx.sum() + yy / yy.sum()))
-    return Pooled(r, influence)
+    return PooledCorrelation(r, influence)
 
 
 def mean_correlation_influence(truth: np.ndarray, predicted: np.ndarray, run: np.ndarray | None = None) -> np.ndarray:
@@ -241,7 +241,7 @@ def mean_correlation_influence(truth: np.ndarray, predicted: np.ndarray, run: np
     Returns
     -------
     ndarray of float64, shape (n_trs,)
-        As :attr:`Pooled.influence`.
+        As :attr:`PooledCorrelation.influence`.
 
     Raises
     ------
@@ -410,7 +410,7 @@ class ScoredTRs:
         Parameters
         ----------
         influence : ndarray of float, shape (n_trs,)
-            The series by TR that the figure is a mean of, such as :attr:`Pooled.influence`.
+            The series by TR that the figure is a mean of, such as :attr:`PooledCorrelation.influence`.
 
         Returns
         -------
@@ -445,7 +445,7 @@ class ScoredTRs:
         value : float
             The figure.
         influence : ndarray of float, shape (n_trs,)
-            The series by TR that the figure is a mean of, such as :attr:`Pooled.influence`.
+            The series by TR that the figure is a mean of, such as :attr:`PooledCorrelation.influence`.
         low, high : float
             Ends of its range.
 

@@ -92,7 +92,7 @@ class MultimodalAutoencoder(nn.Module):
         self.slice_time_ref = {name: float((slice_time_ref or {}).get(name, 0.0)) for name in self.n_voxels}
         refs = sorted(set(self.slice_time_ref.values())) or [0.0]
         self._which_ref = [refs.index(ref) for ref in self.slice_time_ref.values()]
-        self.hrf = HRFLayer(s.tr, s.hrf, learnable=s.learnable_hrf, slice_time_ref=refs)
+        self.hrf = HRFLayer(tr=s.tr, hrf=s.hrf, learnable=s.learnable_hrf, slice_time_ref=refs)
         self.to_bottleneck = nn.Linear(s.features, s.bottleneck)
         self.brains = nn.ModuleList(BrainLayer(n, s.bottleneck, s.rank) for n in self.n_voxels.values())
         # Weights over the volumes from a TR's own on, shared by subjects: their components mean the same.

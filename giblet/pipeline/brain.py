@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from giblet.alignment.checks import check_one_offset, first_onset
+from giblet.alignment.checks import check_applied_once, first_onset
 from giblet.alignment.lags import HIGH_PASS
 from giblet.data.bold.tables import is_table
 from giblet.data.fmri import FMRIProcessor
@@ -19,6 +19,7 @@ from giblet.evaluation.lag_plot import check_plotting, plot_checks
 from giblet.features import load_features, main_variable, metadata_of
 from giblet.files import check_writable
 from giblet.pipeline.decoding import sound_decoder
+from giblet.renamed import renamed
 
 ORDER = "feature files come first, and the BOLD last"
 
@@ -96,6 +97,7 @@ def _envelope_of(features: xr.Dataset, name: str, *, codec: str | None, device: 
     return envelope((np.clip(block, -1, 1) for block in of_length(blocks, rate, seconds)), rate, begins=begins)
 
 
+@renamed(start_offset="stimulus_time_at_volume_0")
 # 24 parameters: one for each option of `giblet check-alignment`, so that an editor knows them and a typo is an error.
 def check_alignment(
     features: Sequence[str | Path],
@@ -112,7 +114,7 @@ def check_alignment(
     confounds: str | Path | None = None,
     confound_columns: Sequence[str] | None = None,
     bad: str = "error",
-    start_offset: float = 0.0,
+    stimulus_time_at_volume_0: float = 0.0,
     lags: tuple[float, float] = (-15.0, 15.0),
     plot: str | Path | None = None,
     overwrite: bool = False,
@@ -144,7 +146,7 @@ def check_alignment(
         As for :meth:`giblet.data.fmri.FMRIProcessor.load`. Volumes that confounds censor count nowhere.
     confound_columns, bad
         As for :class:`giblet.data.fmri.FMRIProcessor`.
-    start_offset : float
+    stimulus_time_at_volume_0 : float
         Second of the stimulus at the onset of volume 0. A feature file that was cut from a longer one begins at its own
         ``onset``. It is refused for words that were extracted with one.
     lags : tuple of float
@@ -172,7 +174,7 @@ def check_alignment(
     _check_order(features, bold)
     opened = [(Path(path).name, load_features(path)) for path in features]
     for name, dataset in opened:
-        check_one_offset(dataset, start_offset, name)
+        check_applied_once(dataset, stimulus_time_at_volume_0, name)
     fmri = FMRIProcessor(
         mask, atlas, tr=tr, overrule_tr=overrule_tr, slice_time_ref=slice_time_ref, background_label=background_label,
         columns=columns, decimal=decimal, confound_columns=confound_columns, bad=bad,
@@ -189,8 +191,8 @@ def check_alignment(
     values = scan["bold"].values[:, good]
     checks = [
         check(
-            regressor, values, seconds, targets=targets, start_offset=start_offset, lags=lags_scanned, hrf=hrf,
-            n_surrogates=n_surrogates, high_pass=high_pass, trim=trim,
+            regressor, values, seconds, targets=targets, stimulus_time_at_volume_0=stimulus_time_at_volume_0,
+            lags=lags_scanned, hrf=hrf, n_surrogates=n_surrogates, high_pass=high_pass, trim=trim,
             slice_time_ref=float(scan.attrs["slice_time_ref"]), sample_mask=sample_mask, seed=seed,
         )
         for regressor in regressors

@@ -20,7 +20,7 @@ from giblet.data.sound import Progress
 from giblet.device import pick_device
 from giblet.docs import fill_doc
 from giblet.errors import InputError
-from giblet.evaluation.codec_quality import Clip, Quality, Row, score_codec
+from giblet.evaluation.codec_quality import Clip, CodecQuality, Row, score_codec
 from giblet.evaluation.sound_scores import SCORES
 from giblet.files import check_writable, write_atomic
 from giblet.notebook import html_table
@@ -42,7 +42,7 @@ SILENCE_DB = -60.0
 class CodecEvaluation:
     """How well a codec keeps sound, with the page that shows it."""
 
-    quality: Quality
+    quality: CodecQuality
     page: Path
     """HTML, with sounds to listen to."""
     data: Path
@@ -165,12 +165,12 @@ def _check_replaced(data: Path, page: Path, new: dict[str, Any]) -> None:
         raise InputError(f"{data} is there already and is of something else ({'; '.join(other)}): {replace}")
 
 
-def quality_table(quality: Quality) -> tuple[list[str], list[list[str]]]:
+def quality_table(quality: CodecQuality) -> tuple[list[str], list[list[str]]]:
     """Headings and rows of the comparison, as text: means over the clips.
 
     Parameters
     ----------
-    quality : Quality
+    quality : CodecQuality
 
     Returns
     -------
@@ -192,12 +192,12 @@ def quality_table(quality: Quality) -> tuple[list[str], list[list[str]]]:
     ]
 
 
-def quality_sections(quality: Quality) -> list[Section]:
+def quality_sections(quality: CodecQuality) -> list[Section]:
     """The sections of the page: scores, clips to listen to, codebooks, and the scores of every clip.
 
     Parameters
     ----------
-    quality : Quality
+    quality : CodecQuality
 
     Returns
     -------
@@ -236,7 +236,7 @@ READING = (
 )
 
 
-def _summary(quality: Quality) -> str:
+def _summary(quality: CodecQuality) -> str:
     return (
         f"{quality.n_clips} clips, {quality.seconds:.0f} s of sound at {quality.sample_rate} Hz, TR {quality.tr:g} s; "
         f"codec fingerprint {quality.fingerprint[:12]}."
@@ -264,7 +264,7 @@ def _codebooks(rows: list[Row], frames: int) -> Section:
     return Section("Codebooks", [text], [table])
 
 
-def _each_clip(quality: Quality) -> Section:
+def _each_clip(quality: CodecQuality) -> Section:
     rows = [
         [name, row.label, *_scores([row.per_clip[name][score] for score in SCORES])]
         for name in quality.rows[0].per_clip

@@ -19,6 +19,7 @@ from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.features import check_sidecar, load_features, main_variable, metadata_of, read_sidecar, sidecar_path
 from giblet.files import check_writable, sha256_of, write_atomic
+from giblet.renamed import renamed
 from giblet.timing import exact
 from giblet.version import __version__
 
@@ -40,6 +41,7 @@ class DecodedFile:
         return f"<DecodedFile {self.path}: {self.duration:.3f} s, {rate}>"
 
 
+@renamed(out="out_file")
 @fill_doc
 def decode(
     features: str | Path,

@@ -93,7 +93,7 @@ class StretchFiles:
         )  # fmt: skip
         seconds = [float(exact(self.start) + k * exact(self.tr)) for k in range(grid.n_trs)]
         features["onset"] = (("tr",), np.array(seconds), features["onset"].attrs)
-        return features.assign_attrs(start_offset=self.start)
+        return features.assign_attrs(first_onset=self.start)
 
 
 @fill_doc

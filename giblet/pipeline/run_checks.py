@@ -63,7 +63,7 @@ def checked_run(
         if not (run / needed).is_file():
             raise CheckpointError(f"{run} lacks {needed}: it is no training run, or has not validated yet; train first")
     state = load_state(run / "checkpoints") or {}
-    settings = as_begun(TrainSettings.from_yaml(run / "config.yaml"), state)
+    settings = as_begun(TrainSettings.from_yaml(run / "config.yaml", stored=True), state)
     plain = settings.model_dump(mode="json")
     state = followed(state, plain)
     check_unchanged(state, {"settings": plain}, FREE_TO_CHANGE, run)

@@ -66,9 +66,10 @@ def read_config(path: str | Path) -> TrainSettings:
     train : reads the file itself.
     """
     path = Path(path)
-    settings = TrainSettings.from_yaml(path)
     run = path.absolute().parent
-    if path.name != "config.yaml" or not (run / "checkpoints").is_dir():
+    of_a_run = path.name == "config.yaml" and (run / "checkpoints").is_dir()
+    settings = TrainSettings.from_yaml(path, stored=of_a_run)
+    if not of_a_run:
         return settings
     from giblet.pipeline.run_checks import located
     from giblet.training.checkpoint import load_state

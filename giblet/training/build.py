@@ -122,7 +122,7 @@ def windows_of(settings: TrainSettings, study: Study, part: str) -> ScoredWindow
         ways.
     """
     settings = _with_tr_of(study, settings)
-    context = len(HRFLayer(settings.model.tr, settings.model.hrf).kernel) - 1
+    context = len(HRFLayer(tr=settings.model.tr, hrf=settings.model.hrf).kernel) - 1
     windows = ScoredWindows(
         study.recordings, study.part(part), window=settings.window, context=context, lead=settings.model.decode_trs - 1,
         normalisers=study.normalisers, stimulus_trs=study.stimulus_trs,

@@ -164,10 +164,12 @@ def followed(state: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str,
     -------
     dict
         A file that was moved or copied, and is the same to the last byte, has its new path in ``settings`` and
-        ``sources``. An option that did not exist when the state was saved has the value under which nothing changes.
+        ``sources``. An option that had another name when the state was saved has today's, and one that did not exist
+        has the value under which nothing changes.
     """
     sources, saved = dict(state.get("sources") or {}), state.get("settings", {})
     with suppress(ValidationError, TypeError, KeyError):  # of a version that had other options: as it is
+        saved = TrainSettings.in_todays_words(saved)
         saved = TrainSettings(**{**saved, "data": {**OLDER, **saved["data"]}}).model_dump(mode="json")
     before, after = _flat(saved, "settings"), _flat(settings, "settings")
     moved = {}

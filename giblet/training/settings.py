@@ -6,7 +6,7 @@ Paths in a configuration file are relative to the folder in which the command ru
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -33,12 +33,14 @@ Which codec it is says its fingerprint, whatever its folder is called."""
 class RunSettings(Settings):
     """One run of one subject: the scan, and the features of what was shown in it."""
 
+    renamed: ClassVar = {"start_offset": "stimulus_time_at_volume_0"}
+
     bold: Path = Field(description="NIfTI image, or a table of regions (.tsv, .csv)")
     audio: Path | None = Field(None, description="feature file of the sound (giblet extract)")
     video: Path | None = Field(None, description="feature file of the picture")
     text: Path | None = Field(None, description="feature file of the words")
     confounds: Path | None = Field(None, description="fMRIPrep's confounds table")
-    start_offset: float = Field(0.0, allow_inf_nan=False, description="second of the stimulus at volume 0")
+    stimulus_time_at_volume_0: float = Field(0.0, allow_inf_nan=False, description="second of the stimulus at volume 0")
     on_short_bold: Literal["error", "trim"] = Field(
         "error", description="a scan that ended before the stimulus: refuse it, or leave out what was not scanned"
     )

@@ -261,8 +261,8 @@ def _recording(
         own = slice(rows[0], rows[-1] + 1)
         try:
             aligned = align_all_modalities(
-                files, bold["bold"].values[own], tr, start_offset=run.start_offset, volume_mask=used[own],
-                on_short_bold=run.on_short_bold, on_holes="keep",
+                files, bold["bold"].values[own], tr=tr, stimulus_time_at_volume_0=run.stimulus_time_at_volume_0,
+                volume_mask=used[own], on_short_bold=run.on_short_bold, on_holes="keep",
             )  # fmt: skip
         except (AlignmentError, InputError) as exc:
             raise type(exc)(f"subject {subject.name}, run {number}: {exc}") from exc
@@ -291,7 +291,7 @@ def _recording(
         float(bold.attrs["slice_time_ref"]), films_of_runs,
         json.loads(bold.attrs["run_lengths"]), int(bold.attrs.get("n_bad_voxels", bold.attrs.get("n_bad_regions", 0))),
     )  # fmt: skip
-    return Recording.of(subject.name, sources, runs=runs), known
+    return Recording.of(subject.name, sources, run=runs), known
 
 
 def _bold(subject: SubjectSettings, asked_tr: float | None, unused: list[np.ndarray] | None = None) -> xr.Dataset:

@@ -31,7 +31,7 @@ def measured(n=N, tr=TR, **attrs):
 @pytest.mark.parametrize("offset", [0.0, 8.0, 3.0, -6.0])
 @pytest.mark.parametrize("first", [1, 9, 60])
 def test_bold_that_begins_later_is_paired_with_what_was_on_then(first, offset, hrf):
-    options = {"start_offset": offset, "hrf": hrf, "on_short_bold": "trim"}
+    options = {"stimulus_time_at_volume_0": offset, "hrf": hrf, "on_short_bold": "trim"}
     whole = align_all_modalities({"x": film()}, measured(), **options)
     cut = align_all_modalities({"x": film()}, measured().isel(tr=slice(first, None)), **options)
     rows = whole.volumes >= first
@@ -46,10 +46,10 @@ def test_bold_that_begins_later_is_paired_with_what_was_on_then(first, offset, h
 
 def test_an_array_without_onsets_begins_with_volume_0():
     late = measured().isel(tr=slice(9, None))
-    bare = align_all_modalities({"x": film()}, late["bold"].values, TR, on_short_bold="trim")
+    bare = align_all_modalities({"x": film()}, late["bold"].values, tr=TR, on_short_bold="trim")
     assert bare.volumes[0] == 0
     named = late["bold"].assign_coords(onset=late["onset"])
-    assert align_all_modalities({"x": film()}, named, TR).volumes[0] == 9
+    assert align_all_modalities({"x": film()}, named, tr=TR).volumes[0] == 9
 
 
 @pytest.mark.parametrize("gone", [[40], [0, 7, 8, 9, 100], [*range(30, 60), 119]])
@@ -102,7 +102,7 @@ def test_onsets_that_are_none_of_volumes_are_refused(onset, message):
 
 
 def response(ref=0.0):
-    return convolve_hrf(film()["x"].values[:, 0].astype(float), TR, slice_time_ref=ref)
+    return convolve_hrf(film()["x"].values[:, 0].astype(float), tr=TR, slice_time_ref=ref, kind="continuous")
 
 
 def answering(late=0.0):
@@ -116,15 +116,15 @@ def answering(late=0.0):
 @pytest.mark.parametrize("late", [0.0, 6.0])
 def test_a_dataset_is_scanned_as_its_bold_is(late):
     bold = answering(late)
-    found = lag_scan(response(), bold, TR, n_surrogates=19)
-    plain = lag_scan(response(), bold["bold"].values, TR, n_surrogates=19)
+    found = lag_scan(response(), bold, tr=TR, n_surrogates=19)
+    plain = lag_scan(response(), bold["bold"].values, tr=TR, n_surrogates=19)
     assert found.mean_best_lag == late
     np.testing.assert_array_equal(found.r, plain.r)
     kept = np.random.default_rng(3).random(N) < 0.9
-    censored = lag_scan(response(), bold.assign(sample_mask=("tr", kept)), TR, n_surrogates=19)
-    plain = lag_scan(response(), bold["bold"].values, TR, n_surrogates=19, sample_mask=kept)
+    censored = lag_scan(response(), bold.assign(sample_mask=("tr", kept)), tr=TR, n_surrogates=19)
+    plain = lag_scan(response(), bold["bold"].values, tr=TR, n_surrogates=19, sample_mask=kept)
     np.testing.assert_array_equal(censored.r, plain.r)
-    lacking = lag_scan(response(), bold.isel(tr=kept), TR, n_surrogates=19)
+    lacking = lag_scan(response(), bold.isel(tr=kept), tr=TR, n_surrogates=19)
     assert (lacking.mean_best_lag, lacking.n_volumes) == (late, plain.n_volumes)
 
 
@@ -134,9 +134,9 @@ def test_a_dataset_that_begins_later_is_scanned_where_it_was():
     x = film()["x"].values[:, 0].astype(float)
     by_time = response_at(x, np.arange(N + 1) * TR, fine, "glover")
     for regressor, times in ((response(), None), (response()[11:], None), (by_time, fine)):
-        assert lag_scan(regressor, bold, TR, regressor_times=times, n_surrogates=19).mean_best_lag == 0
+        assert lag_scan(regressor, bold, tr=TR, regressor_times=times, n_surrogates=19).mean_best_lag == 0
     aligned = align_all_modalities({"x": film()}, bold, hrf="glover")
-    assert lag_scan(aligned.features["x"][5:, 0], answering(), TR, n_surrogates=19).mean_best_lag == 0
+    assert lag_scan(aligned.features["x"][5:, 0], answering(), tr=TR, n_surrogates=19).mean_best_lag == 0
 
 
 def test_datasets_that_cannot_be_scanned_are_told_in_one_line():
@@ -156,5 +156,5 @@ def test_datasets_that_cannot_be_scanned_are_told_in_one_line():
     ]
     for regressor, given, error, message in cases:
         with pytest.raises(error, match=message) as caught:
-            lag_scan(regressor, given, TR, n_surrogates=19)
+            lag_scan(regressor, given, tr=TR, n_surrogates=19)
         assert "\n" not in str(caught.value)

@@ -37,7 +37,7 @@ def test_what_is_absent_is_averaged_in_nowhere(method, offset):
     there = np.random.default_rng(0).random(N) < 0.5
     values = np.where(np.arange(N) < N // 2, 4.0, 7.0)
     aligned = align_all_modalities(
-        {"text": words(values, there)}, scan(N), 1.5, start_offset=offset, methods={"text": method},
+        {"text": words(values, there)}, scan(N), tr=1.5, stimulus_time_at_volume_0=offset, methods={"text": method},
     )  # fmt: skip
     text = aligned.features["text"]
     rows, mask = aligned.source_trs["text"], aligned.masks["text"]
@@ -52,7 +52,7 @@ def test_a_volume_of_another_tr_is_the_mean_of_what_is_present_in_it():
     """By hand, at half the rate: TRs 0 and 1 make volume 0."""
     there = np.array([1, 1, 1, 0, 0, 1, 0, 0], bool)
     aligned = align_all_modalities(
-        {"text": words(np.arange(1, 9), there, tr=1.0)}, scan(4), 2.0, resample=True,
+        {"text": words(np.arange(1, 9), there, tr=1.0)}, scan(4), tr=2.0, resample=True,
     )  # fmt: skip
     assert aligned.features["text"].values[:, 0].tolist() == [1.5, 3, 6, 0]
     assert aligned.masks["text"].tolist() == [True, True, True, False]
@@ -76,19 +76,19 @@ def test_a_constant_stays_one_wherever_anything_is_present_on_any_clock(seed, me
 def test_codes_move_from_codes_that_are_there():
     codes, mask = np.array([[7], [500], [3], [1000]]), np.array([True, False, False, True])
     for method, options in (("round", {}), ("nearest", {}), ("latent", {"codec": Lookup()})):
-        moved = resample_features(codes, range(4), [0.6, 2.4], method=method, mask=mask, **options)
+        moved = resample_features(codes, range(4), [0.6, 2.4], "codes", method=method, mask=mask, **options)
         assert moved.ravel().tolist() == [7, 1000], method
         with pytest.raises(AlignmentError, match=r"1 of 2 target times have no code present, the first at 1.5 s"):
-            resample_features(codes, range(4), [0.6, 1.5], method=method, mask=mask, **options)
+            resample_features(codes, range(4), [0.6, 1.5], "codes", method=method, mask=mask, **options)
     with pytest.raises(InputError, match=r"mask is bool \(3,\)"):
-        resample_features(codes, range(4), [1], mask=mask[:3])
+        resample_features(codes, range(4), [1], "codes", mask=mask[:3])
 
 
 def test_half_a_tr_of_frames_is_no_tr():
     codes, series = audio(20)
     there = np.arange(20) != 7
     codes["codes_mask"] = (("tr",), there)
-    moved = align_all_modalities({"a": codes}, scan(19), 1.5, start_offset=0.4)
+    moved = align_all_modalities({"a": codes}, scan(19), tr=1.5, stimulus_time_at_volume_0=0.4)
     assert np.flatnonzero(~moved.masks["a"]).tolist() == [6, 7]
     np.testing.assert_array_equal(moved.features["a"][3], series[:, 368:480])  # 4.9 s are frame 367.5
 
@@ -97,7 +97,9 @@ def test_padding_at_the_end_does_not_leak_into_lanczos():
     film = words(np.full(N, 4.0), np.ones(N, bool))
     film["valid"].values[40:] = False
     film["embedding"].values[40:] = 1e6
-    aligned = align_all_modalities({"x": film}, scan(39), 1.5, start_offset=0.75, methods={"x": "lanczos"})
+    aligned = align_all_modalities(
+        {"x": film}, scan(39), tr=1.5, stimulus_time_at_volume_0=0.75, methods={"x": "lanczos"}
+    )
     np.testing.assert_allclose(aligned.features["x"], 4, atol=1e-5)
 
 
@@ -108,7 +110,9 @@ def test_an_array_says_what_it_holds_and_when(tmp_path):
     codes, _ = audio(N)
     there = np.arange(N) % 3 > 0
     features = {"audio": save_features(codes, tmp_path / "a.nc"), "text": words(np.arange(N), there)}
-    aligned = align_all_modalities(features, scan(N), 1.5, start_offset=-3, lag=1.5, on_short_bold="trim")
+    aligned = align_all_modalities(
+        features, scan(N), tr=1.5, stimulus_time_at_volume_0=-3, lag=1.5, on_short_bold="trim"
+    )
     one, other = aligned.features["audio"], aligned.features["text"]
     assert (one.attrs["kind"], one.attrs["variable"], one.attrs["codebook_size"], one.dtype) == (
         "codes", "codes", 1024, np.int32,
@@ -118,11 +122,11 @@ def test_an_array_says_what_it_holds_and_when(tmp_path):
     np.testing.assert_allclose(one.onset, aligned.volumes * 1.5 - 4.5)
     np.testing.assert_array_equal(other.mask, there[aligned.source_trs["text"]])
     with pytest.raises(AlignmentError, match="says of itself that it is 'codes'"):
-        convolve_hrf(one.astype(np.float32))
+        convolve_hrf(one.astype(np.float32), kind="continuous")
 
 
 def test_numpy_goes_on_working_with_them():
-    aligned = align_all_modalities({"x": envelope(N)}, scan(N), 1.5)
+    aligned = align_all_modalities({"x": envelope(N)}, scan(N), tr=1.5)
     x = aligned.features["x"]
     bare = np.asarray(x)
     assert type(bare) is np.ndarray and bare.dtype == np.float32
@@ -145,7 +149,9 @@ def test_all_that_a_file_has_by_tr_can_be_had_and_is_named(names):
     }
     film = words(np.arange(N), np.ones(N, bool), **{name: (("tr",), values) for name, values in extra.items()})
     wanted = {"text": film, **dict.fromkeys(names, film)}
-    aligned = align_all_modalities(wanted, scan(N), 1.5, variables={n: n for n in names}, start_offset=3)
+    aligned = align_all_modalities(
+        wanted, scan(N), tr=1.5, variables={n: n for n in names}, stimulus_time_at_volume_0=3
+    )
     for name in names:
         np.testing.assert_allclose(aligned.features[name][:58], film[name].values[2:], rtol=1e-6)
         assert aligned.features[name].attrs["kind"] == "continuous"
@@ -154,7 +160,7 @@ def test_all_that_a_file_has_by_tr_can_be_had_and_is_named(names):
         aligned.report
     )
     with pytest.raises(InputError, match="no variable 'rate': it has embedding, word_rate, onset_count, speech"):
-        align_all_modalities({"text": film}, scan(N), 1.5, variables={"text": "rate"})
+        align_all_modalities({"text": film}, scan(N), tr=1.5, variables={"text": "rate"})
 
 
 def test_words_without_an_embedding_are_their_rate(tmp_path):
@@ -162,8 +168,8 @@ def test_words_without_an_embedding_are_their_rate(tmp_path):
     pd.DataFrame({"onset": [0.0, 3.1, 4.0], "duration": 0.5, "text": ["a", "b", "c"]}).to_csv(
         table, sep="\t", index=False
     )
-    film = TextProcessor(tr=1.5, model=None, duration="duration", film_duration=6).extract(table)
-    aligned = align_all_modalities({"text": film}, scan(4), 1.5)
+    film = TextProcessor(tr=1.5, model=None, duration_column="duration", film_duration=6).extract(table)
+    aligned = align_all_modalities({"text": film}, scan(4), tr=1.5)
     np.testing.assert_allclose(aligned.features["text"], np.array([1, 0, 2, 0]) / 1.5, rtol=1e-6)
     assert "character_rate" in str(aligned.report)
 
@@ -179,21 +185,21 @@ def test_the_response_to_what_was_cut_reaches_into_the_scan(offset, ref):
     mask = np.ones(60, bool)
     mask[[3, 20, 21]] = False
     aligned = align_all_modalities(
-        {"x": film}, scan(60), 1.5, start_offset=offset, volume_mask=mask, hrf="glover", slice_time_ref=ref,
-        on_short_bold="trim",
+        {"x": film}, scan(60), tr=1.5, stimulus_time_at_volume_0=offset, volume_mask=mask, hrf="glover",
+        slice_time_ref=ref, on_short_bold="trim",
     )  # fmt: skip
-    fine = convolve_hrf(np.repeat(x.astype(float), 15), 0.1, oversampling=5)
+    fine = convolve_hrf(np.repeat(x.astype(float), 15), tr=0.1, oversampling=5, kind="continuous")
     wanted = np.interp(aligned.volumes * 1.5 + offset + ref * 1.5, np.arange(1500) * 0.1, fine)
     np.testing.assert_allclose(aligned.features["x"], wanted, atol=0.02 * wanted.std())
     cut = align_all_modalities(
-        {"x": film}, scan(60), 1.5, start_offset=offset, volume_mask=mask, on_short_bold="trim"
+        {"x": film}, scan(60), tr=1.5, stimulus_time_at_volume_0=offset, volume_mask=mask, on_short_bold="trim"
     ).features["x"]
     with pytest.raises(AlignmentError, match=r"are volumes|into the stimulus"):
-        convolve_hrf(cut)
-    wrong = convolve_hrf(cut.values)
+        convolve_hrf(cut, kind="continuous")
+    wrong = convolve_hrf(cut.values, kind="continuous")
     assert np.abs(wrong - wanted).max() > 0.3 * wanted.std()
     with pytest.raises(AlignmentError, match="convolved already, with 'glover'"):
-        convolve_hrf(aligned.features["x"])
+        convolve_hrf(aligned.features["x"], kind="continuous")
 
 
 def test_the_scan_says_when_it_is_read_and_an_option_overrules_it():
@@ -201,17 +207,21 @@ def test_the_scan_says_when_it_is_read_and_an_option_overrules_it():
                         film_duration=120.0, kind="continuous")  # fmt: skip
     bold = xr.DataArray(scan(40), dims=("tr", "voxel"), attrs={"tr": 3.0, "slice_time_ref": 0.48}, name="bold")
     said = align_all_modalities({"x": film}, bold, hrf="spm").features["x"]
-    np.testing.assert_allclose(said, convolve_hrf(film["x"].values, 3.0, "spm", slice_time_ref=0.48), atol=1e-6)
+    np.testing.assert_allclose(
+        said, convolve_hrf(film["x"].values, tr=3.0, hrf="spm", slice_time_ref=0.48, kind="continuous"), atol=1e-6
+    )
     given = align_all_modalities({"x": film}, bold.to_dataset(), hrf={"x": "spm"}, slice_time_ref=0).features["x"]
-    np.testing.assert_allclose(given, convolve_hrf(film["x"].values, 3.0, "spm"), atol=1e-6)
+    np.testing.assert_allclose(given, convolve_hrf(film["x"].values, tr=3.0, hrf="spm", kind="continuous"), atol=1e-6)
 
 
 def test_absent_words_drive_nothing_whatever_stands_in_their_place():
     there = np.arange(N) % 4 < 2
     held = words(np.full(N, 4.0), there)
     held["embedding"].values[~there] = 4.0  # gaps="hold"
-    found = align_all_modalities({"x": held}, scan(N), 1.5, hrf="glover")
-    np.testing.assert_allclose(found.features["x"][:, 0], convolve_hrf(np.where(there, 4.0, 0), 1.5), atol=1e-5)
+    found = align_all_modalities({"x": held}, scan(N), tr=1.5, hrf="glover")
+    np.testing.assert_allclose(
+        found.features["x"][:, 0], convolve_hrf(np.where(there, 4.0, 0), tr=1.5, kind="continuous"), atol=1e-5
+    )
     assert found.masks["x"].all()
 
 
@@ -224,11 +234,16 @@ def test_what_cannot_be_convolved_on_its_own_clock_is_refused():
         (envelope(N), {"hrf": "fir"}, InputError, "fit_ridge"),
         (envelope(N), {"hrf": "glover", "slice_time_ref": 1.44}, InputError, "slice_time_ref is 1.44"),
         (envelope(N), {"hrf": {"y": "glover"}}, InputError, "hrf names"),
-        (later, {"hrf": "glover", "start_offset": 558}, AlignmentError, "begins at second 558 of its film"),
+        (
+            later,
+            {"hrf": "glover", "stimulus_time_at_volume_0": 558},
+            AlignmentError,
+            "begins at second 558 of its film",
+        ),
         (envelope(N), {"on_holes": "close"}, InputError, "'cut' or 'keep'"),
     ):
         with pytest.raises(error, match=message):
-            align_all_modalities({"x": film}, scan(N), 1.5, **options)
+            align_all_modalities({"x": film}, scan(N), tr=1.5, **options)
 
 
 # --- censored volumes
@@ -250,7 +265,9 @@ def test_censored_volumes_are_left_out_or_keep_their_place():
     assert np.isnan(kept.bold[~mask]).all() and not np.isnan(kept.bold[mask]).any()
     np.testing.assert_allclose(kept.features["x"][:, 0], np.arange(N) * 1.5 + 0.75)
     assert kept.masks["x"].all(), "what was on while a volume is censored is seen later"
-    np.testing.assert_allclose(convolve_hrf(kept.features["x"]), convolve_hrf(envelope(N)["x"].values))
+    np.testing.assert_allclose(
+        convolve_hrf(kept.features["x"], kind="continuous"), convolve_hrf(envelope(N)["x"].values, kind="continuous")
+    )
     both = align_all_modalities({"x": envelope(N)}, bold_with(mask), volume_mask=np.arange(N) < 50)
     assert both.volumes.tolist() == [k for k in range(50) if mask[k]]
 
@@ -258,7 +275,7 @@ def test_censored_volumes_are_left_out_or_keep_their_place():
 def test_a_hole_in_the_stimulus_keeps_its_place_and_is_absent():
     film = envelope(N)
     film["valid"].values[20:23] = False
-    kept = align_all_modalities({"x": film, "y": envelope(N)}, scan(N), 1.5, on_holes="keep")
+    kept = align_all_modalities({"x": film, "y": envelope(N)}, scan(N), tr=1.5, on_holes="keep")
     assert len(kept.volumes) == N
     for mask in (kept.bold_mask, kept.masks["x"], kept.masks["y"]):
         assert np.flatnonzero(~mask).tolist() == [20, 21, 22]
@@ -274,30 +291,37 @@ def extracted(tmp_path):
     pd.DataFrame({"onset": np.arange(200.0), "duration": 0.5, "text": "a"}).to_csv(
         tmp_path / "w.tsv", sep="\t", index=False
     )
-    return lambda offset: TextProcessor(tr=2.0, model=None, duration="duration", start_offset=offset).extract(
-        tmp_path / "w.tsv"
-    )
+    return lambda offset: TextProcessor(
+        tr=2.0, model=None, duration_column="duration", table_time_at_tr_0=offset
+    ).extract(tmp_path / "w.tsv")
 
 
 @pytest.mark.parametrize("again", [20, -3, {"words": 20, "sound": 20}])
 def test_an_offset_that_is_given_twice_is_a_question(extracted, again):
     sound = envelope(100, 2.0)
     with pytest.raises(
-        InputError, match=r"words: w.tsv was extracted with start_offset 20 s, and start_offset (20|-3)"
+        InputError,
+        match=r"words: w.tsv was extracted with table_time_at_tr_0=20, and stimulus_time_at_volume_0=(20|-3)",
     ):
-        align_all_modalities({"words": extracted(20), "sound": sound}, scan(90), 2.0, start_offset=again)
+        align_all_modalities(
+            {"words": extracted(20), "sound": sound}, scan(90), tr=2.0, stimulus_time_at_volume_0=again
+        )
     one = align_all_modalities(
-        {"words": extracted(20), "sound": sound}, scan(90), 2.0, start_offset={"sound": 20}, on_short_bold="trim"
+        {"words": extracted(20), "sound": sound},
+        scan(90),
+        tr=2.0,
+        stimulus_time_at_volume_0={"sound": 20},
+        on_short_bold="trim",
     )
     other = align_all_modalities(
-        {"words": extracted(0), "sound": sound}, scan(90), 2.0, start_offset=20, on_short_bold="trim"
+        {"words": extracted(0), "sound": sound}, scan(90), tr=2.0, stimulus_time_at_volume_0=20, on_short_bold="trim"
     )
     np.testing.assert_array_equal(one.features["words"], other.features["words"])
     np.testing.assert_allclose(one.features["words"].onset, other.features["words"].onset)
     with pytest.raises(AlignmentError, match="begins 20 s into the stimulus"):
-        convolve_hrf(one.features["words"], 2.0)
-    with pytest.raises(AlignmentError, match=r"begins at second 20 of its film.*--start-offset 0"):
-        align_all_modalities({"words": extracted(20)}, scan(90), 2.0, hrf="glover")
+        convolve_hrf(one.features["words"], tr=2.0, kind="continuous")
+    with pytest.raises(AlignmentError, match=r"begins at second 20 of its film.*table_time_at_tr_0=0"):
+        align_all_modalities({"words": extracted(20)}, scan(90), tr=2.0, hrf="glover")
 
 
 # --- what stands where it does not belong
@@ -324,22 +348,22 @@ def test_an_offset_that_is_given_twice_is_a_question(extracted, again):
 )
 def test_lists_arrays_and_files_in_each_others_place_are_told_in_one_line(features, bold, message):
     with pytest.raises(InputError, match=message) as caught:
-        align_all_modalities(features, bold, 1.5)
+        align_all_modalities(features, bold, tr=1.5)
     assert "\n" not in str(caught.value)
 
 
 def test_bold_may_be_lists_of_numbers():
-    aligned = align_all_modalities({"x": envelope(N)}, scan(N).tolist(), 1.5)
+    aligned = align_all_modalities({"x": envelope(N)}, scan(N).tolist(), tr=1.5)
     np.testing.assert_array_equal(aligned.bold, scan(N))
 
 
 @pytest.mark.parametrize("header", [0.7199999, 0.72000001])
 def test_a_tr_that_a_header_rounds_is_the_features_tr_however_long_the_scan(header):
-    aligned = align_all_modalities({"x": envelope(1100, 0.72)}, scan(1100), header)
+    aligned = align_all_modalities({"x": envelope(1100, 0.72)}, scan(1100), tr=header)
     assert len(aligned.volumes) == 1100
     np.testing.assert_allclose(aligned.features["x"][:, 0], np.arange(1100) * 0.72 + 0.36, atol=1e-3)
     with pytest.raises(AlignmentError, match=r"x has TR 0.72 s, the BOLD 0.721 s"):
-        align_all_modalities({"x": envelope(1100, 0.72)}, scan(1100), 0.721)
+        align_all_modalities({"x": envelope(1100, 0.72)}, scan(1100), tr=0.721)
 
 
 # --- means of nothing
@@ -358,7 +382,8 @@ def spoken(folder, tr=2.0, n=60):
 def test_the_length_of_no_words_is_not_0(tmp_path, offset, method):
     film = spoken(tmp_path)
     aligned = align_all_modalities(
-        {"length": film, "rate": film}, scan(60), 2.0, start_offset=offset, methods={"length": method, "rate": method},
+        {"length": film, "rate": film}, scan(60), tr=2.0, stimulus_time_at_volume_0=offset,
+        methods={"length": method, "rate": method},
         variables={"length": "word_length", "rate": "word_rate"},
     )  # fmt: skip
     length, rate = aligned.features["length"], aligned.features["rate"]
@@ -369,7 +394,7 @@ def test_the_length_of_no_words_is_not_0(tmp_path, offset, method):
 
 def test_trs_without_words_have_no_length_and_keep_their_number(tmp_path):
     film = spoken(tmp_path)
-    aligned = align_all_modalities({"l": film}, scan(60), 2.0, variables={"l": "word_length"})
+    aligned = align_all_modalities({"l": film}, scan(60), tr=2.0, variables={"l": "word_length"})
     np.testing.assert_array_equal(aligned.masks["l"], np.arange(60) % 2 == 1)
     np.testing.assert_array_equal(aligned.features["l"], film["word_length"])
 
@@ -384,14 +409,14 @@ def test_where_no_picture_is_shown_it_is_not_black(name):
     shown[3] = 0.1
     film = new_features({"frames": (dims, values), name: (dims, values), "shown": (("tr",), shown)},
                         TRGrid(1.5, N, 75), film_duration=N * 1.5, kind="continuous")  # fmt: skip
-    whole = align_all_modalities({"x": film}, scan(N), 1.5, variables={"x": name})
+    whole = align_all_modalities({"x": film}, scan(N), tr=1.5, variables={"x": name})
     np.testing.assert_array_equal(whole.masks["x"], there)
-    between = align_all_modalities({"x": film}, scan(N), 1.5, start_offset=0.6, variables={"x": name},
+    between = align_all_modalities({"x": film}, scan(N), tr=1.5, stimulus_time_at_volume_0=0.6, variables={"x": name},
                                    on_short_bold="trim")  # fmt: skip
     rows = between.source_trs["x"]
     np.testing.assert_array_equal(between.masks["x"], there[rows] | there[rows + 1])
     np.testing.assert_allclose(between.features["x"].values[between.masks["x"]], 8)
-    assert align_all_modalities({"x": film}, scan(N), 1.5, variables={"x": "shown"}).masks["x"].all()
+    assert align_all_modalities({"x": film}, scan(N), tr=1.5, variables={"x": "shown"}).masks["x"].all()
 
 
 @pytest.mark.parametrize("first", [2, 3, 17])
@@ -399,7 +424,7 @@ def test_codes_of_a_part_of_a_film_are_those_that_sound_then(first):
     """At 112.5 frames per TR every other TR has an odd frame; to the nearest frame, and no code of nothing."""
     codes, series = audio(n_trs=60)
     part = codes.isel(tr=slice(first, None))
-    found = align_all_modalities({"a": part}, scan(60), 1.5, start_offset=0.4, on_short_bold="trim")
+    found = align_all_modalities({"a": part}, scan(60), tr=1.5, stimulus_time_at_volume_0=0.4, on_short_bold="trim")
     assert found.volumes[0] == first
     begins = np.floor((found.volumes * 1.5 + 0.4) * 75 + 0.5).astype(int)
     frames = begins[:, None] + np.arange(112)

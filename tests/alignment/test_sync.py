@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.interpolate import interp1d
 
-from giblet.alignment import align_all_modalities
+from giblet.alignment import align_all_modalities, convolve_hrf
 from giblet.alignment.sync import resample_features
+from giblet.data.dataset.windows import Recording
+from giblet.data.splits import make_splits
 from giblet.errors import AlignmentError, InputError
 from giblet.features import new_features, save_features
 from giblet.timing import TRGrid, group_codes_by_tr, group_with_spill
@@ -37,9 +39,8 @@ def test_resample_discrete():
     assert y.shape == (6, 2)
     # half way 0..10 and 10..1000, 2/3 of the way 1000..511; 511.5 goes to the even 512
     np.testing.assert_array_equal(y, [[0, 1023], [5, 1023], [10, 1023], [505, 512], [674, 2], [511, 3]])
-    np.testing.assert_array_equal(y, resample_features(codes, [0, 1.5, 3, 4.5], [0, 0.75, 1.5, 2.25, 4.0, 4.5]))
     grouped = np.random.default_rng(0).integers(0, 1024, (20, 8, 112))
-    y = resample_features(grouped, np.arange(20) * 1.5, np.arange(19) * 1.5 + 0.5)
+    y = resample_features(grouped, np.arange(20) * 1.5, np.arange(19) * 1.5 + 0.5, "codes", "round")
     assert y.shape == (19, 8, 112)
     assert y.dtype == np.int32
     assert y.min() >= 0
@@ -47,18 +48,55 @@ def test_resample_discrete():
     np.testing.assert_array_equal(y[3], np.round(grouped[3] * 2 / 3 + grouped[4] / 3))
 
 
+def test_codes_are_moved_without_inventing_any_unless_rounding_is_asked_for():
+    codes = np.array([[0, 1023], [10, 1023], [1000, 0], [511, 3]])
+    times = [0, 1.5, 3, 4.5], [0, 0.7, 1.5, 2.3, 4.0, 4.5]
+    y = resample_features(codes, *times, kind="codes")
+    np.testing.assert_array_equal(y, resample_features(codes, *times, kind="codes", method="nearest"))
+    assert set(map(tuple, y.tolist())) <= set(map(tuple, codes.tolist()))
+    film = audio(40)[0].drop_attrs().assign_attrs(tr=1.5, kind="codes", variable="codes")  # does not know its frames
+    moved = align_all_modalities({"a": film}, scan(39), tr=1.5, stimulus_time_at_volume_0=0.6)
+    assert "nearest" in moved.report.sources[0].how
+    np.testing.assert_array_equal(moved.features["a"], film["codes"].values[:39])
+
+
+@pytest.mark.parametrize("x", [np.ones((3, 1)), xr.DataArray(np.ones((3, 1)), dims=("tr", "c"))])
+def test_a_missing_kind_is_an_error_that_names_the_two(x):
+    for call in (lambda: resample_features(x, [0, 1, 2], [0]), lambda: convolve_hrf(x)):
+        with pytest.raises(InputError, match=r"kind was not given: 'codes' .* or 'continuous' .* is needed"):
+            call()
+    said = xr.DataArray(np.ones((3, 1)), dims=("tr", "c"), attrs={"kind": "continuous"})
+    np.testing.assert_array_equal(convolve_hrf(said), convolve_hrf(said.values, kind="continuous"))
+    assert resample_features(said, [0, 1, 2], [0]).dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: align_all_modalities({}, [], start_offset=3), "start_offset is now called stimulus_time_at_volume_0"),
+        (lambda: resample_features([1.0], [0], [0], window=2), "window is now called averaging"),
+        (lambda: convolve_hrf([1.0], run_lengths=[1]), "run_lengths is now called run, a label per volume"),
+        (lambda: make_splits(100, 1.5, runs=[1] * 100), "make_splits: runs is now called run"),
+        (lambda: Recording.of("01", {}, runs=[1]), "Recording.of: runs is now called run"),
+    ],
+)
+def test_an_old_name_is_an_error_that_says_the_new_one(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
 def test_nearest_invents_no_code_and_takes_the_earlier_of_two_as_near():
     codes = np.array([[7], [1000], [3]])
-    y = resample_features(codes, [0, 1, 2], [0, 0.4, 0.5, 0.6, 1.5, 2], method="nearest")
+    y = resample_features(codes, [0, 1, 2], [0, 0.4, 0.5, 0.6, 1.5, 2], "codes", method="nearest")
     assert y.ravel().tolist() == [7, 7, 7, 1000, 1000, 3]
 
 
 def test_latent_interpolates_what_codes_stand_for_not_their_names():
     codes = Lookup.order[[100, 300]][:, None]
-    y = resample_features(codes, [0, 1], [0, 0.25, 1], method="latent", codec=Lookup())
+    y = resample_features(codes, [0, 1], [0, 0.25, 1], "codes", method="latent", codec=Lookup())
     assert y.ravel().tolist() == Lookup.order[[100, 150, 300]].tolist()
     grouped = np.repeat(codes[:, :, None], 5, axis=2)
-    y = resample_features(grouped, [0, 1], [0.5], method="latent", codec=Lookup())
+    y = resample_features(grouped, [0, 1], [0.5], "codes", method="latent", codec=Lookup())
     np.testing.assert_array_equal(y, np.full((1, 1, 5), Lookup.order[200]))
 
 
@@ -76,7 +114,7 @@ def test_linear_equals_scipy_on_any_clock(seed, n, m):
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 99), n=st.integers(2, 40))
-def test_the_window_mean_is_the_integral_of_the_held_samples(seed, n):
+def test_the_mean_is_the_integral_of_the_held_samples(seed, n):
     rng = np.random.default_rng(seed)
     source = np.cumsum(rng.uniform(0.05, 2, n))
     end = 2 * source[-1] - source[-2]
@@ -112,8 +150,8 @@ def test_nothing_is_extrapolated_unless_asked(method):
     x, source = np.arange(1.0, 11)[:, None], np.arange(10) * 1.5
     beyond = np.array([-6.0, -4.5, 3.0, 4.5, 30.0, 31.5])
     with pytest.raises(AlignmentError, match=r"4 of 6 target times are not covered, the first at -6 s.*0 to 13.5 s"):
-        resample_features(x, source, beyond, "continuous", method, **({"window": 1.5} if method == "mean" else {}))
-    options = {"window": 1.5} if method == "mean" else {}
+        resample_features(x, source, beyond, "continuous", method, **({"averaging": 1.5} if method == "mean" else {}))
+    options = {"averaging": 1.5} if method == "mean" else {}
     y = resample_features(x, source, beyond, "continuous", method, outside="nan", **options)[:, 0]
     assert np.isnan(y).tolist() == [True, True, False, False, True, True]
     held = resample_features(x, source, beyond, "continuous", method, outside="hold", **options)[:, 0]
@@ -131,10 +169,10 @@ def test_nan_in_the_source_is_refused_wherever_it_is_used(method):
 def test_codes_are_never_nan_and_hold_is_a_choice():
     codes = np.array([[5], [9]])
     with pytest.raises(InputError, match="outside is 'nan'"):
-        resample_features(codes, [0, 1], [3], outside="nan")
+        resample_features(codes, [0, 1], [3], "codes", outside="nan")
     with pytest.raises(AlignmentError, match="not covered"):
-        resample_features(codes, [0, 1], [3])
-    assert resample_features(codes, [0, 1], [-1, 3], outside="hold").ravel().tolist() == [5, 9]
+        resample_features(codes, [0, 1], [3], "codes")
+    assert resample_features(codes, [0, 1], [-1, 3], "codes", outside="hold").ravel().tolist() == [5, 9]
 
 
 @pytest.mark.parametrize("method", ["round", "nearest"])
@@ -145,7 +183,7 @@ def test_grouped_codes_with_a_frame_rate_move_to_another_tr_as_copies(method, tr
     series = np.random.default_rng(2).integers(0, 1024, (3, grid.n_frames), dtype=np.int32)
     n = int(30 * 2.0 / tr)
     y = resample_features(
-        group_codes_by_tr(series, 2.0), grid.onset, TRGrid(tr, n, 75).onset, method=method, frame_rate=75
+        group_codes_by_tr(series, 2.0), grid.onset, TRGrid(tr, n, 75).onset, "codes", method=method, frame_rate=75
     )
     np.testing.assert_array_equal(y, group_codes_by_tr(series, tr)[:n])
 
@@ -154,9 +192,9 @@ def test_frames_that_not_every_tr_has_are_filled_by_the_method():
     """At 1.5 s frame 112 of TR 0 is missing; a shift of a third of a second needs it in column 87."""
     series = np.arange(450, dtype=np.int32)[None] * 2
     grouped = group_codes_by_tr(series, 1.5)
-    y = resample_features(grouped, np.arange(4) * 1.5, [Fraction(25, 75)], frame_rate=75)
+    y = resample_features(grouped, np.arange(4) * 1.5, [Fraction(25, 75)], "codes", "round", frame_rate=75)
     np.testing.assert_array_equal(y[0, 0], series[0, 25:137])
-    near = resample_features(grouped, np.arange(4) * 1.5, [Fraction(25, 75)], method="nearest", frame_rate=75)
+    near = resample_features(grouped, np.arange(4) * 1.5, [Fraction(25, 75)], "codes", method="nearest", frame_rate=75)
     assert near[0, 0, 87] == series[0, 111]
     np.testing.assert_array_equal(np.delete(near[0, 0], 87), np.delete(series[0, 25:137], 87))
 
@@ -173,19 +211,19 @@ def test_frames_that_not_every_tr_has_are_filled_by_the_method():
         (np.full((3, 1), "a"), {}, InputError, "dtype"),
         (np.zeros((0, 1)), {}, InputError, "shape"),
         (np.ones((2, 1)), {}, AlignmentError, "3 source times for 2 samples"),
-        (np.ones((3, 1)), {"method": "linear"}, InputError, "'linear': codes features take one of round"),
+        (np.ones((3, 1)), {"method": "linear"}, InputError, "'linear': codes features take one of nearest"),
         (np.ones((3, 1)), {"method": "latent"}, InputError, "needs the codec"),
         (np.ones((3, 1)), {"source_times": [0, 2, 1]}, AlignmentError, "go from 2 to 1 s at index 2"),
         (np.ones((3, 1)), {"source_times": [0, 1, np.nan]}, AlignmentError, "hold nan"),
         (np.ones((3, 1)), {"target_times": [1, 1]}, AlignmentError, "must increase"),
-        (np.ones((3, 1)), {"kind": "continuous", "window": 2.0}, InputError, "only for 'mean'"),
+        (np.ones((3, 1)), {"kind": "continuous", "averaging": 2.0}, InputError, "only for 'mean'"),
         (np.ones((3, 1)), {"kind": "continuous", "method": "mean", "target_times": [1]}, AlignmentError, "no length"),
         (np.ones((3, 1)), {"frame_rate": 75}, InputError, "frames_per_tr"),
         (np.ones((3, 1, 4)), {"frame_rate": 75, "target_times": [0, 0.5, 1.5]}, AlignmentError, "0.5 to 1 s apart"),
     ],
 )
 def test_what_cannot_be_resampled_is_refused_in_words(x, options, error, message):
-    call = {"source_times": [0, 1, 2], "target_times": [0, 1], **options}
+    call = {"source_times": [0, 1, 2], "target_times": [0, 1], "kind": "codes", **options}
     with pytest.raises(error, match=message):
         resample_features(x, **call)
 
@@ -222,7 +260,7 @@ def scan(n=100):
 
 def test_on_one_clock_from_the_start_nothing_changes():
     codes, _ = audio()
-    aligned = align_all_modalities({"audio": codes, "envelope": envelope()}, scan(), 1.5)
+    aligned = align_all_modalities({"audio": codes, "envelope": envelope()}, scan(), tr=1.5)
     np.testing.assert_array_equal(aligned.features["audio"], codes.codes)
     np.testing.assert_array_equal(aligned.bold, scan())
     assert aligned.report.kept == 100
@@ -233,7 +271,9 @@ def test_on_one_clock_from_the_start_nothing_changes():
 @pytest.mark.parametrize("lag", [0, 4.5])
 def test_whole_trs_shift_by_index_exactly(offset, lag):
     codes, _ = audio(100)
-    aligned = align_all_modalities({"audio": codes}, scan(90), 1.5, start_offset=offset, lag=lag, on_short_bold="trim")
+    aligned = align_all_modalities(
+        {"audio": codes}, scan(90), tr=1.5, stimulus_time_at_volume_0=offset, lag=lag, on_short_bold="trim"
+    )
     shift = int((offset - lag) / 1.5)
     volumes = np.array([k for k in range(90) if 0 <= k + shift < 100])
     np.testing.assert_array_equal(aligned.volumes, volumes)
@@ -248,7 +288,7 @@ def test_whole_trs_shift_by_index_exactly(offset, lag):
 def test_an_offset_of_whole_frames_moves_codes_without_changing_one(frames, tr):
     codes, series = audio(40, tr)
     aligned = align_all_modalities(
-        {"audio": codes}, scan(40), tr, start_offset=Fraction(frames, 75), on_short_bold="trim"
+        {"audio": codes}, scan(40), tr=tr, stimulus_time_at_volume_0=Fraction(frames, 75), on_short_bold="trim"
     )
     width = TRGrid(tr, 1, 75).frames_per_tr
     for row, volume in enumerate(aligned.volumes):
@@ -258,20 +298,22 @@ def test_an_offset_of_whole_frames_moves_codes_without_changing_one(frames, tr):
 
 @pytest.mark.parametrize("offset", [0.4, -0.7, 20.2])
 def test_a_fractional_offset_of_a_continuous_feature_interpolates_in_time(offset):
-    aligned = align_all_modalities({"x": envelope()}, scan(), 1.5, start_offset=offset)
+    aligned = align_all_modalities({"x": envelope()}, scan(), tr=1.5, stimulus_time_at_volume_0=offset)
     np.testing.assert_allclose(aligned.features["x"][:, 0], aligned.volumes * 1.5 + offset + 0.75, atol=1e-4)
     assert "linear between TRs" in str(aligned.report)
-    mean = align_all_modalities({"x": envelope()}, scan(), 1.5, start_offset=offset, methods={"x": "mean"})
+    mean = align_all_modalities(
+        {"x": envelope()}, scan(), tr=1.5, stimulus_time_at_volume_0=offset, methods={"x": "mean"}
+    )
     np.testing.assert_allclose(mean.features["x"], aligned.features["x"], atol=1e-4)
     np.testing.assert_array_equal(mean.volumes, aligned.volumes)
 
 
-def test_the_20_s_start_offset_of_a_scan_that_began_late():
+def test_a_scan_that_began_20_s_into_the_stimulus_is_paired_with_second_20():
     """Volume 0 at 20 s of the sound: TR 2 s makes that 10 TRs; TR 1.5 s is a third of a TR more than 13."""
-    aligned = align_all_modalities({"x": envelope(100, 2.0)}, scan(), 2.0, start_offset=20)
+    aligned = align_all_modalities({"x": envelope(100, 2.0)}, scan(), tr=2.0, stimulus_time_at_volume_0=20)
     assert aligned.features["x"][0, 0] == 21.0
     assert aligned.report.cut_end == 10
-    aligned = align_all_modalities({"x": envelope(100, 1.5)}, scan(), 1.5, start_offset=20)
+    aligned = align_all_modalities({"x": envelope(100, 1.5)}, scan(), tr=1.5, stimulus_time_at_volume_0=20)
     assert aligned.features["x"][0, 0] == pytest.approx(20.75, abs=1e-4)
     assert aligned.source_trs["x"][0] == 13
 
@@ -279,7 +321,7 @@ def test_the_20_s_start_offset_of_a_scan_that_began_late():
 def test_offsets_and_lags_by_name_and_no_drift_at_tr_1000():
     tr, n = 0.72, 1100
     features = {"a": envelope(n, tr), "b": envelope(n, tr)}
-    aligned = align_all_modalities(features, scan(n), tr, start_offset={"a": 7.2}, lag={"b": 1.44})
+    aligned = align_all_modalities(features, scan(n), tr=tr, stimulus_time_at_volume_0={"a": 7.2}, lag={"b": 1.44})
     row = int(np.flatnonzero(aligned.volumes == 1000)[0])
     assert aligned.features["a"][row, 0] == pytest.approx(727.56, abs=1e-3)
     assert aligned.features["b"][row, 0] == pytest.approx(718.92, abs=1e-3)
@@ -288,18 +330,18 @@ def test_offsets_and_lags_by_name_and_no_drift_at_tr_1000():
 
 def test_trs_that_are_padding_are_cut_from_all_modalities():
     codes, _ = audio(100, film=120.0)
-    aligned = align_all_modalities({"audio": codes, "x": envelope(100)}, scan(), 1.5)
+    aligned = align_all_modalities({"audio": codes, "x": envelope(100)}, scan(), tr=1.5)
     assert aligned.report.kept == 80
     assert len(aligned.features["x"]) == len(aligned.features["audio"]) == len(aligned.bold) == 80
     assert any("padding" in reason and "20 volumes" in reason for reason in aligned.report.reasons)
     # A volume that reaches into padding by a fraction is not whole.
-    assert align_all_modalities({"audio": codes}, scan(), 1.5, start_offset=0.4).report.kept == 79
+    assert align_all_modalities({"audio": codes}, scan(), tr=1.5, stimulus_time_at_volume_0=0.4).report.kept == 79
 
 
 def test_a_hole_in_the_middle_is_left_out_not_closed_up():
     mask = np.ones(100, bool)
     mask[[0, 40, 41]] = False
-    aligned = align_all_modalities({"x": envelope()}, scan(), 1.5, volume_mask=mask)
+    aligned = align_all_modalities({"x": envelope()}, scan(), tr=1.5, volume_mask=mask)
     assert aligned.report.holes == 2
     np.testing.assert_array_equal(aligned.bold[:, 0], np.flatnonzero(mask))
     np.testing.assert_allclose(aligned.features["x"][:, 0], np.flatnonzero(mask) * 1.5 + 0.75)
@@ -308,12 +350,12 @@ def test_a_hole_in_the_middle_is_left_out_not_closed_up():
 def test_bold_shorter_than_the_film_is_refused_with_both_lengths_and_the_remedy(caplog):
     said = "the BOLD has 90 volumes (135 s), x has 100 TRs (150 s): its last 15 s were not scanned"
     with pytest.raises(AlignmentError) as caught:
-        align_all_modalities({"x": envelope(100)}, scan(90), 1.5)
+        align_all_modalities({"x": envelope(100)}, scan(90), tr=1.5)
     assert str(caught.value).startswith(said)
-    assert "check start_offset" in str(caught.value)
+    assert "check stimulus_time_at_volume_0" in str(caught.value)
     assert "on_short_bold='trim'" in str(caught.value)
     with caplog.at_level(logging.WARNING):
-        aligned = align_all_modalities({"x": envelope(100)}, scan(90), 1.5, on_short_bold="trim")
+        aligned = align_all_modalities({"x": envelope(100)}, scan(90), tr=1.5, on_short_bold="trim")
     assert len(aligned.bold) == 90
     assert said in str(aligned.report)
     assert said in caplog.text
@@ -322,7 +364,9 @@ def test_bold_shorter_than_the_film_is_refused_with_both_lengths_and_the_remedy(
 @pytest.mark.parametrize(("offset", "lag", "n_volumes"), [(0, 4.5, 100), (-1, 0, 100), (0, 0, 100), (1.5, 9, 99)])
 def test_a_lag_or_less_than_one_tr_does_not_make_a_scan_short(offset, lag, n_volumes):
     """BOLD that lasts as long as the film leaves its last 4.5 s unpaired at a lag of 4.5 s: nobody's mistake."""
-    aligned = align_all_modalities({"x": envelope(100)}, scan(n_volumes), 1.5, start_offset=offset, lag=lag)
+    aligned = align_all_modalities(
+        {"x": envelope(100)}, scan(n_volumes), tr=1.5, stimulus_time_at_volume_0=offset, lag=lag
+    )
     first = max(0, int(np.ceil((lag - offset) / 1.5)))
     assert aligned.volumes.tolist() == list(range(first, n_volumes))
     assert ("the lag leaves no volume for" in str(aligned.report)) == (lag > 0)
@@ -332,19 +376,21 @@ def test_a_lag_or_less_than_one_tr_does_not_make_a_scan_short(offset, lag, n_vol
 def test_one_tr_that_was_not_scanned_makes_a_scan_short_whatever_the_lag(offset, n_volumes):
     for lag in (0, 6, -6):
         with pytest.raises(AlignmentError, match="were not scanned"):
-            align_all_modalities({"x": envelope(100)}, scan(n_volumes), 1.5, start_offset=offset, lag=lag)
+            align_all_modalities(
+                {"x": envelope(100)}, scan(n_volumes), tr=1.5, stimulus_time_at_volume_0=offset, lag=lag
+            )
 
 
 def test_padding_does_not_make_a_scan_short():
-    assert len(align_all_modalities({"x": envelope(100, film=60.0)}, scan(40), 1.5).bold) == 40
+    assert len(align_all_modalities({"x": envelope(100, film=60.0)}, scan(40), tr=1.5).bold) == 40
 
 
 @pytest.mark.parametrize("tr", [2.0, 1.0])
 def test_another_tr_is_an_error_unless_resampling_is_asked_for(tr):
     with pytest.raises(AlignmentError, match=f"TR 1.5 s, the BOLD {tr:g} s.*resample=True"):
-        align_all_modalities({"x": envelope()}, scan(60), tr)
+        align_all_modalities({"x": envelope()}, scan(60), tr=tr)
     codes, series = audio(100)
-    aligned = align_all_modalities({"a": codes, "x": envelope()}, scan(60), tr, resample=True, on_short_bold="trim")
+    aligned = align_all_modalities({"a": codes, "x": envelope()}, scan(60), tr=tr, resample=True, on_short_bold="trim")
     np.testing.assert_array_equal(aligned.features["a"], group_codes_by_tr(series, tr)[:60])
     # The mean over a volume of TRs that hold their value; the ramp's own mean where TRs fall on volumes.
     held = [np.mean((np.arange(k * tr, (k + 1) * tr, 0.01) + 0.005) // 1.5 * 1.5 + 0.75) for k in range(60)]
@@ -359,7 +405,7 @@ def test_mel_frames_shift_by_frames_and_leave_foreign_columns_empty():
     table = np.where(own, series[np.minimum(columns, grid.n_frames - 1)], 0)[:, None, :]
     mel = new_features({"mel": (("tr", "mel", "frame"), table), "frame_mask": (("tr", "frame"), own)}, grid,
                        film_duration=30.0, kind="continuous")  # fmt: skip
-    y = align_all_modalities({"mel": mel}, scan(20), 1.5, start_offset=0.5).features["mel"]
+    y = align_all_modalities({"mel": mel}, scan(20), tr=1.5, stimulus_time_at_volume_0=0.5).features["mel"]
     first = [int(np.floor((k * Fraction(3, 2) + Fraction(1, 2)) * rate + Fraction(1, 2))) for k in range(20)]
     for k, row in enumerate(y[:, 0]):
         count = first[k + 1] - first[k]
@@ -373,26 +419,28 @@ def test_pictures_stay_bytes_unless_they_are_interpolated_and_other_variables_ca
     light = pixels.mean(axis=(1, 2, 3), dtype=np.float32)
     variables = {"frames": (("tr", "row", "column", "rgb"), pixels), "luminance": (("tr",), light)}
     video = new_features(variables, TRGrid(1.5, 30, 24), film_duration=45.0, kind="continuous")
-    aligned = align_all_modalities({"video": video, "light": video}, scan(30), 1.5, start_offset=3,
+    aligned = align_all_modalities({"video": video, "light": video}, scan(30), tr=1.5, stimulus_time_at_volume_0=3,
                                    variables={"light": "luminance"})  # fmt: skip
     assert aligned.features["video"].dtype == np.uint8
     np.testing.assert_array_equal(aligned.features["video"], pixels[2:])
     np.testing.assert_array_equal(aligned.features["light"], light[2:])
-    half = align_all_modalities({"video": video}, scan(30), 1.5, start_offset=0.75).features["video"]
+    half = align_all_modalities({"video": video}, scan(30), tr=1.5, stimulus_time_at_volume_0=0.75).features["video"]
     np.testing.assert_allclose(half, (pixels[:-1] / 2 + pixels[1:] / 2), atol=1e-4)
     with pytest.raises(InputError, match="no variable 'motion'"):
-        align_all_modalities({"v": video}, scan(30), 1.5, variables={"v": "motion"})
+        align_all_modalities({"v": video}, scan(30), tr=1.5, variables={"v": "motion"})
 
 
 def test_files_and_labelled_bold_carry_their_own_clock(tmp_path):
     codes, _ = audio(30)
     path = save_features(codes, tmp_path / "film_desc-encodec24k_features.nc")
     bold = xr.DataArray(scan(30), dims=("tr", "voxel"), attrs={"tr": 1.5}, name="bold")
-    aligned = align_all_modalities({"audio": path}, bold, start_offset=3)
+    aligned = align_all_modalities({"audio": path}, bold, stimulus_time_at_volume_0=3)
     np.testing.assert_array_equal(aligned.features["audio"], codes.codes[2:])
-    assert align_all_modalities({"audio": path}, bold.to_dataset(), start_offset=3).report == aligned.report
+    assert (
+        align_all_modalities({"audio": path}, bold.to_dataset(), stimulus_time_at_volume_0=3).report == aligned.report
+    )
     with pytest.raises(AlignmentError, match=r"BOLD says TR 1.5 s, 2 s was given"):
-        align_all_modalities({"audio": path}, bold, 2.0)
+        align_all_modalities({"audio": path}, bold, tr=2.0)
     two = bold.assign_coords(run=("tr", np.repeat([1, 2], 15)))
     with pytest.raises(AlignmentError, match="2 runs: align one at a time"):
         align_all_modalities({"audio": path}, two)
@@ -401,17 +449,17 @@ def test_files_and_labelled_bold_carry_their_own_clock(tmp_path):
 def test_a_memory_map_is_read_where_volumes_are_kept(tmp_path):
     np.save(tmp_path / "bold.npy", scan(100))
     bold = np.load(tmp_path / "bold.npy", mmap_mode="r")
-    aligned = align_all_modalities({"x": envelope()}, bold, 1.5, start_offset=3)
+    aligned = align_all_modalities({"x": envelope()}, bold, tr=1.5, stimulus_time_at_volume_0=3)
     assert isinstance(aligned.bold, np.memmap)
 
 
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"start_offset": 1000}, AlignmentError, "no volume is left"),
-        ({"start_offset": -1000}, AlignmentError, "no volume is left.*begins 1000 s after volume 0"),
-        ({"start_offset": float("nan")}, InputError, "offset or lag of x is nan"),
-        ({"start_offset": {"y": 3}}, InputError, "names .'y'.: the modalities are x"),
+        ({"stimulus_time_at_volume_0": 1000}, AlignmentError, "no volume is left"),
+        ({"stimulus_time_at_volume_0": -1000}, AlignmentError, "no volume is left.*begins 1000 s after volume 0"),
+        ({"stimulus_time_at_volume_0": float("nan")}, InputError, "stimulus_time_at_volume_0 of x is nan"),
+        ({"stimulus_time_at_volume_0": {"y": 3}}, InputError, "names .'y'.: the modalities are x"),
         ({"tr": None}, InputError, "TR of the BOLD is not known"),
         ({"tr": 0}, InputError, "TR is 0 s"),
         ({"features": {}}, InputError, "no features"),
@@ -426,10 +474,12 @@ def test_a_memory_map_is_read_where_volumes_are_kept(tmp_path):
 def test_what_cannot_be_aligned_is_refused_in_words(change, error, message):
     call = {"features": {"x": envelope()}, "bold": scan(), "tr": 1.5, **change}
     with pytest.raises(error, match=message):
-        align_all_modalities(call.pop("features"), call.pop("bold"), call.pop("tr"), **call)
+        align_all_modalities(call.pop("features"), call.pop("bold"), tr=call.pop("tr"), **call)
 
 
 def test_the_report_reads_as_text():
-    text = str(align_all_modalities({"x": envelope(100, film=120.0)}, scan(95), 1.5, start_offset=-3).report)
+    text = str(
+        align_all_modalities({"x": envelope(100, film=120.0)}, scan(95), tr=1.5, stimulus_time_at_volume_0=-3).report
+    )
     assert "80 of 95 volumes of 1.5 s kept; cut 2 at the start, 13 at the end" in text
     assert "x begins 3 s after volume 0: 2 volumes cut" in text

@@ -57,7 +57,7 @@ def test_clicks_come_back_when_they_were(folder, suffix, sample_rate, layout):
     assert len(sound) == round(reader.duration * 24_000)
     assert reader.info.audio is not None
     assert reader.info.audio.n_channels == CHANNELS[layout]
-    assert (reader.gaps, reader.overlaps, reader.damaged_packets, reader.start_offset) == (0, 0, 0, 0.0)
+    assert (reader.gaps, reader.overlaps, reader.damaged_packets, reader.track_delay) == (0, 0, 0, 0.0)
 
 
 LATE = {"mp4": "aac", "mov": "pcm_s16le", "mkv": "flac", "webm": "libopus", "ts": "aac"}
@@ -72,8 +72,8 @@ def test_sound_that_starts_after_the_picture_is_heard_when_it_should(folder, suf
     sound = np.concatenate(list(reader))
     np.testing.assert_allclose(click_times(sound, 24_000), np.add(TIMES, 0.52), atol=0.0011)  # Matroska counts in ms
     # AAC's 1,024 samples of priming stand before the sound where the container does not take them out.
-    assert reader.start_offset == pytest.approx(0.52, abs=0.023)
-    assert not sound[: int((reader.start_offset - 0.01) * 24_000)].any()
+    assert reader.track_delay == pytest.approx(0.52, abs=0.023)
+    assert not sound[: int((reader.track_delay - 0.01) * 24_000)].any()
     assert reader.gaps == 0
     assert reader.info.video_offset == 0
     assert reader.film_duration == pytest.approx(3.0, abs=0.03)
@@ -87,7 +87,7 @@ def test_picture_that_starts_after_the_sound_does_not_move_the_sound(folder, suf
     reader = AudioReader(path)
     shift = 1024 / 48_000 if suffix == "ts" else 0  # MPEG-TS cannot take priming out: sound and picture come later
     np.testing.assert_allclose(click_times(np.concatenate(list(reader)), 24_000), np.add(TIMES, shift), atol=0.001)
-    assert reader.start_offset == 0
+    assert reader.track_delay == 0
     assert reader.info.video_offset == pytest.approx(0.5 + shift, abs=0.001)
     assert reader.film_duration == pytest.approx(3.5 + shift, abs=0.001)
 
@@ -100,7 +100,7 @@ def test_film_zero_is_the_first_thing_presented_on_the_clock_of_the_medium(folde
         first = next(container.decode(video=0))
     info = media_info(path)
     assert film_zero(path) == info.zero == first.pts * first.time_base > 0
-    assert info.start_offset == pytest.approx(0.4, abs=0.012)  # less 481 samples of priming
+    assert info.track_delay == pytest.approx(0.4, abs=0.012)  # less 481 samples of priming
     assert info.video_offset == 0
 
 
@@ -118,7 +118,7 @@ def test_a_frame_that_the_decoder_keeps_back_leaves_its_place_silent(folder):
         assert next(container.decode(audio=0)).pts == 1024
     reader = AudioReader(path)
     sound = np.concatenate(list(reader))
-    assert reader.start_offset == 1024 / 48_000
+    assert reader.track_delay == 1024 / 48_000
     assert not sound[:500].any()
     np.testing.assert_allclose(click_times(sound, 24_000), np.add([0.5, 1.5], 1024 / 48_000), atol=0.001)
     assert reader.damaged_packets == 0
@@ -130,7 +130,7 @@ def test_an_album_cover_is_no_picture_and_sets_no_zero(folder):
     with av.open(str(path)) as container:
         assert len(container.streams.video) == 1
     reader = AudioReader(path)
-    assert (reader.info.video_offset, reader.start_offset) == (None, 0.0)
+    assert (reader.info.video_offset, reader.track_delay) == (None, 0.0)
     np.testing.assert_allclose(click_times(np.concatenate(list(reader)), 24_000), TIMES, atol=0.001)
 
 
@@ -379,7 +379,7 @@ def test_a_gain_that_is_none_is_refused(gain):
 
 def test_sound_of_rounding_alone_is_not_brought_to_full_scale(folder):
     soundfile.write(folder / "faint.wav", np.full(8000, 1e-30), 8_000, subtype="FLOAT")
-    with pytest.raises(InputError, match=r"goes up to 1e-30 of full scale 1, so that --gain peak would be 600 dB"):
+    with pytest.raises(InputError, match=r"goes up to 1e-30 of full scale 1, so that gain='peak' would be 600 dB"):
         list(AudioReader(folder / "faint.wav", gain="peak"))
 
 
@@ -426,7 +426,7 @@ def test_the_trailer_sounds_as_a_plain_decode_of_it():
     sound = np.concatenate(list(reader))
     np.testing.assert_allclose(sound, expected[: len(sound)], atol=1e-6)
     assert abs(len(sound) - len(expected)) <= 1
-    assert (reader.start_offset, reader.gaps, reader.overlaps, reader.damaged_packets) == (0.0, 0, 0, 0)
+    assert (reader.track_delay, reader.gaps, reader.overlaps, reader.damaged_packets) == (0.0, 0, 0, 0)
     assert reader.duration == pytest.approx(reader.duration_hint, abs=0.001)
     assert reader.film_duration == pytest.approx(1252 / 24)
     assert reader.peak == pytest.approx(1.045, abs=0.001)

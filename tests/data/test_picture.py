@@ -259,7 +259,7 @@ def test_a_picture_that_begins_after_ffmpegs_first_look_begins_when_it_does(tmp_
     features = VideoProcessor(tr=1.0, size=(4, 6)).extract(path)
     priming = 481 / 48_000 if codec == "mp2" else 0
     assert media_info(path).video_offset == pytest.approx(13 + priming, abs=0.041)
-    assert features.attrs["start_offset"] == media_info(path).video_offset
+    assert features.attrs["track_delay"] == media_info(path).video_offset
     np.testing.assert_allclose(features.shown[:12], 0)
     np.testing.assert_allclose(features.shown[14], 1, atol=0.041)
 

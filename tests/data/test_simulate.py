@@ -106,7 +106,7 @@ def test_ridge_recovers_the_mapping_better_the_higher_the_snr():
         identity = simulate_bold(white(500, 8), 2.0, n_voxels=1).truth.features.values
         from giblet.alignment import convolve_hrf
 
-        design = convolve_hrf(identity, tr=2.0)
+        design = convolve_hrf(identity, tr=2.0, kind="continuous")
         model = RidgeCV(np.logspace(-3, 3, 7)).fit(design[:350], simulation.bold[:350])
         predicted, actual = model.predict(design[366:]), simulation.bold[366:]
         scores.append(np.mean([np.corrcoef(p, a)[0, 1] for p, a in zip(predicted.T, actual.T, strict=True)]))

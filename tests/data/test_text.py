@@ -35,20 +35,20 @@ def test_a_word_on_the_edge_of_tr_1000_belongs_to_tr_1000(tmp_path, tr):
 
 
 @given(shift=st.integers(1, 20), tr=st.sampled_from([0.72, 1.5, 2.0]))
-def test_a_start_offset_of_n_trs_shifts_the_features_by_n_trs(tmp_path_factory, shift, tr):
+def test_a_table_time_of_n_trs_shifts_the_features_by_n_trs(tmp_path_factory, shift, tr):
     path = table(
         tmp_path_factory.mktemp("t"), [(20 + 0.7 * i, 20 + 0.7 * i + 0.5, "w" * (1 + i % 5)) for i in range(40)]
     )
     plain = TextProcessor(tr=tr, model=None).extract(path, 80)
     offset = float(shift * F(str(tr)))
-    moved = TextProcessor(tr=tr, model=None, start_offset=offset).extract(path, 80)
+    moved = TextProcessor(tr=tr, model=None, table_time_at_tr_0=offset).extract(path, 80)
     for name in ("word_rate", "word_length", "speech_fraction", "onset_count", "character_rate"):
         np.testing.assert_array_equal(moved[name][: 80 - shift], plain[name][shift:])
 
 
 def test_cut_and_padded_text_is_reported(tmp_path):
     path = table(tmp_path, [(0, 1, "one"), (1, 2, "two"), (5, 6, "three"), (9, 10, "four")])
-    cut = TextProcessor(tr=2.0, model=None, start_offset=1.0).extract(path, 3)
+    cut = TextProcessor(tr=2.0, model=None, table_time_at_tr_0=1.0).extract(path, 3)
     assert (cut.attrs["cut_rows"], cut.attrs["cut_words"]) == (2, 2)
     assert cut.word_rate.values.tolist() == [0.5, 0, 0.5]
     padded = TextProcessor(tr=2.0, model=None).extract(path, 7)
@@ -59,8 +59,8 @@ def test_cut_and_padded_text_is_reported(tmp_path):
 
 def test_a_text_that_misses_the_scan_is_an_error_that_names_the_offset(tmp_path):
     path = table(tmp_path, [(5, 6, "one")])
-    with pytest.raises(InputError, match="ends 14 s before TR 0: start_offset is 20 s"):
-        TextProcessor(tr=2.0, model=None, start_offset=20).extract(path)
+    with pytest.raises(InputError, match="ends 14 s before TR 0: table_time_at_tr_0 is 20 s"):
+        TextProcessor(tr=2.0, model=None, table_time_at_tr_0=20).extract(path)
     with pytest.raises(InputError, match=r"no row of words\.tsv falls on the 2 TRs"):
         TextProcessor(tr=2.0, model=None).extract(path, 2)
     with pytest.raises(InputError, match="no option gap; did you mean gaps"):
@@ -90,7 +90,7 @@ def with_letters(**options):
 
 def test_words_before_the_film_fall_on_the_scan_or_are_cut_and_counted(tmp_path, caplog):
     path = table(tmp_path, [(-7, -6.5, "cut"), (-3, -2.5, "kept"), (1, 1.5, "one"), (9, 9.5, "two")])
-    found = TextProcessor(tr=2.0, model=None, start_offset=-4).extract(path)
+    found = TextProcessor(tr=2.0, model=None, table_time_at_tr_0=-4).extract(path)
     assert np.flatnonzero(found.word_rate).tolist() == [0, 2, 6]
     assert (found.attrs["cut_rows"], found.attrs["cut_words"]) == (1, 1)
     assert "1 of 4 rows lie outside the scan" in caplog.text
@@ -173,7 +173,7 @@ def test_milliseconds_do_not_pass_on_a_scan_of_given_length(tmp_path, caplog):
 @pytest.mark.skipif(not ALICE.exists(), reason="the shared Alice data are not beside the repository")
 def test_alices_words_land_in_the_volumes_that_pandas_counts():
     words = pd.read_csv(ALICE, sep="\t", quoting=3, keep_default_na=False)
-    features = TextProcessor(tr=2.0, model=None, start_offset=20.0).extract(ALICE, 362)
+    features = TextProcessor(tr=2.0, model=None, table_time_at_tr_0=20.0).extract(ALICE, 362)
     counts = np.histogram(words.onset, bins=20 + 2.0 * np.arange(363))[0]
     np.testing.assert_allclose(features.onset_count, counts)
     assert float(features.word_rate.sum()) * 2 + features.attrs["cut_words"] == pytest.approx(len(words))

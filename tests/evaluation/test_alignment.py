@@ -35,13 +35,15 @@ def test_the_envelope_of_a_tone_is_its_amplitude_over_root_2():
 
 def test_a_response_without_noise_has_correlation_1_at_lag_0():
     x = stimulus()
-    found = check(regressor(x), convolve_hrf(x - x.mean(), TR)[:, None], TR, targets=["a"], n_surrogates=99)
+    found = check(
+        regressor(x), convolve_hrf(x - x.mean(), tr=TR, kind="continuous")[:, None], TR, targets=["a"], n_surrogates=99
+    )
     assert found.verdict == "aligned"
     assert found.r == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.parametrize("offset", [3.0, 7.1, -4.5])
-def test_a_start_offset_is_the_second_of_the_stimulus_at_volume_0(offset):
+def test_the_time_at_volume_0_is_the_second_of_the_stimulus_at_volume_0(offset):
     """BOLD of a stimulus that ran `offset` s before the scan; the offset need not be whole TRs."""
     fine = np.repeat(stimulus(), 15)
     edges = np.arange(len(fine) + 1) * 0.1
@@ -49,34 +51,36 @@ def test_a_start_offset_is_the_second_of_the_stimulus_at_volume_0(offset):
     moved = np.roll(fine, -shift)
     if shift < 0:
         moved[:-shift] = 0
-    bold = convolve_hrf(moved.reshape(N, 15).mean(axis=1), TR)[:, None]
+    bold = convolve_hrf(moved.reshape(N, 15).mean(axis=1), tr=TR, kind="continuous")[:, None]
     one = Regressor("amount", fine, edges)
-    found = check(one, bold, TR, targets=["a"], start_offset=offset, n_surrogates=99, trim=True)
+    found = check(one, bold, TR, targets=["a"], stimulus_time_at_volume_0=offset, n_surrogates=99, trim=True)
     assert found.scan.mean_best_lag == 0
     wrong = check(one, bold, TR, targets=["a"], n_surrogates=99)
     assert wrong.scan.mean_best_lag == pytest.approx(-offset, abs=TR / 2 + 1e-6)
 
 
-def test_the_advice_points_the_way_that_mends_it():
+def test_the_advice_names_the_time_that_removes_the_lag():
     x = stimulus()
-    late = np.roll(convolve_hrf(x, TR), 2)[:, None]  # the BOLD of volume k is of the stimulus two TRs before
+    late = np.roll(convolve_hrf(x, tr=TR, kind="continuous"), 2)[
+        :, None
+    ]  # the BOLD of volume k is of the stimulus two TRs before
     found = check(regressor(x), late, TR, targets=["a"], n_surrogates=99)
     assert (found.verdict, found.scan.mean_best_lag) == ("shifted", 3.0)
-    assert "3 s later" in found.advice and "start_offset=-3 " in found.advice
+    assert "3 s later" in found.advice and "stimulus_time_at_volume_0=-3 " in found.advice
 
 
-def test_a_best_lag_at_the_end_of_the_scan_is_not_called_the_lag():
+def test_a_best_lag_at_the_edge_is_not_reported_as_the_lag():
     x = stimulus()
-    late = np.roll(convolve_hrf(x, TR), 3)[:, None]
+    late = np.roll(convolve_hrf(x, tr=TR, kind="continuous"), 3)[:, None]
     found = check(regressor(x), late, TR, targets=["a"], lags=np.arange(-3, 4) * TR, n_surrogates=99)
     assert found.verdict == "at the edge"
     assert "widen" in found.advice
 
 
-def test_of_many_voxels_the_mean_is_scanned():
+def test_more_than_50_voxels_are_scanned_as_their_mean():
     x = stimulus()
     rng = np.random.default_rng(1)
-    bold = convolve_hrf(x, TR)[:, None] + 2 * rng.standard_normal((N, 80))
+    bold = convolve_hrf(x, tr=TR, kind="continuous")[:, None] + 2 * rng.standard_normal((N, 80))
     found = check(regressor(x), bold, TR, targets=[str(v) for v in range(80)], n_surrogates=99, high_pass=None)
     assert found.targets == ("mean of 80",)
     assert (found.verdict, found.r > 0.9) == ("aligned", True)
@@ -84,7 +88,7 @@ def test_of_many_voxels_the_mean_is_scanned():
 
 def test_a_bold_shorter_than_the_stimulus_needs_trim():
     x = stimulus()
-    bold = convolve_hrf(x, TR)[:200, None]
+    bold = convolve_hrf(x, tr=TR, kind="continuous")[:200, None]
     with pytest.raises(AlignmentError, match=r"200 volumes \(300 s\), amount lasts 360 s"):
         check(regressor(x), bold, TR, targets=["a"])
     assert check(regressor(x), bold, TR, targets=["a"], trim=True, n_surrogates=99).verdict == "aligned"
@@ -122,7 +126,7 @@ def test_slices_that_were_brought_to_later_in_the_tr_are_no_lag(tr, ref):
 def test_censored_volumes_are_not_looked_at(n_voxels):
     x = stimulus()
     rng = np.random.default_rng(1)
-    bold = convolve_hrf(x, TR)[:, None] + 0.5 * rng.standard_normal((N, n_voxels))
+    bold = convolve_hrf(x, tr=TR, kind="continuous")[:, None] + 0.5 * rng.standard_normal((N, n_voxels))
     kept = ~np.isin(np.arange(N), [0, 1, 90, 91, 200])
     options = {"targets": [str(v) for v in range(n_voxels)], "n_surrogates": 99}
     found = check(regressor(x), np.where(kept[:, None], bold, np.nan), TR, sample_mask=kept, **options)
@@ -138,47 +142,56 @@ def test_censored_volumes_are_not_looked_at(n_voxels):
 def test_the_advice_can_be_followed_to_the_letter(shift):
     """A scan as long as the film, 3 s late, is 3 s too short at the offset that is right: trim=True is said too."""
     x = stimulus()
-    bold = np.roll(convolve_hrf(x, TR), shift)[:, None]
+    bold = np.roll(convolve_hrf(x, tr=TR, kind="continuous"), shift)[:, None]
     found = check(regressor(x), bold, TR, targets=["a"], n_surrogates=19)
     assert ("trim=True" in found.advice) == (shift > 0)
-    offset = float(found.advice.split("start_offset=")[1].split()[0])
+    offset = float(found.advice.split("stimulus_time_at_volume_0=")[1].split()[0])
     after = check(
-        regressor(x), bold, TR, targets=["a"], n_surrogates=19, start_offset=offset, trim="trim=True" in found.advice
+        regressor(x),
+        bold,
+        TR,
+        targets=["a"],
+        n_surrogates=19,
+        stimulus_time_at_volume_0=offset,
+        trim="trim=True" in found.advice,
     )
     assert after.verdict == "aligned"
 
 
 def test_words_that_were_extracted_with_an_offset_are_to_be_extracted_again():
     x = stimulus()
-    late = np.roll(convolve_hrf(x, TR), 2)[:, None]
-    one = Regressor("amount", x, np.arange(N + 1) * TR, extracted_offset=20.0)
-    assert "extract it again with start_offset=17 " in check(one, late, TR, targets=["a"], n_surrogates=19).advice
+    late = np.roll(convolve_hrf(x, tr=TR, kind="continuous"), 2)[:, None]
+    one = Regressor("amount", x, np.arange(N + 1) * TR, table_time_at_tr_0=20.0)
+    assert "extract it again with table_time_at_tr_0=17 " in check(one, late, TR, targets=["a"], n_surrogates=19).advice
 
 
-def test_less_than_a_tr_of_stimulus_behind_the_scan_is_nobodys_mistake():
+def test_less_than_a_tr_of_stimulus_after_the_scan_is_accepted():
     x = stimulus()
-    bold = convolve_hrf(x, TR)[:, None]
-    assert check(regressor(x), bold, TR, targets=["a"], n_surrogates=19, start_offset=-0.7).verdict == "aligned"
+    bold = convolve_hrf(x, tr=TR, kind="continuous")[:, None]
+    assert (
+        check(regressor(x), bold, TR, targets=["a"], n_surrogates=19, stimulus_time_at_volume_0=-0.7).verdict
+        == "aligned"
+    )
     with pytest.raises(AlignmentError, match="pass trim=True"):
-        check(regressor(x), bold, TR, targets=["a"], start_offset=-1.5)
+        check(regressor(x), bold, TR, targets=["a"], stimulus_time_at_volume_0=-1.5)
 
 
-def test_a_scan_that_outlasts_its_stimulus_by_far_is_told(caplog):
+def test_a_scan_much_longer_than_its_stimulus_is_warned_of(caplog):
     """Features at 1 s taken for a scan at 1.5 s: a third of the volumes has none."""
     x = stimulus()
-    bold = convolve_hrf(x, TR)[:, None]
+    bold = convolve_hrf(x, tr=TR, kind="continuous")[:, None]
     with caplog.at_level(logging.WARNING):
         check(Regressor("amount", x, np.arange(N + 1) * 1.0), bold, TR, targets=["a"], n_surrogates=19)
     assert "amount ends 120 s before the BOLD, which lasts 360 s (240 volumes of 1.5 s)" in caplog.text
 
 
-def test_what_cannot_be_checked_is_refused():
+def test_sounds_too_short_constant_regressors_and_times_after_the_end_are_refused():
     with pytest.raises(InputError, match="one window"):
         envelope(np.zeros(10), 8000)
     with pytest.raises(InputError, match="does not vary"):
         check(regressor(np.ones(N)), stimulus()[:, None], TR, targets=["a"], n_surrogates=19)
     with pytest.raises(AlignmentError, match="before volume 0"):
-        check(regressor(stimulus()), stimulus()[:, None], TR, targets=["a"], start_offset=1000)
+        check(regressor(stimulus()), stimulus()[:, None], TR, targets=["a"], stimulus_time_at_volume_0=1000)
 
 
 # --- features that were cut from a longer film
@@ -201,7 +214,7 @@ def test_a_part_of_a_film_is_checked_where_it_lies_in_it(first, last, offset):
     (whole,) = regressors_of(of_film(word_rate=x))
     (part,) = regressors_of(of_film(word_rate=x).isel(tr=slice(first, last)))
     np.testing.assert_array_equal(part.edges, whole.edges[first : last + 1])
-    found = check(part, bold, TR, targets=["a"], start_offset=offset, n_surrogates=99, trim=True)
+    found = check(part, bold, TR, targets=["a"], stimulus_time_at_volume_0=offset, n_surrogates=99, trim=True)
     assert (found.scan.mean_best_lag, found.verdict) == (0, "aligned")
     assert found.r > 0.99
 
@@ -216,7 +229,7 @@ def test_messages_about_a_part_name_its_place():
     with pytest.raises(AlignmentError, match=r"90 volumes \(135 s\), word_rate begins 150 s after volume 0"):
         check(part, bold[:90], TR, targets=["a"], trim=True)
     with pytest.raises(AlignmentError, match="word_rate ends 40 s before volume 0"):
-        check(part, bold, TR, targets=["a"], start_offset=400)
+        check(part, bold, TR, targets=["a"], stimulus_time_at_volume_0=400)
     with pytest.raises(
         AlignmentError, match=r"onsets of film are not 1\.5 s apart: they go from 75 to 79\.5 s at TR 51"
     ):
@@ -228,7 +241,7 @@ def test_the_sound_of_a_part_has_the_clock_of_the_film():
     np.testing.assert_allclose(later.edges, plain.edges + 558)
 
 
-def test_a_picture_that_is_not_shown_has_the_usual_light():
+def test_trs_without_a_picture_get_the_mean_luminance():
     light = np.r_[0, 0, np.full(8, 0.5), np.full(10, 0.7)]
     (found,) = regressors_of(of_film(luminance=light, shown=np.r_[0, 0, np.ones(18)]))
     np.testing.assert_allclose(found.values, np.r_[light[2:].mean(), light[2:].mean(), light[2:]], rtol=1e-6)
@@ -255,7 +268,9 @@ def of_regions(*names):
     """A check of an amount against one column of BOLD per name."""
     x = stimulus()
     noise = np.random.default_rng(1).standard_normal((N, len(names)))
-    return check(regressor(x), convolve_hrf(x, TR)[:, None] + noise, TR, targets=names, n_surrogates=99)
+    return check(
+        regressor(x), convolve_hrf(x, tr=TR, kind="continuous")[:, None] + noise, TR, targets=names, n_surrogates=99
+    )
 
 
 def test_a_check_as_a_table_holds_the_figures_of_the_scan():

@@ -40,14 +40,14 @@ def holds(one: dict) -> bool:
 @pytest.mark.parametrize(
     ("noise", "n_trs", "runs"), [("ar .9", 64, 1), ("linear", 150, 1), ("cosine", 150, 1), ("run baselines", 150, 2)]
 )
-def test_chance_reaches_p_05_as_often_as_it_says(noise, n_trs, runs):
+def test_p_below_05_occurs_at_the_nominal_rate(noise, n_trs, runs):
     """At 189995b, by the shifted null of scorecards: 24 % (AR .9, 64 TRs), 38 to 53 % (lines), 19 to 38 % (levels)."""
     found = measured("rotation", 4000, noise=noise, n_trs=n_trs, runs=runs)
     assert holds(found["p"]) and holds(found["p_rank"])
 
 
 @pytest.mark.parametrize(("noise", "n_trs", "runs"), [("ar .9", 150, 1), ("linear", 64, 1), ("run baselines", 150, 2)])
-def test_chance_reaches_p_05_as_often_as_it_says_in_means_over_voxels(noise, n_trs, runs):
+def test_p_below_05_of_means_over_voxels_occurs_at_the_nominal_rate(noise, n_trs, runs):
     """At 189995b the mean of encoding scores had the same shifted null as one voxel."""
     found = measured("rotation mean", 600, noise=noise, n_trs=n_trs, runs=runs)
     assert all(0.025 <= found[test]["rate_05"] <= 0.08 for test in ("mean_p", "pooled_p"))
@@ -69,7 +69,7 @@ def test_a_collapsed_decoder_has_p_1_in_every_codebook():
     assert (latents["least_p"], latents["above_all"]) == (1.0, 0.0)
 
 
-def test_people_who_agree_are_no_evidence_for_a_model():
+def test_agreement_between_subjects_is_not_evidence_for_a_model():
     """At 189995b there was no group figure, and a t-test over subjects was all that one could do."""
     found = measured("group", 200, subjects=8, n_trs=150, shared=0.3)
     assert 0.02 <= found["joint rotations"]["rate_05"] <= 0.08

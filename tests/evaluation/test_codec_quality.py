@@ -22,7 +22,7 @@ from giblet.evaluation.codec_quality import (
     MEL_FULL,
     MEL_MEAN,
     Clip,
-    Quality,
+    CodecQuality,
     mels_of_as_many_numbers,
     score_codec,
 )  # fmt: skip
@@ -234,7 +234,7 @@ def unheard() -> list[Clip]:
     return [Clip(str(n), sound[start + 48_000 : start + 120_000]) for n, start in enumerate(joined)]
 
 
-def check_comparison(quality: Quality) -> None:
+def check_comparison(quality: CodecQuality) -> None:
     """Codes against the mean of each TR, mels of as many numbers, and the full mel; bandwidths against each other.
 
     PESQ by medians: of a hum without words, as the mean of each TR is, it says 3.3 where the median is 1.1.
@@ -262,7 +262,7 @@ def test_quality_comparison():
 
 
 @pytest.fixture(scope="module")
-def all_held_out(tmp_path_factory) -> Quality:
+def all_held_out(tmp_path_factory) -> CodecQuality:
     """The bundled codec on the first 8 s of each of 26 speakers."""
     return run(held_out(), "bundled", tmp_path_factory.mktemp("quality"), seconds=8.0, players=0, device="cpu").quality
 

@@ -65,7 +65,7 @@ def test_ridge_is_scikit_learns_at_the_penalty_it_chose(splits, n_features):
         assert np.abs(expected - fit.predicted[:, voxel]).max() < 0.02 * expected.std()
 
 
-def test_nothing_but_training_trs_reaches_the_fit(features, simulation, splits):
+def test_only_training_trs_change_the_fit(features, simulation, splits):
     bold = simulation.bold.copy()
     clean = fit_ridge(features, bold, splits.train, TR)
     bold[np.setdiff1d(np.arange(N), splits.train)] = 1e6
@@ -193,7 +193,7 @@ def test_a_voxel_that_never_changes_is_reported_and_does_not_spoil_the_mean(simu
     assert dead["r"]["value"] is None and "change" in dead["r"]["why"]
 
 
-def test_what_never_varies_in_training_and_does_later_changes_no_prediction(features, simulation, splits):
+def test_features_constant_in_training_do_not_change_predictions(features, simulation, splits):
     """A feature whose last bit alone changes in the training part, and a voxel that is dead there."""
     odd, bold = np.full((N, 1), 900.0), simulation.bold.copy()
     odd[splits.train[::2]] = np.nextafter(np.float32(900), np.float32(901))
@@ -219,7 +219,7 @@ def test_what_never_varies_in_training_and_does_later_changes_no_prediction(feat
         ({"bold": np.full((N, 2), np.nan)}, "NaN"),
     ],
 )
-def test_what_cannot_be_fitted_is_refused(features, simulation, splits, change, message):
+def test_data_that_cannot_be_fitted_are_refused(features, simulation, splits, change, message):
     given = {"features": features, "bold": simulation.bold, "train": splits.train, **change}
     with pytest.raises(InputError, match=message):
         fit_ridge(given["features"], given["bold"], given["train"], TR)
@@ -280,19 +280,19 @@ def test_censored_volumes_are_not_learned_from_and_what_was_on_in_them_is(featur
         fit_ridge(features, simulation.bold, splits.train, TR, sample_mask=kept.astype(float))
 
 
-def test_rows_that_are_no_neighbours_are_not_taken_for_such(features, simulation):
+def test_rows_with_volumes_missing_between_them_are_not_convolved_as_neighbours(features, simulation):
     film = new_features({"x": (("tr", "f"), features)}, TRGrid(TR, N, 75), film_duration=N * TR, kind="continuous")
     mask = ~np.isin(np.arange(N), np.arange(50, 60))
-    options = {"volume_mask": mask, "start_offset": 30.0, "on_short_bold": "trim"}
-    cut = align_all_modalities({"x": film}, simulation.bold, TR, **options)
+    options = {"volume_mask": mask, "stimulus_time_at_volume_0": 30.0, "on_short_bold": "trim"}
+    cut = align_all_modalities({"x": film}, simulation.bold, tr=TR, **options)
     train = np.arange(300)
     with pytest.raises(AlignmentError, match="of features are volumes 49 and 60"):
         fit_ridge(cut.features["x"], cut.bold, train, TR)
-    whole = align_all_modalities({"x": film}, simulation.bold, TR, **options, hrf="glover")
+    whole = align_all_modalities({"x": film}, simulation.bold, tr=TR, **options, hrf="glover")
     with pytest.raises(AlignmentError, match="hrf=None"):
         fit_ridge(whole.features["x"], cut.bold, train, TR)
     fit = fit_ridge(whole.features["x"], whole.bold, train, TR, hrf=None)
-    z = convolve_hrf(features, TR)[whole.volumes + 20]
+    z = convolve_hrf(features, tr=TR, kind="continuous")[whole.volumes + 20]
     plain = fit_ridge(z, whole.bold, train, TR, hrf=None)
     np.testing.assert_allclose(fit.predicted, plain.predicted, atol=1e-4)
     counted = fit_ridge(cut.features["x"], cut.bold, train, TR, volumes=cut.volumes)
@@ -326,7 +326,7 @@ def test_ridge_reads_the_response_when_the_scan_says_it_did(tr, ref):
     np.testing.assert_allclose(fit_ridge(x, bold, train, tr).predicted, given.predicted)
     convolved = align_all_modalities({"x": film}, bold, hrf="glover").features["x"]
     assert r(fit_ridge(convolved, aligned.bold, train, tr, hrf=None)) > 0.999
-    said = align_all_modalities({"x": film}, y, tr, slice_time_ref=ref)
+    said = align_all_modalities({"x": film}, y, tr=tr, slice_time_ref=ref)
     np.testing.assert_allclose(fit_ridge(said.features["x"], y, train, tr).predicted, given.predicted)
     with pytest.raises(InputError, match=r"slice_time_ref differs \(features .*, the BOLD 0.1\)"):
         fit_ridge(aligned.features["x"], bold.assign_attrs(slice_time_ref=0.1), train, tr)

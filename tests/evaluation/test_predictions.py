@@ -28,7 +28,7 @@ def model():
 
 def recording_of(codes, text, bold, run=None):
     sources = {"audio": Series(codes, "codes"), "text": text, "bold": bold}
-    return Recording.of("01", sources, tr=1.5, runs=run)
+    return Recording.of("01", sources, tr=1.5, run=run)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def normalisers(data):
     return fit_normalisers([recording_of(*data)], TRAIN)["01"]
 
 
-def test_they_are_those_of_the_model_for_the_whole_scan_however_they_are_cut(model, data, normalisers, monkeypatch):
+def test_chunked_prediction_equals_whole_scan(model, data, normalisers, monkeypatch):
     recording = recording_of(*data)
     (whole,) = predict(model, recording, normalisers, TEST)
     with torch.no_grad():
@@ -61,7 +61,7 @@ def test_they_are_those_of_the_model_for_the_whole_scan_however_they_are_cut(mod
     assert np.array_equal(pieces.decoded["audio"], whole.decoded["audio"])
 
 
-def test_bold_of_other_parts_never_reaches_what_is_decoded(model, data, normalisers):
+def test_bold_of_other_splits_does_not_change_what_is_decoded(model, data, normalisers):
     codes, text, bold = data
     poisoned = bold.copy()
     poisoned[:90] = 1e3
@@ -75,7 +75,7 @@ def test_bold_of_other_parts_never_reaches_what_is_decoded(model, data, normalis
     assert same[: 10 - lead].all() and not same[10 - lead : 20].any()
 
 
-def test_trs_without_all_of_their_volumes_or_context_are_not_scored(model, data, normalisers):
+def test_trs_without_full_volumes_or_context_are_not_scored(model, data, normalisers):
     (stretch,) = predict(model, recording_of(*data), normalisers, TEST)
     assert stretch.scored["audio"].tolist() == [True] * (30 - model.lead_trs) + [False] * model.lead_trs
     assert stretch.bold_scored.all()  # the stimulus before the part is known
@@ -85,7 +85,7 @@ def test_trs_without_all_of_their_volumes_or_context_are_not_scored(model, data,
     assert begun.bold_scored.all()
 
 
-def test_absent_volumes_and_stimuli_are_not_scored(model, data, normalisers):
+def test_missing_volumes_and_stimuli_are_not_scored(model, data, normalisers):
     codes, text, bold = data
     bold, text = bold.copy(), text.copy()
     bold[100] = np.nan
@@ -96,7 +96,7 @@ def test_absent_volumes_and_stimuli_are_not_scored(model, data, normalisers):
     assert stretch.scored["audio"][20] and not stretch.scored["text"][20]
 
 
-def test_runs_are_apart(model, data, normalisers):
+def test_no_run_changes_the_prediction_of_another(model, data, normalisers):
     run = np.repeat([1, 2], N // 2)
     stretches = predict(model, recording_of(*data, run), normalisers, np.arange(40, 80))
     assert [(s.start, s.stop, s.run) for s in stretches] == [(40, 60, 1), (60, 80, 2)]

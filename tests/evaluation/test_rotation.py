@@ -101,7 +101,7 @@ def test_a_truth_that_never_changes_has_no_score_and_leaves_the_mean():
 
 @pytest.mark.parametrize("n", [64, 150])
 @pytest.mark.parametrize("kind", ["white", "slow", "walk", "line", "parabola", "runs"])
-def test_false_positives_are_as_many_as_they_say(kind, n):
+def test_false_positive_rate_is_nominal(kind, n):
     """At 189995b: 7.5 to 24 % with slow series of 64 TRs, 38 to 53 % with straight lines, 19 to 38 % with baselines."""
     rng = np.random.default_rng(5)
     m, t = 3000, np.linspace(-1, 1, n)[:, None]
@@ -122,7 +122,7 @@ def test_false_positives_are_as_many_as_they_say(kind, n):
         assert np.mean(p <= 0.01) < 0.016
 
 
-def test_slow_noise_costs_less_power_than_without_prewhitening():
+def test_prewhitening_keeps_power_in_slow_noise():
     rng = np.random.default_rng(6)
     signal = lfilter([1], [1, -0.5], rng.standard_normal((300, 400)), axis=0)
     signal /= signal.std(axis=0)
@@ -138,7 +138,7 @@ def test_slow_noise_costs_less_power_than_without_prewhitening():
 
 @pytest.mark.parametrize("phi", [0.0, 0.6, 0.9])
 @pytest.mark.parametrize("n", [100, 300])
-def test_intervals_of_the_mean_hold_it_as_often_as_they_say(phi, n):
+def test_intervals_of_the_mean_have_nominal_coverage(phi, n):
     """At 189995b: in 80 to 84 % with AR(1) noise of 0.9 at any length."""
     rng = np.random.default_rng(7)
     truth = ar1(rng, n, phi, 600)
@@ -169,7 +169,7 @@ def test_mean_of_columns_that_share_their_noise_is_rotated_jointly():
         ({"tr": 1500}, "milliseconds"),
     ],
 )
-def test_what_cannot_be_tested_is_refused_in_words(change, message):
+def test_data_that_cannot_be_tested_are_refused_with_the_reason(change, message):
     rng = np.random.default_rng(9)
     call = {"truth": rng.standard_normal((100, 2)), "predicted": rng.standard_normal((100, 2)), "tr": TR, **change}
     truth, predicted = call.pop("truth"), call.pop("predicted")

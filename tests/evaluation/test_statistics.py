@@ -64,7 +64,7 @@ def test_a_constant_prediction_scores_0_and_is_counted(rng, value):
     assert correlations(truth[:, 2:], y[:, 2:]).mean is None
 
 
-def test_what_single_precision_leaves_of_a_constant_is_no_variance(rng):
+def test_float32_rounding_of_a_constant_counts_as_constant(rng):
     x = rng.standard_normal((40, 1))
     y = np.float32(0.1) + np.float32(1e-8) * rng.standard_normal((40, 1)).astype(np.float32)
     assert correlations(x, y).mean == 0
@@ -105,7 +105,7 @@ def test_influences_say_by_how_much_a_correlation_changes_with_its_trs(rng, pool
 
 @pytest.mark.parametrize("phi", [0.0, 0.6])
 @pytest.mark.parametrize("n", [100, 300])
-def test_intervals_of_means_hold_them_as_often_as_they_say(n, phi):
+def test_intervals_of_means_have_nominal_coverage(n, phi):
     """The naive interval holds the mean in about 70 % of series with an AR(1) of .6."""
     rng = np.random.default_rng(1)
     trs = ScoredTRs.of(n, 1.5)
@@ -119,7 +119,7 @@ def test_intervals_of_means_hold_them_as_often_as_they_say(n, phi):
         assert naive / 1000 < 0.8
 
 
-def test_intervals_of_a_margin_hold_it_as_often_as_they_say():
+def test_intervals_of_a_margin_have_nominal_coverage():
     """A prediction with half of the truth beside a null that has none: their difference, on the same TRs."""
     rng = np.random.default_rng(2)
     margins, held = [], []

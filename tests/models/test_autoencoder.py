@@ -38,7 +38,7 @@ def test_the_hrf_comes_after_the_features_in_seconds(model):
     layer = model.to_bottleneck
     for tr in (1.5, 0.8):
         model.set_tr(tr)
-        seen = convolve_hrf(features[0].detach().numpy(), tr=tr, hrf="glover")
+        seen = convolve_hrf(features[0].detach().numpy(), tr=tr, hrf="glover", kind="continuous")
         wanted = model.brains[0].predict(layer(torch.from_numpy(seen).float()))
         torch.testing.assert_close(model.predict_bold(batch["data"], batch["mask"], 0)[0], wanted, rtol=1e-4, atol=1e-5)
     with pytest.raises(InputError, match=r"0\.8 s"):
@@ -57,7 +57,7 @@ def test_each_subject_is_read_when_its_slices_were(tiny, tmp_path, learnable):
     again = MultimodalAutoencoder.from_pretrained(tmp_path)
     assert again.slice_time_ref == model.slice_time_ref == {**refs, "sub-02": 0.0}
     for place, name in enumerate(model.subjects):
-        seen = convolve_hrf(features, tr=3.0, slice_time_ref=model.slice_time_ref[name])
+        seen = convolve_hrf(features, tr=3.0, slice_time_ref=model.slice_time_ref[name], kind="continuous")
         wanted = model.brains[place].predict(model.to_bottleneck(torch.from_numpy(seen).float()))
         for one in (model, again):
             found = one.predict_bold(batch["data"], batch["mask"], place)[0]

@@ -53,7 +53,7 @@ def make_project(folder: Path, **changes) -> Project:
     bold = 500 + 10 * rng.standard_normal((N_SCAN, 5))
     pd.DataFrame(bold, columns=[f"area-{k}" for k in range(5)]).to_csv(data / "run_bold.tsv", sep="\t", index=False)
     run = {"bold": "data/sub-22/func/run_bold.tsv", "text": "data/words.nc", "video": "data/pictures.nc",
-           "start_offset": OFFSET, "on_short_bold": "trim"}  # fmt: skip
+           "stimulus_time_at_volume_0": OFFSET, "on_short_bold": "trim"}  # fmt: skip
     model = {"tr": TR, "n_codebooks": 2, "features": 8, "bottleneck": 4, "rank": 4, "decode_seconds": 6}
     config = {
         "data": {"subjects": [{"name": "sub-22", "runs": [run]}], "fractions": [0.5, 0.25, 0.25], "gap": 4},

@@ -30,7 +30,7 @@ def heard(tmp_path_factory):
     bold.to_csv(folder / "bold.tsv", sep="\t", index=False)
     run = {"bold": str(folder / "bold.tsv"), "audio": str(codes), "on_short_bold": "trim"}
     settings = TrainSettings.make(
-        data={"subjects": [{"name": "01", "runs": [run, {**run, "start_offset": OFFSET}]}],
+        data={"subjects": [{"name": "01", "runs": [run, {**run, "stimulus_time_at_volume_0": OFFSET}]}],
               "fractions": (0.55, 0.2, 0.25), "gap": 3, "split": "subject"},
         model={"tr": TR, "n_codebooks": 2, "embedding_dim": 8, "features": 8, "bottleneck": 4, "rank": 4,
                "decode_seconds": 3},
@@ -58,7 +58,7 @@ def test_sound_of_a_later_part_lies_in_the_film_where_its_sidecar_says(heard, tm
     features = load_features(tmp_path / "sub-01_split-test_desc-predicted_features.nc")
     np.testing.assert_allclose(features["onset"], begins + np.arange(len(rows)) * TR)
     sidecar = json.loads((tmp_path / "sub-01_split-test_desc-predicted_features.json").read_text())
-    assert sidecar["StartTime"] == features.attrs["start_offset"] == begins
+    assert sidecar["StartTime"] == features.attrs["first_onset"] == begins
 
 
 def test_a_comparison_with_the_original_does_not_take_the_place_of_a_plain_one(heard, tmp_path, giblet):
@@ -69,7 +69,7 @@ def test_a_comparison_with_the_original_does_not_take_the_place_of_a_plain_one(h
     status, said, err = giblet("reconstruct", run, "-o", tmp_path, "--original", SPEECH)
     assert (status, said) == (2, "") and card.read_bytes() == plain
     assert "Traceback" not in err and "original was none, is speech.flac" in err.splitlines()[-1]
-    assert "--overwrite" in err.splitlines()[-1] and "-o" in err.splitlines()[-1]
+    assert "choose another --out-dir, or pass --overwrite" in err.splitlines()[-1]
     status, said, err = giblet("reconstruct", run, "-o", tmp_path, "--original", SPEECH, "--overwrite", "--json")
     assert status == 0, err
     options = json.loads(card.read_text())["options"]

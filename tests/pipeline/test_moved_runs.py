@@ -50,7 +50,7 @@ def test_a_run_that_was_moved_with_its_data_finds_them_where_they_lie_to_it(copi
 
 def test_a_run_whose_data_went_elsewhere_finds_them_in_a_folder_that_is_named(copied, tmp_path, monkeypatch):
     (copied.folder / "data").rename(tmp_path / "archive")
-    with pytest.raises(CheckpointError, match=r"no such file: .*(words|pictures)\.nc.*--data") as told:
+    with pytest.raises(CheckpointError, match=r"no such file: .*(words|pictures)\.nc.*`data`") as told:
         TrainedRun.open(copied.run)
     assert "\n" not in str(told.value)
     TrainedRun.open(copied.run, tmp_path / "archive")  # as they were below it

@@ -34,7 +34,7 @@ def test_features_and_pictures_of_a_later_part_begin_at_its_second_of_the_film(t
         path = tmp_path / f"sub-22_split-{split}_desc-predicted{name}_features.nc"
         features = load_features(path)
         np.testing.assert_allclose(features["onset"], begins + np.arange(len(rows)) * TR)
-        assert features.attrs["start_offset"] == begins
+        assert features.attrs["first_onset"] == begins
         assert json.loads(path.with_suffix(".json").read_text())["StartTime"] == begins
         assert json.loads(features.attrs["settings"])["film_seconds"] == begins
     film = tmp_path / f"sub-22_split-{split}_desc-predicted_decoded.mp4"
@@ -53,7 +53,7 @@ def test_decoded_features_align_with_the_volumes_that_they_were_decoded_from(tra
     rows = splits_of(trained.run)["test"]
     path = tmp_path / "sub-22_split-test_desc-predictedtext_features.nc"
     scan = pd.read_csv(trained.folder / "data" / "sub-22" / "func" / "run_bold.tsv", sep="\t").values
-    aligned = align_all_modalities({"text": path}, scan, TR, start_offset=OFFSET)
+    aligned = align_all_modalities({"text": path}, scan, tr=TR, stimulus_time_at_volume_0=OFFSET)
     assert aligned.volumes.tolist() == rows
     np.testing.assert_array_equal(aligned.features["text"], load_features(path)["text"])
 
@@ -63,7 +63,7 @@ def test_each_stretch_of_a_part_has_a_second_of_its_own(tmp_path, monkeypatch):
     project = make_project(tmp_path)
     config = yaml.safe_load(project.config.read_text())
     (first,) = config["data"]["subjects"][0]["runs"]
-    runs = [{**first, "start_offset": 0.0}, {**first, "start_offset": 31.0}, first, first]
+    runs = [{**first, "stimulus_time_at_volume_0": 0.0}, {**first, "stimulus_time_at_volume_0": 31.0}, first, first]
     config["data"] |= {"whole_runs": True, "fractions": [0.5, 0.25, 0.25], "subjects": [{"name": "22", "runs": runs}]}
     config["data"]["split"] = "subject"
     project.config.write_text(yaml.safe_dump(config))
@@ -139,7 +139,7 @@ def test_a_result_of_other_options_is_replaced_only_if_asked(trained, tmp_path):
         ({"bold": louder}, r"bold was none, is louder\.tsv"),
         ({"lesion": "area-1"}, r"lesion was none, is area-1"),
     ]:
-        with pytest.raises(InputError, match=rf"holds another result \({message}\).*-o.*--overwrite"):
+        with pytest.raises(InputError, match=rf"holds another result \({message}\).*`out_dir`.*overwrite=True"):
             reconstruct(trained.run, out_dir=out, device="cpu", **options)
         assert {p.name: p.read_bytes() for p in out.iterdir()} == before
     reconstruct(trained.run, out_dir=out, lesion="area-1", overwrite=True, device="cpu")
@@ -195,7 +195,7 @@ def test_what_stands_there_and_says_nothing_of_its_options_is_not_replaced(tmp_p
     assert files_of_result(card, RECORD, overwrite=False) == []
     for content in ("{}", "[]", "no"):
         card.write_text(content)
-        with pytest.raises(InputError, match=r"--overwrite"):
+        with pytest.raises(InputError, match=r"overwrite=True"):
             files_of_result(card, RECORD, overwrite=False)
         assert files_of_result(card, RECORD, overwrite=True) == []
 

@@ -44,7 +44,7 @@ def _of_sound(film: Film, found: Measured) -> list[str]:
         f"levels off by {levels} dB": _largest(found.level_errors) > LEVEL,
         f"20 ms of it differ by {found.residue:.4f} of the sound's RMS": found.residue > RESIDUE,
         f"the hole is not silent: {found.silence:.4f} of the sound's RMS": found.silence > RESIDUE,
-        f"the sound begins at {reader.start_offset:.4f} s, not {begin:.4f} s": abs(reader.start_offset - begin) > SOUND,
+        f"the sound begins at {reader.track_delay:.4f} s, not {begin:.4f} s": abs(reader.track_delay - begin) > SOUND,
         f"the sound ends at {reader.duration:.4f} s, not {end:.4f} s": abs(reader.duration - end) > SOUND,
         f"{found.n_native} samples for {reader.duration:.6f} s": (
             found.n_native != round(reader.duration * other.stretches[0].rate)

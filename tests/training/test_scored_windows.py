@@ -19,7 +19,7 @@ def recording(lengths, name="01", n_voxels=2) -> Recording:
     n = sum(lengths)
     values = np.arange(n, dtype=np.float32)[:, None]
     series = {"bold": Series(np.tile(values, n_voxels)), "text": Series(values)}
-    return Recording.of(name, series, tr=1.5, runs=np.repeat(np.arange(1, len(lengths) + 1), lengths))
+    return Recording.of(name, series, tr=1.5, run=np.repeat(np.arange(1, len(lengths) + 1), lengths))
 
 
 @settings(max_examples=100, deadline=None)

@@ -18,8 +18,13 @@ DATA = {"subjects": [{"name": "01", "runs": [{"bold": "b.tsv", "audio": "a.nc"}]
         ({"model": {"heads": "latent"}}, "there is no option model.heads; did you mean head?"),
         ({"data": {**DATA, "fraction": 1}}, "there is no option data.fraction; did you mean fractions?"),
         (
-            {"data": {"subjects": [{"name": "01", "runs": [{"bold": "b.tsv", "start_ofset": 2}]}]}},
-            "there is no option data.subjects.0.runs.0.start_ofset; did you mean start_offset?",
+            {"data": {"subjects": [{"name": "01", "runs": [{"bold": "b.tsv", "stimulus_time_at_volume0": 2}]}]}},
+            "there is no option data.subjects.0.runs.0.stimulus_time_at_volume0; did you mean "
+            "stimulus_time_at_volume_0?",
+        ),
+        (
+            {"data": {"subjects": [{"name": "01", "runs": [{"bold": "b.tsv", "start_offset": 2}]}]}},
+            "data.subjects.0.runs.0.start_offset is now called data.subjects.0.runs.0.stimulus_time_at_volume_0",
         ),
         ({"zzz": 1}, "there is no option zzz; known are data, output"),
     ],

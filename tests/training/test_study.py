@@ -73,8 +73,8 @@ def four(tmp_path):
         if number < 3:
             run["audio"] = str(codes(tmp_path / f"{number}.nc", 40, 100 * number))
         runs.append({**run, "on_short_bold": "trim"})
-    runs[1]["start_offset"] = 6.0
-    runs[2]["start_offset"] = -4.5
+    runs[1]["stimulus_time_at_volume_0"] = 6.0
+    runs[2]["stimulus_time_at_volume_0"] = -4.5
     return runs
 
 
@@ -187,7 +187,7 @@ def test_the_tr_is_the_features_where_it_is_not_given_and_the_scan_must_say_the_
     given = settings(four, model={"tr": 1.5})
     assert with_tr(given) is given
     (tmp_path / "slow.json").write_text(json.dumps({"RepetitionTime": 1.5}))
-    with pytest.raises(AlignmentError, match=r"subject 01: the scans have TR 1.5 s, the features 2 s.*--tr 1.5"):
+    with pytest.raises(AlignmentError, match=r"subject 01: the scans have TR 1.5 s, the features 2 s.*tr=1.5"):
         build_study(asked)
     (tmp_path / "slow.json").write_text(json.dumps({"RepetitionTime": 1.9999999}))
     assert build_study(asked).recordings[0].tr == 2.0
@@ -260,7 +260,7 @@ def test_words_that_are_absent_are_not_averaged_in_at_any_offset(tmp_path, offse
     run = {
         "bold": str(table(tmp_path / "a.tsv", 88)),
         "text": str(path),
-        "start_offset": offset,
+        "stimulus_time_at_volume_0": offset,
         "on_short_bold": "trim",
     }
     study = build_study(settings([run] * 3, data={"fractions": (0.34, 0.33, 0.33)}))
@@ -273,9 +273,9 @@ def test_words_that_are_absent_are_not_averaged_in_at_any_offset(tmp_path, offse
 def test_an_offset_that_the_words_were_extracted_with_is_not_given_again(four):
     path = four[1]["text"]
     features = xr.load_dataset(path, engine="h5netcdf")
-    features.attrs["settings"] = json.dumps({"start_offset": 6.0})
+    features.attrs["settings"] = json.dumps({"table_time_at_tr_0": 6.0})
     save_features(features, path)
-    with pytest.raises(InputError, match=r"subject 01, run 2: text: film.mp4 was extracted with start_offset 6 s"):
+    with pytest.raises(InputError, match=r"subject 01, run 2: text: film.mp4 was extracted with table_time_at_tr_0=6"):
         build_study(settings(four))
 
 
@@ -316,7 +316,7 @@ def test_subjects_who_saw_the_same_films_share_them_in_any_order_and_length(tmp_
         for k in order:
             table(tmp_path / f"{name}{k}.tsv", n)
         runs = [{"bold": str(tmp_path / f"{name}{k}.tsv"), "text": str(paths[k]), "on_short_bold": "trim",
-                 "start_offset": offset} for k in order]  # fmt: skip
+                 "stimulus_time_at_volume_0": offset} for k in order]  # fmt: skip
         subjects.append({"name": name, "runs": [*runs, runs[-1]]})
     study = build_study(settings(None, subjects, data={"fractions": (0.34, 0.33, 0.33)}))
     held = blocks(study)
@@ -335,7 +335,7 @@ def test_films_between_whole_trs_are_shared_by_those_who_began_alike(tmp_path):
     path, _ = film_of(tmp_path / "film.nc", 40)
     subjects = []
     for name, n, offset in (("a", 38, 0.5), ("b", 30, 0.5), ("c", 38, 0.25)):
-        run = {"bold": str(table(tmp_path / f"{name}.tsv", n)), "text": str(path), "start_offset": offset}
+        run = {"bold": str(table(tmp_path / f"{name}.tsv", n)), "text": str(path), "stimulus_time_at_volume_0": offset}
         subjects.append({"name": name, "runs": [{**run, "on_short_bold": "trim"}] * 3})
     study = build_study(settings(None, subjects, data={"fractions": (0.34, 0.33, 0.33)}))
     held = blocks(study)
@@ -356,7 +356,7 @@ def test_a_study_takes_no_more_memory_for_a_film_that_more_subjects_saw(tmp_path
     for n in (1, 4):
         subjects = [
             {"name": f"{k}", "runs": [{"bold": str(table(tmp_path / f"{n}-{k}.tsv", 100, k)), "text": str(path),
-                                       "start_offset": 150.0 * r} for r in range(3)]} for k in range(n)
+                                       "stimulus_time_at_volume_0": 150.0 * r} for r in range(3)]} for k in range(n)
         ]  # fmt: skip
         for subject in subjects:
             for run in subject["runs"]:
@@ -381,7 +381,7 @@ def test_rows_know_their_second_of_the_film(four):
 
 
 def test_a_table_that_was_cut_at_extraction_keeps_the_seconds_of_its_film(tmp_path):
-    path, _ = film_of(tmp_path / "film.nc", 40, settings={"start_offset": 558.0})
+    path, _ = film_of(tmp_path / "film.nc", 40, settings={"table_time_at_tr_0": 558.0})
     run = {"bold": str(table(tmp_path / "a.tsv", 40)), "text": str(path)}
     study = build_study(settings([run] * 3, data={"fractions": (0.34, 0.33, 0.33)}))
     assert study.film_seconds["01"][[0, 1, 37]].tolist() == [558.0, 559.5, 613.5]

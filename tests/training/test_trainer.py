@@ -221,7 +221,9 @@ def dead(folder, region, still, later):
         {"embedding": (("tr", "dim"), vectors)}, TRGrid(1.5, N, volume_rate(1.5)), film_duration=1.5 * N,
         kind="continuous", desc="text", source="film.mp4", source_sha256="0", duration=1.5 * N, settings={},
     )  # fmt: skip
-    answer = convolve_hrf(vectors, tr=1.5)[:, :4] @ rng.standard_normal((4, 12)) + 0.3 * rng.standard_normal((N, 12))
+    answer = convolve_hrf(vectors, tr=1.5, kind="continuous")[:, :4] @ rng.standard_normal(
+        (4, 12)
+    ) + 0.3 * rng.standard_normal((N, 12))
     table = pd.DataFrame(900 + 10 * answer, columns=[f"area {k}" for k in range(12)])
     table.iloc[:80, region] = still
     table.iloc[80:, region] = later

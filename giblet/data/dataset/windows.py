@@ -17,9 +17,11 @@ from torch.utils.data import Dataset
 
 from giblet.data.dataset.normalise import Normaliser, present_rows
 from giblet.data.dataset.series import Series, Source
-from giblet.data.splits import run_of_trs, segments
+from giblet.data.splits import segments
 from giblet.errors import AlignmentError, InputError
 from giblet.features import CODES, CONTINUOUS
+from giblet.renamed import renamed
+from giblet.runs import run_labels
 from giblet.timing import check_tr, same_tr, shown, volumes_at
 
 
@@ -35,13 +37,14 @@ class Recording:
     """Run of each TR, (n_trs,)."""
 
     @classmethod
+    @renamed(runs="run")
     def of(
         cls,
         subject: str,
         sources: Mapping[str, Source | Series],
         *,
         tr: float | None = None,
-        runs: Sequence[int] | np.ndarray | None = None,
+        run: Any = None,
     ) -> Recording:
         """A recording from files or arrays that lie on the same TRs (:func:`giblet.alignment.align_all_modalities`).
 
@@ -53,8 +56,8 @@ class Recording:
             ``{**aligned.features, "bold": aligned.bold}``.
         tr : float, optional
             Repetition time in seconds; needed if no source says it.
-        runs : array_like, shape (n_trs,), optional
-            Run of each TR; by default what the sources say, or one run.
+        run : array_like, shape (n_trs,), optional
+            A run label per TR; by default what the sources say, or one run.
 
         Returns
         -------
@@ -63,8 +66,8 @@ class Recording:
         Raises
         ------
         InputError
-            If there is no source, no TR or one that cannot be used, a file cannot be read, `runs` are not one label per
-            TR, or a run comes in two pieces.
+            If there is no source, no TR or one that cannot be used, a file cannot be read, `run` is not one label per
+            TR, or a run comes in pieces.
         AlignmentError
             If sources differ in length, TR, runs or volumes, or volumes are missing between those of a run.
         """
@@ -88,13 +91,13 @@ class Recording:
             )
         n_trs = next(iter(lengths.values()))
         labels = [s.run for s in series.values() if s.run is not None]
-        if runs is not None:
-            labels.insert(0, np.asarray(runs))
+        if run is not None:
+            labels.insert(0, np.asarray(run))
         if any(not np.array_equal(labels[0], other) for other in labels[1:]):
             raise AlignmentError(f"subject {subject}: the runs of its sources differ")
-        run = run_of_trs(n_trs, labels[0] if labels else None)
-        _check_volumes(subject, series, run, trs[0])
-        return cls(subject, series, trs[0], run)
+        checked = run_labels(n_trs, labels[0] if labels else None)
+        _check_volumes(subject, series, checked, trs[0])
+        return cls(subject, series, trs[0], checked)
 
 
 def _check_volumes(subject: str, series: Mapping[str, Series], run: np.ndarray, tr: float) -> None:
@@ -131,7 +134,7 @@ def _check_onsets(subject: str, series: Mapping[str, Series], run: np.ndarray, t
             at = int(hole[0])
             raise AlignmentError(
                 f"subject {subject}: rows {at} and {at + 1} of {name} begin at {s.onset[at]:g} and "
-                f"{s.onset[at + 1]:g} s, and windows would take them for neighbours: give all TRs between, or runs= if "
+                f"{s.onset[at + 1]:g} s, and windows would take them for neighbours: give all TRs between, or run= if "
                 "a run begins there"
             )
         for bold, begins in late.items():
@@ -139,7 +142,7 @@ def _check_onsets(subject: str, series: Mapping[str, Series], run: np.ndarray, t
                 raise AlignmentError(
                     f"subject {subject}: {bold} begins {begins:g} s into its run, {name} at second {s.onset[0]:g} of "
                     "the film, and rows would be paired as they come: put both on one clock with align_all_modalities, "
-                    f"where start_offset={s.onset[0] - begins:g} says that they do belong together"
+                    f"where stimulus_time_at_volume_0={s.onset[0] - begins:g} says that they do belong together"
                 )
 
 

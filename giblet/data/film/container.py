@@ -59,7 +59,7 @@ class MediaInfo:
     """FFmpeg's name of the format."""
     zero: Fraction
     """Film zero in seconds on the medium's own clock: subtract it from every PTS."""
-    start_offset: float | None
+    track_delay: float | None
     """Seconds from film zero to the first sample of the sound; None without sound."""
     video_offset: float | None
     """Seconds from film zero to the picture; None without picture (the cover of an album is none)."""
@@ -192,7 +192,7 @@ class Film:
         return MediaInfo(
             container=self.container.format.name,
             zero=zero,
-            start_offset=None if heard is None else float(heard - zero),
+            track_delay=None if heard is None else float(heard - zero),
             video_offset=None if shown is None else float(shown - zero),
             duration_hint=None if end is None else float(end - zero),
             audio=track,

@@ -165,7 +165,7 @@ def clock_doubt(content: str) -> str:
         return ""
     return (
         f"its X-TIMESTAMP-MAP lays second {shown(local)} on second {shown(stream)} of a stream: its times are those of "
-        f"the film only if that begins at {shown(stream - local)} s; if not, give start_offset"
+        f"the film only if that begins at {shown(stream - local)} s; if not, give table_time_at_tr_0"
     )
 
 

@@ -15,6 +15,7 @@ from giblet.data.words.rolling import spoken_once
 from giblet.data.words.spoken import spoken_part, words_in
 from giblet.data.words.tables import read_word_table, unit_doubt
 from giblet.errors import InputError
+from giblet.renamed import renamed
 
 TABLES = (*SEPARATORS, ".xlsx")
 SUBTITLES = (".srt", ".vtt")
@@ -86,14 +87,14 @@ def read_segments(path: str | Path, **options: Any) -> list[Segment]:
     return read_timed_text(path, **options).segments
 
 
-# 13 parameters: a table says by name what its columns are, and each doubt about its rows has its own remedy.
-def read_timed_text(
+@renamed(onset="onset_column", offset="offset_column", duration="duration_column", text="text_column")
+def read_timed_text(  # 13 parameters: each is an option of `giblet extract --text` by the same name
     path: str | Path,
     *,
-    onset: str = "onset",
-    offset: str | None = None,
-    duration: str | None = None,
-    text: str = "text",
+    onset_column: str = "onset",
+    offset_column: str | None = None,
+    duration_column: str | None = None,
+    text_column: str = "text",
     encoding: str | None = None,
     decimal: str = ".",
     time_unit: str | None = None,
@@ -111,9 +112,9 @@ def read_timed_text(
         ``.tsv``, ``.csv``, ``.xlsx`` with a header, ``.srt`` or ``.vtt``. Words that have times of their own within a
         cue, as in WebVTT, become segments; lines that roll up are read once
         (:func:`giblet.data.words.rolling.spoken_once`).
-    onset, offset, duration, text : str
-        Columns of a table. By default the column "offset" is used, or else "duration". Onsets may be negative, and
-        events have length 0.
+    onset_column, offset_column, duration_column, text_column : str
+        Names of the columns of a table. By default the column "offset" is used, or else "duration". Onsets may be
+        negative, and events have length 0.
     encoding : str, optional
         Of a text file, such as ``"cp1252"``; by default UTF-8, with or without a byte-order mark.
     decimal : {".", ","}
@@ -171,8 +172,8 @@ def read_timed_text(
         cues, n_repeated, n_doubtful = spoken_once(cues)
     elif kind in TABLES:
         cues, n_untimed = read_word_table(
-            path, onset=onset, offset=offset, duration=duration, text=text, encoding=encoding, decimal=decimal,
-            time_unit=time_unit, untimed=untimed,
+            path, onset_column=onset_column, offset_column=offset_column, duration_column=duration_column,
+            text_column=text_column, encoding=encoding, decimal=decimal, time_unit=time_unit, untimed=untimed,
         )  # fmt: skip
     else:
         raise InputError(f"{path.name} is no timed text that giblet reads: .tsv, .csv, .xlsx, .srt or .vtt is needed")

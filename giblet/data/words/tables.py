@@ -32,10 +32,10 @@ FEW = 5
 def read_word_table(
     path: Path,
     *,
-    onset: str = "onset",
-    offset: str | None = None,
-    duration: str | None = None,
-    text: str = "text",
+    onset_column: str = "onset",
+    offset_column: str | None = None,
+    duration_column: str | None = None,
+    text_column: str = "text",
     encoding: str | None = None,
     decimal: str = ".",
     time_unit: str | None = None,
@@ -47,8 +47,8 @@ def read_word_table(
     ----------
     path : Path
         ``.tsv``, ``.csv`` or ``.xlsx``.
-    onset, offset, duration, text : str
-        Columns, as for :func:`giblet.data.words.subtitles.read_timed_text`.
+    onset_column, offset_column, duration_column, text_column : str
+        As for :func:`giblet.data.words.subtitles.read_timed_text`.
     encoding : str, optional
         Of a text file; by default UTF-8, or UTF-16 if it begins with its byte-order mark.
     decimal : {".", ","}
@@ -72,16 +72,22 @@ def read_word_table(
     """
     workbook = path.suffix.lower() == ".xlsx"
     names, rows = _workbook(path) if workbook else _text_table(path, encoding)
-    if offset is not None and duration is not None:
-        raise InputError("both offset and duration are named: name the column that holds the end, or the length")
-    if offset is None and duration is None:
-        offset = "offset" if "offset" in names else None
-    end = offset or duration or "duration"
-    of_end = "offset=... or duration" if offset is None and duration is None else "offset" if offset else "duration"
-    for name, parameter in ((onset, "onset"), (end, of_end), (text, "text")):
+    if offset_column is not None and duration_column is not None:
+        raise InputError(
+            "both offset_column and duration_column are given: name the column that holds the end, or the length"
+        )
+    end_parameter = "offset_column" if offset_column else "duration_column"
+    if offset_column is None and duration_column is None:
+        if "offset" in names:
+            offset_column, end_parameter = "offset", "offset_column"
+        else:
+            end_parameter = "offset_column=... or duration_column"
+    end_column = offset_column or duration_column or "duration"
+    columns = ((onset_column, "onset_column"), (end_column, end_parameter), (text_column, "text_column"))
+    for name, parameter in columns:
         if names.count(name) != 1:
             raise _missing(name, names, path.name, parameter)
-    places = [names.index(name) for name in (onset, end, text)]
+    places = [names.index(name) for name, _ in columns]
     per_second = 1000 if time_unit == "ms" else 1
     signs = ".," if workbook and decimal == "," else decimal  # numbers of a workbook have points in any language
     cues, n_untimed = [], 0
@@ -90,16 +96,19 @@ def read_word_table(
         if untimed == "drop" and any(map(_absent, (start, stop))):
             n_untimed += 1
             continue
-        begin = _seconds(start, onset, number, path.name, signs, "set untimed='drop' to leave the row out") / per_second
+        begin = (
+            _seconds(start, onset_column, number, path.name, signs, "set untimed='drop' to leave the row out")
+            / per_second
+        )
         if untimed == "instant" and _absent(stop):
             until = begin
         else:
             remedy = "set untimed='instant' if the onset is enough, or untimed='drop' to leave the row out"
-            until = _seconds(stop, end, number, path.name, signs, remedy) / per_second
-            until = until if offset else begin + until
+            until = _seconds(stop, end_column, number, path.name, signs, remedy) / per_second
+            until = until if offset_column else begin + until
         cues.append(Cue(number, begin, until, "" if words in EMPTY_CELLS else words))
     if n_untimed and not cues:
-        raise InputError(f"{path.name}: none of {n_untimed} rows has both {onset} and {end}")
+        raise InputError(f"{path.name}: none of {n_untimed} rows has both {onset_column} and {end_column}")
     return cues, n_untimed
 
 

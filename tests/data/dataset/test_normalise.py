@@ -51,7 +51,7 @@ def test_what_training_and_validation_see_does_not_depend_on_test_trs(scanned):
         if value is not None:
             x[TEST] = value
             x[80:90] = value  # the gap
-        recording = Recording.of("01", {"bold": x}, tr=2.0, runs=RUN)
+        recording = Recording.of("01", {"bold": x}, tr=2.0, run=RUN)
         normalisers = fit_normalisers([recording], TRAIN, centre_runs=True)
         windows = [TRWindows([recording], trs, window=10, normalisers=normalisers) for trs in (TRAIN, VAL)]
         seen.append([w[i]["data"]["bold"].numpy() for w in windows for i in range(len(w))])
@@ -86,7 +86,7 @@ def test_absent_volumes_have_no_part_in_a_level(scanned):
 
 
 def test_codes_have_no_level():
-    recording = Recording.of("01", {"audio": Series(np.zeros((160, 2), np.int32), "codes")}, tr=2.0, runs=RUN)
+    recording = Recording.of("01", {"audio": Series(np.zeros((160, 2), np.int32), "codes")}, tr=2.0, run=RUN)
     assert fit_normalisers([recording], TRAIN, centre_runs=True) == {"01": {}}
 
 

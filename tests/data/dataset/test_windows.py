@@ -40,8 +40,8 @@ def recordings(tmp_path):
     }
     np.save(tmp_path / "bold.npy", bold)
     run = np.repeat([1, 2], [35, 25])
-    one = Recording.of("one", {**paths, "bold": tmp_path / "bold.npy"}, runs=run)
-    two = Recording.of("two", {"audio": paths["audio"], "bold": bold + 1}, runs=run)
+    one = Recording.of("one", {**paths, "bold": tmp_path / "bold.npy"}, run=run)
+    two = Recording.of("two", {"audio": paths["audio"], "bold": bold + 1}, run=run)
     return [one, two], audio, text, bold, has_text
 
 
@@ -136,7 +136,7 @@ def test_aligning_as_the_error_recommends_keeps_codes_categories(tmp_path):
         AlignmentError, match=r"align_all_modalities, and give Recording.of {\*\*aligned.features, 'bold'"
     ):
         Recording.of("1", {**files, "bold": bold})
-    aligned = align_all_modalities(files, bold, 1.5, start_offset=3, on_short_bold="trim")
+    aligned = align_all_modalities(files, bold, tr=1.5, stimulus_time_at_volume_0=3, on_short_bold="trim")
     recording = Recording.of("1", {**aligned.features, "bold": aligned.bold})
     assert recording.tr == 1.5
     assert {name: series.kind for name, series in recording.series.items()} == {
@@ -154,20 +154,20 @@ def test_windows_do_not_close_up_over_volumes_that_were_cut(tmp_path):
     x = np.arange(40, dtype=np.float32)[:, None]
     film = feature_file(tmp_path, "x", x, "continuous")
     mask = ~np.isin(np.arange(40), [20, 21])
-    cut = align_all_modalities({"x": film}, x, 1.5, volume_mask=mask)
+    cut = align_all_modalities({"x": film}, x, tr=1.5, volume_mask=mask)
     with pytest.raises(AlignmentError, match=r"rows 19 and 20 are volumes 19 and 22.*on_holes='keep'"):
         Recording.of("1", {**cut.features, "bold": cut.bold})
-    kept = align_all_modalities({"x": film}, x, 1.5, volume_mask=mask, on_holes="keep")
+    kept = align_all_modalities({"x": film}, x, tr=1.5, volume_mask=mask, on_holes="keep")
     recording = Recording.of("1", {**kept.features, "bold": kept.bold})
     sample = TRWindows([recording], np.arange(40), window=40)[0]
     np.testing.assert_array_equal(sample["mask"]["bold"], mask)
     assert sample["mask"]["x"].all()
-    other = align_all_modalities({"x": film}, x[:38], 1.5, start_offset=3)
+    other = align_all_modalities({"x": film}, x[:38], tr=1.5, stimulus_time_at_volume_0=3)
     with pytest.raises(AlignmentError, match="y and x are of different volumes"):
         two = kept.features["x"][2:]
         Recording.of("1", {"x": other.features["x"], "y": two})
     runs = xr.concat([kept.features["x"], other.features["x"]], "tr", coords="minimal", compat="override")
-    assert len(Recording.of("1", {"x": runs}, runs=np.repeat([1, 2], [40, 38])).run) == 78
+    assert len(Recording.of("1", {"x": runs}, run=np.repeat([1, 2], [40, 38])).run) == 78
 
 
 @pytest.mark.parametrize("where", ["memory", "disk"])
@@ -227,10 +227,12 @@ def test_a_scan_whose_volumes_were_taken_out_is_no_recording():
 def test_a_scan_that_begins_later_goes_with_features_that_do():
     late = of_scan().isel(tr=slice(4, None))
     assert len(Recording.of("1", {"x": of_film().isel(tr=slice(4, None)), "bold": late}).run) == 56
-    with pytest.raises(AlignmentError, match=r"bold begins 6 s into its run, x at second 0 .* start_offset=-6 "):
+    with pytest.raises(
+        AlignmentError, match=r"bold begins 6 s into its run, x at second 0 .* stimulus_time_at_volume_0=-6 "
+    ):
         Recording.of("1", {"x": of_film(56), "bold": late})
     # The advice can be followed, if the film did begin 6 s into the scan.
-    aligned = align_all_modalities({"x": of_film(56)}, late, start_offset=-6)
+    aligned = align_all_modalities({"x": of_film(56)}, late, stimulus_time_at_volume_0=-6)
     assert len(Recording.of("1", {**aligned.features, "bold": aligned.bold}).run) == 56
     # Of features that were cut the scan may begin within the film.
     assert len(Recording.of("1", {"x": of_film(60, begins=30.0), "bold": of_scan()}).run) == 60
@@ -243,7 +245,7 @@ def test_each_run_of_a_scan_has_its_own_start():
     recording = Recording.of("1", {"x": x, "bold": two})
     assert np.bincount(recording.run).tolist()[1:] == [36, 26]
     runs = two["run"].values
-    assert len(Recording.of("1", {"x": x, "bold": two.drop_vars("run")}, runs=runs).run) == 62
+    assert len(Recording.of("1", {"x": x, "bold": two.drop_vars("run")}, run=runs).run) == 62
     with pytest.raises(AlignmentError, match=r"go from 58\.5 to 6 s at row 36.*several runs need 'run'"):
         Recording.of("1", {"bold": two.drop_vars("run")})
 

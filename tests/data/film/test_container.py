@@ -99,7 +99,7 @@ def test_a_film_without_sound_still_has_a_zero(folder):
     path = write_film(folder / "silent.mp4", picture=1.0, picture_start=0.5)
     assert media_info(path).audio is None
     assert film_zero(path) == Fraction(1, 2)
-    with pytest.raises(InputError, match=r"has no sound track: .* \(--video\)"):
+    with pytest.raises(InputError, match=r"has no sound track: .* \(VideoSettings\)"):
         AudioReader(path)
 
 

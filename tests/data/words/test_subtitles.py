@@ -38,7 +38,10 @@ def test_all_text_formats_read_the_same_segments(tmp_path, name, content, encodi
 def test_a_workbook_reads_the_same_segments(tmp_path):
     table = pd.DataFrame({"start": [0.5, 2.0], "length": [1.5, 1.25], "word": ["Down the", "Rabbit & Hole"]})
     table.to_excel(tmp_path / "a.xlsx", index=False)
-    assert read_segments(tmp_path / "a.xlsx", onset="start", duration="length", text="word") == EXPECTED
+    assert (
+        read_segments(tmp_path / "a.xlsx", onset_column="start", duration_column="length", text_column="word")
+        == EXPECTED
+    )
 
 
 def test_words_that_look_like_missing_values_are_words(tmp_path):
@@ -133,14 +136,14 @@ def test_files_that_are_no_timed_text_are_refused(tmp_path):
         read_segments(written(tmp_path, "a.xlsx", TABLE))
     with pytest.raises(InputError, match=r"cannot read .*none\.tsv"):
         read_segments(tmp_path / "none.tsv")
-    with pytest.raises(InputError, match=r"has no column 'word': it has onset, offset, text; .*, text=\.\.\."):
-        read_segments(written(tmp_path, "c.tsv", TABLE), text="word")
+    with pytest.raises(InputError, match=r"has no column 'word': it has onset, offset, text; .*, text_column=\.\.\."):
+        read_segments(written(tmp_path, "c.tsv", TABLE), text_column="word")
     with pytest.raises(InputError, match=r"has no header, .* its first row is 0\.5, 2, Down the"):
         read_segments(written(tmp_path, "f.tsv", TABLE.split("\n", 1)[1]))
     with pytest.raises(InputError, match="has more than one column 'text'"):
         read_segments(written(tmp_path, "g.tsv", "onset\toffset\ttext\ttext\n0\t1\ta\tb\n"))
-    with pytest.raises(InputError, match="both offset and duration"):
-        read_segments(written(tmp_path, "d.tsv", TABLE), offset="offset", duration="offset")
+    with pytest.raises(InputError, match="both offset_column and duration_column"):
+        read_segments(written(tmp_path, "d.tsv", TABLE), offset_column="offset", duration_column="offset")
     with pytest.raises(InputError, match="order is 'maybe'"):
         read_segments(written(tmp_path, "e.tsv", TABLE), order="maybe")
     with pytest.raises(InputError, match="time_unit is 'min': one of s, ms is needed"):

@@ -14,10 +14,9 @@ from giblet.data.text import TextProcessor
 from giblet.data.video import VideoProcessor
 from giblet.features import load_features, save_features
 from tests.films import write_film
+from tests.words import BARE, ROWS, words
 
 SMALL = ["--video-size", "18x32", "--tr", 2]
-BARE = ["--text-model", "none", "--tr", 2]
-ROWS = [(0.5, 1.0, "once"), (1.5, 2.5, "upon a time"), (6, 7, "there"), (11, 13, "was")]
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +24,6 @@ def video(film, tmp_path_factory) -> Path:
     """The sample film's picture, in small, by the processor itself."""
     dataset = VideoProcessor(tr=2.0, size=(18, 32)).extract(film)
     return save_features(dataset, tmp_path_factory.mktemp("video") / "sintel_trailer_desc-video_features.nc")
-
-
-def words(folder: Path, rows=ROWS, head=("onset", "offset", "text"), name="words.tsv") -> Path:
-    lines = ["\t".join(map(str, row)) for row in (head, *rows)]
-    (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return folder / name
 
 
 def test_the_picture_is_extracted_described_and_decoded(giblet, film, video, tmp_path):
@@ -86,10 +79,10 @@ def test_words_are_extracted_and_any_option_that_changes_them_needs_overwrite(gi
     np.testing.assert_allclose(load_features(path).word_rate, [1.5, 0.5, 0, 0.5, 0, 0.5, 0])
     xr.testing.assert_identical(load_features(path), TextProcessor(tr=2.0, model=None).extract(table))
     assert extract() == "up to date"
-    assert "start_offset 0.0 -> 1.0" in extract("--start-offset", 1)
-    assert extract("--start-offset", 1, "--film-duration", 20, "--overwrite") == "written"
+    assert "table_time_at_tr_0 0.0 -> 1.0" in extract("--table-time-at-tr-0", 1)
+    assert extract("--table-time-at-tr-0", 1, "--film-duration", 20, "--overwrite") == "written"
     assert load_features(path).valid.values.sum() == 10
-    holding = ["--start-offset", 1, "--film-duration", 20, "--gaps", "hold"]
+    holding = ["--table-time-at-tr-0", 1, "--film-duration", 20, "--gaps", "hold"]
     assert "(gaps zero -> hold)" in extract(*holding)
     assert extract(*holding, "--overwrite") == "written"
     assert extract(*holding) == "up to date"
@@ -170,7 +163,7 @@ def test_bad_options_are_one_line_and_write_nothing(giblet, film, tmp_path, monk
         ([(2, 1, "a")], [], "row 1: it ends at 1 s, before its onset at 2 s"),
         ([(1, 2, "")], [], "row 1: the text is empty"),
         ([(1, 2, "a")], ["--duration-column", "length"], "no column 'length'"),
-        ([(1, 2, "a")], ["--start-offset", 50], "ends 48 s before TR 0"),
+        ([(1, 2, "a")], ["--table-time-at-tr-0", 50], "ends 48 s before TR 0"),
         ([(1, 2, "a")], ["--film-duration", -3], "--film-duration is -3"),
         ([(1, 2, "a")], ["--encoding", "klingon"], "encoding 'klingon' is unknown"),
         ([(1, 2, "a")], ["--gaps", "fill"], "gaps is 'fill'"),
@@ -200,7 +193,7 @@ def test_words_cannot_be_decoded_and_pictures_need_no_codec_and_no_wav(giblet, v
     for argv, message in (
         ([tmp_path / "words_desc-text_features.nc"], "neither sound nor picture"),
         ([video, "--codec", "bundled"], "need no codec"),
-        ([video, "-o", tmp_path / "a.wav"], "must end in .mp4"),
+        ([video, "--out-file", tmp_path / "a.wav"], "must end in .mp4"),
     ):
         status, said, err = giblet("decode", *argv)
         assert (status, said, len(err.splitlines())) == (2, "", 1)
@@ -222,7 +215,7 @@ def test_a_broken_film_among_many_is_reported_and_the_others_go_on(giblet, tmp_p
 def test_the_script_extracts_words_as_the_command_does(giblet, tmp_path):
     table = words(tmp_path)
     (tmp_path / "s.yaml").write_text("model: null\ngaps: hold\nfilm_duration: 20\n")
-    script = Path(__file__).parents[1] / "scripts" / "extract_features.py"
+    script = Path(__file__).parents[2] / "scripts" / "extract_features.py"
     argv = [sys.executable, script, table, "--what", "text", "--settings", tmp_path / "s.yaml", "--tr", "2"]
     subprocess.run([*argv, "--out-dir", tmp_path], check=True, stdout=subprocess.DEVNULL)
     more = ["--gaps", "hold", "--film-duration", 20]

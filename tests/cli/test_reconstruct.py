@@ -16,7 +16,7 @@ from giblet.features import load_features, new_features, save_features
 from giblet.timing import TRGrid
 from tests.trained import N_REGIONS, N_TRS, TR, Trained, train_tiny
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,6 @@ import soundfile
 import torch
 from transformers import EncodecModel
 
-from giblet.cli.shared import in_options
 from giblet.features import load_features, save_features
 from tests.films import Track, click_track, replaced, write_film
 
@@ -52,7 +51,7 @@ def test_extract_info_decode_give_the_film_back(giblet, film, tmp_path):
     status, said, _ = giblet("info", path)
     assert re.search(r"codec_fingerprint\s+[0-9a-f]{64}", said)
 
-    status, said, _ = giblet("decode", path, "-o", tmp_path / "back.wav")
+    status, said, _ = giblet("decode", path, "--out-file", tmp_path / "back.wav")
     assert status == 0
     assert soundfile.info(tmp_path / "back.wav").duration == pytest.approx(about["film_duration"], abs=1e-3)
     assert soundfile.info(tmp_path / "back.wav").samplerate == 24_000
@@ -143,7 +142,7 @@ def test_two_films_of_one_name_are_refused_before_anything_is_done(giblet, sound
 
 
 def test_the_script_does_what_the_command_does(sound, features, tmp_path):
-    script = Path(__file__).parents[1] / "scripts" / "extract_features.py"
+    script = Path(__file__).parents[2] / "scripts" / "extract_features.py"
     (tmp_path / "s.yaml").write_text("tr: 2.0\nbandwidth: 6.0\n")
     argv = [sys.executable, script, sound, "--settings", tmp_path / "s.yaml", "--tr", "1.5", "--out-dir", tmp_path]
     subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
@@ -159,7 +158,7 @@ def test_legacy_mode_writes_mel_features(giblet, sound, tmp_path):
     status, said, _ = giblet("extract", sound, "--mel", "--n-mels", 64, "-o", tmp_path)
     assert status == 0
     assert "mel (5, 64, 65) float32" in said
-    status, _, _ = giblet("decode", tmp_path / "talk_desc-mel_features.nc", "-o", tmp_path / "mel.wav")
+    status, _, _ = giblet("decode", tmp_path / "talk_desc-mel_features.nc", "--out-file", tmp_path / "mel.wav")
     assert status == 0
     assert soundfile.info(tmp_path / "mel.wav").frames == 7 * 22_050
 
@@ -278,7 +277,7 @@ def test_a_feature_file_made_by_another_codec_is_refused(giblet, features, bundl
         other.encoder.layers[0].conv.bias += 1e-3
     other.save_pretrained(tmp_path / "other")
     capsys.readouterr()
-    status, _, err = giblet("decode", features, "--codec", tmp_path / "other", "-o", tmp_path / "a.wav")
+    status, _, err = giblet("decode", features, "--codec", tmp_path / "other", "--out-file", tmp_path / "a.wav")
     assert status == 2
     assert len(err.splitlines()) == 1
     assert "made by codec bundled" in err
@@ -290,7 +289,7 @@ def test_an_output_folder_that_cannot_be_written_to_is_one_line(giblet, sound, f
     status, _, err = giblet("extract", sound, "-o", tmp_path / "file")
     assert (status, len(err.splitlines())) == (2, 1)
     assert "cannot write" in err
-    status, _, err = giblet("decode", features, "-o", tmp_path / "file" / "a.wav")
+    status, _, err = giblet("decode", features, "--out-file", tmp_path / "file" / "a.wav")
     assert (status, len(err.splitlines())) == (2, 1)
 
 
@@ -306,7 +305,10 @@ def test_a_read_only_folder_is_one_line(giblet, sound, tmp_path):
 @pytest.mark.parametrize("verb", ["extract", "decode"])
 def test_a_full_disk_is_one_line_and_leaves_nothing(sound, features, tmp_path, verb):
     """A file-size limit stands in for the disk: writes fail with an OSError in the middle of the file."""
-    argv = {"extract": ["extract", sound, "-o", tmp_path], "decode": ["decode", features, "-o", tmp_path / "a.wav"]}
+    argv = {
+        "extract": ["extract", sound, "-o", tmp_path],
+        "decode": ["decode", features, "--out-file", tmp_path / "a.wav"],
+    }
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000)); from giblet.cli import main; main()"
@@ -379,61 +381,7 @@ def test_words_of_more_than_a_day_ask_for_the_number_of_volumes(giblet, tmp_path
     assert giblet(*argv, "--n-trs", 1000, "--film-duration", 1500)[0] == 0
 
 
-OPTIONS = {
-    "decimal": "--decimal", "time_unit": "--time-unit", "tr": "--tr", "overrule_tr": "--overrule-tr", "bad": "--bad",
-    "columns": "--columns", "onset": "--onset-column", "text": "--text-column", "start_offset": "--start-offset",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("said", "shown"),
-    [
-        ("if that is a decimal comma, set decimal=','", "if that is a decimal comma, set --decimal ','"),
-        ("Set time_unit='ms', or time_unit='s'", "Set --time-unit ms, or --time-unit s"),
-        ("name them, as in columns=['V1', 'left A1']", "name them, as in --columns 'V1,left A1'"),
-        ("columns=['V1', 'A1', ...]", "--columns V1,A1,..."),
-        ("name the one to use, onset=...", "name the one to use, --onset-column ..."),
-        ("give tr=2.5, or tr in seconds and overrule_tr", "give --tr 2.5, or --tr in seconds and --overrule-tr"),
-        ("or overrule_tr=True", "or --overrule-tr"),
-        ("tr is -1.0: too small; decimal is ';'", "--tr is -1.0: too small; --decimal is ';'"),
-        ("start_offset is 3 s; correct it.", "--start-offset is 3 s; correct it."),
-        ("correct start_offset", "correct --start-offset"),
-        (
-            "holds others (bad 0.0 -> 1.5; columns none -> a; time_unit s -> ms)",
-            "holds others (--bad 0.0 -> 1.5; --columns none -> a; --time-unit s -> ms)",
-        ),
-    ],
-)
-def test_parameters_are_named_as_the_options_of_the_command(said, shown):
-    assert in_options(said, OPTIONS) == shown
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "the text is empty; the columns, their onset and a bad decimal sign",  # English
-        "no such file: /data/time_unit/start_offset.tsv, start_offset-2.nc, my.start_offset",
-        "column 'start_offset' and \"time_unit\" of the table",
-        "words.tsv, row 1: onset is 'n/a'",
-        "model.tr is for YAML; bold.attrs['tr']",
-        "choose another (decimal=',')",
-        "use --start-offset 3, or hrf='glover'",
-        "restart_offset and start_offsets",
-        "a.nc is not a feature file: it lacks variable, tr, time_unit, start_offset",
-        "there is no option data.x; known are tr, time_unit",
-    ],
-)
-def test_what_is_no_parameter_stays_as_it_is(text):
-    assert in_options(text, OPTIONS) == text
-    assert in_options("set time_unit='ms'", {}) == "set time_unit='ms'"
-
-
-def test_what_is_of_a_yaml_file_is_named_as_it_has_it():
-    said = in_options("a.tsv is a table: give tr in seconds, or tr=2.5", {"tr": "model.tr"})
-    assert said == "a.tsv is a table: give model.tr in seconds, or model.tr: 2.5"
-
-
-def test_hdf5_of_others_is_one_line_without_options_among_its_attributes(giblet, tmp_path):
+def test_foreign_hdf5_is_a_one_line_error_that_names_no_options(giblet, tmp_path):
     with h5py.File(tmp_path / "x.nc", "w") as file:
         file.create_dataset("a", data=[[1, 2], [3, 4]])
     (tmp_path / "bold.tsv").write_text("a\n1\n2\n")

@@ -3,8 +3,11 @@
 import io
 import json
 import signal
+from pathlib import Path
 
 import pytest
+import soundfile
+import yaml
 from rich.console import Console
 
 from giblet.cli import codec as command
@@ -107,3 +110,50 @@ def test_without_a_checkpoint_the_command_says_that_it_starts_anew(giblet, train
     status, _, err = giblet("codec", "train", training())
     assert status == 130
     assert "starts anew: no checkpoint yet" in err
+
+
+@pytest.fixture
+def short_training(tmp_path, speech) -> Path:
+    for n in range(3):
+        (tmp_path / "audio").mkdir(exist_ok=True)
+        soundfile.write(tmp_path / "audio" / f"{n}.flac", speech[n * 48_000 : (n + 1) * 48_000], 24_000)
+    settings = {
+        "audio": str(tmp_path / "audio"), "output": str(tmp_path / "run"), "num_codebooks": 2, "codebook_size": 16,
+        "hidden_dim": 16, "num_filters": 2, "num_lstm_layers": 1, "batch_size": 2, "crop_seconds": 0.1, "steps": 3,
+        "unquantised_steps": 1, "warmup_steps": 1, "codebooks_per_step": {1: 1, 2: 1}, "checkpoint_every": 1,
+        "validate_every": 3, "validation_clips": 0,
+    }  # fmt: skip
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump(settings))
+    return tmp_path / "train.yaml"
+
+
+def test_a_training_that_is_interrupted_goes_on_where_it_stopped(giblet, short_training, monkeypatch):
+    from giblet.codec.training import loop
+
+    seen, step = [], loop._Run._one_step
+
+    def stopping(self, progress):
+        seen.append(self.step)
+        if seen == [0, 1, 2]:
+            raise KeyboardInterrupt
+        return step(self, progress)
+
+    monkeypatch.setattr(loop._Run, "_one_step", stopping)
+    status, _, err = giblet("codec", "train", short_training)
+    assert status == 130
+    assert "goes on from the last checkpoint" in err
+    assert not (short_training.parent / "run" / "final").exists()
+    status, said, _ = giblet("codec", "train", short_training)
+    assert status == 0
+    assert seen == [0, 1, 2, 2]
+    assert (short_training.parent / "run" / "final" / "model.safetensors").is_file()
+    assert "trained" in said
+    status, said, _ = giblet("codec", "info", short_training.parent / "run" / "final", "--bandwidth", 0.6, "--json")
+    assert json.loads(said)["n_codebooks"] == 2
+
+
+def test_a_training_file_with_an_unknown_option_is_one_line(giblet, tmp_path):
+    (tmp_path / "bad.yaml").write_text("audio: a\noutput: b\nstep: 3\n")
+    status, _, err = giblet("codec", "train", tmp_path / "bad.yaml")
+    assert (status, len(err.splitlines())) == (2, 1)
+    assert "did you mean steps?" in err
