@@ -127,8 +127,7 @@ def extract(
             elif not as_json:
                 out.print(_one_line(result), markup=False)
     if as_json:
-        told = [result.as_dict() for result in results]
-        print_json([{**one, "error": one["error"] and for_shell(one["error"])} for one in told])
+        print_json([{**one.as_dict(), "error": None if one.error is None else for_shell(one.error)} for one in results])
     if any(r.error is not None for r in results):
         raise typer.Exit(2)
 

@@ -19,6 +19,7 @@ from giblet.evaluation.lag_plot import check_plotting, plot_checks
 from giblet.features import load_features, main_variable, metadata_of
 from giblet.files import check_writable
 from giblet.pipeline.decoding import sound_decoder
+from giblet.renamed import renamed
 
 ORDER = "feature files come first, and the BOLD last"
 
@@ -96,6 +97,7 @@ def _envelope_of(features: xr.Dataset, name: str, *, codec: str | None, device: 
     return envelope((np.clip(block, -1, 1) for block in of_length(blocks, rate, seconds)), rate, begins=begins)
 
 
+@renamed(start_offset="stimulus_time_at_volume_0")
 # 24 parameters: one for each option of `giblet check-alignment`, so that an editor knows them and a typo is an error.
 def check_alignment(
     features: Sequence[str | Path],
