@@ -78,9 +78,9 @@ def _losses() -> Iterator[TrainingProgress | None]:
         yield show
 
 
-# 11 parameters, of a Typer command: one for each option.
 @codec.command()
-def evaluate(  # 11 parameters: each is an argument or option of the command
+# 11 parameters, of a Typer command: one for each option.
+def evaluate(
     sounds: Annotated[list[Path], typer.Argument(help="Folders of sound, or sound files.", show_default=False)],
     name: Annotated[
         str, typer.Option("--codec", help="bundled, a folder with an EnCodec model, or a hub name.")
