@@ -105,7 +105,7 @@ def test_training_goes_on_in_the_other_place_and_ends_as_if_it_had_not_moved(tra
     own.write_text(own.read_text().replace("epochs: 1\n", "epochs: 3\n"))
     monkeypatch.chdir(tmp_path)
     result = train(own)
-    assert (result.status, result.folder) == ("finished", str(second.run))
+    assert (result.status, result.folder) == ("finished", second.run)
 
     whole = Project(tmp_path / "whole")
     shutil.copytree(copied.folder, whole.folder, ignore=shutil.ignore_patterns("runs"))
