@@ -82,8 +82,8 @@ def _losses() -> Iterator[Callable[[TrainingProgress], None] | None]:
         yield show
 
 
-# 11 parameters, of a Typer command: one for each option.
 @codec.command()
+# 11 parameters, of a Typer command: one for each option.
 def evaluate(
     sounds: Annotated[list[Path], typer.Argument(help="Folders of sound, or sound files.", show_default=False)],
     name: Annotated[

@@ -26,8 +26,8 @@ ABOUT = {
 }  # fmt: skip
 
 
-# 37 parameters, 100 lines, of a Typer command: one for each option; those of another kind of source are refused.
 @app.command()
+# 37 parameters, 100 lines, of a Typer command: one for each option; those of another kind of source are refused.
 def extract(
     context: typer.Context,
     films: Annotated[

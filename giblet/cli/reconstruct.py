@@ -10,8 +10,8 @@ import typer
 from giblet.cli.shared import Device, Json, app, err, out, print_json
 
 
-# 14 parameters, of a Typer command: one for each option.
 @app.command()
+# 14 parameters, of a Typer command: one for each option.
 def reconstruct(
     run: Annotated[Path, typer.Argument(help="Folder of a training run.", show_default=False)],
     bold: Annotated[

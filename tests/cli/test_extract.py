@@ -79,11 +79,11 @@ def test_words_are_extracted_and_any_option_that_changes_them_needs_overwrite(gi
     np.testing.assert_allclose(load_features(path).word_rate, [1.5, 0.5, 0, 0.5, 0, 0.5, 0])
     xr.testing.assert_identical(load_features(path), TextProcessor(tr=2.0, model=None).extract(table))
     assert extract() == "up to date"
-    assert "table_time_at_tr_0 0.0 -> 1.0" in extract("--table-time-at-tr-0", 1)
+    assert "--table-time-at-tr-0 0.0 -> 1.0" in extract("--table-time-at-tr-0", 1)
     assert extract("--table-time-at-tr-0", 1, "--film-duration", 20, "--overwrite") == "written"
     assert load_features(path).valid.values.sum() == 10
     holding = ["--table-time-at-tr-0", 1, "--film-duration", 20, "--gaps", "hold"]
-    assert "(gaps zero -> hold)" in extract(*holding)
+    assert "(--gaps zero -> hold)" in extract(*holding)
     assert extract(*holding, "--overwrite") == "written"
     assert extract(*holding) == "up to date"
     words(tmp_path, [*ROWS[:3], (11, 13, "is")])

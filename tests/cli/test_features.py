@@ -72,10 +72,10 @@ def test_a_second_run_does_nothing_and_any_change_is_asked_about(giblet, sound, 
     assert path.stat().st_mtime_ns == written
     held = path.read_bytes()
     for change, named in (
-        (["--tr", "2"], "tr 1.5 -> 2.0"),
-        (["--n-trs", "3"], "n_trs none -> 3"),
-        (["--bandwidth", "3"], "bandwidth 6.0 -> 3.0"),
-        (["--track", "0"], "track none -> 0"),
+        (["--tr", "2"], "--tr 1.5 -> 2.0"),
+        (["--n-trs", "3"], "--n-trs none -> 3"),
+        (["--bandwidth", "3"], "--bandwidth 6.0 -> 3.0"),
+        (["--track", "0"], "--track none -> 0"),
     ):
         refused = extract(*change)
         assert f"{path} is there already" in refused

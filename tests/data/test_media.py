@@ -314,7 +314,7 @@ def test_sound_beyond_full_scale_is_told_with_its_peak_and_left_as_it_is(folder,
         if f"goes up to {reader.peak:.5g}, {decibels:.1f} dB" in record.message
     ]
     assert len(caplog.records) == 1
-    advised = float(re.search(r"--gain (-[\d.]+), or --gain peak", caplog.text)[1])
+    advised = float(re.search(r"`gain=(-[\d.]+)`, or `gain='peak'`", caplog.text)[1])
     assert -decibels - 0.1 <= advised <= -decibels
 
 
@@ -325,7 +325,7 @@ def test_the_gain_that_is_advised_suffices(folder, peak, before, caplog):
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         list(AudioReader(folder / "loud.wav", gain=before))
-        advised = float(re.search(r"--gain (-[\d.]+), or --gain peak", caplog.text)[1])
+        advised = float(re.search(r"`gain=(-[\d.]+)`, or `gain='peak'`", caplog.text)[1])
         caplog.clear()
         list(AudioReader(folder / "loud.wav", gain=advised))
     assert caplog.text == ""
