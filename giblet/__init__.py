@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from giblet.pipeline.decoding import decode as decode
     from giblet.pipeline.features import extract as extract
     from giblet.pipeline.features import extract_many as extract_many
-    from giblet.pipeline.reconstruct import reconstruct as reconstruct
+    from giblet.pipeline.reconstruction import reconstruct as reconstruct
     from giblet.pipeline.round_trip import demo as demo
     from giblet.pipeline.scoring import score as score
     from giblet.pipeline.simulation import simulate as simulate
@@ -68,7 +68,7 @@ __getattr__, __dir__, __all__ = _lazily(
         "giblet.pipeline.codec": ("evaluate_codec",),
         "giblet.pipeline.decoding": ("decode",),
         "giblet.pipeline.features": ("extract", "extract_many"),
-        "giblet.pipeline.reconstruct": ("reconstruct",),
+        "giblet.pipeline.reconstruction": ("reconstruct",),
         "giblet.pipeline.round_trip": ("demo",),
         "giblet.pipeline.scoring": ("score",),
         "giblet.pipeline.simulation": ("simulate",),

@@ -53,7 +53,7 @@ def reconstruct(
     """Decode sound, picture and words from a brain, and score them beside chance and the codec alone."""
     from giblet.device import pick_device
     from giblet.pipeline import TrainedRun
-    from giblet.pipeline.reconstruct import reconstruct as job
+    from giblet.pipeline.reconstruction import reconstruct as job
 
     pick_device(device)  # an absent one is told before the run's data are read
     result = job(

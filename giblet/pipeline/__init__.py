@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = lazily(
         "giblet.pipeline.features": (
             "FailedExtraction", "FeatureFile", "extract", "extract_many", "processor_for", "processor_type",
         ),
-        "giblet.pipeline.reconstruct": ("Reconstruction", "reconstruct"),
+        "giblet.pipeline.reconstruction": ("Reconstruction", "reconstruct"),
         "giblet.pipeline.round_trip": ("RoundTrip", "demo", "sample_film"),
         "giblet.pipeline.scoring": ("score",),
         "giblet.pipeline.simulation": ("SimulatedScan", "simulate"),

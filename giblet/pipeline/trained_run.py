@@ -36,7 +36,7 @@ class TrainedRun:
 
     See Also
     --------
-    giblet.pipeline.reconstruct.reconstruct : prediction, scores and files in one call.
+    giblet.pipeline.reconstruction.reconstruct : prediction, scores and files in one call.
 
     Examples
     --------
@@ -170,7 +170,7 @@ class TrainedRun:
         split : {"test", "val", "train"}
         subject : str
         bold, confounds, lesion
-            As :func:`giblet.pipeline.reconstruct.reconstruct` takes them.
+            As :func:`giblet.pipeline.reconstruction.reconstruct` takes them.
 
         Returns
         -------

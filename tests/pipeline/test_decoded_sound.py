@@ -12,7 +12,7 @@ from scipy.signal import correlate
 from giblet.data.audio import AudioSettings
 from giblet.features import load_features
 from giblet.pipeline import extract
-from giblet.pipeline.reconstruct import reconstruct
+from giblet.pipeline.reconstruction import reconstruct
 from giblet.pipeline.trained_run import TrainedRun
 from giblet.pipeline.training import train
 from giblet.training.settings import TrainSettings

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 from giblet.errors import CheckpointError, InputError
 from giblet.features import load_features
 from giblet.pipeline import run_checks
-from giblet.pipeline.reconstruct import reconstruct
+from giblet.pipeline.reconstruction import reconstruct
 from giblet.pipeline.trained_run import TrainedRun
 from giblet.pipeline.training import read_config, train
 from giblet.training.checkpoint import load_state

@@ -14,7 +14,7 @@ from giblet.alignment import align_all_modalities
 from giblet.errors import InputError
 from giblet.features import load_features
 from giblet.pipeline.brain_files import default_folder
-from giblet.pipeline.reconstruct import reconstruct
+from giblet.pipeline.reconstruction import reconstruct
 from giblet.pipeline.results import files_of_result
 from giblet.pipeline.trained_run import TrainedRun
 from giblet.pipeline.training import train
