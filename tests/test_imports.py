@@ -200,3 +200,23 @@ def test_the_constraints_hold_a_version_of_everything_that_is_asked_for():
     lines = (ROOT.parent / "constraints.txt").read_text(encoding="utf-8").splitlines()
     held = {re.sub(r"[-_.]+", "-", line.partition("==")[0]).lower() for line in lines if not line.startswith("#")}
     assert packages - held - {"giblet"} == set()
+
+
+def test_long_functions_and_those_of_many_parameters_say_why():
+    """More than 60 lines of code or 10 parameters: a comment at the def gives the reason."""
+    for path in ROOT.rglob("*.py"):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for node in ast.walk(ast.parse("\n".join(lines))):
+            if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                continue
+            docstring = node.body[0] if ast.get_docstring(node, clean=False) is not None else None
+            code = node.end_lineno - node.lineno + 1
+            code -= 0 if docstring is None else docstring.end_lineno - docstring.lineno + 1
+            names = [arg.arg for arg in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+            if code <= 60 and len({*names} - {"self", "cls"}) <= 10:
+                continue
+            top = min([node.lineno, *(one.lineno for one in node.decorator_list)])
+            where = [lines[top - 2], *lines[top - 1 : node.lineno]]
+            assert any("#" in line for line in where), (
+                f"{path.relative_to(ROOT)}: {node.name} has {code} lines and {len(names)} parameters: say why"
+            )
