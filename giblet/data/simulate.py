@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, Unpack
 
 import nibabel as nib
 import numpy as np
@@ -27,7 +27,6 @@ import xarray as xr
 from nilearn.signal import create_cosine_drift
 from pydantic import Field
 from scipy.signal import lfilter
-from typing_extensions import Unpack
 
 from giblet.alignment import convolve_hrf
 from giblet.alignment.checks import first_onset
