@@ -25,6 +25,8 @@ from giblet.models.logits import CodeLogits, log_frequency
 from giblet.models.row_losses import cross_entropy, latent_loss, mse, smooth_l1
 from giblet.models.scales import Scales
 from giblet.models.settings import Head, ModelSettings
+from giblet.models.stimulus_heads import PictureHead as PictureHead
+from giblet.models.stimulus_heads import ShapedHead as ShapedHead
 
 FRAME_WIDTH = 32
 """Length of the vector that stands for a frame."""
