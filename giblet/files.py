@@ -1,4 +1,35 @@
-"""Writing files whole or not at all, and telling one file's content from another's."""
+"""Writing files whole or not at all, and telling one file's content from another's.
+
+All files of giblet's own go through :func:`atomic_path` or :func:`write_atomic`; a test holds this list to it:
+
+===============================  ===================================================================================
+module                           writes
+===============================  ===================================================================================
+``features``                     feature files (.nc) and the JSON beside them
+``checkpoints``                  tensors (.safetensors) of both trainings
+``report``                       one-page reports (.html)
+``data.sound``                   sound (.wav, .flac)
+``data.picture``                 films of one picture per TR (.mp4)
+``data.bold.volumes``            images (.nii, .nii.gz) of simulated scans
+``data.simulate``                tables (.tsv, .csv) of simulated BOLD, and the JSON beside BOLD
+``evaluation.lag_plot``          the plot of an alignment check
+``models.checkpoint``            a model: model.safetensors, model.json
+``training.checkpoint``          last.json, the state of a training to go on from
+``training.log``                 log.csv, losses by epoch
+``training.run_folder``          splits, normalisers and sources of a run
+``training.trainer``             config.yaml and summary.json of a run
+``pipeline.decoding``            the JSON beside decoded sounds and films
+``pipeline.predicted_files``     texts (.tsv) and the JSON beside predicted files
+``pipeline.reconstruct``         scorecards (.json, .md)
+``pipeline.codec``               measures of codecs (.json)
+``codec.training.checkpoints``   states of a codec's training, and config.json of the codec
+``codec.training.loop``          training.yaml, log.csv and samples (.wav) of a codec's training
+===============================  ===================================================================================
+
+Besides, :func:`claimed` keeps a file ``.lock`` in a folder where a process is at work. Two libraries write files of
+their own: TensorBoard its events, if :mod:`giblet.training.log` is asked for them, and huggingface_hub its cache, when
+:mod:`giblet.hub` asks it for a model.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,9 @@
 One rule serves every modality: the first frame of TR ``k`` is ``floor(k * tr * frame_rate + 1/2)``, computed on
 rationals. At TR 1.5 s and 75 frames/s a TR holds 112.5 frames, so TRs of 113 and 112 frames alternate: a table of
 112 columns holds what all TRs have, the odd frame is kept beside it as *spill*, and nothing drifts.
+
+To change how a TR is cut, change :data:`ROUNDING`: extraction, decoding, alignment and scores all cut by it. What has
+times of its own, words and pictures, is laid on TRs without rounding, in :mod:`giblet.spans`.
 """
 
 from __future__ import annotations
@@ -20,6 +23,9 @@ import numpy as np
 from giblet.errors import AlignmentError, InputError
 
 Number = int | float | str | Fraction
+
+ROUNDING = Fraction(1, 2)
+"""What is added to a time in frames before it is rounded down: 1/2 cuts at the nearest frame, 0 at the one before."""
 
 TAIL = Fraction(1, 20)
 """Seconds at the end of a film that do not count: encoders pad a sound track by up to one packet (46 ms)."""
@@ -163,6 +169,51 @@ def shown(seconds: Number) -> str:
     return f"{float(exact(seconds)):.10g}"
 
 
+def first_frame(time: Fraction, frame_rate: Fraction) -> int:
+    """The frame that a TR begins with, ``floor(time * frame_rate + ROUNDING)``: the one rule of all edges.
+
+    Parameters
+    ----------
+    time : Fraction
+        Onset of the TR in seconds from frame 0.
+    frame_rate : Fraction
+        Frames per second.
+
+    Returns
+    -------
+    int
+
+    See Also
+    --------
+    TRGrid.edges : those of successive TRs.
+    first_frames : the same of times that are floats.
+
+    Examples
+    --------
+    >>> first_frame(Fraction(3, 2), Fraction(75))
+    113
+    """
+    return floor(time * frame_rate + ROUNDING)
+
+
+def first_frames(times: np.ndarray, frame_rate: float) -> np.ndarray:
+    """As :func:`first_frame`, of times that are floats.
+
+    Parameters
+    ----------
+    times : ndarray of float, shape (n,)
+        Seconds at which the TRs begin.
+    frame_rate : float
+        Frames per second.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+    """
+    # Times are floats: what lies within a millionth of a frame of a tie is one.
+    return np.floor(np.round(times * frame_rate, 6) + float(ROUNDING)).astype(np.int64)
+
+
 @dataclass(frozen=True)
 class TRGrid:
     """Volumes of a scan, and the frames of a feature series that fall into each.
@@ -218,11 +269,12 @@ class TRGrid:
         """First frame of each TR and the end of the last, int64 (n_trs + 1,)."""
         step = self.frames_in_tr
         p, q = step.numerator, step.denominator
-        # floor(k p/q + 1/2) = floor((2 k p + q) / 2q), in whole numbers. Python's do not overflow; int64 would for
+        a, b = ROUNDING.numerator, ROUNDING.denominator
+        # floor(k p/q + a/b) = floor((k p b + a q) / bq), in whole numbers. Python's do not overflow; int64 would for
         # long rationals such as a TR of 1.4999999 s.
-        if 2 * self.n_trs * p + q < 2**62:
-            return (2 * np.arange(self.n_trs + 1, dtype=np.int64) * p + q) // (2 * q)
-        return np.array([(2 * k * p + q) // (2 * q) for k in range(self.n_trs + 1)], dtype=np.int64)
+        if self.n_trs * p * b + a * q < 2**62:
+            return (np.arange(self.n_trs + 1, dtype=np.int64) * p * b + a * q) // (b * q)
+        return np.array([(k * p * b + a * q) // (b * q) for k in range(self.n_trs + 1)], dtype=np.int64)
 
     @property
     def counts(self) -> np.ndarray:
@@ -398,9 +450,8 @@ def group_codes_by_tr(codes: np.ndarray, tr: float = 1.5, frame_rate: float | Fr
     if codes.ndim != 2:
         raise InputError(f"codes have shape {codes.shape}: (n_codebooks, n_frames) is needed")
     step = TRGrid(tr, 1, frame_rate).frames_in_tr
-    n_trs = ceil(
-        (codes.shape[1] - floor(step) + Fraction(1, 2)) / step
-    )  # the last n with edge(n - 1) + width <= frames
+    # The last n with edge(n - 1) + width <= frames.
+    n_trs = ceil((codes.shape[1] - floor(step) + 1 - ROUNDING) / step)
     if n_trs < 1:
         raise InputError(f"codes have {codes.shape[1]} frames: one TR of {tr} s needs {floor(step)}")
     columns, _ = TRGrid(tr, n_trs, frame_rate).columns(floor(step))
@@ -489,8 +540,9 @@ def blocks_by_tr(
     --------
     group_codes_by_tr, group_with_spill : the same for codes that are there as a whole.
     """
-    step = TRGrid(tr, 1, frame_rate).frames_in_tr
-    widths = (floor((k + 1) * step + Fraction(1, 2)) - floor(k * step + Fraction(1, 2)) for k in count())
+    check_tr(tr, frame_rate)
+    step, rate = exact(tr), exact(frame_rate)
+    widths = (first_frame((k + 1) * step, rate) - first_frame(k * step, rate) for k in count())
     width, held = next(widths), None
     for piece in pieces:
         held = piece if held is None else np.concatenate([held, piece], axis=1)

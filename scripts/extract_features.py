@@ -14,35 +14,11 @@ import sys
 from typing import Any
 
 from giblet.cli import main
+from giblet.cli.features import EXTRACTORS
 from giblet.cli.shared import fail
-from giblet.config import Settings
-from giblet.data.audio import AudioSettings
-from giblet.data.text import TextSettings
-from giblet.data.video import VideoSettings
 from giblet.errors import GibletError
 
-KINDS: dict[str, type[Settings]] = {"sound": AudioSettings, "video": VideoSettings, "text": TextSettings}
-CALLED = {
-    "sound": {"use_encodec": "mel"},
-    "video": {"size": "video_size", "model": "image_model"},
-    "text": {"model": "text_model"},
-}
-"""Settings that options of the command call by another name."""
-
-
-def as_options(what: str, settings: Settings) -> dict[str, Any]:
-    """What a file of settings says, by the names and in the words of the command's options."""
-    options = {}
-    for name in settings.model_fields_set:
-        value = getattr(settings, name)
-        if name == "use_encodec":
-            value = not value
-        elif name == "size":
-            value = "x".join(map(str, value))
-        elif name == "model" and what == "text" and value is None:
-            value = "none"
-        options[CALLED[what].get(name, name)] = value
-    return options
+KINDS = {one.name: one for one in EXTRACTORS}
 
 
 def run() -> None:
@@ -53,11 +29,11 @@ def run() -> None:
     own, arguments = parser.parse_known_args()
     if "--help" in arguments:
         print(__doc__)
-    what = next((name for name in ("video", "text") if f"--{name}" in arguments), own.what)
+    what = next((name for name in KINDS if f"--{name}" in arguments), own.what)
     defaults: dict[str, Any] = {} if what == "sound" else {what: True}
     try:
         if own.settings is not None:
-            defaults |= as_options(what, KINDS[what].from_yaml(own.settings))
+            defaults |= KINDS[what].options_of(KINDS[what].settings_type().from_yaml(own.settings))
     except GibletError as exc:
         sys.exit(fail(str(exc)))
     main(["extract", *arguments], defaults={"extract": defaults})

@@ -1,14 +1,18 @@
 """Files are written whole or not at all."""
 
+import ast
 import hashlib
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from giblet import files
 from giblet.errors import InputError
 from giblet.files import atomic_path, check_writable, sha256_of
 
@@ -98,3 +102,45 @@ def test_a_file_that_a_library_put_there_itself_has_ordinary_permissions_too(tmp
         os.umask(before)
     assert (tmp_path / "a").read_bytes() == b"content"
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+ROOT = Path(files.__file__).parent
+WRITERS = {"to_csv", "savefig", "to_netcdf", "write_text", "write_bytes", "save_file", "tofile", "savez", "save_image"}
+"""What libraries call writing. A module that calls one gives it a temporary path, or memory."""
+
+
+def calls(tree: ast.AST) -> dict[str, list[ast.Call]]:
+    """The calls in a file, by the last part of the name of what is called."""
+    found: dict[str, list[ast.Call]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            found.setdefault(ast.unparse(node.func).rpartition(".")[2], []).append(node)
+    return found
+
+
+def for_writing(call: ast.Call) -> bool:
+    """Whether it opens a file for writing: an argument is a mode such as "w", "ab" or "r+"."""
+    given = [*call.args, *(keyword.value for keyword in call.keywords)]
+    return any(isinstance(a, ast.Constant) and re.fullmatch(r"[wax]b?\+?|r\+b?|rb\+", str(a.value)) for a in given)
+
+
+def test_the_list_of_what_writes_files_is_whole():
+    listed = set(re.findall(r"^``([\w.]+)`` ", files.__doc__, re.MULTILINE))
+    written, opened = set(), {}
+    for path in ROOT.rglob("*.py"):
+        module, own = (
+            path.relative_to(ROOT).with_suffix("").as_posix().replace("/", "."),
+            calls(ast.parse(path.read_text())),
+        )
+        if module == "files":
+            continue
+        if own.keys() & {"atomic_path", "write_atomic"}:
+            written.add(module)
+        writing = own.keys() & WRITERS
+        writing |= {name for name in own.keys() & {"open", "SoundFile"} if any(map(for_writing, own[name]))}
+        if writing:
+            opened[module] = writing
+    assert listed == written
+    # To memory: the bytes go to write_atomic in features; the picture into a report.
+    assert opened.keys() - written == {"netcdf"} and opened["netcdf"] == {"to_netcdf"}
+    assert {"data.sound", "data.picture", "data.simulate", "report"} <= opened.keys()

@@ -8,11 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from giblet import timing
 from giblet.errors import InputError
 from giblet.timing import (
     TRGrid,
     blocks_by_tr,
     exact,
+    first_frame,
+    first_frames,
     grid_for,
     group_codes_by_tr,
     group_with_spill,
@@ -187,3 +190,22 @@ def test_a_day_of_stimulus_needs_n_trs():
 def test_trs_that_differ_by_a_rounding_of_the_header_are_one():
     assert same_tr(np.float32(0.72), 0.72) and same_tr(0.7199999, "0.72")
     assert not same_tr(0.72, 0.721)
+
+
+@pytest.mark.parametrize("rounding", [Fraction(0), Fraction(1, 3), Fraction(1, 2)])
+@pytest.mark.parametrize("tr", TRS)
+def test_one_constant_says_how_every_tr_is_cut(monkeypatch, tr, rounding):
+    monkeypatch.setattr(timing, "ROUNDING", rounding)
+    grid = TRGrid(tr, 40, 75)
+    edges = [floor(k * exact(tr) * 75 + rounding) for k in range(41)]
+    assert grid.edges.tolist() == edges == [first_frame(k * exact(tr), Fraction(75)) for k in range(41)]
+    if tr != 1.4999999:  # as floats its edges are told from ties to a millionth of a frame only
+        assert first_frames(np.arange(41) * tr, 75).tolist() == edges
+    codes = counting(2, grid.n_frames)
+    assert [block.shape[1] for block in blocks_by_tr([codes], tr, 75)] == np.diff(edges).tolist()
+    grouped = group_with_spill(codes, grid)
+    np.testing.assert_array_equal(ungroup_codes(grouped.codes, tr, 75, spill=grouped.spill), codes)
+    for n_frames in range(grid.n_frames - 120, grid.n_frames + 1):
+        whole = group_codes_by_tr(codes[:, :n_frames], tr, 75)
+        n_trs = sum(edge + grid.frames_per_tr <= n_frames for edge in edges[:-1])
+        np.testing.assert_array_equal(whole, grouped.codes[:n_trs])

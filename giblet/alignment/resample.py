@@ -14,6 +14,7 @@ from giblet.alignment.hrf import round_to_codes
 from giblet.errors import AlignmentError, InputError
 from giblet.features import CODES
 from giblet.renamed import renamed
+from giblet.timing import first_frames
 
 Method = Literal["linear", "mean", "lanczos", "round", "nearest", "latent"]
 METHODS = {"codes": ("nearest", "latent", "round"), "continuous": ("linear", "mean", "lanczos")}
@@ -352,24 +353,6 @@ def _through_latents(codes: np.ndarray, weights: sparse.csr_array, codec: Latent
         )
     out = back.reshape(n_codebooks, weights.shape[0], width).transpose(1, 0, 2).astype(np.int32)
     return out[:, :, 0] if codes.ndim == 2 else out
-
-
-def first_frames(times: np.ndarray, frame_rate: float) -> np.ndarray:
-    """First frame of each TR, by the clock's rule ``floor(t * frame_rate + 1/2)``.
-
-    Parameters
-    ----------
-    times : ndarray of float, shape (n,)
-        Seconds at which the TRs begin.
-    frame_rate : float
-        Frames per second.
-
-    Returns
-    -------
-    ndarray of int64, shape (n,)
-    """
-    # Times are floats: what lies within a millionth of a frame of a tie is one.
-    return np.floor(np.round(times * frame_rate, 6) + 0.5).astype(np.int64)
 
 
 def _by_frame(

@@ -19,7 +19,7 @@ from giblet.alignment.resample import Method, Resampling, resampled
 from giblet.alignment.scan import Scan
 from giblet.errors import AlignmentError, InputError
 from giblet.features import CODES, CONTINUOUS, load_features, present_in
-from giblet.timing import TRGrid, exact, same_tr, shown, ungroup_codes, ungroup_frames
+from giblet.timing import TRGrid, exact, first_frame, same_tr, shown, ungroup_codes, ungroup_frames
 
 
 def _dataset(name: str, given: Any) -> xr.Dataset:
@@ -401,17 +401,16 @@ class Source:
             series = ungroup_frames(self.table, TRGrid(float(self.file_tr), self.n_trs, rate))
             width = of_a_volume.max_frames_per_tr
         starts = [k * placement.tr + placement.stimulus_time for k in volumes.tolist()]
-        half = Fraction(1, 2)
-        first = np.array([floor(s * rate + half) for s in starts])
-        behind = np.array([floor((s + placement.tr) * rate + half) for s in starts])
+        first = np.array([first_frame(s, rate) for s in starts])
+        behind = np.array([first_frame(s + placement.tr, rate) for s in starts])
         frames = first[:, None] + np.arange(width)
         moved = series[:, np.minimum(frames, series.shape[1] - 1)].transpose(1, 0, 2)
         own = frames < behind[:, None]  # mel files hold 0 in the column that not every TR has
         # Half of its frames are no TR.
         n_present = np.r_[0, np.cumsum(self.present)]
         lo, hi = placement.first[volumes], placement.last[volumes] + 1
-        off = placement.stimulus_time * rate
-        how = f"shifted by {floor(off + half)} frames of {1000 / float(rate):.4g} ms, values as they were" + (
+        off, shift = placement.stimulus_time * rate, first_frame(placement.stimulus_time, rate)
+        how = f"shifted by {shift} frames of {1000 / float(rate):.4g} ms, values as they were" + (
             "" if off.denominator == 1 else ", to the nearest frame"
         )
         return Moved(

@@ -2,32 +2,132 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from giblet.cli.shared import Device, Json, app, bar, fail, for_shell, out, print_json, table
+from giblet.cli.shared import PHRASES, Device, Json, app, bar, fail, for_shell, out, print_json, table
 from giblet.errors import InputError
 
 if TYPE_CHECKING:
+    from giblet.config import Settings
     from giblet.data.processor import ExtractionSettings
     from giblet.pipeline import FailedExtraction, FeatureFile
 
 
-# What an option is about; one that is given for something else than what is extracted is an error, not ignored.
-ABOUT = {
-    "--video": {"video_size", "frame", "image_model", "image_fit", "track"},
-    "--text": {
-        "text_model", "table_time_at_tr_0", "film_duration", "gaps", "onset_column", "offset_column", "duration_column",
-        "text_column", "encoding", "decimal", "time_unit", "order", "overlaps", "empty", "untimed", "nonspeech",
-    },
-    "sound": {"codec", "bandwidth", "mel", "n_mels", "mel_average", "track", "gain"},
-}  # fmt: skip
+@dataclass(frozen=True)
+class Option:
+    """An option of ``giblet extract``, and the setting that it gives."""
+
+    name: str
+    setting: str = ""
+    """By default that of the same name."""
+    read: Callable[[Any], Any] = lambda given: given
+    """The setting, of what is given."""
+    say: Callable[[Any], Any] = lambda setting: setting
+    """What to give for a setting."""
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """What ``giblet extract`` knows of one of :data:`giblet.pipeline.features.PROCESSORS`."""
+
+    name: str
+    """``"video"`` is asked for by ``--video``; ``"sound"`` is what is extracted where nothing is asked for."""
+    settings: str
+    """Where the type of its settings is; a name, as importing it takes seconds that ``--help`` does not have."""
+    options: tuple[Option, ...]
+    """Those of its own; one that is given for something else than what is extracted is an error, not ignored."""
+    source: str
+    """What it reads, in the line that is printed: the seconds ``of film`` that were cut."""
+    padding: str
+    """What was put behind the end of the source, after the seconds: ``s of black added``."""
+    begins: str
+    """What may begin later than the film."""
+
+    @property
+    def called(self) -> str:
+        """As messages call it: ``--video``, or ``sound``."""
+        return self.name if self.name == SOUND else f"--{self.name}"
+
+    def settings_type(self) -> type[ExtractionSettings]:
+        """The type of its settings."""
+        module, _, name = self.settings.rpartition(".")
+        return getattr(import_module(module), name)
+
+    def settings_of(self, given: Mapping[str, Any]) -> ExtractionSettings:
+        """Its settings, of the parameters of the command."""
+        kind = self.settings_type()
+        shared = {name: given[name] for name in ("tr", "n_trs", "device") if name in kind.model_fields}
+        return kind.make(**shared, **{one.setting or one.name: one.read(given[one.name]) for one in self.options})
+
+    def options_of(self, settings: Settings) -> dict[str, Any]:
+        """The parameters of the command that ask for what settings say, where they say something."""
+        by_setting = {one.setting or one.name: one for one in self.options}
+        found = {}
+        for name in settings.model_fields_set:
+            option = by_setting.get(name, Option(name))
+            found[option.name] = option.say(getattr(settings, name))
+        return found
+
+
+def _size(given: str) -> tuple[int, int]:
+    try:
+        height, width = map(int, given.lower().split("x"))
+    except ValueError as exc:
+        raise InputError(f"--video-size is {given!r}: height x width in pixels is needed, as in 90x160") from exc
+    return height, width
+
+
+SOUND = "sound"
+EXTRACTORS = (
+    Extractor(
+        "video", "giblet.data.video.VideoSettings",
+        (
+            Option("video_size", "size", read=_size, say=lambda size: "x".join(map(str, size))), Option("frame"),
+            Option("image_model", "model"), Option("image_fit"), Option("track"),
+        ),
+        "film", "s of black added", "picture",
+    ),
+    Extractor(
+        "text", "giblet.data.text.TextSettings",
+        (
+            Option("text_model", "model", read=lambda given: None if given == "none" else given,
+                   say=lambda model: "none" if model is None else model),
+            *map(Option, (
+                "table_time_at_tr_0", "film_duration", "gaps", "onset_column", "offset_column", "duration_column",
+                "text_column", "encoding", "decimal", "time_unit", "order", "overlaps", "empty", "untimed", "nonspeech",
+            )),
+        ),
+        "text", "s after the end of the text", "text",
+    ),
+    Extractor(
+        SOUND, "giblet.data.audio.AudioSettings",
+        (
+            Option("mel", "use_encodec", read=lambda mel: not mel, say=lambda use_encodec: not use_encodec),
+            *map(Option, ("codec", "bandwidth", "n_mels", "mel_average", "track", "gain")),
+        ),
+        "film", "s of silence added", "sound",
+    ),
+)  # fmt: skip
+"""All extractors. One more also needs a flag of its name, and its options, among the parameters of `extract`."""
+
+for _extractor in EXTRACTORS:
+    _type = _extractor.settings.rpartition(".")[2]
+    PHRASES.update(
+        {f"{_type}.{one.setting or one.name}": f"--{one.name.replace('_', '-')}" for one in _extractor.options}
+    )
+    if _extractor.name != SOUND:
+        PHRASES[_type] = _extractor.called
 
 
 @app.command()
-# 37 parameters, 100 lines, of a Typer command: one for each option; those of another kind of source are refused.
+# 37 parameters, 100 lines, of a Typer command: one for each option. EXTRACTORS says which are whose, and reads them
+# from the context.
 def extract(
     context: typer.Context,
     films: Annotated[
@@ -90,96 +190,69 @@ def extract(
     as_json: Json = False,
 ) -> None:
     """Turn the sound of films, their picture or their words into features on the clock of a scan."""
-    if video and text:
-        raise InputError("--video and --text are given: extract one at a time, each is a file of its own")
-    what = "--video" if video else "--text" if text else "sound"
-    _refuse_foreign(context, what)
-    from giblet.data.audio import AudioSettings
-    from giblet.data.text import TextSettings
-    from giblet.data.video import VideoSettings
+    extractor = _asked_for(context.params)
+    _refuse_foreign(context, extractor)
     from giblet.pipeline import extract_many
 
-    settings: ExtractionSettings
-    if video:
-        settings = VideoSettings.make(
-            tr=tr, n_trs=n_trs, size=_size(video_size), frame=frame, track=track, model=image_model,
-            image_fit=image_fit, device=device,
-        )  # fmt: skip
-    elif text:
-        settings = TextSettings.make(
-            tr=tr, n_trs=n_trs, model=None if text_model == "none" else text_model,
-            table_time_at_tr_0=table_time_at_tr_0, film_duration=film_duration, gaps=gaps, onset_column=onset_column,
-            offset_column=offset_column, duration_column=duration_column, text_column=text_column, encoding=encoding,
-            decimal=decimal, time_unit=time_unit, order=order, overlaps=overlaps, empty=empty, untimed=untimed,
-            nonspeech=nonspeech, device=device,
-        )  # fmt: skip
-    else:
-        settings = AudioSettings.make(
-            tr=tr, n_trs=n_trs, use_encodec=not mel, codec=codec, bandwidth=bandwidth, track=track, gain=gain,
-            n_mels=n_mels, mel_average=mel_average, device=device,
-        )  # fmt: skip
+    settings = extractor.settings_of(context.params)
     results: list[FeatureFile | FailedExtraction] = []
     with bar("extracting") as progress:
         for result in extract_many(films, settings, out_dir, overwrite=overwrite, progress=progress):
             results.append(result)
             if result.error is not None:
-                fail(result.error + _other_kind(result.film, what))
+                fail(result.error + _other_kind(result.film, extractor))
             elif not as_json:
-                out.print(_one_line(result), markup=False)
+                out.print(_one_line(result, extractor), markup=False)
     if as_json:
         print_json([{**one.as_dict(), "error": None if one.error is None else for_shell(one.error)} for one in results])
     if any(r.error is not None for r in results):
         raise typer.Exit(2)
 
 
-def _refuse_foreign(context: typer.Context, what: str) -> None:
+def _asked_for(given: Mapping[str, Any]) -> Extractor:
+    """The extractor whose flag is given, or that of sound."""
+    asked = [one for one in EXTRACTORS if given.get(one.name)]
+    if len(asked) > 1:
+        flags = " and ".join(one.called for one in asked)
+        raise InputError(f"{flags} are given: extract one at a time, each is a file of its own")
+    return asked[0] if asked else next(one for one in EXTRACTORS if one.name == SOUND)
+
+
+def _refuse_foreign(context: typer.Context, extractor: Extractor) -> None:
     """An error for options that are about something else than what is extracted."""
-    foreign = set().union(*ABOUT.values()) - ABOUT[what]
+    owners = {one.called: {option.name for option in one.options} for one in EXTRACTORS}
+    foreign = set().union(*owners.values()) - owners[extractor.called]
+    flags = [one.called for one in EXTRACTORS if one.name != SOUND]
+    asked = f"neither {' nor '.join(flags)} is given" if extractor.name == SOUND else f"{extractor.called} is given"
     for option in context.command.params:
         source = context.get_parameter_source(option.name or "")
         if option.name in foreign and source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP"):
-            kinds = " or ".join(kind for kind, names in ABOUT.items() if option.name in names)
-            raise InputError(f"{option.opts[0]} is for {kinds}, but {_said(what)}: leave it out, or say what is meant")
+            kinds = " or ".join(kind for kind, names in owners.items() if option.name in names)
+            raise InputError(f"{option.opts[0]} is for {kinds}, but {asked}: leave it out, or say what is meant")
 
 
-def _other_kind(source: Path, what: str) -> str:
+def _other_kind(source: Path, extractor: Extractor) -> str:
     """What a file that could not be read may be read as instead."""
     from giblet.data.words.subtitles import SUBTITLES, TABLES
 
     words = source.suffix.lower() in (*TABLES, *SUBTITLES)
-    if what == "--text":
+    if extractor.name == "text":
         return "" if words else "; films are read without --text: for their sound, or with --video for their picture"
     return "; tables and subtitles are read as words with --text" if words else ""
 
 
-def _said(what: str) -> str:
-    return "neither --video nor --text is given" if what == "sound" else f"{what} is given"
-
-
-def _size(given: str) -> tuple[int, int]:
-    try:
-        height, width = map(int, given.lower().split("x"))
-    except ValueError as exc:
-        raise InputError(f"--video-size is {given!r}: height x width in pixels is needed, as in 90x160") from exc
-    return height, width
-
-
-def _one_line(result: FeatureFile) -> str:
-    about = result.about
+def _one_line(result: FeatureFile, extractor: Extractor) -> str:
+    about, source = result.about, extractor.source
     if result.status == "up to date":
         return f"{result.path}: up to date"
-    source, padding, begins = {
-        "video": ("film", "s of black added", "picture"),
-        "text": ("text", "s after the end of the text", "text"),
-    }.get(about["desc"], ("film", "s of silence added", "sound"))
     text = f"{result.path}: {about['variable']} {tuple(about['shape'])} {about['dtype']} at TR {about['tr']:g} s"
     text += f", {about['valid_trs']} of {about['n_trs']} TRs covered by the {source}"
     if about["cut"] > 0:
         text += f"; {about['cut']:.3f} s of {source} after the last TR cut"
     if about["padded"] > 0:
-        text += f"; {about['padded']:.3f} {padding}"
+        text += f"; {about['padded']:.3f} {extractor.padding}"
     if about.get("track_delay", 0) > 0:
-        text += f"; {begins} starts at {about['track_delay']:.3f} s"
+        text += f"; {extractor.begins} starts at {about['track_delay']:.3f} s"
     for name, what in (
         ("cut_words", "words begin outside the scan"),
         ("nonspeech_words", "words that nobody speaks left out"),

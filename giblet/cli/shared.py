@@ -52,12 +52,11 @@ LISTED = re.compile(r"\b(?:lacks|known are) [^:;]*")
 """A list of attributes of a file, or of a YAML file's options, which only look like those of the command."""
 _VALUE = r"\.\.\.|\[[^\]]*\]|'[^']*'|True\b|-?\d[\w.]*"
 
-PHRASES = {
-    "with use_encodec=True": "without --mel", "with use_encodec=False": "with --mel",
-    "AudioSettings.codec": "--codec", "TextSettings.model": "--text-model", "VideoSettings.model": "--image-model",
-    "TextSettings": "--text", "VideoSettings": "--video",
-}  # fmt: skip
-"""What the library says of settings that are asked for by options of ``giblet extract`` with names of their own."""
+PHRASES = {"with use_encodec=True": "without --mel", "with use_encodec=False": "with --mel"}
+"""What the library says of settings that are asked for by options of ``giblet extract`` with names of their own.
+
+Types of settings, and their fields, are added by :data:`giblet.cli.features.EXTRACTORS`.
+"""
 EXTRACTING = re.compile(r"\bextract (?:it|them|its|with)\b[^;:]*")
 """What is said of another ``giblet extract``: parameters in it are options of that command, and not of this one."""
 _options_now: dict[str, str] = {}

@@ -1,4 +1,55 @@
-"""What all extractors have in common: the options that each takes, and what each can do."""
+"""What all extractors have in common, and how to add one.
+
+Another extractor, say of the motion in the picture, takes three files:
+
+1. ``giblet/data/flow.py``: its settings, and a class that has what :class:`Processor` lists.
+2. ``giblet/pipeline/features.py``: the class in ``PROCESSORS``. :func:`giblet.extract` takes its settings then.
+3. ``giblet/cli/features.py``: a row in ``EXTRACTORS``, and among the parameters of ``extract`` the flag ``--flow`` and
+   the options that no other extractor has.
+
+The first of them, whole; ``giblet/data/video.py`` is one of full size, documented as all of giblet is::
+
+    class FlowSettings(ExtractionSettings):
+        size: tuple[int, int] = Field((18, 32), description="height and width at which motion is looked for")
+
+    class FlowProcessor:
+        settings_type, source_noun, padding, desc = FlowSettings, "film", "stillness", "flow"
+
+        def __init__(self, settings):
+            self.settings = settings
+
+        @classmethod
+        def from_settings(cls, settings):
+            return cls(settings)
+
+        @classmethod
+        def check_source(cls, path, settings):
+            return PictureReader(path).info.duration_hint
+
+        def provenance(self, path, n_trs=None):
+            settings = self.settings.model_dump(mode="json") | {"n_trs": n_trs}
+            return {"source_sha256": sha256_of(path), "settings": settings}
+
+        def extract(self, path, n_trs=None, *, provenance=None, progress=None):
+            reader, tr, before, sums = PictureReader(path), exact(self.settings.tr), None, Counter()
+            for shown in reader:
+                light = luminance_of(shown.pixels(self.settings.size))
+                if before is not None:
+                    sums[tr_of(shown.start, tr)] += np.abs(light - before).mean()  # your measure here
+                before = light
+                if progress is not None:
+                    progress(float(shown.end), reader.info.duration_hint)
+            grid = volume_grid(self.settings.tr, n_trs, reader.film_duration)
+            flow = np.array([sums[k] for k in range(grid.n_trs)], np.float32)
+            return new_features(
+                {"flow": (("tr",), flow)}, grid, kind=CONTINUOUS, desc=self.desc, source=Path(path).name,
+                film_duration=reader.film_duration, duration=float(min(reader.film_duration, grid.duration)),
+                **(self.provenance(path, n_trs) if provenance is None else provenance),
+            )
+
+The names that it uses are those of ``video.py``. If it loads a model, ``MODEL_OPTIONS`` in ``giblet/features.py`` says
+which setting names it; if ``import giblet`` shall offer it, ``giblet/__init__.py`` lists it.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +75,7 @@ class ExtractionSettings(Settings):
 class Processor(Protocol):
     """What turns a film, or a timed text, into features on the clock of a scan.
 
-    Another extractor takes three files:
-
-    1. ``giblet/data/<name>.py``, with its settings, a subclass of :class:`ExtractionSettings`, and a class that has
-       what is listed here. ``giblet/data/video.py`` is one to follow: :func:`giblet.features.new_features` makes the
-       Dataset.
-    2. ``giblet/pipeline/features.py``, where ``PROCESSORS`` lists the class: :func:`giblet.pipeline.extract` takes its
-       settings then.
-    3. ``giblet/cli/features.py``, for its options on the command line.
+    The module says how to add one.
 
     See Also
     --------

@@ -1,4 +1,26 @@
-"""Training, validation and test TRs that share no haemodynamic response."""
+"""Training, validation and test TRs that share no haemodynamic response.
+
+All places that keep what is tested out of what is learned, in the order in which data pass them:
+
+- the split: :func:`make_splits` leaves a gap of an HRF behind each cut within a run;
+  :func:`giblet.data.dataset.stimulus_split.split_stimulus` puts a second of film into one part for all who saw it, and
+  :func:`giblet.training.parts.split_study` applies it, or says how much film of a split by subject leaks
+- cleaning, which fits whole runs: ``split_study`` refuses it where a cut falls within a run
+- numbers that are fitted, to training TRs alone: :meth:`giblet.data.dataset.normalise.Normaliser.fit`, means,
+  deviations and levels of runs; :func:`giblet.training.build.model_of`, scales of losses, frequencies of codes and
+  statistics of latents
+- voxels that are left out, without a look at test TRs: :func:`giblet.training.columns.learnable`; those damaged only
+  there: :func:`giblet.training.holes.with_damaged`
+- windows, within one part and one run: :class:`giblet.data.dataset.windows.TRWindows`; of their TRs only those are
+  scored whose BOLD and stimulus lie within:
+  :meth:`giblet.models.autoencoder.MultimodalAutoencoder.scored_rows`
+- prediction from the BOLD of the part alone: :func:`giblet.evaluation.predictions.predict`
+- nulls from training codes, and a note at scores of TRs that were trained on: :func:`giblet.pipeline.scoring.score`
+- a linear encoding model, by training TRs, with gaps between folds: :func:`giblet.evaluation.encoding.fit_ridge`
+- the codec's own training: :func:`giblet.codec.training.data.find_audio` holds out speakers and pieces
+
+What is not prevented: ``FMRIProcessor(standardize=True)`` scales by whole runs, which training never asks for.
+"""
 
 from __future__ import annotations
 

@@ -8,18 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from giblet.codec.quantizer import rvq_dequantize, rvq_quantize
 from giblet.errors import InputError
 from giblet.modalities import AUDIO, TEXT, VIDEO
-from giblet.models.heads import ClassificationHead, LatentHead, PictureHead, RegressionHead, ShapedHead
+from giblet.models.heads import CODE_HEADS, CodeHead
 from giblet.models.layers import LinearPlus
-from giblet.models.logits import CodeLogits
 from giblet.models.settings import Modality, ModelSettings, check_modalities
+from giblet.models.stimulus_heads import PictureHead, ShapedHead
 
 N_MELS = 2048
 """Mel bands of the legacy mode, where no modality says how many."""
-LATENT_DIM = 128
-"""D of the latents of EnCodec, where there are no codebooks to say it."""
 
 
 class MultimodalDecoder(nn.Module):
@@ -34,7 +31,7 @@ class MultimodalDecoder(nn.Module):
         ``head="latent"``, the default of all models: the latent vectors that codes stand for. ``"classification"``: a
         score for each entry of each codebook; a vector by frame, projected for each codebook, meets a vector by entry,
         so that 896 x 1024 outputs need no weights of their own. ``"regression"``: each code as a number in [0, V - 1],
-        as if codes were on a scale.
+        as if codes were on a scale. Each is a class in :mod:`giblet.models.heads`, which says how to add one.
     modalities : mapping of str to Modality, optional
         What is decoded, by name; by default sound alone: codes (K, F), or a mel spectrum of 2048 bands.
     codebooks : Tensor, shape (K, V, D), optional
@@ -115,8 +112,11 @@ class MultimodalDecoder(nn.Module):
         InputError
             If `z` is not floats (..., bottleneck).
         """
-        factored = self.decode(z)
-        return {name: out.dense() if isinstance(out, CodeLogits) else out for name, out in factored.items()}
+        answers = self.decode(z)
+        for name, head in self.heads.items():
+            if isinstance(head, CodeHead):
+                answers[name] = head.dense(answers[name])
+        return answers
 
     def decode(self, z: Tensor) -> dict[str, Any]:
         """As calling the decoder, with the scores of classification in factors.
@@ -165,18 +165,8 @@ class MultimodalDecoder(nn.Module):
         --------
         to_latents : Latents instead of codes.
         """
-        audio = self._audio(outputs)
-        if isinstance(audio, CodeLogits):
-            _check_finite(audio.queries)
-            return audio.argmax()
-        _check_finite(audio)
-        if self.head == "classification":
-            return audio.argmax(-1).int()
-        if self.head == "regression":
-            return audio.round().clamp(0, self.codebook_size - 1).int()
-        *lead, d, f = audio.shape
-        codes = rvq_quantize(audio.reshape(-1, d, f).transpose(1, 2).float(), self._books())[1]
-        return codes.reshape(*lead, self.n_codebooks, f).int()
+        head, answer = self._of_codes(outputs)
+        return head.codes(answer, self.codebooks)
 
     @torch.no_grad()
     def to_latents(self, outputs: Mapping[str, Any], expected: bool = False) -> Tensor:
@@ -205,46 +195,22 @@ class MultimodalDecoder(nn.Module):
         --------
         to_codes : Codes instead of latents.
         """
-        audio = self._audio(outputs)
-        if expected and self.head != "classification":
-            raise InputError(f"head {self.head!r} gives no probabilities: expected=True needs 'classification'")
-        if self.head == "latent":
-            return audio
-        if expected:
-            if isinstance(audio, CodeLogits):
-                return audio.expected(self._books())
-            return torch.einsum("...kfv,kvd->...df", audio.softmax(-1), self._books())
-        codes = self.to_codes(outputs)
-        latents = rvq_dequantize(codes.reshape(-1, *codes.shape[-2:]), self._books()).transpose(1, 2)
-        return latents.reshape(*codes.shape[:-2], *latents.shape[1:])
+        head, answer = self._of_codes(outputs)
+        return head.expected_latents(answer, self.codebooks) if expected else head.latents(answer, self.codebooks)
 
-    def _audio(self, outputs: Mapping[str, Any]) -> Any:
-        if not self.use_encodec or AUDIO not in outputs:
+    def _of_codes(self, outputs: Mapping[str, Any]) -> tuple[CodeHead, Any]:
+        """What decodes the codes, and its answer."""
+        head = dict(self.heads.items()).get(AUDIO)  # a ModuleDict has no get
+        if not isinstance(head, CodeHead) or AUDIO not in outputs:
             raise InputError("there are no codes here: the model decodes a mel spectrogram, or no sound at all")
-        return outputs[AUDIO]
-
-    def _books(self) -> Tensor:
-        if self.codebooks is None:
-            raise InputError("the decoder does not know the codec's codebooks: give codebooks when it is made")
-        return self.codebooks
+        return head, outputs[AUDIO]
 
 
 def _head(modality: Modality, settings: ModelSettings, books: Tensor | None, counts: Tensor | None) -> nn.Module:
     """What decodes one modality."""
-    width = settings.features
-    if modality.kind == "frames":
-        return PictureHead(width, modality.shape)
-    if modality.kind != "codes":
-        return ShapedHead(width, modality.shape)
-    n_codebooks, n_frames = modality.shape
-    if settings.head == "regression":
-        return RegressionHead(width, n_codebooks, n_frames, settings.codebook_size, counts)
-    if settings.head == "classification":
-        return ClassificationHead(width, n_codebooks, n_frames, settings.codebook_size, counts)
-    mean = None
-    if counts is not None and books is not None:
-        mean = torch.einsum("kv,kvd->d", counts / counts.sum(1, keepdim=True), books.double()).float()
-    return LatentHead(width, LATENT_DIM if books is None else books.shape[2], n_frames, mean)
+    if modality.kind == "codes":
+        return CODE_HEADS[settings.head].build(settings, modality.shape[1], books, counts)
+    return (PictureHead if modality.kind == "frames" else ShapedHead)(settings.features, modality.shape)
 
 
 def _checked_books(codebooks: Tensor | None, k: int, size: int) -> Tensor | None:
@@ -262,8 +228,3 @@ def _checked_counts(priors: Tensor | None, k: int, size: int) -> Tensor | None:
     if tuple(counts.shape) != (k, size) or not bool((counts >= 0).all()) or not bool((counts.sum(1) > 0).all()):
         raise InputError(f"priors are of shape {tuple(counts.shape)}: counts of each code, ({k}, {size}), are needed")
     return counts
-
-
-def _check_finite(values: Tensor) -> None:
-    if not values.isfinite().all():
-        raise InputError("the decoded sound holds NaN or infinity: there is no code for that; check the BOLD series")

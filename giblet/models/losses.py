@@ -2,7 +2,7 @@
 
 Codes run to 1023 and z-scored BOLD to 3: their squared errors differ a hundred-thousandfold, and the sum of them is
 the codes'. So each loss is divided by what it costs to predict the training mean, or how often each code occurs, and
-nothing else, for every TR.
+nothing else, for every TR. The losses of codes stand with their heads, in :mod:`giblet.models.heads`.
 
 The order of arguments is the truth first, then what is said of it, as in the scores.
 """
@@ -13,89 +13,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from giblet.codec.quantizer import rvq_dequantize
-from giblet.errors import InputError
 from giblet.modalities import AUDIO, BOLD
+from giblet.models.heads import CODE_HEADS
 from giblet.models.inputs import is_code_dtype
-from giblet.models.logits import CodeLogits, log_frequency
+from giblet.models.row_losses import cross_entropy as cross_entropy
+from giblet.models.row_losses import latent_loss as latent_loss
+from giblet.models.row_losses import mse
+from giblet.models.row_losses import smooth_l1 as smooth_l1
 from giblet.models.scales import Scales
 from giblet.models.settings import ModelSettings
-
-
-def mse(target: Tensor, prediction: Tensor) -> Tensor:
-    """Squared error of each row, mean over the rest.
-
-    Parameters
-    ----------
-    target, prediction : Tensor, shape (N, ...)
-
-    Returns
-    -------
-    Tensor, shape (N,), float32
-    """
-    return (prediction.float() - target.float()).square().flatten(1).mean(1)
-
-
-def smooth_l1(target: Tensor, prediction: Tensor, width: Tensor | float = 1.0) -> Tensor:
-    """Huber's loss of each row, mean over the rest: squared up to an error of `width`, then linear.
-
-    Parameters
-    ----------
-    target, prediction : Tensor, shape (N, ...)
-    width : Tensor or float
-        In the units of the target, broadcast against it; errors are divided by it.
-
-    Returns
-    -------
-    Tensor, shape (N,), float32
-    """
-    error = (prediction.float() - target.float()) / width
-    return nn.functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="none").flatten(1).mean(1)
-
-
-def cross_entropy(codes: Tensor, scores: CodeLogits | Tensor) -> Tensor:
-    """Cross-entropy of each row and codebook, mean over frames.
-
-    Parameters
-    ----------
-    codes : Tensor of int, shape (N, K, F)
-        In [0, V - 1].
-    scores : CodeLogits or Tensor, shape (N, K, F, V)
-
-    Returns
-    -------
-    Tensor, shape (N, K), float32
-        Nats per frame.
-    """
-    if isinstance(scores, CodeLogits):
-        return scores.cross_entropy(codes)
-    by_entry = scores.float().movedim(-1, 1)
-    return nn.functional.cross_entropy(by_entry, codes.long(), reduction="none").mean(2)
-
-
-def latent_loss(codes: Tensor, latents: Tensor, codebooks: Tensor) -> Tensor:
-    """Squared error of each row between the latents that codes stand for and others, mean over dimensions and frames.
-
-    Parameters
-    ----------
-    codes : Tensor of int, shape (N, K, F)
-        In [0, V - 1].
-    latents : Tensor, shape (N, D, F)
-    codebooks : Tensor, shape (K, V, D)
-        Of the codec.
-
-    Returns
-    -------
-    Tensor, shape (N,), float32
-
-    Raises
-    ------
-    InputError
-        If the codes do not fit the codebooks.
-    """
-    return mse(rvq_dequantize(codes, codebooks).transpose(1, 2), latents)
 
 
 def scored_mask(name: str, scored: Mapping[str, Tensor], batch: Mapping[str, Any]) -> Tensor:
@@ -230,16 +158,7 @@ def _mean_prediction(name: str, target: Tensor, settings: ModelSettings, scales:
     """The same prediction for all rows of the target, in the form in which the head gives it."""
     if name != AUDIO or not settings.use_encodec:
         return scales.mean(name, subject).to(target.device).reshape(target.shape[1:]).expand(target.shape)
-    n, k, f = target.shape
-    if settings.head == "latent":
-        return scales.mean("latent").to(target.device)[:, None].expand(n, -1, f)
-    scales.by_codebook("entropy")
-    counts = torch.as_tensor(scales.priors).double()  # on the CPU: not every device has doubles
-    if settings.head == "regression":
-        mean = counts @ torch.arange(counts.shape[1], dtype=counts.dtype) / counts.sum(1)
-        return mean.float().to(target.device)[:, None].expand(n, k, f)
-    keys = target.new_zeros((k, counts.shape[1], 1), dtype=torch.float32)
-    return CodeLogits(keys.new_zeros(n, k, f, 1), keys, log_frequency(counts).to(target.device))
+    return CODE_HEADS[settings.head].constant(target, scales)
 
 
 def _normalised(
@@ -248,23 +167,4 @@ def _normalised(
     """Loss of each row, (N,), on the common scale."""
     if name != AUDIO or not settings.use_encodec:
         return mse(target, prediction) / scales.of(name)
-    weights = torch.tensor(settings.codebook_weights, device=target.device)
-    if settings.head == "classification":
-        nats = cross_entropy(target, prediction)  # (N, K)
-        return (nats / _per_codebook(scales, "entropy", target)) @ weights
-    if settings.head == "latent":
-        if codebooks is None:
-            raise InputError("head='latent' compares latents: give codebooks, model.decoder.codebooks")
-        return latent_loss(target, prediction, codebooks) / scales.of("latent")
-    spread = _per_codebook(scales, "deviation", target)
-    books = range(len(spread))
-    if settings.regression_loss == "mse":
-        by_book = [mse(target[:, k], prediction[:, k]) / spread[k] ** 2 for k in books]
-    else:
-        cost = _per_codebook(scales, "smooth_l1", target)
-        by_book = [smooth_l1(target[:, k], prediction[:, k], spread[k]) / cost[k] for k in books]
-    return torch.stack(by_book, dim=1) @ weights
-
-
-def _per_codebook(scales: Scales, name: str, like: Tensor) -> Tensor:
-    return torch.tensor(scales.by_codebook(name), dtype=torch.float32, device=like.device)
+    return CODE_HEADS[settings.head].loss(target, prediction, settings, scales, codebooks)

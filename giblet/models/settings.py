@@ -15,6 +15,9 @@ from giblet.modalities import AUDIO, BOLD, VIDEO
 from giblet.timing import exact
 
 Head = Literal["regression", "classification", "latent"]
+"""How codes are decoded; what each does is in :data:`giblet.models.heads.CODE_HEADS`."""
+NEED_CODEBOOKS: tuple[Head, ...] = ("latent",)
+"""Heads that cannot do without the codec's codebooks."""
 ModalityKind = Literal["codes", "mel", "frames", "vector"]
 
 
@@ -169,10 +172,11 @@ class ModelDesign:
         names = [*self.modalities, BOLD]
         if unknown := set(self.settings.modality_weights) - set(names):
             raise InputError(f"modality_weights name {', '.join(sorted(unknown))}: there are {', '.join(names)}")
-        needed = self.settings.codebook_init or self.settings.head == "latent"
+        needed = self.settings.codebook_init or self.settings.head in NEED_CODEBOOKS
         if AUDIO in self.modalities and self.settings.use_encodec and needed and not has_codebooks:
+            heads = " or ".join(f"head={head!r}" for head in NEED_CODEBOOKS)
             raise InputError(
-                "the codec's codebooks are needed for codebook_init=True and head='latent': give codebooks (K, V, D)"
+                f"the codec's codebooks are needed for codebook_init=True and {heads}: give codebooks (K, V, D)"
             )
 
 

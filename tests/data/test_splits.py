@@ -1,5 +1,7 @@
 """Parts of a scan are disjoint, in order, and a gap apart, so that they share no response."""
 
+import pydoc
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from giblet.data import splits as module
 from giblet.data.splits import make_splits, segments
 from giblet.errors import InputError
 from giblet.timing import exact
@@ -75,3 +78,10 @@ def test_segments_end_at_holes_and_at_runs():
     assert segments(np.array([5]), np.ones(9)) == [(5, 6)]
     assert segments(np.array([], int), np.ones(9)) == []
     assert segments(np.r_[0:4, 6:9], np.repeat([1, 2], [7, 2])) == [(0, 4), (6, 7), (7, 9)]
+
+
+def test_every_place_that_the_module_names_against_leaks_exists():
+    named = re.findall(r":(?:func|meth|class):`([\w.]+)`", module.__doc__)
+    assert len(named) >= 10
+    missing = [name for name in named if pydoc.locate(name if "." in name else f"{module.__name__}.{name}") is None]
+    assert not missing, missing
