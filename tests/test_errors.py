@@ -264,9 +264,7 @@ READERS = {
     ),
     "codec": Reader(codec_folder, lambda path: load_codec(path.parent, device="cpu"), "safetensors.torch.load_file"),
     "codec's configuration": Reader(codec_text, lambda path: load_codec(path.parent, device="cpu"), "json.loads"),
-    "codec training": Reader(
-        codec_training, lambda path: load_checkpoint(path.parent), "giblet.codec.training.checkpoints.load_file"
-    ),
+    "codec training": Reader(codec_training, lambda path: load_checkpoint(path.parent), "giblet.checkpoints.load_file"),
     "image model": Reader(
         image_model, lambda path: ImageModel(str(path.parent), device="cpu"), "transformers.AutoModel.from_pretrained"
     ),

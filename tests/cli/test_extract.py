@@ -61,7 +61,7 @@ def test_a_second_extraction_does_nothing_and_any_change_needs_overwrite(giblet,
     assert "size [10, 10] -> [10, 12]" in extract("--video-size", "10x12")
     assert "frame mean -> middle" in extract(*small, "--frame", "middle")
     changed = ["--video-size", "10x12", "--frame", "middle", "--tr", 2]
-    assert "tr 1.5 -> 2.0" in extract(*changed)
+    assert "--tr 1.5 -> 2.0" in extract(*changed)
     assert extract(*changed, "--overwrite") == "written"
     assert extract(*changed) == "up to date"
 

@@ -55,7 +55,7 @@ def test_an_evaluation_shows_its_table_and_where_it_is_written(audio, tmp_path):
     evaluation = evaluate_codec(audio / "speech" / "1-a.flac", out_dir=tmp_path, seconds=1.2, players=0, device="cpu")
     assert isinstance(evaluation, CodecEvaluation)
     assert (evaluation.page, evaluation.data) == (tmp_path / "codec_report.html", tmp_path / "codec_report.json")
-    assert repr(evaluation) == f"CodecEvaluation(codec='bundled', 1 clips, 1 s, page='{tmp_path}/codec_report.html')"
+    assert repr(evaluation) == f"<CodecEvaluation of bundled: 1 clips, 1 s; {tmp_path}/codec_report.html>"
     shown = evaluation._repr_html_()
     assert shown.count("<tr>") == 1 + len(evaluation.quality.rows)
     assert "<td>codes, 6 kbps</td>" in shown

@@ -16,6 +16,7 @@ import yaml
 from rich.console import Console
 
 from giblet.cli import model as command
+from giblet.progress import TrainingStep
 from tests.training.conftest import values
 from tests.training.test_study import words
 from tests.training.test_trainer import rows, weights
@@ -82,12 +83,12 @@ def test_the_bar_shows_the_step_and_each_loss(monkeypatch):
     shown = StringIO()
     monkeypatch.setattr(command, "err", Console(file=shown, force_terminal=True, width=160))
     with command._bar() as show:
-        show(3, 40, {"train": 1.5, "bold": 0.75, "audio": 0.5, "val": 2.25})
+        show(TrainingStep(3, 40, {"train": 1.5, "bold": 0.75, "audio": 0.5, "val": 2.25}, 3 / 40))
     text = shown.getvalue()
     assert "step 3/40" in text and "train 1.500  bold 0.750  audio 0.500  val 2.250" in text
     monkeypatch.setattr(command, "err", Console(file=(quiet := StringIO()), force_terminal=False))
     with command._bar() as show:
-        show(3, 40, {"train": 1.5})
+        show(TrainingStep(3, 40, {"train": 1.5}, 3 / 40))
     assert not quiet.getvalue()
 
 

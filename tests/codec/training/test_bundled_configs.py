@@ -41,8 +41,7 @@ def test_settings_are_those_that_the_stages_were_made_with(stages):
     """Of the first stage the settings were changed by hand on its way."""
     for stage in stages:
         values = yaml.safe_load((LOGS / f"{stage.output.name}.yaml").read_text())
-        values["unquantized_steps"] = values.pop("unquantised_steps")  # as it was spelled then
-        made = CodecTrainingSettings.make(**values)
+        made = CodecTrainingSettings.make(**CodecTrainingSettings.in_todays_words(values))
         assert made.held_out == stage.held_out
         assert (made.num_residual_layers, made.waken) == (stage.num_residual_layers, stage.waken)
         assert made.loss_weights == stage.loss_weights
@@ -87,5 +86,5 @@ def test_a_list_of_patterns_that_says_nothing_is_refused(tmp_path, content, mess
 def test_the_old_name_of_the_settings_and_of_their_option_are_errors_that_give_the_new_ones():
     with pytest.raises(ImportError, match=r"CodecTrainingConfig is now called .*CodecTrainingSettings"):
         from giblet.codec.training.settings import CodecTrainingConfig  # noqa: F401
-    with pytest.raises(InputError, match="unquantised_steps; did you mean unquantized_steps"):
+    with pytest.raises(InputError, match="unquantised_steps is now called unquantized_steps"):
         CodecTrainingSettings.make(audio="a", output="b", unquantised_steps=3)
