@@ -93,8 +93,8 @@ def main(options: argparse.Namespace) -> None:
             rounds[mode].append(run(mode, options))
     print(f"{options.n_trs} TRs of {TR} s, {options.voxels} voxels, {options.batch} windows per step, "
           f"{options.rounds} rounds of {options.steps} steps")  # fmt: skip
-    print("| mode | s per step | steps of codes to one of this | features per TR | against codes | parameters | codes have "
-          "more | peak GB |\n|---|--:|--:|--:|--:|--:|--:|--:|")  # fmt: skip
+    print("| mode | s per step | steps of codes to one of this | features per TR | against codes | parameters | codes "
+          "have more | peak GB |\n|---|--:|--:|--:|--:|--:|--:|--:|")  # fmt: skip
     codes, first = median(r["seconds"] for r in rounds["codes"]), rounds["codes"][0]
     for mode, name in MODES.items():
         seconds = median(r["seconds"] for r in rounds[mode])

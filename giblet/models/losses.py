@@ -254,7 +254,7 @@ def _normalised(
         return (nats / _per_codebook(scales, "entropy", target)) @ weights
     if settings.head == "latent":
         if codebooks is None:
-            raise InputError("head='latent' compares latents: give codebooks, model.decoder.codebooks")
+            raise InputError("head='latent' compares latents; pass codebooks, model.decoder.codebooks")
         return latent_loss(target, prediction, codebooks) / scales.of("latent")
     spread = _per_codebook(scales, "deviation", target)
     books = range(len(spread))

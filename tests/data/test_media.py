@@ -314,7 +314,7 @@ def test_sound_beyond_full_scale_is_told_with_its_peak_and_left_as_it_is(folder,
         if f"goes up to {reader.peak:.5g}, {decibels:.1f} dB" in record.message
     ]
     assert len(caplog.records) == 1
-    advised = float(re.search(r"--gain (-[\d.]+), or --gain peak", caplog.text)[1])
+    advised = float(re.search(r"gain=(-[\d.]+)`, or `gain='peak'", caplog.text)[1])
     assert -decibels - 0.1 <= advised <= -decibels
 
 
@@ -325,7 +325,7 @@ def test_the_gain_that_is_advised_suffices(folder, peak, before, caplog):
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         list(AudioReader(folder / "loud.wav", gain=before))
-        advised = float(re.search(r"--gain (-[\d.]+), or --gain peak", caplog.text)[1])
+        advised = float(re.search(r"gain=(-[\d.]+)`, or `gain='peak'", caplog.text)[1])
         caplog.clear()
         list(AudioReader(folder / "loud.wav", gain=advised))
     assert caplog.text == ""
@@ -373,7 +373,7 @@ def test_no_gain_is_no_change_to_the_last_bit_and_silence_has_no_peak(folder):
 
 @pytest.mark.parametrize("gain", ["loud", np.nan, None, True, 1000, -201.0, "1e400"])
 def test_a_gain_that_is_none_is_refused(gain):
-    with pytest.raises(InputError, match=r"gain is .*: a number of dB from -200 to 200, or 'peak', is needed"):
+    with pytest.raises(InputError, match=r"gain is .*: expected a number of dB from -200 to 200, or 'peak'"):
         AudioReader(DATA / "speech.flac", gain=gain)
 
 

@@ -20,9 +20,9 @@ PAGE = """\
 # What giblet was tried on
 
 {n} small files (2.4 s as a rule, 64 x 48 pixels), made by ffmpeg and libsndfile, are read by giblet and by an
-independent decoder. That decoder is libsndfile for the sound files it supports, and the ffmpeg and ffprobe commands for all
-others. Each file holds chirps and white flashes at known times, with sharp attacks and a quiet tone in between, at another level
-in each channel. So a hole, a cut or swapped loudspeakers are found wherever they are.
+independent decoder. That decoder is libsndfile for the sound files it supports, and the ffmpeg and ffprobe commands
+for all others. Each file holds chirps and white flashes at known times, with sharp attacks and a quiet tone in
+between, at another level in each channel. So a hole, a cut or swapped loudspeakers are found wherever they are.
 
 A file passes if
 
@@ -30,8 +30,8 @@ A file passes if
   weights that the [README](../README.md#good-to-know) gives;
 - no 20 ms of the sound, at the file's own rate, differ from it by more than 1 % of the sound's RMS;
 - each flash begins and ends within a frame of where the other decoder has it;
-- all frames are there, in their place and the same way up, and the luminance of TRs of 0.4 s agrees (where packets of the
-  picture are lost, only the flashes are checked);
+- all frames are there, in their place and the same way up, and the luminance of TRs of 0.4 s agrees (where packets of
+  the picture are lost, only the flashes are checked);
 - sound and picture begin and end when they should, and are in time with each other as they were made;
 - gaps, overlaps, damaged packets and damaged frames are counted as they were built in, and 0 where there were none.
 
@@ -48,16 +48,16 @@ resamplers. AVI deviates by a frame because it stores no times, and two decoders
 
 ## What a format cannot tell
 
-Encoders put some sound before the first sample. Where the container says how much, giblet removes it. Where it does not, every
-player plays the sound late by that much:
+Encoders put some sound before the first sample. Where the container says how much, giblet removes it. Where it does
+not, every player plays the sound late by that much:
 
 | | ms |
 |---|---|
 {leads}
 
-In a film this moves sound and picture alike. AVI is the exception, because it stores no times. There the sound lags the picture
-by that much, and a picture with B-frames lags by the frames that its decoder holds back. In a WMA file the first packet, 46 ms at
-44.1 kHz, is lost. Its sound begins early by that much; in a film it is in time.
+In a film this moves sound and picture alike. AVI is the exception, because it stores no times. There the sound lags
+the picture by that much, and a picture with B-frames lags by the frames that its decoder holds back. In a WMA file
+the first packet, 46 ms at 44.1 kHz, is lost. Its sound begins early by that much; in a film it is in time.
 
 Not in the sweep, because the ffmpeg used cannot write them: HE-AAC, AMR, field-coded pictures, pulldown flags.
 
