@@ -91,10 +91,10 @@ def main(options: argparse.Namespace) -> None:
     for _ in range(options.rounds):
         for mode in MODES:
             rounds[mode].append(run(mode, options))
-    print(f"{options.n_trs} TRs of {TR} s, {options.voxels} voxels, {options.batch} windows a step, "
+    print(f"{options.n_trs} TRs of {TR} s, {options.voxels} voxels, {options.batch} windows per step, "
           f"{options.rounds} rounds of {options.steps} steps")  # fmt: skip
-    print("| mode | s a step | steps of codes to one of this | features a TR | against codes | parameters | codes have "
-          "more | peak GB |\n|---|--:|--:|--:|--:|--:|--:|--:|")  # fmt: skip
+    print("| mode | s per step | steps of codes to one of this | features per TR | against codes | parameters | codes "
+          "have more | peak GB |\n|---|--:|--:|--:|--:|--:|--:|--:|")  # fmt: skip
     codes, first = median(r["seconds"] for r in rounds["codes"]), rounds["codes"][0]
     for mode, name in MODES.items():
         seconds = median(r["seconds"] for r in rounds[mode])
@@ -106,7 +106,7 @@ def main(options: argparse.Namespace) -> None:
     print(f"the embedding of codes has {first['embedding']:,.0f} parameters")
     if options.whole:
         whole = run("codes", options, n_voxels=85_810, n_trs=920, steps=3, batch=8)
-        print(f"85,810 voxels x 920 TRs, 8 windows a step: {whole['seconds']:.2f} s a step, "
+        print(f"85,810 voxels x 920 TRs, 8 windows per step: {whole['seconds']:.2f} s per step, "
               f"peak {whole['peak_gb']:.2f} GB, {whole['parameters']:,.0f} parameters")  # fmt: skip
 
 

@@ -98,12 +98,12 @@ def decoded(path: Path, encoding: str | None = None) -> str:
         raise InputError(f"encoding {encoding!r} is unknown: 'utf-8', 'cp1252', 'latin-1', 'utf-16', ...") from exc
     except UnicodeError as exc:
         raise InputError(
-            f"{path.name} is not {encoding} ({' '.join(str(exc).split())[:80]}): give its encoding, such as 'cp1252', "
+            f"{path.name} is not {encoding} ({' '.join(str(exc).split())[:80]}); pass its encoding, such as 'cp1252', "
             "or save it as UTF-8"
         ) from exc
     if "\0" in text:
         raise InputError(
-            f"{path.name} holds NUL characters: it is probably UTF-16; give encoding='utf-16-le' or -be, or save it "
+            f"{path.name} holds NUL characters: it is probably UTF-16; pass encoding='utf-16-le' or -be, or save it "
             "as UTF-8"
         )
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
@@ -143,7 +143,7 @@ def read_cells(path: Path, encoding: str | None = None, *, words: bool = False, 
     """
     declared = separator_of(path)
     if declared is None:
-        raise InputError(f"{path.name} is no table that giblet reads: .tsv, .csv, or either with .gz is needed")
+        raise InputError(f"{path.name} is no table that giblet reads; expected .tsv, .csv, or either with .gz")
     text = decoded(path, encoding).rstrip("\n ")
     if excel := re.match(r'"?sep=(.)"?\n', text):  # a line for Excel, and no part of the table
         declared, text = excel[1], text[excel.end() :]
@@ -152,7 +152,7 @@ def read_cells(path: Path, encoding: str | None = None, *, words: bool = False, 
     comments = [line for line in above[0].split("\n") if line.strip()]
     text = text[above.end() :]
     if not text:
-        raise InputError(f"cannot read the table {path.name}: it is empty; a header and rows below it are needed")
+        raise InputError(f"cannot read the table {path.name}: it is empty; expected a header and rows below it")
     table = _Table(path.name, text, comments[-1] if comments else None, words)
     first_line, problem = text.split("\n", 1)[0], None
     marks = words and ".tsv" in path.name.lower() and not first_line.startswith('"')
@@ -340,7 +340,7 @@ class _Table:
         if self.words:
             advice = f"put text that holds a {SPOKEN.get(separator, separator)} into quotes"
         elif separator == ",":
-            advice = "give each column a name; between numbers with decimal commas, semicolons or tabs are needed"
+            advice = "give each column a name; numbers with decimal commas must be separated by semicolons or tabs"
         else:
             advice = "give each column a name, and write n/a where there is no number"
         if len(set(widths)) == 1 and width == len(header) + 1 and not self.words:
@@ -349,7 +349,7 @@ class _Table:
                 f"({', '.join(first[:3])}, ...) neither count nor name the rows; {advice}"
             )
         count = "1 cell" if width == 1 else f"{width} cells"
-        return InputError(f"{self.name}, row {number}: {count}, {usual} are needed; {advice}")
+        return InputError(f"{self.name}, row {number}: {count}, expected {usual}; {advice}")
 
 
 def _names(

@@ -27,7 +27,7 @@ NEEDED = {
     "a number": ("float_type", "float_parsing"),
     "true or false": ("bool_type", "bool_parsing"),
 }
-MEANT = {error: f"{what} is needed" for what, errors in NEEDED.items() for error in errors}
+MEANT = {error: f"expected {what}" for what, errors in NEEDED.items() for error in errors}
 """What pydantic's sorts of errors mean to who writes YAML."""
 NAMED: dict[type, str] = {dict: "a mapping", list: "a list", tuple: "a list"}
 
@@ -146,7 +146,7 @@ class Settings(BaseModel):
             return f"there is no option {name}; {hint}"
         said = MEANT.get(error["type"]) or f"{error['msg'][0].lower()}{error['msg'][1:]}".removeprefix("value error, ")
         if error["type"] == "too_short":
-            said = f"at least {error['ctx']['min_length']} is needed"
+            said = f"expected at least {error['ctx']['min_length']}"
         if error["type"] == "string_pattern_mismatch":
             said = cls._allowed(error["loc"]) or said
         whole = isinstance(error["input"], (dict, BaseModel))
@@ -204,12 +204,12 @@ def options_in(path: str | Path) -> dict[str, Any]:
     InputError
         If the file cannot be read or is not a YAML mapping of words.
     """
-    with reading(f"settings from {path}", "a YAML file of options is needed"):
+    with reading(f"settings from {path}", "expected a YAML file of options"):
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     if not isinstance(values, dict):
-        raise InputError(f"{path} {_held(values)}: a YAML mapping of options is needed, such as 'tr: 1.5'")
+        raise InputError(f"{path} {_held(values)}; expected a YAML mapping of options, such as 'tr: 1.5'")
     if odd := [name for name in values if not isinstance(name, str)]:
-        raise InputError(f"{path} has an option {odd[0]!r}: names of options are words")
+        raise InputError(f"{path} has an option {odd[0]!r}: option names must be words")
     return values
 
 

@@ -34,7 +34,7 @@ def pick_device(wanted: str | torch.device = "auto") -> torch.device:
     if torch.cuda.is_available():
         there = ["cuda", *(f"cuda:{n}" for n in range(torch.cuda.device_count())), *there]
     if str(wanted) not in ("auto", *there):
-        raise InputError(f"device {str(wanted)!r} is not on this machine: give one of auto, {', '.join(there)}")
+        raise InputError(f"device {str(wanted)!r} is not on this machine; pass one of auto, {', '.join(there)}")
     return torch.device(there[0] if str(wanted) == "auto" else wanted)
 
 

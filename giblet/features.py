@@ -299,6 +299,8 @@ def load_features(path: str | Path) -> xr.Dataset:
 
     See Also
     --------
+    giblet.pipeline.features.extract : Make a feature file from a film.
+    giblet.pipeline.decoding.decode : Turn a feature file back into sound or a film.
     save_features : writes one.
     """
     path = Path(path)
@@ -365,10 +367,10 @@ def standing(path: str | Path, *, defaults: Mapping[str, Any] | None = None, **e
     try:
         features = load_features(path)
     except InputError as exc:
-        raise InputError(f"{path} is there already and is no whole feature file ({exc}): {REPLACE}") from exc
+        raise InputError(f"{path} already exists and is not a complete feature file ({exc}): {REPLACE}") from exc
     if found := _differences(features, defaults or {}, expected):
         what = "is of another simulation" if features.attrs["desc"] == SIMULATED else "holds other features"
-        raise InputError(f"{path} is there already and {what} ({'; '.join(found)}): {REPLACE}")
+        raise InputError(f"{path} already exists and {what} ({'; '.join(found)}): {REPLACE}")
     return features
 
 
@@ -471,7 +473,7 @@ def check_sidecar(path: str | Path) -> None:
         If such a JSON file stands there.
     """
     if sidecar_path(path).exists() and read_sidecar(path) is None:
-        raise InputError(f"{sidecar_path(path)} is there already and is not of giblet: {REPLACE}")
+        raise InputError(f"{sidecar_path(path)} already exists and was not made by giblet: {REPLACE}")
     if (other := _other_owner(Path(path))) is not None:
         raise InputError(
             f"{sidecar_path(path)}, which would be that of {Path(path).name}, is the sidecar of {other.name}, which "

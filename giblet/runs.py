@@ -43,7 +43,7 @@ def run_labels(n_trs: int, run: Any = None) -> np.ndarray:
         return np.ones(n_trs, np.int64)
     labels = np.asarray(run)
     if labels.shape != (n_trs,):
-        raise InputError(f"run has shape {labels.shape}: one label per volume, {n_trs}, is needed, as in bold.run")
+        raise InputError(f"run has shape {labels.shape}; expected one label per volume ({n_trs}), as in bold.run")
     n_pieces, n_labels = 1 + int((labels[1:] != labels[:-1]).sum()), len(np.unique(labels))
     if n_labels != n_pieces:
         raise InputError(

@@ -102,7 +102,7 @@ def _waveforms(reference: np.ndarray, estimate: np.ndarray, *, silence_allowed: 
     reference, estimate = np.asarray(reference, np.float64), np.asarray(estimate, np.float64)
     if reference.shape != estimate.shape or reference.ndim != 1:
         raise InputError(
-            f"reference has shape {reference.shape}, estimate {estimate.shape}: two equal (n_samples,) are needed"
+            f"reference has shape {reference.shape}, estimate {estimate.shape}; expected two equal (n_samples,)"
         )
     if not silence_allowed and reference @ reference == 0:
         raise InputError("the reference is silent: neither SI-SDR nor a level error is defined")

@@ -67,7 +67,7 @@ def exact(value: Number, what: str = "value") -> Fraction:
     try:
         return value if isinstance(value, Fraction) else Fraction(str(value))
     except (ValueError, ZeroDivisionError) as exc:
-        raise InputError(f"{what} is {value!r}: a finite number is needed") from exc
+        raise InputError(f"{what} is {value!r}; expected a finite number") from exc
 
 
 def check_tr(tr: Number, frame_rate: Number | None = None) -> Fraction:
@@ -111,7 +111,7 @@ def check_tr(tr: Number, frame_rate: Number | None = None) -> Fraction:
         if step * rate < 1:
             raise InputError(
                 f"TR is {tr} s, shorter than one frame of {float(1 / rate):.6g} s at {float(rate):.6g} Hz: "
-                "give the TR in seconds"
+                "pass the TR in seconds"
             )
     return step
 
@@ -247,7 +247,7 @@ class TRGrid:
     def __post_init__(self) -> None:
         check_tr(self.tr, self.frame_rate)
         if isinstance(self.n_trs, bool) or not isinstance(self.n_trs, (int, np.integer)) or self.n_trs < 1:
-            raise InputError(f"n_trs is {self.n_trs!r}: a whole number of at least 1 is needed")
+            raise InputError(f"n_trs is {self.n_trs!r}; expected a whole number of at least 1")
 
     @property
     def frames_in_tr(self) -> Fraction:
@@ -362,7 +362,7 @@ def grid_for(duration: Number, tr: float, frame_rate: float | Fraction) -> TRGri
     if seconds > LONGEST_FILM:
         raise InputError(
             f"the stimulus lasts {shown(seconds)} s, which is {float(seconds / 3600):.4g} hours: are its times in "
-            "milliseconds? If it is really that long, give n_trs"
+            "milliseconds? If it is really that long, pass n_trs"
         )
     return TRGrid(tr, max(1, ceil((seconds - TAIL) / step)), frame_rate)
 
@@ -405,7 +405,7 @@ def group_with_spill(codes: np.ndarray, grid: TRGrid) -> GroupedCodes:
     codes = np.asarray(codes)
     if codes.ndim != 2 or codes.shape[1] != grid.n_frames:
         raise InputError(
-            f"codes have shape {codes.shape}: (n_codebooks, {grid.n_frames}) is needed, {grid.n_trs} TRs of {grid.tr} s"
+            f"codes have shape {codes.shape}; expected (n_codebooks, {grid.n_frames}), {grid.n_trs} TRs of {grid.tr} s"
         )
     columns, _ = grid.columns(grid.frames_per_tr)
     grouped = codes[:, columns].transpose(1, 0, 2)
@@ -448,7 +448,7 @@ def group_codes_by_tr(codes: np.ndarray, tr: float = 1.5, frame_rate: float | Fr
     """
     codes = np.asarray(codes)
     if codes.ndim != 2:
-        raise InputError(f"codes have shape {codes.shape}: (n_codebooks, n_frames) is needed")
+        raise InputError(f"codes have shape {codes.shape}; expected (n_codebooks, n_frames)")
     step = TRGrid(tr, 1, frame_rate).frames_in_tr
     # The last n with edge(n - 1) + width <= frames.
     n_trs = ceil((codes.shape[1] - floor(step) + 1 - ROUNDING) / step)
@@ -493,18 +493,18 @@ def ungroup_codes(
     """
     grouped = np.asarray(grouped)
     if grouped.ndim != 3:
-        raise InputError(f"grouped codes have shape {grouped.shape}: (n_trs, n_codebooks, frames_per_tr) is needed")
+        raise InputError(f"grouped codes have shape {grouped.shape}; expected (n_trs, n_codebooks, frames_per_tr)")
     n_trs, n_codebooks, width = grouped.shape
     grid = TRGrid(tr, n_trs, frame_rate)
     if width != grid.frames_per_tr:
         raise InputError(
-            f"grouped codes have {width} frames per TR: {grid.frames_per_tr} are needed at TR {tr} s and "
+            f"grouped codes have {width} frames per TR; expected {grid.frames_per_tr} at TR {tr} s and "
             f"{float(exact(frame_rate)):g} frames/s"
         )
     if spill is None:
         spill = grouped[:, :, -1:]
     elif spill.shape != (n_trs, n_codebooks, 1):
-        raise InputError(f"spill has shape {spill.shape}: {(n_trs, n_codebooks, 1)} is needed")
+        raise InputError(f"spill has shape {spill.shape}; expected {(n_trs, n_codebooks, 1)}")
     out = np.empty((n_codebooks, grid.n_frames), grouped.dtype)
     columns, _ = grid.columns(width)
     out[:, columns] = grouped.transpose(1, 0, 2)
@@ -574,8 +574,8 @@ def ungroup_frames(table: np.ndarray, grid: TRGrid) -> np.ndarray:
         return np.repeat(table, grid.counts, axis=0).T
     if table.ndim != 3 or table.shape[::2] != (grid.n_trs, grid.max_frames_per_tr):
         raise InputError(
-            f"features have shape {table.shape}: ({grid.n_trs}, n_features, {grid.max_frames_per_tr}) or "
-            f"({grid.n_trs}, n_features) is needed at TR {grid.tr} s"
+            f"features have shape {table.shape}; expected ({grid.n_trs}, n_features, {grid.max_frames_per_tr}) or "
+            f"({grid.n_trs}, n_features) at TR {grid.tr} s"
         )
     _, own = grid.columns(grid.max_frames_per_tr)
     return table.transpose(1, 0, 2)[:, own]
@@ -612,8 +612,8 @@ def volumes_at(onset: np.ndarray, tr: float, run: np.ndarray | None, what: str) 
     if off.any():
         at = int(np.flatnonzero(off)[0])
         raise AlignmentError(
-            f"onset {at} of {what} is {onset[at]:g} s, which is not the onset of a volume at TR {shown(tr)} s: k * tr "
-            "seconds from volume 0 of the run are needed"
+            f"onset {at} of {what} is {onset[at]:g} s, which is not the onset of a volume at TR {shown(tr)} s; "
+            "expected k * tr seconds from volume 0 of the run"
         )
     volumes = volumes.astype(np.int64)
     same = np.ones(max(len(onset) - 1, 0), bool) if run is None else run[1:] == run[:-1]

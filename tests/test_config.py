@@ -31,7 +31,7 @@ def test_an_unknown_option_is_an_error_that_names_the_nearest():
         ({"gain": "loud"}, "gain is 'loud': .*dB .*, or 'peak'"),
         ({"gain": float("inf")}, "gain is inf"),
         ({"gain": True}, "gain is True"),
-        ({"gain": 201}, "gain is 201: a number of dB from -200 to 200"),
+        ({"gain": 201}, "gain is 201: expected a number of dB from -200 to 200"),
         ({"gain": "-1000"}, "gain is '-1000'"),
     ],
 )
@@ -43,9 +43,9 @@ def test_values_out_of_range_say_what_is_allowed(values, message):
 
 def test_a_settings_file_that_is_not_one_is_refused(tmp_path):
     for content, message in (
-        ("- a\n", "holds a list: a YAML"), ("a: [", "cannot read"), ("", "is empty: a YAML"),
+        ("- a\n", "holds a list; expected a YAML"), ("a: [", "cannot read"), ("", "is empty; expected a YAML"),
         ("fast", "one value, 'fast'"), ("tr: 2020-13-45\n", "month must be"),
-        ("tr: " + "[" * 3000, "cannot read"), ("1: x\n", "names of options are words"),
+        ("tr: " + "[" * 3000, "cannot read"), ("1: x\n", "option names must be words"),
     ):  # fmt: skip
         (tmp_path / "s.yaml").write_text(content)
         with pytest.raises(InputError, match=message):
@@ -73,10 +73,10 @@ def test_an_unknown_option_of_an_inner_part_is_compared_with_those_of_that_part(
     ("values", "message"),
     [
         ({"overrule_tr": True}, "overrule_tr is on and tr is not given"),
-        ({"tr": [2.0] * 500}, "tr is a list: a number is needed"),
-        ({"tr": [2.0]}, r"tr is \[2\.0\]: a number is needed"),
-        ({"tr": "2" * 500 + "s"}, r"tr is '22.*\.\.\.: a number is needed"),
-        ({"tr": {"run": 2.0}}, "tr is a mapping: a number is needed"),
+        ({"tr": [2.0] * 500}, "tr is a list: expected a number"),
+        ({"tr": [2.0]}, r"tr is \[2\.0\]: expected a number"),
+        ({"tr": "2" * 500 + "s"}, r"tr is '22.*\.\.\.: expected a number"),
+        ({"tr": {"run": 2.0}}, "tr is a mapping: expected a number"),
     ],
 )
 def test_what_is_wrong_with_a_whole_is_said_without_the_whole(values, message):
@@ -93,11 +93,11 @@ def test_an_error_within_a_configuration_does_not_print_the_configuration(tmp_pa
     runs = [{"bold": f"run-{k}_bold.tsv", "text": "t.nc"} for k in range(40)]
     path = tmp_path / "train.yaml"
     for content, message in [
-        ({"subjects": [{"name": "01", "runs": runs}] * 2}, "data: subject 01 comes twice"),
+        ({"subjects": [{"name": "01", "runs": runs}] * 2}, "data: subject 01 is listed twice"),
         ({"subjects": [{"runs": runs}]}, r"data\.subjects\.0\.name: field required"),
         (
             {"subjects": [{"name": "01", "runs": [{"bold": {"path": "x" * 500}}]}]},
-            r"bold is a mapping: a path is needed",
+            r"bold is a mapping: expected a path",
         ),
     ]:
         path.write_text(json.dumps({"data": content, "output": "o"}))
@@ -117,12 +117,12 @@ def test_an_error_within_a_configuration_does_not_print_the_configuration(tmp_pa
             {"subjects": [{"name": "1", "slice_time_ref": 2, "runs": [{"bold": "a.tsv"}]}]},
             "data.subjects.0.slice_time_ref is 2: input should be less than or equal to 1",
         ),
-        ({"subjects": []}, "data.subjects is []: at least 1 is needed"),
-        ({"subjects": [{"name": "1", "runs": "a.tsv"}]}, "data.subjects.0.runs is 'a.tsv': a list is needed"),
-        ({"subjects": [{"name": 1, "runs": [{"bold": 3}]}]}, "data.subjects.0.name is 1: text is needed; "
-         "data.subjects.0.runs.0.bold is 3: a path is needed"),
-        (["a.tsv"], "data is ['a.tsv']: a mapping of options is needed"),
-        (None, "data is None: a mapping of options is needed"),
+        ({"subjects": []}, "data.subjects is []: expected at least 1"),
+        ({"subjects": [{"name": "1", "runs": "a.tsv"}]}, "data.subjects.0.runs is 'a.tsv': expected a list"),
+        ({"subjects": [{"name": 1, "runs": [{"bold": 3}]}]}, "data.subjects.0.name is 1: expected text; "
+         "data.subjects.0.runs.0.bold is 3: expected a path"),
+        (["a.tsv"], "data is ['a.tsv']: expected a mapping of options"),
+        (None, "data is None: expected a mapping of options"),
     ],
 )  # fmt: skip
 def test_an_error_within_a_configuration_is_said_once_and_without_words_of_python(tmp_path, data, message):

@@ -49,7 +49,7 @@ def test_a_film_of_the_same_name_in_another_folder_does_not_replace_the_first(gi
     assert giblet("extract", first, *MEL, "-o", out)[0] == 0
     before = contents(out)
     err = refused(giblet, "extract", second, *MEL, "-o", out)
-    assert "talk_desc-mel_features.nc is there already and holds other features (another talk.wav" in err
+    assert "talk_desc-mel_features.nc already exists and holds other features (another talk.wav" in err
     assert "another output folder, or pass --overwrite to replace it" in err
     assert contents(out) == before
     assert giblet("extract", second, *MEL, "-o", out, "--overwrite")[0] == 0
@@ -149,7 +149,7 @@ def test_features_of_an_earlier_version_are_made_anew_with_a_word(giblet, made, 
     save_features(load_features(made).assign_attrs(giblet_version="0.0.1"), made)
     status, said, err = giblet("extract", tmp_path / "a" / "talk.wav", "-o", made.parent)
     assert (status, len(said.splitlines())) == (0, 1)
-    assert err == f"giblet: warning: {made} was made by giblet 0.0.1: made anew\n"
+    assert err == f"giblet: warning: {made} was made by giblet 0.0.1: it is replaced\n"
     assert load_features(made).attrs["giblet_version"] != "0.0.1"
 
 
@@ -199,7 +199,7 @@ def test_a_sound_that_was_edited_or_is_not_of_giblet_is_not_decoded_over(giblet,
     assert "was changed since it was made" in refused(giblet, "decode", made)
     mine = talk(tmp_path / "mine", name="mine.wav")
     before = mine.read_bytes()
-    assert "is there already and was not made from" in refused(giblet, "decode", made, "--out-file", mine)
+    assert "already exists and was not made from" in refused(giblet, "decode", made, "--out-file", mine)
     assert mine.read_bytes() == before
     (tmp_path / "mine" / "new.json").write_text("[]")
     assert "is not of giblet" in refused(giblet, "decode", made, "--out-file", tmp_path / "mine" / "new.wav")
@@ -259,7 +259,7 @@ def test_pictures_are_not_decoded_over_another_film_either(tmp_path):
     film = write_film(tmp_path / "grey.mp4", picture=3.0)
     features = extract(film, VideoSettings.make(size=(10, 10)), tmp_path).path
     before = film.read_bytes()
-    with pytest.raises(InputError, match=r"grey\.mp4 is there already and was not made from"):
+    with pytest.raises(InputError, match=r"grey\.mp4 already exists and was not made from"):
         decode(features, film)
     assert film.read_bytes() == before
     decode(features)
@@ -299,7 +299,7 @@ def test_a_simulation_of_other_options_does_not_replace_the_first(giblet, made, 
 def test_a_scan_by_the_name_of_a_simulation_is_left_alone(made, tmp_path):
     scan = made.parent / "talk_desc-encodec24k_simulated_bold.tsv"
     scan.write_text("V1\n1\n2\n")
-    with pytest.raises(InputError, match=r"simulated_bold\.tsv is there already, without"):
+    with pytest.raises(InputError, match=r"simulated_bold\.tsv already exists, without"):
         simulate(made, made.parent, table=True, n_voxels=2)
     assert scan.read_text() == "V1\n1\n2\n"
 

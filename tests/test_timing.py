@@ -165,7 +165,7 @@ def test_a_clock_that_cannot_be_is_refused(tr, n_trs, rate, message):
 
 
 def test_shapes_that_do_not_fit_the_clock_are_refused():
-    with pytest.raises(InputError, match="112 are needed"):
+    with pytest.raises(InputError, match="expected 112"):
         ungroup_codes(np.zeros((4, 8, 113), np.int32))
     with pytest.raises(InputError, match="spill has shape"):
         ungroup_codes(np.zeros((4, 8, 112), np.int32), spill=np.zeros((4, 8), np.int32))

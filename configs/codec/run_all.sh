@@ -1,7 +1,7 @@
 #!/bin/sh
-# Remakes the bundled codec: its five stages in order, each from where the one before ends. They took 5.2 hours on two cores.
+# Remakes the bundled codec: its five stages in order, each starting where the one before ends. They took 5.2 hours on two cores.
 # The sound of its card (giblet/codec/assets/bundled/README.md) must lie in the folder audio, with a manifest.csv.
-# Stopped with Ctrl-C it goes on from the last checkpoint when it is started again; stages that are done are not run again.
+# After Ctrl-C, start it again to continue from the last checkpoint; finished stages are skipped.
 set -eu
 cd "$(dirname "$0")/../.."
 for stage in configs/codec/[1-5]-*.yaml; do

@@ -71,11 +71,9 @@ def kind_of(x: Any, kind: str | None, what: str = "x") -> Kind:
     told = declared if kind is None else kind
     if told not in (CODES, CONTINUOUS):
         missing = "was not given" if told is None else f"is {told!r}"
-        raise InputError(f"kind {missing}: 'codes' (names of codebook entries) or 'continuous' (amounts) is needed")
+        raise InputError(f"kind {missing}; expected 'codes' (names of codebook entries) or 'continuous' (amounts)")
     if declared not in (None, told):
-        raise AlignmentError(
-            f"{what} says of itself that it is {declared!r}, but kind={kind!r} was given: pass its own"
-        )
+        raise AlignmentError(f"{what} is marked as {declared!r}, but kind={kind!r} was passed; pass its own kind")
     return CODES if told == CODES else CONTINUOUS
 
 
@@ -114,9 +112,9 @@ def array_of_kind(
     kind = kind_of(x, kind, what)
     values = np.asarray(x)
     if values.ndim == 0 or values.size == 0:
-        raise InputError(f"{what} has shape {values.shape}: a leading time axis and at least one value are needed")
+        raise InputError(f"{what} has shape {values.shape}; expected a leading time axis and at least one value")
     if values.dtype.kind not in "iuf":
-        raise InputError(f"{what} is of dtype {values.dtype}: whole numbers or floats are needed")
+        raise InputError(f"{what} is of dtype {values.dtype}; expected whole numbers or floats")
     return _codes(values, codebook_size, what) if kind == CODES else _continuous(values, what, finite)
 
 
@@ -132,7 +130,7 @@ def _codes(values: np.ndarray, codebook_size: int, what: str) -> np.ndarray:
     if values.min() < 0 or values.max() > codebook_size - 1:
         at = _first((values < 0) | (values > codebook_size - 1))
         raise InputError(
-            f"{what} holds code {values[at]} at {at}, outside [0, {codebook_size - 1}]: clip it, or give codebook_size"
+            f"{what} holds code {values[at]} at {at}, outside [0, {codebook_size - 1}]; clip it, or pass codebook_size"
         )
     return values.astype(np.int32, copy=False)
 
@@ -201,9 +199,9 @@ def increasing(times: Any, what: str) -> np.ndarray:
     """
     times = np.asarray(times, dtype=np.float64)
     if times.ndim != 1 or times.size == 0:
-        raise AlignmentError(f"{what} have shape {times.shape}: one time in seconds per sample is needed")
+        raise AlignmentError(f"{what} have shape {times.shape}; expected one time in seconds per sample")
     if not np.isfinite(times).all():
-        raise AlignmentError(f"{what} hold {times[~np.isfinite(times)][0]}: finite seconds are needed")
+        raise AlignmentError(f"{what} hold {times[~np.isfinite(times)][0]}; expected finite seconds")
     back = np.flatnonzero(np.diff(times) <= 0)
     if back.size:
         i = int(back[0])
@@ -214,7 +212,7 @@ def increasing(times: Any, what: str) -> np.ndarray:
 
 
 REMEDY = (
-    "convolve before cutting, with align_all_modalities(..., hrf='glover'), or give volumes=x.volume, which counts "
+    "convolve before cutting, with align_all_modalities(..., hrf='glover'), or pass volumes=x.volume, which counts "
     "what is missing as zero"
 )
 
@@ -255,7 +253,7 @@ def rows_in_time(x: Any, volumes: Any, slices: list[slice], what: str = "x", rem
         rows = np.asarray(volumes)
         if rows.shape != (slices[-1].stop,) or rows.dtype.kind not in "iu":
             raise InputError(
-                f"volumes are {rows.dtype} {rows.shape}: one whole number for each of {slices[-1].stop} rows is needed"
+                f"volumes are {rows.dtype} {rows.shape}; expected one whole number for each of {slices[-1].stop} rows"
             )
         rows = rows.astype(np.int64)
         for part in slices:
@@ -324,7 +322,7 @@ def first_onset(features: xr.Dataset, name: str) -> Fraction:
     """
     tr, n_trs = exact(features.attrs["tr"], f"TR of {name}"), features.sizes["tr"]
     if n_trs == 0:
-        raise InputError(f"{name} has no TR: cut it otherwise, or extract it again")
+        raise InputError(f"{name} holds no TR; select at least one, or extract it again")
     if "onset" not in features:
         return Fraction(0)
     onset = features["onset"].values
@@ -361,6 +359,6 @@ def check_applied_once(features: xr.Dataset, stimulus_time_at_volume_0: Number, 
         raise InputError(
             f"{name}: {source} was extracted with table_time_at_tr_0={shown(before)}, and "
             f"stimulus_time_at_volume_0={shown(now)} would shift it again: if the first says where the scan begins, "
-            "leave the second out (0) for this file; if both are meant, extract it again with table_time_at_tr_0=0 and "
-            f"give stimulus_time_at_volume_0={shown(exact(before) + now)} here"
+            "leave out the second (0) for this file; if both are intended, extract it again with "
+            f"table_time_at_tr_0=0 and pass stimulus_time_at_volume_0={shown(exact(before) + now)} here"
         )

@@ -30,7 +30,7 @@ LABELS = "run, a label per volume: np.repeat([1, 2, ...], run_lengths)"
 
 
 class CategoriesWarning(UserWarning):
-    """Codes were averaged as if they were amounts."""
+    """Warning that codes were averaged as if they were amounts."""
 
 
 @renamed(run_lengths=LABELS)
@@ -194,7 +194,7 @@ def round_to_codes(values: np.ndarray, codebook_size: int) -> np.ndarray:
 
 @cache
 def warn_about_categories() -> None:
-    """Say once per process what a convolution does to codes."""
+    """Warn once per process about what a convolution does to codes."""
     warnings.warn(
         "codes were convolved as numbers: entry 511 of a codebook is not between 510 and 512, so a weighted mean of "
         "codes names a sound that has nothing to do with them, and each run begins with a fade from code 0. Convolve "
@@ -218,7 +218,7 @@ def convolve_hrf_latents(
     codebook_size: int = 1024,
     slice_time_ref: float = 0.0,
 ) -> np.ndarray:
-    """Convolve what codes stand for: dequantize to latents, convolve those, requantize.
+    """Convolve codes as latents: dequantize, convolve the latents, requantize.
 
     Parameters
     ----------
@@ -260,7 +260,7 @@ def convolve_hrf_latents(
     """
     values = array_of_kind(codes, CODES, codebook_size, "codes")
     if values.ndim != 3:
-        raise InputError(f"codes have shape {values.shape}: (n_trs, n_codebooks, frames_per_tr) is needed")
+        raise InputError(f"codes have shape {values.shape}; expected (n_trs, n_codebooks, frames_per_tr)")
     if several(hrf):
         raise InputError(f"hrf={hrf!r} gives several responses, codes need one: use 'glover' or 'spm'")
     slices = run_slices(len(values), run)
@@ -273,7 +273,7 @@ def convolve_hrf_latents(
         back = _requantized(codec, by_tr.transpose(1, 0, 2).reshape(len(latents), -1), (n_codebooks, n_trs * width))
         return np.ascontiguousarray(back.reshape(n_codebooks, n_trs, width).transpose(1, 0, 2))
     if clock != "frame":
-        raise InputError(f"clock is {clock!r}: 'tr' or 'frame' is needed")
+        raise InputError(f"clock is {clock!r}; expected 'tr' or 'frame'")
     if slice_time_ref:
         raise InputError(
             f"slice_time_ref is {slice_time_ref:g} with clock='frame': it is a part of a TR, use clock='tr'"
@@ -348,7 +348,7 @@ def response_at(
     values = array_of_kind(x, "continuous")
     edges, times = increasing(edges, "edges"), increasing(times, "times")
     if len(edges) != len(values) + 1:
-        raise AlignmentError(f"{len(edges)} edges for {len(values)} samples: one more edge than samples is needed")
+        raise AlignmentError(f"{len(edges)} edges for {len(values)} samples; expected one more edge than samples")
     if hrf == "fir":
         raise InputError("hrf='fir' is defined by TR: use convolve_hrf, or read a feature at delayed times")
     seconds = check_hrf(hrf, tr=tr, oversampling=oversampling)

@@ -75,7 +75,7 @@ class HRFLayer(nn.Module):
         refs = [slice_time_ref] if isinstance(slice_time_ref, (int, float)) else slice_time_ref
         self.slice_time_refs = tuple(float(ref) for ref in refs)
         if not self.slice_time_refs:
-            raise InputError("slice_time_ref is empty: a fraction of the TR, or one for each kind of scan, is needed")
+            raise InputError("slice_time_ref is empty; expected a fraction of the TR, or one for each kind of scan")
         if learnable and hrf not in DOUBLE_GAMMA:
             raise InputError(f"hrf={hrf!r} cannot learn: 'glover' or 'spm' can")
         self.hrf, self.learnable, self.delays = hrf, learnable, delays
@@ -179,7 +179,7 @@ class HRFLayer(nn.Module):
             If `x` is of another shape.
         """
         if x.ndim not in (2, 3) or not x.is_floating_point():
-            raise InputError(f"HRFLayer got {x.dtype} {tuple(x.shape)}: floats (B, T, C) or (T, C) are needed")
+            raise InputError(f"HRFLayer got {x.dtype} {tuple(x.shape)}; expected floats (B, T, C) or (T, C)")
         batched = x[None] if x.ndim == 2 else x
         b, t, c = batched.shape
         kernel = self.current_kernel(which).to(x.dtype)

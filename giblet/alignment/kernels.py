@@ -67,7 +67,7 @@ def fine_hrf(hrf: HRF, *, tr: float, oversampling: int = OVERSAMPLING) -> np.nda
     if callable(hrf):
         kernel = np.asarray(hrf(tr, oversampling), dtype=np.float64)
         if kernel.ndim != 1 or kernel.size == 0 or not np.isfinite(kernel).all():
-            raise InputError(f"the HRF function returned shape {kernel.shape}: finite samples (n_fine,) are needed")
+            raise InputError(f"the HRF function returned shape {kernel.shape}; expected finite samples (n_fine,)")
         return kernel[:, None]
     family, *more = hrf.split(" + ")
     functions = [f"{family}_hrf"] + [f"{family}_{'time_' if m == 'derivative' else ''}{m}" for m in more]
@@ -89,7 +89,7 @@ def check_slice_time_ref(given: float) -> None:
         If it is not in [0, 1].
     """
     if not 0 <= given <= 1:
-        raise InputError(f"slice_time_ref is {given}: a fraction of the TR in [0, 1] is needed")
+        raise InputError(f"slice_time_ref is {given}; expected a fraction of the TR in [0, 1]")
 
 
 def check_hrf(
@@ -113,16 +113,14 @@ def check_hrf(
         Says which option, its value, and what is allowed.
     """
     if not callable(hrf) and hrf not in NAMES:
-        raise InputError(f"hrf is {hrf!r}: a function or one of {', '.join(map(repr, NAMES))} is needed")
+        raise InputError(f"hrf is {hrf!r}; expected a function or one of {', '.join(map(repr, NAMES))}")
     step = check_tr(tr)
     if isinstance(oversampling, bool) or not isinstance(oversampling, (int, np.integer)) or oversampling < 1:
-        raise InputError(f"oversampling is {oversampling!r}: a whole number of at least 1 is needed")
+        raise InputError(f"oversampling is {oversampling!r}; expected a whole number of at least 1")
     check_slice_time_ref(slice_time_ref)
     if hrf == "fir":
         if delays is None or np.ndim(delays) != 1 or len(delays) == 0:
-            raise InputError(
-                f"hrf='fir' has delays={delays!r}: a list of delays in seconds is needed, e.g. [3, 4.5, 6]"
-            )
+            raise InputError(f"hrf='fir' has delays={delays!r}; expected a list of delays in seconds, e.g. [3, 4.5, 6]")
         values = np.asarray(delays, dtype=np.float64)
         if not np.isfinite(values).all() or (values < 0).any():
             raise InputError(f"FIR delays are {list(delays)} s: none may be negative, the brain does not look ahead")
@@ -131,7 +129,7 @@ def check_hrf(
             raise InputError(
                 f"FIR delay {values[ahead][0]:g} s is shorter than the {slice_time_ref * float(step):g} s from a "
                 f"volume's onset to where it is read (slice_time_ref {slice_time_ref:g}): it would look into the next "
-                "TR; give longer delays"
+                "TR; pass longer delays"
             )
     elif delays is not None:
         raise InputError(f"delays were given with hrf={hrf!r}: they belong to hrf='fir'")

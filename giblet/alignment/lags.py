@@ -1,4 +1,4 @@
-"""By how many seconds the brain follows the stimulus, and whether that could be chance.
+"""The lag in seconds at which BOLD follows a stimulus, and how likely it is by chance.
 
 References
 ----------
@@ -197,14 +197,15 @@ def lag_scan(  # 11 parameters: two series with their times, and the choices of 
 
     See Also
     --------
+    giblet.pipeline.brain.check_alignment : the same for feature files and a scan.
     giblet.evaluation.alignment.check : convolves a regressor, scans it, and says what follows.
     response_at : a regressor on a finer clock.
     align_all_modalities : applies the lag.
     """
     if tail not in ("positive", "both"):
-        raise InputError(f"tail is {tail!r}: 'positive' or 'both' is needed")
+        raise InputError(f"tail is {tail!r}; expected 'positive' or 'both'")
     if n_surrogates < 19:
-        raise InputError(f"n_surrogates is {n_surrogates}: at least 19 are needed for p <= 0.05")
+        raise InputError(f"n_surrogates is {n_surrogates}; expected at least 19 for p <= 0.05")
     signal, data, rows, kept = _checked(regressor, bold, tr, sample_mask)
     tr = float(check_tr(tr))
     whole = int(SPAN / tr + 1e-9)
@@ -255,7 +256,7 @@ def _checked(
     data = array_of_kind(bold if kept is None else _silenced(bold, kept), "continuous", what="bold")
     data = data[:, None] if data.ndim == 1 else data
     if signal.ndim != 1 or data.ndim != 2:
-        raise InputError(f"regressor {signal.shape} and bold {data.shape}: (n_trs,) and (n_trs, n_targets) are needed")
+        raise InputError(f"regressor {signal.shape} and bold {data.shape}; expected (n_trs,) and (n_trs, n_targets)")
     return signal, data, np.arange(len(data)) if rows is None else rows, kept
 
 
@@ -353,7 +354,7 @@ def _regressor_times(signal: np.ndarray, rows: np.ndarray, tr: float, lags: np.n
     if times is not None:
         fine = increasing(times, "regressor times")
         if len(fine) != len(signal):
-            raise AlignmentError(f"{len(fine)} regressor times for {len(signal)} values: one each is needed")
+            raise AlignmentError(f"{len(fine)} regressor times for {len(signal)} values; expected one each")
         if len(fine) < 3 or np.ptp(np.diff(fine)) > 1e-6 * (fine[1] - fine[0]) + 1e-9:
             raise AlignmentError("regressor times are not evenly spaced: surrogates need a regular clock")
         return fine
@@ -367,7 +368,7 @@ def _regressor_times(signal: np.ndarray, rows: np.ndarray, tr: float, lags: np.n
         at = int(hole[0])
         raise AlignmentError(
             f"rows {at} and {at + 1} of the BOLD are volumes {rows[at]} and {rows[at + 1]}, so that a shift of the "
-            f"regressor by rows is none in time: give it for all {int(rows[-1]) + 1} volumes of the run, or pass "
+            f"regressor by rows is none in time; pass it for all {int(rows[-1]) + 1} volumes of the run, or pass "
             "regressor_times"
         )
     off = np.abs(lags / tr - np.round(lags / tr)) > 1e-6
@@ -390,7 +391,7 @@ def _reader(
         without = "" if kept is None else f", without {int((~kept).sum())} that are censored,"
         raise AlignmentError(
             f"{len(volumes)} of {n_trs} volumes{without} can be compared at all lags from {lags.min():g} to "
-            f"{lags.max():g} s: at least {MIN_VOLUMES} are needed; scan fewer lags or use a longer run"
+            f"{lags.max():g} s; expected at least {MIN_VOLUMES}; scan fewer lags or use a longer run"
         )
     position = (onset[volumes] - lags[:, None] - times[0]) / (times[1] - times[0])
     left = np.clip(np.floor(position + 1e-6).astype(int), 0, len(times) - 2)
@@ -419,7 +420,7 @@ def _phase_randomised(signal: np.ndarray, n: int, rng: np.random.Generator, *, m
 
 
 def standardised(columns: np.ndarray, slow: np.ndarray) -> np.ndarray:
-    """Series without what is slow, of mean 0 and standard deviation 1.
+    """Series without slow drifts, of mean 0 and standard deviation 1.
 
     Parameters
     ----------
@@ -451,7 +452,7 @@ def _refuse_holes(regressor: Any) -> None:
     if volume is not None and (np.diff(volume.values) != 1).any():
         raise AlignmentError(
             "the regressor has volumes left out between its rows, so that a shift by rows is none in time: align it "
-            "with on_holes='keep', and give the BOLD's volumes to leave out as sample_mask"
+            "with on_holes='keep', and pass the BOLD's volumes to leave out as sample_mask"
         )
 
 

@@ -27,7 +27,7 @@ TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class Resampling:
-    """How a series is put on other times; see :func:`resample_features` for what each option means."""
+    """Options of resampling a series to other times; see :func:`resample_features` for what each option means."""
 
     method: Method | None = None
     """None: the first of :data:`METHODS`."""
@@ -57,7 +57,7 @@ class Resampling:
         if method not in METHODS[kind]:
             raise InputError(f"method is {method!r}: {kind} features take one of {', '.join(METHODS[kind])}")
         if outside not in ("error", "nan", "hold") or (outside == "nan" and kind == CODES):
-            raise InputError(f"outside is {outside!r}: 'error', 'hold', or for continuous features 'nan' is needed")
+            raise InputError(f"outside is {outside!r}; expected 'error', 'hold', or for continuous features 'nan'")
         if averaging is not None and (method != "mean" or not 0 < averaging < np.inf):
             raise InputError(
                 f"averaging is {averaging!r} with method={method!r}: positive seconds, and only for 'mean'"
@@ -82,7 +82,7 @@ def resample_features(  # 11 parameters: what is moved (x, times, kind, mask), a
     averaging: float | None = None,
     mask: Any = None,
 ) -> np.ndarray:
-    """Put a series that is known at some times on other times.
+    """Resample a series from its own times to other times.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def resample_features(  # 11 parameters: what is moved (x, times, kind, mask), a
 def resampled(
     x: Any, source_times: Any, target_times: Any, kind: str, options: Resampling, mask: Any = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As :func:`resample_features`, and which targets anything is present for.
+    """Like :func:`resample_features`, plus a mask of the targets that have data.
 
     Parameters
     ----------
@@ -193,10 +193,10 @@ def resampled(
     source, target = increasing(source_times, "source times"), increasing(target_times, "target times")
     options = options.of_kind(kind)
     if len(source) != len(values):
-        raise AlignmentError(f"{len(source)} source times for {len(values)} samples: one time per sample is needed")
+        raise AlignmentError(f"{len(source)} source times for {len(values)} samples; expected one time per sample")
     there = np.ones(len(values), bool) if mask is None else np.asarray(mask)
     if there.dtype != bool or there.shape != (len(values),):
-        raise InputError(f"mask is {there.dtype} {there.shape}: bool ({len(values)},) is needed")
+        raise InputError(f"mask is {there.dtype} {there.shape}; expected bool ({len(values)},)")
     if options.frame_rate is not None:
         return _by_frame(values, source, target, options, there)
     if not there.all() and kind != CODES:
@@ -331,7 +331,7 @@ def _check_inside(beyond: np.ndarray, source: np.ndarray, target: np.ndarray, ou
         at = target[beyond][0]
         raise AlignmentError(
             f"{int(beyond.sum())} of {len(target)} target times are not covered, the first at {at:g} s: the source "
-            f"goes from {source[0]:g} to {source[-1]:g} s; cut the target times, or say outside='hold' or 'nan'"
+            f"goes from {source[0]:g} to {source[-1]:g} s; cut the target times, or pass outside='hold' or 'nan'"
         )
 
 
@@ -339,7 +339,7 @@ def _through_latents(codes: np.ndarray, weights: sparse.csr_array, codec: Latent
     """Codes (n, n_codebooks) or (n, n_codebooks, width), moved as latents."""
     if codes.ndim not in (2, 3):
         raise InputError(
-            f"codes have shape {codes.shape}: (time, n_codebooks) or (n_trs, n_codebooks, frames) is needed"
+            f"codes have shape {codes.shape}; expected (time, n_codebooks) or (n_trs, n_codebooks, frames)"
         )
     table = codes[:, :, None] if codes.ndim == 2 else codes
     n, n_codebooks, width = table.shape
@@ -367,7 +367,7 @@ def _by_frame(
         steps = np.diff(target)
         if np.ptp(steps) > 1e-6:
             raise AlignmentError(
-                f"target TRs are {steps.min():g} to {steps.max():g} s apart: one TR is needed for frames"
+                f"target TRs are {steps.min():g} to {steps.max():g} s apart; expected one TR for frames"
             )
         new_width = int(np.floor(np.round(steps.mean() * rate, 6)))
         if new_width < 1:

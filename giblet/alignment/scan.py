@@ -38,7 +38,7 @@ def censored(sample_mask: Any, n_trs: int) -> np.ndarray:
     """
     mask = np.asarray(sample_mask)
     if mask.dtype != bool or mask.shape != (n_trs,):
-        raise InputError(f"sample_mask is {mask.dtype} {mask.shape}: bool ({n_trs},) is needed, False where censored")
+        raise InputError(f"sample_mask is {mask.dtype} {mask.shape}; expected bool ({n_trs},), False where censored")
     return mask
 
 
@@ -128,7 +128,7 @@ class Scan:
                 continue
             mask = np.asarray(given)
             if mask.shape != (n_held,) or mask.dtype != bool:
-                raise AlignmentError(f"{what} is {mask.dtype} {mask.shape}: bool ({n_held},) is needed")
+                raise AlignmentError(f"{what} is {mask.dtype} {mask.shape}; expected bool ({n_held},)")
             if not mask.all():
                 reasons.append(f"{what} leaves out {int((~mask).sum())} volumes")
             used &= mask
@@ -243,7 +243,7 @@ def scan_of(bold: Any, *, tr: float | None, order: str = "", one_run: bool = Tru
     if isinstance(bold, xr.Dataset):
         if "bold" not in bold:
             held = f"a Dataset with {', '.join(map(str, bold.data_vars))}"
-            raise InputError(f"bold is {held}: a variable 'bold' is needed" + _and(order))
+            raise InputError(f"bold is {held}; expected a variable 'bold'" + _and(order))
         beside = {str(name): bold[name].values for name in BESIDE if name in bold}
         bold = bold["bold"].assign_attrs({**bold.attrs, **bold["bold"].attrs})
     if isinstance(bold, xr.DataArray):
@@ -252,16 +252,16 @@ def scan_of(bold: Any, *, tr: float | None, order: str = "", one_run: bool = Tru
         attrs, own = bold.attrs, bold.attrs.get("tr")
         if own is not None and tr is not None and not same_tr(own, tr):
             raise AlignmentError(
-                f"the BOLD says TR {shown(own)} s, {shown(tr)} s was given: drop tr=, or check the scan's header"
+                f"the BOLD has TR {shown(own)} s, but tr is {shown(tr)} s; drop tr=, or check the scan's header"
             )
         tr = own if tr is None else tr
         beside |= {name: bold.coords[name].values for name in BESIDE if name in bold.coords}
         bold = bold.values
     data = bold if isinstance(bold, np.ndarray) else _numbers(bold, order)
     if data.ndim == 0 or len(data) == 0 or data.dtype.kind not in "iufb":
-        raise InputError(f"bold has shape {data.shape} of {data.dtype}: numbers (n_volumes, n_voxels) are needed")
+        raise InputError(f"bold has shape {data.shape} of {data.dtype}; expected numbers (n_volumes, n_voxels)")
     if tr is None:
-        raise InputError("the TR of the BOLD is not known: give tr in seconds")
+        raise InputError("the TR of the BOLD is unknown; pass tr in seconds")
     seconds, run, mask = float(check_tr(tr)), beside.get("run"), beside.get("sample_mask")
     if one_run and run is not None and len(np.unique(run)) > 1:
         raise AlignmentError(
@@ -281,12 +281,12 @@ def _and(order: str) -> str:
 
 def _numbers(bold: Any, order: str) -> np.ndarray:
     """Lists as an array; InputError for what is none."""
-    remedy = "an array (n_volumes, n_voxels) of one run is needed, as FMRIProcessor(...).load gives it" + _and(order)
+    remedy = "expected an array (n_volumes, n_voxels) of one run, as FMRIProcessor(...).load returns it" + _and(order)
     if isinstance(bold, (str, Path)):
-        raise InputError(f"bold is the path {bold}: {remedy}")
+        raise InputError(f"bold is the path {bold}; {remedy}")
     if isinstance(bold, (list, tuple)) and any(getattr(one, "ndim", 0) > 1 for one in bold):
-        raise InputError(f"bold is a {type(bold).__name__} of {len(bold)} arrays: {remedy}")
+        raise InputError(f"bold is a {type(bold).__name__} of {len(bold)} arrays; {remedy}")
     try:
         return np.asarray(bold)
     except (TypeError, ValueError) as exc:
-        raise InputError(f"bold is a {type(bold).__name__} that is no array ({one_line(exc)}): {remedy}") from exc
+        raise InputError(f"bold is a {type(bold).__name__} that is no array ({one_line(exc)}); {remedy}") from exc

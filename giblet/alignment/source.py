@@ -28,7 +28,7 @@ def _dataset(name: str, given: Any) -> xr.Dataset:
     if isinstance(given, (str, Path)):
         return load_features(given)
     raise InputError(
-        f"{name} is a {type(given).__name__}: a feature file, or its Dataset, is needed, as it knows its TR and "
+        f"{name} is a {type(given).__name__}; expected a feature file or its Dataset, which knows its TR and "
         "whether its numbers are codes (giblet.features.new_features makes one)"
     )
 
@@ -146,7 +146,7 @@ class Source:
         elif not resample:
             raise AlignmentError(
                 f"{name} has TR {shown(self.tr)} s, the BOLD {shown(tr)} s: extract it again with tr={shown(tr)}, "
-                "or say resample=True"
+                "or pass resample=True"
             )
         self.valid = self.data["valid"].values.astype(bool) if "valid" in self.data else np.ones(self.n_trs, bool)
         self.present = present_in(self.data, str(main))
@@ -349,14 +349,14 @@ class Source:
         if self.kind == CODES or self.by_frame:
             what = "codes, which are categories" if self.kind == CODES else "several frames in a TR"
             raise InputError(
-                f"{self.name} holds {what}: give hrf by name, for features with one value per TR, or convolve its "
+                f"{self.name} holds {what}; pass hrf by name, for features with one value per TR, or convolve its "
                 "latents (convolve_hrf_latents)"
             )
         if self.begins > 0:
             raise AlignmentError(
                 f"{self.name} begins at second {float(self.begins):g} of its film, and the response to what came "
                 "before reaches into it; use features of the whole film (of words, extract with table_time_at_tr_0=0), "
-                "and give stimulus_time_at_volume_0 here"
+                "and pass stimulus_time_at_volume_0 here"
             )
         table, tr = self._numbers(), float(placement.tr)
         present = (self.present & self.valid).reshape(-1, *[1] * (table.ndim - 1))

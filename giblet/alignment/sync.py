@@ -26,7 +26,7 @@ __all__ = ["Aligned", "AlignmentReport", "SourceReport", "align_all_modalities",
 log = logging.getLogger(__name__)
 
 REMEDY = (
-    ": check stimulus_time_at_volume_0, the TR and the run; if the scan was stopped early, say on_short_bold='trim', "
+    ": check stimulus_time_at_volume_0, the TR and the run; if the scan was stopped early, pass on_short_bold='trim', "
     "which cuts what was not scanned"
 )
 ORDER = "align_all_modalities takes the features first, {'sound': file, ...}, and the BOLD second"
@@ -183,11 +183,11 @@ def _check_named(features: Any, bold: Any) -> None:
     """Features by name, and not the BOLD in their place."""
     if not isinstance(features, Mapping) or isinstance(features, xr.Dataset):
         what = type(features).__name__
-        raise InputError(f"features is a {what}: feature files by name are needed; {ORDER}")
+        raise InputError(f"features is a {what}; expected feature files by name; {ORDER}")
     if not features:
         raise InputError("no features were given: name at least one feature file")
     if isinstance(bold, Mapping) and not isinstance(bold, xr.Dataset):
-        raise InputError(f"bold is a {type(bold).__name__}: one run of BOLD is needed; {ORDER}")
+        raise InputError(f"bold is a {type(bold).__name__}; expected one run of BOLD; {ORDER}")
 
 
 def _check_options(features: Mapping[str, Any], by_name: Mapping[str, Any], on_short_bold: str, on_holes: str) -> None:
@@ -195,7 +195,7 @@ def _check_options(features: Mapping[str, Any], by_name: Mapping[str, Any], on_s
         ("on_short_bold", on_short_bold, ("error", "trim")), ("on_holes", on_holes, ("cut", "keep")),
     ):  # fmt: skip
         if given not in allowed:
-            raise InputError(f"{what} is {given!r}: {allowed[0]!r} or {allowed[1]!r} is needed")
+            raise InputError(f"{what} is {given!r}; expected {allowed[0]!r} or {allowed[1]!r}")
     for what, named in by_name.items():
         unknown = set(named) - set(features) if isinstance(named, Mapping) else set()
         if unknown:
@@ -218,7 +218,7 @@ def _for(name: str, given: Number | Mapping[str, Number], what: str) -> Fraction
 
 def _convolved(source: Source, placement: Placement, volumes: np.ndarray, hrf: HRF, ref: float) -> Moved:
     if hrf == "fir":
-        raise InputError("hrf='fir' delays features: align them, and give them to fit_ridge(..., hrf='fir')")
+        raise InputError("hrf='fir' delays features: align them, and pass them to fit_ridge(..., hrf='fir')")
     check_hrf(hrf, tr=placement.tr, slice_time_ref=ref, oversampling=1)
     return source.convolved(placement, volumes, hrf, ref)
 

@@ -145,5 +145,5 @@ def _range(given: str) -> tuple[float, float]:
     try:
         low, high = map(float, given.split(".."))
     except ValueError as exc:
-        raise InputError(f"--lags is {given!r}: first and last lag in seconds are needed, as in -15..15") from exc
+        raise InputError(f"--lags is {given!r}; expected first and last lag in seconds, as in -15..15") from exc
     return low, high

@@ -46,7 +46,7 @@ def train(
         step = step_to_go_on_from(settings)
         what = f"goes on from the last checkpoint, step {step} in {settings.output / 'checkpoints'}"
         if step is None:
-            what = "starts anew: no checkpoint yet"
+            what = "starts from the beginning: no checkpoint yet"
         err.print(f"giblet: training stopped; the same command {what}", markup=False)
         raise
     if as_json:

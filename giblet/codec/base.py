@@ -295,7 +295,7 @@ class AudioCodec(ABC):
         latents = np.asarray(latents)
         if latents.ndim != 2 or latents.shape[0] != self.latent_dim or not latents.shape[1]:
             raise InputError(
-                f"latents are of shape {latents.shape}: give (D, T) = ({self.latent_dim}, number of frames, at least 1)"
+                f"latents are of shape {latents.shape}; pass (D, T) = ({self.latent_dim}, number of frames, at least 1)"
             )
         _check_kind(latents, "f", "latents")
         starts = range(0, latents.shape[1], self.block_frames)
@@ -325,7 +325,7 @@ class AudioCodec(ABC):
     def _check_shape(self, codes: np.ndarray) -> None:
         if codes.ndim != 2 or codes.shape[0] != self.n_codebooks:
             raise InputError(
-                f"codes are of shape {codes.shape}: give (K, T) = ({self.n_codebooks}, number of frames), "
+                f"codes are of shape {codes.shape}; pass (K, T) = ({self.n_codebooks}, number of frames), "
                 f"or load the codec at the bandwidth that made them (now {self.bandwidth:g} kbps)"
             )
 
@@ -348,7 +348,7 @@ class AudioCodec(ABC):
                 yield piece.astype(np.int64)
             seen += chunk.shape[1]
         if not seen:
-            raise InputError(f"there are no codes: give at least one frame, (K, T) = ({self.n_codebooks}, 1 or more)")
+            raise InputError(f"there are no codes; pass at least one frame, (K, T) = ({self.n_codebooks}, 1 or more)")
 
 
 def reblock(chunks: Iterable[np.ndarray], size: int) -> Iterator[tuple[np.ndarray, bool]]:
@@ -391,13 +391,13 @@ def _checked_samples(chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     for chunk in chunks:
         chunk = np.asarray(chunk)
         if chunk.ndim != 1:
-            raise InputError(f"samples are of shape {chunk.shape}: give mono sound, (N,); average channels first")
+            raise InputError(f"samples are of shape {chunk.shape}; pass mono sound, (N,); average channels first")
         _check_kind(chunk, "f", "samples")
         for start in range(0, len(chunk), PIECE):
             yield _finite(chunk[start : start + PIECE], seen + start, "samples")
         seen += len(chunk)
     if not seen:
-        raise InputError("there are no samples: give at least one")
+        raise InputError("there are no samples; pass at least one")
 
 
 def _finite(values: np.ndarray, offset: int, name: str) -> np.ndarray:
@@ -408,11 +408,11 @@ def _finite(values: np.ndarray, offset: int, name: str) -> np.ndarray:
     if not good.all():
         place = int(np.argwhere(~good)[0, -1])
         bad = values[~good].flat[0]
-        raise InputError(f"{name} hold {bad} at position {offset + place}: give finite numbers, fill the gap first")
+        raise InputError(f"{name} hold {bad} at position {offset + place}; pass finite numbers, fill the gap first")
     return values
 
 
 def _check_kind(values: np.ndarray, kinds: str, name: str) -> None:
     if values.dtype.kind not in kinds:
         allowed = {"f": "floats (16-bit samples divided by 32768)", "iu": "integers (predictions rounded)"}[kinds]
-        raise InputError(f"{name} are of dtype {values.dtype}: give {allowed}")
+        raise InputError(f"{name} are of dtype {values.dtype}; pass {allowed}")

@@ -88,7 +88,7 @@ def build_config(
         If a codebook's size is not a power of two.
     """
     if codebook_size < 2 or codebook_size & (codebook_size - 1):
-        raise InputError(f"codebook_size is {codebook_size}: give a power of two, such as 1024")
+        raise InputError(f"codebook_size is {codebook_size}; pass a power of two, such as 1024")
     counts = sorted({n for n in (2, 4, 8, 16, 32) if n < num_codebooks} | {num_codebooks})
     return EncodecConfig(
         target_bandwidths=[_kbps(n, codebook_size, math.ceil(sample_rate / 320)) for n in counts],
@@ -165,7 +165,7 @@ def check_layout(config: EncodecConfig, name: str) -> None:
         differences = ", ".join(f"{key}={value!r}" for key, value in wrong.items())
         raise CodecError(
             f"codec {name!r} has a layout that cannot be streamed exactly ({differences}): "
-            "give a causal mono EnCodec such as facebook/encodec_24khz, or use 'bundled'"
+            "use a causal mono EnCodec such as facebook/encodec_24khz, or use 'bundled'"
         )
 
 
@@ -237,7 +237,7 @@ class EncodecCodec(AudioCodec):
         lead = max(self._encoder.lead, self._decoder.lead)
         if block_frames < lead:
             raise InputError(
-                f"block_frames is {block_frames}: give at least {lead}, what the convolutions look back on"
+                f"block_frames is {block_frames}; pass at least {lead}, what the convolutions look back on"
             )
         self.block_frames = block_frames
         # 5. OpenVINO for the encoder's front, of all sounds or of long ones only.
@@ -335,7 +335,7 @@ def _checked_bandwidth(config: EncodecConfig, bandwidth: float, name: str) -> tu
     allowed = bandwidths(config)
     if not isinstance(bandwidth, int | float) or bandwidth not in allowed:
         choices = ", ".join(f"{kbps:g}" for kbps in allowed)
-        raise InputError(f"bandwidth {bandwidth!r} kbps is not one of codec {name!r}: give one of {choices}")
+        raise InputError(f"bandwidth {bandwidth!r} kbps is not one of codec {name!r}; pass one of {choices}")
     return float(bandwidth), allowed[bandwidth]
 
 

@@ -15,7 +15,7 @@ from giblet.errors import CodecError, one_line, reading
 from giblet.hub import hub_file, is_hub_name, unreachable
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-REMEDIES = f"give a folder with {CONFIG} and {WEIGHTS}, or use the codec that comes with giblet, 'bundled'"
+REMEDIES = f"name a folder with {CONFIG} and {WEIGHTS}, or use the codec that comes with giblet, 'bundled'"
 
 
 def find_codec(name: str, revision: str | None = None) -> tuple[Path, Path]:
@@ -75,7 +75,7 @@ def read_model(config_file: Path, weights_file: Path, name: str) -> EncodecModel
         fields = json.loads(config_file.read_text(encoding="utf-8"))
     kind = fields.get("model_type") if isinstance(fields, dict) else None
     if kind != "encodec":
-        raise CodecError(f"codec {name!r} is a model of type {kind!r}: give an EnCodec model, 'encodec'")
+        raise CodecError(f"codec {name!r} is a model of type {kind!r}; use an EnCodec model, 'encodec'")
     remedy = "it describes no EnCodec model; fix or replace it"
     with reading(f"{config_file} of codec {name!r}", remedy, CodecError):
         config = EncodecConfig.from_dict(fields)

@@ -61,7 +61,7 @@ class MelSpectrogram:
         options = {"sample_rate": sample_rate, "n_fft": n_fft, "hop_length": hop_length, "n_mels": n_mels}
         for name, value in options.items():
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-                raise InputError(f"{name} is {value!r}: a whole number of at least 1 is needed")
+                raise InputError(f"{name} is {value!r}; expected a whole number of at least 1")
         if hop_length > n_fft:
             raise InputError(f"hop_length is {hop_length}: at most n_fft = {n_fft} samples, or sound would be left out")
         self.sample_rate, self.n_fft, self.hop_length, self.n_mels = sample_rate, n_fft, hop_length, n_mels
@@ -182,7 +182,7 @@ class MelSpectrogram:
         """
         mel = np.asarray(mel)
         if mel.ndim != 2 or mel.shape[0] != self.n_mels or mel.shape[1] == 0:
-            raise InputError(f"mel has shape {mel.shape}: ({self.n_mels}, n_frames) is needed, with at least one frame")
+            raise InputError(f"mel has shape {mel.shape}; expected ({self.n_mels}, n_frames), with at least one frame")
         n_frames = mel.shape[1]
         length = n_frames * self.hop_length if length is None else length
         waveform = np.zeros(max(length, n_frames * self.hop_length), np.float32)
@@ -214,7 +214,7 @@ class MelSpectrogram:
         size = BLOCK_FRAMES * self.hop_length
         for chunk in chunks:
             if chunk.ndim != 1 or not np.isfinite(chunk).all():
-                raise InputError(f"sound of shape {chunk.shape} cannot be used: mono and finite samples are needed")
+                raise InputError(f"sound of shape {chunk.shape} cannot be used; expected mono, finite samples")
             for start in range(0, len(chunk), size):
                 yield chunk[start : start + size].astype(np.float32, copy=False)
 

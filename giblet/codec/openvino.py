@@ -55,14 +55,14 @@ def pick_runtime(runtime: str, device: torch.device) -> str:
         If there is no such runtime, it is not installed, or it cannot use the device.
     """
     if runtime not in RUNTIMES:
-        raise InputError(f"runtime {runtime!r} is not known: give one of {', '.join(RUNTIMES)}")
+        raise InputError(f"runtime {runtime!r} is not known; pass one of {', '.join(RUNTIMES)}")
     installed = importlib.util.find_spec("openvino") is not None
     if runtime == "auto":
         return "openvino" if installed and device.type == "cpu" else "torch"
     if runtime == "openvino" and not installed:
-        raise InputError("runtime 'openvino' is not installed: pip install 'giblet[fast]', or give runtime='auto'")
+        raise InputError("runtime 'openvino' is not installed: pip install 'giblet[fast]', or pass runtime='auto'")
     if runtime == "openvino" and device.type != "cpu":
-        raise InputError(f"runtime 'openvino' computes on the CPU and the device is {str(device)!r}: give device='cpu'")
+        raise InputError(f"runtime 'openvino' computes on the CPU and the device is {str(device)!r}; pass device='cpu'")
     return runtime
 
 

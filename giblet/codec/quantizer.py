@@ -204,7 +204,7 @@ def rvq_quantize(z_e: Tensor, codebooks: Tensor) -> tuple[Tensor, Tensor]:
             " use the codebooks of this encoder"
         )
     if not len(codebooks):
-        raise InputError("there are no codebooks to quantize with: give at least one")
+        raise InputError("there are no codebooks to quantize with; pass at least one")
     vectors = z_e.detach().reshape(-1, z_e.shape[-1])  # (B, T, D) -> (B * T, D)
     quantized, codes = torch.zeros_like(vectors), []
     for step in residual_steps(vectors, map(Codebook, codebooks)):
@@ -252,9 +252,9 @@ def rvq_dequantize(indices: Tensor, codebooks: Tensor) -> Tensor:
     """
     n_used, size = indices.shape[1], codebooks.shape[1]
     if not 1 <= n_used <= len(codebooks):
-        raise InputError(f"indices use {n_used} codebooks and there are {len(codebooks)}: give one to all")
+        raise InputError(f"indices use {n_used} codebooks, but {len(codebooks)} were passed; pass one for each")
     if indices.is_floating_point():
-        raise InputError(f"indices are {indices.dtype}: give whole numbers of an integer type")
+        raise InputError(f"indices are {indices.dtype}; pass whole numbers of an integer type")
     if indices.numel() and not 0 <= int(indices.min()) <= int(indices.max()) < size:
         raise InputError(f"indices run from {int(indices.min())} to {int(indices.max())}: allowed are 0 to {size - 1}")
     return sum_of_entries(indices.transpose(0, 1).long(), codebooks)  # (B, K, T) -> (K, B, T) -> (B, T, D)

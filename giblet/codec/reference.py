@@ -227,7 +227,7 @@ def _checked_bandwidth(
     }
     for name, value in sizes.items():
         if value < 1:
-            raise InputError(f"{name} is {value}: give a whole number of at least 1")
+            raise InputError(f"{name} is {value}; pass a whole number of at least 1")
     kbps_each = (codebook_size - 1).bit_length() * sample_rate / HOP_LENGTH / 1000
     highest = kbps_each * num_codebooks
     bandwidth = highest if bandwidth is None else bandwidth

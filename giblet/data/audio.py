@@ -27,7 +27,7 @@ from giblet.timing import Number, TRGrid, check_tr, same_tr, shown
 
 
 class AudioSettings(ExtractionSettings):
-    """What turns a film into audio features. Same film, same settings, same codec: same file."""
+    """Options of audio feature extraction. Same film, same settings, same codec: same file."""
 
     use_encodec: bool = Field(True, description="codec codes; False: the legacy mel spectrogram")
     codec: str = Field("bundled", description="'bundled', a transformers EnCodec folder, or a hub name")
@@ -132,7 +132,7 @@ class AudioProcessor:
 
     @classmethod
     def from_settings(cls, settings: AudioSettings) -> AudioProcessor:
-        """The processor that `settings` ask for.
+        """Make the processor for `settings`.
 
         Parameters
         ----------
@@ -154,7 +154,7 @@ class AudioProcessor:
 
     @classmethod
     def check_source(cls, path: Path, settings: AudioSettings) -> float | None:
-        """What is wrong with a film's sound, as an error, before a codec is loaded for it.
+        """Raise if a film's sound cannot be read, before a codec is loaded for it.
 
         Parameters
         ----------
@@ -186,7 +186,7 @@ class AudioProcessor:
 
     @property
     def source(self) -> AudioCodec | MelSpectrogram:
-        """What turns a waveform into frames."""
+        """The codec, or the mel spectrogram, that turns a waveform into frames."""
         return self.features.source
 
     @property
@@ -221,7 +221,7 @@ class AudioProcessor:
     def audio_to_features(
         self, path: str | Path, n_trs: int | None = None, *, progress: Progress | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Features of a film's sound, by TR.
+        """Extract features of a film's sound, by TR.
 
         Parameters
         ----------

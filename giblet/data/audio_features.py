@@ -181,7 +181,7 @@ class CodeFeatures:
         if spill is None and fill == "interpolate":
             spill = self._interpolated_spill(codes)
         elif fill not in ("repeat", "interpolate"):
-            raise InputError(f"fill is {fill!r}: 'repeat' or 'interpolate' is needed")
+            raise InputError(f"fill is {fill!r}; expected 'repeat' or 'interpolate'")
         return ungroup_codes(codes.astype(np.int32), grid.tr, codec.frame_rate, spill=spill)
 
     def _interpolated_spill(self, codes: np.ndarray) -> np.ndarray:

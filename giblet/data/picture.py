@@ -157,7 +157,7 @@ class PictureReader:
         self.path, self.track = Path(path), track
         self.info = media_info(path, track)
         if self.info.video_offset is None:
-            raise InputError(f"{path} has no picture: give a film with picture, or extract its sound only")
+            raise InputError(f"{path} has no picture; pass a film with picture, or extract its sound only")
         self.damaged = self.overlapping = self.mended = 0
         self.film_duration = ZERO
 
@@ -245,7 +245,7 @@ class PictureReader:
         if self.overlapping:
             yield f"{self.path}: {self.overlapping} frames of the picture that go back in time were left out"
         if self.mended:
-            yield f"{self.path}: {self.mended} timestamps of the picture that those around them contradict were mended"
+            yield f"{self.path}: {self.mended} timestamps of the picture were repaired, as those around contradict them"
 
     def _sound_end(self) -> Fraction:
         """When the film ends for who listens; sound and picture must count the same TRs.

@@ -1,4 +1,4 @@
-"""BOLD whose origin is known: features through a mapping and an HRF, under noise of a stated strength.
+"""Simulated BOLD: features through a mapping and an HRF, under noise of a stated strength.
 
 For voxel ``v``::
 
@@ -63,7 +63,7 @@ BOX_AFFINE = np.diag([3.0, 3.0, 3.0, 1.0])
 
 
 class SimulateSettings(Settings):
-    """What the simulated brain does. Same features, same settings: same BOLD."""
+    """Options of the simulated brain. Same features, same settings: same BOLD."""
 
     n_voxels: int = Field(100, ge=1, description="voxels, or columns of a table")
     mapping: Literal["linear", "tanh"] = Field("linear", description="'tanh': each voxel's drive saturates")
@@ -94,7 +94,7 @@ class SimulateOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, repr=False)
 class Simulation:
-    """Simulated BOLD and how it came about."""
+    """Simulated BOLD with its truth: mapping, signal and noise."""
 
     bold: np.ndarray
     """float32 (n_trs, n_voxels)."""
@@ -120,7 +120,7 @@ def simulate_bold(
     positive: bool = False,
     **settings: Unpack[SimulateOptions],
 ) -> Simulation:
-    """BOLD that answers to `features` through a known mapping.
+    """Simulate BOLD driven by `features` through a known mapping.
 
     Parameters
     ----------
@@ -196,11 +196,11 @@ def _tr_of_both(tr: float | None, of_features: float | None) -> float:
     """The TR that was given, or that the features say, in seconds."""
     if tr is not None and of_features is not None and not same_tr(tr, of_features):
         raise InputError(
-            f"the features have TR {shown(of_features)} s, you say {shown(tr)} s: extract them anew with that TR"
+            f"the features have TR {shown(of_features)} s, but tr is {shown(tr)} s; extract them again with that TR"
         )
     either = tr if tr is not None else of_features
     if either is None:
-        raise InputError("an array does not say its TR: give tr in seconds")
+        raise InputError("an array carries no TR; pass tr in seconds")
     return float(check_tr(either))
 
 
@@ -290,19 +290,19 @@ def _numbers(
     else:
         x = np.asarray(features)
         if x.dtype.kind != "f":
-            raise InputError(f"the features are {x.dtype}: give codes as a feature file, numbers as float")
+            raise InputError(f"the features are {x.dtype}; pass codes as a feature file, numbers as float")
     if x.ndim < 2:
         x = x.reshape(len(x), -1) if x.ndim else x.reshape(0, 1)
     x = x.reshape(len(x), -1).astype(np.float64) if len(x) else x
     valid = np.ones(len(x), bool) if valid is None else valid
     if valid.sum() < 2:
-        raise InputError(f"the features have {int(valid.sum())} TRs with data: at least 2 are needed")
+        raise InputError(f"the features have {int(valid.sum())} TRs with data; expected at least 2")
     if not np.isfinite(x[valid]).all():
         raise InputError(f"{int((~np.isfinite(x[valid])).any(axis=1).sum())} TRs of the features hold NaN or infinity")
     spread = x[valid].std(axis=0)
     varies = spread > 1e-12 * np.maximum(1, np.abs(x[valid]).max(axis=0))
     if not varies.any():
-        raise InputError(f"all {x.shape[1]} features are constant: nothing to answer to")
+        raise InputError(f"all {x.shape[1]} features are constant; a response needs one that varies")
     scaled = np.zeros_like(x)
     scaled[np.ix_(valid, varies)] = (x[np.ix_(valid, varies)] - x[valid][:, varies].mean(axis=0)) / spread[varies]
     return scaled, tr, about
@@ -373,7 +373,7 @@ def write_simulation(simulation: Simulation, path: str | Path, *, overwrite: boo
     suffix = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
     table = is_table(path)
     if not table and suffix not in (".nii", ".nii.gz"):
-        raise InputError(f"{path} is neither image nor table: .nii, .nii.gz, .tsv or .csv is needed")
+        raise InputError(f"{path} is neither image nor table; expected .nii, .nii.gz, .tsv or .csv")
     stem, lengths = path.name.removesuffix(suffix), simulation.run_lengths
     tr = float(simulation.truth.attrs["tr"])
     targets = [path.with_name(f"{stem}_run-{run}{suffix}") for run in range(1, len(lengths) + 1)]
@@ -429,7 +429,7 @@ def _check_replaced(simulation: Simulation, targets: list[Path], truth: Path) ->
     old = standing(truth, settings=json.loads(attrs["settings"]), **same)
     signal = simulation.truth["signal"].values
     if old is not None and not (old["signal"].shape == signal.shape and np.allclose(old["signal"], signal, 1e-3, 1e-3)):
-        raise InputError(f"{truth} is there already and is of other features: {REPLACE}")
+        raise InputError(f"{truth} already exists and was made from other features: {REPLACE}")
     there = [target for target in targets if target.exists()]
     if old is None and there:
-        raise InputError(f"{there[0]} is there already, without {truth.name} that would tell what it is: {REPLACE}")
+        raise InputError(f"{there[0]} already exists, without {truth.name} to tell what it is: {REPLACE}")

@@ -125,6 +125,10 @@ def make_splits(
     InputError
         If an option is out of range, or the parts would be too short for the gap.
 
+    See Also
+    --------
+    giblet.data.dataset.windows.TRWindows : Cut the TRs of a part into windows for training.
+
     Notes
     -----
     The function does not know which film a run showed; :func:`giblet.data.dataset.stimulus_split.split_stimulus` does.
@@ -137,12 +141,10 @@ def make_splits(
     """
     seconds, step = exact(gap, "gap"), check_tr(tr)
     if seconds < 0 or n_trs < 1 or min_trs < 1:
-        raise InputError(f"gap {gap} s, n_trs {n_trs}, min_trs {min_trs}: positive ones are needed")
+        raise InputError(f"gap {gap} s, n_trs {n_trs}, min_trs {min_trs}; expected positive numbers")
     shares = [float(f) for f in fractions]
     if len(shares) != 3 or not all(isfinite(f) and f >= 0 for f in shares) or abs(sum(shares) - 1) > 1e-6:
-        raise InputError(
-            f"fractions are {tuple(fractions)}: three numbers for train, val, test that sum to 1 are needed"
-        )
+        raise InputError(f"fractions are {tuple(fractions)}; expected three numbers for train, val, test that sum to 1")
     if shares[0] == 0 or shares[2] == 0:
         raise InputError(f"fractions are {tuple(fractions)}: train and test must not be 0, val may be")
     run, n_gap = run_labels(n_trs, run), ceil(seconds / step)
@@ -168,7 +170,7 @@ def make_splits(
         if stop - start < min_trs:
             raise InputError(
                 f"{n_trs} TRs of {tr} s are too short for {len(names)} parts with gaps of {n_gap} TRs ({gap:g} s): "
-                f"{name} would have {max(0, stop - start)} TRs, {min_trs} are needed; use other fractions, a longer "
+                f"{name} would have {max(0, stop - start)} TRs, expected {min_trs}; use other fractions, a longer "
                 "scan, or no val"
             )
         parts[name] = np.arange(start, stop)

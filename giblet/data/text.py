@@ -31,7 +31,7 @@ TEXT = "text"
 
 
 class TextSettings(ExtractionSettings):
-    """What turns timed text into features. Same text, same settings, same model: same file."""
+    """Options of text feature extraction. Same text, same settings, same model: same file."""
 
     renamed = TEXT_RENAMED
 
@@ -106,7 +106,7 @@ class TextProcessor:
 
     @classmethod
     def from_settings(cls, settings: TextSettings) -> TextProcessor:
-        """The processor that `settings` ask for.
+        """Make the processor for `settings`.
 
         Parameters
         ----------
@@ -126,7 +126,7 @@ class TextProcessor:
 
     @classmethod
     def check_source(cls, path: Path, settings: TextSettings) -> float:
-        """What is wrong with a timed text, as an error, before a model is loaded for it.
+        """Raise if a timed text cannot be read, before a model is loaded for it.
 
         Parameters
         ----------
@@ -304,7 +304,7 @@ class TextProcessor:
         return TRGrid(grid.tr, max(grid.n_trs, last + 1), grid.frame_rate)
 
     def corpus(self, texts: Sequence[str]) -> Corpus:
-        """Texts with their vectors, among which :func:`nearest_segments` searches.
+        """Texts with their vectors, for :func:`nearest_segments` to search.
 
         Parameters
         ----------
@@ -326,7 +326,7 @@ class TextProcessor:
         if self.model is None:
             raise InputError("the processor has no sentence model: make one with a model to embed a corpus")
         if not texts:
-            raise InputError("the corpus holds no texts: at least one is needed")
+            raise InputError("the corpus holds no texts; expected at least one")
         return Corpus(tuple(texts), self.model.embed(texts))
 
 
@@ -378,7 +378,7 @@ def nearest_segments(embedding: np.ndarray, corpus: Corpus, k: int = 5) -> list[
     if queries.ndim != 2 or table.ndim != 2 or queries.shape[1] != table.shape[1]:
         raise InputError(f"vectors have shape {queries.shape}, the corpus {table.shape}: the same model must make both")
     if isinstance(k, bool) or k < 1:
-        raise InputError(f"k is {k!r}: at least 1 is needed")
+        raise InputError(f"k is {k!r}; expected at least 1")
     scores = _directions(queries, "vector") @ _directions(table, "text of the corpus").T
     best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return [

@@ -32,7 +32,7 @@ LINEAR = np.where(_CODED <= 0.04045, _CODED / 12.92, ((_CODED + 0.055) / 1.055) 
 
 
 class VideoSettings(ExtractionSettings):
-    """What turns a film into picture features. Same film, same settings, same model: same file."""
+    """Options of picture feature extraction. Same film, same settings, same model: same file."""
 
     size: tuple[int, int] = Field((90, 160), description="height and width of the frames kept")
     frame: Literal["mean", "middle"] = Field("mean", description="what stands for a TR")
@@ -115,12 +115,12 @@ class VideoProcessor:
             tr=tr, size=size, frame=frame, track=track, model=model, image_fit=image_fit, device=device
         )
         if min(self.settings.size) < 1:
-            raise InputError(f"size is {size}: height and width of at least 1 pixel are needed")
+            raise InputError(f"size is {size}; expected height and width of at least 1 pixel")
         self.model = None if model is None else ImageModel(model, device=device, fit=image_fit)
 
     @classmethod
     def from_settings(cls, settings: VideoSettings) -> VideoProcessor:
-        """The processor that `settings` ask for.
+        """Make the processor for `settings`.
 
         Parameters
         ----------
@@ -140,7 +140,7 @@ class VideoProcessor:
 
     @classmethod
     def check_source(cls, path: Path, settings: VideoSettings) -> float | None:
-        """What is wrong with a film's picture, as an error, before a model is loaded for it.
+        """Raise if a film's picture cannot be read, before a model is loaded for it.
 
         Parameters
         ----------
@@ -320,7 +320,7 @@ class VideoProcessor:
         """
         features = np.asarray(features)
         if features.ndim != 4 or features.shape[-1] != 3 or not features.size:
-            raise InputError(f"frames have shape {features.shape}: (n_trs, height, width, 3) is needed")
+            raise InputError(f"frames have shape {features.shape}; expected (n_trs, height, width, 3)")
         if features.dtype != np.uint8:
             if not (np.isfinite(features).all() and features.min() >= 0 and features.max() <= 255):
                 raise InputError(f"frames are {features.dtype} outside [0, 255] or not finite: clip predictions first")

@@ -312,7 +312,7 @@ def _response_times(
     first = ceil((begin - after_onset) / step - 1e-6)
     last = floor((end - after_onset) / step + 1e-6)
     if last - first < 3:
-        raise AlignmentError(f"{regressor.name} has {end - begin:g} s: more than {3 * step:g} s are needed")
+        raise AlignmentError(f"{regressor.name} has {end - begin:g} s; expected more than {3 * step:g} s")
     return np.arange(first, last + 1) * step
 
 

@@ -297,7 +297,7 @@ def score_codec(
     scored = 0.0
     for clip in clips:
         if clip.name in rows[0].per_clip:
-            raise InputError(f"two clips are called {clip.name}: give each its own name")
+            raise InputError(f"two clips are called {clip.name}; give each its own name")
         sounds: dict[str, np.ndarray] = {}
         for codec, row, used in zip(codecs, rows[: len(codecs)], codes, strict=True):
             used.append(codec.encode(clip.sound))
@@ -312,7 +312,7 @@ def score_codec(
         if progress is not None:
             progress(scored, seconds)
     if not rows[0].per_clip:
-        raise InputError("there is no sound to score the codec on: give files that are long enough and not silent")
+        raise InputError("there is no sound to score the codec on; pass files that are long enough and not silent")
     for codec, row, used in zip(codecs, rows[: len(codecs)], codes, strict=True):
         row.perplexity = perplexity(torch.from_numpy(np.concatenate(used, axis=1)), codec.codebook_size)
     n_frames = sum(one.shape[1] for one in codes[0])

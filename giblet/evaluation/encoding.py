@@ -77,7 +77,7 @@ def voxelwise_r(bold: np.ndarray, predicted: np.ndarray, run: Sequence[int] | np
 
 @dataclass(frozen=True, repr=False)
 class EncodingScore:
-    """How well held-out BOLD is predicted."""
+    """Scores of predicted held-out BOLD, by voxel."""
 
     by_voxel: Correlations
     """Without drifts, if there was a test, and within runs."""
@@ -238,7 +238,7 @@ def fit_ridge(
     n_folds: int = 5,
     centre_runs: bool = True,
 ) -> RidgeFit:
-    """Ridge regression from features, convolved with an HRF, to BOLD; each voxel with a penalty of its own.
+    """Ridge regression from features, convolved with an HRF, to BOLD; each voxel with its own penalty.
 
     In each voxel ``b = argmin ||y - X b||^2 + alpha ||b||^2`` over training TRs, where the columns of ``X`` are
     features, convolved, of mean 0 in each run and variance 1, and ``alpha`` is that of `alphas` with the best R2 in
@@ -362,12 +362,12 @@ def _ridge_rows(
     learn = np.unique(np.asarray(train, np.int64))
     if x.ndim != 2 or y.ndim != 2 or len(x) != len(y):
         raise InputError(
-            f"features have shape {x.shape}, BOLD {y.shape}: (n_trs, n_features) and (n_trs, n_voxels) of the same TRs "
-            "are needed"
+            f"features have shape {x.shape}, BOLD {y.shape}; expected (n_trs, n_features) and (n_trs, n_voxels) "
+            "of the same TRs"
         )
     if not len(learn) or learn[0] < 0 or learn[-1] >= len(y):
         raise InputError(
-            f"{len(learn)} training TRs of {len(y)}: give at least one in `train`, each from 0 to {len(y) - 1}"
+            f"{len(learn)} training TRs of {len(y)}; pass at least one in `train`, each from 0 to {len(y) - 1}"
         )
     if scan is not None:
         run = scan.run if run is None else run
@@ -410,7 +410,7 @@ def _slice_time_ref(given: float | None, features: Any, scan: Scan | None) -> fl
     told = {what: float(ref) for what, ref in said.items() if ref is not None}
     if given is None and told and max(told.values()) - min(told.values()) > 1e-6:
         words = ", ".join(f"{what} {ref:g}" for what, ref in told.items())
-        raise InputError(f"slice_time_ref differs ({words}): give slice_time_ref, 0 to 1, as it is in the scan")
+        raise InputError(f"slice_time_ref differs ({words}); pass slice_time_ref, 0 to 1, as it is in the scan")
     ref = float(next(iter(told.values()), 0.0) if given is None else given)
     check_slice_time_ref(ref)
     return ref

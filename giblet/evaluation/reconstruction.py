@@ -98,8 +98,8 @@ def code_matches(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     truth, predicted = np.asarray(truth), np.asarray(predicted)
     if truth.ndim != 3 or truth.shape != predicted.shape or {truth.dtype.kind, predicted.dtype.kind} - set("iu"):
         raise InputError(
-            f"codes are {truth.dtype} {truth.shape}, predicted {predicted.dtype} {predicted.shape}: whole numbers of "
-            "one shape (n_trs, n_codebooks, frames_per_tr) are needed"
+            f"codes are {truth.dtype} {truth.shape}, predicted {predicted.dtype} {predicted.shape}; expected whole "
+            "numbers of one shape (n_trs, n_codebooks, frames_per_tr)"
         )
     return (truth == predicted).mean(axis=2)
 

@@ -101,7 +101,7 @@ def envelope(
     amplitude = np.sqrt(np.concatenate(powers))
     n = len(amplitude)
     if n < 1:
-        raise InputError(f"the sound has {n_samples} samples: {width} are needed for one window of {seconds:g} s")
+        raise InputError(f"the sound has {n_samples} samples; expected {width} for one window of {seconds:g} s")
     return Regressor("envelope", amplitude, begins + np.arange(n + 1) * width / sample_rate)
 
 

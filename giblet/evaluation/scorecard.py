@@ -1,4 +1,4 @@
-"""The scorecard of a reconstruction: every score beside the ceiling of the codec and beside predictions of nothing."""
+"""The scorecard of a reconstruction: every score beside the codec's ceiling and null predictions."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Score:
 
 @dataclass(frozen=True, repr=False)
 class Scorecard:
-    """What a reconstruction is worth, on TRs that were not trained on."""
+    """Scores of a reconstruction, on TRs outside the training data."""
 
     about: Mapping[str, Any]
     """Subject, split, TRs, codec: plain values."""
@@ -207,7 +207,7 @@ class Scorecard:
         }
 
     def markdown(self) -> str:
-        """Whose scores these are, the table, and what a reader must know: a page of Markdown.
+        """A page of Markdown: whose scores these are, the table, and notes for the reader.
 
         Returns
         -------

@@ -93,7 +93,7 @@ def score_codes(
     notes = list(trs.notes)
     reference = sounds["true"]
     if original is None:
-        notes.append("sound is compared with that of the true codes: give the film's own sound to compare with that")
+        notes.append("sound is compared with that of the true codes; pass the film's own sound to compare with that")
     else:
         reference = np.pad(
             np.asarray(original, np.float32)[: len(reference)], (0, max(0, len(reference) - len(original)))

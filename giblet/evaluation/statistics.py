@@ -154,10 +154,10 @@ def correlations(truth: np.ndarray, predicted: np.ndarray, run: np.ndarray | Non
     """
     truth, predicted = _checked(truth, predicted)
     if truth.ndim != 2:
-        raise InputError(f"series have shape {truth.shape}: (n_trs, n_columns) is needed")
+        raise InputError(f"series have shape {truth.shape}; expected (n_trs, n_columns)")
     labels = np.zeros(len(truth), np.int64) if run is None else np.asarray(run)
     if labels.shape != (len(truth),):
-        raise InputError(f"run has shape {labels.shape}: one label for each of {len(truth)} TRs is needed")
+        raise InputError(f"run has shape {labels.shape}; expected one label for each of {len(truth)} TRs")
     total, weight = np.zeros(truth.shape[1]), np.zeros(truth.shape[1])
     says = np.zeros(truth.shape[1], bool)
     for label in np.unique(labels):
@@ -180,7 +180,7 @@ def _checked(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.n
     truth, predicted = (flattened(values) for values in (truth, predicted))
     if truth.shape != predicted.shape or truth.ndim < 2 or len(truth) < 3:
         raise InputError(
-            f"truth has shape {truth.shape}, prediction {predicted.shape}: equal shapes of at least 3 TRs are needed"
+            f"truth has shape {truth.shape}, prediction {predicted.shape}; expected equal shapes of at least 3 TRs"
         )
     for name, values in {"truth": truth, "prediction": predicted}.items():
         if not np.isfinite(values).all():

@@ -107,14 +107,14 @@ class BrainLayer(nn.Module):
         """
         if bold.ndim != 3 or not bold.is_floating_point() or bold.shape[2] != self.n_voxels:
             raise InputError(
-                f"BOLD is {bold.dtype} {tuple(bold.shape)}: floats (B, W, {self.n_voxels}), the voxels of the subject, "
-                "are needed"
+                f"BOLD is {bold.dtype} {tuple(bold.shape)}; expected floats (B, W, {self.n_voxels}), "
+                "the voxels of the subject"
             )
         if mask is None:
             return torch.ones(bold.shape[:2], dtype=torch.bool, device=bold.device)
         if mask.dtype != torch.bool or mask.shape != bold.shape[:2]:
             raise InputError(
-                f"the BOLD mask is {mask.dtype} {tuple(mask.shape)}: bool {tuple(bold.shape[:2])} is needed"
+                f"the BOLD mask is {mask.dtype} {tuple(mask.shape)}; expected bool {tuple(bold.shape[:2])}"
             )
         return mask
 
@@ -139,7 +139,7 @@ class BrainLayer(nn.Module):
         mask = torch.as_tensor(mask)
         if mask.dtype != torch.bool or tuple(mask.shape) != (self.n_voxels,):
             raise InputError(
-                f"the lesion mask is {mask.dtype} {tuple(mask.shape)}: bool ({self.n_voxels},) is needed, True where "
+                f"the lesion mask is {mask.dtype} {tuple(mask.shape)}; expected bool ({self.n_voxels},), True where "
                 "silenced, for the voxels that the model was trained on"
             )
         before = self.silenced

@@ -94,13 +94,13 @@ def read_model(
     write_model : Write a model.
     fill_model : Give a model its tensors.
     """
-    needed = f"there is no readable model in {folder}: {WEIGHTS} and {ABOUT}, as giblet train writes them, are needed"
+    needed = f"there is no readable model in {folder}: expected {WEIGHTS} and {ABOUT}, as giblet train writes them"
     with reading(folder / ABOUT, needed, CheckpointError):
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         content = (folder / WEIGHTS).read_bytes()
     said = about.get("format") if isinstance(about, dict) else None
     if said != FORMAT:
-        raise CheckpointError(f"{folder / ABOUT} has format {said!r}: this version reads {FORMAT!r}; train anew")
+        raise CheckpointError(f"{folder / ABOUT} has format {said!r}; this version reads {FORMAT!r}; train again")
     if _digest(content, about) != about.get("sha256"):
         raise CheckpointError(
             f"{folder / WEIGHTS} is not what {ABOUT} describes: one is truncated, changed, or of another model; "
@@ -129,8 +129,8 @@ def read_model(
         if design.n_voxels.get(name) != n:
             known = ", ".join(f"{k} {v}" for k, v in design.n_voxels.items())
             raise CheckpointError(
-                f"{folder} was trained on so many voxels or regions: {known}; asked for are {name} {n}: use the same "
-                "mask, atlas or columns"
+                f"{folder} was trained on these numbers of voxels or regions: {known}; but {name} has {n}; use the "
+                "same mask, atlas or columns"
             )
     return design, tensors
 

@@ -75,7 +75,7 @@ class MultimodalDecoder(nn.Module):
         super().__init__()
         s = ModelSettings.make(use_encodec=use_encodec is not False) if settings is None else settings
         if use_encodec not in (None, s.use_encodec):
-            raise InputError(f"use_encodec is {use_encodec}, that of the settings is {s.use_encodec}: give one of them")
+            raise InputError(f"use_encodec is {use_encodec}, but {s.use_encodec} in the settings; pass only one")
         self.use_encodec, self.head, self.bottleneck = s.use_encodec, s.head, s.bottleneck
         self.n_codebooks, self.codebook_size = s.n_codebooks, s.codebook_size
         if modalities is None:
@@ -137,7 +137,7 @@ class MultimodalDecoder(nn.Module):
             If `z` is not floats (..., bottleneck).
         """
         if not z.is_floating_point() or z.shape[-1:] != (self.bottleneck,):
-            raise InputError(f"the decoder got {z.dtype} {tuple(z.shape)}: floats (B, {self.bottleneck}) are needed")
+            raise InputError(f"the decoder got {z.dtype} {tuple(z.shape)}; expected floats (B, {self.bottleneck})")
         hidden = self.trunk(z)
         return {name: head(hidden) for name, head in self.heads.items()}
 
@@ -217,7 +217,7 @@ def _checked_books(codebooks: Tensor | None, k: int, size: int) -> Tensor | None
     if codebooks is None:
         return None
     if codebooks.ndim != 3 or tuple(codebooks.shape[:2]) != (k, size):
-        raise InputError(f"codebooks are of shape {tuple(codebooks.shape)}: ({k}, {size}, D) is needed")
+        raise InputError(f"codebooks are of shape {tuple(codebooks.shape)}; expected ({k}, {size}, D)")
     return codebooks.detach().float().clone()
 
 
@@ -226,5 +226,5 @@ def _checked_counts(priors: Tensor | None, k: int, size: int) -> Tensor | None:
         return None
     counts = priors.detach().double()
     if tuple(counts.shape) != (k, size) or not bool((counts >= 0).all()) or not bool((counts.sum(1) > 0).all()):
-        raise InputError(f"priors are of shape {tuple(counts.shape)}: counts of each code, ({k}, {size}), are needed")
+        raise InputError(f"priors are of shape {tuple(counts.shape)}; expected counts of each code, ({k}, {size})")
     return counts

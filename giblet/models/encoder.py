@@ -198,8 +198,8 @@ class AudioEncoder(nn.Module):
             )
         if codes.ndim != 3 or codes.shape[1] != self.n_codebooks or not codes.shape[2]:
             raise InputError(
-                f"AudioEncoder got codes of shape {tuple(codes.shape)}: (B, {self.n_codebooks}, {self.frames_per_tr}) "
-                "is needed"
+                f"AudioEncoder got codes of shape {tuple(codes.shape)}; "
+                f"expected (B, {self.n_codebooks}, {self.frames_per_tr})"
             )
         if codes.numel():
             low, high = (int(v) for v in torch.aminmax(codes))
@@ -233,7 +233,7 @@ def principal_entries(codebooks: Tensor, shape: torch.Size | tuple[int, ...]) ->
     k, v, d = shape
     books = codebooks.detach().float().cpu()
     if books.ndim != 3 or tuple(books.shape[:2]) != (k, v) or not books.isfinite().all():
-        raise InputError(f"codebooks are of shape {tuple(codebooks.shape)}: ({k}, {v}, D) of finite floats is needed")
+        raise InputError(f"codebooks are of shape {tuple(codebooks.shape)}; expected ({k}, {v}, D) of finite floats")
     centred = books - books.mean(dim=1, keepdim=True)
     axes = torch.linalg.eigh(centred.flatten(0, 1).double().T @ centred.flatten(0, 1).double())[1]
     entries = centred @ axes.flip(1)[:, :d].float()

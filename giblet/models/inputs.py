@@ -48,7 +48,7 @@ def check_floats(x: Tensor, shape: tuple[int, ...], what: str) -> Tensor:
     """
     if not x.is_floating_point() or tuple(x.shape[1:]) != shape:
         wanted = ", ".join(map(str, ("B", *shape)))
-        raise InputError(f"{what} got {x.dtype} {tuple(x.shape)}: floats ({wanted}) are needed")
+        raise InputError(f"{what} got {x.dtype} {tuple(x.shape)}; expected floats ({wanted})")
     return x.float()
 
 
@@ -77,7 +77,7 @@ def check_mask(mask: Tensor | None, n: int, x: Tensor, what: str) -> Tensor:
     if mask is None:
         return torch.ones(n, dtype=torch.bool, device=x.device)
     if mask.dtype != torch.bool or tuple(mask.shape) != (n,):
-        raise InputError(f"{what}: the mask is {mask.dtype} {tuple(mask.shape)}, bool ({n},) is needed")
+        raise InputError(f"{what}: the mask is {mask.dtype} {tuple(mask.shape)}; expected bool ({n},)")
     return mask.to(x.device)
 
 
@@ -129,8 +129,8 @@ def checked_series(
     if present.dtype != torch.bool or x.shape[:2] != present.shape or tuple(x.shape[2:]) != modality.shape:
         shape = ", ".join(map(str, ("B", "W", *modality.shape)))
         raise InputError(
-            f"{name} is {tuple(x.shape)} with a mask {present.dtype} {tuple(present.shape)}: ({shape}) and bool (B, W) "
-            "are needed"
+            f"{name} is {tuple(x.shape)} with a mask {present.dtype} {tuple(present.shape)}; "
+            f"expected ({shape}) and bool (B, W)"
         )
     if is_code_dtype(x) != (modality.kind == "codes"):
         wanted = "codes, integers" if modality.kind == "codes" else f"{modality.kind}, floats"

@@ -208,7 +208,7 @@ def _count(codes: Tensor, counts: Tensor) -> None:
     """Add the codes (N, K, F) to counts (K, V)."""
     k, v = counts.shape
     if codes.shape[1] != k or int(codes.max()) >= v:
-        raise InputError(f"codes of {codes.shape[1]} codebooks up to {int(codes.max())}: the settings say {k} x {v}")
+        raise InputError(f"codes of {codes.shape[1]} codebooks up to {int(codes.max())}: the settings have {k} x {v}")
     for book in range(k):
         counts[book] += torch.bincount(codes[:, book].flatten().long(), minlength=v)
 

@@ -93,7 +93,7 @@ class Modality:
         n_dims = {"codes": (2,), "mel": (1, 2), "frames": (3,), "vector": (1,)}[self.kind]
         wrong = len(self.shape) not in n_dims or min(self.shape) < 1
         if wrong or (self.kind == "frames" and self.shape[-1] != 3):
-            raise InputError(f"{self.kind} of shape {self.shape} per TR: {wanted[self.kind]} is needed")
+            raise InputError(f"{self.kind} of shape {self.shape} per TR; expected {wanted[self.kind]}")
 
     @classmethod
     def of(cls, name: str, shape: Sequence[int], codes: bool) -> Modality:
@@ -165,7 +165,7 @@ class ModelDesign:
             raise InputError("the model needs at least one modality and one subject")
         for subject, n in self.n_voxels.items():
             if n < 1:
-                raise InputError(f"subject {subject} has {n} voxels: at least 1 is needed")
+                raise InputError(f"subject {subject} has {n} voxels; expected at least 1")
         if unknown := set(self.slice_time_ref) - set(self.n_voxels):
             raise InputError(f"slice_time_ref names {sorted(unknown)}: the subjects are {', '.join(self.n_voxels)}")
         check_modalities(self.settings, self.modalities)
@@ -175,9 +175,7 @@ class ModelDesign:
         needed = self.settings.codebook_init or self.settings.head in NEED_CODEBOOKS
         if AUDIO in self.modalities and self.settings.use_encodec and needed and not has_codebooks:
             heads = " or ".join(f"head={head!r}" for head in NEED_CODEBOOKS)
-            raise InputError(
-                f"the codec's codebooks are needed for codebook_init=True and {heads}: give codebooks (K, V, D)"
-            )
+            raise InputError(f"codebook_init=True and {heads} require the codec's codebooks; pass codebooks (K, V, D)")
 
 
 def check_modalities(settings: ModelSettings, modalities: Mapping[str, Modality]) -> None:
@@ -199,11 +197,11 @@ def check_modalities(settings: ModelSettings, modalities: Mapping[str, Modality]
         kinds = {AUDIO: ("codes",) if use_encodec else ("mel",), VIDEO: ("frames", "vector")}.get(name, ("vector",))
         if modality.kind not in kinds or name == BOLD:
             raise InputError(
-                f"modality {name} is {modality.kind} {modality.shape}: {' or '.join(kinds)} is needed "
+                f"modality {name} is {modality.kind} {modality.shape}; expected {' or '.join(kinds)} "
                 f"with use_encodec={use_encodec}"
             )
         if modality.kind == "codes" and modality.shape != codes:
             raise InputError(
-                f"audio has codes {modality.shape} per TR: the settings say n_codebooks {settings.n_codebooks}, "
+                f"audio has codes {modality.shape} per TR: the settings have n_codebooks {settings.n_codebooks}, "
                 f"frames_per_tr {settings.frames_per_tr}"
             )

@@ -1,4 +1,4 @@
-"""The user's jobs, one function each: the command line, `scripts/`, notebooks and `import giblet` call these."""
+"""One function per job: the command line, `scripts/`, notebooks and `import giblet` call these."""
 
 from giblet.lazy import lazily
 

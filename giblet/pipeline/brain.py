@@ -25,7 +25,7 @@ ORDER = "feature files come first, and the BOLD last"
 
 
 def regressors_from(path: str | Path, *, codec: str | None = None, device: str = "auto") -> list[Regressor]:
-    """What a brain answers to in a feature file: the envelope of its sound, or the series that it holds.
+    """Regressors in a feature file: the envelope of its sound, or the series that it holds.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def regressors_from(path: str | Path, *, codec: str | None = None, device: str =
 def regressors_in(
     features: xr.Dataset, name: str, *, codec: str | None = None, device: str = "auto"
 ) -> list[Regressor]:
-    """What a brain answers to in features that were read.
+    """Regressors in features that are already read.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def check_alignment(
     trim: bool = False,
     seed: int = 0,
 ) -> list[AlignmentCheck]:
-    """Scan what the brain should answer to against one run of BOLD, at many lags.
+    """Test whether one run of BOLD follows its stimulus, by correlating the two at many lags.
 
     Parameters
     ----------
@@ -169,6 +169,11 @@ def check_alignment(
     ------
     GibletError
         If a file or an option cannot be used; nothing is written then.
+
+    See Also
+    --------
+    giblet.alignment.lags.lag_scan : The scan itself, of one regressor given as an array.
+    giblet.evaluation.rotation.rotation_test : Test a prediction by rotating it in time.
     """
     _check_plot(plot, overwrite)
     _check_order(features, bold)
@@ -209,7 +214,7 @@ def _check_plot(plot: str | Path | None, overwrite: bool) -> None:
     check_plotting()
     check_writable(Path(plot).parent)
     if Path(plot).exists() and not overwrite:
-        raise InputError(f"{plot} is there already: name another file for `plot`, or replace it (`overwrite=True`)")
+        raise InputError(f"{plot} already exists: name another file for `plot`, or replace it (`overwrite=True`)")
 
 
 def _whole_trs(lags: tuple[float, float], tr: float) -> np.ndarray:

@@ -43,7 +43,7 @@ def listed(paths: Paths | None) -> list[Path]:
 
 @fill_doc
 def training_columns(subject: SubjectSettings, tr: float, unused: Sequence[np.ndarray] | None = None) -> xr.Dataset:
-    """The voxels or regions of the training scans: what is bad in any run, or empty once cleaned, is out.
+    """Voxels or regions of the training scans, without those bad in any run or empty once cleaned.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def replacement_bold(
     bold: Paths, confounds: Paths | None, subject: SubjectSettings, tr: float, volumes: np.ndarray, run: np.ndarray,
     rows: np.ndarray, unused: Sequence[np.ndarray] | None = None,
 ) -> np.ndarray:  # fmt: skip
-    """Other scans in the place of those of the configuration.
+    """Read other scans in place of those of the configuration.
 
     Parameters
     ----------
@@ -108,14 +108,14 @@ def replacement_bold(
     if had and len(tables) != len(paths):
         raise InputError(
             f"the training scans were cleaned with confounds; there are {len(paths)} scans and {len(tables)} confounds "
-            "tables: give one of `confounds` for each of `bold`"
+            "tables; pass one of `confounds` for each of `bold`"
         )
     if tables and not had:
         raise InputError("the training scans were not cleaned with confounds: leave out `confounds`")
     if len(paths) not in (len(needed), len(subject.runs)):
         told = ", ".join(map(str, needed))
         raise InputError(
-            f"{len(paths)} scans are given, this split has TRs of run {told} of {len(subject.runs)}: give "
+            f"{len(paths)} scans are given, this split has TRs of run {told} of {len(subject.runs)}; pass "
             f"{len(needed)} in `bold`, one for each of these, or one for each run"
         )
     if len(paths) != len(needed):
@@ -151,13 +151,13 @@ def _on_columns(
     if data.attrs["mask_sha256"] != columns.attrs["mask_sha256"]:
         raise InputError(
             f"{paths[0].name} has {data['bold'].shape[1]} {data['bold'].dims[1]}s, which are not the "
-            f"{columns['bold'].shape[1]} of the training scans: give scans of the same space, mask and regions"
+            f"{columns['bold'].shape[1]} of the training scans; pass scans of the same space, mask and regions"
         )
     own, trained = (float(one.attrs["slice_time_ref"]) for one in (data, columns))
     if abs(own - trained) > 1e-3:
         log.warning(
             "volumes of %s are read %.4g TR after their onset, those of the training %.4g TR: what is decoded lies as "
-            "far off; if that is not so, say StartTime in its sidecar, or give the subject slice_time_ref",
+            "far off; if that is not so, write StartTime into its sidecar, or set slice_time_ref of the subject",
             paths[0].name, own, trained,
         )  # fmt: skip
     return data
@@ -197,7 +197,7 @@ def lesion_of(
             found = np.load(path, allow_pickle=False)
         if found.dtype != bool or found.shape != (n_voxels,):
             raise InputError(
-                f"the lesion {path.name} is {found.dtype} {found.shape}: bool ({n_voxels},) is needed, True where "
+                f"the lesion {path.name} is {found.dtype} {found.shape}; expected bool ({n_voxels},), True where "
                 "silenced"
             )
     else:
@@ -223,7 +223,7 @@ def _regions(lesion: str, data: xr.Dataset) -> np.ndarray:
 
 def _voxels(path: Path, data: xr.Dataset) -> np.ndarray:
     if is_table(path):
-        raise InputError(f"the lesion {path.name} is a table: a mask image on the voxels of the scan is needed")
+        raise InputError(f"the lesion {path.name} is a table; expected a mask image on the voxels of the scan")
     mask, affine = read_mask(path)
     shape, own = tuple(json.loads(data.attrs["volume_shape"])), np.array(json.loads(data.attrs["affine"]))
     check_grid(mask.shape, affine, shape, own, f"the lesion {path.name}", "the scan's mask")
@@ -231,7 +231,7 @@ def _voxels(path: Path, data: xr.Dataset) -> np.ndarray:
 
 
 def default_folder(bold: Sequence[Path], lesion: str | Path | None, confounds: Sequence[Path] = ()) -> str:
-    """A short name that is another for each scan, with its confounds, and lesion.
+    """A short folder name, unique for each scan with its confounds, and lesion.
 
     Parameters
     ----------

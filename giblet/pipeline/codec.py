@@ -57,7 +57,7 @@ class CodecEvaluation:
 
 @dataclass(frozen=True)
 class CodecDescription:
-    """What a codec does to sound.
+    """Description of a codec: its clock, its codebooks, its fingerprint.
 
     Attributes
     ----------
@@ -91,7 +91,7 @@ class CodecDescription:
 
 
 def describe_codec(codec: str = "bundled", *, bandwidth: float = 6.0, device: str = "auto") -> CodecDescription:
-    """What a codec does: its clock, its codebooks, its fingerprint.
+    """Describe a codec: its clock, its codebooks, its fingerprint.
 
     Parameters
     ----------
@@ -170,10 +170,10 @@ def evaluate_codec(  # 11 parameters: what to score, on what, where to, and six 
         report stands there.
     """
     if not 0 < seconds < math.inf:
-        raise InputError(f"seconds is {seconds!r}: a positive number is needed")
+        raise InputError(f"seconds is {seconds!r}; expected a positive number")
     for name, value, least in (("limit", limit, 1), ("players", players, 0)):
         if value is not None and value < least:
-            raise InputError(f"{name} is {value}: a whole number of at least {least} is needed")
+            raise InputError(f"{name} is {value}; expected a whole number of at least {least}")
     files = _find([sounds] if isinstance(sounds, str | Path) else list(sounds), held_out)
     if limit is not None and limit < len(files):
         names = list(files)
@@ -197,7 +197,7 @@ def evaluate_codec(  # 11 parameters: what to score, on what, where to, and six 
     except InputError as exc:
         if skipped and len(skipped) == len(files):
             name, why = next(iter(skipped.items()))
-            raise InputError(f"none of {len(files)} files can be scored ({name}: {why}): give others") from exc
+            raise InputError(f"none of {len(files)} files can be scored ({name}: {why}); name others") from exc
         raise
     quality.skipped = skipped
     text = json.dumps(quality.as_dict() | {"seconds_per_file": seconds}, indent=2, allow_nan=False)
@@ -221,7 +221,7 @@ def _check_replaced(data: Path, page: Path, new: dict[str, Any]) -> None:
     if other := [
         f"{name} {str(old.get(name))[:60]} -> {str(new[name])[:60]}" for name in new if old.get(name) != new[name]
     ]:
-        raise InputError(f"{data} is there already and is of something else ({'; '.join(other)}): {replace}")
+        raise InputError(f"{data} already exists and describes something else ({'; '.join(other)}): {replace}")
 
 
 def _find(places: Sequence[str | Path], held_out: str | Path | None) -> dict[str, Path]:
@@ -231,7 +231,7 @@ def _find(places: Sequence[str | Path], held_out: str | Path | None) -> dict[str
     seen: set[Path] = set()
     for place in map(Path, places):
         if not place.exists():
-            raise InputError(f"no file or folder {place}: give sound files, or folders of them")
+            raise InputError(f"no file or folder {place}; name sound files, or folders of them")
         below = find_sound_files(place) if place.is_dir() else [place]
         for path in below:
             if path.resolve() in seen:
@@ -242,7 +242,7 @@ def _find(places: Sequence[str | Path], held_out: str | Path | None) -> dict[str
                 found[name if name not in found else str(path)] = path
     if not found:
         what = "sound files" if patterns is None else f"files that {held_out} holds out"
-        raise InputError(f"there are no {what} in {', '.join(map(str, places))}: give another folder")
+        raise InputError(f"there are no {what} in {', '.join(map(str, places))}; name another folder")
     return found
 
 
@@ -265,7 +265,7 @@ def _read(files: dict[str, Path], sample_rate: int, seconds: float, skipped: dic
             continue
         level = 10 * math.log10(max(float(np.mean(sound.astype(np.float64) ** 2)), 1e-30)) if len(sound) else -math.inf
         if len(sound) < MIN_SECONDS * sample_rate:
-            skipped[name] = f"{len(sound) / sample_rate:.2f} s long, at least {MIN_SECONDS:g} s are needed"
+            skipped[name] = f"{len(sound) / sample_rate:.2f} s long, expected at least {MIN_SECONDS:g} s"
         elif level < SILENCE_DB:
             skipped[name] = f"silent: {level:.0f} dB re full scale in its first {seconds:g} s"
         else:

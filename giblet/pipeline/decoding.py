@@ -81,6 +81,11 @@ def decode(
         written or would replace a file of other origin or its sidecar.
     CodecError
         If the codec cannot be loaded or is not the one that made the codes.
+
+    See Also
+    --------
+    giblet.pipeline.features.extract : Make a feature file from a film.
+    giblet.features.load_features : Read a feature file.
     """
     start = time.perf_counter()
     dataset = load_features(features)
@@ -132,7 +137,7 @@ def _sidecar(
 
 
 def sound_decoder(features: xr.Dataset, *, codec: str | None = None, device: str = "auto") -> AudioProcessor:
-    """What turns the codes or mel spectrogram of a feature file back into sound.
+    """Decoder that turns the codes or mel spectrogram of a feature file back into sound.
 
     Parameters
     ----------
@@ -184,6 +189,6 @@ def _check_decoded(path: Path, source: str, made_from: str) -> None:
     replace = "name another `out_file`, or pass overwrite=True to replace it"
     about = read_sidecar(path) or {}
     if about.get("features_sha256") != made_from:
-        raise InputError(f"{path} is there already and was not made from {source} as it is now: {replace}")
+        raise InputError(f"{path} already exists and was not made from {source} as it is now: {replace}")
     if about.get("sha256") != sha256_of(path):
         raise InputError(f"{path} was changed since it was made from {source}: {replace}")

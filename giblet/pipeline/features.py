@@ -40,7 +40,7 @@ PROCESSORS: tuple[type[Processor], ...] = (AudioProcessor, VideoProcessor, TextP
 
 
 def processor_type(settings: ExtractionSettings) -> type[Processor]:
-    """The extractor that settings are for.
+    """Type of the processor that these settings belong to.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def processor_type(settings: ExtractionSettings) -> type[Processor]:
 
 
 def processor_for(settings: ExtractionSettings) -> Processor:
-    """What turns a source into the features that `settings` ask for, with its codec or model loaded.
+    """Make the processor for `settings`, with its codec or model loaded.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ class FeatureFile:
 
     @property
     def error(self) -> None:
-        """Why there is no file; None, as there is one (see :class:`FailedExtraction`)."""
+        """Always None, as the file exists; a :class:`FailedExtraction` gives the reason here."""
         return
 
     @property
@@ -142,7 +142,7 @@ class FeatureFile:
         return self.about["film_duration"] / self.seconds if self.seconds else float("nan")
 
     def to_xarray(self) -> xr.Dataset:
-        """All that the file holds, read when it is asked for.
+        """Read the whole file as a Dataset.
 
         Returns
         -------
@@ -157,7 +157,7 @@ class FeatureFile:
         return load_features(self.path)
 
     def to_pandas(self) -> pd.DataFrame:
-        """The features as a table of one row per TR, read when it is asked for.
+        """Read the features as a table of one row per TR.
 
         Returns
         -------
@@ -245,6 +245,12 @@ def extract(
     GibletError
         If the film, the settings, the codec, the model or the folder cannot be used, or features of another film, of
         other settings or of another codec stand by that name and `overwrite` is False; nothing is written then.
+
+    See Also
+    --------
+    extract_many : Extract many films or texts.
+    giblet.features.load_features : Read a feature file.
+    giblet.pipeline.decoding.decode : Turn a feature file back into sound or a film.
     """
     job = _Job(settings or AudioSettings.make(), Path(out_dir), overwrite, overwrite, progress)
     return job.extract(job.checked(Path(film)), processor)
@@ -319,7 +325,7 @@ class _Job:
             if old is not None and not self.again and is_current(old, path):
                 return FeatureFile(film, "up to date", path, describe(old))
             if old is not None and old.attrs["giblet_version"] != __version__:
-                log.warning("%s was made by giblet %s: made anew", path, old.attrs["giblet_version"])
+                log.warning("%s was made by giblet %s: it is replaced", path, old.attrs["giblet_version"])
         _check_padding(film, settings, source.seconds)
         features = processor.extract(film, settings.n_trs, provenance=provenance, progress=self.progress)
         save_features(features, path, options={"source": str(film), **settings.model_dump(mode="json")})
@@ -362,6 +368,10 @@ def extract_many(
         Before anything is written, if the codec cannot be loaded.
     Exception
         Of a film that failed in a way that giblet does not know, when the others are done: that is a fault of giblet.
+
+    See Also
+    --------
+    extract : Extract one film or text.
     """
     paths = [Path(film) for film in films]
     settings = settings or AudioSettings.make()

@@ -32,7 +32,7 @@ from giblet.version import __version__
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts of which the nearest to each decoded vector are named, and the model that embeds them."""
+    """Candidate texts for each decoded vector, and the model that embeds them."""
 
     model: str
     texts: tuple[str, ...]
@@ -40,7 +40,7 @@ class Texts:
 
 @dataclass(frozen=True)
 class StretchFiles:
-    """A stretch of a prediction, and what all of its files must say of themselves."""
+    """A stretch of a prediction, and the attributes that all of its files carry."""
 
     stretch: Stretch
     stem: Path
@@ -100,7 +100,7 @@ class StretchFiles:
 def write_prediction(
     prediction: Prediction, out_dir: Path, codec: AudioCodec | None = None, search: Texts | None = None
 ) -> tuple[list[Path], list[dict[str, Any]]]:
-    """All that was decoded: feature files, sounds, pictures, each with its sidecar, and texts.
+    """Write all that was decoded: feature files, sounds, pictures, each with its sidecar, and texts.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def write_prediction(
 
 @fill_doc
 def write_sound_files(target: StretchFiles, codec: AudioCodec | None, bandwidth: float | None) -> list[Path]:
-    """Predicted features, their sound, and the sound of the true features beside it.
+    """Write predicted features, their sound, and the sound of the true features beside it.
 
     Parameters
     ----------
@@ -230,7 +230,7 @@ def _mel(target: StretchFiles, mel: np.ndarray, processor: AudioProcessor) -> xr
 
 
 def write_vectors(target: StretchFiles) -> list[Path]:
-    """Decoded picture and text features as feature files, ``_desc-predicted<modality>_features.nc``.
+    """Write decoded picture and text features as feature files, ``_desc-predicted<modality>_features.nc``.
 
     Parameters
     ----------
@@ -265,7 +265,7 @@ def write_vectors(target: StretchFiles) -> list[Path]:
 
 
 def write_video(target: StretchFiles) -> list[Path]:
-    """Decoded pictures as a film of one picture per TR; nothing where no pictures were decoded.
+    """Write decoded pictures as a film of one picture per TR; nothing where no pictures were decoded.
 
     Parameters
     ----------
@@ -324,7 +324,7 @@ def text_model(subject: SubjectSettings) -> str:
 
 
 def write_text(target: StretchFiles, search: Texts) -> list[Path]:
-    """The texts nearest to each decoded vector, as a table with onsets in seconds of the film.
+    """Write the texts nearest to each decoded vector, as a table with onsets in seconds of the film.
 
     Some texts are near to whatever is decoded: `mean_cosine` is what each has over all decoded vectors of the stretch.
 

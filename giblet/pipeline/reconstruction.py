@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, repr=False)
 class Reconstruction:
-    """What was decoded from a brain, as files, and what it is worth."""
+    """Result of :func:`reconstruct`: the decoded files and their scorecard."""
 
     scorecard: Scorecard
     files: tuple[Path, ...]
@@ -118,7 +118,7 @@ def reconstruct(
     """
     where = pick_device(device)
     if not isinstance(run, TrainedRun):
-        raise InputError(f"run is {run!r}: an opened one is needed, reconstruct(open_run({str(run)!r}))")
+        raise InputError(f"run is {run!r}; expected an opened one, reconstruct(open_run({str(run)!r}))")
     scans: dict[str, Any] = {"bold": bold, "confounds": confounds, "lesion": lesion}
     parts = [run.part(split, name, **scans) for name in _subjects(run, split, subject, scans)]
     loaded = run.load_codec(codec, where)
@@ -137,7 +137,9 @@ def _subjects(run: TrainedRun, split: str, subject: str | None, scans: dict[str,
         return [run.named(subject if subject is not None else run.subjects[0])]
     for what, given in scans.items():
         if given:
-            raise InputError(f"the run has subjects {', '.join(run.subjects)}: say whose {what} it is with subject")
+            raise InputError(
+                f"the run has subjects {', '.join(run.subjects)}; pass the one whose {what} it is as subject"
+            )
     if split not in PARTS:
         return list(run.subjects)
     absent = [name for name in run.subjects if not len(run.study.part(split)[name])]

@@ -85,7 +85,7 @@ def checked_run(
 
 
 def located(settings: TrainSettings, sources: object, run: Path, data: Path | None = None) -> TrainSettings:
-    """Settings with the paths at which the files of a run are now: those with the SHA-256 of the training.
+    """Settings with the present paths of a run's files, found by the SHA-256 of the training.
 
     A file is looked for where it was; where it lies seen from the run, if both were moved together; by the end of its
     path (``sub-01/func/bold.nii.gz``, ``func/bold.nii.gz``, ...) in `data` and in the working directory; and by its
@@ -187,7 +187,7 @@ def fitted_to_part(
     normalisers: Mapping[str, Normaliser], recording: Recording, trs: np.ndarray, train: np.ndarray,
     bold: np.ndarray | None, columns: dict[str, np.ndarray], damaged: np.ndarray | None = None,
 ) -> tuple[dict[str, Normaliser], list[str]]:  # fmt: skip
-    """Normalisers of a run for a part of it, and what is to be said of them.
+    """Normalisers of a run for a part of it, and notes on them for the reader.
 
     What hardly varied over the training TRs and does in this part would outweigh all else: it becomes 0. Other scans
     have levels of their own.

@@ -1,4 +1,4 @@
-"""How much a prediction is worth: the scorecard of a part of a scan."""
+"""The scorecard of a prediction for a part of a scan."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LEAST_TRS = 3
 
 
 def score(prediction: Prediction, *, codec: AudioCodec | None = None, original: str | Path | None = None) -> Scorecard:
-    """Score a prediction, beside predictions that know nothing of the brain.
+    """Score a prediction, next to null predictions that know nothing of the brain.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def score(prediction: Prediction, *, codec: AudioCodec | None = None, original: 
 
 @fill_doc
 def check_original(path: str | Path, part: Part, codec: AudioCodec | None) -> None:
-    """Say before any work that this is not the sound that the codes were made from.
+    """Raise, before any work, if a file is not the sound that the codes were made from.
 
     Parameters
     ----------

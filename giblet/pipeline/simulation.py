@@ -70,7 +70,7 @@ def simulate(
     overwrite: bool = False,
     **settings: Unpack[SimulateOptions],
 ) -> SimulatedScan:
-    """BOLD that answers to a feature file through a known mapping, as files, with the truth beside them.
+    """Write simulated BOLD driven by a feature file through a known mapping, with the truth beside it.
 
     Parameters
     ----------

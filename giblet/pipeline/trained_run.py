@@ -1,4 +1,4 @@
-"""A trained run, opened: what it was trained on, and what its model says of a part of a scan."""
+"""A trained run, opened: its training data, and the predictions of its model for parts of a scan."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class TrainedRun:
 
     @classmethod
     def open(cls, folder: str | Path, data: str | Path | None = None) -> TrainedRun:
-        """The run in `folder`, wherever it and its data are now.
+        """Open the run in `folder`, wherever it and its data are now.
 
         Parameters
         ----------
@@ -91,12 +91,12 @@ class TrainedRun:
 
     @property
     def head(self) -> str:
-        """What decodes the sound: ``"latent"``, ``"classification"``, ``"regression"``, or ``"mel"``."""
+        """Head that decodes the sound: ``"latent"``, ``"classification"``, ``"regression"``, or ``"mel"``."""
         return self.settings.model.head if self.settings.model.use_encodec else "mel"
 
     @cached_property
     def source(self) -> dict[str, str]:
-        """Name of the run and SHA-256 of its best model, as files that come from it say it."""
+        """Name of the run and SHA-256 of its best model, as written into files made from it."""
         return {
             "source": self.folder.absolute().name,
             "source_sha256": sha256_of(self.folder / "best" / "model.safetensors"),
@@ -188,7 +188,7 @@ class TrainedRun:
         if split not in PARTS:
             raise InputError(f"split is {split!r}: {', '.join(PARTS)} are known")
         if confounds and not bold:
-            raise InputError("confounds belong to other scans: give `bold` too, or leave out `confounds`")
+            raise InputError("confounds belong to other scans; pass `bold` too, or leave out `confounds`")
         study, name, tr = self.study, self.named(subject), self.settings.model.tr
         trs = study.part(split)[name]
         if not len(trs):
@@ -218,7 +218,7 @@ class TrainedRun:
         self, split: str, subject: str, *, bold: Paths | None = None, confounds: Paths | None = None,
         lesion: str | Path | None = None, device: str = "auto",
     ) -> Prediction:  # fmt: skip
-        """What the model says of a part of a subject's scan, both ways.
+        """Predict a part of a subject's scan in both directions: stimulus from BOLD, BOLD from stimulus.
 
         Parameters
         ----------
@@ -266,11 +266,11 @@ class Part:
 
     @property
     def label(self) -> str:
-        """How its files' names begin."""
+        """Beginning of the names of its files."""
         return f"sub-{self.subject.removeprefix('sub-')}_split-{self.split}"
 
     def predict(self, device: str | torch.device = "cpu") -> Prediction:
-        """Both ways: the sound, pictures and words that the BOLD says, and the BOLD that these say.
+        """Predict sound, pictures and words from BOLD, and BOLD from these.
 
         Parameters
         ----------
@@ -301,7 +301,7 @@ class Part:
 
 @dataclass(frozen=True, repr=False)
 class Prediction:
-    """What a run's model says of a part of a scan."""
+    """Predictions of a run's model for a part of a scan."""
 
     part: Part
     stretches: tuple[Stretch, ...]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def train(config: str | Path | TrainSettings, *, progress: TrainingProgress | None = None) -> RunResult:
-    """Train, or go on where the same configuration was stopped.
+    """Train, or continue where the same configuration was stopped.
 
     Parameters
     ----------

@@ -40,7 +40,7 @@ def check_columns(settings: TrainSettings, study: Study) -> None:
             continue
         text = f"subject {subject.name} has {study.unlearnable[subject.name]}"
         if not study.normalisers[subject.name][BOLD].varies.any():
-            raise InputError(f"{text}; nothing is left to learn: check the scans and the split")
+            raise InputError(f"{text}; nothing remains to learn; check the scans and the split")
         if subject.bad == "error":
             raise InputError(
                 f"{text}; they would outweigh all others in the losses; look at them, then leave them out of mask or "

@@ -101,7 +101,7 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     last = folder / LAST
     if not last.exists():
         return None
-    remedy = f"delete {folder} to train anew"
+    remedy = f"delete {folder} to train from scratch"
     state = read_state(last, FORMAT, NEEDED, remedy)
     wrong = [name for name, kind in OF_A_RUN.items() if name in state and not isinstance(state[name], kind)]
     if wrong or not BEST.issubset(state.get("best", BEST)):
@@ -214,7 +214,9 @@ def check_complete(state: Mapping[str, Any], folder: Path) -> None:
         If it does.
     """
     if missing := [name for name in OF_A_RUN if name not in state]:
-        raise CheckpointError(f"the state in {folder} lacks {', '.join(missing)}: delete {folder} to train anew")
+        raise CheckpointError(
+            f"the state in {folder} lacks {', '.join(missing)}: delete {folder} to train from scratch"
+        )
 
 
 def _replaced(value: Any, names: Mapping[str, str]) -> Any:

@@ -97,7 +97,7 @@ def check_launcher(settings: TrainSettings, environment: Mapping[str, str] = os.
     if started > 1 and name == "srun" and not by_slurm:
         raise InputError(
             f"srun started {started} processes in a job named {environment.get('SLURM_JOB_NAME')!r}, a name that marks "
-            "interactive work with one process: give srun another --job-name"
+            "interactive work with one process; give srun another --job-name"
         )
 
 
@@ -117,7 +117,7 @@ def _started(environment: Mapping[str, str]) -> tuple[str, int | None]:
         if number is None or (number == tasks and name in ("mpirun", "mpiexec")):
             continue  # srun speaks for MPI too
         if not number.isdecimal() or int(number) < 1:
-            raise InputError(f"{variable} is {number!r}: the number of processes is needed, or unset it")
+            raise InputError(f"{variable} is {number!r}; expected a number of processes; correct or unset it")
         return name, int(number)
     return "", None
 

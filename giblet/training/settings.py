@@ -106,7 +106,7 @@ class DataSettings(Settings):
         names = [subject.name.removeprefix("sub-") for subject in self.subjects]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"subject {twice[0]} comes twice: put all its runs under one name")
+            raise ValueError(f"subject {twice[0]} is listed twice: put all its runs under one name")
         if self.fractions[1] == 0:
             raise ValueError("validation must have a share above 0: it chooses the best model")
         return self

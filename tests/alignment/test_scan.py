@@ -74,7 +74,7 @@ def test_own_masks_are_by_row_of_what_was_given():
     mask[4] = False  # volume 5
     found = align_all_modalities({"x": film()}, measured().isel(tr=kept), volume_mask=mask)
     assert set(np.flatnonzero(kept)) - set(found.volumes) == {5}
-    with pytest.raises(AlignmentError, match=r"bool \(108,\) is needed"):
+    with pytest.raises(AlignmentError, match=r"expected bool \(108,\)"):
         align_all_modalities({"x": film()}, measured().isel(tr=kept), volume_mask=np.ones(N, bool))
 
 
@@ -149,10 +149,10 @@ def test_datasets_that_cannot_be_scanned_are_told_in_one_line():
             AlignmentError,
             "rows 49 and 50 of the BOLD are volumes 49 and 51",
         ),
-        (response(), film(), InputError, "a variable 'bold' is needed"),
+        (response(), film(), InputError, "expected a variable 'bold'"),
         (response(), bold.assign(run=("tr", np.arange(N) // 60)), AlignmentError, "2 runs: align one at a time"),
         (response()[:50], bold, AlignmentError, "50 TRs and the BOLD 120 volumes"),
-        (response(), bold.assign_attrs(tr=1.0), AlignmentError, "the BOLD says TR 1 s, 2 s was given"),
+        (response(), bold.assign_attrs(tr=1.0), AlignmentError, "the BOLD has TR 1 s, but tr is 2 s"),
     ]
     for regressor, given, error, message in cases:
         with pytest.raises(error, match=message) as caught:

@@ -125,7 +125,7 @@ def test_an_array_says_what_it_holds_and_when(tmp_path):
     np.testing.assert_array_equal(one.volume, aligned.volumes)
     np.testing.assert_allclose(one.onset, aligned.volumes * 1.5 - 4.5)
     np.testing.assert_array_equal(other.mask, there[aligned.source_trs["text"]])
-    with pytest.raises(AlignmentError, match="says of itself that it is 'codes'"):
+    with pytest.raises(AlignmentError, match="is marked as 'codes'"):
         convolve_hrf(one.astype(np.float32), kind="continuous")
 
 
@@ -334,18 +334,18 @@ def test_an_offset_that_is_given_twice_is_a_question(extracted, again):
 @pytest.mark.parametrize(
     ("features", "bold", "message"),
     [
-        ([envelope(N)], scan(N), "features is a list: feature files by name.*features first"),
+        ([envelope(N)], scan(N), "features is a list; expected feature files by name.*features first"),
         (scan(N), {"x": envelope(N)}, "features is a ndarray.*the BOLD second"),
         (envelope(N), scan(N), "features is a Dataset"),
         ("words.nc", scan(N), "features is a str"),
-        ({"x": scan(N)}, scan(N), "x is a ndarray: a feature file"),
-        ({"x": [1.0, 2.0]}, scan(N), "x is a list: a feature file"),
+        ({"x": scan(N)}, scan(N), "x is a ndarray; expected a feature file"),
+        ({"x": [1.0, 2.0]}, scan(N), "x is a list; expected a feature file"),
         ({"x": envelope(N)}, {"bold": scan(N)}, "bold is a dict"),
         ({"x": envelope(N)}, envelope(N), "bold is a Dataset with x, onset, valid"),
         ({"x": envelope(N)}, "bold.nii", "bold is the path bold.nii"),
         ({"x": envelope(N)}, [scan(N), scan(N)], "bold is a list of 2 arrays"),
         ({"x": envelope(N)}, [[1.0, 2.0], [3.0]], "bold is a list that is no array"),
-        ({"x": envelope(N)}, ["a.tsv", "b.tsv"], "numbers .n_volumes, n_voxels. are needed"),
+        ({"x": envelope(N)}, ["a.tsv", "b.tsv"], "expected numbers .n_volumes, n_voxels."),
         ({"x": envelope(N)}, nib.Nifti1Image(np.zeros((2, 2, 2, N)), np.eye(4)), "bold"),
         ({"x": envelope(N)}, None, "bold has shape"),
     ],

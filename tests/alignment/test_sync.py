@@ -63,7 +63,7 @@ def test_codes_are_moved_without_inventing_any_unless_rounding_is_asked_for():
 @pytest.mark.parametrize("x", [np.ones((3, 1)), xr.DataArray(np.ones((3, 1)), dims=("tr", "c"))])
 def test_a_missing_kind_is_an_error_that_names_the_two(x):
     for call in (lambda: resample_features(x, [0, 1, 2], [0]), lambda: convolve_hrf(x)):
-        with pytest.raises(InputError, match=r"kind was not given: 'codes' .* or 'continuous' .* is needed"):
+        with pytest.raises(InputError, match=r"kind was not given; expected 'codes' .* or 'continuous'"):
             call()
     said = xr.DataArray(np.ones((3, 1)), dims=("tr", "c"), attrs={"kind": "continuous"})
     np.testing.assert_array_equal(convolve_hrf(said), convolve_hrf(said.values, kind="continuous"))
@@ -439,7 +439,7 @@ def test_files_and_labelled_bold_carry_their_own_clock(tmp_path):
     assert (
         align_all_modalities({"audio": path}, bold.to_dataset(), stimulus_time_at_volume_0=3).report == aligned.report
     )
-    with pytest.raises(AlignmentError, match=r"BOLD says TR 1.5 s, 2 s was given"):
+    with pytest.raises(AlignmentError, match=r"BOLD has TR 1.5 s, but tr is 2 s"):
         align_all_modalities({"audio": path}, bold, tr=2.0)
     two = bold.assign_coords(run=("tr", np.repeat([1, 2], 15)))
     with pytest.raises(AlignmentError, match="2 runs: align one at a time"):
@@ -460,7 +460,7 @@ def test_a_memory_map_is_read_where_volumes_are_kept(tmp_path):
         ({"stimulus_time_at_volume_0": -1000}, AlignmentError, "no volume is left.*begins 1000 s after volume 0"),
         ({"stimulus_time_at_volume_0": float("nan")}, InputError, "stimulus_time_at_volume_0 of x is nan"),
         ({"stimulus_time_at_volume_0": {"y": 3}}, InputError, "names .'y'.: the modalities are x"),
-        ({"tr": None}, InputError, "TR of the BOLD is not known"),
+        ({"tr": None}, InputError, "TR of the BOLD is unknown"),
         ({"tr": 0}, InputError, "TR is 0 s"),
         ({"features": {}}, InputError, "no features"),
         ({"features": {"x": envelope().drop_attrs()}}, InputError, "lacks tr, kind, variable"),

@@ -248,7 +248,7 @@ def test_a_plot_is_drawn_and_replaces_no_file_unasked_and_an_unknown_kind_is_ref
     (tmp_path / "mine.png").write_text("mine")
     argv = ["check-alignment", words, bold, "--surrogates", 19, "--plot", tmp_path / "mine.png"]
     status, said, err = giblet(*argv)
-    assert (status, said, len(err.splitlines())) == (2, "", 1) and "mine.png is there already" in err
+    assert (status, said, len(err.splitlines())) == (2, "", 1) and "mine.png already exists" in err
     assert (tmp_path / "mine.png").read_text() == "mine"
     assert giblet(*argv, "--overwrite")[0] == 0
     assert (tmp_path / "mine.png").read_bytes().startswith(b"\x89PNG")

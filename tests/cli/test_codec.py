@@ -109,7 +109,7 @@ def test_without_a_checkpoint_the_command_says_that_it_starts_anew(giblet, train
     monkeypatch.setattr("giblet.codec.training.loop.find_audio", interrupted)
     status, _, err = giblet("codec", "train", training())
     assert status == 130
-    assert "starts anew: no checkpoint yet" in err
+    assert "starts from the beginning: no checkpoint yet" in err
 
 
 @pytest.fixture

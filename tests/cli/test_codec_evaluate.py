@@ -67,7 +67,7 @@ def test_files_that_cannot_be_scored_are_named_with_the_reason(evaluated):
     out, said = evaluated
     data = json.loads((out / "codec_report.json").read_text())
     assert set(data["skipped"]) == {"broken.wav", "short.wav", "silent.wav"}
-    assert data["skipped"]["short.wav"] == "0.50 s long, at least 1 s are needed"
+    assert data["skipped"]["short.wav"] == "0.50 s long, expected at least 1 s"
     assert data["skipped"]["silent.wav"].startswith("silent")
     page = (out / "codec_report.html").read_text()
     for name, why in data["skipped"].items():

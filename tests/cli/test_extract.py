@@ -184,7 +184,7 @@ def test_a_subtitle_of_another_encoding_is_one_line_that_says_so(giblet, tmp_pat
     path.write_bytes("1\n00:00:01,000 --> 00:00:02,000\nnaïve\n".encode("cp1252"))
     status, _, err = giblet("extract", "--text", path, *BARE, "-o", tmp_path)
     assert (status, len(err.splitlines())) == (2, 1)
-    assert "give its encoding, such as 'cp1252'" in err
+    assert "pass its encoding, such as 'cp1252'" in err
     assert giblet("extract", "--text", path, *BARE, "--encoding", "cp1252", "-o", tmp_path)[0] == 0
 
 

@@ -78,7 +78,7 @@ def test_a_second_run_does_nothing_and_any_change_is_asked_about(giblet, sound, 
         (["--track", "0"], "--track none -> 0"),
     ):
         refused = extract(*change)
-        assert f"{path} is there already" in refused
+        assert f"{path} already exists" in refused
         assert f"({named})" in refused
         assert "--overwrite" in refused
     assert path.read_bytes() == held

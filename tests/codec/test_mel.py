@@ -223,7 +223,7 @@ def test_sound_and_mel_of_the_wrong_shape_or_not_finite_are_refused():
         with pytest.raises(InputError, match="mono and finite"):
             list(mel.stream([chunk]))
     for shape in ((19, 5), (20,), (20, 0)):
-        with pytest.raises(InputError, match="is needed"):
+        with pytest.raises(InputError, match="expected "):
             mel.invert(np.zeros(shape))
     spectrogram = np.ones((20, 50))
     spectrogram[3, 41] = np.inf

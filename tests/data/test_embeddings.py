@@ -224,7 +224,7 @@ def test_a_model_that_lacks_weights_is_refused_not_filled_at_random(image_folder
     save_file(
         {k: v for k, v in weights.items() if k != lost}, tmp_path / "less" / "model.safetensors", {"format": "pt"}
     )
-    with pytest.raises(InputError, match=r"lacks 1 weights \(first .*give a folder with the model"):
+    with pytest.raises(InputError, match=r"lacks 1 weights \(first .*name a folder with the model"):
         ImageModel(str(tmp_path / "less"), device="cpu")
 
 

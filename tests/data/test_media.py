@@ -373,7 +373,7 @@ def test_no_gain_is_no_change_to_the_last_bit_and_silence_has_no_peak(folder):
 
 @pytest.mark.parametrize("gain", ["loud", np.nan, None, True, 1000, -201.0, "1e400"])
 def test_a_gain_that_is_none_is_refused(gain):
-    with pytest.raises(InputError, match=r"gain is .*: a number of dB from -200 to 200, or 'peak', is needed"):
+    with pytest.raises(InputError, match=r"gain is .*: expected a number of dB from -200 to 200, or 'peak'"):
         AudioReader(DATA / "speech.flac", gain=gain)
 
 

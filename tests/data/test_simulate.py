@@ -167,7 +167,7 @@ def test_what_is_written_is_read_back_by_the_processor(tmp_path, name, run_lengt
 
 def test_unusable_features_and_options_are_refused_with_the_reason(tmp_path):
     for features, options, message in [
-        (white(), {}, "give tr"),
+        (white(), {}, "pass tr"),
         (np.ones((50, 2)), {"tr": 1.5}, "constant"),
         (np.zeros((50, 2), np.int32), {"tr": 1.5}, "feature file"),
         (np.full((50, 2), np.nan), {"tr": 1.5}, "50 TRs of the features hold NaN"),

@@ -199,11 +199,11 @@ def test_nearest_segments_are_those_of_sklearns_cosines():
 def test_an_unreachable_model_is_an_error_that_names_both_remedies(tmp_path, monkeypatch):
     pytest.importorskip("sentence_transformers")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(InputError, match=f"give a folder .* or name the offline model {OFFLINE}") as caught:
+    with pytest.raises(InputError, match=f"name a folder .* or name the offline model {OFFLINE}") as caught:
         SentenceModel("nobody/no-such-model-at-all")
     assert "\n" not in str(caught.value)
     (tmp_path / "bare").mkdir()
-    with pytest.raises(InputError, match=r"has no modules\.json, which says how to pool"):
+    with pytest.raises(InputError, match=r"has no modules\.json, which describes pooling"):
         SentenceModel(str(tmp_path / "bare"))
 
 

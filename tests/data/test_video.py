@@ -245,7 +245,7 @@ def test_bad_input_is_one_line_that_says_what_to_do(tmp_path):
         VideoProcessor(frame="median")
     with pytest.raises(InputError, match=r"size is \(0, 5\)"):
         VideoProcessor(size=(0, 5))
-    with pytest.raises(InputError, match="give a folder with the model"):
+    with pytest.raises(InputError, match="name a folder with the model"):
         VideoProcessor(model=str(tmp_path / "nothing"))
     frames = np.zeros((2, 4, 4, 3))
     with pytest.raises(InputError, match=r"must end in \.mp4"):

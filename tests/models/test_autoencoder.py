@@ -177,7 +177,7 @@ def test_lesion_silences_voxels_within_the_block_only(model):
 
 @pytest.mark.parametrize("mask", [torch.ones(5, dtype=torch.bool), torch.ones(7), torch.ones(1, 7, dtype=torch.bool)])
 def test_a_lesion_of_another_space_is_refused(model, mask):
-    with pytest.raises(InputError, match=r"bool \(7,\) is needed"), model.lesion(mask, "sub-02"):
+    with pytest.raises(InputError, match=r"expected bool \(7,\)"), model.lesion(mask, "sub-02"):
         pass
 
 
@@ -266,13 +266,13 @@ def test_mel_mode_refuses_codes(tiny):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"modalities": {"audio": Modality("mel", (20,))}}, "codes is needed with use_encodec=True"),
-        ({"use_encodec": False}, "mel is needed with use_encodec=False"),
+        ({"modalities": {"audio": Modality("mel", (20,))}}, "expected codes with use_encodec=True"),
+        ({"use_encodec": False}, "expected mel with use_encodec=False"),
         ({"modalities": {"audio": Modality("codes", (4, 112))}}, "n_codebooks 8"),
         ({"modalities": {"bold": Modality("vector", (4,))}}, "modality bold"),
         ({"modality_weights": {"sound": 1.0}}, "sound"),
-        ({"codebook_init": True}, "codebooks are needed"),
-        ({"head": "latent"}, "codebooks are needed"),
+        ({"codebook_init": True}, "require the codec's codebooks"),
+        ({"head": "latent"}, "require the codec's codebooks"),
         ({"n_voxels": {"sub-01": 0}}, "0 voxels"),
         ({"head": "vq"}, "head is 'vq'"),
         ({"bottelneck": 3}, "did you mean bottleneck"),

@@ -76,8 +76,8 @@ def test_what_is_asked_for_must_be_what_is_there(saved):
     folder = saved[1]
     MultimodalAutoencoder.from_pretrained(folder, codec_fingerprint="abc", n_voxels={"sub-02": 7})
     refused(folder, "codec abc, not of xyz", codec_fingerprint="xyz")
-    refused(folder, "sub-01 6", n_voxels={"sub-01": 6})
-    refused(folder, "sub-09 5", n_voxels={"sub-09": 5})
+    refused(folder, "sub-01 has 6", n_voxels={"sub-01": 6})
+    refused(folder, "sub-09 has 5", n_voxels={"sub-09": 5})
 
 
 def test_missing_files_are_named(saved, tmp_path):

@@ -53,7 +53,7 @@ def test_decoder_without_settings_is_that_of_default_settings(codebooks):
     decoder = MultimodalDecoder(use_encodec=True, codebooks=codebooks)
     assert decoder.head == MultimodalDecoder().head == ModelSettings.make().head == "latent"
     assert decoder.to_codes(decoder(z)).shape == (3, 8, 112)
-    with pytest.raises(InputError, match="use_encodec is False, that of the settings is True"):
+    with pytest.raises(InputError, match="use_encodec is False, but True in the settings"):
         MultimodalDecoder(False, ModelSettings.make())
 
 

@@ -264,7 +264,7 @@ def test_missing_scales_or_codebooks_are_refused_by_name(tiny):
     out = model(batch["data"], batch["mask"], 0, batch["trs"])
     with pytest.raises(InputError, match="no scale for bold"):
         combined_loss(batch, out, model.settings, Scales({}), books)
-    with pytest.raises(InputError, match="give codebooks"):
+    with pytest.raises(InputError, match="pass codebooks"):
         combined_loss(batch, out, model.settings, fit_scales([batch], model.settings, books))
     with pytest.raises(InputError, match="no training TR"):
         fit_scales([{**batch, "mask": {k: ~m for k, m in batch["mask"].items()}}], model.settings)

@@ -246,6 +246,6 @@ def test_a_voxel_alive_in_the_test_part_alone_is_left_out_of_it_and_named(tmp_pa
 
 
 def test_a_folder_is_no_opened_run_and_the_error_says_how_to_open_it(trained, tmp_path):
-    with pytest.raises(InputError, match=r"run is .*: an opened one is needed, reconstruct\(open_run\('"):
+    with pytest.raises(InputError, match=r"run is .*; expected an opened one, reconstruct\(open_run\('"):
         reconstruct(trained.run, out_dir=tmp_path)
     assert not any(tmp_path.iterdir())

@@ -20,26 +20,27 @@ PAGE = """\
 # What giblet was tried on
 
 {n} small files (2.4 s as a rule, 64 x 48 pixels), made by ffmpeg and libsndfile, are read by giblet and by an
-independent decoder: libsndfile for sound files that it knows, the ffmpeg and ffprobe commands for all others. Each
-holds chirps and white flashes at known times, sharp attacks and a quiet tone in between, at another level in each
-channel: a hole, a cut or a swap of loudspeakers is found wherever it is.
+independent decoder. That decoder is libsndfile for the sound files it supports, and the ffmpeg and ffprobe commands
+for all others. Each file holds chirps and white flashes at known times, with sharp attacks and a quiet tone in
+between, at another level in each channel. So a hole, a cut or swapped loudspeakers are found wherever they are.
 
 A file passes if
 
 - each chirp is within 1 ms of where the other decoder has it, at 24 kHz, and within 0.1 dB of its level, in mono by the
   weights that the [README](../README.md#good-to-know) gives;
 - no 20 ms of the sound, at the file's own rate, differ from it by more than 1 % of the sound's RMS;
-- each flash begins and ends within a frame of where the other decoder has it, all frames are there, in their place and
-  the same way up, and the luminance of TRs of 0.4 s agrees (where packets of the picture are lost, the flashes only);
+- each flash begins and ends within a frame of where the other decoder has it;
+- all frames are there, in their place and the same way up, and the luminance of TRs of 0.4 s agrees (where packets of
+  the picture are lost, only the flashes are checked);
 - sound and picture begin and end when they should, and are in time with each other as they were made;
-- gaps, overlaps, damaged packets and damaged frames are counted as they were built in, and 0 where none were.
+- gaps, overlaps, damaged packets and damaged frames are counted as they were built in, and 0 where there were none.
 
 | container | files | picture | sound | Hz | frames/s | sound: ms | level: dB | picture: frames |
 |---|---|---|---|---|---|---|---|---|
 {table}
 
 ms, dB and frames are the largest deviations from the other decoder in any file of the row. The dB are those of two
-resamplers. A frame in AVI: it stores no times, and two decoders hold back another number of frames.
+resamplers. AVI deviates by a frame because it stores no times, and two decoders hold back different numbers of frames.
 
 | special about the timing, the samples or the picture | in |
 |---|---|
@@ -47,18 +48,18 @@ resamplers. A frame in AVI: it stores no times, and two decoders hold back anoth
 
 ## What a format cannot tell
 
-Encoders put some sound before the first sample. Where the container says how much, giblet takes it out; where it does
-not, every player plays the sound that much late after its beginning:
+Encoders put some sound before the first sample. Where the container says how much, giblet removes it. Where it does
+not, every player plays the sound late by that much:
 
 | | ms |
 |---|---|
 {leads}
 
-In a film this moves sound and picture alike, but for AVI, which stores no times: there the sound is late beside the
-picture by that much, and a picture with B-frames is late by the frames that its decoder holds back. Of a WMA file
-nothing is heard of the first packet, 46 ms at 44.1 kHz; its sound begins that much early, in a film it is in time.
+In a film this moves sound and picture alike. AVI is the exception, because it stores no times. There the sound lags
+the picture by that much, and a picture with B-frames lags by the frames that its decoder holds back. In a WMA file
+the first packet, 46 ms at 44.1 kHz, is lost. Its sound begins early by that much; in a film it is in time.
 
-Not in the sweep, as the ffmpeg at hand cannot write it: HE-AAC, AMR, field-coded pictures, pulldown flags.
+Not in the sweep, because the ffmpeg used cannot write them: HE-AAC, AMR, field-coded pictures, pulldown flags.
 
 {wrong}## Run it
 

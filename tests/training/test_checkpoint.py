@@ -156,7 +156,7 @@ def damage_elsewhere(folder, tensors):
 def test_a_damaged_state_is_refused(saved, damage):
     folder, *_ = saved
     damage(folder, folder / "step-00000001.safetensors")
-    with pytest.raises(CheckpointError, match=r"delete .* to train anew"):
+    with pytest.raises(CheckpointError, match=r"delete .* to train from scratch"):
         load_state(folder)
 
 

@@ -40,7 +40,7 @@ def test_an_option_that_does_not_exist_is_an_error_naming_the_nearest(values, me
     [
         ({"batch_size": 3, "devices": 2, "num_nodes": 2}, "4 processes need at least one window each"),
         ({"data": {**DATA, "fractions": (0.9, 0.0, 0.1)}}, "validation must have a share above 0"),
-        ({"data": {"subjects": DATA["subjects"] * 2}}, "subject 01 comes twice"),
+        ({"data": {"subjects": DATA["subjects"] * 2}}, "subject 01 is listed twice"),
         ({"model": {"modality_weights": {"sound": 2.0}}}, "modality_weights names 'sound'"),
         ({"precision": "16-mixed"}, "precision is '16-mixed'"),
         ({"learning_rate": 0}, "learning_rate is 0"),

@@ -422,7 +422,7 @@ def test_a_voxel_is_named_by_its_place_in_the_image(tmp_path):
 
 
 def test_sub_prefix_does_not_make_a_second_subject(four):
-    with pytest.raises(InputError, match="subject 22 comes twice"):
+    with pytest.raises(InputError, match="subject 22 is listed twice"):
         settings(None, [{"name": "22", "runs": four}, {"name": "sub-22", "runs": four}])
 
 

@@ -467,7 +467,7 @@ def test_subjects_of_different_voxels_train_together(shown, settings, tmp_path):
 def test_parts_too_short_for_gap_or_decoding_are_refused(shown, settings):
     speech = {"bold": str(shown["speech"][1]), "audio": str(shown["speech"][0])}
     one = {"subjects": [{"name": "01", "runs": [speech]}], "whole_runs": False, "fractions": (0.6, 0.2, 0.2)}
-    with pytest.raises(InputError, match=r"subject 01: 40 TRs.*gaps of 22 TRs.*8 are needed"):
+    with pytest.raises(InputError, match=r"subject 01: 40 TRs.*gaps of 22 TRs.*expected 8"):
         Trainer(settings(data=one)).fit()
     assert not settings(data=one).output.exists()
 

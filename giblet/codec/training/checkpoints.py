@@ -160,6 +160,6 @@ def load_weights(model: Any, folder: Path) -> None:
         model.load_state_dict({name: value.float() for name, value in grown.items()})
     except RuntimeError as exc:
         raise CheckpointError(
-            f"{folder} holds a codec of another architecture: give start_from a codec with the same num_filters,"
+            f"{folder} holds a codec of another architecture; set start_from to a codec with the same num_filters,"
             " hidden_dim, num_lstm_layers, num_codebooks and codebook_size, and no more num_residual_layers"
         ) from exc

@@ -50,7 +50,7 @@ def find_audio(folder: Path, held_out: list[str]) -> tuple[list[AudioFile], list
         matches nothing (a typing error there would train on what was meant for the test).
     """
     if not folder.is_dir():
-        raise InputError(f"no folder of audio at {folder}: give one that holds {', '.join(SEEKABLE)} files")
+        raise InputError(f"no folder of audio at {folder}; name one that holds {', '.join(SEEKABLE)} files")
     listed = _listed(folder / "manifest.csv")
     training: list[AudioFile] = []
     kept: list[AudioFile] = []
@@ -88,7 +88,7 @@ def _listed(manifest: Path) -> dict[str, tuple[str, float]]:
                     f"{manifest} cannot be read at {row}: it needs the columns file, dataset and seconds"
                 ) from exc
             if not 0 <= seconds < math.inf:
-                raise InputError(f"{manifest} gives {row['file']} {row['seconds']} seconds: give its duration")
+                raise InputError(f"{manifest} gives {row['file']} {row['seconds']} seconds; write its duration there")
     return listed
 
 
@@ -285,7 +285,7 @@ def balance(seconds: dict[str, float], max_share: float, weights: dict[str, floa
     wanted = {name: value * weights.get(name, 1.0) for name, value in seconds.items()}
     wanted = {name: value for name, value in wanted.items() if value > 0}
     if not wanted:
-        raise InputError(f"dataset_weights and durations leave nothing of {sorted(seconds)}: give one a weight above 0")
+        raise InputError(f"dataset_weights and durations leave nothing of {sorted(seconds)}; set a weight above 0")
     cap = max(max_share, 1 / len(wanted))
     capped: set[str] = set()
     while True:

@@ -200,7 +200,7 @@ class _Run:
         if state["step"] > self.config.steps:
             raise CheckpointError(
                 f"the checkpoint in {self.config.output} is at step {state['step']} and steps is {self.config.steps}:"
-                " give at least as many, or a fresh output folder"
+                " set at least as many, or a fresh output folder"
             )
         self.learner.restore(tensors, state["step"])
         self.step, self.minutes, self.rows = state["step"], state["minutes"], state["rows"]

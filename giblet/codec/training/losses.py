@@ -85,7 +85,7 @@ class MultiScaleLoss(nn.Module):
         shortest = max(n_fft for n_fft, _ in self.scales) // 2 + 1
         if x.shape[-1] < shortest:
             raise InputError(
-                f"waveforms of {x.shape[-1]} samples are too short for the spectral loss: give at least {shortest}"
+                f"waveforms of {x.shape[-1]} samples are too short for the spectral loss; pass at least {shortest}"
             )
         mel = magnitude = phase = compressed = y.new_zeros(())
         for n_fft, _ in self.scales:
@@ -154,7 +154,7 @@ class EnvelopeLoss(nn.Module):
         y, x = _same_length(reconstruction, target)
         if x.shape[-1] < self.shortest:
             raise InputError(
-                f"waveforms of {x.shape[-1]} samples are too short for the envelope loss: give at least {self.shortest}"
+                f"waveforms of {x.shape[-1]} samples are too short for the envelope loss; pass at least {self.shortest}"
             )
         with torch.no_grad():
             power = self._power(x)
@@ -271,7 +271,7 @@ def _compressed_distance(Y: Tensor, X: Tensor) -> Tensor:
 def _same_length(reconstruction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     if reconstruction.shape != target.shape:
         raise InputError(
-            f"reconstruction {tuple(reconstruction.shape)} and target {tuple(target.shape)} differ in shape:"
+            f"reconstruction {tuple(reconstruction.shape)} and target {tuple(target.shape)} differ in shape;"
             " trim both to the same samples"
         )
     n = target.shape[-1]

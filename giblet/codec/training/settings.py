@@ -50,11 +50,11 @@ class AdversarialSettings(Settings):
 
 def _patterns_in(path: Path) -> list[str]:
     """Patterns of a text file, one per line, without empty lines and comments."""
-    with reading(f"held_out from {path}", "give a list of patterns, or a text file beside the YAML file"):
+    with reading(f"held_out from {path}", "expected a list of patterns, or a text file beside the YAML file"):
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     patterns = [line for line in lines if line and not line.startswith("#")]
     if not patterns:
-        raise InputError(f"held_out: {path} lists no patterns: give one per line, or leave held_out out")
+        raise InputError(f"held_out: {path} lists no patterns; write one per line, or leave out held_out")
     return patterns
 
 
@@ -201,7 +201,7 @@ class CodecTrainingSettings(Settings):
         crop = round(info.data["crop_seconds"] * info.data["sample_rate"])
         if (longest := max(value.scales)) > crop:
             raise ValueError(
-                f"scales go up to {longest} samples and crops have {crop}: give a longer crop_seconds or shorter scales"
+                f"scales go up to {longest} samples and crops have {crop}; set a longer crop_seconds or shorter scales"
             )
         return value
 

@@ -285,7 +285,7 @@ class Learner:
         if not parts["adversary"]:
             raise CheckpointError(
                 f"adversarial.from_step is {self.adversary.settings.from_step}, but the checkpoint in"
-                f" {self.config.output} is at step {step} and has no adversary: give {step} or more"
+                f" {self.config.output} is at step {step} and has no adversary; set {step} or more"
             )
         try:
             self.adversary.load_state_dict(parts["adversary"])

@@ -60,7 +60,7 @@ class Atlas:
         """
         image, name = open_image(path), Path(path).name
         if image.ndim != 3:
-            raise InputError(f"{name} is {image.ndim}-D, shape {image.shape}: a 3-D label image is needed")
+            raise InputError(f"{name} is {image.ndim}-D, shape {image.shape}; expected a 3-D label image")
         values = read_values(image, path)
         known = ~np.isnan(values)
         whole = np.round(np.where(known, values, 0))
@@ -117,7 +117,7 @@ class Atlas:
         for name in names:
             if names.count(name) > 1:
                 found = ", ".join(str(label) for label, own in zip(labels, names, strict=True) if own == name)
-                raise InputError(f"labels {found} of the atlas are all called {name!r}: give each a name of its own")
+                raise InputError(f"labels {found} of the atlas are all called {name!r}; give each its own name")
         return np.array(names)
 
 
@@ -127,7 +127,7 @@ def _by_number(names: Mapping[int, str] | None) -> dict[int, str]:
         return {}
     if not isinstance(names, Mapping):
         raise InputError(
-            f"labels are {type(names).__name__}: a mapping of number to name is needed, such as {{1: 'V1', 2: 'A1'}}; "
+            f"labels are {type(names).__name__}; expected a mapping of number to name, such as {{1: 'V1', 2: 'A1'}}; "
             "dict(enumerate(names)) makes one of a list that begins with the background, 0"
         )
     found = {}
@@ -135,8 +135,8 @@ def _by_number(names: Mapping[int, str] | None) -> dict[int, str]:
         try:
             number = float(key)
         except (TypeError, ValueError) as exc:
-            raise InputError(f"labels name {key!r}: the whole numbers of the atlas are needed") from exc
+            raise InputError(f"labels name {key!r}; expected the whole numbers of the atlas") from exc
         if not number.is_integer():
-            raise InputError(f"labels name {key!r}: the whole numbers of the atlas are needed")
+            raise InputError(f"labels name {key!r}; expected the whole numbers of the atlas")
         found[int(number)] = str(name)
     return found

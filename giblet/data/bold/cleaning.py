@@ -125,7 +125,7 @@ def judge(bad: BadColumns, policy: str, what: str, name: Callable[[int], str], s
         return ~bad.any
     text = f"{source}: {bad.describe(what, name)}"
     if bad.any.all():
-        raise InputError(f"{text}; nothing is left to learn from: is it the right file, and whole?")
+        raise InputError(f"{text}; nothing remains to learn from; check that this is the right, complete file")
     if policy == "error":
         raise InputError(f"{text}; look at them, then choose bad='mask' (left out) or bad='zero' (kept, marked)")
     log.warning("%s; %s", text, "left out" if policy == "mask" else "kept as zeros, marked not good")
@@ -198,7 +198,7 @@ def regressors_of(
     if high_pass is not None:
         if high_pass * tr >= 0.5:
             raise InputError(
-                f"high_pass is {high_pass:g} Hz: at a TR of {tr:g} s nothing is faster than {0.5 / tr:.4g} Hz, so that "
+                f"high_pass is {high_pass:g} Hz: at a TR of {tr:g} s it must be below {0.5 / tr:.4g} Hz, or "
                 "nothing would be left; 1/128 Hz is usual"
             )
         design = make_first_level_design_matrix(np.arange(n_trs) * tr, drift_model="cosine", high_pass=high_pass)
@@ -277,12 +277,12 @@ def _check_freedom(n_kept: int, n_regressors: int, source: str) -> None:
     told = f"{source}: mean, drifts and confounds take {n_regressors + 1} of the {n_kept} degrees of freedom"
     if left < 1:
         raise InputError(
-            f"{told} that its volumes have, and would explain everything; choose fewer confounds or a lower high_pass, "
-            "or censor fewer volumes"
+            f"{told} that its volumes have, and would leave no degree of freedom; choose fewer confounds or a "
+            "lower high_pass, or censor fewer volumes"
         )
     if left < FEW or 5 * left < n_kept:
         log.warning(
-            "%s that its volumes have; what is left is fewer than %d, or than a fifth: choose fewer confounds or a "
+            "%s that its volumes have; fewer than %d, or than a fifth, remain; choose fewer confounds or a "
             "lower high_pass",
             told, FEW,
         )  # fmt: skip

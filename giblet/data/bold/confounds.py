@@ -70,7 +70,7 @@ def per_run(given: Any, n_runs: int) -> list[tuple[Any, Any]]:
         masks = [None] * len(tables) if masks is None else list(masks)
         if len(tables) != len(masks):
             raise InputError(
-                f"there are {len(tables)} confounds tables and {len(masks)} sample masks: one each per run is needed"
+                f"there are {len(tables)} confounds tables and {len(masks)} sample masks; expected one each per run"
             )
         pairs = list(zip(tables, masks, strict=True))
     elif isinstance(given, (str, Path, pd.DataFrame, np.ndarray)):
@@ -78,9 +78,9 @@ def per_run(given: Any, n_runs: int) -> list[tuple[Any, Any]]:
     elif isinstance(given, (list, tuple)):
         pairs = [one if _is_pair(one) else (one, None) for one in given]
     else:
-        raise InputError(f"confounds are {type(given).__name__}: a file, a table or a list of these is needed")
+        raise InputError(f"confounds are {type(given).__name__}; expected a file, a table or a list of these")
     if len(pairs) != n_runs:
-        raise InputError(f"there are {n_runs} runs and {len(pairs)} confounds tables: one per run is needed")
+        raise InputError(f"there are {n_runs} runs and {len(pairs)} confounds tables; expected one per run")
     return pairs
 
 
@@ -150,7 +150,7 @@ def read_confounds(
     if table is None:
         return RunConfounds(np.zeros((n_trs, 0)), keep, tuple(why))
     if len(table) != n_trs:
-        raise InputError(f"{name} has {len(table)} rows, the run {n_trs} volumes: give the confounds of the same run")
+        raise InputError(f"{name} has {len(table)} rows, the run {n_trs} volumes; pass the confounds of the same run")
     values = table.to_numpy(copy=True)
     if n_trs > 1:
         empty = np.isnan(values[0])
@@ -187,7 +187,7 @@ def _kept(sample_mask: np.ndarray | None, n_trs: int) -> np.ndarray:
         return mask.copy()
     if mask.ndim != 1 or mask.dtype.kind not in "iu" or (mask.size and not 0 <= mask.min() <= mask.max() < n_trs):
         raise InputError(
-            f"the sample mask is {mask.dtype} {mask.shape}: indices of the volumes kept are needed, 0 to {n_trs - 1}"
+            f"the sample mask is {mask.dtype} {mask.shape}; expected indices of the volumes kept, 0 to {n_trs - 1}"
         )
     keep = np.zeros(n_trs, bool)
     keep[mask] = True
@@ -206,15 +206,15 @@ def _flags(values: np.ndarray, column: str, source: str) -> bool:
         if 0 < ones < len(values):
             log.warning(
                 "%s: it is regressed out and censors nothing; if 1 marks the volumes to censor, put 'outlier' into its "
-                "name; if it marks those to keep, leave it out and give their sample mask",
+                "name; if it marks those to keep, leave it out and pass their sample mask",
                 told,
             )
         return False
     if 2 * ones >= len(values) > 2:
         raise InputError(
             f"{told}, each of which would be censored; if 1 means kept there, as in AFNI's censor files, swap 0 and 1, "
-            "or leave it out and give the volumes kept as a sample mask, as nilearn's load_confounds does; if it means "
-            "censored, give each volume a column of its own"
+            "or leave it out and pass the volumes kept as a sample mask, as nilearn's load_confounds does; if it means "
+            "censored, give each volume its own column"
         )
     return True
 
@@ -232,15 +232,15 @@ def _table(
             return name, None
         return name, read_table(confounds, wanted, decimal=decimal_in(confounds, wanted, decimal))
     name = "the confounds table"
-    with reading(name, "a DataFrame or an array (n_trs, n_confounds) is needed"):
+    with reading(name, "expected a DataFrame or an array (n_trs, n_confounds)"):
         table = pd.DataFrame(confounds).rename(columns=str)
     if columns is not None:
         table = table[_wanted(list(table.columns), columns, name)]
     for column, values in table.items():
         told = f"column {column!r} of {name}"
         if getattr(values.dtype, "kind", "O") in "cmM":  # what a cast would cut or count in nanoseconds
-            raise InputError(f"{told} is {values.dtype}: real numbers are needed; name the confound_columns to use")
-        with reading(told, "numbers are needed; name the confound_columns to use"):
+            raise InputError(f"{told} is {values.dtype}; expected real numbers; name the confound_columns to use")
+        with reading(told, "expected numbers; name the confound_columns to use"):
             table[column] = values.astype(np.float64)
     return name, table if table.shape[1] else None
 
@@ -289,7 +289,7 @@ def tell_censored(path: Path, run: np.ndarray, confounds: RunConfounds) -> None:
     why = ", ".join(confounds.why)
     if keep.sum() < 2:
         raise InputError(
-            f"{path.name}: {keep.sum()} of {len(run)} volumes are not censored, at least 2 are needed; censored: {why}"
+            f"{path.name}: {keep.sum()} of {len(run)} volumes are not censored, expected at least 2; censored: {why}"
         )
     if not keep.all():
         log.warning("%s: %d of %d volumes are censored: %s", path.name, (~keep).sum(), len(run), why)

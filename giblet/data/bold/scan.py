@@ -210,7 +210,7 @@ def image_of(
     n_columns = like[BOLD].shape[1]
     values = np.asarray(values, dtype=np.float32)
     if values.ndim not in (1, 2) or values.shape[-1] != n_columns:
-        raise InputError(f"values have shape {values.shape}: ({n_columns},) or (n_trs, {n_columns}) is needed")
+        raise InputError(f"values have shape {values.shape}; expected ({n_columns},) or (n_trs, {n_columns})")
     if "affine" not in like.attrs:
         raise InputError(f"{like.attrs['source']} is a table: its regions have no place in an image")
     affine, shape = np.array(json.loads(like.attrs["affine"])), tuple(json.loads(like.attrs["volume_shape"]))

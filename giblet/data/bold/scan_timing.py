@@ -130,7 +130,7 @@ def sidecar_of(path: Path) -> dict[str, Any]:
     sidecar = sidecar_path(path)
     if not sidecar.is_file():
         return {}
-    with reading(sidecar, "a sidecar in JSON is needed; correct it or move it away"):
+    with reading(sidecar, "expected a sidecar in JSON; correct it or move it away"):
         said = json.loads(sidecar.read_text(encoding="utf-8-sig"))
     if not isinstance(said, dict):
         raise InputError(f"{sidecar} holds {type(said).__name__}: a JSON object, such as {{'RepetitionTime': 2}}")
@@ -185,7 +185,7 @@ def scan_timing(
         if abs(one.slice_time_ref - first.slice_time_ref) > 1e-3:
             raise InputError(
                 f"the slices of {paths[0].name} are brought to {first.slice_time_ref:.4g} of the TR, those of "
-                f"{path.name} to {one.slice_time_ref:.4g}: load them apart, or give one slice_time_ref"
+                f"{path.name} to {one.slice_time_ref:.4g}: load them apart, or pass one slice_time_ref"
             )
     return first._replace(tr_source=", ".join(sorted({one.tr_source for one in timings})))
 
@@ -200,8 +200,8 @@ def _of_run(
         # Written to the millisecond, the last moment of a TR may lie behind its end.
         if not -0.001 <= start <= seconds + Fraction(1, 1000):
             raise InputError(
-                f"the sidecar of {path.name} says StartTime {shown(start)} s, the TR is {shown(seconds)} s: a moment "
-                "within the TR is needed; correct it, or give slice_time_ref"
+                f"the sidecar of {path.name} says StartTime {shown(start)} s, the TR is {shown(seconds)} s; expected a "
+                "moment within the TR; correct it, or pass slice_time_ref"
             )
         slice_time_ref = float(min(max(start / seconds, Fraction(0)), Fraction(1)))
     return ScanTiming(float(seconds), source, slice_time_ref or 0.0)
@@ -218,15 +218,15 @@ def _agreed(
     if tr is not None and beside is not None and not same_tr(tr, beside):
         of_header = "" if header.tr is None else f"its header {header}, "
         raise InputError(
-            f"the sidecar of {path.name} says TR {shown(beside)} s, {of_header}you say {shown(tr)} s: give the TR that "
-            "the scanner used, or overrule_tr too if yours is right"
+            f"the sidecar of {path.name} says TR {shown(beside)} s, {of_header}but tr is {shown(tr)} s; pass the TR "
+            "that the scanner used, or overrule_tr too if yours is right"
         )
     best, source = (exact(tr), "given") if tr is not None else (beside, "sidecar")
     if best is None:
         return _of_header(header, path, table=image is None), "header"
     if header.tr is None or same_tr(best, header.tr):
         return best, source
-    by = "you say" if source == "given" else "its sidecar says"
+    by = "but tr is" if source == "given" else "its sidecar says"
     if any(same_tr(best, header.tr * other) for other in OTHER_UNITS):
         log.warning(
             "the header of %s says %s, %s %s s, which is its number in another unit: taken", path.name, header, by,
@@ -239,7 +239,7 @@ def _agreed(
         )  # fmt: skip
     else:
         raise InputError(
-            f"the header of {path.name} says {header}, {by} {shown(best)} s: give the TR that the scanner used, and "
+            f"the header of {path.name} says {header}, {by} {shown(best)} s; pass the TR that the scanner used, and "
             "overrule_tr if the file is wrong"
         )
     return best, source
@@ -249,22 +249,22 @@ def _of_header(header: HeaderTR, path: Path, table: bool) -> Fraction:
     """The TR where nobody but the header says it."""
     if table:
         raise InputError(
-            f"{path.name} is a table, which does not say its TR: give tr in seconds, or put RepetitionTime into a "
+            f"{path.name} is a table, which carries no TR; pass tr in seconds, or put RepetitionTime into a "
             f"sidecar {sidecar_path(path).name}"
         )
     if header.tr is None:
         unit = f" (its unit is {header.unit!r})" if header.unit in NOT_TIME.values() else ""
-        raise InputError(f"{path.name} has no TR in its header{unit}: give tr in seconds")
+        raise InputError(f"{path.name} has no TR in its header{unit}; pass tr in seconds")
     if not SHORTEST_TR <= header.tr <= LONGEST_TR:
         meant = next((t for o in OTHER_UNITS if SHORTEST_TR <= (t := header.tr * o) <= LONGEST_TR), None)
         raise InputError(
             f"the header of {path.name} says {header}: "
             + ("it can be none; " if meant is None else f"is its number in another unit? If it is {shown(meant)} s, ")
-            + f"give tr{'' if meant is None else '=' + shown(meant)}, or correct the header"
+            + f"pass tr{'' if meant is None else '=' + shown(meant)}, or correct the header"
         )
     if header.is_default:
         log.warning(
-            "the header of %s says %s, which image libraries write by default where nobody set a TR: give tr to "
+            "the header of %s says %s, which image libraries write by default where nobody set a TR; pass tr to "
             "say what it is",
             path.name, header,
         )  # fmt: skip
@@ -276,8 +276,8 @@ def _sidecar_tr(said: dict[str, Any], path: Path, given: float | None, table: bo
     tr = _number(said, "RepetitionTime", path)
     if tr is None and "VolumeTiming" in said:
         raise InputError(
-            f"the sidecar of {path.name} gives VolumeTiming and no RepetitionTime: volumes one TR apart are needed; if "
-            "they are, give tr and overrule_tr"
+            f"the sidecar of {path.name} gives VolumeTiming and no RepetitionTime; expected volumes one TR apart; if "
+            "they are, pass tr and overrule_tr"
         )
     if tr is None and table:
         rate = _number(said, "SamplingFrequency", path)
@@ -300,5 +300,5 @@ def _number(said: dict[str, Any], key: str, path: Path) -> Fraction | None:
     if value is None or (isinstance(value, str) and not is_number(value)):
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise InputError(f"the sidecar of {path.name} says {key} {value!r}: a number is needed")
+        raise InputError(f"the sidecar of {path.name} says {key} {value!r}; expected a number")
     return exact(value, key)

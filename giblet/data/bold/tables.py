@@ -76,19 +76,19 @@ def read_table(
     """
     path = Path(path)
     if decimal not in (".", ","):
-        raise InputError(f"decimal is {decimal!r}: '.' or ',' is needed")
+        raise InputError(f"decimal is {decimal!r}; expected '.' or ','")
     cells = read_cells(path, decimal=decimal)
     names = [name for name in cells.names if name is not None]
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
-        raise InputError(f"{path.name} has more than one column {twice[0]!r}: each name may stand once")
+        raise InputError(f"{path.name} has more than one column {twice[0]!r}; column names must be unique")
     if columns is None:
         _check_named(cells, path.name)
     wanted = names if columns is None else chosen_columns(names, columns, path.name)
     if not cells.n_rows:
-        raise InputError(f"{path.name} has 0 rows and {len(names)} columns: numbers are needed")
+        raise InputError(f"{path.name} has 0 rows and {len(names)} columns; expected numbers")
     places = [cells.names.index(name) for name in wanted]
-    with reading(path.name, "save it anew as a plain table of numbers"):
+    with reading(path.name, "save it again as a plain table of numbers"):
         found = pd.read_csv(
             io.BytesIO(cells.body.encode()), sep=cells.separator, header=None, names=range(len(cells.names)),
             usecols=places, index_col=False, keep_default_na=False, na_values=MISSING, skip_blank_lines=False,
@@ -209,7 +209,7 @@ def _check_named(cells: Cells, source: str) -> None:
     for place, name in enumerate(cells.names, 1):
         if name == "" or (place == 1 and name in UNNAMED):
             raise InputError(
-                f"{source}: column {place} has no name, and neither counts nor names the rows: give it a name, or name "
+                f"{source}: column {place} has no name, and neither counts nor names the rows; give it a name, or name "
                 "the columns to read"
             )
 
@@ -217,7 +217,7 @@ def _check_named(cells: Cells, source: str) -> None:
 def _not_a_number(source: str, column: str, row: int, cell: str, decimal: str) -> InputError:
     remedy = "name the columns to read"
     if decimal == "." and re.fullmatch(r"[-+]?\d*,\d+(e[-+]?\d+)?", cell, re.IGNORECASE):
-        remedy = "if its comma is a decimal comma, say decimal=','; one between thousands must go"
+        remedy = "if its comma is a decimal comma, pass decimal=','; remove commas between thousands"
     elif re.fullmatch(r"[-+]?\d+([.,]\d+)+", cell):
         remedy = f"decimals are set off by {decimal!r}, and thousands by nothing"
     return InputError(f"{source}: column {column!r}, row {row} holds {cell!r}, not a number; {remedy}")

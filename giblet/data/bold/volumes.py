@@ -58,7 +58,7 @@ def open_image(path: str | Path) -> nib.Nifti1Image:
         with reading(path):
             image = nib.load(path, keep_file_open=True)
         if not isinstance(image, (nib.Nifti1Image, nib.Nifti2Image)):
-            raise InputError(f"{path.name} is {type(image).__name__}: NIfTI (.nii or .nii.gz) is needed")
+            raise InputError(f"{path.name} is {type(image).__name__}; expected NIfTI (.nii or .nii.gz)")
         unpack = UNPACK.get(path.suffix.lower())
         with reading(path):
             if unpack is not None:
@@ -72,17 +72,17 @@ def open_image(path: str | Path) -> nib.Nifti1Image:
         log.warning("the header of %s: %s", path.name, problem)
     if kind == "c":
         raise InputError(
-            f"{path.name} holds complex numbers: one real number for each voxel is needed; save their magnitude, "
+            f"{path.name} holds complex numbers; expected one real number for each voxel; save their magnitude, "
             "numpy.abs(image.dataobj), as an image of its own"
         )
     if kind not in "iuf":
-        raise InputError(f"{path.name} holds colours, not numbers: one real number for each voxel is needed")
+        raise InputError(f"{path.name} holds colours, not numbers; expected one real number for each voxel")
     if min(image.shape, default=0) < 1:
         raise InputError(f"the header of {path.name} gives the shape {image.shape}: it is damaged, copy it again")
     if np.isinf(slope):  # nibabel would leave the numbers unscaled without a word
         raise InputError(f"the header of {path.name} scales its numbers by {slope}: it is damaged, copy it again")
     if not np.isfinite(image.affine).all():
-        raise InputError(f"the header of {path.name} does not say where its voxels lie: its affine is not finite")
+        raise InputError(f"the header of {path.name} has an affine that is not finite; copy it again")
     return image
 
 
@@ -121,10 +121,10 @@ def series_of(path: str | Path) -> nib.Nifti1Image:
     image = open_image(path)
     if image.ndim != 4:
         raise InputError(
-            f"{Path(path).name} is {image.ndim}-D, shape {image.shape}: a 4-D series (x, y, z, volume) is needed"
+            f"{Path(path).name} is {image.ndim}-D, shape {image.shape}; expected a 4-D series (x, y, z, volume)"
         )
     if image.shape[3] < 2:
-        raise InputError(f"{Path(path).name} holds {image.shape[3]} volume: a series of at least 2 is needed")
+        raise InputError(f"{Path(path).name} holds {image.shape[3]} volume; expected a series of at least 2")
     return image
 
 
@@ -328,7 +328,7 @@ def write_image(image: nib.Nifti1Image, path: str | Path) -> Path:
     """
     path = Path(path)
     if not path.name.endswith((".nii", ".nii.gz")):
-        raise InputError(f"{path} is no NIfTI name: .nii or .nii.gz is needed")
+        raise InputError(f"{path} is not a NIfTI name; expected .nii or .nii.gz")
     content = image.to_bytes()
     with atomic_path(path) as temporary:
         temporary.write_bytes(gzip.compress(content, compresslevel=5, mtime=0) if path.suffix == ".gz" else content)

@@ -95,7 +95,7 @@ class Normaliser:
             largest = np.maximum(largest, np.abs(rows).max(axis=0))
             seen += len(rows)
         if seen < 2:
-            raise InputError(f"{series.name} has {seen} training TRs with data: at least 2 are needed")
+            raise InputError(f"{series.name} has {seen} training TRs with data; expected at least 2")
         shape = series.shape[1:]
         spread = within if centred else scaler
         varies = np.sqrt(spread.var_) > ROUNDING * largest

@@ -65,20 +65,20 @@ class Series:
         data, attrs, beside = self._open()
         own = attrs.get("kind")
         if kind is not None and own is not None and kind != own:
-            raise InputError(f"{self.name} holds {own} values, you say {kind}")
+            raise InputError(f"{self.name} holds {own} values, but kind is {kind}")
         self.kind = str(own or kind or CONTINUOUS)
         if self.kind not in (CODES, CONTINUOUS):
-            raise InputError(f"kind is {self.kind!r}: {CODES!r} or {CONTINUOUS!r} is needed")
+            raise InputError(f"kind is {self.kind!r}; expected {CODES!r} or {CONTINUOUS!r}")
         self.shape: tuple[int, ...] = tuple(map(int, data.shape))
         self.dtype = np.dtype(data.dtype)
         if not self.shape or self.dtype.kind not in "fiub" or (self.kind == CODES and self.dtype.kind not in "iu"):
             raise InputError(
-                f"{self.name} is {self.dtype} of shape {self.shape}, kind {self.kind}: (n_trs, ...) is needed"
+                f"{self.name} is {self.dtype} of shape {self.shape}, kind {self.kind}; expected (n_trs, ...)"
             )
         if kind is None and own is None and self.dtype.kind == "i":
             raise InputError(
-                f"{self.name} is {self.dtype} and does not say whether these are codes (names, never averaged) or "
-                "amounts: give Series(x, kind='codes'), the arrays of align_all_modalities, which know it, or "
+                f"{self.name} is {self.dtype} and is not marked as codes (names, never averaged) or "
+                "amounts; pass Series(x, kind='codes'), the arrays of align_all_modalities, which know it, or "
                 "x.astype(np.float32)"
             )
         self.tr = float(attrs["tr"]) if "tr" in attrs else None
@@ -182,11 +182,11 @@ def _known(source: Any) -> Any:
     try:
         return np.asarray(source)  # lists of numbers; of all else the dtype is refused
     except (TypeError, ValueError) as exc:
-        raise InputError(f"a {type(source).__name__} is no series: a file, array or Dataset is needed") from exc
+        raise InputError(f"a {type(source).__name__} is no series; expected a file, array or Dataset") from exc
 
 
 def _only(dataset: xr.Dataset) -> xr.DataArray:
     names = [name for name, v in dataset.data_vars.items() if v.dims[:1] == ("tr",) and v.ndim > 1]
     if len(names) != 1:
-        raise InputError(f"a Dataset with {len(names)} variables over (tr, ...): say which in attrs['variable']")
+        raise InputError(f"a Dataset with {len(names)} variables over (tr, ...); name one in attrs['variable']")
     return dataset[names[0]]

@@ -285,13 +285,13 @@ def _check_lengths(splits: Mapping[str, Splits], cut: Splits, moved: Mapping[str
         if len(own.train) < min_trs:
             raise InputError(
                 f"subject {name} has {len(own.train)} training TRs in the one split of the stimulus for all subjects, "
-                f"{min_trs} are needed: leave this subject out, or set data.split: subject"
+                f"expected at least {min_trs}; leave this subject out, or set data.split: subject"
             )
     for part in ("val", "test"):
         planned, longest = len(getattr(cut, part)), max(len(getattr(own, part)) for own in splits.values())
         if planned and longest < min_trs:
             raise InputError(
-                f"{part} would have {longest} TRs, {min_trs} are needed: of {planned} TRs of the stimulus "
+                f"{part} would have {longest} TRs, expected at least {min_trs}: of {planned} TRs of the stimulus "
                 f"{moved[part]} show film of an earlier part too; bring all presentations of a film into one part (by "
                 "the order of runs, or fractions), or set data.split: subject, which scores film that was trained on"
             )

@@ -78,7 +78,7 @@ class Recording:
         if len(set(lengths.values())) > 1:
             told = ", ".join(f"{name} {n}" for name, n in lengths.items())
             raise AlignmentError(
-                f"subject {subject}: TRs differ ({told}); put them on one clock with align_all_modalities, and give "
+                f"subject {subject}: TRs differ ({told}); put them on one clock with align_all_modalities, and pass "
                 "Recording.of {**aligned.features, 'bold': aligned.bold}"
             )
         said = {name: s.tr for name, s in series.items() if s.tr is not None}
@@ -86,8 +86,8 @@ class Recording:
         if not trs or not all(same_tr(one, trs[0]) for one in trs):
             told = ", ".join(f"{name} {shown(t)} s" for name, t in said.items())
             raise (AlignmentError if trs else InputError)(
-                f"subject {subject}: the TR is {'contradictory: ' + told if trs else 'unknown: give tr in seconds'}"
-                + (f", you say {tr} s" if trs and tr is not None else "")
+                f"subject {subject}: the TR is {'contradictory: ' + told if trs else 'unknown; pass tr in seconds'}"
+                + (f", tr is {tr} s" if trs and tr is not None else "")
             )
         n_trs = next(iter(lengths.values()))
         labels = [s.run for s in series.values() if s.run is not None]
@@ -134,7 +134,7 @@ def _check_onsets(subject: str, series: Mapping[str, Series], run: np.ndarray, t
             at = int(hole[0])
             raise AlignmentError(
                 f"subject {subject}: rows {at} and {at + 1} of {name} begin at {s.onset[at]:g} and "
-                f"{s.onset[at + 1]:g} s, and windows would take them for neighbours: give all TRs between, or run= if "
+                f"{s.onset[at + 1]:g} s, and windows would take them for neighbours; pass all TRs between, or run= if "
                 "a run begins there"
             )
         for bold, begins in late.items():
@@ -221,6 +221,10 @@ class TRWindows(Dataset[dict[str, Any]]):
     InputError
         If an option is out of range, a subject comes twice, or no window fits.
 
+    See Also
+    --------
+    giblet.data.splits.make_splits : Choose the TRs of training, validation and test.
+
     Notes
     -----
     A sample is a dict: ``data`` and ``mask`` by modality, (window, ...) float32, int32 for codes, and (window,) bool;
@@ -242,14 +246,14 @@ class TRWindows(Dataset[dict[str, Any]]):
     ) -> None:
         stride = window if stride is None else stride
         if window < 1 or stride < 1:
-            raise InputError(f"window is {window}, stride {stride}: whole numbers of at least 1 TR are needed")
+            raise InputError(f"window is {window}, stride {stride}; expected whole numbers of at least 1 TR")
         if not 0 <= context < window:
             raise InputError(f"context is {context}: 0 to {window - 1} of the window's {window} TRs are allowed")
         if partial not in ("drop", "pad"):
-            raise InputError(f"partial is {partial!r}: 'drop' or 'pad' is needed")
+            raise InputError(f"partial is {partial!r}; expected 'drop' or 'pad'")
         subjects = [recording.subject for recording in recordings]
         if len(set(subjects)) < len(subjects):
-            raise InputError(f"a subject comes twice in {', '.join(subjects)}: join its runs into one recording")
+            raise InputError(f"a subject is listed twice in {', '.join(subjects)}; join its runs into one recording")
         self.recordings, self.window = list(recordings), window
         self.normalisers = normalisers or {}
         self.shapes: dict[str, tuple[tuple[int, ...], str]] = {}

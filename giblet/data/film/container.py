@@ -96,7 +96,7 @@ def open_film(path: str | Path, track: int | None = None) -> Iterator[Film]:
     try:
         path.open("rb").close()
     except OSError as exc:
-        raise InputError(f"{path} cannot be read ({exc.strerror}): give a film or sound file you may read") from exc
+        raise InputError(f"{path} cannot be read ({exc.strerror}); pass a film or sound file you may read") from exc
     with reading(path, "its header is damaged; copy or download it again"):
         riff = riff_header(path)
     if riff is not None and riff.wrapped and riff.sound is not None:  # where FFmpeg may search the rest for minutes
@@ -139,7 +139,7 @@ class Film:
             raise InputError(f"{path} has no sound track {track!r}: choose one of {there}")
         self.track = None if track is None else self.tracks[track]
         if self.track is None and self.video is None:
-            raise InputError(f"{path} holds neither sound nor picture ({container.format.name}): give a film or sound")
+            raise InputError(f"{path} holds neither sound nor picture ({container.format.name}); pass a film or sound")
         self.packets = PacketReader(path, container, track, self.video, riff)
 
     @property

@@ -220,7 +220,7 @@ class SoundClock:
         if not -LONGEST_OVERLAP <= ahead <= LONGEST_GAP:
             raise InputError(
                 f"{self.source}: timestamps of the sound jump by {float(ahead):+.2f} s at {float(self.end):.2f} s, at "
-                f"most +{LONGEST_GAP} s or -{LONGEST_OVERLAP} s can be mended: re-encode the film, or cut it there"
+                f"most +{LONGEST_GAP} s or -{LONGEST_OVERLAP} s can be repaired; re-encode the film, or cut it there"
             )
         if ahead > 0:
             self.gaps += 1

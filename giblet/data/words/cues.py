@@ -165,7 +165,7 @@ def clock_doubt(content: str) -> str:
         return ""
     return (
         f"its X-TIMESTAMP-MAP lays second {shown(local)} on second {shown(stream)} of a stream: its times are those of "
-        f"the film only if that begins at {shown(stream - local)} s; if not, give table_time_at_tr_0"
+        f"the film only if that begins at {shown(stream - local)} s; if not, pass table_time_at_tr_0"
     )
 
 
@@ -185,7 +185,7 @@ def _whole_cues(content: str, name: str) -> str:
             lines[number] = " "
         elif any("-->" in above for above in lines[:number]):
             raise InputError(
-                f"{name}, line {number + 2}: {after[0][:40]!r} stands behind an empty line, and so in no cue; take the "
+                f"{name}, line {number + 2}: {after[0][:40]!r} follows an empty line, so it is in no cue; take the "
                 "empty line out, or the text"
             )
     return "\n".join(lines)
@@ -200,8 +200,8 @@ def _timed(content: str, name: str, point: str) -> tuple[str, list[tuple[int, Fr
         found = _TIME_LINE.match(line)
         if not found:
             raise InputError(
-                f"{name}, line {number}: {line.strip()[:60]!r} is no time line: 00:00:01{point}000 --> "
-                f"00:00:02{point}500 is needed"
+                f"{name}, line {number}: {line.strip()[:60]!r} is no time line; expected 00:00:01{point}000 --> "
+                f"00:00:02{point}500"
             )
         start, end = (_seconds(time, f"{name}, line {number}") for time in found.groups())
         times.append((number, start, end))
@@ -214,7 +214,7 @@ def _seconds(time: str, where: str) -> Fraction:
     whole, point, decimals = re.fullmatch(r"([\d:]+)([.,]?)(\d*)", time).groups()  # type: ignore[union-attr]
     hours, minutes, seconds = map(int, (["0", *whole.split(":")])[-3:])
     if minutes > 59 or seconds > 59:
-        raise InputError(f"{where}: {time} is no time: hours, minutes up to 59 and seconds up to 59 are needed")
+        raise InputError(f"{where}: {time} is no time; expected hours, minutes up to 59 and seconds up to 59")
     if len(decimals) in (1, 2) and int(decimals):
         read = f"{seconds}.{decimals} or {seconds}.{int(decimals):03d}"
         raise InputError(

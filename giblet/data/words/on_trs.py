@@ -51,7 +51,7 @@ def overlap_mean(
         If `gaps` is neither.
     """
     if gaps not in ("zero", "hold"):
-        raise InputError(f"gaps is {gaps!r}: 'zero' or 'hold' is needed")
+        raise InputError(f"gaps is {gaps!r}; expected 'zero' or 'hold'")
     tr = exact(grid.tr)
     mean, total = np.zeros((grid.n_trs, vectors.shape[1])), np.zeros(grid.n_trs)
     for row, vector in zip(segments, vectors, strict=True):

@@ -156,7 +156,7 @@ def read_timed_text(  # 13 parameters: each is an option of `giblet extract --te
     for what, value in choices.items():
         if value not in _CHOICES[what]:
             allowed = ", ".join(choice for choice in _CHOICES[what] if choice is not None)
-            raise InputError(f"{what} is {value!r}: one of {allowed} is needed")
+            raise InputError(f"{what} is {value!r}; expected one of {allowed}")
     kind = path.suffix.lower()
     subtitles = kind in SUBTITLES
     doubts: list[str] = []
@@ -176,7 +176,7 @@ def read_timed_text(  # 13 parameters: each is an option of `giblet extract --te
             text_column=text_column, encoding=encoding, decimal=decimal, time_unit=time_unit, untimed=untimed,
         )  # fmt: skip
     else:
-        raise InputError(f"{path.name} is no timed text that giblet reads: .tsv, .csv, .xlsx, .srt or .vtt is needed")
+        raise InputError(f"{path.name} is no timed text that giblet reads; expected .tsv, .csv, .xlsx, .srt or .vtt")
     spoken = _spoken(cues, path.name, empty, nonspeech, subtitles)
     segments = _ordered(spoken, path.name, order, overlaps)
     if not subtitles and time_unit != "s":

@@ -116,7 +116,7 @@ def _missing(column: str, names: Sequence[str | None], source: str, parameter: s
     there = [name for name in names if name]
     listed = ", ".join(there[:12]) + (", ..." if len(there) > 12 else "")
     if column in there:
-        return InputError(f"{source} has more than one column {column!r}: it has {listed}; each name may stand once")
+        return InputError(f"{source} has more than one column {column!r}: it has {listed}; column names must be unique")
     if any(map(is_number, there)):
         return InputError(f"{source} has no header: its first row is {listed}; put the names of the columns above it")
     return InputError(f"{source} has no column {column!r}: it has {listed}; name the one to use, {parameter}=...")
@@ -129,19 +129,19 @@ def _absent(cell: str) -> bool:
 def _seconds(cell: str, column: str, row: int, name: str, signs: str, remedy: str) -> Fraction:
     where, written = f"{name}, row {row}: {column} is {cell!r}, ", cell.strip()
     if _absent(cell):
-        raise InputError(f"{where}a number of seconds is needed; correct it, or {remedy}")
+        raise InputError(f"{where}expected a number of seconds; correct it, or {remedy}")
     if "." in written and "." not in signs:
-        raise InputError(f"{where}which has a point, and the decimal sign is to be a comma")
+        raise InputError(f"{where}which has a point, but the decimal sign is set to a comma")
     if "," in signs:
         written = written.replace(",", ".")
     elif re.fullmatch(r"-?\d*,\d+", written):
-        raise InputError(f"{where}a number of seconds is needed; if that is a decimal comma, set decimal=','")
+        raise InputError(f"{where}expected a number of seconds; if that is a decimal comma, set decimal=','")
     if not is_number(written):  # a Fraction may be "1/2" too
-        raise InputError(f"{where}a number of seconds is needed")
+        raise InputError(f"{where}expected a number of seconds")
     try:
         return exact(written, column)
     except InputError as exc:
-        raise InputError(f"{where}a number of seconds is needed") from exc
+        raise InputError(f"{where}expected a number of seconds") from exc
 
 
 def _text_table(path: Path, encoding: str | None) -> tuple[list[str | None], list[list[str]]]:
@@ -200,7 +200,7 @@ def unit_doubt(cues: Sequence[Cue], time_unit: str | None = None) -> tuple[str, 
     if word > SLOWEST:
         return f"{said}: {_unit_asked(word, slow, time_unit)}, or set time_unit='s' if they are seconds", True
     if word < FASTEST:
-        return f"{said}: are the times in minutes? Seconds are needed, or milliseconds with time_unit='ms'", True
+        return f"{said}: are the times in minutes? Expected seconds, or milliseconds with time_unit='ms'", True
     if len(cues) >= FEW and (word > slow or gap > SPARSE):
         far = f", and {shown(round(float(gap), 3))} s lie between onsets" if gap > SPARSE else ""
         units = "milliseconds, frames or samples" if far and time_unit != "ms" else "frames, samples or another unit"

@@ -97,9 +97,9 @@ def test_names_that_do_not_tell_regions_apart_or_name_none_are_refused(saved):
     for names, message in [
         ({1: "V1", 2: "V1"}, r"labels 1, 2 of the atlas are all called 'V1'"),
         ({1: "label-2"}, r"labels 1, 2 of the atlas are all called 'label-2'"),
-        (["V1", "A1"], r"labels are list: a mapping of number to name"),
-        ({"V1": 1}, r"labels name 'V1': the whole numbers"),
-        ({1.5: "V1"}, r"labels name 1\.5: the whole numbers"),
+        (["V1", "A1"], r"labels are list; expected a mapping of number to name"),
+        ({"V1": 1}, r"labels name 'V1'; expected the whole numbers"),
+        ({1.5: "V1"}, r"labels name 1\.5; expected the whole numbers"),
         ({7: "V1", 8: "A1"}, r"labels name 7, 8, none of which is a region of atlas"),
     ]:
         with pytest.raises(InputError, match=message):

@@ -95,7 +95,7 @@ def test_confounds_that_leave_nothing_are_refused_and_few_degrees_of_freedom_tol
 
 
 def test_a_high_pass_faster_than_the_scan_is_refused():
-    with pytest.raises(InputError, match=r"high_pass is 0\.3 Hz: at a TR of 2 s nothing is faster than 0\.25 Hz"):
+    with pytest.raises(InputError, match=r"high_pass is 0\.3 Hz: at a TR of 2 s it must be below 0\.25 Hz"):
         clean_run(np.random.default_rng(0).standard_normal((50, 2)).astype(np.float32), tr=TR, high_pass=0.3)
 
 
@@ -145,7 +145,7 @@ def test_columns_of_which_cleaning_leaves_rounding_are_bad(regions, options):
 def test_a_scan_of_which_nothing_is_left_is_refused_whatever_becomes_of_bad_columns(regions, bad):
     path, confounds = regions
     fmri = FMRIProcessor(tr=TR, columns=["dead", "moved"], detrend=True, bad=bad)
-    with pytest.raises(InputError, match=r"1 of 1 regions are bad .*leaves nothing\): moved; nothing is left"):
+    with pytest.raises(InputError, match=r"1 of 1 regions are bad .*leaves nothing\): moved; nothing remains"):
         fmri.load(path, confounds=confounds)
 
 

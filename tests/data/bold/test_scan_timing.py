@@ -53,7 +53,7 @@ def said(bold):
 def test_a_tr_of_one_second_that_only_a_header_says_is_doubted(scan, caplog, unit):
     with caplog.at_level(logging.WARNING):
         assert said(scan(1.0, unit)) == (1.0, "header")
-    assert "header of sub-3_bold.nii says TR 1 s" in caplog.text and "where nobody set a TR: give tr" in caplog.text
+    assert "header of sub-3_bold.nii says TR 1 s" in caplog.text and "where nobody set a TR; pass tr" in caplog.text
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         assert said(scan(1.0, unit, tr=1.0)) == (1.0, "given")
@@ -66,7 +66,7 @@ def test_a_tr_of_one_second_that_only_a_header_says_is_doubted(scan, caplog, uni
 def test_a_header_that_says_one_second_by_default_gives_way(scan, caplog):
     with caplog.at_level(logging.WARNING):
         assert said(scan(1.0, "unknown", tr=0.8)) == (0.8, "given")
-    assert "TR 1 s (its unit is 'unknown'), as where nobody set a TR, you say 0.8 s: taken" in caplog.text
+    assert "TR 1 s (its unit is 'unknown'), as where nobody set a TR, but tr is 0.8 s: taken" in caplog.text
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         assert said(scan(1.0, "sec", {"RepetitionTime": 0.8})) == (0.8, "sidecar")
@@ -74,10 +74,10 @@ def test_a_header_that_says_one_second_by_default_gives_way(scan, caplog):
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         assert said(scan(1.0, "sec", tr=2.2)) == (2.2, "given")
-    assert "TR 1 s (its unit is 'sec'), as where nobody set a TR, you say 2.2 s: taken; if the" in caplog.text
+    assert "TR 1 s (its unit is 'sec'), as where nobody set a TR, but tr is 2.2 s: taken; if the" in caplog.text
     assert len(caplog.records) == 1
     caplog.clear()
-    with pytest.raises(InputError, match=r"sidecar of sub-3_bold\.nii says TR 1 s.*you say 2\.2 s"):
+    with pytest.raises(InputError, match=r"sidecar of sub-3_bold\.nii says TR 1 s.*tr is 2\.2 s"):
         scan(1.0, "sec", {"RepetitionTime": 1.0}, tr=2.2)
 
 
@@ -86,7 +86,7 @@ def test_a_header_that_says_one_second_by_default_gives_way(scan, caplog):
     [(2000.0, "sec", 2.0), (1490.0, "unknown", 1.49), (2.0, "msec", 2.0), (0.8, "usec", 0.8)],
 )
 def test_a_header_in_another_unit_is_refused_and_a_given_tr_settles_it(scan, caplog, header, unit, meant):
-    with pytest.raises(InputError, match=rf"header of sub-3_bold\.nii says TR .*in another unit.*give tr={meant:g},"):
+    with pytest.raises(InputError, match=rf"header of sub-3_bold\.nii says TR .*in another unit.*pass tr={meant:g},"):
         scan(header, unit)
     with caplog.at_level(logging.WARNING):
         assert said(scan(header, unit, tr=meant)) == (meant, "given")
@@ -112,7 +112,9 @@ def test_a_contradiction_names_all_values_and_can_be_overruled(scan):
     sidecar = {"RepetitionTime": 1.5}
     with pytest.raises(InputError, match=r"says TR 2 s \(its unit is 'sec'\), its sidecar says 1\.5 s"):
         scan(2.0, sidecar=sidecar)
-    with pytest.raises(InputError, match=r"sidecar .* says TR 1\.5 s, its header TR 2 s .*, you say 2 s.*overrule_tr"):
+    with pytest.raises(
+        InputError, match=r"sidecar .* says TR 1\.5 s, its header TR 2 s .*, but tr is 2 s.*overrule_tr"
+    ):
         scan(2.0, sidecar=sidecar, tr=2.0)
     assert said(scan(2.0, sidecar=sidecar, tr=1.8, overrule_tr=True)) == (1.8, "given")
     with pytest.raises(InputError, match="overrule_tr is on and tr is not given"):
@@ -139,13 +141,13 @@ def test_a_table_gets_its_tr_from_its_sidecar_or_asks(scan, suffix, tmp_path):
         (tmp_path / "sub-3_bold.json").write_text('{"RepetitionTime": 2.2}')
         assert said(load(tmp_path / name)) == (2.2, "sidecar")
         return
-    with pytest.raises(InputError, match=r"give tr in seconds, or put RepetitionTime into a sidecar sub-3_bold\.json"):
+    with pytest.raises(InputError, match=r"pass tr in seconds, or put RepetitionTime into a sidecar sub-3_bold\.json"):
         scan(None, name=name)
     assert said(scan(None, sidecar={"RepetitionTime": 2.2}, name=name)) == (2.2, "sidecar")
     assert said(scan(None, sidecar={"SamplingFrequency": 0.4}, name=name)) == (2.5, "sidecar")
     assert said(scan(None, sidecar={"SamplingFrequency": 1 / 1.5}, name=name)) == (1.5, "sidecar")
     assert said(scan(None, sidecar={"SamplingFrequency": 0.6667}, name=name, tr=1.5)) == (1.5, "given")
-    with pytest.raises(InputError, match=r"says TR 2\.2 s, you say 3 s"):
+    with pytest.raises(InputError, match=r"says TR 2\.2 s, but tr is 3 s"):
         scan(None, sidecar={"RepetitionTime": 2.2}, name=name, tr=3.0)
 
 
@@ -155,10 +157,10 @@ def test_words_of_a_sidecar_in_place_of_numbers_say_nothing(scan):
     assert said(scan(None, sidecar={"SamplingFrequency": "TR"}, name=name, tr=2.2)) == (2.2, "given")
     assert said(scan(None, sidecar={"SamplingFrequency": "TR", "RepetitionTime": 2.2}, name=name)) == (2.2, "sidecar")
     assert scan(2.0, sidecar={"StartTime": "n/a", "RepetitionTime": "n/a"}).attrs["slice_time_ref"] == 0
-    with pytest.raises(InputError, match="is a table, which does not say its TR: give tr in seconds"):
+    with pytest.raises(InputError, match="is a table, which carries no TR; pass tr in seconds"):
         scan(None, sidecar={"SamplingFrequency": "TR"}, name=name)
     for odd in ("2.2", [2.2], True):  # numbers that are none, and may be meant
-        with pytest.raises(InputError, match=r"RepetitionTime .*: a number is needed"):
+        with pytest.raises(InputError, match=r"RepetitionTime .*; expected a number"):
             scan(None, sidecar={"RepetitionTime": odd}, name=name)
 
 
@@ -178,12 +180,12 @@ def test_the_moment_of_slice_timing_comes_from_the_sidecar(scan, name):
     [
         ({"RepetitionTime": 2.0, "StartTime": 2.2}, r"StartTime 2\.2 s, the TR is 2 s"),
         ({"RepetitionTime": 2.0, "StartTime": -1}, r"StartTime -1 s"),
-        ({"RepetitionTime": 2.0, "StartTime": "1"}, r"StartTime '1': a number is needed"),
-        ({"RepetitionTime": "2.0"}, r"RepetitionTime '2\.0': a number is needed"),
-        ({"RepetitionTime": True}, r"RepetitionTime True: a number is needed"),
+        ({"RepetitionTime": 2.0, "StartTime": "1"}, r"StartTime '1'; expected a number"),
+        ({"RepetitionTime": "2.0"}, r"RepetitionTime '2\.0'; expected a number"),
+        ({"RepetitionTime": True}, r"RepetitionTime True; expected a number"),
         ({"RepetitionTime": 0}, r"TR is 0 s: it must be positive"),
         ({"VolumeTiming": [0, 3, 9]}, r"VolumeTiming and no RepetitionTime"),
-        ("{not json", r"cannot read .*sub-3_bold\.json .*a sidecar in JSON is needed"),
+        ("{not json", r"cannot read .*sub-3_bold\.json .*expected a sidecar in JSON"),
         ("[1, 2]", r"holds list: a JSON object"),
     ],
 )

@@ -60,7 +60,7 @@ def test_what_r_writes_keeps_its_columns(tmp_path, call, name, decimal):
     subprocess.run(["Rscript", "-e", script], check=True, cwd=tmp_path, capture_output=True)
     check(tmp_path / name, decimal=decimal)
     if decimal == ",":
-        with pytest.raises(InputError, match="if its comma is a decimal comma, say decimal=','"):
+        with pytest.raises(InputError, match="if its comma is a decimal comma, pass decimal=','"):
             read_table(tmp_path / name)
 
 
@@ -202,12 +202,12 @@ def test_names_that_were_put_above_a_header_of_numbers_leave_a_row_that_is_told_
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("1\t2\n3\n5\t6\n", "row 2: 1 cell, 2 are needed"),
-        ("1\t2\n3\t4\t5\n5\t6\n", "row 2: 3 cells, 2 are needed"),
-        ("9\t1\t2\n8\t3\t4\n7\t5\n", "row 3: 2 cells, 3 are needed"),
+        ("1\t2\n3\n5\t6\n", "row 2: 1 cell, expected 2"),
+        ("1\t2\n3\t4\t5\n5\t6\n", "row 2: 3 cells, expected 2"),
+        ("9\t1\t2\n8\t3\t4\n7\t5\n", "row 3: 2 cells, expected 3"),
         ("1\t2\n\n5\t6\n", "row 2 is an empty line: write n/a into each cell"),
-        ("1\n2\n", "row 1: 1 cell, 2 are needed"),
-        ("1,2\n2,3\n", "row 1: 1 cell, 2 are needed"),
+        ("1\n2\n", "row 1: 1 cell, expected 2"),
+        ("1,2\n2,3\n", "row 1: 1 cell, expected 2"),
         ('1\t2\n3\t"4\n5\t6\n', "is there a quotation mark too many"),
     ],
 )
@@ -292,11 +292,11 @@ def test_decimal_commas_are_read_when_asked_for_and_never_cut(written):
     check(written(german, "a.csv"), decimal=",")
     check(written(tsv(decimal=",")), decimal=",")
     check(written(FRAME.to_csv(index=False, decimal=","), "quoted.csv"), decimal=",")
-    with pytest.raises(InputError, match="not a number; if its comma is a decimal comma, say decimal=','"):
+    with pytest.raises(InputError, match="not a number; if its comma is a decimal comma, pass decimal=','"):
         read_table(written(german, "a.csv"))
     with pytest.raises(InputError, match=r"holds '\d+\.\d+', not a number; decimals are set off by ','"):
         read_table(written(tsv()), decimal=",")
-    with pytest.raises(InputError, match=r"row 1: 6 cells, 3 are needed; .* decimal commas"):
+    with pytest.raises(InputError, match=r"row 1: 6 cells, expected 3; .* decimal commas"):
         read_table(written(german.replace(";", ","), "a.csv"), decimal=",")
     with pytest.raises(InputError, match=r"each row has 2 cells, the header 1, .* decimal commas"):
         read_table(written("A1\n512,25\n498,5\n", "a.csv"))

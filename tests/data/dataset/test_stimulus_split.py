@@ -104,7 +104,7 @@ def test_who_stopped_before_the_test_film_is_tested_on_none_of_it():
     found = split_stimulus({"short": [ShownRun({"film": 0.0}, 150)], "long": [whole]}, TR, cut())
     assert len(found.splits["short"].train) == 150 and not len(found.splits["short"].test)
     np.testing.assert_array_equal(found.splits["long"].test, cut()(np.ones(400)).test)
-    with pytest.raises(InputError, match=r"subject late has 0 training TRs.*8 are needed.*data.split: subject"):
+    with pytest.raises(InputError, match=r"subject late has 0 training TRs.*expected at least 8.*data.split: subject"):
         split_stimulus({"long": [whole], "late": [ShownRun({"film": 600.0}, 100)]}, TR, cut(), min_trs=8)
 
 

@@ -112,7 +112,7 @@ def test_sources_that_do_not_fit_are_refused_with_the_reason(recordings, tmp_pat
         Recording.of("1", {"a": both[0].series["text"]}, tr=2.0)
     with pytest.raises(InputError, match="no window of 70"):
         TRWindows(both, np.arange(60), window=70)
-    with pytest.raises(InputError, match="comes twice"):
+    with pytest.raises(InputError, match="is listed twice"):
         TRWindows([both[0], both[0]], np.arange(60))
     with pytest.raises(InputError, match="has 60"):
         TRWindows(both, np.arange(61))
@@ -133,7 +133,7 @@ def test_aligning_as_the_error_recommends_keeps_codes_categories(tmp_path):
     }  # fmt: skip
     bold = rng.standard_normal((50, 4)).astype(np.float32)
     with pytest.raises(
-        AlignmentError, match=r"align_all_modalities, and give Recording.of {\*\*aligned.features, 'bold'"
+        AlignmentError, match=r"align_all_modalities, and pass Recording.of {\*\*aligned.features, 'bold'"
     ):
         Recording.of("1", {**files, "bold": bold})
     aligned = align_all_modalities(files, bold, tr=1.5, stimulus_time_at_volume_0=3, on_short_bold="trim")
@@ -186,10 +186,10 @@ def test_censored_volumes_are_absent_bold(tmp_path, where):
 def test_trs_that_differ_by_rounding_are_one_and_lists_are_told(tmp_path):
     film = feature_file(tmp_path, "x", np.zeros((40, 2), np.float32), "continuous", tr=0.72)
     assert Recording.of("1", {"x": film}, tr=0.7199999).tr == 0.7199999
-    with pytest.raises(AlignmentError, match=r"contradictory: x 0.72 s, you say 0.73 s"):
+    with pytest.raises(AlignmentError, match=r"contradictory: x 0.72 s, tr is 0.73 s"):
         Recording.of("1", {"x": film}, tr=0.73)
     assert len(Series([[1.0], [2.0]])) == 2
-    with pytest.raises(InputError, match=r"is int32 and does not say whether these are codes"):
+    with pytest.raises(InputError, match=r"is int32 and is not marked as codes"):
         Series(np.zeros((9, 2, 4), np.int32))
     assert Series(np.zeros((9, 4, 4, 3), np.uint8)).kind == "continuous"  # pictures
     for wrong in ([[1.0], [2.0, 3.0]], ["a", "b"], None):

@@ -99,7 +99,7 @@ def test_a_film_without_sound_still_has_a_zero(folder):
     path = write_film(folder / "silent.mp4", picture=1.0, picture_start=0.5)
     assert media_info(path).audio is None
     assert media_info(path).zero == Fraction(1, 2)
-    with pytest.raises(InputError, match=r"has no sound track: .* \(VideoSettings\)"):
+    with pytest.raises(InputError, match=r"has no sound track; .* \(VideoSettings\)"):
         AudioReader(path)
 
 
@@ -342,7 +342,7 @@ def test_a_change_of_rate_without_timestamps_is_refused(folder):
     "options", [{"sample_rate": 0}, {"sample_rate": 24e3}, {"sample_rate": True}, {"chunk_seconds": 0}]
 )
 def test_options_out_of_range_are_refused(options):
-    with pytest.raises(InputError, match="is needed"):
+    with pytest.raises(InputError, match="expected "):
         AudioReader(DATA / "speech.flac", **options)
 
 

@@ -85,7 +85,7 @@ def test_times_of_words_in_disorder_are_refused_with_the_line(written):
 
 
 def test_text_behind_an_empty_line_is_not_lost(written):
-    with pytest.raises(InputError, match=r"line 7: 'and this' stands behind an empty line"):
+    with pytest.raises(InputError, match=r"line 7: 'and this' follows an empty line"):
         read_segments(written(cues((0, 1, "one\n\nand this"), (2, 3, "two"))))
     separated = cues((0, 1, "one"), (2, 3, "two")).replace("2\n", "2\n\n", 1)
     note = "STYLE\n::cue { color: red }\n\nNOTE one\nline\n\nREGION\nid:a\n\n"

@@ -50,7 +50,7 @@ def test_words_that_look_like_missing_values_are_words(tmp_path):
 
 
 def test_a_comma_too_many_is_an_error_and_not_a_shorter_text(tmp_path):
-    with pytest.raises(InputError, match="row 1: 4 cells, 3 are needed; put text that holds a comma into quotes"):
+    with pytest.raises(InputError, match="row 1: 4 cells, expected 3; put text that holds a comma into quotes"):
         read_segments(written(tmp_path, "a.csv", "onset,offset,text\n0,1,Well, then\n"))
     path = written(tmp_path, "b.csv", 'onset,offset,text\n0,1,"Well, then"\n')
     assert read_segments(path)[0].text == "Well, then"
@@ -75,16 +75,16 @@ def test_times_rounded_to_a_millisecond_do_not_count_as_overlap(tmp_path):
 BAD_ROWS = {
     "0\t1\ta\n-0.1\t1\tb": "row 2: onset -0.1 s is before that of the row above, 0 s",
     "0\t1\ta\n2\t1\tb": "row 2: it ends at 1 s, before its onset at 2 s",
-    "0\t1\ta\nn/a\t2\tb": "row 2: onset is 'n/a', a number of seconds is needed; .* set untimed='drop'",
+    "0\t1\ta\nn/a\t2\tb": "row 2: onset is 'n/a', expected a number of seconds; .* set untimed='drop'",
     "0\t1\ta\n0,5\t2\tb": "row 2: onset is '0,5', .* if that is a decimal comma, set decimal=','",
     "0\t1\ta\n1\t2\t ": "row 2: the text is empty",
     "0\t1\ta\n1\t2\tn/a": "row 2: the text is empty",
     "5\t6\ta\n1\t2\tb": "row 2: onset 1 s is before that of the row above, 5 s",
     "0\t9\ta\n1\t2\tb\n3\t4\tc": "row 2: it begins at 1 s, before another ends at 9 s",
-    "0\t1\ta\n3/2\t2\tb": "row 2: onset is '3/2', a number of seconds",
-    "0\t1\ta\nlater\t2\tb": "row 2: onset is 'later', a number of seconds",
-    "0\t1\ta\n\t2\tb": "row 2: onset is '', a number of seconds",
-    "0\tinf\ta": "row 1: offset is 'inf', a number of seconds",
+    "0\t1\ta\n3/2\t2\tb": "row 2: onset is '3/2', expected a number of seconds",
+    "0\t1\ta\nlater\t2\tb": "row 2: onset is 'later', expected a number of seconds",
+    "0\t1\ta\n\t2\tb": "row 2: onset is '', expected a number of seconds",
+    "0\tinf\ta": "row 1: offset is 'inf', expected a number of seconds",
 }
 
 
@@ -103,7 +103,7 @@ def test_unusable_rows_are_dropped_or_sorted_when_asked(tmp_path):
 
 def test_another_encoding_is_an_error_until_it_is_named(tmp_path):
     path = written(tmp_path, "a.srt", SRT.replace("Hole", "Höhle"), "cp1252")
-    with pytest.raises(InputError, match=r"is not utf-8-sig .* give its encoding, such as 'cp1252'"):
+    with pytest.raises(InputError, match=r"is not utf-8-sig .* pass its encoding, such as 'cp1252'"):
         read_segments(path)
     assert read_segments(path, encoding="cp1252")[1].text == "Rabbit & Höhle"
     with pytest.raises(InputError, match="encoding 'klingon' is unknown"):
@@ -118,7 +118,7 @@ def test_a_cue_whose_time_line_is_broken_is_not_lost_silently(tmp_path, name, co
     line = 1 + first.count("\n")
     for arrow in (" -> ", " –> ", " - ", " → "):
         with pytest.raises(
-            InputError, match=rf"{name}, line {line}: .* is no time line: 00:00:01[.,]000 --> .* needed"
+            InputError, match=rf"{name}, line {line}: .* is no time line; expected 00:00:01[.,]000 --> "
         ):
             read_segments(written(tmp_path, name, first + arrow + last))
 
@@ -146,7 +146,7 @@ def test_files_that_are_no_timed_text_are_refused(tmp_path):
         read_segments(written(tmp_path, "d.tsv", TABLE), offset_column="offset", duration_column="offset")
     with pytest.raises(InputError, match="order is 'maybe'"):
         read_segments(written(tmp_path, "e.tsv", TABLE), order="maybe")
-    with pytest.raises(InputError, match="time_unit is 'min': one of s, ms is needed"):
+    with pytest.raises(InputError, match="time_unit is 'min'; expected one of s, ms"):
         read_segments(written(tmp_path, "e.tsv", TABLE), time_unit="min")
     with pytest.raises(InputError, match="time_unit='ms' and decimal=',' are for tables"):
         read_segments(written(tmp_path, "e.srt", SRT), time_unit="ms")
@@ -196,7 +196,7 @@ def test_decimal_commas_of_times_are_read_when_asked_for(tmp_path):
     sheet = pd.DataFrame({"onset": ["0,5", 2], "offset": [2, 3.25], "text": ["Down the", "Rabbit & Hole"]})
     sheet.to_excel(tmp_path / "a.xlsx", index=False)
     assert read_segments(tmp_path / "a.xlsx", decimal=",") == EXPECTED
-    with pytest.raises(InputError, match="has a point, and the decimal sign is to be a comma"):
+    with pytest.raises(InputError, match="has a point, but the decimal sign is set to a comma"):
         read_segments(written(tmp_path, "b.csv", TABLE.replace("\t", ";")), decimal=",")
 
 
@@ -223,9 +223,9 @@ def test_a_quotation_mark_never_swallows_the_rows_below_it(tmp_path):
 
 
 def test_errors_name_the_separator_of_the_file(tmp_path):
-    with pytest.raises(InputError, match="row 1: 4 cells, 3 are needed; put text that holds a semicolon into quotes"):
+    with pytest.raises(InputError, match="row 1: 4 cells, expected 3; put text that holds a semicolon into quotes"):
         read_segments(written(tmp_path, "a.csv", "onset;offset;text\n0;1;Well; then\n1;2;so\n"))
-    with pytest.raises(InputError, match="row 1: 4 cells, 3 are needed; put text that holds a tab into quotes"):
+    with pytest.raises(InputError, match="row 1: 4 cells, expected 3; put text that holds a tab into quotes"):
         read_segments(written(tmp_path, "a.tsv", "onset\toffset\ttext\n0\t1\tWell\tthen\n1\t2\tso\n"))
 
 
