@@ -79,7 +79,7 @@ def _size(given: str) -> tuple[int, int]:
     try:
         height, width = map(int, given.lower().split("x"))
     except ValueError as exc:
-        raise InputError(f"--video-size is {given!r}: height x width in pixels is needed, as in 90x160") from exc
+        raise InputError(f"--video-size is {given!r}; expected height x width in pixels, as in 90x160") from exc
     return height, width
 
 

@@ -444,7 +444,7 @@ class LatentHead(CodeHead):
     ) -> Tensor:
         # Squared distance from the latents that the codes stand for, divided by their variance.
         if codebooks is None:
-            raise InputError("head='latent' compares latents: give codebooks, model.decoder.codebooks")
+            raise InputError("head='latent' compares latents; pass codebooks, model.decoder.codebooks")
         return latent_loss(target, answer, codebooks) / scales.of("latent")
 
     @classmethod
@@ -470,7 +470,7 @@ def _finite(values: Tensor) -> Tensor:
 
 def _known(codebooks: Tensor | None) -> Tensor:
     if codebooks is None:
-        raise InputError("the decoder does not know the codec's codebooks: give codebooks when it is made")
+        raise InputError("the decoder does not know the codec's codebooks; pass codebooks when it is made")
     return codebooks
 
 
