@@ -20,7 +20,7 @@ module                           writes
 ``training.trainer``             config.yaml and summary.json of a run
 ``pipeline.decoding``            the JSON beside decoded sounds and films
 ``pipeline.predicted_files``     texts (.tsv) and the JSON beside predicted files
-``pipeline.reconstruct``         scorecards (.json, .md)
+``pipeline.reconstruction``      scorecards (.json, .md)
 ``pipeline.codec``               measures of codecs (.json)
 ``codec.training.checkpoints``   states of a codec's training, and config.json of the codec
 ``codec.training.loop``          training.yaml, log.csv and samples (.wav) of a codec's training

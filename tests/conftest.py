@@ -9,11 +9,15 @@ import pytest
 import soundfile
 import soxr
 import torch
+from hypothesis import settings
 from transformers import EncodecConfig, EncodecModel
 
 from giblet.cli import main
 
 DATA = Path(__file__).parents[1] / "samples"
+
+settings.register_profile("untimed", deadline=None)  # a busy machine is no fault of what is tested
+settings.load_profile("untimed")
 
 
 def at_24k(name: str) -> np.ndarray:

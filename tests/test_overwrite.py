@@ -128,8 +128,8 @@ def test_files_that_giblet_did_not_write_are_left_alone(giblet, tmp_path):
     source, out = talk(tmp_path / "a"), tmp_path / "out"
     out.mkdir()
     for name, message in (
-        ("talk_desc-mel_features.nc", "no whole feature file"),
-        ("talk_desc-mel_features.json", "is not of giblet"),
+        ("talk_desc-mel_features.nc", "not a feature file"),
+        ("talk_desc-mel_features.json", "was not made by giblet"),
     ):
         (out / name).write_text('{"my": "notes"}')
         assert message in refused(giblet, "extract", source, *MEL, "-o", out)
@@ -202,7 +202,7 @@ def test_a_sound_that_was_edited_or_is_not_of_giblet_is_not_decoded_over(giblet,
     assert "already exists and was not made from" in refused(giblet, "decode", made, "--out-file", mine)
     assert mine.read_bytes() == before
     (tmp_path / "mine" / "new.json").write_text("[]")
-    assert "is not of giblet" in refused(giblet, "decode", made, "--out-file", tmp_path / "mine" / "new.wav")
+    assert "was not made by giblet" in refused(giblet, "decode", made, "--out-file", tmp_path / "mine" / "new.wav")
     assert sound.is_file()
 
 
@@ -290,7 +290,7 @@ def test_a_simulation_of_other_options_does_not_replace_the_first(giblet, made, 
     assert "is of another simulation (" in err and "other features" not in err
     for one in ("--lag 0.0 -> 1.5", "; --seed 0 -> 1", "--n-voxels 5 -> 6"):
         assert one in err
-    assert "is of other features" in refused(giblet, *argv, "--regressor", "envelope")
+    assert "was made from other features" in refused(giblet, *argv, "--regressor", "envelope")
     assert contents(made.parent) == before
     assert giblet(*argv, "--lag", 1.5, "--overwrite")[0] == 0
     assert contents(made.parent) != before

@@ -299,7 +299,7 @@ def test_a_table_that_does_not_say_its_tr_is_asked_for_it(giblet, words, mid_tr)
     """Never the features': a table of TR 1 s would pass for one of 2 s, half as long."""
     status, said, err = giblet("check-alignment", words, mid_tr, "--surrogates", 19)
     assert (status, said, len(err.splitlines())) == (2, "", 1)
-    assert "does not say its TR" in err and "sub-01_bold.json" in err
+    assert "carries no TR" in err and "sub-01_bold.json" in err
     mid_tr.with_suffix(".json").write_text(json.dumps({"RepetitionTime": 1.0}))
     status, _, err = giblet("check-alignment", words, mid_tr, "--surrogates", 19)
     assert status == 2 and "200 volumes (200 s), word_rate lasts 400 s" in err
@@ -382,7 +382,7 @@ def test_an_offset_at_extraction_or_at_the_check_gives_nearly_the_same_lag(gible
     assert (status, len(err.splitlines())) == (2, 1)
     assert "from_20.nc: talk.tsv was extracted with table_time_at_tr_0=20" in err
     assert "--stimulus-time-at-volume-0 20 would shift it again" in err
-    assert "give --stimulus-time-at-volume-0 40 here" in err
+    assert "--stimulus-time-at-volume-0 40" in err
 
 
 def image(path: Path, shape: tuple[int, ...], affine: np.ndarray | None = None) -> Path:
@@ -493,4 +493,4 @@ def test_a_training_on_a_table_without_tr_is_asked_for_it_as_the_yaml_calls_it(g
     (tmp_path / "train.yaml").write_text(yaml.safe_dump(config))
     status, said, err = giblet("train", tmp_path / "train.yaml")
     assert (status, said, len(err.splitlines())) == (2, "", 1)
-    assert "is a table, which does not say its TR: give model.tr in seconds" in err
+    assert "is a table, which carries no TR; pass model.tr in seconds" in err

@@ -86,7 +86,7 @@ def test_a_second_run_does_nothing_and_any_change_is_asked_about(giblet, sound, 
     assert extract("--tr", "2", "--n-trs", "3", "--bandwidth", "3", "--device", "cpu") == "up to date"
     assert extract("--tr", "2", "--n-trs", "3", "--bandwidth", "3", "--overwrite") == "written"
     path.write_bytes(path.read_bytes()[:5000])
-    assert "no whole feature file" in extract("--tr", "2", "--n-trs", "3", "--bandwidth", "3")
+    assert "not a feature file" in extract("--tr", "2", "--n-trs", "3", "--bandwidth", "3")
     assert extract("--tr", "2", "--n-trs", "3", "--bandwidth", "3", "--overwrite") == "written"
 
 
@@ -187,7 +187,7 @@ def bad_files(folder: Path, film: Path) -> dict[str, tuple[Path, str]]:
         "a truncated mp4": (folder / "truncated.mp4", "cut off"),
         "no audio track": (
             folder / "silent.mp4",
-            "no sound track: give a film with sound, or extract its picture",
+            "no sound track; pass a film with sound, or extract its picture",
         ),
         "zero-length audio": (folder / "empty.wav", "empty.wav"),
         "NaN samples": (folder / "nan.wav", "0.500 s is nan"),
@@ -376,7 +376,7 @@ def test_words_of_more_than_a_day_ask_for_the_number_of_volumes(giblet, tmp_path
     argv = ["extract", "--text", tmp_path / "words.tsv", "--text-model", "none", "--time-unit", "s", "-o", tmp_path]
     status, said, err = giblet(*argv)
     assert (status, said, len(err.splitlines())) == (2, "", 1)
-    assert "hours: are its times in milliseconds? If it is really that long, give --n-trs" in err
+    assert "hours: are its times in milliseconds? If it is really that long, pass --n-trs" in err
     assert not list(tmp_path.glob("*.nc"))
     assert giblet(*argv, "--n-trs", 1000, "--film-duration", 1500)[0] == 0
 

@@ -117,7 +117,7 @@ def test_other_scans_and_lesions_have_folders_of_their_own(giblet, trained, tmp_
 
 def test_confounds_without_another_scan_or_use_are_refused(giblet, trained, tmp_path):
     status, _, err = giblet("reconstruct", trained.run, "--confounds", tmp_path / "c.tsv")
-    assert status == 2 and "give --bold too" in err
+    assert status == 2 and "pass --bold too" in err
     status, _, err = giblet("reconstruct", trained.run, "--bold", trained.bold, "--confounds", tmp_path / "c.tsv")
     assert status == 2 and "leave out --confounds" in err
 

@@ -66,7 +66,7 @@ def test_what_is_no_parameter_stays_as_it_is(text):
 
 
 def test_what_is_of_a_yaml_file_is_named_as_it_has_it():
-    said = in_options("a.tsv is a table: give tr in seconds, or tr=2.5", {"tr": "model.tr"})
+    said = in_options("a.tsv is a table: pass tr in seconds, or tr=2.5", {"tr": "model.tr"})
     assert said == "a.tsv is a table: give model.tr in seconds, or model.tr: 2.5"
 
 
@@ -100,7 +100,7 @@ def test_the_same_error_names_the_parameter_in_python_and_the_option_at_the_comm
     bold = tmp_path / "bold.tsv"
     pd.DataFrame({"V1": np.random.default_rng(0).standard_normal(60)}).to_csv(bold, sep="\t", index=False)
     for arguments, options, parameter, option in (
-        ({}, [], "give tr in seconds, or", "give --tr in seconds, or"),
+        ({}, [], "pass tr in seconds, or", "pass --tr in seconds, or"),
         ({"tr": 1.0}, ["--tr", 1], "or pass trim=True if", "or pass --trim if"),
         ({"tr": 2.0, "lags": (1, 2)}, ["--tr", 2, "--lags=1..2"], "widen `lags`", "widen --lags"),
     ):

@@ -149,7 +149,7 @@ def test_a_configuration_has_the_codebooks_asked_for(sample_rate, n_codebooks):
 
 
 def test_blocks_shorter_than_the_convolutions_look_back_are_refused():
-    with pytest.raises(InputError, match="give at least 9"):
+    with pytest.raises(InputError, match="pass at least 9"):
         load_codec("bundled", device="cpu", block_frames=8)
 
 

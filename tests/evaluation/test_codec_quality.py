@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import scipy
 import soundfile
-import yaml
 
 from giblet.codec import load_codec
+from giblet.codec.training.settings import CodecTrainingSettings
 from giblet.data.audio import AudioProcessor
 from giblet.errors import InputError
 from giblet.evaluation import sound_scores
@@ -33,7 +33,7 @@ from tests.conftest import at_24k
 
 ROOT = Path(__file__).parents[2]
 SPEECH = ROOT.parent / "shared" / "audio" / "librispeech"
-CONFIG = ROOT / "configs" / "codec" / "bundled.yaml"
+CONFIG = ROOT / "configs" / "codec" / "5-final-balance.yaml"
 TR = 1.5
 
 MEL_FINE_TIME, MEL_FINE_PITCH = mels_of_as_many_numbers(896)
@@ -221,7 +221,7 @@ def held_out() -> tuple[Path, ...]:
     """One file of each speaker that the bundled codec was not trained on."""
     if not SPEECH.is_dir():
         pytest.skip("the LibriSpeech clips that the bundled codec was trained beside are not here (../shared/audio)")
-    patterns = yaml.safe_load(CONFIG.read_text())["held_out"]
+    patterns = CodecTrainingSettings.from_yaml(CONFIG).held_out
     found = tuple(p for p in sorted(SPEECH.glob("*.flac")) if any(fnmatch(p.name, pattern) for pattern in patterns))
     assert len(found) == 26
     return found

@@ -212,7 +212,7 @@ def test_features_constant_in_training_do_not_change_predictions(features, simul
     ("change", "message"),
     [
         ({"features": np.zeros((N, 2))}, "all 2 features are constant"),
-        ({"features": np.zeros((N - 1, 2))}, "needed"),
+        ({"features": np.zeros((N - 1, 2))}, "expected"),
         ({"train": np.arange(6)}, "folds"),
         ({"train": np.array([N])}, "training TRs of"),
         ({"train": np.arange(50)}, "leave"),
@@ -360,7 +360,7 @@ def test_ridge_takes_runs_censoring_and_missing_volumes_of_a_dataset(features, s
     aligned = align_all_modalities({"x": film}, first.isel(tr=slice(0, 195)), on_short_bold="trim")
     with pytest.raises(AlignmentError, match="of volumes 0 to 194, the BOLD of 5 to 199, and not of the same"):
         fit_ridge(aligned.features["x"], first.isel(tr=slice(5, 200)), np.arange(100), TR)
-    with pytest.raises(AlignmentError, match=r"the BOLD says TR 1\.5 s, 2 s was given"):
+    with pytest.raises(AlignmentError, match=r"the BOLD has TR 1\.5 s, but tr is 2 s"):
         fit_ridge(features, bold, train, 2.0)
 
 

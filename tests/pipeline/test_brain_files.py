@@ -154,7 +154,7 @@ def test_scans_are_as_many_as_the_split_needs_or_as_there_are_runs(images):
     folder, _ = images
     own = subject(folder, mask=folder / "mask.nii.gz", bad="mask")
     path = save(moving(9), folder / "other.nii.gz")
-    with pytest.raises(InputError, match="run 2 of 2: give 1 in `bold`"):
+    with pytest.raises(InputError, match="run 2 of 2; pass 1 in `bold`"):
         replaced(own, path, path, path)
     short = save(moving(9)[..., : N - 1], folder / "short.nii.gz")
     with pytest.raises(InputError, match=f"short.nii.gz has {N - 1} volumes, the stimulus of run 2 needs {N}"):
