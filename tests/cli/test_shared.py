@@ -67,7 +67,7 @@ def test_what_is_no_parameter_stays_as_it_is(text):
 
 def test_what_is_of_a_yaml_file_is_named_as_it_has_it():
     said = in_options("a.tsv is a table: pass tr in seconds, or tr=2.5", {"tr": "model.tr"})
-    assert said == "a.tsv is a table: give model.tr in seconds, or model.tr: 2.5"
+    assert said == "a.tsv is a table: pass model.tr in seconds, or model.tr: 2.5"
 
 
 @pytest.mark.parametrize(
