@@ -578,29 +578,62 @@ class Rotations:
         step = max(8, VALUES_AT_A_TIME // max(len(self.draws), max(self.lengths)))
         wide = step * max(1, COLUMNS_AT_A_TIME // step)
         for start in range(0, truth.shape[1], wide):
-            x, y = (self._prepared(side[:, start : start + wide]) for side in (truth, predicted))
+            x, y = (self.prepared(side[:, start : start + wide]) for side in (truth, predicted))
             for at in range(0, x[0].shape[0], step):
                 some = slice(at, at + step)
-                null = self._null([one[some] for one in x], [one[some] for one in y])
+                null = self.null([one[some] for one in x], [one[some] for one in y])
                 yield slice(start + at, start + at + len(null.alive)), null
 
-    def _prepared(self, values: np.ndarray) -> list[np.ndarray]:
-        """For each run the series without its drifts, (n_columns, n_trs)."""
+    def prepared(self, values: np.ndarray) -> list[np.ndarray]:
+        """Series without the drifts of each run, columns first.
+
+        Parameters
+        ----------
+        values : ndarray of float, shape (n_trs, n_columns)
+
+        Returns
+        -------
+        list of ndarray of float64, shape (n_columns, n_trs_of_run)
+        """
         values = flattened(values)
         pairs = zip(self.parts, self.bases, strict=True)
         return [np.ascontiguousarray(without_drifts(values[part], basis).T) for part, basis in pairs]
 
-    def _null(self, x: list[np.ndarray], y: list[np.ndarray]) -> Null:
+    def null(
+        self,
+        x: Sequence[np.ndarray],
+        y: Sequence[np.ndarray],
+        *,
+        phi: np.ndarray | None = None,
+        draws: np.ndarray | None = None,
+    ) -> Null:
+        """Correlations of prepared series for all rotations.
+
+        Parameters
+        ----------
+        x, y : sequence of ndarray of float64, shape (n_columns, n_trs_of_run)
+            Truth and prediction, as :meth:`prepared` gives them.
+        phi : ndarray of float64, shape (n_columns,), optional
+            Of the filter; by default the truth's own.
+        draws : ndarray of int, shape (n_rotations, n_runs), optional
+            By how many TRs the prediction of each run is rotated; by default the object's own.
+
+        Returns
+        -------
+        Null
+        """
         alive = np.any([np.any(one != 0, axis=1) for one in x], axis=0)
-        phi = lag_one([one.T for one in x])
-        plain, white = (np.zeros((len(phi), len(self.draws))) for _ in range(2))
+        phi = lag_one([one.T for one in x]) if phi is None else phi
+        whole = draws is None and len(self.parts) == 1  # all rotations, in their order
+        draws = self.draws if draws is None else draws
+        plain, white = (np.zeros((len(phi), len(draws))) for _ in range(2))
         crosses, powers = [], []
-        for truth, predicted, shifts in zip(x, y, self.draws.T, strict=True):
+        for truth, predicted, shifts in zip(x, y, draws.T, strict=True):
             weight = truth.shape[1] / sum(self.lengths)
             both = _Crossed(truth, predicted, phi)
             crosses.append(both.white.sum(axis=0))
             powers.append(both.white_powers.sum(axis=1))
-            if len(self.parts) == 1:  # all rotations, in their order
+            if whole:
                 return Null(both.plain_r(), both.white_r(), alive, crosses, powers)
             plain += weight * both.plain_r()[:, shifts]
             white += weight * both.white_r()[:, shifts]

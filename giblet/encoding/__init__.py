@@ -1,0 +1,1 @@
+"""Encoding models: BOLD from the stimulus, tested in every voxel."""
