@@ -325,10 +325,11 @@ def standardised(by_rotation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     spread : ndarray of float64, shape (n_columns,)
     """
     z = fisher_z(by_rotation)
-    spread = np.sqrt(np.mean(z**2, axis=0))
+    spread = np.sqrt(np.einsum("ij,ij->j", z, z) / len(z))
     differs = spread > ROUNDING
     z /= np.where(differs, spread, 1)
-    z[:, ~differs] = -np.inf
+    if not differs.all():
+        z[:, ~differs] = -np.inf
     return z, spread
 
 
@@ -387,7 +388,9 @@ def fisher_z(r: np.ndarray) -> np.ndarray:
     -------
     ndarray of float64, the shape of `r`
     """
-    return np.arctanh(np.clip(np.asarray(r, np.float64), ROUNDING - 1, 1 - ROUNDING))
+    z = np.array(r, np.float64)
+    np.clip(z, ROUNDING - 1, 1 - ROUNDING, out=z)
+    return np.arctanh(z, out=z)[()]
 
 
 def joint_draws(lengths: Sequence[int], seed: int) -> np.ndarray:
@@ -626,17 +629,18 @@ class Rotations:
         phi = lag_one([one.T for one in x]) if phi is None else phi
         whole = draws is None and len(self.parts) == 1  # all rotations, in their order
         draws = self.draws if draws is None else draws
-        plain, white = (np.zeros((len(phi), len(draws))) for _ in range(2))
+        plain, white = np.zeros((2, 0 if whole else len(phi), len(draws)))
         crosses, powers = [], []
         for truth, predicted, shifts in zip(x, y, draws.T, strict=True):
             weight = truth.shape[1] / sum(self.lengths)
             both = _Crossed(truth, predicted, phi)
             crosses.append(both.white.sum(axis=0))
             powers.append(both.white_powers.sum(axis=1))
+            some = both.correlations()
             if whole:
-                return Null(both.plain_r(), both.white_r(), alive, crosses, powers)
-            plain += weight * both.plain_r()[:, shifts]
-            white += weight * both.white_r()[:, shifts]
+                return Null(*some, alive, crosses, powers)
+            for total, own in zip((plain, white), some, strict=True):
+                total += weight * own[:, shifts]
         return Null(plain, white, alive, crosses, powers)
 
 
@@ -681,11 +685,9 @@ class _Crossed:
         half -= (sums.prod(axis=0) / n)[:, None]
         self.white = half
 
-    def plain_r(self) -> np.ndarray:
-        return _ratio(self.plain, self.powers)
-
-    def white_r(self) -> np.ndarray:
-        return _ratio(self.white, self.white_powers)
+    def correlations(self) -> tuple[np.ndarray, np.ndarray]:
+        """Plain and prewhitened; the products become them in place, as memory is what takes the time."""
+        return _ratio(self.plain, self.powers), _ratio(self.white, self.white_powers)
 
 
 def _dot(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -695,7 +697,8 @@ def _dot(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def _ratio(cross: np.ndarray, powers: np.ndarray) -> np.ndarray:
     size = np.sqrt(np.maximum(powers, 0).prod(axis=0))
-    return cross * np.divide(1, size, out=np.zeros_like(size), where=size > 0)[:, None]
+    cross *= np.divide(1, size, out=np.zeros_like(size), where=size > 0)[:, None]
+    return cross
 
 
 def circular(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -715,15 +718,21 @@ def circular(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """
     n = x.shape[1]
     if _is_smooth(n):
-        return fft.irfft(fft.rfft(x, axis=1) * fft.rfft(y, axis=1).conj(), n, axis=1)
+        return fft.irfft(_times_conjugate(fft.rfft(x, axis=1), fft.rfft(y, axis=1)), n, axis=1)
     size = fft.next_fast_len(2 * n - 1, real=True)
     padded = np.zeros((2, len(x), size))
     padded[0, :, :n], padded[1, :, :n] = x, y
     spectra = fft.rfft(padded, axis=2)
-    linear = fft.irfft(spectra[0] * spectra[1].conj(), size, axis=1)
+    linear = fft.irfft(_times_conjugate(*spectra), size, axis=1)
     cross = linear[:, :n].copy()
     cross[:, 1:] += linear[:, size - n + 1 :]
     return cross
+
+
+def _times_conjugate(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    np.conjugate(y, out=y)
+    x *= y
+    return x
 
 
 def _is_smooth(n: int) -> bool:
