@@ -227,11 +227,12 @@ def ceiling_p(
         block = slice(start, start + step)
         prepared = [rotations.prepared(one[:, block]) for one in series]
         phi = lag_one([own.T for one in prepared for own in one])
-        total, n_pairs = 0, np.zeros(len(phi))
+        n_drawn = n_trs if one_by_one else DRAWS + 1
+        total, n_pairs = np.zeros((len(phi), n_drawn)), np.zeros(len(phi))
         for i, j in pairs:
             relative = None if one_by_one else (draws[j] - draws[i]) % lengths
             null = rotations.null(prepared[i], prepared[j], phi=phi, draws=relative)
-            total = total + fisher_z(null.white)
+            total += fisher_z(null.white)
             n_pairs += null.alive
         mean = np.tanh(total / len(pairs))
         p[block] = np.where(n_pairs > 0, normal_p(mean.T), np.nan)

@@ -25,7 +25,8 @@ FALSE_AGREEMENT = {
     17: {0.0: 0.044, 0.05: 0.076, 0.15: 0.194, 0.30: 0.282},
 }
 """How often noise passes it: by number of subjects, and by the part of their variance that people share, the share of
-studies with p <= .05 where the prediction knows nothing (300 TRs of 1.5 s; docs/calibration.md, Several subjects)."""
+studies with p <= .05 where the prediction, one for all, knows nothing (300 TRs of 1.5 s; docs/calibration.md, Several
+subjects). Where each subject has a fit of its own it is about half as often (docs/encoding.md)."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Agreement:
             f"| {n} subjects | {' | '.join(f'{100 * by_share[share]:.1f}' for share in shares)} |"
             for n, by_share in FALSE_AGREEMENT.items()
         ]
-        return "\n".join([f"Tests {self.tests}.", "", head, "|---" + "|--:" * len(shares) + "|", *rows])
+        return "\n".join([f"It tests {self.tests}.", "", head, "|---" + "|--:" * len(shares) + "|", *rows])
 
 
 def rotation_test_group(
@@ -189,6 +190,6 @@ class _Sums:
         mean, white = self.totals / max(1, int(np.isfinite(of_voxel["r"]).sum()))
         pooled = np.tanh(np.mean([fisher_z(pool.by_rotation()) for pool in self.pools], axis=0))
         return GroupTest(
-            of_voxel["r"], of_voxel["p"], of_voxel["p_rank"], mean, white, pooled, of_voxel["z"], of_voxel["spread"],
-            *self.highest, self.r_by_subject,
+            **of_voxel, mean_by_rotation=mean, whitened_by_rotation=white, pooled_by_rotation=pooled,
+            highest_by_rotation=self.highest[0], highest_z_by_rotation=self.highest[1], r_by_subject=self.r_by_subject,
         )  # fmt: skip
