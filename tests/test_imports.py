@@ -19,7 +19,7 @@ FLOORS = [
     {"config", "features", "modalities", "spans", "runs"},
     {"codec", "alignment"},
     {"data", "models"},
-    {"training", "evaluation"},
+    {"training", "evaluation", "encoding"},
     {"pipeline", "report"},
     {"cli", "__main__"},
 ]
