@@ -56,9 +56,7 @@ class Engine:
         """
         if self.backend == "numpy":
             return np.asarray(values, np.float64)
-        return torch.as_tensor(
-            np.asarray(values, np.float64), device="cuda" if self.backend == "torch_cuda" else "cpu"
-        )
+        return torch.as_tensor(np.asarray(values, np.float64), device="cuda" if self.backend == "torch_cuda" else "cpu")
 
     def numpy(self, values: Any) -> np.ndarray:
         """Back from where the products are made.

@@ -15,10 +15,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from himalaya.backend import get_backend
+from himalaya.kernel_ridge import generate_dirichlet_samples
 
 from giblet.encoding.eigen import Engine, Fold, FoldError, Moments, Tall, Wide
 from giblet.errors import InputError
 
+ALPHAS = tuple(float(a) for a in np.logspace(-1, 7, 17))
+"""Penalties that are tried, on features of variance 1."""
 SCORINGS = ("r2", "neg_mse")
 WORKING_BYTES = 64 * 2**20
 """What the products of one batch of voxels may take."""
@@ -128,6 +132,36 @@ def solve_ridge_cv(
     chosen, at, scores = search.best(gammas)
     coef, level = search.refit(gammas, chosen, tried[at], np.dtype(dtype))
     return RidgeSolution(coef, level - mean @ coef, tried[at], gammas[chosen].T.copy(), scores)
+
+
+def candidates(n_bands: int, n_iter: int, random_state: Any) -> np.ndarray:
+    """Weights of the bands to try: equal ones, then samples of Dirichlet distributions, as himalaya draws them.
+
+    Parameters
+    ----------
+    n_bands : int
+    n_iter : int
+        At least 1; with one band there is one candidate.
+    random_state : int or None
+        The seed.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_iter, n_bands)
+
+    Raises
+    ------
+    InputError
+        If there would be none.
+    """
+    if isinstance(n_iter, bool) or not isinstance(n_iter, (int, np.integer)) or n_iter < 1:
+        raise InputError(f"n_iter is {n_iter!r}: a whole number of at least 1 is needed")
+    if n_bands == 1:
+        return np.ones((1, 1))
+    drawn = generate_dirichlet_samples(int(n_iter), n_bands, concentration=[0.1, 1.0], random_state=random_state)
+    gammas = np.array(get_backend().to_numpy(drawn), np.float64)
+    gammas[0] = 1 / n_bands
+    return gammas
 
 
 def checked_alphas(alphas: Any) -> np.ndarray:
