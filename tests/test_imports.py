@@ -18,7 +18,7 @@ FLOORS = [
     {"config", "features", "spans"},
     {"codec", "alignment"},
     {"data", "models"},
-    {"training", "evaluation"},
+    {"training", "evaluation", "encoding"},
     {"pipeline", "report"},
     {"cli", "__main__"},
 ]

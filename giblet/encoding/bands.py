@@ -73,7 +73,7 @@ def split_scores(
     x = model.prepare(X, run)
     measured = model.checked_bold(bold, len(x))
     labels, everywhere = run_of_trs(len(x), run), np.arange(len(x))
-    columns = model._columns()
+    columns = model.columns()
     parts = np.full((len(columns), measured.shape[1]), np.nan)
     whole = np.full(measured.shape[1], np.nan)
     for batch in model.batches():

@@ -53,7 +53,7 @@ def about_penalties(chosen: np.ndarray, tried: np.ndarray) -> list[str]:
     -------
     list of str
     """
-    found = []
+    found: list[str] = []
     if len(tried) < 2:
         return found
     for end, name in ((tried.min(), "least"), (tried.max(), "greatest")):

@@ -18,7 +18,9 @@ import numpy as np
 from himalaya.backend import get_backend
 from himalaya.kernel_ridge import generate_dirichlet_samples
 
-from giblet.encoding.eigen import Engine, Fold, FoldError, Moments, Tall, Wide
+from giblet.encoding.eigen import FoldError
+from giblet.encoding.engine import Engine
+from giblet.encoding.products import Fold, Moments, Tall, Wide
 from giblet.errors import InputError
 
 ALPHAS = tuple(float(a) for a in np.logspace(-1, 7, 17))
