@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 
 import numpy as np
 
@@ -97,13 +98,15 @@ def about_features(bands: Mapping[str, Band], x: np.ndarray, columns: Mapping[st
             "decides between them; PCA (n_components) or more runs may help"
         )
     names = [name for name, band in bands.items() if band.varies.any()]
-    found += [
-        f"bands {first!r} and {second!r} are collinear: {first!r} explains {100 * share:.1f} % of {second!r}, so that "
-        "what either adds alone is little, and how they share what they predict is arbitrary"
-        for first in names
-        for second in names
-        if first != second and (share := _explained(x[:, columns[first]], x[:, columns[second]])) > ALIKE
-    ]
+    for first, second in combinations(names, 2):
+        x_first, x_second = x[:, columns[first]], x[:, columns[second]]
+        shares = {(first, second): _explained(x_first, x_second), (second, first): _explained(x_second, x_first)}
+        (one, other), share = max(shares.items(), key=lambda item: item[1])
+        if share > ALIKE:
+            found.append(
+                f"bands {first!r} and {second!r} are collinear: {one!r} explains {100 * share:.1f} % of {other!r}, so "
+                "that either adds little to the other, and how they share what they predict is arbitrary"
+            )
     return found
 
 
