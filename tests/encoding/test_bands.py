@@ -124,25 +124,39 @@ def test_held_out_r_reaches_its_analytic_ceiling():
         train = slice(0, 800)
         model = EncodingModel(cv=BlockedFolds(5, 32.0, tr=2.0)).fit(x[train], bold[train].astype(np.float32))
         shares.append(model.score(x[832:], bold[832:]) / np.sqrt(ratio / (1 + ratio)))
-    by_voxel = np.mean(shares, axis=0)
-    assert by_voxel.min() >= 0.95
-    assert np.mean(shares) >= 0.97
+    by_quarter = np.mean(shares, axis=0).reshape(4, 50).mean(axis=1)  # from a signal of 0.3 times the noise to 3 times
+    assert by_quarter.min() >= 0.95, by_quarter
+    assert np.mean(shares) <= 1
 
 
 @pytest.mark.slow
 def test_a_band_that_had_no_part_adds_nothing():
-    found = []
+    """Voxel by voxel within two standard errors of 0, those of 14 blocks of test TRs; what it costs to fit is small."""
+    unique, over = [], []
     for seed in range(20):
         rng = np.random.default_rng(seed)
         x = {"there": smooth(rng, 900, 10, 0.5), "not": smooth(rng, 900, 10, 0.5)}
         bold = x["there"] @ rng.standard_normal((10, 50)) / 3 + smooth(rng, 900, 50, 0.3)
         train, test = slice(0, 600), slice(620, 900)
-        model = EncodingModel(cv=BlockedFolds(5, 32.0, tr=2.0), n_iter=30).fit(part(x, train), bold[train])
-        unique = unique_variance(model, part(x, train), bold[train], part(x, test), bold[test])
-        assert unique["there"].mean() > 0.2
-        found.append(unique["not"].mean())
-    error = np.std(found, ddof=1) / np.sqrt(len(found))
-    assert abs(np.mean(found)) <= 2 * error, (np.mean(found), error)
+        cv = BlockedFolds(5, 32.0, tr=2.0)
+        model = EncodingModel(cv=cv, n_iter=30).fit(part(x, train), bold[train])
+        found = unique_variance(model, part(x, train), bold[train], part(x, test), bold[test])
+        assert found["there"].mean() > 0.2
+        rest = EncodingModel(cv=cv).fit({"there": x["there"][train]}, bold[train])
+        residuals = [
+            (truth - truth.mean(0)) ** 2
+            for truth in (
+                bold[test] - rest.predict({"there": x["there"][test]}),
+                bold[test] - model.predict(part(x, test)),
+            )
+        ]
+        gained = ((residuals[0] - residuals[1]) / bold[test].var(0)).reshape(14, 20, 50).mean(axis=1)
+        np.testing.assert_allclose(gained.mean(0), found["not"], atol=1e-9)
+        unique.append(found["not"])
+        over.append(found["not"] / (gained.std(0, ddof=1) / np.sqrt(14)))
+    assert np.mean(np.abs(over) > 2) <= 0.08
+    assert np.mean(np.asarray(over) > 2) <= 0.04
+    assert -0.002 < np.mean(unique) < 0.001
 
 
 @pytest.mark.slow

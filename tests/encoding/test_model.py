@@ -225,7 +225,7 @@ def test_it_says_what_is_off(caplog):
     assert all(note in caplog.text for note in model.notes_)
     wide = EncodingModel(GRID, FOLDS).fit(rng.standard_normal((300, 400)), bold)
     assert any("fewer training TRs (300) than features (400" in note for note in wide.notes_)
-    assert not EncodingModel(np.logspace(-3, 5, 9), FOLDS).fit(x["mel"], bold).notes_
+    assert not EncodingModel([10.0], FOLDS).fit(x["mel"], bold).notes_
 
 
 def test_it_says_when_another_film_or_scan_varies_unlike_training(caplog):
