@@ -36,16 +36,9 @@ PARTS = {
     "banded": {"n_trs": 33_000, "n_voxels": 112, "columns": [4, 28, 344, 374], "n_iter": 50},
     "large": {"n_trs": 1200, "n_voxels": 91_282, "columns": [1024], "n_iter": 1},
 }
+HIMALAYA = ["himalaya", "himalaya-batches", "himalaya-torch", "himalaya-float64"]
 CONTENDERS = {
-    "ridge": [
-        "himalaya",
-        "himalaya-batches",
-        "himalaya-torch",
-        "himalaya-float64",
-        "scikit-learn",
-        "giblet",
-        "giblet-torch",
-    ],  # fmt: skip
+    "ridge": [*HIMALAYA, "scikit-learn", "giblet", "giblet-torch"],
     "banded": ["giblet"],
     "large": ["himalaya-batches", "giblet"],
 }

@@ -101,10 +101,17 @@ def _score(truth: np.ndarray, predicted: np.ndarray, kind: str) -> np.ndarray:
     return np.divide((truth * predicted).sum(0), size, out=np.zeros_like(size), where=size > 0)
 
 
-def unique_variance(
-    model: EncodingModel, X: Mapping[str, Any], bold: Any, X_test: Mapping[str, Any], bold_test: Any, *,
-    run: Any = None, run_test: Any = None,
-) -> dict[str, np.ndarray]:  # fmt: skip
+def unique_variance(  # 8 parameters: two parts of a scan, and what each is made of
+    model: EncodingModel,
+    X: Mapping[str, Any],
+    bold: Any,
+    X_test: Mapping[str, Any],
+    bold_test: Any,
+    *,
+    run: Any = None,
+    run_test: Any = None,
+    train: Any = None,
+) -> dict[str, np.ndarray]:
     """What each band adds to all others: R2 of the whole minus R2 of a fit without the band.
 
     Parameters
@@ -141,11 +148,12 @@ def unique_variance(
     found = {}
     for name in X:
         others = {other: values for other, values in X.items() if other != name}
-        smaller = clone(model).set_params(**{
+        by_band = {
             option: {other: own for other, own in value.items() if other != name}
             for option, value in (("scale", model.scale), ("n_components", model.n_components))
             if isinstance(value, Mapping)
-        }).fit(others, bold, run=run, train=train)  # fmt: skip
+        }
+        smaller = clone(model).set_params(**by_band).fit(others, bold, run=run, train=train)
         rest = {other: X_test[other] for other in others}
         found[name] = whole - split_scores(smaller, rest, bold_test, kind="r2", run=run_test).whole
     return found

@@ -143,13 +143,8 @@ def test_a_band_that_had_no_part_adds_nothing():
         found = unique_variance(model, part(x, train), bold[train], part(x, test), bold[test])
         assert found["there"].mean() > 0.2
         rest = EncodingModel(cv=cv).fit({"there": x["there"][train]}, bold[train])
-        residuals = [
-            (truth - truth.mean(0)) ** 2
-            for truth in (
-                bold[test] - rest.predict({"there": x["there"][test]}),
-                bold[test] - model.predict(part(x, test)),
-            )
-        ]
+        predictions = rest.predict({"there": x["there"][test]}), model.predict(part(x, test))
+        residuals = [((left := bold[test] - predicted) - left.mean(0)) ** 2 for predicted in predictions]
         gained = ((residuals[0] - residuals[1]) / bold[test].var(0)).reshape(14, 20, 50).mean(axis=1)
         np.testing.assert_allclose(gained.mean(0), found["not"], atol=1e-9)
         unique.append(found["not"])
