@@ -191,7 +191,10 @@ class FittedModel(RegressorMixin):
                 "and voxels of the fit"
             )
         own = np.flatnonzero(self.fitted_voxels_)[:: max(1, int(self.fitted_voxels_.sum()) // 1000)]
-        here = float(np.nanmedian(np.asarray(measured[:, own], np.float64).std(0)))
+        own = own[np.isfinite(measured[:, own]).all(0)]
+        if not len(own):
+            return measured
+        here = float(np.median(np.asarray(measured[:, own], np.float64).std(0)))
         there = float(np.median(self.bold_spread_[own]))
         for note in checks.about_another_film({"the BOLD": here}, {"the BOLD": there}):
             log.warning(note)

@@ -15,7 +15,7 @@ from giblet.alignment.kernels import HRF
 from giblet.data.splits import run_of_trs
 from giblet.encoding import checks
 from giblet.encoding.fitted import FittedModel
-from giblet.encoding.folds import RUNS, BlockedFolds
+from giblet.encoding.folds import BlockedFolds
 from giblet.encoding.given import bands_of, check_rows, option_of
 from giblet.encoding.preparation import Band, Response
 from giblet.encoding.ridge import ALPHAS, RidgeSolution, candidates, checked_alphas, solve_ridge_cv
@@ -44,7 +44,9 @@ class EncodingModel(FittedModel, BaseEstimator):
     tr : float, optional
         Repetition time in seconds: needed with `hrf` or `delays`, and where `cv` is a number or ``"runs"``.
     hrf : str or callable, optional
-        Convolve all bands with this response, as :func:`giblet.alignment.convolve_hrf`; None: they are already.
+        Convolve all bands with this response, as :func:`giblet.alignment.convolve_hrf`; None: they are already. Rows
+        must then be neighbours in time within their run: for part of a scan give `fit` the whole and ``train=``; in
+        ``cross_val_predict``, which cuts rows out, use features that are convolved already.
     delays : sequence of float, optional
         Copies of all bands at these seconds instead.
     slice_time_ref : float
@@ -206,7 +208,7 @@ class EncodingModel(FittedModel, BaseEstimator):
 
     def _folds(self, rows: np.ndarray, n_trs: int, run: np.ndarray | None) -> list[tuple[np.ndarray, np.ndarray]]:
         cv = self.cv
-        if isinstance(cv, (int, np.integer)) or cv == RUNS:
+        if isinstance(cv, (int, np.integer, str)):
             if self.tr is None:
                 raise InputError(f"cv={cv!r} makes folds with a gap in seconds: give tr, or a splitter as cv")
             cv = BlockedFolds(cv, tr=self.tr)

@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 from scipy.stats import pearsonr
 from sklearn.base import clone
 from sklearn.decomposition import PCA
-from sklearn.model_selection import GridSearchCV, cross_val_predict
+from sklearn.model_selection import GridSearchCV, LeaveOneGroupOut, cross_val_predict
 from sklearn.pipeline import Pipeline
 
 from giblet.alignment import convolve_hrf
@@ -121,6 +121,35 @@ def test_features_beyond_the_training_rows_are_convolved_and_nothing_else():
     convolved = convolve_hrf(x["mel"] - x["mel"][train].mean(0), 2.0)
     by_hand = EncodingModel(GRID, FOLDS, scale=None).fit(convolved[train], bold[train])
     np.testing.assert_allclose(model.weights_, by_hand.weights_, atol=1e-9)
+
+
+def test_folds_may_be_runs_numbers_or_any_splitter():
+    x, bold = simulated()
+    mel, options = x["mel"], {"alphas": GRID, "tr": 2.0}
+    by_run = [(np.flatnonzero(label != RUN), np.flatnonzero(label == RUN)) for label in (1, 2, 3)]
+    listed = EncodingModel(**options, cv=by_run).fit(mel, bold, run=RUN)
+    for cv in ("runs", BlockedFolds("runs", tr=2.0), BlockedFolds("runs", tr=2.0, run=RUN), LeaveOneGroupOut()):
+        found = EncodingModel(**options, cv=cv).fit(mel, bold, run=RUN)
+        np.testing.assert_array_equal(found.cv_scores_, listed.cv_scores_)
+    # A hole in the training rows is no neighbourhood: the gap is counted in seconds of the scan.
+    train = np.setdiff1d(np.arange(300), np.arange(140, 160))
+    asked = BlockedFolds(3, 32.0, tr=2.0).of_rows(train, np.ones(300))
+    whole = EncodingModel(**options, cv=BlockedFolds(3, tr=2.0)).fit(mel, bold, train=train)
+    numbered = EncodingModel(**options, cv=3).fit(mel, bold, train=train)
+    parts = EncodingModel(**options, cv=asked).fit(mel, bold, train=train)
+    assert np.array_equal(whole.cv_scores_, parts.cv_scores_)
+    assert np.array_equal(numbered.cv_scores_, parts.cv_scores_)
+
+
+def test_a_voxel_that_cannot_be_scored_is_nan_and_warns_of_nothing(recwarn):
+    x, bold = simulated()
+    model = EncodingModel(GRID, FOLDS).fit(x["mel"], bold)
+    recwarn.clear()
+    assert np.isnan(model.score(x["mel"], np.full_like(bold, np.nan))).all()
+    half = bold.copy()
+    half[:, 0], half[5, 1] = 4.0, np.inf
+    assert np.flatnonzero(np.isnan(model.score(x["mel"], half))).tolist() == [0, 1]
+    assert not recwarn.list
 
 
 def test_scales_are_those_that_were_asked_for():
