@@ -117,6 +117,8 @@ def solve_ridge_cv(
     tried = checked_alphas(alphas)
     if scoring not in SCORINGS:
         raise InputError(f"scoring is {scoring!r}: one of {', '.join(map(repr, SCORINGS))} is needed")
+    if n_targets_batch != "auto" and not (isinstance(n_targets_batch, (int, np.integer)) and n_targets_batch >= 1):
+        raise InputError(f"n_targets_batch is {n_targets_batch!r}: a whole number of at least 1, or 'auto', is needed")
     x = np.asarray(x, np.float64)
     (n_rows, n_features), n_voxels = x.shape, targets.shape[1]
     band = np.zeros(n_features, np.int64) if band is None else np.asarray(band)

@@ -216,6 +216,7 @@ def test_the_penalties_are_those_of_the_benchmark():
         ({"alphas": [np.nan]}, "alphas hold nan"),
         ({"alphas": []}, "a list of penalties"),
         ({"scoring": "r"}, "scoring is 'r'"),
+        ({"n_targets_batch": 0}, "n_targets_batch is 0"),
         ({"backend": "jax"}, "backend is 'jax'"),
         ({"folds": [(np.arange(200), np.arange(150, 250))]}, "learns from 50 of the rows that it leaves out"),
         ({"folds": [(np.arange(200), np.arange(0))]}, "0 left out"),
