@@ -60,7 +60,7 @@ def film(kind: str, noise: str, n: int, rng: np.random.Generator) -> np.ndarray:
     """Features of a film by TR. Slow: AR(1) of .9, through an HRF. Fast: white, at four delays."""
     start = GAP + 4
     if kind == "slow":
-        own = convolve_hrf(plain("ar .9", n + start, N_FEATURES, rng), TR)[start:]
+        own = convolve_hrf(plain("ar .9", n + start, N_FEATURES, rng), tr=TR, kind="continuous")[start:]
     else:
         white = plain("white", n + start, N_FEATURES // 4, rng)
         own = np.concatenate([white[start - delay : start - delay + n] for delay in (2, 3, 4, 5)], axis=1)

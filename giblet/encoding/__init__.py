@@ -1,4 +1,4 @@
-"""Voxelwise encoding models in scikit-learn's manner: fitted, tested in every voxel, corrected, beside their ceiling."""
+"""Voxelwise encoding models in scikit-learn's manner: fitted, tested in every voxel, beside their ceiling."""
 
 from giblet.encoding.bands import SplitScores, split_scores, unique_variance
 from giblet.encoding.ceiling import (

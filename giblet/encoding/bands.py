@@ -17,10 +17,10 @@ from himalaya.backend import get_backend
 from himalaya.scoring import correlation_score_split, r2_score_split
 from sklearn.base import clone
 
-from giblet.data.splits import run_of_trs
 from giblet.encoding.model import EncodingModel
 from giblet.encoding.preparation import without_levels
 from giblet.errors import InputError
+from giblet.runs import run_labels
 
 SPLITS = {"correlation": correlation_score_split, "r2": r2_score_split}
 
@@ -72,7 +72,7 @@ def split_scores(
         raise InputError(f"kind is {kind!r}: 'correlation' or 'r2' is needed")
     x = model.prepare(X, run)
     measured = model.checked_bold(bold, len(x))
-    labels, everywhere = run_of_trs(len(x), run), np.arange(len(x))
+    labels, everywhere = run_labels(len(x), run), np.arange(len(x))
     columns = model.columns()
     parts = np.full((len(columns), measured.shape[1]), np.nan)
     whole = np.full(measured.shape[1], np.nan)

@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from giblet.alignment import convolve_hrf
 from giblet.alignment.kernels import HRF, check_hrf, several
 from giblet.errors import InputError
+from giblet.features import CONTINUOUS
 
 DELAYS = (1.5, 3.0, 4.5, 6.0, 7.5, 9.0)
 """Seconds; the response of each voxel may have a shape of its own."""
@@ -45,7 +46,14 @@ def convolved(
         With an HRF of one response, ``n_delays`` is 1.
     """
     found = convolve_hrf(
-        x, tr, hrf, delays=delays if hrf == "fir" else None, run=run, slice_time_ref=slice_time_ref, volumes=volumes
+        x,
+        tr=tr,
+        hrf=hrf,
+        kind=CONTINUOUS,
+        delays=delays if hrf == "fir" else None,
+        run=run,
+        slice_time_ref=slice_time_ref,
+        volumes=volumes,
     )
     return np.moveaxis(found, -1, 1) if several(hrf) else found[:, None]
 
@@ -83,7 +91,7 @@ class _Convolution(TransformerMixin, BaseEstimator):
             If an option is out of range, or `X` has no columns.
         """
         hrf, delays = self._how()
-        check_hrf(hrf, self.tr, delays, self.slice_time_ref, 50)
+        check_hrf(hrf, tr=self.tr, delays=delays, slice_time_ref=self.slice_time_ref)
         if np.ndim(X) != 2:
             raise InputError(f"features have shape {np.shape(X)}: (n_trs, n_features) is needed")
         self.n_features_in_ = int(np.shape(X)[1])

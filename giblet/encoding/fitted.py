@@ -11,7 +11,6 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from giblet.data.splits import run_of_trs
 from giblet.encoding import checks
 from giblet.encoding.given import bands_of
 from giblet.encoding.preparation import Band, Response
@@ -19,6 +18,7 @@ from giblet.encoding.saving import read_fit, save_fit
 from giblet.encoding.targets import BATCH
 from giblet.errors import InputError
 from giblet.evaluation.statistics import correlations
+from giblet.runs import run_labels
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +157,7 @@ class FittedModel(RegressorMixin):
         if told != known:
             raise InputError(f"the model was fitted on bands {_said(known)}; given are {_said(told)}: give the same")
         n_trs = len(next(iter(features.values())))
-        labels = None if run is None else run_of_trs(n_trs, run)
+        labels = None if run is None else run_labels(n_trs, run)
         by_run = (np.zeros(n_trs, np.int64) if labels is None else labels) if self.by_run_ else None
         x = [band.prepared(features[name], self._response(), labels, by_run) for name, band in self.bands_.items()]
         spread = {f"band {name!r}": np.sqrt(own.var(0).mean()) for name, own in zip(self.bands_, x, strict=True)}

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from giblet.data.splits import HRF_SECONDS, run_of_trs, segments
+from giblet.data.splits import HRF_SECONDS, segments
 from giblet.errors import InputError
+from giblet.runs import run_labels
 from giblet.timing import check_tr, exact
 
 RUNS = "runs"
@@ -119,7 +120,7 @@ class BlockedFolds:
                 f"run has {len(run)} labels and there are {n_rows} rows to split: give BlockedFolds the runs of just "
                 "the rows that are split, or none, and groups=run when they are"
             )
-        yield from self.of_rows(np.arange(n_rows), run_of_trs(n_rows, run), known=run is not None)
+        yield from self.of_rows(np.arange(n_rows), run_labels(n_rows, run), known=run is not None)
 
     def of_rows(self, rows: np.ndarray, run: np.ndarray, *, known: bool = True) -> list[tuple[np.ndarray, np.ndarray]]:
         """Folds of some rows of a scan, between which others may be missing.

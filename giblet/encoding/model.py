@@ -12,7 +12,6 @@ from sklearn.base import BaseEstimator
 from sklearn.model_selection import check_cv
 
 from giblet.alignment.kernels import HRF
-from giblet.data.splits import run_of_trs
 from giblet.encoding import checks
 from giblet.encoding.fitted import FittedModel
 from giblet.encoding.folds import BlockedFolds
@@ -21,6 +20,7 @@ from giblet.encoding.preparation import Band, Response
 from giblet.encoding.ridge import ALPHAS, RidgeSolution, candidates, checked_alphas, solve_ridge_cv
 from giblet.encoding.targets import TrainingTargets
 from giblet.errors import InputError
+from giblet.runs import run_labels
 
 log = logging.getLogger(__name__)
 FOR_A_GPU = 1e10
@@ -164,7 +164,7 @@ class EncodingModel(FittedModel, BaseEstimator):
         check_rows(features, n_trs)
         tried = checked_alphas(self.alphas)
         rows = _training_rows(train, n_trs)
-        labels = None if run is None else run_of_trs(n_trs, run)
+        labels = None if run is None else run_labels(n_trs, run)
         targets = TrainingTargets(bold, rows, labels)
         columns = self._fit_bands(features, rows, labels)
         folds = self._folds(rows, n_trs, labels)
@@ -211,10 +211,10 @@ class EncodingModel(FittedModel, BaseEstimator):
         if isinstance(cv, (int, np.integer, str)):
             if self.tr is None:
                 raise InputError(f"cv={cv!r} makes folds with a gap in seconds: give tr, or a splitter as cv")
-            cv = BlockedFolds(cv, tr=self.tr)
+            cv = BlockedFolds(cv if isinstance(cv, str) else int(cv), tr=self.tr)
         if isinstance(cv, BlockedFolds) and (cv.run is None or len(cv.run) == n_trs):
             known = run if cv.run is None else cv.run
-            return cv.of_rows(rows, run_of_trs(n_trs, known), known=known is not None)
+            return cv.of_rows(rows, run_labels(n_trs, known), known=known is not None)
         return list(check_cv(cv).split(np.empty((len(rows), 0)), None, None if run is None else run[rows]))
 
     def _backend(self, shape: tuple[int, ...], n_voxels: int) -> str:

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from sklearn.decomposition import PCA
 
-from giblet.alignment.checks import rows_in_time, run_slices
+from giblet.alignment.checks import rows_in_time
 from giblet.alignment.kernels import HRF
 from giblet.data.dataset.normalise import ROUNDING
 from giblet.encoding.delays import convolved
 from giblet.errors import InputError
+from giblet.runs import run_slices
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ class Band:
         x = (np.asarray(given, np.float64) - self.mean) * self.varies / self.divisor
         if response.kernel is not None:
             # A DataArray says itself whether its rows are neighbours, and whether it was convolved before.
-            rows_in_time(given, None, run_slices(len(x), run=run), "a band")
+            rows_in_time(given, None, run_slices(len(x), run), "a band")
         return response(x @ self.axes.T if len(self.axes) else x, run)
 
     def prepared(self, given: Any, response: Response, run: np.ndarray | None, by_run: np.ndarray | None) -> np.ndarray:

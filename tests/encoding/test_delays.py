@@ -34,7 +34,7 @@ def test_whole_delays_are_copies_moved_within_the_run():
 def test_delays_between_trs_are_those_of_convolve_hrf():
     x = features()
     found = Delayer((1.5, 3.2), tr=2.0, run=RUN).fit_transform(x)
-    fir = convolve_hrf(x, 2.0, "fir", delays=(1.5, 3.2), run=RUN)
+    fir = convolve_hrf(x, tr=2.0, hrf="fir", kind="continuous", delays=(1.5, 3.2), run=RUN)
     assert np.array_equal(found.reshape(80, 2, 3), np.moveaxis(fir, -1, 1))
     np.testing.assert_allclose(found[1:30, :3], 0.25 * x[1:30] + 0.75 * x[:29])
 

@@ -77,7 +77,7 @@ def test_weights_by_band_and_delay_make_the_prediction():
     total = np.zeros_like(bold)
     for name, weights in model.coef_.items():
         own = x[name].reshape(300, -1)
-        delayed = convolve_hrf(own - own.mean(0), 2.0, "fir", delays=(2.0, 4.0, 6.0), run=RUN)
+        delayed = convolve_hrf(own - own.mean(0), tr=2.0, hrf="fir", kind="continuous", delays=(2.0, 4.0, 6.0), run=RUN)
         for label in (1, 2, 3):
             delayed[label == RUN] -= delayed[label == RUN].mean(0)
         total += np.einsum("tfd,dfv->tv", delayed, weights)
@@ -118,7 +118,7 @@ def test_features_beyond_the_training_rows_are_convolved_and_nothing_else():
     spoiled[:50] = 1e6
     again = EncodingModel(GRID, FOLDS, **options).fit(x["mel"], spoiled, train=train)
     assert np.array_equal(model.weights_, again.weights_)
-    convolved = convolve_hrf(x["mel"] - x["mel"][train].mean(0), 2.0)
+    convolved = convolve_hrf(x["mel"] - x["mel"][train].mean(0), tr=2.0, kind="continuous")
     by_hand = EncodingModel(GRID, FOLDS, scale=None).fit(convolved[train], bold[train])
     np.testing.assert_allclose(model.weights_, by_hand.weights_, atol=1e-9)
 
@@ -350,7 +350,7 @@ CODES = np.zeros((300, 8), np.int32)
         ({"options": {"hrf": "glover", "delays": (2.0,), "tr": 2.0}}, InputError, "both hrf and delays"),
         ({"options": {"hrf": "glover"}}, InputError, "without tr"),
         ({"fit": {"train": [0, 400]}}, InputError, "rows of the 300 TRs are needed"),
-        ({"fit": {"run": np.ones(299)}}, InputError, "one label for each of 300 TRs"),
+        ({"fit": {"run": np.ones(299)}}, InputError, "one label per volume, 300"),
         (
             {"X": xr.DataArray(MEL, attrs={"hrf": "glover"}), "options": {"hrf": "glover", "tr": 2.0}},
             AlignmentError,
