@@ -107,8 +107,6 @@ class DataSettings(Settings):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"subject {twice[0]} comes twice: put all its runs under one name")
-        if self.fractions[1] == 0:
-            raise ValueError("validation must have a share above 0: it chooses the best model")
         return self
 
 
@@ -144,6 +142,12 @@ class TrainSettings(Settings):
     num_workers: int = Field(0, ge=0, description="processes that read ahead; 0: read in the training process")
     log: Literal["csv", "tensorboard"] = Field("csv", description="tensorboard: beside log.csv, for its viewer")
     checkpoint_every: Count = Field(200, description="steps between saved states; also saved at the end and on Ctrl-C")
+
+    @model_validator(mode="after")
+    def _validation_has_a_share(self) -> TrainSettings:
+        if self.data.fractions[1] == 0:
+            raise ValueError("data.fractions: validation must have a share above 0: it chooses the best model")
+        return self
 
     @model_validator(mode="after")
     def _processes_have_work(self) -> TrainSettings:
