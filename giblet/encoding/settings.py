@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from giblet.config import Settings, options_in
+from giblet.data.fmri import FMRIProcessor
 from giblet.encoding.delays import DELAYS
 from giblet.encoding.ridge import ALPHAS
 from giblet.evaluation.rotation import HIGH_PASS
@@ -58,6 +59,26 @@ class EncodeSubjectSettings(SubjectSettings):
     """One subject: as in training."""
 
     runs: tuple[EncodeRunSettings, ...] = Field(min_length=1, description="in the order in which they are split")
+    bad: Literal["error", "mask"] = Field("mask", description="NaN and constant voxels: refuse, or NaN in the maps")
+
+    def processor(self, tr: float | None) -> FMRIProcessor:
+        """What reads this subject's scans: bad voxels keep their place, so that all subjects have the same.
+
+        Parameters
+        ----------
+        tr : float or None
+            Repetition time in seconds; None: the scans say it.
+
+        Returns
+        -------
+        FMRIProcessor
+
+        Raises
+        ------
+        InputError
+            If an option, the mask or the atlas cannot be used.
+        """
+        return self.made_processor(tr, "error" if self.bad == "error" else "zero")
 
 
 class EncodeDataSettings(DataSettings):
@@ -68,6 +89,7 @@ class EncodeDataSettings(DataSettings):
     """
 
     subjects: tuple[EncodeSubjectSettings, ...] = Field(min_length=1)
+    centre_runs: Literal[True] = Field(True, description="the level of each run is taken out, always")
     fractions: tuple[Share, Share, Share] = Field(
         (0.8, 0.0, 0.2), description="of train, validation (learned from too) and test; sum 1"
     )
