@@ -235,6 +235,7 @@ def _folds(
 ) -> tuple[list[Fold], int, list[str]]:  # fmt: skip
     run, tr, n_trs = recording.run, recording.tr, len(recording.run)
     blocked = BlockedFolds(data.folds or 2, data.gap, tr=tr)
+    notes: list[str] = []
     if data.folds is not None:
         if data.folds == "runs" and len(subject.runs) < 2:
             raise InputError(
@@ -242,20 +243,19 @@ def _folds(
             )
         pairs = blocked.of_rows(np.arange(n_trs), run)
         splits = [_splits(train, test, n_trs, blocked.gap_trs) for train, test in pairs]
-        notes = []
     elif any(one.part for one in subject.runs):
         parts = np.array([one.part for one in subject.runs])[run - 1]
         for part in ("train", "test"):
             if part not in parts:
                 raise InputError(f"subject {subject.name} has no run with BOLD of which part is {part}")
-        splits, notes = [_splits(np.flatnonzero(parts == "train"), np.flatnonzero(parts == "test"), n_trs, 0)], []
+        splits = [_splits(np.flatnonzero(parts == "train"), np.flatnonzero(parts == "test"), n_trs, 0)]
     else:
         own = data.model_copy(update={"subjects": (subject,)})
         found, told = split_study(own, [recording], {subject.name: rows.shown}, 2)
         one = found[subject.name]
-        splits, notes = [_splits(np.sort(np.r_[one.train, one.val]), one.test, n_trs, one.gap_trs)], []
+        splits = [_splits(np.sort(np.r_[one.train, one.val]), one.test, n_trs, one.gap_trs)]
         notes = [note for some in told.values() for note in some if "training, of this or another" not in note]
-    repeats = max((leaked({subject.name: rows.shown}, tr, {subject.name: one}).get(subject.name, 0) for one in splits))
+    repeats = max(leaked({subject.name: rows.shown}, tr, {subject.name: one}).get(subject.name, 0) for one in splits)
     if repeats:
         notes.append(
             f"{repeats} test TRs show film that is learned from too, in another run: their scores are too good to "

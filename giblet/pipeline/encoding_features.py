@@ -1,4 +1,4 @@
-"""Bands of features of one run: what is made of feature files, tables and arrays, row by row on the stimulus's clock."""
+"""Bands of features of one run: what is made of feature files, tables and arrays, row by row."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import xarray as xr
 from giblet.cells import separator_of
 from giblet.codec import AudioCodec, load_codec
 from giblet.data.bold.tables import read_table
-from giblet.encoding.settings import COUNTS, ENVELOPE, LATENTS, LATENTS_MEAN, MADE, MEL_MEAN, BandSettings
+from giblet.encoding.settings import COUNTS, ENVELOPE, LATENTS, MADE, MEL_MEAN, BandSettings
 from giblet.errors import CodecError, InputError, reading
 from giblet.evaluation.reconstruction import latents_by_tr
 from giblet.features import CODES, CONTINUOUS, MEL, main_variable, present_in
@@ -103,10 +103,7 @@ class BandReader:
             raise InputError(f"band {name!r}: take: {band.take} is for feature files, and {path.name} is none")
         if not path.is_file():
             raise InputError(f"band {name!r}: no such file: {path}")
-        if table:
-            values = read_table(path, band.columns).to_numpy(np.float64)
-        else:
-            values = self._of_array(name, band, path)
+        values = read_table(path, band.columns).to_numpy(np.float64) if table else self._of_array(name, band, path)
         return _dataset(name, path, values, {"tr": tr, "desc": name, "by_volume": 1})
 
     def _of_array(self, name: str, band: BandSettings, path: Path) -> np.ndarray:
