@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import logging
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -213,10 +214,11 @@ def brain_maps(folder: Path, label: str, stats: pd.DataFrame) -> list[tuple[str,
         display = draw()
         if display is None:
             continue
-        file = io.BytesIO()
-        display.savefig(file, dpi=110)
+        with tempfile.TemporaryDirectory() as place:  # nilearn writes to paths alone
+            file = Path(place) / "map.png"
+            display.savefig(file, dpi=110)
+            pictures.append((name, file.read_bytes()))
         display.close()
-        pictures.append((name, file.getvalue()))
     return pictures
 
 

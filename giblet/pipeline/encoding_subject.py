@@ -12,10 +12,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 
 from giblet.data.bold.scan_timing import sidecar_path
+from giblet.data.bold.volumes import write_image
 from giblet.encoding import BlockedFolds, EncodingModel, ceiling_p, ceiling_ratio, noise_ceiling, reachable
 from giblet.encoding.delays import DELAYS
 from giblet.encoding.held_out import HeldOut, HeldOutScores, predict_held_out, score_held_out
@@ -31,6 +33,8 @@ from giblet.version import __version__
 log = logging.getLogger(__name__)
 
 BACKENDS = {"auto": "auto", "cpu": "numpy", "cuda": "torch_cuda"}
+ARE_P = ("p", "q", "p_fwe", "ceiling_p", "ceiling_q")
+"""Scores that are small where something is found."""
 FREE = {"output", "device", "group", "data", "weights"}
 """Settings that change nothing in what is found in one subject; of the data, the subject's own part counts."""
 Tell = Callable[[str], None]
@@ -412,7 +416,13 @@ def write_maps(
     names = []
     for column, name in maps_in(stats).items():
         path = folder / f"{label}_{name}_statmap.nii.gz"
-        processor.to_nifti(stats[column].to_numpy(), like, path)
+        values = stats[column].to_numpy(np.float64)
+        image = processor.to_nifti(values, like)
+        if column in ARE_P:
+            # 1 outside, where 0 would pass every threshold.
+            outside = np.asarray(processor.to_nifti(np.ones(len(values)), like).dataobj) == 0
+            image = nib.Nifti1Image(np.where(outside, np.float32(1), image.dataobj), image.affine, image.header)
+        write_image(image, path)
         names.append(path.name)
     return names
 
