@@ -224,8 +224,7 @@ def brain_maps(folder: Path, label: str, stats: pd.DataFrame) -> list[tuple[str,
 
 def _slices(img: Any, values: np.ndarray) -> list[float]:
     """Up to seven axial slices through what has values, in mm."""
-    inside = np.flatnonzero((values != 0).any(axis=(0, 1)))
-    planes = np.unique(np.linspace(inside[0], inside[-1], min(7, len(inside))).round()) if len(inside) else [0]
+    planes = np.unique(np.quantile(np.nonzero(values)[2], np.linspace(0.03, 0.97, 7)).round()) if values.any() else [0]
     centre = [size / 2 for size in values.shape[:2]]
     return [float((img.affine @ [*centre, plane, 1])[2]) for plane in planes]
 
