@@ -87,6 +87,7 @@ def histogram(stats: pd.DataFrame, summary: dict[str, Any]) -> bytes:
         axis.annotate(
             "family-wise\nthreshold", (summary["threshold_fwe"], axis.get_ylim()[1]), xytext=(4, -4),
             textcoords="offset points", fontsize=7.5, color=TEST, va="top",
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5},
         )  # fmt: skip
     axis.set_xlabel("held-out r, drifts removed", fontsize=8)
     axis.set_ylabel(f"share of {summary['unit']}s", fontsize=8)

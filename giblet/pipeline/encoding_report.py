@@ -104,7 +104,7 @@ def _of_group(group: GroupEncoding) -> Section:
     if "agreement_table" in summary:
         lines = summary["agreement_table"].splitlines()
         cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:] if "---" not in line]
-        text.append(f"agreement_t is a t-test over subjects. {lines[0]} The last table says how often noise passes it.")
+        text.append(f"agreement_t tests {summary['agreement_tests']}. The last table says how often noise passes it.")
         parts.append(Table(cells[0], cells[1:], "Noise that passes the t-test over subjects"))
     if "ceiling" in stats:
         text.append(

@@ -1,12 +1,15 @@
 """Held-out predictions are the model's own, their parts sum to r, and chance is as wide as folds make it."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from giblet.encoding import BlockedFolds, EncodingModel, rotation_test
 from giblet.encoding.held_out import cross_validated, predict_held_out, score_held_out
-from giblet.encoding.settings import EncodeSettings
+from giblet.encoding.settings import BandSettings, EncodeDataSettings, EncodeRunSettings, EncodeSettings
 from giblet.errors import InputError
+from giblet.training.settings import RunSettings
 
 TR = 2.0
 
@@ -103,3 +106,15 @@ def test_settings_come_back_from_their_own_yaml(tmp_path):
     with pytest.raises(InputError, match="some runs have a part, others none"):
         EncodeSettings.make(**{**options, "data": {"subjects": [{"name": "1", "runs": [run, {"bold": "c.tsv"}]}]}},
                             bands={"rate": {"of": "rate"}})  # fmt: skip
+
+
+def test_the_page_names_every_option():
+    page = (Path(__file__).parents[2] / "docs" / "encoding.md").read_text(encoding="utf-8")
+    own = {
+        EncodeSettings: set(), EncodeDataSettings: {"subjects", "centre_runs"},
+        EncodeRunSettings: set(RunSettings.model_fields) - {"features", "part"}, BandSettings: set(),
+    }  # fmt: skip
+    for part, elsewhere in own.items():
+        names = set(part.model_fields) - elsewhere - {"data", "bands", "output", "rows"}
+        missing = [name for name in names if f"`{name}`" not in page]
+        assert not missing, (part.__name__, missing)
