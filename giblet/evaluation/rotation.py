@@ -19,17 +19,19 @@ Woolrich, Ripley, Brady, Smith (2001). Temporal autocorrelation in univariate li
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import fft
-from scipy.stats import norm
+from scipy.special import ndtr
+from scipy.stats import false_discovery_control
 from scipy.stats import t as student
 
-from giblet.alignment.prewhitening import lag_one, slow_basis, whitened, without_drifts
+from giblet.alignment.prewhitening import lag_one, slow_basis, without_drifts
 from giblet.data.splits import HRF_SECONDS
 from giblet.errors import InputError
 from giblet.notebook import html_table
@@ -47,7 +49,14 @@ LEAST_FREEDOM = 20
 """Degrees of freedom that a test needs once drifts are gone; then a rank can reach .05 too."""
 DRAWS = 2000
 """Joint rotations of several runs, of which there are too many to try all."""
+FAMILY_WISE = 0.05
+"""How often a study of nothing may have a voxel above the threshold."""
 COLUMNS_AT_A_TIME = 512
+"""Whose drifts are removed together."""
+PADDED_AT_A_TIME = 8
+"""Whose series are continued by zeros together."""
+VALUES_AT_A_TIME = 2**17
+"""Correlations of a batch of columns, all rotations together: 1 MiB, which stays in a processor's cache."""
 SHOWN = 50
 """Up to so many columns are listed in a notebook."""
 ROUNDING = 1e-9
@@ -71,6 +80,43 @@ class RotationTest:
     """float64 (n_rotations,): the same after prewhitening, from which the p-values of the mean come."""
     pooled_by_rotation: np.ndarray
     """float64 (n_rotations,): correlation of all values of all columns at once, each about its mean, prewhitened."""
+    z: np.ndarray
+    """float64 (n_columns,): what `p` is read from, Fisher's z after prewhitening, in units of `spread`."""
+    spread: np.ndarray
+    """float64 (n_columns,): of Fisher's z over all rotations, about 0."""
+    highest_by_rotation: np.ndarray
+    """float64 (n_rotations,): greatest `r` over the columns, all rotated together; first as predicted."""
+    highest_z_by_rotation: np.ndarray
+    """float64 (n_rotations,): greatest `z` over the columns, all rotated together; first as predicted."""
+
+    @cached_property
+    def q(self) -> np.ndarray:
+        """float64 (n_columns,): `p` corrected for the number of columns by the false discovery rate; NaN where `p` is.
+
+        See :func:`false_discovery_q`.
+        """
+        return false_discovery_q(self.p)
+
+    @cached_property
+    def p_fwe(self) -> np.ndarray:
+        """float64 (n_columns,): `p` corrected for the number of columns by the family-wise error; NaN where `p` is.
+
+        The share of rotations, none included, in which the best of all columns has a `z` as high as this column. At
+        least ``1 / n_rotations``.
+        """
+        n_below = np.searchsorted(np.sort(self.highest_z_by_rotation), self.z - ROUNDING)
+        return np.where(np.isnan(self.z), np.nan, 1 - n_below / self.n_rotations)
+
+    @cached_property
+    def threshold_fwe(self) -> float:
+        """The `r` that the best of all columns reaches in 5 % of rotations, none included.
+
+        A map of `r` cut there should have a false voxel in 5 % of studies in which nothing answers, and has one in 6
+        to 10 % (docs/encoding.md). `p_fwe` is the better test: slow columns, whose `r` is far from 0 by chance, set
+        the threshold for all, and they do not there.
+        """
+        ordered = np.sort(self.highest_by_rotation)[::-1]
+        return float(ordered[int(FAMILY_WISE * self.n_rotations) - 1])
 
     @property
     def n_rotations(self) -> int:
@@ -129,11 +175,12 @@ class RotationTest:
         Returns
         -------
         pandas.DataFrame
-            ``r``, ``p`` and ``p_rank`` by ``column``.
+            ``r``, ``p``, ``p_rank``, ``q`` and ``p_fwe`` by ``column``.
         """
         import pandas as pd
 
-        return pd.DataFrame({"r": self.r, "p": self.p, "p_rank": self.p_rank}).rename_axis("column")
+        names = ("r", "p", "p_rank", "q", "p_fwe")
+        return pd.DataFrame({name: getattr(self, name) for name in names}).rename_axis("column")
 
 
 def rotation_test(
@@ -189,42 +236,24 @@ def rotation_test(
     >>> rotation_test(truth, predicted, tr=1.5).p.round(2).tolist()
     [0.0, 0.24, 0.09]
     """
-    truth, predicted = (flattened(values) for values in (truth, predicted))
-    if truth.ndim != 2 or truth.shape != predicted.shape:
-        raise InputError(
-            f"truth has shape {truth.shape}, prediction {predicted.shape}: two of shape (n_trs, n_columns) are needed"
-        )
-    for name, values in (("truth", truth), ("prediction", predicted)):
-        if not np.isfinite(values).all():
-            raise InputError(f"the {name} holds {int((~np.isfinite(values)).sum())} NaN or infinite values: mask them")
-    parts = run_slices(len(truth), run)
-    why = too_short([part.stop - part.start for part in parts], tr, high_pass)
-    if why:
-        raise InputError(why)
-    bases = [basis_of(part.stop - part.start, tr, high_pass) for part in parts]
-    draws = joint_draws([part.stop - part.start for part in parts], seed)
-    n_columns = truth.shape[1]
+    rotations = Rotations.of(truth, predicted, tr=tr, run=run, high_pass=high_pass, seed=seed)
+    n_columns, n_rotations = np.shape(truth)[1], len(rotations.draws)
     r, p, p_rank = (np.empty(n_columns) for _ in range(3))
-    totals = np.zeros((2, len(draws)))
-    pooled = [_Pool(part.stop - part.start) for part in parts]
-    for start in range(0, n_columns, COLUMNS_AT_A_TIME):
-        block = slice(start, start + COLUMNS_AT_A_TIME)
-        pairs = [
-            (without_drifts(truth[part, block], basis), without_drifts(predicted[part, block], basis))
-            for part, basis in zip(parts, bases, strict=True)
-        ]
-        alive = np.any([np.any(x != 0, axis=0) for x, _ in pairs], axis=0)
-        phi = lag_one([x for x, _ in pairs])
-        plain = _rotated(pairs, draws)
-        whites = [(_centred(whitened(x, phi)), _centred(whitened(y, phi))) for x, y in pairs]
-        white = _rotated(whites, draws, pooled)
-        r[block] = np.where(alive, plain[0], np.nan)
-        p[block], p_rank[block] = (np.where(alive, some, np.nan) for some in (normal_p(white), rank_p(white)))
-        totals += [plain[:, alive].sum(axis=1), white[:, alive].sum(axis=1)]
+    z, spread = np.empty(n_columns), np.empty(n_columns)
+    highest, totals, pool = np.full((2, n_rotations), -np.inf), np.zeros((2, n_rotations)), rotations.pool()
+    for block, null in rotations.nulls(truth, predicted):
+        r[block] = np.where(null.alive, null.plain[:, 0], np.nan)
+        by_rotation, of_block = standardised(null.white.T)
+        some = by_rotation[0], of_block, ndtr(-by_rotation[0]), rank_p(null.white.T)
+        z[block], spread[block], p[block], p_rank[block] = (np.where(null.alive, one, np.nan) for one in some)
+        totals += [null.alive @ null.plain, null.alive @ null.white]
+        for best, values in zip(highest, (null.plain, by_rotation.T), strict=True):
+            values = values if null.alive.all() else values[null.alive]
+            np.maximum(best, values.max(axis=0, initial=-np.inf), out=best)
+        pool.add(null)
     n_alive = max(1, int(np.isfinite(r).sum()))
-    weights = np.array([pool.n_trs for pool in pooled]) / len(truth)
-    of_all = sum(w * pool.r[shifts] for w, pool, shifts in zip(weights, pooled, draws.T, strict=True))
-    return RotationTest(r, p, p_rank, totals[0] / n_alive, totals[1] / n_alive, np.asarray(of_all))
+    means = totals / n_alive
+    return RotationTest(r, p, p_rank, means[0], means[1], pool.by_rotation(), z, spread, *highest)
 
 
 def too_short(lengths: Sequence[int], tr: float, high_pass: float | None = HIGH_PASS) -> str | None:
@@ -325,9 +354,53 @@ def normal_p(by_rotation: np.ndarray) -> np.ndarray:
     --------
     rank_p : without a law, as a share of rotations.
     """
+    return ndtr(-standardised(by_rotation)[0][0])
+
+
+def standardised(by_rotation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fisher's z in units of its spread over all rotations about 0, and that spread.
+
+    Parameters
+    ----------
+    by_rotation : ndarray of float, shape (n_rotations, n_columns)
+        Correlations, first those of the prediction as it is.
+
+    Returns
+    -------
+    z : ndarray of float64, shape (n_rotations, n_columns)
+        ``-inf`` where no rotation makes a difference.
+    spread : ndarray of float64, shape (n_columns,)
+    """
     z = fisher_z(by_rotation)
-    spread = np.sqrt(np.mean(z**2, axis=0))
-    return np.where(spread > ROUNDING, norm.sf(z[0] / np.where(spread > 0, spread, 1)), 1.0)
+    spread = np.sqrt(np.einsum("ij,ij->j", z, z) / len(z))
+    differs = spread > ROUNDING
+    z /= np.where(differs, spread, 1)
+    if not differs.all():
+        z[:, ~differs] = -np.inf
+    return z, spread
+
+
+def false_discovery_q(p: np.ndarray) -> np.ndarray:
+    """p corrected for many voxels: of those with q <= .05, at most 5 % are false on average (Benjamini, Hochberg).
+
+    Parameters
+    ----------
+    p : ndarray of float, shape (..., n_voxels)
+        NaN where there was no test: such voxels are not counted. Each row is corrected by itself, over its voxels.
+
+    Returns
+    -------
+    ndarray of float64, the shape of `p`
+        NaN where `p` is.
+    """
+    p = np.asarray(p, np.float64)
+    rows = p.reshape(-1, p.shape[-1])
+    q = np.full_like(rows, np.nan)
+    for row, corrected in zip(rows, q, strict=True):
+        tested = np.isfinite(row)
+        if tested.any():
+            corrected[tested] = false_discovery_control(row[tested])
+    return q.reshape(p.shape)
 
 
 def rank_p(by_rotation: np.ndarray) -> np.ndarray:
@@ -362,7 +435,9 @@ def fisher_z(r: np.ndarray) -> np.ndarray:
     -------
     ndarray of float64, the shape of `r`
     """
-    return np.arctanh(np.clip(np.asarray(r, np.float64), ROUNDING - 1, 1 - ROUNDING))
+    z = np.array(r, np.float64)
+    np.clip(z, ROUNDING - 1, 1 - ROUNDING, out=z)
+    return np.arctanh(z, out=z)[()]
 
 
 def joint_draws(lengths: Sequence[int], seed: int) -> np.ndarray:
@@ -410,35 +485,308 @@ def basis_of(n_trs: int, tr: float, high_pass: float | None) -> np.ndarray:
     return slow_basis(np.arange(n_trs), tr=tr, detrend=True, high_pass=high_pass)
 
 
-def _centred(values: np.ndarray) -> np.ndarray:
-    return values - values.mean(axis=0)
+@dataclass(frozen=True)
+class Null:
+    """Correlations of some columns for all rotations; the first is that of the prediction as it is."""
+
+    plain: np.ndarray
+    """float64 (n_columns, n_rotations): without drifts; 0 where a side does not vary."""
+    white: np.ndarray
+    """float64 (n_columns, n_rotations): the same after prewhitening."""
+    alive: np.ndarray
+    """bool (n_columns,): the truth changes in some run."""
+    cross: Sequence[np.ndarray]
+    """For each run float64 (n_trs,): prewhitened products of truth and rotated prediction, summed over columns."""
+    powers: Sequence[np.ndarray]
+    """For each run float64 (2,): squares of the prewhitened truth and prediction, summed over TRs and columns."""
 
 
-class _Pool:
-    """Sums over all columns of a run, from which the correlation of all its values comes."""
+class Pool:
+    """Sums over all columns, from which the correlation of all their values comes."""
 
-    def __init__(self, n_trs: int) -> None:
-        self.n_trs, self.cross, self.powers = n_trs, np.zeros(n_trs), np.zeros(2)
+    def __init__(self, lengths: Sequence[int], draws: np.ndarray) -> None:
+        self.lengths, self.draws = lengths, draws
+        self.cross = [np.zeros(length) for length in lengths]
+        self.powers = np.zeros((len(lengths), 2))
+
+    def add(self, null: Null) -> None:
+        """Count some columns in.
+
+        Parameters
+        ----------
+        null : Null
+        """
+        for run, (cross, powers) in enumerate(zip(null.cross, null.powers, strict=True)):
+            self.cross[run] += cross
+            self.powers[run] += powers
+
+    def by_rotation(self) -> np.ndarray:
+        """Correlation of all values, of several runs the mean weighted by their TRs.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_rotations,)
+            0 where a side does not vary.
+        """
+        total = np.zeros(len(self.draws))
+        for length, cross, powers, shifts in zip(self.lengths, self.cross, self.powers, self.draws.T, strict=True):
+            size = float(np.sqrt(powers.prod()))
+            total += length / sum(self.lengths) * (cross / size if size else cross * 0)[shifts]
+        return total
+
+
+@dataclass(frozen=True)
+class Rotations:
+    """How the runs of a scan are rotated, and what is slow in each of them."""
+
+    parts: Sequence[slice]
+    """TRs of each run."""
+    bases: Sequence[np.ndarray]
+    """For each run its drifts, as :func:`basis_of` gives them."""
+    draws: np.ndarray
+    """int64 (n_rotations, n_runs): by how many TRs each run is rotated, the first time by none."""
+
+    @classmethod
+    def of(
+        cls,
+        truth: np.ndarray,
+        predicted: np.ndarray,
+        *,
+        tr: float,
+        run: Sequence[int] | np.ndarray | None = None,
+        high_pass: float | None = HIGH_PASS,
+        seed: int = 0,
+    ) -> Rotations:
+        """Those of two series, once they are found fit for the test.
+
+        Parameters
+        ----------
+        truth, predicted : ndarray of float, shape (n_trs, n_columns)
+        tr : float
+            Repetition time in seconds.
+        run : array_like, shape (n_trs,), optional
+        high_pass : float or None
+            In Hz.
+        seed : int
+
+        Returns
+        -------
+        Rotations
+
+        Raises
+        ------
+        InputError, AlignmentError
+            As :func:`rotation_test`.
+        """
+        truth, predicted = np.asarray(truth), np.asarray(predicted)
+        if truth.ndim != 2 or truth.shape != predicted.shape:
+            raise InputError(
+                f"truth has shape {truth.shape}, prediction {predicted.shape}: two of shape (n_trs, n_columns) are "
+                "needed"
+            )
+        for name, values in (("truth", truth), ("prediction", predicted)):
+            finite = (np.isfinite(values[at : at + 32]) for at in range(0, len(values), 32))
+            n_bad = sum(some.size - int(np.count_nonzero(some)) for some in finite)
+            if n_bad:
+                raise InputError(f"the {name} holds {n_bad} NaN or infinite values: mask them")
+        parts = run_slices(len(truth), run)
+        lengths = [part.stop - part.start for part in parts]
+        why = too_short(lengths, tr, high_pass)
+        if why:
+            raise InputError(why)
+        return cls(parts, [basis_of(length, tr, high_pass) for length in lengths], joint_draws(lengths, seed))
 
     @property
-    def r(self) -> np.ndarray:
-        """Correlation by rotation, float64 (n_trs,); 0 where a side does not vary."""
-        size = float(np.sqrt(self.powers.prod()))
-        return self.cross / size if size else self.cross * 0
+    def lengths(self) -> list[int]:
+        """TRs of each run."""
+        return [part.stop - part.start for part in self.parts]
+
+    def pool(self) -> Pool:
+        """Sums over columns, still empty.
+
+        Returns
+        -------
+        Pool
+        """
+        return Pool(self.lengths, self.draws)
+
+    def nulls(self, truth: np.ndarray, predicted: np.ndarray) -> Iterator[tuple[slice, Null]]:
+        """Correlations for all rotations, batch by batch of columns, so that memory does not grow with their number.
+
+        Parameters
+        ----------
+        truth, predicted : ndarray of float, shape (n_trs, n_columns)
+            Finite.
+
+        Yields
+        ------
+        columns : slice
+        null : Null
+            Of these columns.
+        """
+        truth, predicted = np.asarray(truth), np.asarray(predicted)
+        step = max(8, VALUES_AT_A_TIME // max(len(self.draws), max(self.lengths)))
+        wide = step * max(1, COLUMNS_AT_A_TIME // step)
+        for start in range(0, truth.shape[1], wide):
+            x, y = (self.prepared(side[:, start : start + wide]) for side in (truth, predicted))
+            for at in range(0, x[0].shape[0], step):
+                some = slice(at, at + step)
+                null = self.null([one[some] for one in x], [one[some] for one in y])
+                yield slice(start + at, start + at + len(null.alive)), null
+
+    def prepared(self, values: np.ndarray) -> list[np.ndarray]:
+        """Series without the drifts of each run, columns first.
+
+        Parameters
+        ----------
+        values : ndarray of float, shape (n_trs, n_columns)
+
+        Returns
+        -------
+        list of ndarray of float64, shape (n_columns, n_trs_of_run)
+        """
+        values = flattened(values)
+        pairs = zip(self.parts, self.bases, strict=True)
+        return [np.ascontiguousarray(without_drifts(values[part], basis).T) for part, basis in pairs]
+
+    def null(
+        self,
+        x: Sequence[np.ndarray],
+        y: Sequence[np.ndarray],
+        *,
+        phi: np.ndarray | None = None,
+        draws: np.ndarray | None = None,
+    ) -> Null:
+        """Correlations of prepared series for all rotations.
+
+        Parameters
+        ----------
+        x, y : sequence of ndarray of float64, shape (n_columns, n_trs_of_run)
+            Truth and prediction, as :meth:`prepared` gives them.
+        phi : ndarray of float64, shape (n_columns,), optional
+            Of the filter; by default the truth's own.
+        draws : ndarray of int, shape (n_rotations, n_runs), optional
+            By how many TRs the prediction of each run is rotated; by default the object's own.
+
+        Returns
+        -------
+        Null
+        """
+        alive = np.any([np.any(one != 0, axis=1) for one in x], axis=0)
+        phi = lag_one([one.T for one in x]) if phi is None else phi
+        whole = draws is None and len(self.parts) == 1  # all rotations, in their order
+        draws = self.draws if draws is None else draws
+        plain, white = np.zeros((2, 0 if whole else len(phi), len(draws)))
+        crosses, powers = [], []
+        for truth, predicted, shifts in zip(x, y, draws.T, strict=True):
+            weight = truth.shape[1] / sum(self.lengths)
+            both = _Crossed(truth, predicted, phi)
+            crosses.append(both.white.sum(axis=0))
+            powers.append(both.white_powers.sum(axis=1))
+            some = both.correlations()
+            if whole:
+                return Null(*some, alive, crosses, powers)
+            for total, own in zip((plain, white), some, strict=True):
+                total += weight * own[:, shifts]
+        return Null(plain, white, alive, crosses, powers)
 
 
-def _rotated(
-    pairs: Sequence[tuple[np.ndarray, np.ndarray]], draws: np.ndarray, pools: Sequence[_Pool] | None = None
-) -> np.ndarray:
-    """Correlation in each column by rotation, float64 (n_rotations, n_columns); 0 where a side does not vary."""
-    weights = np.array([len(x) for x, _ in pairs], np.float64)
-    total = np.zeros((len(draws), pairs[0][0].shape[1]))
-    for run, ((x, y), weight, shifts) in enumerate(zip(pairs, weights / weights.sum(), draws.T, strict=True)):
-        cross = fft.irfft(fft.rfft(x, axis=0) * fft.rfft(y, axis=0).conj(), len(x), axis=0)
-        powers = np.stack([(x * x).sum(axis=0), (y * y).sum(axis=0)])
-        if pools is not None:
-            pools[run].cross += cross.sum(axis=1)
-            pools[run].powers += powers.sum(axis=1)
-        size = np.sqrt(powers.prod(axis=0))
-        total += weight * np.divide(cross, size, out=np.zeros_like(cross), where=size > 0)[shifts]
-    return total
+class _Crossed:
+    """Products of two series (n_columns, n_trs) of one run for all rotations, before and after prewhitening.
+
+    The filter is linear, so that products of filtered series are filtered products of the series. What it does at the
+    first TR, where it does not go around the end, is added.
+    """
+
+    def __init__(self, x: np.ndarray, y: np.ndarray, phi: np.ndarray) -> None:
+        n = x.shape[1]
+        self.plain = circular(x, y)
+        self.powers = np.stack([_dot(x, x), _dot(y, y)])
+        first, last = (np.stack([x[:, at], y[:, at]]) for at in (0, -1))
+        shared = np.stack([_dot(x[:, 1:], x[:, :-1]), _dot(y[:, 1:], y[:, :-1])])
+        start = np.sqrt(1 - phi**2)
+        step = (start - 1) * first + phi * last  # what the first TR has more than from a filter around the end
+        sums = (1 - phi) * np.stack([x.sum(axis=1), y.sum(axis=1)]) + step
+        self.white_powers = (
+            (self.powers - first**2) + phi**2 * (self.powers - last**2) - 2 * phi * shared
+            + (start * first) ** 2 - sums**2 / n
+        )  # fmt: skip
+        # First the truth is filtered: products of filtered truth and prediction as it is, by rotation.
+        phi, (step_x, step_y) = phi[:, None], step[:, :, None]
+        buffer = phi * self.plain
+        half = np.empty_like(buffer)
+        np.subtract(self.plain[:, 1:], buffer[:, :-1], out=half[:, 1:])
+        np.subtract(self.plain[:, :1], buffer[:, -1:], out=half[:, :1])
+        np.multiply(step_x, y, out=buffer)
+        half[:, 1:] += buffer[:, :0:-1]
+        half[:, 0] += buffer[:, 0]
+        # Then the prediction.
+        np.multiply(phi, half, out=buffer)
+        half[:, :-1] -= buffer[:, 1:]
+        half[:, -1] -= buffer[:, 0]
+        half += np.multiply(step_y, x, out=buffer)
+        buffer *= phi
+        half[:, 1:] -= buffer[:, :-1]
+        half[:, 0] -= buffer[:, -1]
+        half[:, 0] += step.prod(axis=0)
+        half -= (sums.prod(axis=0) / n)[:, None]
+        self.white = half
+
+    def correlations(self) -> tuple[np.ndarray, np.ndarray]:
+        """Plain and prewhitened; the products become them in place, as memory is what takes the time."""
+        return _ratio(self.plain, self.powers), _ratio(self.white, self.white_powers)
+
+
+def _dot(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Products summed over TRs, column by column."""
+    return np.einsum("ij,ij->i", x, y)
+
+
+def _ratio(cross: np.ndarray, powers: np.ndarray) -> np.ndarray:
+    size = np.sqrt(np.maximum(powers, 0).prod(axis=0))
+    cross *= np.divide(1, size, out=np.zeros_like(size), where=size > 0)[:, None]
+    return cross
+
+
+def circular(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Sum over TRs of ``x[t] * y[t - k]``, around the end, for every *k*.
+
+    Where the number of TRs has a large prime factor, for which an FFT is slow, the series are continued by zeros up to
+    a number that is fast, and what goes over the end is added where it would have come around.
+
+    Parameters
+    ----------
+    x, y : ndarray of float64, shape (n_columns, n_trs)
+
+    Returns
+    -------
+    ndarray of float64, shape (n_columns, n_trs)
+        By *k*, from 0.
+    """
+    n = x.shape[1]
+    if _is_smooth(n):
+        return fft.irfft(_times_conjugate(fft.rfft(x, axis=1), fft.rfft(y, axis=1)), n, axis=1)
+    size = fft.next_fast_len(2 * n - 1, real=True)
+    cross, padded = np.empty((len(x), n)), np.zeros((2, min(len(x), PADDED_AT_A_TIME), size))
+    for start in range(0, len(x), PADDED_AT_A_TIME):
+        some = slice(start, min(start + PADDED_AT_A_TIME, len(x)))
+        both = padded[:, : some.stop - start]
+        both[0, :, :n], both[1, :, :n] = x[some], y[some]
+        linear = fft.irfft(_times_conjugate(*fft.rfft(both, axis=2)), size, axis=1)
+        cross[some] = linear[:, :n]
+        cross[some, 1:] += linear[:, size - n + 1 :]
+    return cross
+
+
+def _times_conjugate(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    np.conjugate(y, out=y)
+    x *= y
+    return x
+
+
+def _is_smooth(n: int) -> bool:
+    """Whether no prime factor is greater than 11."""
+    for factor in (2, 3, 5, 7, 11):
+        while n % factor == 0:
+            n //= factor
+    return n == 1

@@ -6,7 +6,7 @@ from scipy.signal import lfilter
 from scipy.stats import norm, pearsonr
 
 from giblet.errors import InputError
-from giblet.evaluation.rotation import HIGH_PASS, rotation_test, too_short
+from giblet.evaluation.rotation import HIGH_PASS, circular, false_discovery_q, rotation_test, too_short
 
 TR = 1.5
 
@@ -189,8 +189,78 @@ def test_a_rotation_test_as_a_table_holds_each_column_and_lists_few(n_columns):
     truth = rng.standard_normal((120, n_columns))
     found = rotation_test(truth, truth + rng.standard_normal(truth.shape), tr=1.5)
     table = found.to_pandas()
-    for name in ("r", "p", "p_rank"):
+    for name in ("r", "p", "p_rank", "q", "p_fwe"):
         np.testing.assert_array_equal(table[name], getattr(found, name))
     page = found._repr_html_()
     assert f"<td>{found.mean:.3g}</td>" in page and page.count("<tr>") == (5 if n_columns == 3 else 2)
     assert repr(found).startswith(f"<RotationTest of {n_columns} columns by 120 rotations: mean r {found.mean:.3f} (")
+
+
+def test_circular_products_equal_numpy_roll_at_fast_and_slow_lengths():
+    rng = np.random.default_rng(10)
+    for n in (60, 61, 64, 97, 1000, 997):
+        x, y = rng.standard_normal((2, 4, n))
+        expected = np.stack([(x * np.roll(y, k, axis=1)).sum(axis=1) for k in range(n)], axis=1)
+        np.testing.assert_allclose(circular(x, y), expected, atol=1e-10)
+
+
+def test_batches_of_columns_change_nothing(monkeypatch):
+    rng = np.random.default_rng(11)
+    run = np.repeat([1, 2], [90, 110])
+    truth, predicted = ar1(rng, 200, 0.5, 700), ar1(rng, 200, 0.5, 700)
+    truth[:, 3] = 5
+    whole = rotation_test(truth, predicted, tr=TR, run=run)
+    monkeypatch.setattr("giblet.evaluation.rotation.VALUES_AT_A_TIME", 1)
+    monkeypatch.setattr("giblet.evaluation.rotation.COLUMNS_AT_A_TIME", 40)
+    small = rotation_test(truth, predicted, tr=TR, run=run)
+    for name in ("r", "p", "q", "p_rank", "p_fwe", "threshold_fwe", "mean_by_rotation", "pooled_by_rotation"):
+        np.testing.assert_allclose(getattr(small, name), getattr(whole, name), atol=1e-12, err_msg=name)
+
+
+def test_q_is_benjamini_and_hochberg_over_the_voxels_that_were_tested():
+    """The step-up rule written out: q of the k-th smallest p is the least of p * n / rank from there on."""
+    rng = np.random.default_rng(12)
+    truth, predicted = rng.standard_normal((150, 40)), rng.standard_normal((150, 40))
+    predicted[:, :8] += truth[:, :8]
+    truth[:, 20:25] = 3
+    found = rotation_test(truth, predicted, tr=TR)
+    p = np.sort(found.p[np.isfinite(found.p)])
+    assert len(p) == 35
+    by_rank = p * 35 / np.arange(1, 36)
+    expected = [min(1, by_rank[k:].min()) for k in range(35)]
+    np.testing.assert_allclose(np.sort(found.q[np.isfinite(found.q)]), expected, rtol=1e-12)
+    assert np.isnan(found.q[20:25]).all()
+    both = false_discovery_q(np.stack([found.p, np.linspace(0, 1, 40)]))
+    np.testing.assert_array_equal(both[0], found.q)  # models by voxels: never corrected over models
+    assert np.isnan(false_discovery_q(np.full(3, np.nan))).all()
+
+
+def test_family_wise_p_and_threshold_are_those_of_the_best_voxel_by_rotation():
+    rng = np.random.default_rng(13)
+    truth, predicted = ar1(rng, 151, 0.6, 12), ar1(rng, 151, 0.6, 12)
+    predicted[:, 0] += truth[:, 0]
+    truth[:, 5] = 1
+    found = rotation_test(truth, predicted, tr=TR)
+    alive = [v for v in range(12) if v != 5]
+    plain, white = (np.stack(each) for each in zip(*(loop(truth[:, v], predicted[:, v]) for v in alive), strict=True))
+    z = np.arctanh(white)
+    z /= np.sqrt(np.mean(z**2, axis=1, keepdims=True))
+    expected = [np.mean(z.max(axis=0) >= one[0] - 1e-9) for one in z]
+    np.testing.assert_allclose(found.p_fwe[alive], expected)
+    assert np.isnan(found.p_fwe[5])
+    assert found.p_fwe[0] == pytest.approx(1 / 151)
+    best = plain.max(axis=0)
+    assert np.mean(best >= found.threshold_fwe - 1e-12) <= 0.05 < np.mean(best >= found.threshold_fwe - 1e-12) + 1 / 151
+
+
+def test_a_study_of_nothing_has_a_voxel_above_the_threshold_as_often_as_it_says():
+    rng = np.random.default_rng(14)
+    above, small, discovered = [], [], []
+    for _ in range(400):
+        truth, predicted = ar1(rng, 200, 0.5, 30), ar1(rng, 200, 0.8, 30)
+        truth[:, :10] = rng.standard_normal((200, 10))
+        found = rotation_test(truth, predicted, tr=TR)
+        above.append((found.r >= found.threshold_fwe).any())
+        small.append((found.p_fwe <= 0.05).any())
+        discovered.append((found.q <= 0.05).any())
+    assert np.mean(above) <= 0.085 and 0.02 <= np.mean(small) <= 0.08 and np.mean(discovered) <= 0.08

@@ -1,0 +1,43 @@
+"""Voxelwise encoding models in scikit-learn's manner: fitted, tested in every voxel, beside their ceiling."""
+
+from giblet.encoding.bands import SplitScores, split_scores, unique_variance
+from giblet.encoding.ceiling import (
+    IntersubjectCorrelation,
+    ceiling_p,
+    ceiling_ratio,
+    explainable_variance,
+    intersubject_correlation,
+    noise_ceiling,
+    normalized_correlation,
+)
+from giblet.encoding.delays import Delayer, HRFConvolver
+from giblet.encoding.folds import BlockedFolds
+from giblet.encoding.group import GroupTest, rotation_test_group
+from giblet.encoding.maps import Reach, reachable
+from giblet.encoding.model import EncodingModel, mean_r
+from giblet.evaluation.rotation import RotationTest, false_discovery_q, rotation_test
+
+__all__ = [
+    "BlockedFolds",
+    "Delayer",
+    "EncodingModel",
+    "GroupTest",
+    "HRFConvolver",
+    "IntersubjectCorrelation",
+    "Reach",
+    "RotationTest",
+    "SplitScores",
+    "ceiling_p",
+    "ceiling_ratio",
+    "explainable_variance",
+    "false_discovery_q",
+    "intersubject_correlation",
+    "mean_r",
+    "noise_ceiling",
+    "normalized_correlation",
+    "reachable",
+    "rotation_test",
+    "rotation_test_group",
+    "split_scores",
+    "unique_variance",
+]
