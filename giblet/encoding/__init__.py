@@ -13,22 +13,27 @@ from giblet.encoding.ceiling import (
 from giblet.encoding.delays import Delayer, HRFConvolver
 from giblet.encoding.folds import BlockedFolds
 from giblet.encoding.group import GroupTest, rotation_test_group
+from giblet.encoding.held_out import ClipScores, clip_folds, permutation_test_cv, score_clips
 from giblet.encoding.maps import Reach, reachable
 from giblet.encoding.model import EncodingModel, mean_r
+from giblet.encoding.permutation import PermutationTest, permutation_test
 from giblet.evaluation.rotation import RotationTest, false_discovery_q, rotation_test
 
 __all__ = [
     "BlockedFolds",
+    "ClipScores",
     "Delayer",
     "EncodingModel",
     "GroupTest",
     "HRFConvolver",
     "IntersubjectCorrelation",
+    "PermutationTest",
     "Reach",
     "RotationTest",
     "SplitScores",
     "ceiling_p",
     "ceiling_ratio",
+    "clip_folds",
     "explainable_variance",
     "false_discovery_q",
     "intersubject_correlation",
@@ -36,8 +41,11 @@ __all__ = [
     "noise_ceiling",
     "normalized_correlation",
     "reachable",
+    "permutation_test",
+    "permutation_test_cv",
     "rotation_test",
     "rotation_test_group",
+    "score_clips",
     "split_scores",
     "unique_variance",
 ]
