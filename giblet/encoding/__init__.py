@@ -10,10 +10,10 @@ from giblet.encoding.ceiling import (
     noise_ceiling,
     normalized_correlation,
 )
+from giblet.encoding.clip_scores import ClipScores, clip_folds, permutation_test_cv, score_clips
 from giblet.encoding.delays import Delayer, HRFConvolver
 from giblet.encoding.folds import BlockedFolds
 from giblet.encoding.group import GroupTest, rotation_test_group
-from giblet.encoding.held_out import ClipScores, clip_folds, permutation_test_cv, score_clips
 from giblet.encoding.maps import Reach, reachable
 from giblet.encoding.model import EncodingModel, mean_r
 from giblet.encoding.permutation import PermutationTest, permutation_test
@@ -40,9 +40,9 @@ __all__ = [
     "mean_r",
     "noise_ceiling",
     "normalized_correlation",
-    "reachable",
     "permutation_test",
     "permutation_test_cv",
+    "reachable",
     "rotation_test",
     "rotation_test_group",
     "score_clips",

@@ -242,8 +242,7 @@ def read_array(path: str | Path) -> np.ndarray:
     if path.suffix.lower() != ".npy":
         raise InputError(f"{path.name} is neither a table (.tsv, .csv) nor an array (.npy)")
     with reading(path, "an array of numpy.save is needed"):
-        found = np.load(path, allow_pickle=False)
-    return found
+        return np.load(path, allow_pickle=False)
 
 
 def _text_columns(path: Path) -> dict[str, list[str]]:

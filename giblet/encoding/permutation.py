@@ -7,9 +7,10 @@ where features tell nothing. Two traps:
    from the others' responses and helps to predict them, so that the folds agree with each other about what is chance.
    Responses that change places under fixed predictions miss that: noise has p <= .05 in 9 to 10 % of voxels, p <= .01
    in 3 to 4 % (docs/encoding.md). Here the model is fitted anew for each permutation, penalties included
-   (:func:`giblet.encoding.held_out.permutation_test_cv`); predictions of clips that were in no fit need none of that
+   (:func:`giblet.encoding.clip_scores.permutation_test_cv`); predictions of clips that were in no fit need none of that
    (:func:`permutation_test`).
-2. *Clips of one group may respond alike* (excerpts of one piece, words of one speaker): then whole groups change places.
+2. *Clips of one group may respond alike* (excerpts of one piece, words of one speaker): then whole groups change
+   places.
 
 References
 ----------

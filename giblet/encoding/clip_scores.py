@@ -357,11 +357,15 @@ def _checked_folds(cv: Any, n_clips: int, group: Any, seed: int) -> list[Fold]:
     for at, (train, test) in enumerate(folds):
         if len(test) < 2:
             raise InputError(f"fold {at} predicts one clip, about whose mean nothing is left: give fewer folds")
-        shared = np.intersect1d(train, test) if number is None else np.intersect1d(number[train], number[test])
-        if len(shared):
-            what = "clips" if number is None else "groups"
-            raise InputError(f"fold {at} learns from {len(shared)} {what} that it predicts: give folds that do not")
+        _refuse_shared(f"fold {at}", train, test, number)
     return folds
+
+
+def _refuse_shared(what: str, train: np.ndarray, test: np.ndarray, number: np.ndarray | None) -> None:
+    shared = np.intersect1d(train, test) if number is None else np.intersect1d(number[train], number[test])
+    if len(shared):
+        named = "clips" if number is None else "groups"
+        raise InputError(f"{what} learns from {len(shared)} {named} that it predicts: give folds that do not")
 
 
 def _inner_folds(cv: Any, train: np.ndarray, group: Any, seed: int) -> list[Fold]:
@@ -369,4 +373,7 @@ def _inner_folds(cv: Any, train: np.ndarray, group: Any, seed: int) -> list[Fold
     number = None if group is None else group_numbers(group, len(group))[train]
     if isinstance(cv, (int, np.integer)) and number is not None:
         cv = min(int(cv), len(np.unique(number)))
-    return list(_splits(cv, len(train), number, seed))
+    folds = list(_splits(cv, len(train), number, seed))
+    for at, (learned, left_out) in enumerate(folds):
+        _refuse_shared(f"fold {at} of the penalties", learned, left_out, number)
+    return folds
