@@ -3,8 +3,9 @@
 python scripts/natural_sounds.py FOLDER
 
 FOLDER holds the public files of Norman-Haignere, Kanwisher and McDermott (2015), Neuron 88, 1281-1296:
-sounds/wav/*.wav, and data/components.mat with R (sounds x components), stim_names and component_names. They carry no licence and do not
-come with giblet. Each sound is predicted from a ridge on the others; the table says r by features and component.
+sounds/wav/*.wav, and data/components.mat with R (sounds x components), stim_names and component_names. They carry no
+licence and do not come with giblet. Each sound is predicted from a ridge on the others; the table says r by features
+and component.
 """
 
 import argparse

@@ -34,8 +34,8 @@ class ClipSubjectEncoding:
 
     name: str
     stats: pd.DataFrame
-    """One row per voxel: ``region``, ``r``, ``p``, ``p_rank``, ``q``, ``p_fwe``, ``r2``, ``alpha``, ``cv_score``, and by
-    band ``split_BAND`` and ``unique_BAND``."""
+    """One row per voxel: ``region``, ``r``, ``p``, ``p_rank``, ``q``, ``p_fwe``, ``r2``, ``alpha``, ``cv_score``, and
+    ``split_BAND`` and ``unique_BAND`` where there are several bands."""
     scores: ClipScores
     test: PermutationTest
     model: EncodingModel

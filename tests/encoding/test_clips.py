@@ -107,12 +107,12 @@ def test_one_file_in_two_rows_must_be_one_group(tmp_path):
 
 def test_what_a_table_lacks_is_said(tmp_path):
     path = table(tmp_path, ["a.wav\t", "b.wav\tbob"])
-    with pytest.raises(InputError, match="row 1 of clips.tsv has no speaker"):
+    with pytest.raises(InputError, match=r"row 1 of clips.tsv has no speaker"):
         read_clips(path, group_column="speaker")
     with pytest.raises(InputError, match="no column 'sound': it has 'file', 'speaker'"):
         read_clips(path, file_column="sound")
     (tmp_path / "b.wav").unlink()
-    with pytest.raises(InputError, match="row 2 .*'b.wav'"):
+    with pytest.raises(InputError, match=r"row 2 .*'b.wav'"):
         read_clips(path)
 
 
