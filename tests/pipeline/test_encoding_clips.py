@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 import soundfile
 import yaml
+from typer.testing import CliRunner
 
+from giblet.cli import app
 from giblet.codec import load_codec
 from giblet.encoding import EncodingModel, permutation_test_cv, score_clips
 from giblet.encoding.clip_settings import ClipSettings
@@ -110,6 +112,19 @@ def test_a_yaml_file_is_read(study, tmp_path):
     (tmp_path / "clips.yaml").write_text(yaml.safe_dump(told))
     found = encode_clips(tmp_path / "clips.yaml")
     assert 1 < found.subjects[0].model.bands_["sound"].shape[1] < 30
+
+
+def test_giblet_encode_reads_rows_clips(study, tmp_path):
+    told = {
+        "rows": "clips", "clips": str(study / "clips.tsv"), "responses": {"ann": str(study / "ann.npy")},
+        "bands": {"sound": {"of": "latents"}}, "output": str(tmp_path / "out"), "n_permutations": 100,
+    }  # fmt: skip
+    (tmp_path / "clips.yaml").write_text(yaml.safe_dump(told))
+    done = CliRunner().invoke(app, ["encode", str(tmp_path / "clips.yaml"), "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["subjects"]["ann"]["n_q"] >= 1
+    again = CliRunner().invoke(app, ["encode", str(tmp_path / "clips.yaml")])
+    assert "over 4 voxels and 40 clips" in " ".join(again.stdout.split())
 
 
 @pytest.mark.parametrize(
