@@ -32,6 +32,13 @@ def encode(
     as_json: Json = False,
 ) -> None:
     """Fit encoding models, test every voxel, and write maps, tables and a page."""
+    from giblet.config import options_in
+
+    if options_in(config).get("rows") == "clips":
+        if features or out_dir is not None:
+            raise InputError("--features and --out-dir predict BOLD for a film, and rows: clips has sounds one by one")
+        _clips(config, overwrite, device, as_json)
+        return
     if features:
         _predict(config, features, out_dir, overwrite, as_json)
         return
@@ -49,6 +56,33 @@ def encode(
         fail(f"subject {name} is left out: {why}")
     if result.failed:
         raise typer.Exit(2)
+
+
+def _clips(config: Path, overwrite: bool, device: str | None, as_json: bool) -> None:
+    """The job for responses to sounds that were played one by one."""
+    from giblet.encoding.clip_settings import ClipSettings
+    from giblet.pipeline.encoding_clips import encode_clips
+
+    settings = ClipSettings.from_yaml(config)
+    if device is not None:
+        settings = ClipSettings.make(**{**settings.model_dump(), "device": device})
+    with _bar("fits") as tell:
+        result = encode_clips(
+            settings,
+            overwrite=overwrite,
+            progress=lambda done, total: tell("responses change places", round(done), round(total or done)),
+        )
+    if as_json:
+        print_json(result.as_dict())
+        return
+    for one in result.subjects:
+        s = one.summary
+        out.print(
+            f"{one.name}: mean r {s['mean_r']:.3f}, p = {s['mean_p']:.3g}, over {s['n_tested']} voxels and "
+            f"{result.n_clips} clips; {s['n_q']} with q <= .05, {s['n_fwe']} with p_fwe <= .05",
+            markup=False,
+        )
+    out.print(f"{result.scores}", markup=False)
 
 
 def _lines(result: EncodingResult) -> Iterator[str]:
@@ -88,12 +122,13 @@ def _predict(config: Path, features: list[str], out_dir: Path | None, overwrite:
 
 
 @contextmanager
-def _bar() -> Iterator[Tell]:
-    """Subjects on stderr, gone when the work is done; nothing where stderr is not a terminal."""
+def _bar(unit: str = "subjects") -> Iterator[Tell]:
+    """Subjects, or fits, on stderr, gone when the work is done; nothing where stderr is not a terminal."""
     columns = (
-        TextColumn("encoding"), BarColumn(bar_width=20), TextColumn("{task.completed:.0f}/{task.total:.0f} subjects"),
-        TextColumn("{task.fields[now]}"), TimeElapsedColumn(),
+        TextColumn("encoding"), BarColumn(bar_width=20),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[unit]}"), TextColumn("{task.fields[now]}"),
+        TimeElapsedColumn(),
     )  # fmt: skip
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        task = progress.add_task("encoding", total=1, now="")
+        task = progress.add_task("encoding", total=1, now="", unit=unit)
         yield lambda now, done, total: progress.update(task, completed=done, total=total, now=now)

@@ -10,34 +10,42 @@ from giblet.encoding.ceiling import (
     noise_ceiling,
     normalized_correlation,
 )
+from giblet.encoding.clip_scores import ClipScores, clip_folds, permutation_test_cv, score_clips
 from giblet.encoding.delays import Delayer, HRFConvolver
 from giblet.encoding.folds import BlockedFolds
 from giblet.encoding.group import GroupTest, rotation_test_group
 from giblet.encoding.maps import Reach, reachable
 from giblet.encoding.model import EncodingModel, mean_r
+from giblet.encoding.permutation import PermutationTest, permutation_test
 from giblet.evaluation.rotation import RotationTest, false_discovery_q, rotation_test
 
 __all__ = [
     "BlockedFolds",
+    "ClipScores",
     "Delayer",
     "EncodingModel",
     "GroupTest",
     "HRFConvolver",
     "IntersubjectCorrelation",
+    "PermutationTest",
     "Reach",
     "RotationTest",
     "SplitScores",
     "ceiling_p",
     "ceiling_ratio",
+    "clip_folds",
     "explainable_variance",
     "false_discovery_q",
     "intersubject_correlation",
     "mean_r",
     "noise_ceiling",
     "normalized_correlation",
+    "permutation_test",
+    "permutation_test_cv",
     "reachable",
     "rotation_test",
     "rotation_test_group",
+    "score_clips",
     "split_scores",
     "unique_variance",
 ]
