@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from giblet.data.text import TextSettings as TextSettings
     from giblet.data.video import VideoProcessor as VideoProcessor
     from giblet.data.video import VideoSettings as VideoSettings
+    from giblet.encoding.settings import EncodeSettings as EncodeSettings
     from giblet.evaluation.rotation import rotation_test as rotation_test
     from giblet.features import load_features as load_features
     from giblet.features import save_features as save_features
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from giblet.pipeline.brain import check_alignment as check_alignment
     from giblet.pipeline.codec import evaluate_codec as evaluate_codec
     from giblet.pipeline.decoding import decode as decode
+    from giblet.pipeline.encoding import encode as encode
+    from giblet.pipeline.encoding_film import predict_film as predict_film
     from giblet.pipeline.features import extract as extract
     from giblet.pipeline.features import extract_many as extract_many
     from giblet.pipeline.reconstruction import reconstruct as reconstruct
@@ -59,6 +62,7 @@ __getattr__, __dir__, __all__ = _lazily(
         "giblet.data.splits": ("make_splits",),
         "giblet.data.text": ("TextProcessor", "TextSettings"),
         "giblet.data.video": ("VideoProcessor", "VideoSettings"),
+        "giblet.encoding.settings": ("EncodeSettings",),
         "giblet.evaluation.rotation": ("rotation_test",),
         "giblet.features": ("load_features", "save_features"),
         "giblet.models.autoencoder": ("MultimodalAutoencoder",),
@@ -67,6 +71,8 @@ __getattr__, __dir__, __all__ = _lazily(
         "giblet.pipeline.brain": ("check_alignment",),
         "giblet.pipeline.codec": ("evaluate_codec",),
         "giblet.pipeline.decoding": ("decode",),
+        "giblet.pipeline.encoding": ("encode",),
+        "giblet.pipeline.encoding_film": ("predict_film",),
         "giblet.pipeline.features": ("extract", "extract_many"),
         "giblet.pipeline.reconstruction": ("reconstruct",),
         "giblet.pipeline.round_trip": ("demo",),

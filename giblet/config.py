@@ -188,6 +188,18 @@ def _held(values: Any) -> str:
     return f"holds {NAMED.get(type(values), 'one value, ' + repr(values)[:LONGEST])}"
 
 
+class _EachOnce(yaml.SafeLoader):
+    """YAML in which a name that stands twice in one mapping is an error, and the former does not vanish."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            at = next(key.start_mark.line for key, _ in reversed(node.value) if key.value == twice)
+            raise InputError(f"{twice} stands twice, again in line {at + 1}: give each option, and each band, one name")
+        return super().construct_mapping(node, deep)
+
+
 def options_in(path: str | Path) -> dict[str, Any]:
     """The options that a YAML file holds, by name, as they stand there.
 
@@ -205,7 +217,7 @@ def options_in(path: str | Path) -> dict[str, Any]:
         If the file cannot be read or is not a YAML mapping of words.
     """
     with reading(f"settings from {path}", "a YAML file of options is needed"):
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = yaml.load(Path(path).read_text(encoding="utf-8"), _EachOnce)  # a safe loader
     if not isinstance(values, dict):
         raise InputError(f"{path} {_held(values)}: a YAML mapping of options is needed, such as 'tr: 1.5'")
     if odd := [name for name in values if not isinstance(name, str)]:

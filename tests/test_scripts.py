@@ -12,7 +12,7 @@ from giblet.cli import app
 from giblet.config import Settings
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
-COMMAND_OF = {"train": "train", "reconstruct_audio": "reconstruct", "extract_features": "extract"}
+COMMAND_OF = {"encode": "encode", "train": "train", "reconstruct_audio": "reconstruct", "extract_features": "extract"}
 
 
 def run(script: str, *argv: object) -> subprocess.CompletedProcess[str]:

@@ -31,6 +31,8 @@ def analyse(film: Path, scan: Path, mask: Path) -> dict[str, float]:
     card = gb.score(prediction, codec=run.load_codec())
     files = (*simulated.files, *gb.reconstruct(gb.open_run(result.folder), overwrite=True).files)
     tested = gb.rotation_test(bold.bold.values, simulated.simulation.bold, tr=1.5)
+    encoded = gb.encode(gb.EncodeSettings.from_yaml("encode.yaml"))
+    other_film: Path = gb.predict_film("encode.yaml", pictures[0])[0].path
     quality = gb.evaluate_codec("sounds").quality
     models = [gb.AudioEncoder, gb.MultimodalDecoder, gb.MultimodalAutoencoder]
     processors = [gb.AudioProcessor(codec=codec, tr=1.5), gb.VideoProcessor(tr=1.5)]
@@ -39,5 +41,6 @@ def analyse(film: Path, scan: Path, mask: Path) -> dict[str, float]:
         "p": tested.mean_p, "lag": checked[0].scan.mean_best_lag, "trs": float(len(splits.test)),
         "clips": float(quality.n_clips), "scores": float(len(card.scores)), "files": float(len(files)),
         "all": float(len(models) + len(processors) + len(codes) + len(aligned.bold)),
+        "found": float(encoded.subjects[0].stats["q"].min()), "other": other_film.stat().st_mtime,
         "rate": rate, "lost": lost, "seconds": decoded.stat().st_mtime,
     }  # fmt: skip

@@ -9,6 +9,8 @@ __getattr__, __dir__, __all__ = lazily(
         "giblet.pipeline.brain": ("check_alignment",),
         "giblet.pipeline.codec": ("CodecDescription", "CodecEvaluation", "describe_codec", "evaluate_codec"),
         "giblet.pipeline.codec_training": ("TrainedCodec", "train_codec"),
+        "giblet.pipeline.encoding": ("EncodingResult", "encode"),
+        "giblet.pipeline.encoding_film": ("PredictedScan", "predict_film"),
         "giblet.pipeline.features": (
             "FailedExtraction", "FeatureFile", "extract", "extract_many", "processor_for", "processor_type",
         ),

@@ -108,15 +108,26 @@ def simulate(
         by_name = {one.name: one for one in regressors_in(source, name, codec=codec, device=device)}
         if regressor not in by_name:
             raise InputError(f"{name} has no regressor {regressor!r}; it has {', '.join(by_name)}: name one of these")
-        source = _by_tr(by_name[regressor], source)
+        source = regressor_by_tr(by_name[regressor], source)
     simulation = simulate_bold(source, positive=True, **settings)
     stem = Path(features).name.removesuffix(".nc").removesuffix("_features")
     name = f"{stem}_simulated_bold{'.tsv' if table else '.nii.gz'}"
     return SimulatedScan(simulation, tuple(write_simulation(simulation, Path(out_dir) / name, overwrite=overwrite)))
 
 
-def _by_tr(regressor: Regressor, features: xr.Dataset) -> xr.Dataset:
-    """A regressor as a feature file of one column: its mean in each TR, weighted by overlap."""
+def regressor_by_tr(regressor: Regressor, features: xr.Dataset) -> xr.Dataset:
+    """A regressor as a feature file of one column: its mean in each TR, weighted by overlap.
+
+    Parameters
+    ----------
+    regressor : Regressor
+    features : xarray.Dataset
+        What it was made from: its clock is that of the result.
+
+    Returns
+    -------
+    xarray.Dataset
+    """
     tr, n_trs = exact(features.attrs["tr"]), features.sizes["tr"]
     onsets = float(first_onset(features, features.attrs["desc"])) + np.arange(n_trs + 1) * float(tr)
     total = np.r_[0, np.cumsum(regressor.values * np.diff(regressor.edges))]

@@ -66,7 +66,7 @@ def split_study(
         }
     for subject, recording in zip(data.subjects, recordings, strict=True):
         if is_cleaned(subject):
-            _check_cleaned_apart(subject.name, recording.run, splits[subject.name])
+            check_cleaned_apart(subject.name, recording.run, splits[subject.name])
     return splits, notes
 
 
@@ -113,8 +113,21 @@ def is_cleaned(subject: SubjectSettings) -> bool:
     return bool(subject.detrend or subject.high_pass or subject.confound_columns)
 
 
-def _check_cleaned_apart(subject: str, runs: np.ndarray, splits: Splits) -> None:
-    """Refuse cleaning where the split cuts within a run: it fits all volumes of a run at once."""
+def check_cleaned_apart(subject: str, runs: np.ndarray, splits: Splits) -> None:
+    """Refuse cleaning where the split cuts within a run: it fits all volumes of a run at once.
+
+    Parameters
+    ----------
+    subject : str
+    runs : ndarray of int, shape (n_trs,)
+        Run of each TR.
+    splits : Splits
+
+    Raises
+    ------
+    InputError
+        If a run has TRs of several parts.
+    """
     for run in np.unique(runs):
         rows = np.flatnonzero(runs == run)
         parts = [p for p in ("train", "gap", "val", "test") if np.isin(getattr(splits, p), rows).any()]

@@ -81,11 +81,27 @@ class SubjectSettings(Settings):
         InputError
             If an option, the mask or the atlas cannot be used.
         """
+        return self.made_processor(tr, self.bad)
+
+    def made_processor(self, tr: float | None, bad: str) -> FMRIProcessor:
+        """As :meth:`processor`, with another word on what becomes of bad voxels.
+
+        Parameters
+        ----------
+        tr : float or None
+            Repetition time in seconds; None: the scans say it.
+        bad : {"error", "mask", "zero"}
+            As for :class:`giblet.data.fmri.FMRIProcessor`.
+
+        Returns
+        -------
+        FMRIProcessor
+        """
         return FMRIProcessor(
             self.mask, self.atlas, tr=tr, overrule_tr=self.overrule_tr, slice_time_ref=self.slice_time_ref,
             background_label=self.background_label, columns=self.columns, decimal=self.decimal,
             confound_columns=self.confound_columns,
-            detrend=self.detrend, high_pass=self.high_pass, bad=self.bad,
+            detrend=self.detrend, high_pass=self.high_pass, bad=bad,
         )  # fmt: skip
 
 
@@ -107,8 +123,6 @@ class DataSettings(Settings):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"subject {twice[0]} comes twice: put all its runs under one name")
-        if self.fractions[1] == 0:
-            raise ValueError("validation must have a share above 0: it chooses the best model")
         return self
 
 
@@ -144,6 +158,12 @@ class TrainSettings(Settings):
     num_workers: int = Field(0, ge=0, description="processes that read ahead; 0: read in the training process")
     log: Literal["csv", "tensorboard"] = Field("csv", description="tensorboard: beside log.csv, for its viewer")
     checkpoint_every: Count = Field(200, description="steps between saved states; also saved at the end and on Ctrl-C")
+
+    @model_validator(mode="after")
+    def _validation_has_a_share(self) -> TrainSettings:
+        if self.data.fractions[1] == 0:
+            raise ValueError("data.fractions: validation must have a share above 0: it chooses the best model")
+        return self
 
     @model_validator(mode="after")
     def _processes_have_work(self) -> TrainSettings:

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass, field
-from functools import cached_property
-from math import floor
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from giblet.alignment import Aligned, align_all_modalities
 from giblet.data.bold.scan_timing import sidecar_path
 from giblet.data.dataset.normalise import Normaliser
 from giblet.data.dataset.series import Series
-from giblet.data.dataset.stimulus_split import ShownRun
 from giblet.data.dataset.windows import Recording
-from giblet.data.splits import HRF_SECONDS, Splits
-from giblet.errors import AlignmentError, CodecError, InputError
+from giblet.data.splits import Splits
+from giblet.errors import CodecError, InputError
 from giblet.features import CODES, CONTINUOUS
 from giblet.modalities import AUDIO, BOLD, STIMULI
 from giblet.timing import same_tr, shown
 from giblet.training.columns import learnable
-from giblet.training.films import Films, Joined
+from giblet.training.films import Films
 from giblet.training.holes import Holes, unused_volumes, with_damaged
 from giblet.training.parts import is_cleaned, split_study
+from giblet.training.recordings import Rows, columns_of, read_bold, read_recording
 from giblet.training.settings import RunSettings, SubjectSettings, TrainSettings
 
 log = logging.getLogger(__name__)
@@ -135,7 +132,10 @@ def build_study(settings: TrainSettings, *, min_trs: int = 1) -> Study:
     said: dict[str, Any] = {"codec_fingerprint": set(), "bandwidth": set()}
     films = Films()
     for subject in settings.data.subjects:
-        recording, read[subject.name] = _recording(subject, settings, asked_tr, said, films)
+        recording, read[subject.name] = read_recording(
+            subject, partial(_features, subject.name, settings, said, films), films, tr=settings.model.tr,
+            asked_tr=asked_tr,
+        )  # fmt: skip
         recordings.append(recording)
     for what, found in said.items():
         if len(found) > 1:
@@ -217,92 +217,6 @@ def files_of(settings: TrainSettings) -> tuple[Path, ...]:
     return tuple(sorted(found))
 
 
-class Rows(NamedTuple):
-    """What is known of the rows and columns of a recording."""
-
-    volumes: np.ndarray
-    stimulus_trs: np.ndarray
-    film_seconds: np.ndarray
-    columns: dict[str, np.ndarray]
-    slice_time_ref: float
-    shown: list[ShownRun]
-    run_lengths: list[int]
-    """Volumes of each run."""
-    n_bad: int
-    """Voxels or regions that were left out."""
-
-
-def _recording(
-    subject: SubjectSettings, settings: TrainSettings, asked_tr: float | None, said: dict[str, Any], films: Films
-) -> tuple[Recording, Rows]:
-    """All runs of a subject, one after the other, and what is known of its rows and columns."""
-    tr = settings.model.tr
-    confounds = [run.confounds for run in subject.runs]
-    if any(confounds) and not all(confounds):
-        raise InputError(f"subject {subject.name}: some runs have confounds, some none: name one file per run")
-    bold = _bold(subject, asked_tr)
-    if not same_tr(bold.attrs["tr"], tr):
-        raise AlignmentError(
-            f"subject {subject.name}: the scans have TR {shown(bold.attrs['tr'])} s, the features {shown(tr)} s: "
-            f"extract them again with tr={shown(bold.attrs['tr'])}, or give model.tr if that of the scans is wrong"
-        )
-    labels = bold["run"].values
-    used = bold["sample_mask"].values.astype(bool) if "sample_mask" in bold else np.ones(len(labels), bool)
-    pieces: list[dict[str, tuple[np.ndarray, np.ndarray]]] = []
-    volumes: list[np.ndarray] = []
-    stimulus_trs: list[np.ndarray] = []
-    film_seconds: list[np.ndarray] = []
-    films_of_runs: list[ShownRun] = []
-    kinds = {}
-    for number, run in enumerate(subject.runs, start=1):
-        rows = np.flatnonzero(labels == number)
-        files = _features(run, subject.name, number, settings, said, films)
-        own = slice(rows[0], rows[-1] + 1)
-        try:
-            aligned = align_all_modalities(
-                files, bold["bold"].values[own], tr=tr, stimulus_time_at_volume_0=run.stimulus_time_at_volume_0,
-                volume_mask=used[own], on_short_bold=run.on_short_bold, on_holes="keep",
-            )  # fmt: skip
-        except (AlignmentError, InputError) as exc:
-            raise type(exc)(f"subject {subject.name}, run {number}: {exc}") from exc
-        _tell_cut(aligned, f"subject {subject.name}, run {number}")
-        piece = {}
-        for name in files:
-            values = films.shared(getattr(run, name), aligned.features[name].values, int(aligned.source_trs[name][0]))
-            piece[name] = values, aligned.masks[name]
-            kinds[name] = str(files[name].attrs["kind"])
-        pieces.append({**piece, BOLD: (aligned.bold, aligned.bold_mask)})
-        volumes.append(aligned.volumes)
-        # The latest of the modalities: where one was there before the scan, the response to it is in the first volumes.
-        onsets = [values["onset"].values for values in aligned.features.values()]
-        began = max(0, floor(max(float(onset[0]) for onset in onsets) / tr + 1e-6))
-        stimulus_trs.append(began + np.arange(len(aligned.volumes)))
-        film_seconds.append(onsets[0])
-        starts = {films.digest(getattr(run, name)): float(aligned.features[name]["onset"][0]) for name in files}
-        films_of_runs.append(ShownRun(starts, len(aligned.volumes)))
-    runs = np.repeat(np.arange(1, len(pieces) + 1), list(map(len, volumes)))
-    sources = {
-        name: _joined(name, kind, [p.get(name, len(v)) for p, v in zip(pieces, volumes, strict=True)], subject.name, tr)
-        for name, kind in {**kinds, BOLD: CONTINUOUS}.items()
-    }
-    known = Rows(
-        np.concatenate(volumes), np.concatenate(stimulus_trs), np.concatenate(film_seconds), _columns(bold),
-        float(bold.attrs["slice_time_ref"]), films_of_runs,
-        json.loads(bold.attrs["run_lengths"]), int(bold.attrs.get("n_bad_voxels", bold.attrs.get("n_bad_regions", 0))),
-    )  # fmt: skip
-    return Recording.of(subject.name, sources, run=runs), known
-
-
-def _bold(subject: SubjectSettings, asked_tr: float | None, unused: list[np.ndarray] | None = None) -> xr.Dataset:
-    confounds = [run.confounds for run in subject.runs if run.confounds]
-    try:
-        return subject.processor(asked_tr).load(
-            [run.bold for run in subject.runs], confounds=confounds or None, subject=subject.name, unused=unused
-        )
-    except InputError as exc:
-        raise InputError(f"subject {subject.name}: {exc}") from exc
-
-
 def _keeps_damaged(subject: SubjectSettings, settings: TrainSettings) -> bool:
     """Whether a voxel is left out only for what training and validation use of it.
 
@@ -320,40 +234,25 @@ def _with_damaged(
     """The subject's recording with the voxels that are damaged only where they are not used; their columns too."""
     known = read[subject.name]
     unused = unused_volumes(known.volumes, recording.run, known.run_lengths, splits)
-    bold = _bold(subject, asked_tr, unused)
+    bold = read_bold(subject, asked_tr, unused)
     if kept := bold["bold"].shape[1] - recording.series[BOLD].shape[1]:
         log.warning(
             "subject %s: %d of these are kept, as no TR of training or validation is bad in them", subject.name, kept
         )
-    read[subject.name] = known._replace(columns=_columns(bold))
+    read[subject.name] = known._replace(columns=columns_of(bold))
     return with_damaged(recording, bold, known.volumes, unused)
 
 
-def _columns(bold: xr.Dataset) -> dict[str, np.ndarray]:
-    return {str(name): bold[name].values for name in ("i", "j", "k", "region") if name in bold.coords}
-
-
-def _tell_cut(aligned: Aligned, which: str) -> None:
-    """Warn of a scan that goes on for long after the stimulus: so does one that is read at a wrong TR."""
-    report = aligned.report
-    seconds = report.cut_end * report.tr
-    if seconds > HRF_SECONDS and report.cut_end > 0.1 * report.n_volumes:
-        log.warning(
-            "%s: the last %d of %d volumes (%g s) have no stimulus and are left out; if the film did not end before "
-            "the scan, check the TR, %s s", which, report.cut_end, report.n_volumes, seconds, shown(report.tr),
-        )  # fmt: skip
-
-
-def _features(
-    run: RunSettings, subject: str, number: int, settings: TrainSettings, said: dict[str, Any], films: Films
-) -> dict[str, xr.Dataset]:
+def _features(  # the first four are the study's, the last three what read_recording gives
+    subject: str, settings: TrainSettings, said: dict[str, Any], films: Films, number: int, run: RunSettings, tr: float
+) -> dict[str, tuple[Path, xr.Dataset]]:
     """The feature files of a run, and a check that the sound is what the model is for."""
-    files = {name: films.load(path) for name in STIMULI if (path := getattr(run, name)) is not None}
+    files = {name: (path, films.load(path)) for name in STIMULI if (path := getattr(run, name)) is not None}
     if not files:
         raise InputError(f"subject {subject}, run {number} has no features: give audio, video or text")
     if AUDIO not in files:
         return files
-    audio, model = files[AUDIO], settings.model
+    (_, audio), model = files[AUDIO], settings.model
     wanted = CODES if model.use_encodec else CONTINUOUS
     if audio.attrs["kind"] != wanted:
         raise InputError(
@@ -367,17 +266,6 @@ def _features(
                  "codebook_size": int(audio.attrs["codebook_size"])}  # fmt: skip
         for name, value in shape.items():
             # Of another TR there are other frames, and alignment says so better.
-            if same_tr(audio.attrs["tr"], model.tr) and getattr(model, name) != value:
+            if same_tr(audio.attrs["tr"], tr) and getattr(model, name) != value:
                 raise InputError(f"{run.audio} has {name} {value}, model.{name} is {getattr(model, name)}: change it")
     return files
-
-
-def _joined(name: str, kind: str, given: list[Any], subject: str, tr: float) -> Joined:
-    """Runs end to end; a number stands for so many TRs of which nothing is known."""
-    shapes = {g[0].shape[1:] for g in given if not isinstance(g, int)}
-    if len(shapes) > 1:
-        raise InputError(
-            f"subject {subject}: {name} has shapes {sorted(shapes)} by TR in different runs: one is needed"
-        )
-    valid = np.concatenate([np.zeros(g, bool) if isinstance(g, int) else g[1] for g in given])
-    return Joined([g if isinstance(g, int) else g[0] for g in given], valid, kind, tr, f"{name} of subject {subject}")

@@ -1,0 +1,236 @@
+"""Pictures of an encoding run: the histogram of r beside its null, maps, and the time line of folds and gaps."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from giblet.data.bold.volumes import open_image
+
+log = logging.getLogger(__name__)
+
+INK, SOFT, ACCENT, NULL, TEST = "#1d2733", "#5b6875", "#1f6f8b", "#b8c1ca", "#d9822b"
+FEW = 40
+"""Columns up to which each is drawn by its name."""
+BIN = 0.01
+FOUND = 0.05
+"""q, up to which a voxel counts as found."""
+
+
+def can_draw() -> bool:
+    """Whether matplotlib is there.
+
+    Returns
+    -------
+    bool
+    """
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+def _png(figure: Any) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=120)
+    return file.getvalue()
+
+
+def _figure(width: float, height: float) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _plain(axis: Any) -> None:
+    for side in ("top", "right"):
+        axis.spines[side].set_visible(False)
+    axis.tick_params(labelsize=8, colors=INK)
+
+
+def histogram(stats: pd.DataFrame, summary: dict[str, Any]) -> bytes:
+    """How often r comes in the voxels, and how often by rotation.
+
+    Parameters
+    ----------
+    stats : pandas.DataFrame
+    summary : dict
+        Of the subject.
+
+    Returns
+    -------
+    bytes
+        PNG.
+    """
+    figure, axis = _figure(7.5, 2.8)
+    r = stats["r"].dropna().to_numpy()
+    null = np.asarray(summary["null"])
+    centres = np.linspace(-1, 1, len(null) + 1)[:-1] + BIN / 2
+    occupied = centres[null > 1e-4]
+    low, high = min([r.min(), *occupied[:1]]) - 0.03, max([r.max(), *occupied[-1:]]) + 0.03
+    n_bins = 1 if len(r) < 3 else int(np.clip(np.sqrt(len(r)) * 2, 12, 80))
+    edges = np.linspace(low, high, n_bins + 1)
+    share = np.histogram(r, edges)[0] / len(r)
+    axis.stairs(share, edges, fill=True, color=ACCENT, alpha=0.85, label=f"r of {len(r):,} {summary['unit']}s")
+    if null.any():
+        # The null in the same bins, so that both areas are 1.
+        cumulative = np.r_[0, np.cumsum(null)]
+        by_bin = np.diff(np.interp(edges, np.linspace(-1, 1, len(null) + 1), cumulative))
+        axis.stairs(by_bin, edges, color=INK, linewidth=1.4, label="the same, rotated in time: chance")
+    if summary["threshold_fwe"] is not None and summary["threshold_fwe"] < high:
+        axis.axvline(summary["threshold_fwe"], color=TEST, linestyle="--", linewidth=1.3)
+        axis.annotate(
+            "family-wise\nthreshold", (summary["threshold_fwe"], axis.get_ylim()[1]), xytext=(4, -4),
+            textcoords="offset points", fontsize=7.5, color=TEST, va="top",
+        )  # fmt: skip
+    axis.set_xlabel("held-out r, drifts removed", fontsize=8)
+    axis.set_ylabel(f"share of {summary['unit']}s", fontsize=8)
+    axis.legend(fontsize=8, frameon=False, loc="upper left")
+    axis.set_xlim(low, high)
+    axis.set_ylim(0, axis.get_ylim()[1] * 1.15)
+    _plain(axis)
+    return _png(figure)
+
+
+def by_region(stats: pd.DataFrame) -> bytes:
+    """r of each region, filled where it is found, with its ceiling.
+
+    Parameters
+    ----------
+    stats : pandas.DataFrame
+
+    Returns
+    -------
+    bytes
+        PNG.
+    """
+    ordered = stats.sort_values("r", na_position="first").reset_index(drop=True)
+    figure, axis = _figure(7.5, 0.9 + 0.22 * len(ordered))
+    at = np.arange(len(ordered))
+    found = (ordered["q"] <= FOUND) if "q" in ordered else pd.Series(False, index=ordered.index)
+    axis.axvline(0, color=NULL, linewidth=1)
+    axis.hlines(at, 0, ordered["r"], color=NULL, linewidth=1.5)
+    axis.scatter(ordered["r"][found], at[found], s=28, color=ACCENT, label="q <= .05", zorder=3)
+    axis.scatter(
+        ordered["r"][~found], at[~found], s=28, facecolor="white", edgecolor=SOFT, label="q > .05, or no test", zorder=3
+    )
+    if "ceiling" in ordered and ordered["ceiling"].notna().any():
+        axis.scatter(ordered["ceiling"], at, s=70, marker="|", color=TEST, label="ceiling", zorder=2)
+    axis.set_yticks(at, ordered["region"], fontsize=8)
+    axis.set_xlabel("held-out r, drifts removed", fontsize=8)
+    axis.set_ylim(-0.8, len(ordered) - 0.2)
+    axis.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    _plain(axis)
+    return _png(figure)
+
+
+def time_line(summary: dict[str, Any]) -> bytes:
+    """Which TRs are learned from, predicted, and left out, fold by fold.
+
+    Parameters
+    ----------
+    summary : dict
+        Of the subject.
+
+    Returns
+    -------
+    bytes
+        PNG.
+    """
+    folds, n_trs, tr = summary["timeline"], summary["n_trs"], summary["tr"]
+    figure, axis = _figure(7.5, 1.15 + 0.26 * len(folds))
+    minutes = tr / 60
+    for row, (_, train, test) in enumerate(folds):
+        axis.broken_barh([(0, n_trs * minutes)], (row - 0.32, 0.64), facecolor="white", edgecolor=NULL, hatch="////",
+                         linewidth=0.6)  # fmt: skip
+        for stretches, colour in ((train, ACCENT), (test, TEST)):
+            axis.broken_barh(
+                [(start * minutes, (stop - start) * minutes) for start, stop in stretches], (row - 0.32, 0.64),
+                facecolor=colour,
+            )  # fmt: skip
+    for start in summary["run_starts"][1:]:
+        axis.axvline(start * minutes, color=INK, linewidth=0.8)
+    from matplotlib.patches import Patch
+
+    handles = [
+        Patch(facecolor=ACCENT, label="learned from"), Patch(facecolor=TEST, label="predicted"),
+        Patch(facecolor="white", edgecolor=NULL, hatch="////", label="left out (gap, censored)"),
+    ]  # fmt: skip
+    axis.set_yticks(range(len(folds)), [name for name, *_ in folds], fontsize=8)
+    axis.set_ylim(len(folds) - 0.5, -0.5)
+    axis.set_xlim(0, n_trs * minutes)
+    runs = "; lines: where a run begins" if len(summary["run_starts"]) > 1 else ""
+    axis.set_xlabel(f"minutes of all runs, end to end{runs}", fontsize=8)
+    figure.legend(handles=handles, ncols=3, fontsize=8, frameon=False, loc="outside upper left")
+    _plain(axis)
+    return _png(figure)
+
+
+def brain_maps(folder: Path, label: str, stats: pd.DataFrame) -> list[tuple[str, bytes]]:
+    """Maps of r by nilearn: where q <= .05 if there is such a voxel, else all of it.
+
+    Parameters
+    ----------
+    folder : Path
+    label : str
+        How the names of the files begin.
+    stats : pandas.DataFrame
+
+    Returns
+    -------
+    list of (str, bytes)
+        What a picture shows, and PNG.
+    """
+    path = folder / f"{label}_stat-r_statmap.nii.gz"
+    if not path.is_file():
+        return []
+    from nilearn import image, plotting
+
+    whole = open_image(path)
+    values = np.nan_to_num(np.asarray(whole.dataobj, np.float64))
+    found = np.zeros(values.shape, bool)
+    places = stats[stats["q"] <= FOUND] if "q" in stats else stats[:0]
+    what = "all r: no voxel has q <= .05"
+    if len(places) and "i" in places:
+        found[places["i"], places["j"], places["k"]] = True
+        what = "r where q <= .05"
+    shown = image.new_img_like(whole, np.where(found, values, 0) if found.any() else values)
+    top = max(float(np.abs(values).max()), 1e-3)
+    pictures = []
+    in_mni = _like_mni(whole)
+    options: dict[str, Any] = {"vmax": top, "vmin": -top, "colorbar": True, "threshold": 1e-6}
+    for name, draw in (
+        (f"axial slices, {what}", lambda: plotting.plot_stat_map(
+            shown, display_mode="z", cut_coords=_slices(whole, values), black_bg=False, annotate=True,
+            **({} if in_mni else {"bg_img": None}), **options)),
+        (f"glass brain, {what}", lambda: plotting.plot_glass_brain(
+            shown, display_mode="lyrz", plot_abs=False, **options) if in_mni else None),
+    ):  # fmt: skip
+        display = draw()
+        if display is None:
+            continue
+        file = io.BytesIO()
+        display.savefig(file, dpi=110)
+        display.close()
+        pictures.append((name, file.getvalue()))
+    return pictures
+
+
+def _slices(img: Any, values: np.ndarray) -> list[float]:
+    """Up to seven axial slices through what has values, in mm."""
+    inside = np.flatnonzero((values != 0).any(axis=(0, 1)))
+    planes = np.unique(np.linspace(inside[0], inside[-1], min(7, len(inside))).round()) if len(inside) else [0]
+    centre = [size / 2 for size in values.shape[:2]]
+    return [float((img.affine @ [*centre, plane, 1])[2]) for plane in planes]
+
+
+def _like_mni(img: Any) -> bool:
+    """Whether an image covers what a brain in MNI space does; its header rarely says it."""
+    corners = np.array([[i, j, k, 1] for i in (0, img.shape[0]) for j in (0, img.shape[1]) for k in (0, img.shape[2])])
+    places = (corners @ img.affine.T)[:, :3]
+    low, high = places.min(0), places.max(0)
+    return bool((low < [-55, -85, -20]).all() and (high > [55, 50, 55]).all() and (np.abs(places) < 150).all())

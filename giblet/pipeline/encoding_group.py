@@ -1,0 +1,180 @@
+"""Several subjects of one film: the test of their mean, and the ceiling of what they share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from giblet.encoding import ceiling_ratio, intersubject_correlation, reachable, rotation_test_group
+from giblet.encoding.settings import EncodeSettings
+from giblet.errors import InputError, reading
+from giblet.evaluation.rotation import false_discovery_q, too_short
+from giblet.pipeline.encoding_subject import SubjectEncoding, read_stats, write_maps, write_stats
+from giblet.training.recordings import read_bold
+
+LABEL = "group_desc-encoding"
+
+
+@dataclass(frozen=True, repr=False)
+class GroupEncoding:
+    """What was found in the mean of the subjects."""
+
+    folder: Path
+    summary: dict[str, Any]
+
+    @cached_property
+    def stats(self) -> pd.DataFrame:
+        """All scores, a row for each voxel or region."""
+        return read_stats(self.folder / f"{LABEL}_stats.tsv")
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What was written."""
+        return tuple(self.folder / name for name in self.summary["files"])
+
+    def __repr__(self) -> str:
+        return f"<GroupEncoding of {self.summary['n_subjects']} subjects, {self.summary['n_trs']} TRs of all>"
+
+
+@dataclass(frozen=True)
+class _Common:
+    """Held-out BOLD and predictions of the TRs that all subjects have."""
+
+    bold: list[np.ndarray]
+    predicted: list[np.ndarray]
+    stretches: np.ndarray
+    tr: float
+
+
+def encode_group(settings: EncodeSettings, subjects: Sequence[SubjectEncoding]) -> GroupEncoding:
+    """Test the mean over subjects, and see how much of their BOLD they share, as the settings ask.
+
+    Parameters
+    ----------
+    settings : EncodeSettings
+    subjects : sequence of SubjectEncoding
+        With their held-out predictions beside them.
+
+    Returns
+    -------
+    GroupEncoding
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two, they have other voxels or regions, or no test TRs in common.
+    """
+    if len(subjects) < 2:
+        raise InputError(f"{len(subjects)} subject is left: a group test and inter-subject correlation need two")
+    common = _common(subjects)
+    first = subjects[0].stats
+    places = {name: first[name] for name in ("region", "i", "j", "k") if name in first}
+    tested = np.all([np.isfinite(one).all(0) for one in (*common.bold, *common.predicted)], axis=0)
+    bold, predicted = ([one[:, tested] for one in side] for side in (common.bold, common.predicted))
+    lengths = np.unique(common.stretches, return_counts=True)[1].tolist()
+    if why := too_short(lengths, common.tr, settings.high_pass):
+        raise InputError(f"subjects cannot be compared: {why}")
+    options: dict[str, Any] = {"tr": common.tr, "run": common.stretches, "high_pass": settings.high_pass}
+    columns: dict[str, Any] = dict(places)
+    summary: dict[str, Any] = {"n_subjects": len(subjects), "n_trs": len(common.stretches), "notes": []}
+    if len(tested) > tested.sum():
+        summary["notes"].append(f"{int((~tested).sum())} of {len(tested)} columns are not there in all subjects")
+    if settings.group:
+        test = rotation_test_group(bold, predicted, **options, seed=settings.seed)
+        agreement = test.agreement()
+        found = {"r": test.r, "p": test.p, "q": test.q, "p_fwe": test.p_fwe, "agreement_t": agreement.t}
+        columns |= {name: _spread(values, tested) for name, values in found.items()}
+        summary |= {
+            "mean_r": test.mean, "mean_p": test.mean_p, "threshold_fwe": test.threshold_fwe,
+            "n_q": int(np.nansum(test.q <= 0.05)), "n_fwe": int(np.nansum(test.p_fwe <= 0.05)),
+            "agreement_tests": agreement.tests, "agreement_table": agreement.table(),
+        }  # fmt: skip
+        summary["notes"].append(reachable(test, n_trs=len(common.stretches)).message)
+    if settings.ceiling == "intersubject":
+        shared = intersubject_correlation(bold, **options)
+        assert shared.p is not None
+        summary["notes"].append(shared.summary())
+        found = {"ceiling": shared.lower, "ceiling_upper": shared.upper, "ceiling_p": shared.p,
+                 "ceiling_q": false_discovery_q(shared.p)}  # fmt: skip
+        columns |= {name: _spread(values, tested) for name, values in found.items()}
+        if settings.group:
+            columns["ratio"] = ceiling_ratio(columns["r"], columns["ceiling"], columns["ceiling_p"])
+    stats = pd.DataFrame(columns)
+    summary["files"] = _written(settings, subjects, stats)
+    if settings.ceiling == "intersubject":
+        _give_ceiling(settings, subjects, stats)
+    return GroupEncoding(settings.output, summary)
+
+
+def _spread(values: np.ndarray, tested: np.ndarray) -> np.ndarray:
+    found = np.full(len(tested), np.nan)
+    found[tested] = values
+    return found
+
+
+def _common(subjects: Sequence[SubjectEncoding]) -> _Common:
+    """Rows of one film that all subjects have in their test, each at its place in the film."""
+    kept = []
+    for subject in subjects:
+        path = subject.path("heldout.npz")
+        with reading(path, "compute it again with --overwrite"), np.load(path, allow_pickle=False) as file:
+            kept.append({name: file[name] for name in file.files})
+    n_columns = {one["bold"].shape[1] for one in kept}
+    names = [subject.stats["region"].tolist() for subject in subjects if "region" in subject.stats]
+    if len(n_columns) > 1 or any(own != names[0] for own in names):
+        told = ", ".join(f"{s.name} {one['bold'].shape[1]}" for s, one in zip(subjects, kept, strict=True))
+        raise InputError(
+            f"subjects have other voxels or regions ({told}): group and ceiling: intersubject need one space, such as "
+            "a standard one with one mask"
+        )
+    places = [
+        {(str(f), int(t)): k for k, (f, t) in enumerate(zip(one["films"], one["times"], strict=True))} for one in kept
+    ]
+    shared = [moment for moment in places[0] if all(moment in other for other in places)]
+    if not shared:
+        raise InputError(
+            "subjects have no test TRs of one film in common: give those who saw the same film the same feature files, "
+            "or leave out group and ceiling: intersubject"
+        )
+    rows = [np.array([own[moment] for moment in shared]) for own in places]
+    labels = np.stack([one["stretches"][own] for one, own in zip(kept, rows, strict=True)])
+    breaks = np.flatnonzero((np.diff(labels, axis=1) != 0).any(axis=0)) + 1
+    stretches = np.zeros(len(shared), np.int64)
+    stretches[breaks] = 1
+    return _Common(
+        [one["bold"][own] for one, own in zip(kept, rows, strict=True)],
+        [one["predicted"][own] for one, own in zip(kept, rows, strict=True)],
+        np.cumsum(stretches), float(kept[0]["tr"]),
+    )  # fmt: skip
+
+
+def _written(settings: EncodeSettings, subjects: Sequence[SubjectEncoding], stats: pd.DataFrame) -> list[str]:
+    write_stats(stats, settings.output / f"{LABEL}_stats.tsv")
+    return [f"{LABEL}_stats.tsv", *_maps(settings, subjects[0], stats, LABEL)]
+
+
+def _maps(settings: EncodeSettings, subject: SubjectEncoding, stats: pd.DataFrame, label: str) -> list[str]:
+    if not subject.path("stat-r_statmap.nii.gz").is_file():
+        return []
+    own = next(one for one in settings.data.subjects if one.name == subject.name)
+    run = next(run for run in own.runs if run.bold is not None and run.bold.is_file())
+    like = read_bold(own.model_copy(update={"runs": (run,)}), settings.tr)
+    like["good"] = like["good"] | True  # what is bad is NaN in the maps already
+    return write_maps(stats, own, like.isel(tr=slice(0, 1)), subject.summary["tr"], settings.output, label)
+
+
+def _give_ceiling(settings: EncodeSettings, subjects: Sequence[SubjectEncoding], stats: pd.DataFrame) -> None:
+    """The ceiling of the group beside the scores of each subject."""
+    for subject in subjects:
+        own = subject.stats.drop(columns=["ceiling", "ceiling_p", "ratio"], errors="ignore")
+        own["ceiling"], own["ceiling_p"] = stats["ceiling"], stats["ceiling_p"]
+        own["ratio"] = ceiling_ratio(own["r"].to_numpy(), own["ceiling"].to_numpy(), own["ceiling_p"].to_numpy())
+        write_stats(own, subject.path("stats.tsv"))
+        _maps(settings, subject, own[["ceiling", "ratio"]], subject.label)
+        subject.__dict__.pop("stats", None)

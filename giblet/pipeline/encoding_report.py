@@ -1,0 +1,185 @@
+"""The page of an encoding run: what was found, in which subject, against which chance, and how to read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from giblet.encoding.settings import EncodeSettings
+from giblet.pipeline import encoding_figures as figures
+from giblet.pipeline.encoding_group import LABEL, GroupEncoding
+from giblet.pipeline.encoding_subject import SubjectEncoding
+from giblet.report import Picture, Section, Table, write_report
+
+MOST_PICTURED = 6
+"""Subjects that are drawn one by one; of more, these, and all in tables."""
+MOST_ROWS = 60
+"""Regions up to which a table lists them."""
+HOW_TO_READ = (
+    "r is the correlation of BOLD with its prediction by a model that did not see these TRs, after drifts were taken "
+    "from both: mean, line, parabola{high_pass}. 0 is chance; what a perfect model could reach depends on the noise, "
+    "which a ceiling tells, where one was asked for.",
+    "p compares r with the same prediction rotated in time by every number of TRs (of several stretches by 2,000 joint "
+    "draws), so that slow signals get no credit for being slow. q is p corrected for all voxels by the false discovery "
+    "rate: of the voxels with q <= .05, 5 % are false on average. p_fwe <= .05: in 5 % of studies in which nothing "
+    "answers, a voxel has it. The dashed line in a histogram is the r that the best voxel reaches by chance in 5 % of "
+    "rotations.",
+    "Split scores share r out among the bands and sum to it; bands that go together share arbitrarily. Unique variance "
+    "is what R2 loses if a band is left out: about 0, on either side, for a band that adds nothing to the others.",
+    "Penalties were chosen within what was learned from. A penalty at the end of its grid is told below.",
+)
+
+
+def write_page(  # 6 parameters: all that a run found
+    path: Path, settings: EncodeSettings, subjects: Sequence[SubjectEncoding], group: GroupEncoding | None,
+    failed: Mapping[str, str], notes: Sequence[str],
+) -> None:  # fmt: skip
+    """Write the page.
+
+    Parameters
+    ----------
+    path : Path
+    settings : EncodeSettings
+    subjects : sequence of SubjectEncoding
+    group : GroupEncoding or None
+    failed : mapping of str to str
+        By subject that was left out, why.
+    notes : sequence of str
+    """
+    sections = [_found(subjects)]
+    if group is not None:
+        sections.append(_of_group(group))
+    sections += [_of_subject(one, draw=k < MOST_PICTURED) for k, one in enumerate(subjects)]
+    sections.append(_excluded(subjects, group, failed, notes))
+    high_pass = "" if settings.high_pass is None else f", and cosines slower than 1/{1 / settings.high_pass:g} Hz"
+    sections.append(Section("How to read this", [text.format(high_pass=high_pass) for text in HOW_TO_READ]))
+    bands = ", ".join(f"{name} ({_of_band(band)})" for name, band in settings.bands.items())
+    response = "as they are, without a response" if settings.hrf is None else f"response {settings.hrf}"
+    told = f"{len(subjects)} subject{'s' if len(subjects) > 1 else ''}; bands: {bands}; {response}."
+    write_report(path, "Encoding models", sections, summary=told)
+
+
+def _of_band(band: Any) -> str:
+    found = f"{band.take} of {band.of}" if band.take else band.of
+    return f"{found}, {band.n_components:g} components" if band.n_components else found
+
+
+def _found(subjects: Sequence[SubjectEncoding]) -> Section:
+    headers = ["subject", "columns", "TRs learned from", "TRs predicted", "mean r", "best r", "p of the mean",
+               "q <= .05", "p_fwe <= .05"]  # fmt: skip
+    rows = []
+    for one in subjects:
+        s = one.summary
+        trained = s["n_trs_train"]
+        learned = f"{min(trained)} to {max(trained)}" if len(set(trained)) > 1 else str(trained[0])
+        rows.append([
+            one.name, f"{s['n_tested']:,} of {s['n_columns']:,} {s['unit']}s", learned, str(s["n_trs_test"]),
+            _number(s["mean_r"]), _number(one.stats["r"].max()), _p(s["mean_p"]), _count(s["n_q"]), _count(s["n_fwe"]),
+        ])  # fmt: skip
+    return Section("What was found", parts=[Table(headers, rows)])
+
+
+def _of_group(group: GroupEncoding) -> Section:
+    summary, stats = group.summary, group.stats
+    text = [f"{summary['n_subjects']} subjects, {summary['n_trs']} TRs that all of them were tested on."]
+    parts: list[Table | Picture] = []
+    if "r" in stats:
+        text.append(
+            f"Mean over subjects of Fisher's z, under rotations made for all at once: mean r {summary['mean_r']:.3f}, "
+            f"p = {_p(summary['mean_p'])}; {summary['n_q']} of {int(stats['r'].notna().sum())} columns have q <= .05, "
+            f"{summary['n_fwe']} p_fwe <= .05."
+        )
+        if figures.can_draw() and "region" in stats and len(stats) <= figures.FEW:
+            parts.append(Picture(figures.by_region(stats), "r of each region, mean over subjects"))
+        if figures.can_draw():
+            parts += [Picture(png, name, name) for name, png in figures.brain_maps(group.folder, LABEL, stats)]
+    if "region" in stats and len(stats) <= MOST_ROWS:
+        names = [n for n in ("r", "p", "q", "p_fwe", "ceiling", "ceiling_upper", "ratio", "agreement_t") if n in stats]
+        parts.append(_regions(stats, names))
+    if "agreement_table" in summary:
+        lines = summary["agreement_table"].splitlines()
+        cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:] if "---" not in line]
+        text.append(f"agreement_t is a t-test over subjects. {lines[0]} The last table says how often noise passes it.")
+        parts.append(Table(cells[0], cells[1:], "Noise that passes the t-test over subjects"))
+    if "ceiling" in stats:
+        text.append(
+            "ceiling is the lower bound of inter-subject correlation, each with the mean of the others; ceiling_upper "
+            "the upper bound. ratio is r / ceiling where the ceiling has p <= .05."
+        )
+    return Section("All subjects", text, parts)
+
+
+def _regions(stats: pd.DataFrame, names: Sequence[str]) -> Table:
+    rows = [
+        [str(row["region"]), *(_p(row[n]) if n in ("p", "q", "p_fwe") else _number(row[n]) for n in names)]
+        for _, row in stats.iterrows()
+    ]
+    return Table(["region", *names], rows)
+
+
+def _of_subject(one: SubjectEncoding, *, draw: bool) -> Section:
+    stats, summary = one.stats, one.summary
+    parts: list[Table | Picture] = []
+    if draw and figures.can_draw() and stats["r"].notna().any():
+        parts.append(Picture(
+            figures.histogram(stats, summary), "histogram of held-out r, and of its null",
+            "Held-out r of all columns, and what rotations of the predictions give",
+        ))  # fmt: skip
+        if "region" in stats and len(stats) <= figures.FEW:
+            parts.append(Picture(figures.by_region(stats), "r of each region"))
+        parts += [Picture(png, name, name) for name, png in figures.brain_maps(one.folder, one.label, stats)]
+        parts.append(Picture(figures.time_line(summary), "time line of folds and gaps", "What was learned from"))
+    if bands := list(summary["bands"]):
+        parts.append(_bands(stats, bands, summary))
+    if "ceiling" in stats and stats["ceiling"].notna().any():
+        own = stats[stats["ratio"].notna()]
+        row = [f"{len(own)} of {len(stats)}", _number(own["ceiling"].median()), _number(own["ratio"].median())]
+        parts.append(Table(["columns whose ceiling is above chance", "median ceiling", "median r / ceiling"], [row]))
+    return Section(f"Subject {one.name}", [f"Runs: {', '.join(summary['run_names'])}."], parts)
+
+
+def _bands(stats: pd.DataFrame, bands: Sequence[str], summary: Mapping[str, Any]) -> Table:
+    found = stats[stats["q"] <= figures.FOUND]
+    headers = ["band", "columns", "split of r, mean", f"in {len(found)} found", "unique R2, mean", "in found"]
+    rows = []
+    for name in bands:
+        cells = [
+            _number(part[f"{kind}_{name}"].mean()) if f"{kind}_{name}" in stats and len(part) else "-"
+            for kind in ("split", "unique")
+            for part in (stats, found)
+        ]
+        rows.append([name, str(summary["bands"][name]), *cells])
+    r2 = [_number(part["r2"].mean()) if len(part) else "-" for part in (stats, found)]
+    r = [_number(part["r"].mean()) if len(part) else "-" for part in (stats, found)]
+    rows.append(["all together (r, R2)", str(sum(summary["bands"].values())), *r, *r2])
+    return Table(headers, rows, "Scores by band; found: q <= .05")
+
+
+def _excluded(
+    subjects: Sequence[SubjectEncoding], group: GroupEncoding | None, failed: Mapping[str, str], notes: Sequence[str]
+) -> Section:
+    rows = [[name, f"left out: {why}"] for name, why in failed.items()]
+    rows += [["all", note] for note in notes]
+    rows += [["all", note] for note in (group.summary["notes"] if group else [])]
+    rows += [[one.name, note] for one in subjects for note in one.summary["notes"]]
+    parts = [Table(["subject", "what"], rows)] if rows else []
+    text = [] if rows else ["Nothing was left out, and nothing is off."]
+    return Section("What was left out, and what is off", text, parts)
+
+
+def _number(value: Any) -> str:
+    return "-" if value is None or not np.isfinite(value) else f"{value:.3f}"
+
+
+def _count(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
+
+
+def _p(value: float | None) -> str:
+    if value is None or not np.isfinite(value):
+        return "-"
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}"

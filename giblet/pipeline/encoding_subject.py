@@ -1,0 +1,471 @@
+"""One subject of an encoding run: fitted and scored once, and read back where nothing has changed since."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from giblet.data.bold.scan_timing import sidecar_path
+from giblet.encoding import BlockedFolds, EncodingModel, ceiling_p, ceiling_ratio, noise_ceiling, reachable
+from giblet.encoding.delays import DELAYS
+from giblet.encoding.held_out import HeldOut, HeldOutScores, predict_held_out, score_held_out
+from giblet.encoding.settings import EncodeSettings, EncodeSubjectSettings
+from giblet.errors import InputError, reading
+from giblet.files import atomic_path, write_atomic
+from giblet.pipeline.encoding_data import SubjectData, read_subject, timeline
+from giblet.pipeline.encoding_features import BandReader
+from giblet.pipeline.results import described, files_of_result
+from giblet.training.films import Films
+from giblet.version import __version__
+
+log = logging.getLogger(__name__)
+
+BACKENDS = {"auto": "auto", "cpu": "numpy", "cuda": "torch_cuda"}
+FREE = {"output", "device", "group", "data", "weights"}
+"""Settings that change nothing in what is found in one subject; of the data, the subject's own part counts."""
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, repr=False)
+class SubjectEncoding:
+    """What was found in one subject."""
+
+    name: str
+    folder: Path
+    status: str
+    """``"written"``, or ``"unchanged"`` where it was there."""
+    summary: dict[str, Any]
+    """As ``..._summary.json`` holds it."""
+
+    @property
+    def label(self) -> str:
+        """How its files' names begin."""
+        return label_of(self.name)
+
+    def path(self, what: str) -> Path:
+        """A file of the subject.
+
+        Parameters
+        ----------
+        what : str
+            What stands behind ``sub-01_desc-encoding_``, such as ``"stats.tsv"``.
+
+        Returns
+        -------
+        Path
+        """
+        return self.folder / f"{self.label}_{what}"
+
+    @property
+    def model_path(self) -> Path:
+        """The saved fit, where weights were kept."""
+        return self.path("model.safetensors")
+
+    @cached_property
+    def stats(self) -> pd.DataFrame:
+        """All scores, a row for each voxel or region."""
+        return read_stats(self.path("stats.tsv"))
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What was written."""
+        return tuple(self.folder / name for name in self.summary["files"])
+
+    def __repr__(self) -> str:
+        one = self.summary
+        found = "" if one["n_q"] is None else f", {one['n_q']} with q <= .05"
+        mean = "none" if one["mean_r"] is None else f"{one['mean_r']:.3f}"
+        return f"<SubjectEncoding {self.name}: mean r {mean} over {one['n_tested']} columns{found}>"
+
+
+def label_of(name: str) -> str:
+    """How the files of a subject begin.
+
+    Parameters
+    ----------
+    name : str
+        With or without ``sub-``.
+
+    Returns
+    -------
+    str
+    """
+    return f"sub-{name.removeprefix('sub-')}_desc-encoding"
+
+
+def read_stats(path: Path) -> pd.DataFrame:
+    """A table of scores.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    pandas.DataFrame
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    with reading(path, "compute it again with --overwrite"):
+        return pd.read_csv(path, sep="\t", na_values=["n/a"], keep_default_na=False, dtype={"region": str})
+
+
+def write_stats(table: pd.DataFrame, path: Path) -> None:
+    """Write a table of scores, whole or not at all.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+    path : Path
+    """
+    text = io.StringIO()
+    table.to_csv(text, sep="\t", index=False, na_rep="n/a", float_format="%.9g")
+    write_atomic(path, text.getvalue())
+
+
+def options_of(settings: EncodeSettings, subject: EncodeSubjectSettings) -> dict[str, Any]:
+    """All that decides what is found in a subject: settings, and the content of each file.
+
+    Parameters
+    ----------
+    settings : EncodeSettings
+    subject : EncodeSubjectSettings
+
+    Returns
+    -------
+    dict of str to object
+    """
+    used = {band.of for band in settings.bands.values()}
+
+    def file(path: Path | None) -> dict[str, str] | None:
+        return None if path is None or not path.is_file() else described(path)
+
+    runs = []
+    for run in subject.runs:
+        about: dict[str, Any] = run.model_dump(mode="json", exclude={"bold", "audio", "video", "text", "features"})
+        about["confounds"] = file(run.confounds)
+        about["bold"], about["sidecar"] = file(run.bold), None
+        if run.bold is not None:
+            about["sidecar"] = file(sidecar_path(run.bold))
+        about["features"] = {name: file(path) for name, path in run.files().items() if name in used}
+        runs.append(about)
+    own = subject.model_dump(mode="json", exclude={"runs", "mask", "atlas"})
+    own |= {"mask": file(subject.mask), "atlas": file(subject.atlas)}
+    found = {
+        **settings.model_dump(mode="json", exclude=FREE),
+        "ceiling": settings.ceiling if settings.ceiling == "repeats" else "none",
+        "data": settings.data.model_dump(mode="json", exclude={"subjects"}), "subject": own, "runs": runs,
+        "giblet_version": __version__,
+    }  # fmt: skip
+    return dict(json.loads(json.dumps(found)))
+
+
+def model_of(settings: EncodeSettings, tr: float, slice_time_ref: float) -> EncodingModel:
+    """The model that settings describe, not fitted.
+
+    Parameters
+    ----------
+    settings : EncodeSettings
+    tr : float
+        Repetition time in seconds.
+    slice_time_ref : float
+        When in its TR a volume is read, 0 to 1.
+
+    Returns
+    -------
+    EncodingModel
+    """
+    fir = settings.hrf == "fir"
+    folds = BlockedFolds(settings.penalty_folds, settings.data.gap, tr=tr)
+    return EncodingModel(
+        settings.alphas, folds, tr=tr, hrf=None if fir else settings.hrf,
+        delays=(settings.delays or DELAYS) if fir else None, slice_time_ref=slice_time_ref,
+        scale={name: band.scale for name, band in settings.bands.items()},
+        n_components={name: band.n_components for name, band in settings.bands.items()},
+        scoring=settings.scoring, n_iter=settings.n_iter, backend=BACKENDS[settings.device],
+        random_state=settings.seed,
+    )  # fmt: skip
+
+
+def standing(settings: EncodeSettings, subject: EncodeSubjectSettings, overwrite: bool) -> SubjectEncoding | None:
+    """The subject's result, if it is there and of the same settings and files; what is of others is removed.
+
+    Parameters
+    ----------
+    settings : EncodeSettings
+    subject : EncodeSubjectSettings
+    overwrite : bool
+        A result of other settings or files may be removed.
+
+    Returns
+    -------
+    SubjectEncoding or None
+
+    Raises
+    ------
+    InputError
+        If there is one of others, and it may not be removed.
+    """
+    folder, label = settings.output, label_of(subject.name)
+    card = folder / f"{label}_summary.json"
+    options = options_of(settings, subject)
+    try:
+        names = files_of_result(card, options, overwrite=False)
+    except InputError:
+        if not overwrite:
+            raise
+        for name in files_of_result(card, options, overwrite=True):
+            (folder / name).unlink(missing_ok=True)
+        card.unlink(missing_ok=True)
+        return None
+    wanted = [f"{label}_model.safetensors"] if settings.weights else []
+    wanted += [f"{label}_heldout.npz"] if needs_held_out(settings) else []
+    if not names or any(not (folder / name).is_file() for name in [*names, *wanted]):
+        return None
+    summary = json.loads(card.read_text(encoding="utf-8"))
+    return SubjectEncoding(subject.name, folder, "unchanged", summary)
+
+
+def needs_held_out(settings: EncodeSettings) -> bool:
+    """Whether predictions of all subjects are compared, so that they are kept.
+
+    Parameters
+    ----------
+    settings : EncodeSettings
+
+    Returns
+    -------
+    bool
+    """
+    return settings.group or settings.ceiling == "intersubject"
+
+
+def encode_subject(
+    settings: EncodeSettings, subject: EncodeSubjectSettings, reader: BandReader, films: Films, tr: float | None,
+    tell: Tell,
+) -> SubjectEncoding:  # fmt: skip
+    """Read, fit, score and write one subject.
+
+    Parameters
+    ----------
+    settings : EncodeSettings
+    subject : EncodeSubjectSettings
+    reader : BandReader
+    films : Films
+    tr : float or None
+        Of the features, in seconds.
+    tell : callable
+        Called with what is being done, in words.
+
+    Returns
+    -------
+    SubjectEncoding
+
+    Raises
+    ------
+    GibletError
+        If the data cannot be used.
+    """
+    tell("reading")
+    data = read_subject(settings, subject, reader, films, tr)
+    model = model_of(settings, data.tr, data.slice_time_ref)
+    pairs = [(fold.train, fold.test) for fold in data.folds]
+    held_out, last = predict_held_out(
+        model, data.bands, data.bold, pairs, run=data.run, unique=settings.unique,
+        tell=lambda done, total: tell(f"fit {done} of {total}"),
+    )  # fmt: skip
+    tell("testing")
+    truth = data.bold[data.test]
+    scores = score_held_out(
+        held_out, truth, data.stretches, tr=data.tr, high_pass=settings.high_pass, seed=settings.seed
+    )
+    stats, notes = _stats(settings, data, held_out, scores, truth)
+    files = _written(settings, subject, data, stats)
+    if settings.weights:
+        if len(pairs) > 1:
+            tell("fitting all")
+            rows = np.unique(np.concatenate([np.concatenate(pair) for pair in pairs]))
+            last = model.fit(data.bands, data.bold, run=data.run, train=rows)
+        files.append(last.save(settings.output / f"{label_of(subject.name)}_model.safetensors").name)
+    if needs_held_out(settings):
+        files.append(_keep_held_out(settings, data, held_out, truth))
+    summary = _summary(settings, subject, data, scores, [*data.notes, *held_out.notes, *notes], reader)
+    summary["files"] = [*files, f"{label_of(subject.name)}_summary.json"]
+    card = settings.output / f"{label_of(subject.name)}_summary.json"
+    write_atomic(card, json.dumps(summary, indent=2) + "\n")
+    return SubjectEncoding(subject.name, settings.output, "written", summary)
+
+
+def _stats(
+    settings: EncodeSettings, data: SubjectData, held_out: HeldOut, scores: HeldOutScores, truth: np.ndarray
+) -> tuple[pd.DataFrame, list[str]]:
+    """All maps as columns of one table, and what is to be said of them."""
+    columns: dict[str, Any] = {
+        name: data.like[name].values for name in ("region", "i", "j", "k") if name in data.like.coords
+    }
+    columns["r"] = scores.r
+    columns |= {name: scores.of(name) for name in ("p", "q", "p_fwe")}
+    columns |= {"r2": scores.r2, "alpha": held_out.alphas, "cv_score": held_out.cv_scores}
+    columns |= {f"split_{name}": values for name, values in scores.split.items()}
+    columns |= {f"unique_{name}": values for name, values in scores.unique.items()}
+    notes = [] if scores.why is None else [f"there is no p: {scores.why}"]
+    if settings.ceiling == "repeats":
+        ceiling, p, told = _ceiling_of_repeats(settings, data, truth, scores.tested)
+        columns |= {"ceiling": ceiling, "ceiling_p": p, "ratio": ceiling_ratio(scores.r, ceiling, p)}
+        notes += told
+    if scores.test is not None:
+        reach = reachable(scores.test, n_trs=len(truth))
+        notes.append(reach.message)
+    return pd.DataFrame(columns), notes
+
+
+def _ceiling_of_repeats(
+    settings: EncodeSettings, data: SubjectData, truth: np.ndarray, tested: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Correlation of a perfect model with one repeat, from test runs that show the same film."""
+    moments = [data.moments[row] for row in data.test]
+    shows: dict[tuple[str, int], list[int]] = {}
+    for at, moment in enumerate(moments):
+        shows.setdefault(moment, []).append(at)
+    most = max(map(len, shows.values()))
+    if most < 2:
+        raise InputError(
+            f"subject {data.name}: ceiling: repeats needs test runs that show the same film again (the same feature "
+            "files), and there are none: name them, or set ceiling: none"
+        )
+    common = [places for places in shows.values() if len(places) == most]
+    labels = np.array([moment[0] for moment, places in shows.items() if len(places) == most])
+    changes = (
+        np.r_[True, labels[1:] != labels[:-1]]
+        | np.r_[True, [later[0] != one[0] + 1 for one, later in pairwise(common)]]
+    )
+    run = np.cumsum(changes)
+    repeats = [truth[[places[k] for places in common]][:, tested] for k in range(most)]
+    found, p = np.full((2, len(tested)), np.nan)
+    found[tested] = noise_ceiling(repeats, tr=data.tr, run=run, high_pass=settings.high_pass)
+    p[tested] = ceiling_p(repeats, tr=data.tr, run=run, high_pass=settings.high_pass, seed=settings.seed)
+    told = f"the ceiling is of a perfect model and one repeat, from {most} repeats of {len(common)} TRs"
+    return found, p, [told]
+
+
+def maps_in(stats: pd.DataFrame) -> dict[str, str]:
+    """The columns of a table of scores that become maps.
+
+    Parameters
+    ----------
+    stats : pandas.DataFrame
+
+    Returns
+    -------
+    dict of str to str
+        By column, what stands in the name of its file: ``"stat-r"``, ``"stat-split_band-words"``.
+    """
+    found = {}
+    for column in map(str, stats.columns):
+        kind, _, band = column.partition("_")
+        if kind in ("split", "unique") and band:
+            head, *rest = band.split("_")
+            found[column] = f"stat-{kind}_band-{head}{''.join(word[:1].upper() + word[1:] for word in rest)}"
+        elif column not in ("region", "i", "j", "k", "label", "cv_score", "n_subjects"):
+            found[column] = f"stat-{column.replace('_', '')}"
+    return found
+
+
+def write_maps(
+    stats: pd.DataFrame, subject: EncodeSubjectSettings, like: Any, tr: float, folder: Path, label: str
+) -> list[str]:
+    """Write a map for each score, where the BOLD came from images.
+
+    Parameters
+    ----------
+    stats : pandas.DataFrame
+    subject : EncodeSubjectSettings
+    like : xarray.Dataset
+        The columns of the BOLD.
+    tr : float
+        Repetition time in seconds.
+    folder : Path
+    label : str
+        How the names begin.
+
+    Returns
+    -------
+    list of str
+        Names of the files; none for tables.
+    """
+    if "affine" not in like.attrs:
+        return []
+    processor = subject.processor(tr)
+    names = []
+    for column, name in maps_in(stats).items():
+        path = folder / f"{label}_{name}_statmap.nii.gz"
+        processor.to_nifti(stats[column].to_numpy(), like, path)
+        names.append(path.name)
+    return names
+
+
+def _written(
+    settings: EncodeSettings, subject: EncodeSubjectSettings, data: SubjectData, stats: pd.DataFrame
+) -> list[str]:
+    label = label_of(subject.name)
+    write_stats(stats, settings.output / f"{label}_stats.tsv")
+    return [f"{label}_stats.tsv", *write_maps(stats, subject, data.like, data.tr, settings.output, label)]
+
+
+def _keep_held_out(settings: EncodeSettings, data: SubjectData, held_out: HeldOut, truth: np.ndarray) -> str:
+    path = settings.output / f"{label_of(data.name)}_heldout.npz"
+    moments = [data.moments[row] for row in data.test]
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.savez(
+            file, bold=truth, predicted=held_out.whole, stretches=data.stretches, tr=data.tr,
+            films=np.array([film for film, _ in moments]), times=np.array([time for _, time in moments]),
+        )  # fmt: skip
+    return path.name
+
+
+def _summary(
+    settings: EncodeSettings, subject: EncodeSubjectSettings, data: SubjectData, scores: HeldOutScores,
+    notes: list[str], reader: BandReader,
+) -> dict[str, Any]:  # fmt: skip
+    test = scores.test
+    q = scores.of("q")
+    return {
+        "subject": subject.name,
+        "giblet_version": __version__,
+        "options": options_of(settings, subject),
+        "tr": data.tr,
+        "slice_time_ref": data.slice_time_ref,
+        "n_trs": len(data.run),
+        "n_trs_train": [len(fold.train) for fold in data.folds],
+        "n_trs_test": len(data.test),
+        "n_columns": data.bold.shape[1],
+        "n_tested": int(scores.tested.sum()),
+        "unit": "region" if "region" in data.like.coords else "voxel",
+        "bands": {name: values.shape[1] for name, values in data.bands.items()},
+        "origins": {name: reader.origins.get(name, {}) for name in data.bands},
+        "high_pass": settings.high_pass,
+        "mean_r": float(np.nanmean(scores.r)) if np.isfinite(scores.r).any() else None,
+        "mean_p": None if test is None else test.mean_p,
+        "n_rotations": None if test is None else test.n_rotations,
+        "threshold_fwe": None if test is None else test.threshold_fwe,
+        "n_q": None if test is None else int((q <= 0.05).sum()),
+        "n_fwe": None if test is None else int((scores.of("p_fwe") <= 0.05).sum()),
+        "null": [round(float(share), 7) for share in scores.null],
+        "timeline": timeline(data),
+        "run_starts": np.flatnonzero(np.r_[True, np.diff(data.run) != 0]).tolist(),
+        "run_names": data.run_names,
+        "notes": notes,
+    }
