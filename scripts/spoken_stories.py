@@ -9,11 +9,13 @@ bold/sub-NN_task-STORY_bold.tsv      one row per volume (TR 2 s), z-scores of th
 features/STORY_desc-stories_features.nc
     word_rate (words per second), letter_rate (letters per second), labels (86 answers, 0 or 1), embedding of the words
 
-and OUT/stories.tsv which stories are for training and which for testing. No file holds a word of the stories.
+and OUT/study.yaml names them as the runs of each listener, for training or for testing, as configs/encode/lebel.yaml
+reads it. No file holds a word of the stories.
 
 Volume 0 of the BOLD is second 10 of the sound. The first TR of the features is seconds 8 to 10 of the sound, so volume
 0 is second 2 of the features: stimulus_time_at_volume_0 is 2 for all. The words of the last two seconds before the last
-volume ends were not exported; no response to them is in the scan.
+volume ends were not exported: the last TR of a file holds zeros and is marked as unknown, and the scan ends before any
+response to it.
 """
 
 import argparse
@@ -28,6 +30,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import xarray as xr
+import yaml
 
 from giblet.data.embeddings import OFFLINE, SentenceModel
 from giblet.errors import GibletError, InputError, reading
@@ -175,6 +178,8 @@ def features_of(story: str, stories: Stories, model: SentenceModel, source: Path
     texts = stories.texts[story]
     n_trs = len(texts) + 1
     words, letters = counted(texts)
+    known = np.arange(n_trs) < len(texts)
+    spoken = np.array([bool(text.strip()) for text in texts] + [False])
 
     def longer(values: np.ndarray) -> np.ndarray:
         return np.concatenate([values, np.zeros_like(values[:1])])
@@ -182,9 +187,11 @@ def features_of(story: str, stories: Stories, model: SentenceModel, source: Path
     return new_features(
         {
             "embedding": (("tr", "dim"), longer(embedded(texts, model))),
+            "embedding_mask": (("tr",), spoken),
             "word_rate": (("tr",), longer(words)),
             "letter_rate": (("tr",), longer(letters)),
             "labels": (("tr", "label"), longer(stories.labels[story])),
+            **{f"{name}_mask": (("tr",), known) for name in ("word_rate", "letter_rate", "labels")},
         },
         TRGrid(TR, n_trs, 1 / TR),
         film_duration=n_trs * TR,
@@ -199,8 +206,8 @@ def features_of(story: str, stories: Stories, model: SentenceModel, source: Path
     )
 
 
-def written(folder: Path, out: Path, which: str, listeners: Iterable[int]) -> pd.DataFrame:
-    """Write the files, and return the table of stories.
+def written(folder: Path, out: Path, which: str, listeners: Iterable[int]) -> dict[int, list[dict[str, object]]]:
+    """Write the files.
 
     Parameters
     ----------
@@ -210,8 +217,8 @@ def written(folder: Path, out: Path, which: str, listeners: Iterable[int]) -> pd
 
     Returns
     -------
-    DataFrame
-        Columns ``listener``, ``story``, ``part`` (train or test), ``bold`` and ``features``, paths within `out`.
+    dict of int to list of dict
+        By listener, the runs: options of :class:`giblet.encoding.settings.EncodeRunSettings`.
 
     Raises
     ------
@@ -225,26 +232,30 @@ def written(folder: Path, out: Path, which: str, listeners: Iterable[int]) -> pd
     for story in names:
         features = features_of(story, stories, model, folder / "stories.json.gz")
         save_features(features, out / "features" / f"{story}_desc-stories_features.nc")
-    rows = []
-    for listener in listeners:
+    runs: dict[int, list[dict[str, object]]] = {listener: [] for listener in listeners}
+    for listener, own in runs.items():
         bold = read_bold(folder, listener)
-        for story in names:
-            if story not in bold:
-                continue  # nobody heard all of them
+        for story in [name for name in names if name in bold]:  # nobody heard all of them
             if len(bold[story]) != len(stories.texts[story]):
                 raise InputError(
                     f"{story} has {len(bold[story])} volumes of listener {listener} and {len(stories.texts[story])} "
                     "rows of words"
                 )
-            path = Path("bold") / f"sub-{listener:02d}_task-{story}_bold.tsv"
+            path = out / "bold" / f"sub-{listener:02d}_task-{story}_bold.tsv"
             columns = [f"component{number:03d}" for number in range(1, bold[story].shape[1] + 1)]
             table = pd.DataFrame(bold[story], columns=columns)
-            table.to_csv(out / path, sep="\t", index=False, float_format="%.2f")
-            features_path = Path("features") / f"{story}_desc-stories_features.nc"
-            rows.append((f"{listener:02d}", story, stories.split[story], str(path), str(features_path)))
-    table = pd.DataFrame(rows, columns=["listener", "story", "part", "bold", "features"])
-    table.to_csv(out / "stories.tsv", sep="\t", index=False)
-    return table
+            table.to_csv(path, sep="\t", index=False, float_format="%.2f")
+            own.append(
+                {
+                    "bold": str(path),
+                    "features": {"story": str(out / "features" / f"{story}_desc-stories_features.nc")},
+                    "stimulus_time_at_volume_0": BOLD_BEGINS - TEXT_BEGINS,
+                    "part": stories.split[story],
+                }
+            )
+    subjects = [{"name": f"{listener:02d}", "runs": own} for listener, own in runs.items()]
+    (out / "study.yaml").write_text(yaml.safe_dump({"data": {"subjects": subjects}}, sort_keys=False), encoding="utf-8")
+    return runs
 
 
 def main() -> int:
@@ -257,13 +268,14 @@ def main() -> int:
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
-        table = written(options.folder, options.out, options.stories, options.listeners)
+        runs = written(options.folder, options.out, options.stories, options.listeners)
     except GibletError as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 2
-    for (listener, part), own in table.groupby(["listener", "part"]):
-        print(f"sub-{listener}: {len(own)} stories to {part} on")
-    print(f"written: {options.out / 'stories.tsv'}")
+    for listener, own in runs.items():
+        n_train = sum(run["part"] == "train" for run in own)
+        print(f"listener {listener}: {n_train} stories to learn from, {len(own) - n_train} to predict")
+    print(f"written: {options.out / 'study.yaml'}")
     return 0
 
 
