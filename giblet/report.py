@@ -25,7 +25,7 @@ FLOOR_DB = -80.0
 
 @dataclass(frozen=True)
 class Table:
-    """A table. Text stands to the left; columns of numbers to the right.
+    """A table. The first column stands to the left, the others, which hold numbers, to the right.
 
     Parameters
     ----------
@@ -33,11 +33,14 @@ class Table:
     rows : sequence of sequences of str
         As they shall be read: numbers already formatted, as wide as `headers`.
     caption : str
+    words : bool
+        All columns hold text, and stand to the left.
     """
 
     headers: Sequence[str]
     rows: Sequence[Sequence[str]]
     caption: str = ""
+    words: bool = False
     kind = "table"
 
     def __post_init__(self) -> None:

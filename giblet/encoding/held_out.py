@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
+from scipy.special import ndtr
 from sklearn.base import clone
 
 from giblet.alignment.prewhitening import without_drifts
 from giblet.encoding.bands import without_band
 from giblet.encoding.model import EncodingModel
-from giblet.evaluation.rotation import HIGH_PASS, Rotations, RotationTest, basis_of, flattened, rotation_test, too_short
+from giblet.evaluation.rotation import (
+    HIGH_PASS,
+    Rotations,
+    RotationTest,
+    basis_of,
+    fisher_z,
+    flattened,
+    rotation_test,
+    too_short,
+)
 from giblet.runs import run_slices
 
 BATCH = 2048
 """Voxels at a time."""
 NULL_VOXELS = 500
 """Voxels, evenly drawn from all, whose rotations are shown as the null."""
+CROSS_VALIDATED = 2**0.5
+"""How much wider than rotations chance is, at most, where folds are predicted from each other."""
 BINS = np.linspace(-1, 1, 201)
 
 
@@ -75,30 +90,58 @@ def predict_held_out(
     whole = np.full(shape, np.nan, np.float32)
     by_band = {name: np.full(shape, np.nan, np.float32) for name in names} if len(names) > 1 else {}
     without = {name: np.full(shape, np.nan, np.float32) for name in left_out}
-    alphas, cv_scores, notes = [], [], list[str]()
+    alphas, cv_scores, notes = [], [], dict[str, list[str]]()
     total = len(folds) * (1 + len(left_out))
     for number, (train, test) in enumerate(folds):
         at = np.searchsorted(rows, test)
-        fitted = clone(model).fit(X, bold, run=run, train=train)
-        parts = _parts(fitted, X, run, test)
+        with quiet_fits():
+            fitted = clone(model).fit(X, bold, run=run, train=train)
+            parts = _parts(fitted, X, run, test)
         for name, own in by_band.items():
             own[at] = parts[name]
         whole[at] = sum(parts.values()) + fitted.intercept_.astype(np.float32)
         alphas.append(np.log(fitted.best_alphas_))
         cv_scores.append(fitted.cv_scores_)
-        notes += [note for note in fitted.notes_ if note not in notes]
+        for note in fitted.notes_:
+            notes.setdefault(re.sub(r"[\d.,]+", "#", note), []).append(note)
         if tell:
             tell(number * (1 + len(left_out)) + 1, total)
         for k, name in enumerate(left_out):
             others = {other: values for other, values in X.items() if other != name}
-            smaller = without_band(model, name).fit(others, bold, run=run, train=train)
-            without[name][at] = sum(_parts(smaller, others, run, test).values())
+            with quiet_fits():
+                smaller = without_band(model, name).fit(others, bold, run=run, train=train)
+                without[name][at] = sum(_parts(smaller, others, run, test).values())
             if tell:
                 tell(number * (1 + len(left_out)) + 2 + k, total)
     found = HeldOut(
-        rows, whole, by_band, without, np.exp(np.mean(alphas, axis=0)), np.mean(cv_scores, axis=0), notes
+        rows, whole, by_band, without, np.exp(np.mean(alphas, axis=0)), np.mean(cv_scores, axis=0), _told(notes, folds)
     )  # fmt: skip
     return found, fitted
+
+
+def _told(notes: Mapping[str, Sequence[str]], folds: Sequence[Any]) -> list[str]:
+    """Notes of all folds, those that differ by numbers alone once."""
+    several = len(folds) > 1
+    return [f"{alike[0]} (in {len(alike)} of {len(folds)} folds)" if several else alike[0] for alike in notes.values()]
+
+
+@contextmanager
+def quiet_fits() -> Iterator[None]:
+    """Fits of the block say nothing in the log; ``notes_`` of the models hold it.
+
+    Yields
+    ------
+    None
+    """
+    loggers = [logging.getLogger(name) for name in ("giblet.encoding.model", "giblet.encoding.fitted")]
+    levels = [one.level for one in loggers]
+    for one in loggers:
+        one.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for one, level in zip(loggers, levels, strict=True):
+            one.setLevel(level)
 
 
 def _parts(model: EncodingModel, X: Mapping[str, Any], run: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -151,7 +194,7 @@ class HeldOutScores:
 
 def score_held_out(
     held_out: HeldOut, bold: np.ndarray, stretches: np.ndarray, *, tr: float, high_pass: float | None = HIGH_PASS,
-    seed: int = 0,
+    seed: int = 0, folds: bool = False,
 ) -> HeldOutScores:  # fmt: skip
     """Correlate held-out predictions with the BOLD, test them by rotation, and split them by band.
 
@@ -168,6 +211,8 @@ def score_held_out(
         In Hz.
     seed : int
         Of joint rotations of several stretches.
+    folds : bool
+        What is predicted here is learned from there: see :func:`cross_validated`.
 
     Returns
     -------
@@ -198,10 +243,54 @@ def score_held_out(
     if why is None:
         truth, whole = bold[:, tested], held_out.whole[:, tested]
         test = rotation_test(truth, whole, tr=tr, run=stretches, high_pass=high_pass, seed=seed)
+        test = cross_validated(test) if folds else test
         r[tested] = test.r
         some = np.unique(np.linspace(0, truth.shape[1] - 1, NULL_VOXELS).astype(int))
-        null = _null(truth[:, some], whole[:, some], tr=tr, run=stretches, high_pass=high_pass, seed=seed)
+        wider = CROSS_VALIDATED if folds else 1.0
+        null = _null(truth[:, some], whole[:, some], wider, tr=tr, run=stretches, high_pass=high_pass, seed=seed)
     return HeldOutScores(r, test, why, tested, split, unique, r2, null)
+
+
+Test = TypeVar("Test", bound=RotationTest)
+
+
+def cross_validated(test: Test) -> Test:
+    """A rotation test of predictions by folds, each of which learned from the others.
+
+    Then chance is wider than rotations of the predictions show, as what fold *j* adds by chance when it is predicted
+    from *k* it adds again when *k* is predicted from *j*. With ``r ~ y' H y``, where the blocks of *H* of one fold are
+    0, its variance by chance is ``tr(H S H S) + tr(H S H' S)``, *S* the covariance of the BOLD. Predictions that are
+    rotated, and so know nothing of their BOLD, have the second term alone, which the first can reach and not exceed:
+    all that is by chance is taken for ``sqrt(2)`` times as wide. That is exact where *H* is symmetric, and else a
+    little strict.
+
+    Parameters
+    ----------
+    test : RotationTest
+        Or a :class:`giblet.encoding.group.GroupTest`.
+
+    Returns
+    -------
+    RotationTest
+        The same `r`. ``p_rank`` is NaN, as there are no rotations to count.
+    """
+
+    def rotated(by_rotation: np.ndarray) -> np.ndarray:
+        return np.r_[by_rotation[:1], _widened(by_rotation[1:], CROSS_VALIDATED)]
+
+    z = test.z / CROSS_VALIDATED
+    best = test.highest_z_by_rotation.copy()
+    best[0] /= CROSS_VALIDATED
+    return replace(
+        test, z=z, spread=test.spread * CROSS_VALIDATED, p=ndtr(-z), p_rank=np.full_like(test.p_rank, np.nan),
+        mean_by_rotation=rotated(test.mean_by_rotation), whitened_by_rotation=rotated(test.whitened_by_rotation),
+        pooled_by_rotation=rotated(test.pooled_by_rotation), highest_by_rotation=rotated(test.highest_by_rotation),
+        highest_z_by_rotation=best,
+    )  # fmt: skip
+
+
+def _widened(r: np.ndarray, factor: float) -> np.ndarray:
+    return r if factor == 1 else np.tanh(factor * fisher_z(r))
 
 
 def _basis(n_trs: int, tr: float, high_pass: float | None) -> np.ndarray:
@@ -238,9 +327,9 @@ def _scored(
     return np.where(total > 0, r, np.nan), 1 - error / alive, split, unique
 
 
-def _null(truth: np.ndarray, predicted: np.ndarray, **options: Any) -> np.ndarray:
+def _null(truth: np.ndarray, predicted: np.ndarray, wider: float, **options: Any) -> np.ndarray:
     counts = np.zeros(len(BINS) - 1)
     rotations = Rotations.of(truth, predicted, **options)
     for _, null in rotations.nulls(truth, predicted):
-        counts += np.histogram(null.plain[null.alive][:, 1:], BINS)[0]
+        counts += np.histogram(_widened(null.plain[null.alive][:, 1:], wider), BINS)[0]
     return counts / max(1.0, counts.sum())

@@ -19,13 +19,19 @@ from giblet.pipeline.encoding_data import tr_of
 from giblet.pipeline.encoding_features import BandReader
 from giblet.pipeline.encoding_group import GroupEncoding, encode_group
 from giblet.pipeline.encoding_report import write_page
-from giblet.pipeline.encoding_subject import SubjectEncoding, encode_subject, needs_held_out, standing, write_stats
+from giblet.pipeline.encoding_subject import (
+    PLACES,
+    SubjectEncoding,
+    encode_subject,
+    needs_held_out,
+    standing,
+    write_stats,
+)
 from giblet.training.films import Films
 from giblet.version import __version__
 
 log = logging.getLogger(__name__)
 
-PLACES = ["region", "i", "j", "k"]
 Tell = Callable[[str, int, int], None]
 """Called with what is being done, subjects that are done, and subjects in all."""
 
@@ -99,6 +105,7 @@ class EncodingResult:
 
 def _long(name: str, stats: pd.DataFrame) -> pd.DataFrame:
     places = [place for place in PLACES if place in stats]
+    stats = stats.drop(columns="label", errors="ignore")
     long = stats.melt(places, var_name="score", value_name="value")
     kind, _, band = zip(*(str(score).partition("_") for score in long["score"]), strict=True)
     by_band = pd.Series([one in ("split", "unique") for one in kind])

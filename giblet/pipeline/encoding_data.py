@@ -205,7 +205,11 @@ def _without_silent_runs(
     """The subject without runs whose BOLD never changes in any voxel."""
     kept, notes = [], []
     for run in subject.runs:
-        values = _raw(subject, run, asked_tr)
+        try:
+            values = _raw(subject, run, asked_tr)
+        except (InputError, ValueError):  # of which the first reading speaks better
+            kept.append(run)
+            continue
         with np.errstate(invalid="ignore"):
             silent = not (np.ptp(values, axis=0) > 0).any()
         if silent:

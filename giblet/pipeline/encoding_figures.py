@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import logging
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,7 @@ def histogram(stats: pd.DataFrame, summary: dict[str, Any]) -> bytes:
         axis.annotate(
             "family-wise\nthreshold", (summary["threshold_fwe"], axis.get_ylim()[1]), xytext=(4, -4),
             textcoords="offset points", fontsize=7.5, color=TEST, va="top",
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5},
         )  # fmt: skip
     axis.set_xlabel("held-out r, drifts removed", fontsize=8)
     axis.set_ylabel(f"share of {summary['unit']}s", fontsize=8)
@@ -213,17 +215,17 @@ def brain_maps(folder: Path, label: str, stats: pd.DataFrame) -> list[tuple[str,
         display = draw()
         if display is None:
             continue
-        file = io.BytesIO()
-        display.savefig(file, dpi=110)
+        with tempfile.TemporaryDirectory() as place:  # nilearn writes to paths alone
+            file = Path(place) / "map.png"
+            display.savefig(file, dpi=110)
+            pictures.append((name, file.read_bytes()))
         display.close()
-        pictures.append((name, file.getvalue()))
     return pictures
 
 
 def _slices(img: Any, values: np.ndarray) -> list[float]:
     """Up to seven axial slices through what has values, in mm."""
-    inside = np.flatnonzero((values != 0).any(axis=(0, 1)))
-    planes = np.unique(np.linspace(inside[0], inside[-1], min(7, len(inside))).round()) if len(inside) else [0]
+    planes = np.unique(np.quantile(np.nonzero(values)[2], np.linspace(0.03, 0.97, 7)).round()) if values.any() else [0]
     centre = [size / 2 for size in values.shape[:2]]
     return [float((img.affine @ [*centre, plane, 1])[2]) for plane in planes]
 

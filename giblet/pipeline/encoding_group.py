@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from giblet.encoding import ceiling_ratio, intersubject_correlation, reachable, rotation_test_group
+from giblet.encoding.held_out import cross_validated
 from giblet.encoding.settings import EncodeSettings
 from giblet.errors import InputError, reading
 from giblet.evaluation.rotation import false_discovery_q, too_short
-from giblet.pipeline.encoding_subject import SubjectEncoding, read_stats, write_maps, write_stats
-from giblet.training.recordings import read_bold
+from giblet.pipeline.encoding_subject import PLACES, SubjectEncoding, read_stats, write_maps, write_stats
 
 LABEL = "group_desc-encoding"
 
@@ -74,7 +74,7 @@ def encode_group(settings: EncodeSettings, subjects: Sequence[SubjectEncoding]) 
         raise InputError(f"{len(subjects)} subject is left: a group test and inter-subject correlation need two")
     common = _common(subjects)
     first = subjects[0].stats
-    places = {name: first[name] for name in ("region", "i", "j", "k") if name in first}
+    places = {name: first[name] for name in (*PLACES, "label") if name in first}
     tested = np.all([np.isfinite(one).all(0) for one in (*common.bold, *common.predicted)], axis=0)
     bold, predicted = ([one[:, tested] for one in side] for side in (common.bold, common.predicted))
     lengths = np.unique(common.stretches, return_counts=True)[1].tolist()
@@ -87,6 +87,7 @@ def encode_group(settings: EncodeSettings, subjects: Sequence[SubjectEncoding]) 
         summary["notes"].append(f"{int((~tested).sum())} of {len(tested)} columns are not there in all subjects")
     if settings.group:
         test = rotation_test_group(bold, predicted, **options, seed=settings.seed)
+        test = cross_validated(test) if settings.data.folds else test
         agreement = test.agreement()
         found = {"r": test.r, "p": test.p, "q": test.q, "p_fwe": test.p_fwe, "agreement_t": agreement.t}
         columns |= {name: _spread(values, tested) for name, values in found.items()}
@@ -156,17 +157,8 @@ def _common(subjects: Sequence[SubjectEncoding]) -> _Common:
 
 def _written(settings: EncodeSettings, subjects: Sequence[SubjectEncoding], stats: pd.DataFrame) -> list[str]:
     write_stats(stats, settings.output / f"{LABEL}_stats.tsv")
-    return [f"{LABEL}_stats.tsv", *_maps(settings, subjects[0], stats, LABEL)]
-
-
-def _maps(settings: EncodeSettings, subject: SubjectEncoding, stats: pd.DataFrame, label: str) -> list[str]:
-    if not subject.path("stat-r_statmap.nii.gz").is_file():
-        return []
-    own = next(one for one in settings.data.subjects if one.name == subject.name)
-    run = next(run for run in own.runs if run.bold is not None and run.bold.is_file())
-    like = read_bold(own.model_copy(update={"runs": (run,)}), settings.tr)
-    like["good"] = like["good"] | True  # what is bad is NaN in the maps already
-    return write_maps(stats, own, like.isel(tr=slice(0, 1)), subject.summary["tr"], settings.output, label)
+    own = next(one for one in settings.data.subjects if one.name == subjects[0].name)
+    return [f"{LABEL}_stats.tsv", *write_maps(stats, own, subjects[0].summary["space"], settings.output, LABEL)]
 
 
 def _give_ceiling(settings: EncodeSettings, subjects: Sequence[SubjectEncoding], stats: pd.DataFrame) -> None:
@@ -176,5 +168,7 @@ def _give_ceiling(settings: EncodeSettings, subjects: Sequence[SubjectEncoding],
         own["ceiling"], own["ceiling_p"] = stats["ceiling"], stats["ceiling_p"]
         own["ratio"] = ceiling_ratio(own["r"].to_numpy(), own["ceiling"].to_numpy(), own["ceiling_p"].to_numpy())
         write_stats(own, subject.path("stats.tsv"))
-        _maps(settings, subject, own[["ceiling", "ratio"]], subject.label)
+        about = next(one for one in settings.data.subjects if one.name == subject.name)
+        space = subject.summary["space"]
+        write_maps(own, about, space, settings.output, subject.label, columns=("ceiling", "ceiling_p", "ratio"))
         subject.__dict__.pop("stats", None)

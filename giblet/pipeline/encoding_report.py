@@ -27,7 +27,8 @@ HOW_TO_READ = (
     "draws), so that slow signals get no credit for being slow. q is p corrected for all voxels by the false discovery "
     "rate: of the voxels with q <= .05, 5 % are false on average. p_fwe <= .05: in 5 % of studies in which nothing "
     "answers, a voxel has it. The dashed line in a histogram is the r that the best voxel reaches by chance in 5 % of "
-    "rotations.",
+    "rotations. Where folds are predicted from each other, the chance of all of these is taken for 1.41 times as wide "
+    "as rotations are, as what two folds share by chance counts both ways.",
     "Split scores share r out among the bands and sum to it; bands that go together share arbitrarily. Unique variance "
     "is what R2 loses if a band is left out: about 0, on either side, for a band that adds nothing to the others.",
     "Penalties were chosen within what was learned from. A penalty at the end of its grid is told below.",
@@ -103,12 +104,14 @@ def _of_group(group: GroupEncoding) -> Section:
     if "agreement_table" in summary:
         lines = summary["agreement_table"].splitlines()
         cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:] if "---" not in line]
-        text.append(f"agreement_t is a t-test over subjects. {lines[0]} The last table says how often noise passes it.")
+        text.append(f"agreement_t tests {summary['agreement_tests']}. The last table says how often noise passes it.")
         parts.append(Table(cells[0], cells[1:], "Noise that passes the t-test over subjects"))
     if "ceiling" in stats:
         text.append(
             "ceiling is the lower bound of inter-subject correlation, each with the mean of the others; ceiling_upper "
-            "the upper bound. ratio is r / ceiling where the ceiling has p <= .05."
+            "the upper bound. ratio is r / ceiling where the ceiling has p <= .05; it may be above 1, as the mean "
+            "of the others is noisy too, the more the fewer they are, and a subject's own fit knows more than what is "
+            "shared."
         )
     return Section("All subjects", text, parts)
 
@@ -144,7 +147,7 @@ def _of_subject(one: SubjectEncoding, *, draw: bool) -> Section:
 
 def _bands(stats: pd.DataFrame, bands: Sequence[str], summary: Mapping[str, Any]) -> Table:
     found = stats[stats["q"] <= figures.FOUND]
-    headers = ["band", "columns", "split of r, mean", f"in {len(found)} found", "unique R2, mean", "in found"]
+    headers = ["band", "columns", "split of r: all", "found", "unique R2: all", "found"]
     rows = []
     for name in bands:
         cells = [
@@ -156,7 +159,9 @@ def _bands(stats: pd.DataFrame, bands: Sequence[str], summary: Mapping[str, Any]
     r2 = [_number(part["r2"].mean()) if len(part) else "-" for part in (stats, found)]
     r = [_number(part["r"].mean()) if len(part) else "-" for part in (stats, found)]
     rows.append(["all together (r, R2)", str(sum(summary["bands"].values())), *r, *r2])
-    return Table(headers, rows, "Scores by band; found: q <= .05")
+    return Table(
+        headers, rows, f"Scores by band, means over all {summary['unit']}s and over the {len(found)} found (q <= .05)"
+    )
 
 
 def _excluded(
@@ -166,7 +171,7 @@ def _excluded(
     rows += [["all", note] for note in notes]
     rows += [["all", note] for note in (group.summary["notes"] if group else [])]
     rows += [[one.name, note] for one in subjects for note in one.summary["notes"]]
-    parts = [Table(["subject", "what"], rows)] if rows else []
+    parts = [Table(["subject", "what"], rows, words=True)] if rows else []
     text = [] if rows else ["Nothing was left out, and nothing is off."]
     return Section("What was left out, and what is off", text, parts)
 

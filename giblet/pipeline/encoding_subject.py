@@ -5,20 +5,23 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from giblet.data.bold.scan_timing import sidecar_path
+from giblet.data.bold.volumes import write_image
 from giblet.encoding import BlockedFolds, EncodingModel, ceiling_p, ceiling_ratio, noise_ceiling, reachable
 from giblet.encoding.delays import DELAYS
-from giblet.encoding.held_out import HeldOut, HeldOutScores, predict_held_out, score_held_out
+from giblet.encoding.held_out import HeldOut, HeldOutScores, predict_held_out, quiet_fits, score_held_out
 from giblet.encoding.settings import EncodeSettings, EncodeSubjectSettings
 from giblet.errors import InputError, reading
 from giblet.files import atomic_path, write_atomic
@@ -31,6 +34,10 @@ from giblet.version import __version__
 log = logging.getLogger(__name__)
 
 BACKENDS = {"auto": "auto", "cpu": "numpy", "cuda": "torch_cuda"}
+PLACES = ("region", "i", "j", "k")
+"""Columns of a table of scores that say which voxel or region it is."""
+ARE_P = ("p", "q", "p_fwe", "ceiling_p", "ceiling_q")
+"""Scores that are small where something is found."""
 FREE = {"output", "device", "group", "data", "weights"}
 """Settings that change nothing in what is found in one subject; of the data, the subject's own part counts."""
 Tell = Callable[[str], None]
@@ -291,7 +298,13 @@ def encode_subject(
     tell("testing")
     truth = data.bold[data.test]
     scores = score_held_out(
-        held_out, truth, data.stretches, tr=data.tr, high_pass=settings.high_pass, seed=settings.seed
+        held_out,
+        truth,
+        data.stretches,
+        tr=data.tr,
+        high_pass=settings.high_pass,
+        seed=settings.seed,
+        folds=len(pairs) > 1,
     )
     stats, notes = _stats(settings, data, held_out, scores, truth)
     files = _written(settings, subject, data, stats)
@@ -299,11 +312,14 @@ def encode_subject(
         if len(pairs) > 1:
             tell("fitting all")
             rows = np.unique(np.concatenate([np.concatenate(pair) for pair in pairs]))
-            last = model.fit(data.bands, data.bold, run=data.run, train=rows)
+            with quiet_fits():
+                last = model.fit(data.bands, data.bold, run=data.run, train=rows)
         files.append(last.save(settings.output / f"{label_of(subject.name)}_model.safetensors").name)
     if needs_held_out(settings):
         files.append(_keep_held_out(settings, data, held_out, truth))
-    summary = _summary(settings, subject, data, scores, [*data.notes, *held_out.notes, *notes], reader)
+    said_already = any("NaN in maps" in note for note in data.notes)
+    of_fits = [note for note in held_out.notes if not (said_already and "their scores are NaN" in note)]
+    summary = _summary(settings, subject, data, scores, [*data.notes, *of_fits, *notes], reader)
     summary["files"] = [*files, f"{label_of(subject.name)}_summary.json"]
     card = settings.output / f"{label_of(subject.name)}_summary.json"
     write_atomic(card, json.dumps(summary, indent=2) + "\n")
@@ -314,9 +330,7 @@ def _stats(
     settings: EncodeSettings, data: SubjectData, held_out: HeldOut, scores: HeldOutScores, truth: np.ndarray
 ) -> tuple[pd.DataFrame, list[str]]:
     """All maps as columns of one table, and what is to be said of them."""
-    columns: dict[str, Any] = {
-        name: data.like[name].values for name in ("region", "i", "j", "k") if name in data.like.coords
-    }
+    columns: dict[str, Any] = {name: data.like[name].values for name in (*PLACES, "label") if name in data.like.coords}
     columns["r"] = scores.r
     columns |= {name: scores.of(name) for name in ("p", "q", "p_fwe")}
     columns |= {"r2": scores.r2, "alpha": held_out.alphas, "cv_score": held_out.cv_scores}
@@ -327,6 +341,11 @@ def _stats(
         ceiling, p, told = _ceiling_of_repeats(settings, data, truth, scores.tested)
         columns |= {"ceiling": ceiling, "ceiling_p": p, "ratio": ceiling_ratio(scores.r, ceiling, p)}
         notes += told
+    if len(data.folds) > 1 and scores.test is not None:
+        notes.append(
+            "folds are predicted from each other, by which chance is up to 1.41 times as wide as rotations of the "
+            "predictions: p, q, p_fwe, the null that is drawn and the family-wise threshold are of the wider one"
+        )
     if scores.test is not None:
         reach = reachable(scores.test, n_trs=len(truth))
         notes.append(reach.message)
@@ -380,42 +399,75 @@ def maps_in(stats: pd.DataFrame) -> dict[str, str]:
         if kind in ("split", "unique") and band:
             head, *rest = band.split("_")
             found[column] = f"stat-{kind}_band-{head}{''.join(word[:1].upper() + word[1:] for word in rest)}"
-        elif column not in ("region", "i", "j", "k", "label", "cv_score", "n_subjects"):
+        elif column not in (*PLACES, "label", "cv_score"):
             found[column] = f"stat-{column.replace('_', '')}"
     return found
 
 
 def write_maps(
-    stats: pd.DataFrame, subject: EncodeSubjectSettings, like: Any, tr: float, folder: Path, label: str
-) -> list[str]:
+    stats: pd.DataFrame, subject: EncodeSubjectSettings, space: Mapping[str, Any], folder: Path, label: str,
+    *, columns: Sequence[str] | None = None,
+) -> list[str]:  # fmt: skip
     """Write a map for each score, where the BOLD came from images.
 
     Parameters
     ----------
     stats : pandas.DataFrame
     subject : EncodeSubjectSettings
-    like : xarray.Dataset
-        The columns of the BOLD.
-    tr : float
-        Repetition time in seconds.
+    space : mapping
+        Of the voxels, as the summary holds it; empty for tables.
     folder : Path
     label : str
         How the names begin.
+    columns : sequence of str, optional
+        Scores that are written; by default all.
 
     Returns
     -------
     list of str
         Names of the files; none for tables.
     """
-    if "affine" not in like.attrs:
+    if "affine" not in space:
         return []
-    processor = subject.processor(tr)
+    places = {name: stats[name].to_numpy() for name in (*PLACES, "label") if name in stats}
+    dim = "region" if "region" in places else "voxel"
+    bold = xr.DataArray(np.zeros((1, len(stats)), np.float32), dims=("tr", dim))
+    coords = {name: (dim, values) for name, values in places.items()}
+    good = xr.DataArray(np.ones(len(stats), bool), dims=dim)  # what is bad is NaN in the table
+    like = xr.Dataset({"bold": bold, "good": good}, coords=coords, attrs=dict(space))
+    processor = subject.processor(None)
     names = []
     for column, name in maps_in(stats).items():
+        if columns is not None and column not in columns:
+            continue
         path = folder / f"{label}_{name}_statmap.nii.gz"
-        processor.to_nifti(stats[column].to_numpy(), like, path)
+        values = stats[column].to_numpy(np.float64)
+        image = processor.to_nifti(values, like)
+        if column in ARE_P:
+            # 1 outside, where 0 would pass every threshold.
+            outside = np.asarray(processor.to_nifti(np.ones(len(values)), like).dataobj) == 0
+            image = nib.Nifti1Image(np.where(outside, np.float32(1), image.dataobj), image.affine, image.header)
+        write_image(image, path)
         names.append(path.name)
     return names
+
+
+def space_in(like: xr.Dataset) -> dict[str, Any]:
+    """Where the voxels of BOLD lie, as plain values.
+
+    Parameters
+    ----------
+    like : xarray.Dataset
+
+    Returns
+    -------
+    dict of str to object
+        Empty for tables.
+    """
+    names = ("affine", "volume_shape", "sform_code", "qform_code", "tr", "source")
+    plain = {name: like.attrs[name] for name in names if name in like.attrs}
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in plain.items()}
+    return plain if "affine" in plain else {}
 
 
 def _written(
@@ -423,7 +475,7 @@ def _written(
 ) -> list[str]:
     label = label_of(subject.name)
     write_stats(stats, settings.output / f"{label}_stats.tsv")
-    return [f"{label}_stats.tsv", *write_maps(stats, subject, data.like, data.tr, settings.output, label)]
+    return [f"{label}_stats.tsv", *write_maps(stats, subject, space_in(data.like), settings.output, label)]
 
 
 def _keep_held_out(settings: EncodeSettings, data: SubjectData, held_out: HeldOut, truth: np.ndarray) -> str:
@@ -468,5 +520,6 @@ def _summary(
         "timeline": timeline(data),
         "run_starts": np.flatnonzero(np.r_[True, np.diff(data.run) != 0]).tolist(),
         "run_names": data.run_names,
+        "space": space_in(data.like),
         "notes": notes,
     }

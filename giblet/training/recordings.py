@@ -79,16 +79,7 @@ def read_recording(
     GibletError
         If a file cannot be read, or files do not fit one clock.
     """
-    confounds = [run.confounds for run in subject.runs]
-    if any(confounds) and not all(confounds):
-        raise InputError(f"subject {subject.name}: some runs have confounds, some none: name one file per run")
-    bold = read_bold(subject, asked_tr)
-    tr = float(bold.attrs["tr"]) if tr is None else tr
-    if not same_tr(bold.attrs["tr"], tr):
-        raise AlignmentError(
-            f"subject {subject.name}: the scans have TR {shown(bold.attrs['tr'])} s, the features {shown(tr)} s: "
-            f"extract them again with tr={shown(bold.attrs['tr'])}, or give model.tr if that of the scans is wrong"
-        )
+    bold, tr = _on_one_clock(subject, tr, asked_tr)
     labels = bold["run"].values
     used = bold["sample_mask"].values.astype(bool) if "sample_mask" in bold else np.ones(len(labels), bool)
     pieces: list[dict[str, tuple[np.ndarray, np.ndarray]]] = []
@@ -140,6 +131,21 @@ def read_recording(
         bold.isel(tr=slice(0, 1)).copy(deep=True),
     )  # fmt: skip
     return Recording.of(subject.name, sources, run=runs), known
+
+
+def _on_one_clock(subject: SubjectSettings, tr: float | None, asked_tr: float | None) -> tuple[xr.Dataset, float]:
+    """BOLD of all runs, and its TR, which must be that of the features."""
+    confounds = [run.confounds for run in subject.runs]
+    if any(confounds) and not all(confounds):
+        raise InputError(f"subject {subject.name}: some runs have confounds, some none: name one file per run")
+    bold = read_bold(subject, asked_tr)
+    tr = float(bold.attrs["tr"]) if tr is None else tr
+    if not same_tr(bold.attrs["tr"], tr):
+        raise AlignmentError(
+            f"subject {subject.name}: the scans have TR {shown(bold.attrs['tr'])} s, the features {shown(tr)} s: "
+            f"extract them again with tr={shown(bold.attrs['tr'])}, or give model.tr if that of the scans is wrong"
+        )
+    return bold, tr
 
 
 def read_bold(subject: SubjectSettings, asked_tr: float | None, unused: list[np.ndarray] | None = None) -> xr.Dataset:
