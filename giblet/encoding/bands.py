@@ -148,12 +148,27 @@ def unique_variance(  # 8 parameters: two parts of a scan, and what each is made
     found = {}
     for name in X:
         others = {other: values for other, values in X.items() if other != name}
-        by_band = {
-            option: {other: own for other, own in value.items() if other != name}
-            for option, value in (("scale", model.scale), ("n_components", model.n_components))
-            if isinstance(value, Mapping)
-        }
-        smaller = clone(model).set_params(**by_band).fit(others, bold, run=run, train=train)
+        smaller = without_band(model, name).fit(others, bold, run=run, train=train)
         rest = {other: X_test[other] for other in others}
         found[name] = whole - split_scores(smaller, rest, bold_test, kind="r2", run=run_test).whole
     return found
+
+
+def without_band(model: EncodingModel, band: str) -> EncodingModel:
+    """The model, not fitted, with no option that names a band.
+
+    Parameters
+    ----------
+    model : EncodingModel
+    band : str
+
+    Returns
+    -------
+    EncodingModel
+    """
+    by_band: dict[str, Any] = {
+        option: {other: own for other, own in value.items() if other != band}
+        for option, value in (("scale", model.scale), ("n_components", model.n_components))
+        if isinstance(value, Mapping)
+    }
+    return clone(model).set_params(**by_band, convolved=tuple(name for name in model.convolved if name != band))

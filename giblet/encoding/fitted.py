@@ -41,7 +41,7 @@ class FittedModel(RegressorMixin):
     dtype_: np.dtype
     notes_: list[str]
 
-    def _response(self) -> Response:
+    def _response(self, band: str) -> Response:
         raise NotImplementedError
 
     @property
@@ -159,7 +159,7 @@ class FittedModel(RegressorMixin):
         n_trs = len(next(iter(features.values())))
         labels = None if run is None else run_labels(n_trs, run)
         by_run = (np.zeros(n_trs, np.int64) if labels is None else labels) if self.by_run_ else None
-        x = [band.prepared(features[name], self._response(), labels, by_run) for name, band in self.bands_.items()]
+        x = [band.prepared(features[name], self._response(name), labels, by_run) for name, band in self.bands_.items()]
         spread = {f"band {name!r}": np.sqrt(own.var(0).mean()) for name, own in zip(self.bands_, x, strict=True)}
         expected = {f"band {name!r}": float(band.spread[0]) for name, band in self.bands_.items()}
         for note in checks.about_another_film(spread, expected):

@@ -14,6 +14,7 @@ from scipy.special import ndtr
 from sklearn.base import clone
 
 from giblet.alignment.prewhitening import without_drifts
+from giblet.encoding.bands import without_band
 from giblet.encoding.model import EncodingModel
 from giblet.evaluation.rotation import (
     HIGH_PASS,
@@ -108,7 +109,7 @@ def predict_held_out(
         for k, name in enumerate(left_out):
             others = {other: values for other, values in X.items() if other != name}
             with quiet_fits():
-                smaller = _without_options(model, name).fit(others, bold, run=run, train=train)
+                smaller = without_band(model, name).fit(others, bold, run=run, train=train)
                 without[name][at] = sum(_parts(smaller, others, run, test).values())
             if tell:
                 tell(number * (1 + len(left_out)) + 2 + k, total)
@@ -150,16 +151,6 @@ def _parts(model: EncodingModel, X: Mapping[str, Any], run: np.ndarray, rows: np
         name: np.asarray(x[:, columns] @ model.weights_[columns], np.float32)
         for name, columns in model.columns().items()
     }
-
-
-def _without_options(model: EncodingModel, band: str) -> EncodingModel:
-    """The model with no word of a band."""
-    by_band = {
-        option: {other: own for other, own in value.items() if other != band}
-        for option, value in (("scale", model.scale), ("n_components", model.n_components))
-        if isinstance(value, Mapping)
-    }
-    return clone(model).set_params(**by_band)
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,8 @@ class EncodingModel(FittedModel, BaseEstimator):
         Copies of all bands at these seconds instead.
     slice_time_ref : float
         When in its TR a volume is read, 0 (onset) to 1; for `hrf` and `delays`.
+    convolved : sequence of str
+        Bands that are convolved already: neither `hrf` nor `delays` are for them.
     scale : {"columns", "band", None} or mapping of str to such
         What is done to each band, by deviations over the training rows. ``"columns"``: each column gets variance 1.
         ``"band"``: all columns are divided by one number, so that their mean variance is 1 and they keep their own
@@ -101,7 +103,7 @@ class EncodingModel(FittedModel, BaseEstimator):
     True
     """
 
-    def __init__(  # 13 parameters: the options of an estimator are its parameters, or get_params would not know them
+    def __init__(  # 14 parameters: the options of an estimator are its parameters, or get_params would not know them
         self,
         alphas: Sequence[float] | np.ndarray = ALPHAS,
         cv: Any = 5,
@@ -110,6 +112,7 @@ class EncodingModel(FittedModel, BaseEstimator):
         hrf: HRF | None = None,
         delays: Sequence[float] | None = None,
         slice_time_ref: float = 0.0,
+        convolved: Sequence[str] = (),
         scale: Any = "columns",
         n_components: Any = None,
         scoring: str = "r2",
@@ -124,6 +127,7 @@ class EncodingModel(FittedModel, BaseEstimator):
         self.hrf = hrf
         self.delays = delays
         self.slice_time_ref = slice_time_ref
+        self.convolved = convolved
         self.scale = scale
         self.n_components = n_components
         self.scoring = scoring
@@ -189,9 +193,14 @@ class EncodingModel(FittedModel, BaseEstimator):
 
     def _fit_bands(self, features: Mapping[str, Any], rows: np.ndarray, run: np.ndarray | None) -> dict[str, Any]:
         names, self.bands_, columns = list(features), {}, {}
+        unknown = sorted(set(self.convolved) - set(names))
+        if isinstance(self.convolved, str) or unknown:
+            raise InputError(
+                f"convolved is {self.convolved!r}: a list of bands is needed, which are {', '.join(names)}"
+            )
         for name, given in features.items():
             self.bands_[name], columns[name] = Band.fit(
-                name, given, rows, self._response(), run, by_run=run, random_state=self.random_state,
+                name, given, rows, self._response(name), run, by_run=run, random_state=self.random_state,
                 scale=option_of(name, self.scale, names, "scale"),
                 n_components=option_of(name, self.n_components, names, "n_components"),
             )  # fmt: skip
@@ -199,9 +208,11 @@ class EncodingModel(FittedModel, BaseEstimator):
             raise InputError("all features are constant over the training TRs: nothing to learn from")
         return columns
 
-    def _response(self) -> Response:
+    def _response(self, band: str) -> Response:
         if self.hrf is not None and self.delays is not None:
             raise InputError("both hrf and delays were given: delays are a response of their own, leave hrf out")
+        if band in self.convolved:
+            return Response(self.tr, None, None, self.slice_time_ref)
         return Response(
             self.tr, self.hrf, None if self.delays is None else tuple(map(float, self.delays)), self.slice_time_ref
         )

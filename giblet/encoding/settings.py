@@ -137,6 +137,7 @@ class BandSettings(Settings):
     scale: Literal["columns", "band"] | None = Field(
         "columns", description="columns: each gets variance 1; band: one divisor for all; null: none"
     )
+    convolved: bool = Field(False, description="it is convolved with a response already: hrf and delays are for others")
 
 
 class EncodeSettings(Settings):

@@ -200,6 +200,7 @@ def model_of(settings: EncodeSettings, tr: float, slice_time_ref: float) -> Enco
     return EncodingModel(
         settings.alphas, folds, tr=tr, hrf=None if fir else settings.hrf,
         delays=(settings.delays or DELAYS) if fir else None, slice_time_ref=slice_time_ref,
+        convolved=tuple(name for name, band in settings.bands.items() if band.convolved),
         scale={name: band.scale for name, band in settings.bands.items()},
         n_components={name: band.n_components for name, band in settings.bands.items()},
         scoring=settings.scoring, n_iter=settings.n_iter, backend=BACKENDS[settings.device],

@@ -143,7 +143,7 @@ def _on_one_clock(subject: SubjectSettings, tr: float | None, asked_tr: float | 
     if not same_tr(bold.attrs["tr"], tr):
         raise AlignmentError(
             f"subject {subject.name}: the scans have TR {shown(bold.attrs['tr'])} s, the features {shown(tr)} s: "
-            f"extract them again with tr={shown(bold.attrs['tr'])}, or give model.tr if that of the scans is wrong"
+            f"extract them again with tr={shown(bold.attrs['tr'])}, or set model.tr if that of the scans is wrong"
         )
     return bold, tr
 
@@ -207,8 +207,6 @@ def _joined(name: str, kind: str, given: list[Any], subject: str, tr: float) -> 
     """Runs end to end; a number stands for so many TRs of which nothing is known."""
     shapes = {g[0].shape[1:] for g in given if not isinstance(g, int)}
     if len(shapes) > 1:
-        raise InputError(
-            f"subject {subject}: {name} has shapes {sorted(shapes)} by TR in different runs: one is needed"
-        )
+        raise InputError(f"subject {subject}: {name} has shapes {sorted(shapes)} by TR in different runs; expected one")
     valid = np.concatenate([np.zeros(g, bool) if isinstance(g, int) else g[1] for g in given])
     return Joined([g if isinstance(g, int) else g[0] for g in given], valid, kind, tr, f"{name} of subject {subject}")

@@ -13,7 +13,7 @@ from sklearn.model_selection import GridSearchCV, LeaveOneGroupOut, cross_val_pr
 from sklearn.pipeline import Pipeline
 
 from giblet.alignment import convolve_hrf
-from giblet.encoding import BlockedFolds, Delayer, EncodingModel, mean_r
+from giblet.encoding import BlockedFolds, Delayer, EncodingModel, mean_r, unique_variance
 from giblet.errors import AlignmentError, CheckpointError, InputError
 from giblet.evaluation.encoding import fit_ridge
 
@@ -121,6 +121,22 @@ def test_features_beyond_the_training_rows_are_convolved_and_nothing_else():
     convolved = convolve_hrf(x["mel"] - x["mel"][train].mean(0), tr=2.0, kind="continuous")
     by_hand = EncodingModel(GRID, FOLDS, scale=None).fit(convolved[train], bold[train])
     np.testing.assert_allclose(model.weights_, by_hand.weights_, atol=1e-9)
+
+
+def test_a_band_that_is_convolved_already_is_left_as_it_is(tmp_path):
+    x, bold = simulated()
+    twice = {**x, "power": x["mel"][:, :1] ** 2}
+    centred = {name: np.atleast_2d(v.T).T - v.mean(0) for name, v in x.items()}
+    once = {name: convolve_hrf(v, tr=2.0, kind="continuous", run=RUN) for name, v in centred.items()}
+    options = {"n_iter": 3, "tr": 2.0}
+    model = EncodingModel(GRID, FOLDS, hrf="glover", convolved=("power",), **options).fit(twice, bold, run=RUN)
+    expected = EncodingModel(GRID, FOLDS, **options).fit({**once, "power": twice["power"]}, bold, run=RUN)
+    np.testing.assert_allclose(
+        model.predict(twice, run=RUN), expected.predict({**once, "power": twice["power"]}, run=RUN), rtol=1e-5
+    )
+    again = EncodingModel.load(model.save(tmp_path / "fit.safetensors"))
+    np.testing.assert_array_equal(again.predict(twice, run=RUN), model.predict(twice, run=RUN))
+    assert set(unique_variance(model, twice, bold, twice, bold, run=RUN)) == {"mel", "words", "power"}
 
 
 def test_folds_may_be_runs_numbers_or_any_splitter():
@@ -349,6 +365,8 @@ CODES = np.zeros((300, 8), np.int32)
         ({"options": {"n_iter": 0}, "X": {"a": MEL, "b": MEL}}, InputError, "n_iter is 0"),
         ({"options": {"hrf": "glover", "delays": (2.0,), "tr": 2.0}}, InputError, "both hrf and delays"),
         ({"options": {"hrf": "glover"}}, InputError, "without tr"),
+        ({"options": {"convolved": ("mel",)}}, InputError, r"convolved is \('mel',\): .* which are features"),
+        ({"options": {"convolved": "features"}}, InputError, "convolved is 'features': a list of bands"),
         ({"fit": {"train": [0, 400]}}, InputError, "rows of the 300 TRs are needed"),
         ({"fit": {"run": np.ones(299)}}, InputError, "one label per volume, 300"),
         (
