@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 import yaml
 from nilearn.signal import clean
+from scipy.stats import norm
 from sklearn.decomposition import PCA
 
 from giblet.data.embeddings import OFFLINE, SentenceModel
 from giblet.data.fmri import FMRIProcessor
 from giblet.data.text import TextProcessor
-from giblet.encoding import BlockedFolds, EncodingModel, intersubject_correlation, rotation_test_group
+from giblet.encoding import BlockedFolds, EncodingModel, HRFConvolver, intersubject_correlation, rotation_test_group
+from giblet.encoding.held_out import CROSS_VALIDATED, cross_validated
 from giblet.encoding.settings import EncodeSettings
 from giblet.features import load_features
 from giblet.pipeline.encoding import encode
@@ -60,7 +62,7 @@ def predicted_by_fifths(x, bold, **options):
 
 def alice_group(x, bold, **options):
     found = [predicted_by_fifths(x, one, **options) for one in bold]
-    return rotation_test_group(bold, [predicted for predicted, _ in found], tr=2.0, run=found[0][1])
+    return cross_validated(rotation_test_group(bold, [predicted for predicted, _ in found], tr=2.0, run=found[0][1]))
 
 
 @needs_alice
@@ -77,9 +79,10 @@ def test_word_rate_is_above_chance_in_the_left_regions_of_language():
     assert abs(test.r.mean() - 0.060) <= 0.01
     np.testing.assert_allclose(test.r, [0.032, 0.023, 0.096, 0.094, 0.079, 0.033], atol=0.005)
     p = dict(zip(REGIONS, test.p, strict=True))
-    assert max(p["LPTL"], p["LIPL"], p["LPreM"]) <= 0.001
-    assert min(p["LATL"], p["RATL"]) > 0.05
-    assert test.q[REGIONS.index("LPreM")] <= 0.0015
+    left = [REGIONS.index(name) for name in ("LPTL", "LIPL", "LPreM")]
+    assert (test.q[left] <= 0.025).all()
+    assert min(p["LATL"], p["RATL"], p["LIFG"]) > 0.05
+    assert (norm.sf(CROSS_VALIDATED * test.z[left]) <= 0.001).all()  # what rotations alone would say, too boldly
 
 
 @needs_alice
@@ -87,7 +90,7 @@ def test_word_rate_is_above_chance_in_the_left_regions_of_language():
 def test_a_free_response_finds_word_rate_too():
     test = alice_group(alice_words()["word_rate"].values, alice_bold(), delays=ROWS_1_TO_4)
     assert abs(test.r.mean() - 0.060) <= 0.01
-    assert max(test.p[2:4]) <= 0.001
+    assert max(test.p[2:4]) <= 0.01
 
 
 @needs_alice
@@ -113,7 +116,23 @@ def test_vectors_of_words_and_sound_power_add_to_word_rate():
     options = {"n_components": {"embedding": 20}, "scale": {"embedding": "band"}, "n_iter": 30}
     test = alice_group(bands, bold, hrf="glover", convolved=("power",), **options)
     assert abs(test.r.mean() - FOUND_IN_ALL) <= 0.005
-    assert (test.q <= 0.01).all()
+    assert (test.q <= 0.02).all()
+
+
+@needs_alice
+@pytest.mark.slow
+def test_chance_of_folds_is_wider_than_rotations_of_their_predictions_and_not_wider_than_it_is_taken_for():
+    """The words are rotated before anything is fitted, so that nothing answers to them."""
+    rate, bold = alice_words()["word_rate"].values, alice_bold()
+    drive = HRFConvolver(tr=2.0).fit_transform((rate - rate.mean())[:, None].astype(np.float64))
+    together = bold.transpose(1, 0, 2).reshape(len(drive), -1)
+    z = []
+    for shift in range(2, len(drive), 12):
+        predicted, fold = predicted_by_fifths(np.roll(drive, shift, axis=0), together)
+        by_listener = predicted.reshape(len(drive), len(bold), -1).transpose(1, 0, 2)
+        z.append(rotation_test_group(bold, by_listener, tr=2.0, run=fold).z)
+    width = np.sqrt(np.mean(np.square(z)))
+    assert 1.1 < width < CROSS_VALIDATED
 
 
 @needs_alice
