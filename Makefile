@@ -1,13 +1,15 @@
 # make demo   set up, extract the sample film, decode it, show what came out
 # make test   set up, run the tests (test-slow: the long ones, lint: ruff and mypy)
 # make calibration   measure again whether p-values and intervals are right, and write docs/calibration.md (long)
+# make encoding-calibration   the same of encoding maps, into docs/encoding.md (long)
+# make bench-encoding   speed and memory of encoding models beside himalaya and scikit-learn (long)
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 # What runs after installation needs no network, and says so.
 OFFLINE := HF_HUB_OFFLINE=1
 
-.PHONY: demo test test-slow lint calibration setup clean
+.PHONY: demo test test-slow lint calibration encoding-calibration bench-encoding setup clean
 
 demo: setup
 	$(OFFLINE) $(BIN)/giblet demo --out-dir demo_output
@@ -27,6 +29,13 @@ lint: setup
 
 calibration: setup
 	$(BIN)/python benchmarks/calibration.py
+
+encoding-calibration: setup
+	$(BIN)/python benchmarks/encoding_calibration.py
+
+bench-encoding: setup
+	$(BIN)/python benchmarks/encoding_speed.py
+	$(BIN)/python benchmarks/encoding_null_speed.py
 
 setup: $(VENV)/.installed
 
