@@ -135,6 +135,8 @@ def main() -> int:
     except GibletError as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 2
+    finally:
+        logging.disable(logging.NOTSET)
     return 0
 
 

@@ -78,6 +78,8 @@ def main() -> int:
     except GibletError as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 2
+    finally:
+        logging.disable(logging.NOTSET)
     for name, reason in left_out.items():
         print(f"left out: {name}: {reason}")
     begins = options.stimulus_time_at_volume_0

@@ -255,7 +255,7 @@ READERS = {
     "WebVTT": Reader(webvtt, _segments, "webvtt.from_buffer", NO_MODEL),
     "words": Reader(words, _segments, "csv.reader", NO_MODEL, (csv.Error("line contains NUL"),)),
     "workbook": Reader(workbook, _segments, "pandas.read_excel", NO_MODEL),
-    "settings": Reader(settings, AudioSettings.from_yaml, "yaml.safe_load"),
+    "settings": Reader(settings, AudioSettings.from_yaml, "yaml.load"),
     "WAV": Reader(wav, lambda path: list(AudioReader(path)), "av.open", SMALL),
     "FLAC": Reader(flac, lambda path: list(AudioReader(path)), "av.open", SMALL),
     "sound of MP4": Reader(film, lambda path: list(AudioReader(path)), "av.open", SMALL),

@@ -124,7 +124,7 @@ def _common(subjects: Sequence[SubjectEncoding]) -> _Common:
     kept = []
     for subject in subjects:
         path = subject.path("heldout.npz")
-        with reading(path, "compute it again with --overwrite"), np.load(path, allow_pickle=False) as file:
+        with reading(path, "compute it again (overwrite=True)"), np.load(path, allow_pickle=False) as file:
             kept.append({name: file[name] for name in file.files})
     n_columns = {one["bold"].shape[1] for one in kept}
     names = [subject.stats["region"].tolist() for subject in subjects if "region" in subject.stats]

@@ -171,7 +171,7 @@ def test_wide_codec_or_explicit_runtime_takes_openvino_for_all_sounds(speech, of
 
 
 def test_unavailable_runtime_is_refused(monkeypatch):
-    with pytest.raises(InputError, match="'onnx' is not known: give one of auto, torch, openvino"):
+    with pytest.raises(InputError, match="'onnx' is not known; pass one of auto, torch, openvino"):
         load_codec("bundled", runtime="onnx")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     with pytest.raises(InputError, match="device is 'cuda'"):

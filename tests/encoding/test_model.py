@@ -368,7 +368,7 @@ CODES = np.zeros((300, 8), np.int32)
         ({"options": {"convolved": ("mel",)}}, InputError, r"convolved is \('mel',\): .* which are features"),
         ({"options": {"convolved": "features"}}, InputError, "convolved is 'features': a list of bands"),
         ({"fit": {"train": [0, 400]}}, InputError, "rows of the 300 TRs are needed"),
-        ({"fit": {"run": np.ones(299)}}, InputError, "one label per volume, 300"),
+        ({"fit": {"run": np.ones(299)}}, InputError, "expected one label per volume"),
         (
             {"X": xr.DataArray(MEL, attrs={"hrf": "glover"}), "options": {"hrf": "glover", "tr": 2.0}},
             AlignmentError,

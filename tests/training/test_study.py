@@ -192,7 +192,7 @@ def test_the_tr_is_the_features_where_it_is_not_given_and_the_scan_must_say_the_
     (tmp_path / "slow.json").write_text(json.dumps({"RepetitionTime": 1.9999999}))
     assert build_study(asked).recordings[0].tr == 2.0
     (tmp_path / "slow.json").unlink()
-    with pytest.raises(InputError, match=r"subject 01: slow.tsv is a table, which does not say its TR"):
+    with pytest.raises(InputError, match=r"subject 01: slow.tsv is a table, which carries no TR"):
         build_study(asked)
     assert build_study(settings(slow * 4, model={"tr": 2.0})).recordings[0].tr == 2.0
 

@@ -225,7 +225,7 @@ def test_a_phase_can_be_added_to_a_run_before_it_begins(audio, trained, tmp_path
 
 def test_a_phase_that_should_have_begun_or_was_another_is_refused(audio, tmp_path):
     stop_at(2, tiny(audio, tmp_path / "without"))
-    with pytest.raises(CheckpointError, match=r"from_step is 1, but .* at step 2 and has no adversary: give 2 or more"):
+    with pytest.raises(CheckpointError, match=r"from_step is 1, but .* at step 2 and has no adversary; set 2 or more"):
         train_codec(tiny(audio, tmp_path / "without", adversarial={"from_step": 1, **SMALL}))
     stop_at(2, tiny(audio, tmp_path / "with", adversarial={"from_step": 1, **SMALL}))
     for change in ({"channels": 4}, {"scales": (512,)}):
@@ -235,7 +235,7 @@ def test_a_phase_that_should_have_begun_or_was_another_is_refused(audio, tmp_pat
 
 def test_crops_shorter_than_a_discriminators_window_are_refused_when_the_settings_are_read():
     values = {"audio": "a", "output": "b", "crop_seconds": 0.05}
-    with pytest.raises(InputError, match=r"^adversarial: scales go up to 2048 samples and crops have 1200: give"):
+    with pytest.raises(InputError, match=r"^adversarial: scales go up to 2048 samples and crops have 1200; set"):
         CodecTrainingSettings.make(**values, adversarial={"from_step": 0})
     assert CodecTrainingSettings.make(**values, adversarial={"from_step": 0, "scales": (1024, 512)}).adversarial
     assert CodecTrainingSettings.make(**values).adversarial is None

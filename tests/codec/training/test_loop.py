@@ -176,7 +176,7 @@ def test_a_codec_that_cannot_be_started_from_is_one_line(audio, trained, tmp_pat
         (
             trained / "final",
             {"num_filters": 4},
-            "another architecture: give start_from a codec with the same num_filters",
+            "another architecture; set start_from to a codec with the same num_filters",
         ),
         (trained / "final", {"codebook_size": 32}, "another architecture"),
         (trained / "final", {"num_codebooks": 4, "codebooks_per_step": {4: 1}}, "another architecture"),
@@ -374,7 +374,7 @@ def test_held_out_clips_that_cannot_be_scored_are_named_and_left_out(audio, tmp_
 
 def test_a_run_is_not_called_trained_by_lowering_its_steps(audio, trained, tmp_path):
     shutil.copytree(trained, tmp_path / "run")
-    with pytest.raises(CheckpointError, match="is at step 8 and steps is 6: give at least as many"):
+    with pytest.raises(CheckpointError, match="is at step 8 and steps is 6: set at least as many"):
         train_codec(tiny(audio, tmp_path / "run", steps=6))
 
 
