@@ -142,5 +142,6 @@ def test_the_list_of_what_writes_files_is_whole():
             opened[module] = writing
     assert listed == written
     # To memory: the bytes go to write_atomic in features; the picture into a report.
-    assert opened.keys() - written == {"netcdf"} and opened["netcdf"] == {"to_netcdf"}
+    assert opened.keys() - written == {"netcdf", "pipeline.encoding_figures"}
+    assert opened["netcdf"] == {"to_netcdf"} and opened["pipeline.encoding_figures"] == {"savefig"}
     assert {"data.sound", "data.picture", "data.simulate", "report"} <= opened.keys()

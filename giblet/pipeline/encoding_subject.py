@@ -126,7 +126,7 @@ def read_stats(path: Path) -> pd.DataFrame:
     InputError
         If it cannot be read.
     """
-    with reading(path, "compute it again with --overwrite"):
+    with reading(path, "compute it again (overwrite=True)"):
         return pd.read_csv(path, sep="\t", na_values=["n/a"], keep_default_na=False, dtype={"region": str})
 
 

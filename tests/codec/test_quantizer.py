@@ -101,7 +101,7 @@ def test_indices_and_latents_that_do_not_match_the_codebooks_are_refused():
         rvq_dequantize(torch.full((1, 2, 3), 16), books)
     with pytest.raises(InputError, match="use 3 codebooks, but 2 were passed"):
         rvq_dequantize(torch.zeros(1, 3, 3, dtype=torch.long), books)
-    with pytest.raises(InputError, match="use 0 codebooks and there are 2"):
+    with pytest.raises(InputError, match="use 0 codebooks, but 2 were passed"):
         rvq_dequantize(torch.zeros(1, 0, 3, dtype=torch.long), books)
     with pytest.raises(InputError, match=r"indices are torch\.float32"):
         rvq_dequantize(torch.full((1, 2, 3), 0.7), books)
