@@ -150,7 +150,9 @@ class BandReader:
     def _made_of(self, name: str, take: str, features: xr.Dataset, path: Path) -> np.ndarray:
         if take == MEL_MEAN:
             if MEL not in features:
-                raise InputError(f"band {name!r}: {path.name} holds no mel spectrogram: extract the sound with --mel")
+                raise InputError(
+                    f"band {name!r}: {path.name} holds no mel spectrogram: extract the sound with use_encodec=False"
+                )
             return _mel_mean(features)
         codec = self._codec_name if "codec" in features.attrs else None
         if take == ENVELOPE and ("codec" in features.attrs or MEL in features):
