@@ -95,7 +95,24 @@ class Settings(BaseModel):
             not allowed.
         """
         values = options_in(path)
-        return cls.make(**(cls.in_todays_words(values) if stored else values))
+        return cls.make(**cls.read_beside(path, cls.in_todays_words(values) if stored else values))
+
+    @classmethod
+    def read_beside(cls, path: str | Path, values: dict[str, Any]) -> dict[str, Any]:
+        """Options of a YAML file, with what they take from other files beside it; here they take nothing.
+
+        Parameters
+        ----------
+        path : str or Path
+            The YAML file.
+        values : dict
+            Its options.
+
+        Returns
+        -------
+        dict
+        """
+        return values
 
     @classmethod
     def in_todays_words(cls, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -374,32 +374,6 @@ def standing(path: str | Path, *, defaults: Mapping[str, Any] | None = None, **e
     return features
 
 
-def up_to_date(path: str | Path, *, defaults: Mapping[str, Any] | None = None, **expected: Any) -> bool:
-    """Whether a feature file stands at `path`, whole, with these attributes and its sidecar, made by this version.
-
-    Parameters
-    ----------
-    path : str or Path
-    defaults : mapping, optional
-    **expected
-        As for :func:`standing`.
-
-    Returns
-    -------
-    bool
-        False for another file too, where :func:`standing` raises an error.
-
-    See Also
-    --------
-    standing : the file itself, and an error if it is another one.
-    """
-    try:
-        features = standing(path, defaults=defaults, **expected)
-    except InputError:
-        return False
-    return features is not None and is_current(features, path)
-
-
 def is_current(features: xr.Dataset, path: str | Path) -> bool:
     """Whether features that were read from `path` were made by this version and have their own sidecar there.
 

@@ -30,7 +30,15 @@ import numpy as np
 from scipy.stats import pearson3
 
 from giblet.errors import InputError
-from giblet.evaluation.rotation import FAMILY_WISE, ROUNDING, SHOWN, false_discovery_q, fisher_z, flattened
+from giblet.evaluation.rotation import (
+    ROUNDING,
+    SHOWN,
+    false_discovery_q,
+    family_wise_p,
+    family_wise_threshold,
+    fisher_z,
+    flattened,
+)
 from giblet.notebook import html_table
 
 if TYPE_CHECKING:
@@ -81,14 +89,12 @@ class PermutationTest:
         `p` corrected for the number of voxels by the family-wise error, at least ``1 / n_permutations``; NaN where `p`
         is.
         """
-        n_below = np.searchsorted(np.sort(self.highest_by_permutation), self.r - ROUNDING)
-        return np.where(np.isnan(self.r), np.nan, 1 - n_below / self.n_permutations)
+        return family_wise_p(self.r, self.highest_by_permutation)
 
     @cached_property
     def threshold_fwe(self) -> float:
         """The `r` that the best of all voxels reaches in 5 % of permutations, none included."""
-        ordered = np.sort(self.highest_by_permutation)[::-1]
-        return float(ordered[int(FAMILY_WISE * self.n_permutations) - 1])
+        return family_wise_threshold(self.highest_by_permutation)
 
     @property
     def n_permutations(self) -> int:

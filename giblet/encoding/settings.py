@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from giblet.config import Settings, options_in
-from giblet.data.fmri import FMRIProcessor
 from giblet.encoding.delays import DELAYS
 from giblet.encoding.ridge import ALPHAS
 from giblet.evaluation.rotation import HIGH_PASS
@@ -61,24 +60,10 @@ class EncodeSubjectSettings(SubjectSettings):
     runs: tuple[EncodeRunSettings, ...] = Field(min_length=1, description="in the order in which they are split")
     bad: Literal["error", "mask"] = Field("mask", description="NaN and constant voxels: refuse, or NaN in the maps")
 
-    def processor(self, tr: float | None) -> FMRIProcessor:
-        """What reads this subject's scans: bad voxels keep their place, so that all subjects have the same.
-
-        Parameters
-        ----------
-        tr : float or None
-            Repetition time in seconds; None: the scans say it.
-
-        Returns
-        -------
-        FMRIProcessor
-
-        Raises
-        ------
-        InputError
-            If an option, the mask or the atlas cannot be used.
-        """
-        return self.made_processor(tr, "error" if self.bad == "error" else "zero")
+    @property
+    def bad_when_read(self) -> str:
+        """Bad voxels keep their place, so that all subjects have the same."""
+        return "error" if self.bad == "error" else "zero"
 
 
 class EncodeDataSettings(DataSettings):

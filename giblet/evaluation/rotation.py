@@ -104,8 +104,7 @@ class RotationTest:
         The share of rotations, none included, in which the best of all columns has a `z` as high as this column. At
         least ``1 / n_rotations``.
         """
-        n_below = np.searchsorted(np.sort(self.highest_z_by_rotation), self.z - ROUNDING)
-        return np.where(np.isnan(self.z), np.nan, 1 - n_below / self.n_rotations)
+        return family_wise_p(self.z, self.highest_z_by_rotation)
 
     @cached_property
     def threshold_fwe(self) -> float:
@@ -115,8 +114,7 @@ class RotationTest:
         to 10 % (docs/encoding.md). `p_fwe` is the better test: slow columns, whose `r` is far from 0 by chance, set
         the threshold for all, and they do not there.
         """
-        ordered = np.sort(self.highest_by_rotation)[::-1]
-        return float(ordered[int(FAMILY_WISE * self.n_rotations) - 1])
+        return family_wise_threshold(self.highest_by_rotation)
 
     @property
     def n_rotations(self) -> int:
@@ -421,6 +419,44 @@ def rank_p(by_rotation: np.ndarray) -> np.ndarray:
     normal_p : by the normal law, for correlations.
     """
     return (by_rotation >= by_rotation[0] - ROUNDING).mean(axis=0)
+
+
+def family_wise_p(score: np.ndarray, highest: np.ndarray) -> np.ndarray:
+    """The share of draws in which the best of all columns does as well as this one.
+
+    Parameters
+    ----------
+    score : ndarray of float, shape (n_columns,)
+        Of each column; NaN where it has none.
+    highest : ndarray of float, shape (n_draws,)
+        Greatest score over the columns in each draw, that of the data as they are among them.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_columns,)
+        At least ``1 / n_draws``; NaN where `score` is.
+
+    See Also
+    --------
+    family_wise_threshold : the score at which this is 5 %.
+    """
+    n_below = np.searchsorted(np.sort(highest), score - ROUNDING)
+    return np.where(np.isnan(score), np.nan, 1 - n_below / len(highest))
+
+
+def family_wise_threshold(highest: np.ndarray) -> float:
+    """The score that the best of all columns reaches in 5 % of draws.
+
+    Parameters
+    ----------
+    highest : ndarray of float, shape (n_draws,)
+        As for :func:`family_wise_p`.
+
+    Returns
+    -------
+    float
+    """
+    return float(np.sort(highest)[::-1][int(FAMILY_WISE * len(highest)) - 1])
 
 
 def fisher_z(r: np.ndarray) -> np.ndarray:

@@ -198,7 +198,7 @@ def _each_subject(
     films = Films()
     reader = BandReader(settings.bands, codec=settings.codec, films=films, device=settings.device)
     there = {one.name: standing(settings, one, overwrite) for one in settings.data.subjects}
-    tr = None if all(there.values()) else tr_of(settings)
+    tr = None if all(there.values()) else tr_of(settings, films)
     found: list[SubjectEncoding] = []
     errors: dict[str, GibletError] = {}
     for number, subject in enumerate(settings.data.subjects):

@@ -17,13 +17,11 @@ from giblet.data.splits import Splits, segments
 from giblet.encoding import BlockedFolds
 from giblet.encoding.settings import EncodeDataSettings, EncodeRunSettings, EncodeSettings, EncodeSubjectSettings
 from giblet.errors import InputError
-from giblet.features import load_features
 from giblet.modalities import BOLD
 from giblet.pipeline.encoding_features import BandReader
-from giblet.timing import same_tr, shown
 from giblet.training.films import Films
 from giblet.training.parts import check_cleaned_apart, is_cleaned, split_study
-from giblet.training.recordings import Rows, read_recording
+from giblet.training.recordings import Rows, agreed_tr, read_recording
 
 log = logging.getLogger(__name__)
 
@@ -78,12 +76,14 @@ class SubjectData:
         return np.concatenate([[0], np.cumsum(changes)])
 
 
-def tr_of(settings: EncodeSettings) -> float | None:
+def tr_of(settings: EncodeSettings, films: Films) -> float | None:
     """The TR that the settings or the feature files say.
 
     Parameters
     ----------
     settings : EncodeSettings
+    films : Films
+        Reads the files, and keeps them for the subjects.
 
     Returns
     -------
@@ -103,16 +103,8 @@ def tr_of(settings: EncodeSettings) -> float | None:
         for run in subject.runs:
             for name, path in run.files().items():
                 if name in used and path.suffix == ".nc" and path not in found:
-                    found[path] = float(load_features(path).attrs["tr"])
-    if not found:
-        return None
-    (first, tr), *others = found.items()
-    for path, other in others:
-        if not same_tr(tr, other):
-            raise InputError(
-                f"{first.name} has TR {shown(tr)} s, {path.name} {shown(other)} s: extract all with the TR of the scans"
-            )
-    return tr
+                    found[path] = float(films.load(path).attrs["tr"])
+    return agreed_tr(found)
 
 
 def read_subject(

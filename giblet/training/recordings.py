@@ -47,6 +47,35 @@ FilesOf = Callable[[int, Any, float], Mapping[str, tuple[Path, xr.Dataset]]]
 """For the number of a run (from 1), its settings and the TR: by name, a file and what is to be aligned of it."""
 
 
+def agreed_tr(trs: Mapping[Path, float]) -> float | None:
+    """The one TR that all feature files have.
+
+    Parameters
+    ----------
+    trs : mapping of Path to float
+        TR of each file, in seconds.
+
+    Returns
+    -------
+    float or None
+        Seconds; None where there are no files.
+
+    Raises
+    ------
+    InputError
+        If they have several.
+    """
+    if not trs:
+        return None
+    (first, tr), *others = trs.items()
+    for path, other in others:
+        if not same_tr(tr, other):
+            raise InputError(
+                f"{first.name} has TR {shown(tr)} s, {path.name} {shown(other)} s: extract all with the TR of the scans"
+            )
+    return tr
+
+
 def read_recording(
     subject: SubjectSettings, files_of: FilesOf, films: Films, *, tr: float | None, asked_tr: float | None,
     share: bool = True, lengths: dict[int, int] | None = None,

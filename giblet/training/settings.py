@@ -81,28 +81,17 @@ class SubjectSettings(Settings):
         InputError
             If an option, the mask or the atlas cannot be used.
         """
-        return self.made_processor(tr, self.bad)
-
-    def made_processor(self, tr: float | None, bad: str) -> FMRIProcessor:
-        """As :meth:`processor`, with another word on what becomes of bad voxels.
-
-        Parameters
-        ----------
-        tr : float or None
-            Repetition time in seconds; None: the scans say it.
-        bad : {"error", "mask", "zero"}
-            As for :class:`giblet.data.fmri.FMRIProcessor`.
-
-        Returns
-        -------
-        FMRIProcessor
-        """
         return FMRIProcessor(
             self.mask, self.atlas, tr=tr, overrule_tr=self.overrule_tr, slice_time_ref=self.slice_time_ref,
             background_label=self.background_label, columns=self.columns, decimal=self.decimal,
             confound_columns=self.confound_columns,
-            detrend=self.detrend, high_pass=self.high_pass, bad=bad,
+            detrend=self.detrend, high_pass=self.high_pass, bad=self.bad_when_read,
         )  # fmt: skip
+
+    @property
+    def bad_when_read(self) -> str:
+        """What :class:`giblet.data.fmri.FMRIProcessor` does with bad voxels."""
+        return self.bad
 
 
 class DataSettings(Settings):

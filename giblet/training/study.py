@@ -19,12 +19,12 @@ from giblet.data.splits import Splits
 from giblet.errors import CodecError, InputError
 from giblet.features import CODES, CONTINUOUS
 from giblet.modalities import AUDIO, BOLD, STIMULI
-from giblet.timing import same_tr, shown
+from giblet.timing import same_tr
 from giblet.training.columns import learnable
 from giblet.training.films import Films
 from giblet.training.holes import Holes, unused_volumes, with_damaged
 from giblet.training.parts import is_cleaned, split_study
-from giblet.training.recordings import Rows, columns_of, read_bold, read_recording
+from giblet.training.recordings import Rows, agreed_tr, columns_of, read_bold, read_recording
 from giblet.training.settings import RunSettings, SubjectSettings, TrainSettings
 
 log = logging.getLogger(__name__)
@@ -183,14 +183,9 @@ def with_tr(settings: TrainSettings) -> TrainSettings:
             tr = None if path in found else Series(path).tr
             if tr is not None:
                 found[path] = tr
-    if not found:
+    tr = agreed_tr(found)
+    if tr is None:
         return settings
-    (first, tr), *others = found.items()
-    for path, other in others:
-        if not same_tr(tr, other):
-            raise InputError(
-                f"{first.name} has TR {shown(tr)} s, {path.name} {shown(other)} s: extract all with the TR of the scans"
-            )
     return settings.model_copy(update={"model": settings.model.model_copy(update={"tr": tr})})
 
 

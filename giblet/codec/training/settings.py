@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from giblet.codec.training.losses import SCALES, EnvelopeLoss
-from giblet.config import Settings, options_in
+from giblet.config import Settings
 from giblet.errors import InputError, reading
 from giblet.lazy import lazily
 
@@ -138,28 +138,28 @@ class CodecTrainingSettings(Settings):
     half_precision_export: bool = True
 
     @classmethod
-    def from_yaml(cls, path: str | Path, *, stored: bool = False) -> Self:
-        """Settings from a YAML file; of a text file that `held_out` names, its patterns.
+    def read_beside(cls, path: str | Path, values: dict[str, Any]) -> dict[str, Any]:
+        """Options of a YAML file, with the patterns of the text file that `held_out` names.
 
         Parameters
         ----------
         path : str or Path
-        stored : bool
-            The file was written by giblet itself, perhaps when options had other names: those are read too.
+            The YAML file.
+        values : dict
+            Its options.
 
         Returns
         -------
-        CodecTrainingSettings
+        dict
 
         Raises
         ------
         InputError
-            As :meth:`giblet.config.Settings.from_yaml`, or if the text file cannot be read or lists nothing.
+            If the text file cannot be read or lists nothing.
         """
-        options = cls.in_todays_words(options_in(path)) if stored else options_in(path)
-        if isinstance(held_out := options.get("held_out"), str):
-            options["held_out"] = _patterns_in(Path(path).parent / held_out)
-        return cls.make(**options)
+        if isinstance(held_out := values.get("held_out"), str):
+            return {**values, "held_out": _patterns_in(Path(path).parent / held_out)}
+        return values
 
     @field_validator("steady_steps")
     @classmethod
