@@ -22,9 +22,9 @@ from giblet.features import (
     new_features,
     save_features,
     sidecar_path,
-    standing,
 )
 from giblet.timing import TRGrid, group_with_spill, ungroup_codes
+from tests.feature_files import up_to_date
 
 
 def made(tr=1.5, n_trs=6, film=8.0, n_codebooks=8, seed=0, **attrs):
@@ -95,15 +95,6 @@ def test_the_sidecar_speaks_bids(tmp_path):
     assert (sidecar["NumberOfVolumes"], sidecar["NumberOfValidVolumes"]) == (6, 5)
     assert sidecar["GeneratedBy"][0]["Name"] == "giblet"
     assert sidecar["giblet"]["settings"] == {"tr": 1.5, "n_trs": None}
-
-
-def up_to_date(path, **expected):
-    """As an extraction asks, where a file of other origin counts as none."""
-    try:
-        features = standing(path, **expected)
-    except InputError:
-        return False
-    return features is not None and is_current(features, path)
 
 
 def test_up_to_date_notices_every_change(tmp_path):

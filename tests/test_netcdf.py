@@ -17,8 +17,9 @@ from giblet.data.simulate import simulate_bold
 from giblet.data.text import TextProcessor
 from giblet.data.video import VideoProcessor
 from giblet.errors import InputError
-from giblet.features import load_features, save_features, sidecar_path, up_to_date
+from giblet.features import load_features, save_features, sidecar_path
 from giblet.netcdf import netcdf_bytes, read_netcdf
+from tests.feature_files import up_to_date
 from tests.films import write_film
 from tests.test_features import made
 
