@@ -135,7 +135,8 @@ def _runs(cell: Cell) -> tuple[int, np.ndarray | None]:
 
 
 def rotation(cell: Cell, rng: np.random.Generator, shared: Path) -> list[Result]:
-    from giblet.evaluation.rotation import rotation_test, too_short
+    from giblet.statistics.rotation import rotation_test
+    from giblet.statistics.rotations import too_short
 
     n, run = _runs(cell)
     tr = REAL_TR if cell["noise"] == REAL else TR
@@ -160,7 +161,8 @@ def rotation(cell: Cell, rng: np.random.Generator, shared: Path) -> list[Result]
 
 
 def rotation_mean(cell: Cell, rng: np.random.Generator, shared: Path) -> list[Result]:
-    from giblet.evaluation.rotation import rotation_test, too_short
+    from giblet.statistics.rotation import rotation_test
+    from giblet.statistics.rotations import too_short
 
     n, run = _runs(cell)
     tr = REAL_TR if cell["noise"] == REAL else TR
@@ -188,7 +190,7 @@ def _codes(slow: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def accuracy(cell: Cell, rng: np.random.Generator, shared: Path) -> list[Result]:
-    from giblet.evaluation.statistics import ScoredTRs
+    from giblet.statistics.estimates import ScoredTRs
 
     n, noise, p = cell["n_trs"], cell["noise"], []
     for _ in range(cell["draws"]):
@@ -255,7 +257,7 @@ def lag_power(cell: Cell, rng: np.random.Generator, shared: Path) -> list[Result
 
 
 def rotation_power(cell: Cell, rng: np.random.Generator, shared: Path) -> list[Result]:
-    from giblet.evaluation.rotation import rotation_test
+    from giblet.statistics.rotation import rotation_test
 
     p = []
     for _ in range(cell["draws"] // 500 or 1):
@@ -276,8 +278,9 @@ def held(what: str, intervals: np.ndarray, truth: float) -> Result:
 
 def coverage(cell: Cell, rng: np.random.Generator, shared: Path) -> list[Result]:
     """Of correlations. What should be held is their mean over the draws, as drifts and HRFs move it a little."""
-    from giblet.evaluation.rotation import rotation_test
-    from giblet.evaluation.statistics import ScoredTRs, pooled_correlation
+    from giblet.statistics.correlation import pooled_correlation
+    from giblet.statistics.estimates import ScoredTRs
+    from giblet.statistics.rotation import rotation_test
 
     n, noise, r = cell["n_trs"], cell["noise"], cell["r"]
     found: dict[str, list[tuple[float, float, float]]] = {"one voxel": [], "mean over voxels": [], "all values": []}
@@ -301,7 +304,7 @@ def coverage(cell: Cell, rng: np.random.Generator, shared: Path) -> list[Result]
 
 def share_coverage(cell: Cell, rng: np.random.Generator, shared: Path) -> list[Result]:
     """Of a share of right codes: in each TR as many of its frames are right as a slow series and chance say."""
-    from giblet.evaluation.statistics import ScoredTRs
+    from giblet.statistics.estimates import ScoredTRs
 
     n, limit, trs, found = cell["n_trs"], norm.ppf(cell["share"]), ScoredTRs.of(cell["n_trs"], TR), []
     for _ in range(cell["draws"]):
@@ -340,7 +343,7 @@ def _verdicts(scores: list[Any]) -> tuple[list[float], bool]:
 def collapsed_codes(cell: Cell, rng: np.random.Generator, shared: Path) -> list[Result]:
     """A decoder that says one code in every frame, in 8 codebooks."""
     from giblet.evaluation.scorecard import Score
-    from giblet.evaluation.statistics import Estimate, ScoredTRs
+    from giblet.statistics.estimates import Estimate, ScoredTRs
 
     n, p, above = cell["n_trs"], [], []
     for _ in range(cell["draws"]):
@@ -358,7 +361,7 @@ def collapsed_latents(cell: Cell, rng: np.random.Generator, shared: Path) -> lis
     """A decoder that says one latent in every frame."""
     from giblet.evaluation.scorecard import MEAN
     from giblet.evaluation.scores import compare
-    from giblet.evaluation.statistics import ScoredTRs
+    from giblet.statistics.estimates import ScoredTRs
 
     n, p, above = cell["n_trs"], [], []
     for _ in range(cell["draws"]):
@@ -376,7 +379,7 @@ def group(cell: Cell, rng: np.random.Generator, shared: Path) -> list[Result]:
     """Subjects who share part of their noise, and one prediction; a t-test over them beside the joint rotations."""
     from giblet.evaluation.encoding import score_encoding
     from giblet.evaluation.scorecard import Scorecard, group_scorecard
-    from giblet.evaluation.statistics import ScoredTRs
+    from giblet.statistics.estimates import ScoredTRs
 
     n, share, trs, joint, naive = cell["n_trs"], cell["shared"], ScoredTRs.of(cell["n_trs"], TR), [], []
     for _ in range(cell["draws"]):
@@ -410,7 +413,7 @@ def settling_lag(cell: Cell, rng: np.random.Generator, shared: Path) -> list[Res
 
 def settling_rotation(cell: Cell, rng: np.random.Generator, shared: Path) -> list[Result]:
     from giblet.alignment import convolve_hrf
-    from giblet.evaluation.rotation import rotation_test
+    from giblet.statistics.rotation import rotation_test
 
     n, p = cell["n_trs"], []
     for _ in range(cell["draws"] // 500 or 1):

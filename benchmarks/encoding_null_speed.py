@@ -22,7 +22,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from giblet.evaluation import rotation_test
-from giblet.evaluation.rotation import Rotations, circular
+from giblet.statistics.rotations import Rotations, circular
 
 TR = 1.5
 

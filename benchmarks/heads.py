@@ -29,10 +29,11 @@ from giblet.evaluation.predictions import predict
 from giblet.evaluation.reconstruction import latents_by_tr
 from giblet.evaluation.scorecard import FREQUENT, MEAN, Score
 from giblet.evaluation.scores import compare, constant_codes, score_codes
-from giblet.evaluation.statistics import Estimate, ScoredTRs, correlations, mean_correlation_influence
 from giblet.features import load_features
 from giblet.models import MultimodalAutoencoder
 from giblet.pipeline import extract
+from giblet.statistics.correlation import correlations, mean_correlation_influence
+from giblet.statistics.estimates import Estimate, ScoredTRs
 from giblet.training.settings import TrainSettings
 from giblet.training.study import Study, build_study
 from giblet.training.trainer import Trainer

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from giblet.data.video import VideoProcessor as VideoProcessor
     from giblet.data.video import VideoSettings as VideoSettings
     from giblet.encoding.settings import EncodeSettings as EncodeSettings
-    from giblet.evaluation.rotation import rotation_test as rotation_test
     from giblet.features import load_features as load_features
     from giblet.features import save_features as save_features
     from giblet.models.autoencoder import MultimodalAutoencoder as MultimodalAutoencoder
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
     from giblet.pipeline.trained_run import TrainedRun as TrainedRun
     from giblet.pipeline.trained_run import open_run as open_run
     from giblet.pipeline.training import train as train
+    from giblet.statistics.rotation import rotation_test as rotation_test
     from giblet.training.settings import TrainSettings as TrainSettings
 
 
@@ -63,7 +63,7 @@ __getattr__, __dir__, __all__ = _lazily(
         "giblet.data.text": ("TextProcessor", "TextSettings"),
         "giblet.data.video": ("VideoProcessor", "VideoSettings"),
         "giblet.encoding.settings": ("EncodeSettings",),
-        "giblet.evaluation.rotation": ("rotation_test",),
+        "giblet.statistics.rotation": ("rotation_test",),
         "giblet.features": ("load_features", "save_features"),
         "giblet.models.autoencoder": ("MultimodalAutoencoder",),
         "giblet.models.decoder": ("MultimodalDecoder",),

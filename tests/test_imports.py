@@ -19,6 +19,7 @@ FLOORS = [
     {"config", "features", "modalities", "spans", "runs"},
     {"codec", "alignment"},
     {"data", "models"},
+    {"statistics"},
     {"training", "evaluation", "encoding"},
     {"pipeline", "report"},
     {"cli", "__main__"},

@@ -19,9 +19,9 @@ from giblet.evaluation.predictions import predict
 from giblet.evaluation.reconstruction import latents_by_tr
 from giblet.evaluation.scorecard import FREQUENT
 from giblet.evaluation.scores import score_codes
-from giblet.evaluation.statistics import ScoredTRs
 from giblet.models import MultimodalAutoencoder
 from giblet.pipeline import extract
+from giblet.statistics.estimates import ScoredTRs
 from giblet.training.study import build_study
 from giblet.training.trainer import Trainer
 

@@ -17,7 +17,8 @@ from giblet.encoding.group import GroupTest, rotation_test_group
 from giblet.encoding.maps import Reach, reachable
 from giblet.encoding.model import EncodingModel, mean_r
 from giblet.encoding.permutation import PermutationTest, permutation_test
-from giblet.evaluation.rotation import RotationTest, false_discovery_q, rotation_test
+from giblet.statistics.correction import false_discovery_q
+from giblet.statistics.rotation import RotationTest, rotation_test
 
 __all__ = [
     "BlockedFolds",

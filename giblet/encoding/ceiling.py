@@ -27,18 +27,10 @@ import numpy as np
 
 from giblet.alignment.prewhitening import lag_one, without_drifts
 from giblet.errors import InputError
-from giblet.evaluation.rotation import (
-    DRAWS,
-    HIGH_PASS,
-    VALUES_AT_A_TIME,
-    Rotations,
-    basis_of,
-    fisher_z,
-    flattened,
-    normal_p,
-)
-from giblet.evaluation.statistics import correlations
 from giblet.runs import run_slices
+from giblet.statistics.correction import fisher_z, normal_p
+from giblet.statistics.correlation import correlations
+from giblet.statistics.rotations import DRAWS, HIGH_PASS, VALUES_AT_A_TIME, Rotations, basis_of, flattened
 from giblet.timing import check_tr
 
 SIGNIFICANT = 0.05
@@ -69,7 +61,7 @@ def explainable_variance(
     bias_correction : bool
         Take off what noise leaves in the mean. False: a voxel of noise has ``1 / n_repeats``.
     tr : float, optional
-        Repetition time in seconds. With it drifts are removed as :func:`giblet.evaluation.rotation_test` does; without,
+        Repetition time in seconds. With it drifts are removed as :func:`giblet.statistics.rotation_test` does; without,
         only the mean of each run is.
     run : array_like, shape (n_trs,), optional
         Run, or stretch of successive TRs, of each TR.
@@ -204,7 +196,7 @@ def ceiling_p(
     Returns
     -------
     ndarray of float64, shape (n_voxels,)
-        One-sided, by the normal law of Fisher's z as in :func:`giblet.evaluation.rotation_test`. NaN where the BOLD
+        One-sided, by the normal law of Fisher's z as in :func:`giblet.statistics.rotation_test`. NaN where the BOLD
         never changes.
 
     Raises

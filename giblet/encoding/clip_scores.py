@@ -23,7 +23,7 @@ from giblet.encoding.permutation import (
 )
 from giblet.encoding.ridge import RidgeSolution, candidates, checked_alphas, solve_ridge_cv
 from giblet.errors import AlignmentError, InputError
-from giblet.evaluation.rotation import flattened
+from giblet.statistics.rotations import flattened
 
 TARGETS_AT_A_TIME = 8192
 """Voxels times permutations that are fitted together."""

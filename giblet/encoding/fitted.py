@@ -17,8 +17,8 @@ from giblet.encoding.preparation import Band, Response
 from giblet.encoding.saving import read_fit, save_fit
 from giblet.encoding.targets import BATCH
 from giblet.errors import InputError
-from giblet.evaluation.statistics import correlations
 from giblet.runs import run_labels
+from giblet.statistics.correlation import correlations
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,9 @@ from scipy.special import ndtr
 from scipy.stats import ttest_1samp
 
 from giblet.errors import InputError
-from giblet.evaluation.rotation import HIGH_PASS, Null, Rotations, RotationTest, fisher_z, rank_p, standardised
+from giblet.statistics.correction import fisher_z, rank_p, standardised
+from giblet.statistics.rotation import RotationTest
+from giblet.statistics.rotations import HIGH_PASS, Null, Rotations
 
 AGREEMENT = "that people agree (a t-test over subjects), which is no test of the model"
 """What a t-test over subjects tests."""
@@ -125,13 +127,13 @@ def rotation_test_group(
     Raises
     ------
     InputError
-        If there are fewer than two subjects, their shapes differ, or as :func:`giblet.evaluation.rotation_test`.
+        If there are fewer than two subjects, their shapes differ, or as :func:`giblet.statistics.rotation_test`.
     AlignmentError
         If `run` is not one label for each TR, or a run comes in pieces.
 
     See Also
     --------
-    giblet.evaluation.rotation_test : of one subject.
+    giblet.statistics.rotation_test : of one subject.
     """
     subjects = [np.asarray(one) for one in truth]
     common = np.ndim(predicted[0]) == 1

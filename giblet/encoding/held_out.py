@@ -16,17 +16,10 @@ from sklearn.base import clone
 from giblet.alignment.prewhitening import without_drifts
 from giblet.encoding.bands import without_band
 from giblet.encoding.model import EncodingModel
-from giblet.evaluation.rotation import (
-    HIGH_PASS,
-    Rotations,
-    RotationTest,
-    basis_of,
-    fisher_z,
-    flattened,
-    rotation_test,
-    too_short,
-)
 from giblet.runs import run_slices
+from giblet.statistics.correction import fisher_z
+from giblet.statistics.rotation import RotationTest, rotation_test
+from giblet.statistics.rotations import HIGH_PASS, Rotations, basis_of, flattened, too_short
 
 BATCH = 2048
 """Voxels at a time."""

@@ -9,7 +9,8 @@ import numpy as np
 from scipy.stats import norm
 
 from giblet.errors import InputError
-from giblet.evaluation.rotation import RotationTest, fisher_z
+from giblet.statistics.correction import fisher_z
+from giblet.statistics.rotation import RotationTest
 
 COMPANY = 0.1
 """Part of the voxels that answer together, for the easier of both figures of :class:`Reach`."""

@@ -30,16 +30,10 @@ import numpy as np
 from scipy.stats import pearson3
 
 from giblet.errors import InputError
-from giblet.evaluation.rotation import (
-    ROUNDING,
-    SHOWN,
-    false_discovery_q,
-    family_wise_p,
-    family_wise_threshold,
-    fisher_z,
-    flattened,
-)
 from giblet.notebook import html_table
+from giblet.statistics.correction import ROUNDING, false_discovery_q, family_wise_p, family_wise_threshold, fisher_z
+from giblet.statistics.rotation import SHOWN
+from giblet.statistics.rotations import flattened
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,8 +13,8 @@ from pydantic import Field, field_validator, model_validator
 from giblet.config import Settings, options_in
 from giblet.encoding.delays import DELAYS
 from giblet.encoding.ridge import ALPHAS
-from giblet.evaluation.rotation import HIGH_PASS
 from giblet.modalities import STIMULI
+from giblet.statistics.rotations import HIGH_PASS
 from giblet.training.settings import Count, DataSettings, Positive, RunSettings, Share, SubjectSettings
 
 LATENTS, LATENTS_MEAN, COUNTS, ENVELOPE, MEL_MEAN = "latents", "latents_mean", "counts", "envelope", "mel_mean"

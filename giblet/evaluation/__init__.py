@@ -1,5 +1,5 @@
 """How good an encoding or a reconstruction is, against what it could be at best and by chance."""
 
-from giblet.evaluation.rotation import RotationTest, rotation_test
+from giblet.statistics.rotation import RotationTest, rotation_test
 
 __all__ = ["RotationTest", "rotation_test"]

@@ -27,11 +27,12 @@ from giblet.alignment.scan import Scan, censored, knows_its_volumes, scan_of
 from giblet.data.dataset.normalise import ROUNDING, run_levels
 from giblet.data.splits import HRF_SECONDS, segments
 from giblet.errors import AlignmentError, InputError
-from giblet.evaluation.rotation import RotationTest
-from giblet.evaluation.statistics import Chance, Correlations, Estimate, ScoredTRs, correlations
 from giblet.features import CONTINUOUS
 from giblet.notebook import html_table
 from giblet.runs import run_labels, run_slices
+from giblet.statistics.correlation import Correlations, correlations
+from giblet.statistics.estimates import Chance, Estimate, ScoredTRs
+from giblet.statistics.rotation import RotationTest
 from giblet.timing import exact
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def voxelwise_r(bold: np.ndarray, predicted: np.ndarray, run: Sequence[int] | np
     See Also
     --------
     score_encoding : the same with an interval and its chance.
-    giblet.evaluation.rotation.rotation_test : whether it is more than chance, voxel by voxel.
+    giblet.statistics.rotation.rotation_test : whether it is more than chance, voxel by voxel.
     """
     return correlations(bold, predicted, None if run is None else np.asarray(run))
 

@@ -11,9 +11,9 @@ from scipy.stats import false_discovery_control
 
 from giblet.errors import InputError
 from giblet.evaluation.encoding import EncodingScore
-from giblet.evaluation.rotation import fisher_z, spread_reach
-from giblet.evaluation.statistics import Chance, Estimate
 from giblet.notebook import html_table
+from giblet.statistics.correction import fisher_z, spread_reach
+from giblet.statistics.estimates import Chance, Estimate
 
 if TYPE_CHECKING:
     import pandas as pd

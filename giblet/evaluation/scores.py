@@ -20,10 +20,11 @@ from giblet.evaluation.reconstruction import (
     silent_trs,
     sound_of,
 )
-from giblet.evaluation.rotation import RotationTest
 from giblet.evaluation.scorecard import FREQUENT, MEAN, Null, Score
-from giblet.evaluation.statistics import Chance, Estimate, ScoredTRs, correlations, pooled_correlation
 from giblet.sound_metrics import level_error, missing, si_sdr, stoi
+from giblet.statistics.correlation import correlations, pooled_correlation
+from giblet.statistics.estimates import Chance, Estimate, ScoredTRs
+from giblet.statistics.rotation import RotationTest
 
 CONSTANT = "never changes, so it has no correlation over time"
 

@@ -173,7 +173,7 @@ def check_alignment(
     See Also
     --------
     giblet.alignment.lags.lag_scan : The scan itself, of one regressor given as an array.
-    giblet.evaluation.rotation.rotation_test : Test a prediction by rotating it in time.
+    giblet.statistics.rotation.rotation_test : Test a prediction by rotating it in time.
     """
     _check_plot(plot, overwrite)
     _check_order(features, bold)

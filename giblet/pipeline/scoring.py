@@ -13,14 +13,14 @@ from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.evaluation.encoding import EncodingScore, score_encoding
 from giblet.evaluation.reconstruction import log_mel
-from giblet.evaluation.rotation import HIGH_PASS
 from giblet.evaluation.scorecard import MEAN, Score, Scorecard
 from giblet.evaluation.scores import compare, identification, score_codes
-from giblet.evaluation.statistics import ScoredTRs
 from giblet.features import load_features
 from giblet.files import sha256_of
 from giblet.modalities import AUDIO, TEXT
 from giblet.pipeline.trained_run import Part, Prediction
+from giblet.statistics.estimates import ScoredTRs
+from giblet.statistics.rotations import HIGH_PASS
 from giblet.training.columns import unit_of
 
 LEAST_TRS = 3

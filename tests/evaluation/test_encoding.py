@@ -12,8 +12,8 @@ from giblet.data.simulate import simulate_bold
 from giblet.data.splits import make_splits
 from giblet.errors import AlignmentError, InputError
 from giblet.evaluation.encoding import blocked_folds, fit_ridge, score_encoding, voxelwise_r
-from giblet.evaluation.statistics import ScoredTRs
 from giblet.features import new_features
+from giblet.statistics.estimates import ScoredTRs
 from giblet.timing import TRGrid
 
 N, TR = 400, 1.5

@@ -12,7 +12,7 @@ from giblet.errors import InputError
 from giblet.evaluation.encoding import score_encoding
 from giblet.evaluation.scorecard import FREQUENT, MEAN, Score, Scorecard, group_scorecard
 from giblet.evaluation.scores import compare, identification, score_codes
-from giblet.evaluation.statistics import Chance, Estimate, ScoredTRs
+from giblet.statistics.estimates import Chance, Estimate, ScoredTRs
 from giblet.timing import group_codes_by_tr
 
 TR = 0.75

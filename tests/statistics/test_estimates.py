@@ -6,12 +6,8 @@ from scipy.stats import binomtest, pearsonr
 
 from giblet.errors import InputError
 from giblet.evaluation.reconstruction import code_pairs
-from giblet.evaluation.statistics import (
-    ScoredTRs,
-    correlations,
-    mean_correlation_influence,
-    pooled_correlation,
-)
+from giblet.statistics.correlation import correlations, mean_correlation_influence, pooled_correlation
+from giblet.statistics.estimates import ScoredTRs
 
 
 @pytest.fixture

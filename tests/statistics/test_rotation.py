@@ -6,7 +6,9 @@ from scipy.signal import lfilter
 from scipy.stats import norm, pearsonr
 
 from giblet.errors import InputError
-from giblet.evaluation.rotation import HIGH_PASS, circular, false_discovery_q, rotation_test, too_short
+from giblet.statistics.correction import false_discovery_q
+from giblet.statistics.rotation import rotation_test
+from giblet.statistics.rotations import HIGH_PASS, circular, too_short
 
 TR = 1.5
 
@@ -210,8 +212,8 @@ def test_batches_of_columns_change_nothing(monkeypatch):
     truth, predicted = ar1(rng, 200, 0.5, 700), ar1(rng, 200, 0.5, 700)
     truth[:, 3] = 5
     whole = rotation_test(truth, predicted, tr=TR, run=run)
-    monkeypatch.setattr("giblet.evaluation.rotation.VALUES_AT_A_TIME", 1)
-    monkeypatch.setattr("giblet.evaluation.rotation.COLUMNS_AT_A_TIME", 40)
+    monkeypatch.setattr("giblet.statistics.rotations.VALUES_AT_A_TIME", 1)
+    monkeypatch.setattr("giblet.statistics.rotations.COLUMNS_AT_A_TIME", 40)
     small = rotation_test(truth, predicted, tr=TR, run=run)
     for name in ("r", "p", "q", "p_rank", "p_fwe", "threshold_fwe", "mean_by_rotation", "pooled_by_rotation"):
         np.testing.assert_allclose(getattr(small, name), getattr(whole, name), atol=1e-12, err_msg=name)
