@@ -19,7 +19,7 @@ from giblet.errors import CheckpointError, InputError
 from giblet.notebook import html_table
 from giblet.pipeline.encoding import read_encode_config
 from giblet.pipeline.encoding_features import BandReader
-from giblet.pipeline.encoding_subject import label_of, read_stats, write_stats
+from giblet.pipeline.encoding_files import label_of, read_stats, write_stats
 from giblet.training.films import Films
 
 

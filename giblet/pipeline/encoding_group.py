@@ -15,7 +15,7 @@ from giblet.encoding import ceiling_ratio, intersubject_correlation, reachable, 
 from giblet.encoding.held_out import cross_validated
 from giblet.encoding.settings import EncodeSettings
 from giblet.errors import InputError, reading
-from giblet.pipeline.encoding_subject import PLACES, SubjectEncoding, read_stats, write_maps, write_stats
+from giblet.pipeline.encoding_files import PLACES, SubjectEncoding, read_stats, write_maps, write_stats
 from giblet.statistics.correction import false_discovery_q
 from giblet.statistics.rotations import too_short
 

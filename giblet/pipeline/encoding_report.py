@@ -11,8 +11,8 @@ import pandas as pd
 
 from giblet.encoding.settings import EncodeSettings
 from giblet.pipeline import encoding_figures as figures
+from giblet.pipeline.encoding_files import SubjectEncoding
 from giblet.pipeline.encoding_group import LABEL, GroupEncoding
-from giblet.pipeline.encoding_subject import SubjectEncoding
 from giblet.report import Picture, Section, Table, write_report
 
 MOST_PICTURED = 6

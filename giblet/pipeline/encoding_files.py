@@ -1,0 +1,214 @@
+"""The files of an encoding run: tables of scores, maps where BOLD came from images, and a subject's result."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from giblet.data.bold.volumes import write_image
+from giblet.encoding.settings import EncodeSubjectSettings
+from giblet.errors import reading
+from giblet.files import write_atomic
+
+PLACES = ("region", "i", "j", "k")
+"""Columns of a table of scores that say which voxel or region it is."""
+ARE_P = ("p", "q", "p_fwe", "ceiling_p", "ceiling_q")
+"""Scores that are small where something is found."""
+
+
+@dataclass(frozen=True, repr=False)
+class SubjectEncoding:
+    """What was found in one subject."""
+
+    name: str
+    folder: Path
+    status: str
+    """``"written"``, or ``"unchanged"`` where it was there."""
+    summary: dict[str, Any]
+    """As ``..._summary.json`` holds it."""
+
+    @property
+    def label(self) -> str:
+        """How its files' names begin."""
+        return label_of(self.name)
+
+    def path(self, what: str) -> Path:
+        """A file of the subject.
+
+        Parameters
+        ----------
+        what : str
+            What stands behind ``sub-01_desc-encoding_``, such as ``"stats.tsv"``.
+
+        Returns
+        -------
+        Path
+        """
+        return self.folder / f"{self.label}_{what}"
+
+    @property
+    def model_path(self) -> Path:
+        """The saved fit, where weights were kept."""
+        return self.path("model.safetensors")
+
+    @cached_property
+    def stats(self) -> pd.DataFrame:
+        """All scores, a row for each voxel or region."""
+        return read_stats(self.path("stats.tsv"))
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What was written."""
+        return tuple(self.folder / name for name in self.summary["files"])
+
+    def __repr__(self) -> str:
+        one = self.summary
+        found = "" if one["n_q"] is None else f", {one['n_q']} with q <= .05"
+        mean = "none" if one["mean_r"] is None else f"{one['mean_r']:.3f}"
+        return f"<SubjectEncoding {self.name}: mean r {mean} over {one['n_tested']} columns{found}>"
+
+
+def label_of(name: str) -> str:
+    """How the files of a subject begin.
+
+    Parameters
+    ----------
+    name : str
+        With or without ``sub-``.
+
+    Returns
+    -------
+    str
+    """
+    return f"sub-{name.removeprefix('sub-')}_desc-encoding"
+
+
+def read_stats(path: Path) -> pd.DataFrame:
+    """A table of scores.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    pandas.DataFrame
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    with reading(path, "compute it again (overwrite=True)"):
+        return pd.read_csv(path, sep="\t", na_values=["n/a"], keep_default_na=False, dtype={"region": str})
+
+
+def write_stats(table: pd.DataFrame, path: Path) -> None:
+    """Write a table of scores, whole or not at all.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+    path : Path
+    """
+    text = io.StringIO()
+    table.to_csv(text, sep="\t", index=False, na_rep="n/a", float_format="%.9g")
+    write_atomic(path, text.getvalue())
+
+
+def maps_in(stats: pd.DataFrame) -> dict[str, str]:
+    """The columns of a table of scores that become maps.
+
+    Parameters
+    ----------
+    stats : pandas.DataFrame
+
+    Returns
+    -------
+    dict of str to str
+        By column, what stands in the name of its file: ``"stat-r"``, ``"stat-split_band-words"``.
+    """
+    found = {}
+    for column in map(str, stats.columns):
+        kind, _, band = column.partition("_")
+        if kind in ("split", "unique") and band:
+            head, *rest = band.split("_")
+            found[column] = f"stat-{kind}_band-{head}{''.join(word[:1].upper() + word[1:] for word in rest)}"
+        elif column not in (*PLACES, "label", "cv_score"):
+            found[column] = f"stat-{column.replace('_', '')}"
+    return found
+
+
+def write_maps(
+    stats: pd.DataFrame, subject: EncodeSubjectSettings, space: Mapping[str, Any], folder: Path, label: str,
+    *, columns: Sequence[str] | None = None,
+) -> list[str]:  # fmt: skip
+    """Write a map for each score, where the BOLD came from images.
+
+    Parameters
+    ----------
+    stats : pandas.DataFrame
+    subject : EncodeSubjectSettings
+    space : mapping
+        Of the voxels, as the summary holds it; empty for tables.
+    folder : Path
+    label : str
+        How the names begin.
+    columns : sequence of str, optional
+        Scores that are written; by default all.
+
+    Returns
+    -------
+    list of str
+        Names of the files; none for tables.
+    """
+    if "affine" not in space:
+        return []
+    places = {name: stats[name].to_numpy() for name in (*PLACES, "label") if name in stats}
+    dim = "region" if "region" in places else "voxel"
+    bold = xr.DataArray(np.zeros((1, len(stats)), np.float32), dims=("tr", dim))
+    coords = {name: (dim, values) for name, values in places.items()}
+    good = xr.DataArray(np.ones(len(stats), bool), dims=dim)  # what is bad is NaN in the table
+    like = xr.Dataset({"bold": bold, "good": good}, coords=coords, attrs=dict(space))
+    processor = subject.processor(None)
+    names = []
+    for column, name in maps_in(stats).items():
+        if columns is not None and column not in columns:
+            continue
+        path = folder / f"{label}_{name}_statmap.nii.gz"
+        values = stats[column].to_numpy(np.float64)
+        image = processor.to_nifti(values, like)
+        if column in ARE_P:
+            # 1 outside, where 0 would pass every threshold.
+            outside = np.asarray(processor.to_nifti(np.ones(len(values)), like).dataobj) == 0
+            image = nib.Nifti1Image(np.where(outside, np.float32(1), image.dataobj), image.affine, image.header)
+        write_image(image, path)
+        names.append(path.name)
+    return names
+
+
+def space_in(like: xr.Dataset) -> dict[str, Any]:
+    """Where the voxels of BOLD lie, as plain values.
+
+    Parameters
+    ----------
+    like : xarray.Dataset
+
+    Returns
+    -------
+    dict of str to object
+        Empty for tables.
+    """
+    names = ("affine", "volume_shape", "sform_code", "qform_code", "tr", "source")
+    plain = {name: like.attrs[name] for name in names if name in like.attrs}
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in plain.items()}
+    return plain if "affine" in plain else {}
