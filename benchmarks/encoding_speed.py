@@ -40,7 +40,7 @@ HIMALAYA = ["himalaya", "himalaya-batches", "himalaya-torch", "himalaya-float64"
 CONTENDERS = {
     "ridge": [*HIMALAYA, "scikit-learn", "giblet", "giblet-torch"],
     "banded": ["himalaya-one", "giblet"],
-    "large": ["himalaya-batches", "giblet"],
+    "large": ["himalaya-batches", "giblet", "giblet-tested"],
 }
 NAMES = {
     "himalaya": "himalaya, as it comes",
@@ -51,6 +51,7 @@ NAMES = {
     "scikit-learn": "scikit-learn RidgeCV (leave-one-out)",
     "giblet": "giblet",
     "giblet-torch": "giblet, torch",
+    "giblet-tested": "giblet, with predictions of all TRs, their null by all rotations, and q",
 }
 
 
@@ -72,13 +73,21 @@ def data(sizes: dict[str, Any]) -> tuple[dict[str, np.ndarray], np.ndarray]:
 
 def fitter(who: str, sizes: dict[str, Any]) -> Callable[..., Any]:
     """What fits, with all that it needs imported."""
-    from giblet.encoding import BlockedFolds, EncodingModel
+    from giblet.encoding import BlockedFolds, EncodingModel, rotation_test
 
     folds = BlockedFolds(5, 32.0, tr=TR)
     if who.startswith("giblet"):
         backend = "torch" if who.endswith("torch") else "numpy"
         options: dict[str, Any] = {"scale": None, "scoring": "neg_mse", "backend": backend, "n_iter": sizes["n_iter"]}
-        return lambda x, bold: EncodingModel(ALPHAS, folds, **options).fit(x, bold)
+
+        def fit(x: dict[str, np.ndarray], bold: np.ndarray) -> EncodingModel:
+            model = EncodingModel(ALPHAS, folds, **options).fit(x, bold)
+            if who == "giblet-tested":
+                # What is tested costs the same whether the model has seen it or not.
+                assert rotation_test(bold, model.predict(x), tr=TR).q.shape == (bold.shape[1],)
+            return model
+
+        return fit
     if who == "scikit-learn":
         from sklearn.linear_model import RidgeCV as LeaveOneOut
 
@@ -171,7 +180,7 @@ def table(part: str, found: dict[str, dict[str, Any]], folder: Path) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", nargs="?", default="ridge", choices=PARTS)
+    parser.add_argument("part", nargs="?", choices=PARTS, help="by default all, one after another")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -180,9 +189,10 @@ def main() -> None:
     if options.child:
         child(options.part, options.child, options.result)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        found = measured(options.part, options.repeats, options.threads, Path(folder))
-        print(table(options.part, found, Path(folder)))
+    for part in PARTS if options.part is None else [options.part]:
+        with tempfile.TemporaryDirectory() as folder:
+            found = measured(part, options.repeats, options.threads, Path(folder))
+            print(table(part, found, Path(folder)), flush=True)
 
 
 if __name__ == "__main__":
