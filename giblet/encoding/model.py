@@ -170,7 +170,7 @@ class EncodingModel(FittedModel, BaseEstimator):
         n_trs = len(bold)
         check_rows(features, n_trs)
         tried = checked_alphas(self.alphas)
-        rows = _training_rows(train, n_trs)
+        rows = training_rows(train, n_trs)
         labels = None if run is None else run_labels(n_trs, run)
         targets = TrainingTargets(bold, rows, labels)
         columns = self._fit_bands(features, rows, labels, volumes)
@@ -275,7 +275,24 @@ def mean_r(model: EncodingModel, X: Any, bold: Any) -> float:
     return float(np.nanmean(model.score(X, bold)))
 
 
-def _training_rows(train: Any, n_trs: int) -> np.ndarray:
+def training_rows(train: Any, n_trs: int) -> np.ndarray:
+    """Rows to learn from, checked.
+
+    Parameters
+    ----------
+    train : array_like of int, or of bool (n_trs,), or None
+        None: all.
+    n_trs : int
+
+    Returns
+    -------
+    ndarray of int, ascending
+
+    Raises
+    ------
+    InputError
+        If there are none, or one lies outside the scan.
+    """
     if train is None:
         return np.arange(n_trs)
     given = np.asarray(train)

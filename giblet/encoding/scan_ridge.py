@@ -13,7 +13,7 @@ from giblet.alignment.scan import Scan, censored, knows_its_volumes, scan_of
 from giblet.data.dataset.normalise import run_levels
 from giblet.encoding.delays import DELAYS
 from giblet.encoding.folds import BlockedFolds
-from giblet.encoding.model import EncodingModel
+from giblet.encoding.model import EncodingModel, training_rows
 from giblet.encoding.ridge import ALPHAS
 from giblet.errors import AlignmentError, InputError
 from giblet.notebook import html_table
@@ -31,9 +31,10 @@ class RidgeFit:
     """float64 (n_trs, n_voxels), in the units of the BOLD: the prediction for all TRs, of which only those of no
     training are evidence. The level of a run is that of its training TRs; of a run without any, the others' mean."""
     alphas: np.ndarray
-    """float64 (n_voxels,): the penalty chosen in each voxel."""
+    """float64 (n_voxels,): the penalty chosen in each voxel; NaN where it never changes over the training TRs."""
     cv_r2: np.ndarray
-    """float64 (n_voxels,): R2 of the folds left out of the training TRs, with the penalty chosen, mean over folds."""
+    """float64 (n_voxels,): R2 of the folds left out of the training TRs, with the penalty chosen, mean over folds, by
+    fits to which even the mean of the fold was unknown; NaN where the voxel never changes."""
     n_features: int
     """Columns that the fit had, delays included."""
     tried: np.ndarray
@@ -104,7 +105,7 @@ def fit_ridge(
     bold : ndarray of float, shape (n_trs, n_voxels), DataArray or Dataset with ``bold``
         Row by row the TRs of `features`. A Dataset says itself its ``run``, its ``sample_mask``, and by its ``onset``
         which volumes are missing.
-    train : ndarray of int
+    train : ndarray of int, or of bool (n_trs,)
         TRs to learn from, as ``make_splits(...).train``. Means, deviations and penalties come from these alone.
     tr : float
         Repetition time in seconds.
@@ -185,12 +186,10 @@ def fit_ridge(
 
 def _learned(train: Any, bold: np.ndarray, sample_mask: Any) -> np.ndarray:
     """Training TRs, ascending, without censored ones; a refusal of NaN in them."""
-    learn = np.unique(np.asarray(train, np.int64))
+    learn = training_rows(train, len(bold))
     if sample_mask is not None:
-        kept = censored(sample_mask, len(bold))
-        learn = np.array([row for row in learn if not 0 <= row < len(kept) or kept[row]], np.int64)
-    inside = learn[(learn >= 0) & (learn < len(bold))]
-    bad = int((~np.isfinite(bold[inside])).any(axis=1).sum()) if bold.ndim == 2 else 0
+        learn = learn[censored(sample_mask, len(bold))[learn]]
+    bad = int((~np.isfinite(bold[learn]).all(axis=tuple(range(1, bold.ndim)))).sum())
     if bad:
         raise InputError(f"BOLD holds NaN or infinity in {bad} training TRs: leave them out of train, or censor them")
     return learn

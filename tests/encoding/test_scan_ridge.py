@@ -106,6 +106,16 @@ def test_only_training_trs_change_the_fit(features, simulation, splits):
     assert np.array_equal(clean.alphas, fit_ridge(later, simulation.bold, splits.train, TR).alphas)
 
 
+def test_training_trs_may_be_a_mask(features, simulation, splits):
+    mask = np.isin(np.arange(N), splits.train)
+    fits = [fit_ridge(features, simulation.bold, train, TR).predicted for train in (splits.train, mask)]
+    assert np.array_equal(*fits)
+    with pytest.raises(InputError, match="float64: rows of the 400 TRs"):
+        fit_ridge(features, simulation.bold, splits.train.astype(float), TR)
+    with pytest.raises(InputError, match=r"shape \(0,\)"):
+        fit_ridge(features, simulation.bold, splits.train, TR, sample_mask=~mask)
+
+
 def test_fir_finds_a_response_that_comes_late(features, splits):
     bold = simulate_bold(features, tr=TR, n_voxels=12, snr=4.0, lag=3.0).bold
     r = {
