@@ -15,7 +15,7 @@ from giblet.alignment.kernels import HRF
 from giblet.encoding import checks
 from giblet.encoding.fitted import FittedModel
 from giblet.encoding.folds import BlockedFolds
-from giblet.encoding.given import bands_of, check_rows, option_of
+from giblet.encoding.given import bands_of, check_rows, option_of, training_rows
 from giblet.encoding.preparation import Band, Response
 from giblet.encoding.ridge import ALPHAS, RidgeSolution, candidates, checked_alphas, solve_ridge_cv
 from giblet.encoding.targets import TrainingTargets
@@ -273,33 +273,3 @@ def mean_r(model: EncodingModel, X: Any, bold: Any) -> float:
     float
     """
     return float(np.nanmean(model.score(X, bold)))
-
-
-def training_rows(train: Any, n_trs: int) -> np.ndarray:
-    """Rows to learn from, checked.
-
-    Parameters
-    ----------
-    train : array_like of int, or of bool (n_trs,), or None
-        None: all.
-    n_trs : int
-
-    Returns
-    -------
-    ndarray of int, ascending
-
-    Raises
-    ------
-    InputError
-        If there are none, or one lies outside the scan.
-    """
-    if train is None:
-        return np.arange(n_trs)
-    given = np.asarray(train)
-    if given.dtype == bool and given.shape == (n_trs,):
-        return np.flatnonzero(given)
-    if given.ndim != 1 or given.dtype.kind not in "iu" or not len(given) or given.min() < 0 or given.max() >= n_trs:
-        outside = given[(given < 0) | (given >= n_trs)] if given.dtype.kind in "iu" else given[:0]
-        what = f"names row {outside.flat[0]}" if outside.size else f"has shape {given.shape}, {given.dtype}"
-        raise InputError(f"train {what}: rows of the {n_trs} TRs are needed, from 0 to {n_trs - 1}, or a bool for each")
-    return np.unique(given)

@@ -13,7 +13,8 @@ from giblet.alignment.scan import Scan, censored, knows_its_volumes, scan_of
 from giblet.data.dataset.normalise import run_levels
 from giblet.encoding.delays import DELAYS
 from giblet.encoding.folds import BlockedFolds
-from giblet.encoding.model import EncodingModel, training_rows
+from giblet.encoding.given import training_rows
+from giblet.encoding.model import EncodingModel
 from giblet.encoding.ridge import ALPHAS
 from giblet.errors import AlignmentError, InputError
 from giblet.notebook import html_table
