@@ -24,7 +24,8 @@ from sklearn.decomposition import PCA
 from giblet.codec import AudioCodec, load_codec
 from giblet.data.audio import AudioSettings
 from giblet.data.simulate import simulate_bold, write_simulation
-from giblet.evaluation.encoding import fit_ridge, score_encoding
+from giblet.encoding import fit_ridge
+from giblet.evaluation.encoding import score_encoding
 from giblet.evaluation.predictions import predict
 from giblet.evaluation.reconstruction import latents_by_tr
 from giblet.evaluation.scorecard import FREQUENT, MEAN, Score

@@ -14,7 +14,8 @@ import torch
 
 from giblet.codec import load_codec
 from giblet.data.audio import AudioSettings
-from giblet.evaluation.encoding import fit_ridge, score_encoding
+from giblet.encoding import fit_ridge
+from giblet.evaluation.encoding import score_encoding
 from giblet.evaluation.predictions import predict
 from giblet.evaluation.reconstruction import latents_by_tr
 from giblet.evaluation.scorecard import FREQUENT

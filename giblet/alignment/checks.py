@@ -246,9 +246,7 @@ def rows_in_time(x: Any, volumes: Any, slices: list[slice], what: str = "x", rem
     """
     attrs, coords = getattr(x, "attrs", {}), getattr(x, "coords", {})
     if "hrf" in attrs:
-        raise AlignmentError(
-            f"{what} was convolved already, with {attrs['hrf']!r}: use it as it is, in fit_ridge with hrf=None"
-        )
+        raise AlignmentError(f"{what} was convolved already, with {attrs['hrf']!r}: use it as it is, with hrf=None")
     if volumes is not None:
         rows = np.asarray(volumes)
         if rows.shape != (slices[-1].stop,) or rows.dtype.kind not in "iu":

@@ -99,7 +99,7 @@ def align_all_modalities(  # 14 parameters: the face of alignment, giblet.align;
         time before the stimulus.
     slice_time_ref : float, optional
         When in its TR a volume is read, 0 to 1; by default what `bold` says of itself, or 0. `hrf` uses it, and the
-        result carries it, for :func:`giblet.evaluation.encoding.fit_ridge`.
+        result carries it, for :func:`giblet.encoding.fit_ridge`.
     on_short_bold : {"error", "trim"}
         When the scan ended at least one TR before the stimulus, whatever the `lag`: refuse, with both lengths, as
         another run or a wrong offset looks just so; or cut the stimulus and say so in the report and the log.

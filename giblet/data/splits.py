@@ -16,7 +16,7 @@ All places that keep what is tested out of what is learned, in the order in whic
   :meth:`giblet.models.autoencoder.MultimodalAutoencoder.scored_rows`
 - prediction from the BOLD of the part alone: :func:`giblet.evaluation.predictions.predict`
 - nulls from training codes, and a note at scores of TRs that were trained on: :func:`giblet.pipeline.scoring.score`
-- a linear encoding model, by training TRs, with gaps between folds: :func:`giblet.evaluation.encoding.fit_ridge`
+- a linear encoding model, by training TRs, with gaps between folds: :func:`giblet.encoding.fit_ridge`
 - the codec's own training: :func:`giblet.codec.training.data.find_audio` holds out speakers and pieces
 
 What is not prevented: ``FMRIProcessor(standardize=True)`` scales by whole runs, which training never asks for.

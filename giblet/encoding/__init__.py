@@ -17,6 +17,7 @@ from giblet.encoding.group import GroupTest, rotation_test_group
 from giblet.encoding.maps import Reach, reachable
 from giblet.encoding.model import EncodingModel, mean_r
 from giblet.encoding.permutation import PermutationTest, permutation_test
+from giblet.encoding.scan_ridge import RidgeFit, fit_ridge
 from giblet.statistics.correction import false_discovery_q
 from giblet.statistics.rotation import RotationTest, rotation_test
 
@@ -30,6 +31,7 @@ __all__ = [
     "IntersubjectCorrelation",
     "PermutationTest",
     "Reach",
+    "RidgeFit",
     "RotationTest",
     "SplitScores",
     "ceiling_p",
@@ -37,6 +39,7 @@ __all__ = [
     "clip_folds",
     "explainable_variance",
     "false_discovery_q",
+    "fit_ridge",
     "intersubject_correlation",
     "mean_r",
     "noise_ceiling",

@@ -131,7 +131,9 @@ def unique_variance(  # 8 parameters: two parts of a scan, and what each is made
     Returns
     -------
     dict of str to ndarray of float64, shape (n_voxels,)
-        About 0 for a band that had no part, on either side: fitting it costs about 0.001 of the variance.
+        Of a band that had no part: 0 but for noise, on either side, and on average a little below it. The weights of
+        such a band are noise, and predict noise: with 10 columns that costs 0.0021 of the variance after 300 training
+        TRs, 0.0011 after 600, 0.0005 after 1,200. A difference of squared correlations has the same cost.
 
     Raises
     ------

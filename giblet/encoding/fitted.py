@@ -41,7 +41,7 @@ class FittedModel(RegressorMixin):
     dtype_: np.dtype
     notes_: list[str]
 
-    def _response(self, band: str) -> Response:
+    def _response(self, band: str, volumes: Any = None) -> Response:
         raise NotImplementedError
 
     @property
@@ -70,7 +70,7 @@ class FittedModel(RegressorMixin):
             for (name, band), stop in zip(self.bands_.items(), stops, strict=True)
         }
 
-    def predict(self, X: Any, *, run: Any = None) -> np.ndarray:
+    def predict(self, X: Any, *, run: Any = None, volumes: Any = None) -> np.ndarray:
         """BOLD that the features predict, for a film of the fit or any other.
 
         Parameters
@@ -80,6 +80,9 @@ class FittedModel(RegressorMixin):
         run : array_like, shape (n_trs,), optional
             Run of each row; all is one run without it. Of a model that was fitted with ``run``, features of each run
             are centred by their own mean.
+        volumes : array_like of int, shape (n_trs,), optional
+            The volume of its run that each row is, where rows are missing, as for
+            :func:`giblet.alignment.convolve_hrf`.
 
         Returns
         -------
@@ -91,13 +94,13 @@ class FittedModel(RegressorMixin):
         InputError
             If bands or their columns are others than those of the fit, or hold NaN.
         """
-        x = self.prepare(X, run)
+        x = self.prepare(X, run, volumes)
         predicted = np.empty((len(x), self.weights_.shape[1]), self.dtype_)
         for batch in self.batches():
             predicted[:, batch] = x @ self.weights_[:, batch] + self.intercept_[batch]
         return predicted
 
-    def score(self, X: Any, bold: Any, *, run: Any = None) -> np.ndarray:
+    def score(self, X: Any, bold: Any, *, run: Any = None, volumes: Any = None) -> np.ndarray:
         """Pearson correlation of predicted and measured BOLD, voxel by voxel.
 
         Parameters
@@ -107,6 +110,8 @@ class FittedModel(RegressorMixin):
             Of rows that were not in the fit.
         run : array_like, shape (n_trs,), optional
             Run of each row: correlations are within runs, their mean weighted by TRs.
+        volumes : array_like of int, shape (n_trs,), optional
+            As in :meth:`predict`.
 
         Returns
         -------
@@ -119,7 +124,7 @@ class FittedModel(RegressorMixin):
         InputError
             As :meth:`predict`, or if there are fewer than 3 rows or another number of voxels.
         """
-        x = self.prepare(X, run)
+        x = self.prepare(X, run, volumes)
         measured = self.checked_bold(bold, len(x))
         labels = None if run is None else np.asarray(run)
         r = np.full(measured.shape[1], np.nan)
@@ -132,13 +137,14 @@ class FittedModel(RegressorMixin):
                 r[np.arange(len(r))[batch][own]] = correlations(truth[:, own], predicted, labels).r
         return r
 
-    def prepare(self, X: Any, run: Any = None) -> np.ndarray:
+    def prepare(self, X: Any, run: Any = None, volumes: Any = None) -> np.ndarray:
         """Features as the weights multiply them; says in the log what about them is unlike training.
 
         Parameters
         ----------
         X : array_like of float, shape (n_trs, n_features), or mapping of str to such
         run : array_like, shape (n_trs,), optional
+        volumes : array_like of int, shape (n_trs,), optional
 
         Returns
         -------
@@ -159,7 +165,10 @@ class FittedModel(RegressorMixin):
         n_trs = len(next(iter(features.values())))
         labels = None if run is None else run_labels(n_trs, run)
         by_run = (np.zeros(n_trs, np.int64) if labels is None else labels) if self.by_run_ else None
-        x = [band.prepared(features[name], self._response(name), labels, by_run) for name, band in self.bands_.items()]
+        x = [
+            band.prepared(features[name], self._response(name, volumes), labels, by_run)
+            for name, band in self.bands_.items()
+        ]
         spread = {f"band {name!r}": np.sqrt(own.var(0).mean()) for name, own in zip(self.bands_, x, strict=True)}
         expected = {f"band {name!r}": float(band.spread[0]) for name, band in self.bands_.items()}
         for note in checks.about_another_film(spread, expected):

@@ -1,4 +1,4 @@
-"""Features as they are given: named bands, none of them codes, of the length of the BOLD; and options by band."""
+"""Features as they are given: named bands, no codes, as long as the BOLD; options by band; rows to learn from."""
 
 from __future__ import annotations
 
@@ -127,3 +127,33 @@ def check_rows(features: Mapping[str, Any], n_trs: int) -> None:
                 f"band {name!r} has {len(values)} TRs and the BOLD {n_trs}: align them first "
                 "(giblet.alignment.align_all_modalities)"
             )
+
+
+def training_rows(train: Any, n_trs: int) -> np.ndarray:
+    """Rows to learn from, checked.
+
+    Parameters
+    ----------
+    train : array_like of int, or of bool (n_trs,), or None
+        None: all.
+    n_trs : int
+
+    Returns
+    -------
+    ndarray of int, ascending
+
+    Raises
+    ------
+    InputError
+        If there are none, or one lies outside the scan.
+    """
+    if train is None:
+        return np.arange(n_trs)
+    given = np.asarray(train)
+    if given.dtype == bool and given.shape == (n_trs,):
+        return np.flatnonzero(given)
+    if given.ndim != 1 or given.dtype.kind not in "iu" or not len(given) or given.min() < 0 or given.max() >= n_trs:
+        outside = given[(given < 0) | (given >= n_trs)] if given.dtype.kind in "iu" else given[:0]
+        what = f"names row {outside.flat[0]}" if outside.size else f"has shape {given.shape}, {given.dtype}"
+        raise InputError(f"train {what}: rows of the {n_trs} TRs are needed, from 0 to {n_trs - 1}, or a bool for each")
+    return np.unique(given)

@@ -15,7 +15,7 @@ from giblet.alignment.kernels import HRF
 from giblet.encoding import checks
 from giblet.encoding.fitted import FittedModel
 from giblet.encoding.folds import BlockedFolds
-from giblet.encoding.given import bands_of, check_rows, option_of
+from giblet.encoding.given import bands_of, check_rows, option_of, training_rows
 from giblet.encoding.preparation import Band, Response
 from giblet.encoding.ridge import ALPHAS, RidgeSolution, candidates, checked_alphas, solve_ridge_cv
 from giblet.encoding.targets import TrainingTargets
@@ -136,7 +136,7 @@ class EncodingModel(FittedModel, BaseEstimator):
         self.n_targets_batch = n_targets_batch
         self.random_state = random_state
 
-    def fit(self, X: Any, bold: Any, *, run: Any = None, train: Any = None) -> EncodingModel:
+    def fit(self, X: Any, bold: Any, *, run: Any = None, train: Any = None, volumes: Any = None) -> EncodingModel:
         """Learn from training rows.
 
         Parameters
@@ -150,6 +150,9 @@ class EncodingModel(FittedModel, BaseEstimator):
         train : array_like of int, or of bool (n_trs,), optional
             Rows to learn from; features of the others are convolved too, so that a response goes on over the border.
             By default all.
+        volumes : array_like of int, shape (n_trs,), optional
+            The volume of its run that each row is, where rows are missing, as for
+            :func:`giblet.alignment.convolve_hrf`; without it rows are neighbours in time within their run.
 
         Returns
         -------
@@ -167,10 +170,10 @@ class EncodingModel(FittedModel, BaseEstimator):
         n_trs = len(bold)
         check_rows(features, n_trs)
         tried = checked_alphas(self.alphas)
-        rows = _training_rows(train, n_trs)
+        rows = training_rows(train, n_trs)
         labels = None if run is None else run_labels(n_trs, run)
         targets = TrainingTargets(bold, rows, labels)
-        columns = self._fit_bands(features, rows, labels)
+        columns = self._fit_bands(features, rows, labels, volumes)
         folds = self._folds(rows, n_trs, labels)
         x = np.concatenate([columns.pop(name)[rows] for name in features], axis=1)
         band = np.repeat(np.arange(len(features)), [int(np.prod(own.shape)) for own in self.bands_.values()])
@@ -191,7 +194,9 @@ class EncodingModel(FittedModel, BaseEstimator):
             log.warning(note)
         return self
 
-    def _fit_bands(self, features: Mapping[str, Any], rows: np.ndarray, run: np.ndarray | None) -> dict[str, Any]:
+    def _fit_bands(
+        self, features: Mapping[str, Any], rows: np.ndarray, run: np.ndarray | None, volumes: Any
+    ) -> dict[str, Any]:
         names, self.bands_, columns = list(features), {}, {}
         unknown = sorted(set(self.convolved) - set(names))
         if isinstance(self.convolved, str) or unknown:
@@ -200,22 +205,22 @@ class EncodingModel(FittedModel, BaseEstimator):
             )
         for name, given in features.items():
             self.bands_[name], columns[name] = Band.fit(
-                name, given, rows, self._response(name), run, by_run=run, random_state=self.random_state,
+                name, given, rows, self._response(name, volumes), run, by_run=run, random_state=self.random_state,
                 scale=option_of(name, self.scale, names, "scale"),
                 n_components=option_of(name, self.n_components, names, "n_components"),
             )  # fmt: skip
         if not any(band.varies.any() for band in self.bands_.values()):
-            raise InputError("all features are constant over the training TRs: nothing to learn from")
+            count = sum(band.n_features for band in self.bands_.values())
+            raise InputError(f"all {count} features are constant over the training TRs: nothing to learn from")
         return columns
 
-    def _response(self, band: str) -> Response:
+    def _response(self, band: str, volumes: Any = None) -> Response:
         if self.hrf is not None and self.delays is not None:
             raise InputError("both hrf and delays were given: delays are a response of their own, leave hrf out")
         if band in self.convolved:
             return Response(self.tr, None, None, self.slice_time_ref)
-        return Response(
-            self.tr, self.hrf, None if self.delays is None else tuple(map(float, self.delays)), self.slice_time_ref
-        )
+        delays = None if self.delays is None else tuple(map(float, self.delays))
+        return Response(self.tr, self.hrf, delays, self.slice_time_ref, volumes)
 
     def _folds(self, rows: np.ndarray, n_trs: int, run: np.ndarray | None) -> list[tuple[np.ndarray, np.ndarray]]:
         cv = self.cv
@@ -268,14 +273,3 @@ def mean_r(model: EncodingModel, X: Any, bold: Any) -> float:
     float
     """
     return float(np.nanmean(model.score(X, bold)))
-
-
-def _training_rows(train: Any, n_trs: int) -> np.ndarray:
-    if train is None:
-        return np.arange(n_trs)
-    given = np.asarray(train)
-    if given.dtype == bool and given.shape == (n_trs,):
-        return np.flatnonzero(given)
-    if given.ndim != 1 or given.dtype.kind not in "iu" or not len(given) or given.min() < 0 or given.max() >= n_trs:
-        raise InputError(f"train has shape {given.shape}, {given.dtype}: rows of the {n_trs} TRs are needed")
-    return np.unique(given)

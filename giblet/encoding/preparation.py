@@ -24,13 +24,15 @@ class Response:
     hrf: HRF | None
     delays: tuple[float, ...] | None
     slice_time_ref: float
+    volumes: Any = None
+    """The volume of its run that each row is, where rows are missing."""
 
     @property
     def kernel(self) -> HRF | None:
         """What is convolved with: ``"fir"`` where there are delays; None for features as they are."""
         return "fir" if self.delays is not None else self.hrf
 
-    def __call__(self, x: np.ndarray, run: np.ndarray | None, volumes: Any = None) -> np.ndarray:
+    def __call__(self, x: np.ndarray, run: np.ndarray | None) -> np.ndarray:
         """``(n_trs, n_features)`` to ``(n_trs, n_delays, n_features)``."""
         if self.kernel is None:
             return x[:, None]
@@ -38,7 +40,7 @@ class Response:
             raise InputError("hrf or delays were given without tr: give tr, the seconds per volume")
         return convolved(
             x, tr=self.tr, hrf=self.kernel, delays=self.delays, run=run, slice_time_ref=self.slice_time_ref,
-            volumes=volumes,
+            volumes=self.volumes,
         )  # fmt: skip
 
 
@@ -147,7 +149,7 @@ class Band:
         x = (np.asarray(given, np.float64) - self.mean) * self.varies / self.divisor
         if response.kernel is not None:
             # A DataArray says itself whether its rows are neighbours, and whether it was convolved before.
-            rows_in_time(given, None, run_slices(len(x), run), "a band")
+            rows_in_time(given, response.volumes, run_slices(len(x), run), "features")
         return response(x @ self.axes.T if len(self.axes) else x, run)
 
     def prepared(self, given: Any, response: Response, run: np.ndarray | None, by_run: np.ndarray | None) -> np.ndarray:

@@ -207,7 +207,7 @@ def rotation_test(
     See Also
     --------
     giblet.evaluation.encoding.voxelwise_r : the correlations alone, with drifts.
-    giblet.evaluation.encoding.fit_ridge : a prediction of BOLD to test.
+    giblet.encoding.fit_ridge : a prediction of BOLD to test.
 
     Examples
     --------

@@ -155,6 +155,25 @@ def test_a_band_that_had_no_part_adds_nothing():
 
 
 @pytest.mark.slow
+def test_what_a_band_of_no_part_costs_is_small_and_falls_with_the_training_trs():
+    """The figures of docs/encoding.md, which are of 24 data sets."""
+    costs = {}
+    for n_train in (300, 1200):
+        found = []
+        for seed in range(16):
+            rng = np.random.default_rng(seed)
+            x = {"there": smooth(rng, n_train + 300, 10, 0.5), "not": smooth(rng, n_train + 300, 10, 0.5)}
+            bold = x["there"] @ rng.standard_normal((10, 50)) / 3 + smooth(rng, n_train + 300, 50, 0.3)
+            train, test = slice(0, n_train), slice(n_train + 20, n_train + 300)
+            model = EncodingModel(cv=BlockedFolds(5, 32.0, tr=2.0)).fit(part(x, train), bold[train])
+            unique = unique_variance(model, part(x, train), bold[train], part(x, test), bold[test])
+            found.append(-unique["not"].mean())
+        costs[n_train] = np.mean(found)
+    assert 0.001 < costs[300] < 0.003, costs
+    assert 2 < costs[300] / costs[1200] < 8, costs
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["shuffled", "rotated"])
 def test_bold_without_its_time_in_training_gives_chance_in_the_test(how):
     """Held-out r of the rest of the scan, which has its time: mean 0 within two standard errors over data sets."""

@@ -9,7 +9,6 @@ from sklearn.model_selection import GridSearchCV, cross_val_predict
 
 from giblet.encoding import BlockedFolds
 from giblet.errors import InputError
-from giblet.evaluation.encoding import blocked_folds
 
 RUN = np.repeat([1, 2, 3], [60, 50, 70])
 
@@ -26,13 +25,14 @@ def test_every_row_is_left_out_once_and_none_within_the_gap_is_learned_from():
             assert (row in train) == (not near)
 
 
-def test_folds_are_those_of_the_ridge_benchmark():
+def test_the_gap_around_rows_of_a_part_of_a_scan_is_counted_on_the_scan():
     rows = np.setdiff1d(np.arange(180), np.arange(20, 45))
-    ours = BlockedFolds(4, gap=9.0, tr=1.5).of_rows(rows, RUN)
-    theirs = blocked_folds(rows, RUN, 4, 6)
-    for (a, b), (c, d) in zip(ours, theirs, strict=True):
-        assert np.array_equal(a, c)
-        assert np.array_equal(b, d)
+    parts = BlockedFolds(4, gap=9.0, tr=1.5).of_rows(rows, RUN)
+    assert np.array_equal(np.sort(np.concatenate([test for _, test in parts])), np.arange(len(rows)))
+    for train, test in parts:
+        for place, row in enumerate(rows):
+            near = any(RUN[other] == RUN[row] and abs(other - row) <= 6 for other in rows[test])
+            assert (place in train) == (not near)
 
 
 def test_each_run_is_left_out_once():

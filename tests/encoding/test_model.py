@@ -15,7 +15,6 @@ from sklearn.pipeline import Pipeline
 from giblet.alignment import convolve_hrf
 from giblet.encoding import BlockedFolds, Delayer, EncodingModel, mean_r, unique_variance
 from giblet.errors import AlignmentError, CheckpointError, InputError
-from giblet.evaluation.encoding import fit_ridge
 
 GRID = np.logspace(-1, 5, 7)
 RUN = np.repeat([1, 2, 3], [100, 120, 80])
@@ -96,16 +95,30 @@ def test_levels_of_runs_teach_nothing():
     np.testing.assert_allclose(moved.intercept_, plain.intercept_ + levels[[0, 100, 299]].mean(), atol=1e-9)
 
 
-def test_the_benchmark_chooses_and_predicts_nearly_the_same():
-    """fit_ridge centres once, this within each fold: penalties may differ by a step, predictions hardly."""
+def test_rows_that_are_missing_leave_the_others_as_in_the_whole_scan():
+    """Volumes in which no feature was on, left out: with `volumes` the fit is that of the whole scan without them."""
     x, bold = simulated()
-    train = np.r_[0:100, 120:200]
-    ours = EncodingModel(GRID, BlockedFolds(5, tr=2.0), tr=2.0, hrf="glover").fit(x["mel"], bold, run=RUN, train=train)
-    theirs = fit_ridge(x["mel"], bold, train, 2.0, run=RUN, alphas=GRID)
-    test = slice(220, 300)
-    predicted = ours.predict(x["mel"], run=RUN)[test]
-    for voxel in range(8):
-        assert np.corrcoef(predicted[:, voxel], theirs.predicted[test, voxel])[0, 1] > 0.99
+    mel, kept = x["mel"].copy(), ~np.isin(np.arange(300), np.r_[40:52, 230:235])
+    mel[~kept] = 0
+    volumes = np.concatenate([np.arange((label == RUN).sum()) for label in (1, 2, 3)])[kept]
+    options = {"tr": 2.0, "hrf": "glover", "scale": None}
+    model = EncodingModel(GRID, list(FOLDS.split(bold[kept])), **options)
+
+    def convolved(rows):  # centred by the rows there are, and 0 where they are missing
+        spread = np.zeros_like(mel)
+        spread[kept] = rows - rows.mean(0)
+        return convolve_hrf(spread, tr=2.0, kind="continuous", run=RUN)[kept]
+
+    model.fit(mel[kept], bold[kept], run=RUN[kept], volumes=volumes)
+    by_hand = EncodingModel(GRID, model.cv, scale=None).fit(convolved(mel[kept]), bold[kept], run=RUN[kept])
+    np.testing.assert_allclose(model.weights_, by_hand.weights_, atol=1e-6)
+    found = model.predict(mel[kept], run=RUN[kept], volumes=volumes)
+    np.testing.assert_allclose(found, by_hand.predict(convolved(mel[kept]), run=RUN[kept]), atol=1e-5)
+    r = model.score(mel[kept], bold[kept], run=RUN[kept], volumes=volumes)
+    np.testing.assert_allclose(r, by_hand.score(convolved(mel[kept]), bold[kept], run=RUN[kept]), atol=1e-6)
+    assert not np.allclose(found, model.predict(mel[kept], run=RUN[kept]), atol=1e-3)
+    with pytest.raises(InputError, match="volumes go from 3 to 3"):
+        model.predict(mel[:5], volumes=[0, 1, 2, 3, 3])
 
 
 def test_features_beyond_the_training_rows_are_convolved_and_nothing_else():
@@ -350,7 +363,7 @@ CODES = np.zeros((300, 8), np.int32)
         ({"X": {}}, InputError, "no band of features"),
         ({"X": MEL.astype(str)}, InputError, "floats are needed"),
         ({"X": MEL[:, None]}, InputError, r"has shape \(300, 1, 6\)"),
-        ({"X": np.ones((300, 2))}, InputError, "all features are constant"),
+        ({"X": np.ones((300, 2))}, InputError, "all 2 features are constant"),
         ({"bold": np.ones((300, 2))}, InputError, "none of 2 voxels can be fitted"),
         ({"bold": np.ones(300)}, InputError, r"BOLD has shape \(300,\)"),
         ({"options": {"alphas": [0.0]}}, InputError, "penalties are positive"),
