@@ -120,10 +120,8 @@ def _saved(settings: ClipSettings, name: str) -> tuple[EncodingModel, pd.DataFra
     before = json.loads(card.read_text(encoding="utf-8"))["options"]
     now = settings.model_dump(mode="json")
     pairs: dict[str, tuple[Any, Any]] = {option: (before[option], now[option]) for option in HEARD}
-    pairs |= {
-        f"band {band!r}": tuple(_of_sounds(one["bands"].get(band)) for one in (before, now))
-        for band in {**before["bands"], **now["bands"]}
-    }
+    for band in {**before["bands"], **now["bands"]}:
+        pairs[f"band {band!r}"] = (_of_sounds(before["bands"].get(band)), _of_sounds(now["bands"].get(band)))
     for what, (former, here) in pairs.items():
         if former != here:
             raise CheckpointError(
