@@ -23,8 +23,8 @@ from giblet.report import Picture, Section, Table, write_report
 
 HOW_TO_READ = (
     "r is the correlation, over clips, of responses with their prediction by a model that did not learn from these "
-    "clips{together}; both sides are taken about the mean of each fold. 0 is chance; a perfect model would not reach 1 "
-    "either, as responses are noisy.",
+    "clips{together}; both sides are taken about the mean of each fold. Chance lies where the line of the histogram "
+    "does, at 0 or somewhat below it. A perfect model would not reach 1 either, as responses are noisy.",
     "p compares r with what the same procedure gives where responses change places among {exchanged}: all folds and "
     "penalties are fitted anew for each of {n_orders} orders, that of the clips as they are included. p is read from "
     "the gamma law with mean, spread and skewness of Fisher's z over the orders; p_rank, in the tables, is the share "
