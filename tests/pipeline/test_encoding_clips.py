@@ -147,7 +147,8 @@ def test_the_page_says_chance_bands_what_was_left_out_and_how_to_read_it(result)
     page = result.report.read_text()
     for said in (
         "How to read this", "histogram of held-out r", "40 clips in 20 groups, in 4 folds of 10", "Scores by band",
-        "1 of 4 voxels hold NaN or never change over the clips", "nor from others of their speaker", "100 orders", "at 0 or somewhat below it",
+        "1 of 4 voxels hold NaN or never change over the clips", "nor from others of their speaker", "100 orders",
+        "at 0 or somewhat below it",
     ):  # fmt: skip
         assert said in page, said
     assert "<script" not in page and 'src="http' not in page and "TRs" not in page
