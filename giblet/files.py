@@ -22,9 +22,10 @@ module                           writes
 ``pipeline.predicted_files``     texts (.tsv) and the JSON beside predicted files
 ``pipeline.reconstruction``      scorecards (.json, .md)
 ``encoding.saving``              fits of encoding models (.safetensors)
-``pipeline.encoding``            summary.json and the table of scores of an encoding run
+``pipeline.encoding_result``     summary.json of an encoding run
+``pipeline.encoding_files``      tables of scores
 ``pipeline.encoding_subject``    maps and tables of a subject, and what its summary says
-``pipeline.encoding_clips``      the same where rows are clips
+``pipeline.encoding_clips``      the summary of a subject where rows are clips
 ``pipeline.codec``               measures of codecs (.json)
 ``codec.training.checkpoints``   states of a codec's training, and config.json of the codec
 ``codec.training.loop``          training.yaml, log.csv and samples (.wav) of a codec's training

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,13 +16,15 @@ import pandas as pd
 import xarray as xr
 
 from giblet.data.bold.volumes import write_image
+from giblet.encoding import EncodingModel
 from giblet.encoding.settings import EncodeSubjectSettings
-from giblet.errors import reading
+from giblet.errors import InputError, reading
 from giblet.files import write_atomic
+from giblet.pipeline.results import files_of_result
 
 PLACES = ("region", "i", "j", "k")
 """Columns of a table of scores that say which voxel or region it is."""
-ARE_P = ("p", "q", "p_fwe", "ceiling_p", "ceiling_q")
+ARE_P = ("p", "p_rank", "q", "p_fwe", "ceiling_p", "ceiling_q")
 """Scores that are small where something is found."""
 
 
@@ -65,6 +68,11 @@ class SubjectEncoding:
         """All scores, a row for each voxel or region."""
         return read_stats(self.path("stats.tsv"))
 
+    @cached_property
+    def model(self) -> EncodingModel:
+        """The saved fit; `CheckpointError` where weights were not kept."""
+        return EncodingModel.load(self.model_path)
+
     @property
     def files(self) -> tuple[Path, ...]:
         """What was written."""
@@ -90,6 +98,49 @@ def label_of(name: str) -> str:
     str
     """
     return f"sub-{name.removeprefix('sub-')}_desc-encoding"
+
+
+def standing_result(
+    folder: Path, name: str, options: Mapping[str, Any], wanted: Sequence[str], *, overwrite: bool
+) -> SubjectEncoding | None:
+    """A subject's result, if it is there and of the same options; what is of others is removed.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+        Of the subject.
+    options : mapping
+        All that decides what is found in the subject; files by their content.
+    wanted : sequence of str
+        What must be there too, behind ``sub-01_desc-encoding_``, such as ``"model.safetensors"``.
+    overwrite : bool
+        A result of other options may be removed.
+
+    Returns
+    -------
+    SubjectEncoding or None
+
+    Raises
+    ------
+    InputError
+        If there is one of others, and it may not be removed.
+    """
+    label = label_of(name)
+    card = folder / f"{label}_summary.json"
+    try:
+        names = files_of_result(card, options, overwrite=False)
+    except InputError:
+        if not overwrite:
+            raise
+        for other in files_of_result(card, options, overwrite=True):
+            (folder / other).unlink(missing_ok=True)
+        card.unlink(missing_ok=True)
+        return None
+    needed = [*names, *(f"{label}_{what}" for what in wanted)]
+    if not names or any(not (folder / other).is_file() for other in needed):
+        return None
+    return SubjectEncoding(name, folder, "unchanged", json.loads(card.read_text(encoding="utf-8")))
 
 
 def read_stats(path: Path) -> pd.DataFrame:
