@@ -23,7 +23,11 @@ module                           writes
 ``pipeline.reconstruction``      scorecards (.json, .md)
 ``encoding.saving``              fits of encoding models (.safetensors)
 ``pipeline.encoding``            summary.json and the table of scores of an encoding run
-``pipeline.encoding_subject``    maps and tables of a subject, and what its summary says
+``pipeline.derivative``          dataset_description.json and .bidsignore of an output folder
+``pipeline.encoding_film``       the JSON beside predicted BOLD
+``pipeline.encoding_files``      maps and tables of scores
+``pipeline.encoding_subject``    held-out predictions of a subject, and its summary
+``pipeline.stim_files``          features as continuous recordings of BIDS, and the JSON beside them
 ``pipeline.encoding_clips``      the same where rows are clips
 ``pipeline.codec``               measures of codecs (.json)
 ``codec.training.checkpoints``   states of a codec's training, and config.json of the codec

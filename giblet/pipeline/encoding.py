@@ -15,6 +15,7 @@ from giblet.encoding.settings import EncodeSettings
 from giblet.errors import GibletError
 from giblet.files import check_writable, claimed, write_atomic
 from giblet.notebook import html_table
+from giblet.pipeline.derivative import DESCRIPTION, check_derivative, describe_derivative
 from giblet.pipeline.encoding_data import tr_of
 from giblet.pipeline.encoding_features import BandReader
 from giblet.pipeline.encoding_files import PLACES, SubjectEncoding, write_stats
@@ -57,7 +58,7 @@ class EncodingResult:
         """All files."""
         own = [path for subject in self.subjects for path in subject.files]
         own += list(self.group.files) if self.group else []
-        return (*own, self.scores, self.folder / "summary.json", self.report)
+        return (*own, self.scores, self.folder / "summary.json", self.folder / DESCRIPTION, self.report)
 
     def to_pandas(self) -> pd.DataFrame:
         """All scores, one in each row.
@@ -161,6 +162,7 @@ def encode(
     if device is not None:
         settings = EncodeSettings.make(**{**settings.model_dump(), "device": device})
     check_writable(settings.output)
+    check_derivative(settings.output)
     with claimed(settings.output):
         subjects, failed = _each_subject(settings, overwrite, progress)
         group, notes = None, []
@@ -180,6 +182,7 @@ def encode(
             "failed": failed, "notes": notes,
         }  # fmt: skip
         write_atomic(settings.output / "summary.json", json.dumps(about, indent=2) + "\n")
+        describe_derivative(settings.output, "Encoding models of giblet")
         write_page(result.report, settings, subjects, group, failed, notes)
     return result
 

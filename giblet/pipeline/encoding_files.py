@@ -18,6 +18,7 @@ from giblet.data.bold.volumes import write_image
 from giblet.encoding.settings import EncodeSubjectSettings
 from giblet.errors import reading
 from giblet.files import write_atomic
+from giblet.pipeline.derivative import bids_label
 
 PLACES = ("region", "i", "j", "k")
 """Columns of a table of scores that say which voxel or region it is."""
@@ -31,6 +32,7 @@ class SubjectEncoding:
 
     name: str
     folder: Path
+    """Its own: ``sub-01/func`` in the folder of the run."""
     status: str
     """``"written"``, or ``"unchanged"`` where it was there."""
     summary: dict[str, Any]
@@ -90,6 +92,46 @@ def label_of(name: str) -> str:
     str
     """
     return f"sub-{name.removeprefix('sub-')}_desc-encoding"
+
+
+def subject_folder(output: Path, name: str) -> Path:
+    """Where the files of a subject stand, as BIDS has it: without such folders BIDS tools find nothing.
+
+    Parameters
+    ----------
+    output : Path
+        Of the run.
+    name : str
+        Of the subject, with or without ``sub-``.
+
+    Returns
+    -------
+    Path
+        ``output/sub-01/func``
+    """
+    return output / f"sub-{name.removeprefix('sub-')}" / "func"
+
+
+def predicted_path(output: Path, name: str, film: str, extension: str) -> Path:
+    """Where the BOLD stands that a fit predicts for a film.
+
+    Parameters
+    ----------
+    output : Path
+    name : str
+        Of the subject.
+    film : str
+        Becomes the ``task``, of which BIDS takes letters and digits.
+    extension : str
+        Such as ``".nii.gz"``.
+
+    Returns
+    -------
+    Path
+        ``output/sub-01/func/sub-01_task-film_desc-encoding_bold.nii.gz``
+    """
+    label = label_of(name).replace("_desc-", f"_task-{bids_label(film)}_desc-")
+    return subject_folder(output, name) / f"{label}_bold{extension}"
 
 
 def read_stats(path: Path) -> pd.DataFrame:
