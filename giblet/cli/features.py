@@ -1,4 +1,4 @@
-"""``giblet extract``, ``decode``, ``info``, ``export-bids`` and ``demo``: films and their words to features, and back."""
+"""``giblet extract``, ``decode``, ``info``, ``export-bids``, ``demo``: films and their words to features, and back."""
 
 from __future__ import annotations
 

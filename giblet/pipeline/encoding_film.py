@@ -16,8 +16,8 @@ from giblet.data.bold.volumes import open_image, write_image
 from giblet.encoding import EncodingModel
 from giblet.encoding.settings import EncodeSettings, EncodeSubjectSettings
 from giblet.errors import CheckpointError, InputError
-from giblet.notebook import html_table
 from giblet.files import write_atomic
+from giblet.notebook import html_table
 from giblet.pipeline.derivative import NO_BIDS_NAME, bids_label, check_derivative, describe_derivative
 from giblet.pipeline.encoding import read_encode_config
 from giblet.pipeline.encoding_features import BandReader

@@ -1,9 +1,9 @@
-"""Features as continuous recordings of BIDS 1.10: ``_stim.tsv.gz`` without a header, and what it holds in ``_stim.json``.
+"""Features as continuous recordings of BIDS 1.10: ``_stim.tsv.gz``, which has no header, and ``_stim.json`` beside it.
 
-One file of features becomes one recording of one run. Codes and mel spectrograms keep the rate of their frames, a column
-for each codebook or band; all else has one row per TR. Row k lies at ``StartTime + k / SamplingFrequency`` seconds after
-the first volume, where what it describes begins. ``n/a`` stands in frames behind the end of the film, in TRs that it does
-not last through, and where a variable says nothing: no word, no picture.
+One file of features becomes one recording of one run. Codes and mel spectrograms keep the rate of their frames, a
+column for each codebook or band; all else has one row per TR. Row k lies at ``StartTime + k / SamplingFrequency``
+seconds after the first volume, where what it describes begins. ``n/a`` stands in frames behind the end of the film, in
+TRs that it does not last through, and where a variable says nothing: no word, no picture.
 """
 
 from __future__ import annotations
@@ -180,11 +180,7 @@ def _recording(source: Path, data: xr.Dataset, takes: Sequence[str] | None, code
     if takes is None and main == MEL and data[MEL].ndim == 3:
         return _spectrum(data)
     if takes is None:
-        takes = [
-            str(name)
-            for name, variable in data.data_vars.items()
-            if variable.dims[:1] == ("tr",) and variable.ndim <= 2 and variable.dtype.kind in "iuf" and name != "onset"
-        ]
+        takes = [name for name in _numbers_by_tr(data) if data[name].ndim <= 2]
         if main not in takes and data[main].ndim > 2 and not takes:
             raise InputError(f"{source.name} has {main} of {data[main].ndim - 1} dimensions in each TR: say `take`")
     return _by_tr(source, data, takes, codec)
@@ -216,6 +212,7 @@ def _spectrum(data: xr.Dataset) -> _Recording:
 def _by_tr(source: Path, data: xr.Dataset, takes: Sequence[str], codec: str | None) -> _Recording:
     tr = exact(data.attrs["tr"])
     tables, about = [], dict[str, str]()
+    known = _numbers_by_tr(data)
     for take in dict.fromkeys(takes):
         if take in MADE and take not in data:
             values, here = _made(source, data, take, codec), np.ones(data.sizes["tr"], bool)
@@ -240,8 +237,16 @@ def _by_tr(source: Path, data: xr.Dataset, takes: Sequence[str], codec: str | No
     return _Recording(pd.concat(tables, axis=1), 1 / tr, about)
 
 
+def _numbers_by_tr(data: xr.Dataset) -> list[str]:
+    return [
+        str(name)
+        for name, variable in data.data_vars.items()
+        if variable.dims[:1] == ("tr",) and variable.dtype.kind in "iuf" and name != "onset"
+    ]
+
+
 def _made(source: Path, data: xr.Dataset, take: str, codec: str | None) -> np.ndarray:
-    bands = {take: BandSettings(of="file", take=take)}
+    bands = {take: BandSettings.make(of="file", take=take)}
     reader = BandReader(bands, codec=codec or str(data.attrs.get("codec", "bundled")), films=Films())
     return reader.of_run({"file": source}, float(data.attrs["tr"]))[take][1]["band"].values
 
@@ -276,8 +281,8 @@ def _packed(table: pd.DataFrame) -> bytes:
 def _sidecar(file: StimFile, task: str, made: _Recording, data: xr.Dataset) -> bytes:
     attrs = own_attributes(data)
     content = {
-        "Description": f"{attrs['desc']} features of {attrs['source']}; row k describes the stimulus from StartTime + k "
-        "/ SamplingFrequency on, and is n/a where the stimulus has ended or there is nothing to describe",
+        "Description": f"{attrs['desc']} features of {attrs['source']}; row k describes the stimulus from StartTime + "
+        "k / SamplingFrequency on, and is n/a where the stimulus has ended or there is nothing to describe",
         "TaskName": task.removeprefix("task-"),
         "SamplingFrequency": file.sampling_frequency,
         "StartTime": file.start_time,

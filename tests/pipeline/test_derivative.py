@@ -71,7 +71,7 @@ def test_a_predicted_scan_says_its_tr_in_its_header_and_beside_it(of_images):
 
 @pytest.mark.parametrize("stat", ["r", "p", "r2", "alpha", "split_band-rate"])
 def test_maps_are_as_pycortex_and_workbench_read_them(of_images, study, stat):
-    """Both place voxels by the sform, and read float32 without a scaling; a 4-D image would be a time series to them."""
+    """Both place voxels by the sform, and read float32 without a scaling; a 4-D image is a time series to them."""
     check_volume(of_images[0].subjects[0].path(f"stat-{stat}_statmap.nii.gz"), study.image)
 
 
