@@ -165,12 +165,16 @@ def _path(root: Path, given: Mapping[str, str | int | None]) -> Path:
             continue
         label = str(given[name]).removeprefix(f"{entity}-")
         if not re.fullmatch("[0-9]+" if name == "run" else "[0-9A-Za-z+]+", label):
-            what = "digits" if name == "run" else "letters and digits"
-            raise InputError(f"{name} is {label!r}: BIDS takes {what} only, as in {bids_label(label + '1')!r}")
+            what = "digits only, as in '2'" if name == "run" else f"letters and digits only, as in {_as_label(label)!r}"
+            raise InputError(f"{name} is {label!r}: BIDS takes {what}")
         labels[entity] = label
     parts = [f"{entity}-{label}" for entity, label in labels.items()]
     folders = [part for part in parts if part.startswith(("sub-", "ses-"))]
     return root.joinpath(*folders, "func", "_".join([*parts, "stim.tsv.gz"]))
+
+
+def _as_label(text: str) -> str:
+    return bids_label(text) if re.search("[0-9A-Za-z]", text) else "01"
 
 
 def _recording(source: Path, data: xr.Dataset, takes: Sequence[str] | None, codec: str | None) -> _Recording:

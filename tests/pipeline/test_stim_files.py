@@ -163,9 +163,10 @@ def test_the_same_again_is_left_alone_and_another_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"subject": "0_1"}, "subject is '0_1': BIDS takes letters and digits only, as in '011'"),
-        ({"task": "a film"}, "task is 'a film'"),
-        ({"run": "two"}, "run is 'two': BIDS takes digits only"),
+        ({"subject": "0_1"}, "subject is '0_1': BIDS takes letters and digits only, as in '01'"),
+        ({"task": "a film"}, "task is 'a film'.*as in 'aFilm'"),
+        ({"session": ""}, "session is '': BIDS takes letters and digits only, as in '01'"),
+        ({"run": "two"}, "run is 'two': BIDS takes digits only, as in '2'"),
         ({"take": "loudness"}, "has no 'loudness': `take` one of rate"),
     ],
 )
