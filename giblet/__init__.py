@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from giblet.data.text import TextSettings as TextSettings
     from giblet.data.video import VideoProcessor as VideoProcessor
     from giblet.data.video import VideoSettings as VideoSettings
+    from giblet.encoding.clip_settings import ClipSettings as ClipSettings
     from giblet.encoding.settings import EncodeSettings as EncodeSettings
     from giblet.features import load_features as load_features
     from giblet.features import save_features as save_features
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from giblet.pipeline.decoding import decode as decode
     from giblet.pipeline.encoding import encode as encode
     from giblet.pipeline.encoding_film import predict_film as predict_film
+    from giblet.pipeline.encoding_sounds import predict_clips as predict_clips
     from giblet.pipeline.features import extract as extract
     from giblet.pipeline.features import extract_many as extract_many
     from giblet.pipeline.reconstruction import reconstruct as reconstruct
@@ -63,6 +65,7 @@ __getattr__, __dir__, __all__ = _lazily(
         "giblet.data.splits": ("make_splits",),
         "giblet.data.text": ("TextProcessor", "TextSettings"),
         "giblet.data.video": ("VideoProcessor", "VideoSettings"),
+        "giblet.encoding.clip_settings": ("ClipSettings",),
         "giblet.encoding.settings": ("EncodeSettings",),
         "giblet.statistics.rotation": ("rotation_test",),
         "giblet.features": ("load_features", "save_features"),
@@ -74,6 +77,7 @@ __getattr__, __dir__, __all__ = _lazily(
         "giblet.pipeline.decoding": ("decode",),
         "giblet.pipeline.encoding": ("encode",),
         "giblet.pipeline.encoding_film": ("predict_film",),
+        "giblet.pipeline.encoding_sounds": ("predict_clips",),
         "giblet.pipeline.features": ("extract", "extract_many"),
         "giblet.pipeline.reconstruction": ("reconstruct",),
         "giblet.pipeline.round_trip": ("demo",),

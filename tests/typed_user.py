@@ -34,6 +34,8 @@ def analyse(film: Path, scan: Path, mask: Path) -> dict[str, float]:
     tested = gb.rotation_test(bold.bold.values, simulated.simulation.bold, tr=1.5)
     encoded = gb.encode(gb.EncodeSettings.from_yaml("encode.yaml"))
     other_film: Path = gb.predict_film("encode.yaml", pictures[0])[0].path
+    heard = gb.encode(gb.ClipSettings.from_yaml("clips.yaml"))
+    other_sounds: Path = gb.predict_clips("clips.yaml", "other.tsv")[0].path
     quality = gb.evaluate_codec("sounds").quality
     models = [gb.AudioEncoder, gb.MultimodalDecoder, gb.MultimodalAutoencoder]
     processors = [gb.AudioProcessor(codec=codec, tr=1.5), gb.VideoProcessor(tr=1.5)]
@@ -43,5 +45,6 @@ def analyse(film: Path, scan: Path, mask: Path) -> dict[str, float]:
         "clips": float(quality.n_clips), "scores": float(len(card.scores)), "files": float(len(files)),
         "all": float(len(models) + len(processors) + len(codes) + len(aligned.bold)),
         "found": float(encoded.subjects[0].stats["q"].min()), "other": other_film.stat().st_mtime,
+        "heard": float(heard.subjects[0].stats["q"].min()), "other sounds": other_sounds.stat().st_mtime,
         "rate": rate, "lost": lost, "seconds": decoded.stat().st_mtime, "exported": exported.stat().st_mtime,
     }  # fmt: skip

@@ -16,7 +16,9 @@ from giblet.config import Settings
 from giblet.encoding.clip_scores import clip_folds
 from giblet.encoding.clips import COUNTS, FIRST_COUNTS, POOLED, THREE_WAYS
 from giblet.encoding.model import EncodingModel
+from giblet.encoding.responses import is_image
 from giblet.encoding.ridge import ALPHAS
+from giblet.encoding.settings import EncodeSubjectSettings
 from giblet.training.settings import Count, Positive
 
 
@@ -65,7 +67,8 @@ class ClipSettings(Settings):
     clips: Path = Field(description="table (.tsv, .csv) of sound files, one row per clip")
     responses: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9]+$")], Path] = Field(
         min_length=1,
-        description="by subject: a table (.tsv, .csv), .npy or .mat with one row per clip, voxels as columns",
+        description="by subject: a table (.tsv, .csv), .npy or .mat with one row per clip, voxels as columns; or a "
+        "NIfTI image with one volume per clip, in the order of the clips",
     )
     bands: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")], ClipBandSettings] = Field(
         min_length=1, description="by name: letters, digits and _"
@@ -75,6 +78,14 @@ class ClipSettings(Settings):
     group_column: str | None = Field(None, description="of the table: clips of one group are in one fold")
     folder: Path | None = Field(None, description="where the sound files are; default: where the table is")
     variable: str | None = Field(None, description="of .mat files; default: the one array of numbers")
+    mask: Path | dict[str, Path] | None = Field(
+        None, description="brain mask; images need it, or an atlas; one for all, or by subject"
+    )
+    atlas: Path | dict[str, Path] | None = Field(
+        None, description="label image: the means of its regions are read from images; one for all, or by subject"
+    )
+    background_label: int | None = Field(None, description="what the atlas holds where there is no region; default: 0")
+    bad: Literal["error", "mask"] = Field("mask", description="NaN and constant voxels: refuse, or NaN in the maps")
     codec: str = Field("bundled", description="'bundled', a folder or a hub name")
     bandwidth: Positive = Field(6.0, description="kbps, of the codec")
     level: Annotated[float, Field(gt=-200, le=0)] | None = Field(
@@ -96,6 +107,35 @@ class ClipSettings(Settings):
     weights: bool = Field(True, description="keep the fit on all clips, which predicts responses to other sounds")
     seed: int = Field(0, ge=0, description="of folds, permutations, the search for weights and PCA")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="of the codec")
+
+    @model_validator(mode="after")
+    def _masks_have_images(self) -> ClipSettings:
+        for option in ("mask", "atlas"):
+            given = getattr(self, option)
+            if given is not None and not any(map(is_image, self.responses.values())):
+                raise ValueError(f"{option} is for responses in images (.nii.gz), and there are none: leave it out")
+            for name in given if isinstance(given, dict) else ():
+                if name not in self.responses:
+                    raise ValueError(f"{option} names subject {name!r}: responses are of {', '.join(self.responses)}")
+        return self
+
+    def subject(self, name: str) -> EncodeSubjectSettings:
+        """How the images of a subject are read, in the words of an encoding run over volumes.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        EncodeSubjectSettings
+            Its one run is the subject's responses.
+        """
+        mask, atlas = (own.get(name) if isinstance(own, dict) else own for own in (self.mask, self.atlas))
+        return EncodeSubjectSettings.make(
+            name=name, runs=[{"bold": self.responses[name]}], mask=mask, atlas=atlas, bad=self.bad,
+            background_label=self.background_label,
+        )  # fmt: skip
 
     def features(self) -> dict[str, Any]:
         """Bands as :func:`giblet.encoding.clips.clip_features` takes them.

@@ -46,6 +46,8 @@ FEWEST_ORDERS = 1000
 MOVING = 0.5
 """Share of the groups that must have another of their size."""
 VOXELS_AT_A_TIME = 2048
+NULL_BINS = 200
+"""From -1 to 1, in which the r of permutations are counted."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,6 +72,9 @@ class PermutationTest:
     """float64 (n_permutations,): mean of `r` over the voxels that have one; first as predicted."""
     highest_by_permutation: np.ndarray
     """float64 (n_permutations,): greatest `r` over the voxels; first as predicted."""
+    null: np.ndarray
+    """float64 (200,): shares of the `r` of all voxels and permutations, that of the clips as they are left out, in bins
+    of .01 from -1 to 1."""
 
     @cached_property
     def q(self) -> np.ndarray:
@@ -222,6 +227,7 @@ class NullOfVoxels:
         self.alive, self.n_permutations = alive, n_permutations
         self.r, self.n_as_well = np.zeros(n), np.zeros(n)
         self.moments = np.zeros((3, n))
+        self.counts = np.zeros(NULL_BINS)
         self.sum, self.highest = np.zeros(n_permutations), np.full(n_permutations, -np.inf)
 
     def add(self, voxels: slice, permutations: slice, r: np.ndarray) -> None:
@@ -237,7 +243,10 @@ class NullOfVoxels:
         if permutations.start == 0:
             self.r[voxels] = r[0]
         self.n_as_well[voxels] += (r >= self.r[voxels] - ROUNDING).sum(0)
-        z = fisher_z(r[1:] if permutations.start == 0 else r)
+        moved = r[1:] if permutations.start == 0 else r
+        bins = np.clip((moved + 1) * (NULL_BINS / 2), 0, NULL_BINS - 1).astype(np.int64)
+        self.counts += np.bincount(bins.ravel(), minlength=NULL_BINS)
+        z = fisher_z(moved)
         self.moments[:, voxels] += [(z**power).sum(0) for power in (1, 2, 3)]
         self.sum[permutations] += r.sum(1)
         np.maximum(self.highest[permutations], r.max(1, initial=-np.inf), out=self.highest[permutations])
@@ -266,6 +275,7 @@ class NullOfVoxels:
         return PermutationTest(
             **{name: _everywhere(values, self.alive) for name, values in found.items()},
             mean_by_permutation=self.sum / n_alive, highest_by_permutation=self.highest,
+            null=self.counts / max(1.0, self.counts.sum()),
         )  # fmt: skip
 
 

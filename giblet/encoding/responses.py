@@ -1,4 +1,4 @@
-"""Responses to clips, sounds by voxels, from a table, an array or a file of MATLAB."""
+"""Responses to clips, sounds by voxels, from a table, an array, a file of MATLAB or a NIfTI image."""
 
 from __future__ import annotations
 
@@ -8,14 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from scipy.io import loadmat
 
 from giblet.cells import read_cells
 from giblet.data.bold.tables import is_table, read_table
 from giblet.encoding.clips import read_array
+from giblet.encoding.permutation import voxels_that_change
+from giblet.encoding.settings import EncodeSubjectSettings
 from giblet.errors import InputError, reading
+from giblet.modalities import BOLD
+from giblet.statistics.rotations import flattened
 
 MATLAB = ".mat"
+NO_CLOCK = 1.0
+"""TR, in seconds, that images of responses are read with: their volumes are clips and follow no clock."""
 
 
 @dataclass(frozen=True)
@@ -25,42 +32,104 @@ class Responses:
     values: np.ndarray
     """float (n_clips, n_voxels)."""
     voxels: tuple[str, ...]
-    """Names: of columns, or numbers from 0."""
+    """Names: of columns or regions, or numbers from 0."""
+    unit: str = "voxel"
+    """What a column is called: ``"voxel"``, or ``"region"`` where columns have names."""
+    like: xr.Dataset | None = None
+    """Of images: where the voxels or regions lie, as :class:`giblet.data.fmri.FMRIProcessor` reads it."""
+
+    @property
+    def places(self) -> dict[str, np.ndarray]:
+        """What each column is, (n_voxels,) each: ``i``, ``j`` and ``k``, or ``region``, of an atlas ``label`` too."""
+        if self.like is None:
+            return {"region": np.array(self.voxels, dtype=object)}
+        return {name: self.like[name].values for name in ("region", "i", "j", "k", "label") if name in self.like.coords}
+
+
+def is_image(path: str | Path) -> bool:
+    """Whether a file is an image, by its name.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    bool
+    """
+    return ".nii" in map(str.lower, Path(path).suffixes)
 
 
 def read_responses(
-    path: str | Path, names: Sequence[str], *, file_column: str = "file", variable: str | None = None
-) -> Responses:
+    path: str | Path, names: Sequence[str], *, file_column: str = "file", variable: str | None = None,
+    subject: EncodeSubjectSettings | None = None,
+) -> Responses:  # fmt: skip
     """Read the responses to some clips.
 
     Parameters
     ----------
     path : str or Path
-        ``.tsv`` or ``.csv`` with one row per clip, ``.npy``, or ``.mat``.
+        ``.tsv`` or ``.csv`` with one row per clip, ``.npy``, ``.mat``, or a 4-D NIfTI image with one volume per clip.
     names : sequence of str
         Of the clips, in the order wanted.
     file_column : str
         A table that has this column is put into the order of the clips by it; other files must have that order.
     variable : str, optional
         Of a ``.mat`` file; by default the one variable that it has.
+    subject : EncodeSubjectSettings, optional
+        How images are read: their mask or atlas, and what becomes of bad voxels, which other files may have too.
 
     Returns
     -------
     Responses
+        Of images float32, NaN in bad voxels.
 
     Raises
     ------
     InputError
-        If the file cannot be read, there is not one row for each clip, or a clip has no row, or several.
+        If the file cannot be read, there is not one row for each clip, a clip has no row, or several, or holds no
+        number; if an image has no mask, or one of another space; if voxels are bad, and `subject` refuses them.
     """
     path = Path(path)
+    found = _of_image(path, len(names), subject) if is_image(path) else _of_array(path, names, file_column, variable)
+    empty = np.flatnonzero(~np.isfinite(found.values).any(axis=1))
+    if len(empty):
+        raise InputError(
+            f"{path.name} has no response to {len(empty)} of {len(names)} clips, {names[empty[0]]!r} first: nothing "
+            "but NaN; leave such clips out of the table and of the responses"
+        )
+    if subject is not None and subject.bad == "error" and found.like is None:
+        bad = np.flatnonzero(~voxels_that_change(flattened(found.values)))
+        if len(bad):
+            raise InputError(
+                f"{path.name}: {len(bad)} of {len(found.voxels)} {found.unit}s hold NaN or never change, "
+                f"{found.voxels[bad[0]]} first; look at them, then choose bad: mask (NaN in the scores)"
+            )
+    return found
+
+
+def _of_image(path: Path, n_clips: int, subject: EncodeSubjectSettings | None) -> Responses:
+    if subject is None:
+        raise InputError(f"{path.name} is an image, which needs a mask: pass the subject's settings (subject)")
+    processor = subject.model_copy(update={"overrule_tr": True, "slice_time_ref": 0.0}).processor(NO_CLOCK)
+    like = processor.load(path, subject=subject.name)
+    values = like[BOLD].values
+    if len(values) != n_clips:
+        raise InputError(f"{path.name} has {len(values)} volumes for {n_clips} clips: one volume per clip is needed")
+    values = np.where(like["good"].values, values, np.float32(np.nan))
+    unit = like[BOLD].dims[1]
+    voxels = like["region"].values if unit == "region" else np.arange(values.shape[1])
+    return Responses(values, tuple(map(str, voxels)), str(unit), like)
+
+
+def _of_array(path: Path, names: Sequence[str], file_column: str, variable: str | None) -> Responses:
     if path.suffix.lower() == MATLAB:
         values = _only_array(path, variable)
     elif is_table(path):
         if file_column in read_cells(path, words=True).names:
             return _by_name(path, names, file_column)
         table = read_table(path)
-        return Responses(_checked(table.to_numpy(), len(names), path.name), tuple(map(str, table.columns)))
+        return Responses(_checked(table.to_numpy(), len(names), path.name), tuple(map(str, table.columns)), "region")
     else:
         values = read_array(path)
     values = _checked(values, len(names), path.name)
@@ -143,4 +212,4 @@ def _by_name(path: Path, names: Sequence[str], file_column: str) -> Responses:
         raise InputError(f"{path.name} has no row of {absent[0]!r}, and {len(absent) - 1} other clips lack theirs")
     columns = [name for name in cells.names if name not in (None, file_column)]
     table = read_table(path, columns)
-    return Responses(table.to_numpy()[[place[name] for name in names]], tuple(map(str, columns)))
+    return Responses(table.to_numpy()[[place[name] for name in names]], tuple(map(str, columns)), "region")

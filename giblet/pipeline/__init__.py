@@ -9,8 +9,10 @@ __getattr__, __dir__, __all__ = lazily(
         "giblet.pipeline.brain": ("check_alignment",),
         "giblet.pipeline.codec": ("CodecDescription", "CodecEvaluation", "describe_codec", "evaluate_codec"),
         "giblet.pipeline.codec_training": ("TrainedCodec", "train_codec"),
-        "giblet.pipeline.encoding": ("EncodingResult", "encode"),
+        "giblet.pipeline.encoding": ("encode",),
         "giblet.pipeline.encoding_film": ("PredictedScan", "predict_film"),
+        "giblet.pipeline.encoding_result": ("EncodingResult",),
+        "giblet.pipeline.encoding_sounds": ("PredictedResponses", "predict_clips"),
         "giblet.pipeline.features": (
             "FailedExtraction", "FeatureFile", "extract", "extract_many", "processor_for", "processor_type",
         ),

@@ -13,8 +13,8 @@ from giblet.version import __version__
 DESCRIPTION, IGNORE = "dataset_description.json", ".bidsignore"
 BIDS_VERSION = "1.10.0"
 NO_BIDS_NAME = (
-    "*_statmap.*", "*_stats.tsv", "*_summary.json", "*_model.safetensors", "*_heldout.npz", "*_bold.tsv", "group_*",
-    "scores.tsv", "summary.json", "report.html",
+    "*_statmap.*", "*_stats.tsv", "*_summary.json", "*_model.safetensors", "*_heldout.npz", "*_bold.tsv",
+    "*_responses.*", "group_*", "scores.tsv", "summary.json", "report.html",
 )  # fmt: skip
 """Patterns, as gitignore has them, of files of a run that BIDS 1.10 does not name: maps of statistics among them."""
 

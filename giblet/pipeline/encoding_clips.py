@@ -1,10 +1,10 @@
-"""Clips instead of films: from a table of sound files and one response for each to scores, their chance, and files."""
+"""Clips instead of films: from a table of sound files and one response for each to scores, maps, and a page."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,195 +15,209 @@ from giblet.codec import load_codec
 from giblet.encoding.clip_scores import ClipScores, permutation_test_cv, score_clips
 from giblet.encoding.clip_settings import ClipSettings
 from giblet.encoding.clips import Clips, clip_features, read_clips
+from giblet.encoding.held_out import quiet_fits
 from giblet.encoding.model import EncodingModel
 from giblet.encoding.permutation import PermutationTest
 from giblet.encoding.responses import Responses, read_responses
 from giblet.files import check_writable, claimed, write_atomic
-from giblet.pipeline.results import described, files_of_result
-from giblet.progress import Progress
+from giblet.pipeline.derivative import check_derivative
+from giblet.pipeline.encoding_clips_report import write_clips_page
+from giblet.pipeline.encoding_files import (
+    SubjectEncoding,
+    label_of,
+    space_in,
+    standing_result,
+    subject_folder,
+    write_maps,
+    write_stats,
+)
+from giblet.pipeline.encoding_result import EncodingResult, Tell, each_subject, write_result
+from giblet.pipeline.results import described
 from giblet.version import __version__
 
-SCORES, SUMMARY = "scores.tsv", "summary.json"
-META = "region"
+log = logging.getLogger(__name__)
+
 LEVEL = 0.05
-
-
-@dataclass(frozen=True)
-class ClipSubjectEncoding:
-    """What was found in one subject."""
-
-    name: str
-    stats: pd.DataFrame
-    """One row per voxel: ``region``, ``r``, ``p``, ``p_rank``, ``q``, ``p_fwe``, ``r2``, ``alpha``, ``cv_score``, and
-    ``split_BAND`` and ``unique_BAND`` where there are several bands."""
-    scores: ClipScores
-    test: PermutationTest
-    model: EncodingModel
-    """Fitted on all clips: for other sounds, never for the clips of the fit."""
-    files: tuple[Path, ...]
-
-    @property
-    def summary(self) -> dict[str, Any]:
-        """The figures of the subject, plain values for JSON."""
-        bands = {
-            kind: {band: float(np.nanmean(values)) for band, values in by_band.items()}
-            for kind, by_band in (("split", self.scores.split), ("unique", self.scores.unique))
-        }
-        return {
-            "n_voxels": len(self.stats), "n_tested": int(np.isfinite(self.test.r).sum()),
-            "mean_r": self.test.mean, "mean_p": self.test.mean_p_rank, "best_r": float(np.nanmax(self.test.r)),
-            "n_q": int(np.nansum(self.test.q <= LEVEL)), "n_fwe": int(np.nansum(self.test.p_fwe <= LEVEL)),
-            "threshold_fwe": self.test.threshold_fwe, **bands, "notes": list(self.model.notes_),
-        }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class ClipEncodingResult:
-    """What :func:`encode_clips` found, and where it stands."""
-
-    folder: Path
-    subjects: tuple[ClipSubjectEncoding, ...]
-    n_clips: int
-
-    @property
-    def scores(self) -> Path:
-        """All scores in one table."""
-        return self.folder / SCORES
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """All files."""
-        return (*(path for subject in self.subjects for path in subject.files), self.scores, self.folder / SUMMARY)
-
-    def to_pandas(self) -> pd.DataFrame:
-        """All scores, one in each row.
-
-        Returns
-        -------
-        pandas.DataFrame
-            ``subject``, ``region``, ``band`` (empty: all bands together), ``score`` and ``value``.
-        """
-        parts = []
-        for one in self.subjects:
-            long = one.stats.melt(META, var_name="column", value_name="value")
-            named = [_score_and_band(str(column)) for column in long["column"]]
-            score, band = zip(*named, strict=True)
-            long = long.assign(subject=one.name, band=band, score=score)
-            parts.append(long[["subject", META, "band", "score", "value"]])
-        return pd.concat(parts, ignore_index=True)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON.
-
-        Returns
-        -------
-        dict of str to object
-        """
-        return {
-            "folder": str(self.folder), "rows": "clips", "n_clips": self.n_clips,
-            "subjects": {one.name: one.summary for one in self.subjects}, "scores": str(self.scores),
-        }  # fmt: skip
+SCORES = ("r", "p", "p_rank", "q", "p_fwe")
+FREE = {"output", "weights", "device", "responses", "mask", "atlas"}
+"""Settings that change nothing in what is found in one subject; its own responses, mask and atlas do."""
+OF_CLIPS = {"TRs": "clips", ", delays included": "", "or more runs": "or more clips"}
+"""Words of a fit's notes, which are about volumes of a film, and what they are here."""
 
 
 def encode_clips(
-    config: str | Path | ClipSettings, *, overwrite: bool = False, progress: Progress | None = None
-) -> ClipEncodingResult:
+    config: str | Path | ClipSettings, *, overwrite: bool = False, progress: Tell | None = None
+) -> EncodingResult:
     """Predict the response to each clip from a fit on the others, test it in each voxel, and write what was found.
+
+    A subject whose result is there, of the same settings and files, is not computed again. A subject that cannot be
+    used is left out, and the summary says why.
 
     Parameters
     ----------
     config : str, Path or ClipSettings
         A YAML file, or what it says.
     overwrite : bool
-        Replace a result of other settings or files.
+        Replace results of other settings or files.
     progress : callable, optional
-        Called with fits done and fits in all, subject by subject.
+        Called with what is being done, and with subjects that are done and those in all.
 
     Returns
     -------
-    ClipEncodingResult
-        In its folder: ``sub-NAME_stats.tsv`` and, on request, ``sub-NAME_model.safetensors`` of each subject,
-        ``scores.tsv`` of all, and ``summary.json``.
+    EncodingResult
+        In its folder, in ``sub-NAME/func`` of each subject ``sub-NAME_desc-encoding_stats.tsv``, ``_summary.json``, on
+        request ``_model.safetensors``, and ``_stat-r_statmap.nii.gz`` and further maps where responses are images; of
+        all ``scores.tsv``, ``summary.json`` and ``report.html``.
 
     Raises
     ------
-    InputError
-        If the settings or a file cannot be used, responses and clips differ in number, or there is a result of other
-        settings.
+    GibletError
+        If the settings, the clips or the output folder cannot be used, or no subject can.
 
     See Also
     --------
+    giblet.pipeline.encode : the same, and films.
     giblet.encoding.clips.clip_features : the features alone.
     """
     settings = config if isinstance(config, ClipSettings) else ClipSettings.from_yaml(config)
     clips = read_clips(
         settings.clips, file_column=settings.file_column, group_column=settings.group_column, folder=settings.folder
     )
-    responses = {
-        name: read_responses(path, clips.names, file_column=settings.file_column, variable=settings.variable)
-        for name, path in settings.responses.items()
-    }
     check_writable(settings.output)
+    check_derivative(settings.output)
     with claimed(settings.output):
-        options = _options(settings, clips)
-        old = files_of_result(settings.output / SUMMARY, options, overwrite)
-        codec = load_codec(settings.codec, settings.bandwidth, settings.device)
-        features = clip_features(clips.files, settings.features(), codec, level=settings.level)
-        subjects = [_subject(name, features, given, clips, settings, progress) for name, given in responses.items()]
-        result = ClipEncodingResult(settings.output, tuple(subjects), len(clips))
-        write_atomic(result.scores, _as_tsv(result.to_pandas()))
-        names = [file.name for file in result.files]
-        about = {**result.as_dict(), "giblet_version": __version__, "options": options, "files": names}
-        for name in set(old) - set(names):
-            (settings.output / name).unlink(missing_ok=True)
-        write_atomic(settings.output / SUMMARY, json.dumps(about, indent=2, ensure_ascii=False) + "\n")
+        options = {name: _options(settings, clips, name) for name in settings.responses}
+        wanted = ["model.safetensors"] if settings.weights else []
+        there = {
+            name: standing_result(settings.output, name, own, wanted, overwrite=overwrite)
+            for name, own in options.items()
+        }
+        features: dict[str, np.ndarray] = {}
+
+        def work(name: str, tell: Callable[[str], None]) -> SubjectEncoding:
+            tell("reading")
+            given = read_responses(
+                settings.responses[name], clips.names, file_column=settings.file_column, variable=settings.variable,
+                subject=settings.subject(name),
+            )  # fmt: skip
+            if not features:
+                tell("listening to the clips")
+                codec = load_codec(settings.codec, settings.bandwidth, settings.device)
+                features.update(clip_features(clips.files, settings.features(), codec, level=settings.level))
+            return _encode_subject(settings, name, features, given, clips, options[name], tell)
+
+        subjects, failed = each_subject(there, work, progress)
+        result = EncodingResult(settings.output, tuple(subjects), None, failed, (), "clips")
+        write_result(result, settings)
+        write_clips_page(result, settings)
     return result
 
 
-def _subject(  # 6 parameters: one subject's responses, and what all subjects share
+def _encode_subject(  # 7 parameters: one subject's responses, and what all subjects share
+    settings: ClipSettings,
     name: str,
     features: Mapping[str, np.ndarray],
     given: Responses,
     clips: Clips,
-    settings: ClipSettings,
-    progress: Progress | None,
-) -> ClipSubjectEncoding:
+    options: Mapping[str, Any],
+    tell: Callable[[str], None],
+) -> SubjectEncoding:
     model = settings.model()
     common: dict[str, Any] = {"cv": settings.folds, "group": clips.group, "seed": settings.seed}
     scores = score_clips(model, features, given.values, unique=settings.unique, **common)
+
+    def told(done: float, total: float | None) -> None:
+        tell(f"{100 * done / (total or done):.0f} % of the permutations")
+
     test = permutation_test_cv(
         model, features, given.values, exchange=settings.exchange, n_permutations=settings.n_permutations,
-        progress=progress, **common,
+        progress=told, **common,
     )  # fmt: skip
-    fitted = settings.model(clips.group, len(clips)).fit(features, given.values)
-    columns = {score: getattr(test, score) for score in ("r", "p", "p_rank", "q", "p_fwe")}
-    columns |= {"r2": scores.r2, "alpha": fitted.best_alphas_, "cv_score": fitted.cv_scores_}
-    for kind, by_band in (("split", scores.split), ("unique", scores.unique)):
-        columns |= {f"{kind}_{band}": values for band, values in by_band.items()} if len(scores.split) > 1 else {}
-    stats = pd.DataFrame({META: given.voxels, **columns})
-    files = [settings.output / f"sub-{name}_stats.tsv"]
-    write_atomic(files[0], _as_tsv(stats))
+    tell("fitting all")
+    with quiet_fits():
+        fitted = settings.model(clips.group, len(clips)).fit(features, given.values)
+    stats = _stats(given, scores, test, fitted)
+    folder, label, space = (
+        subject_folder(settings.output, name),
+        label_of(name),
+        {} if given.like is None else space_in(given.like),
+    )
+    write_stats(stats, folder / f"{label}_stats.tsv")
+    files = [f"{label}_stats.tsv", *write_maps(stats, settings.subject(name), space, folder, label)]
     if settings.weights:
-        files.append(fitted.save(settings.output / f"sub-{name}_model.safetensors"))
-    return ClipSubjectEncoding(name, stats, scores, test, fitted, tuple(files))
+        files.append(fitted.save(folder / f"{label}_model.safetensors").name)
+    card = folder / f"{label}_summary.json"
+    summary = {
+        "subject": name, "giblet_version": __version__, "options": dict(options), **_counts(given, scores, test, clips),
+        "bands": {band: values.shape[1] for band, values in features.items()},
+        "split": _means(scores.split), "unique": _means(scores.unique), "space": space,
+        "notes": _notes(given, test, fitted), "files": [*files, card.name],
+    }  # fmt: skip
+    write_atomic(card, json.dumps(summary, indent=2) + "\n")
+    return SubjectEncoding(name, folder, "written", summary)
 
 
-def _score_and_band(column: str) -> tuple[str, str]:
-    kind, _, band = column.partition("_")
-    return (kind, band) if kind in ("split", "unique") else (column, "")
+def _stats(given: Responses, scores: ClipScores, test: PermutationTest, fitted: EncodingModel) -> pd.DataFrame:
+    """All maps as columns of one table."""
+    columns: dict[str, Any] = dict(given.places)
+    columns |= {score: getattr(test, score) for score in SCORES}
+    columns |= {"r2": scores.r2, "alpha": fitted.best_alphas_, "cv_score": fitted.cv_scores_}
+    if len(scores.split) > 1:
+        for kind, by_band in (("split", scores.split), ("unique", scores.unique)):
+            columns |= {f"{kind}_{band}": values for band, values in by_band.items()}
+    return pd.DataFrame(columns)
 
 
-def _as_tsv(table: pd.DataFrame) -> str:
-    return table.to_csv(sep="\t", index=False, na_rep="n/a")
+def _counts(given: Responses, scores: ClipScores, test: PermutationTest, clips: Clips) -> dict[str, Any]:
+    """The figures of a subject, plain values for JSON."""
+    return {
+        "n_clips": len(clips),
+        "n_groups": None if clips.group is None else len(np.unique(clips.group)),
+        "n_clips_test": [len(predicted) for _, predicted in scores.folds],
+        "n_columns": len(given.voxels),
+        "n_tested": int(np.isfinite(test.r).sum()),
+        "unit": given.unit,
+        "mean_r": test.mean,
+        "best_r": float(np.nanmax(test.r)),
+        "mean_p": test.mean_p_rank,
+        "n_permutations": test.n_permutations,
+        "threshold_fwe": test.threshold_fwe,
+        "n_q": int((test.q <= LEVEL).sum()),
+        "n_fwe": int((test.p_fwe <= LEVEL).sum()),
+        "null": [round(float(share), 7) for share in test.null],
+    }
 
 
-def _options(settings: ClipSettings, clips: Clips) -> dict[str, Any]:
-    """What decides the result; files by their content."""
-    plain = settings.model_dump(mode="json", exclude={"output", "weights", "device"})
+def _notes(given: Responses, test: PermutationTest, fitted: EncodingModel) -> list[str]:
+    found = []
+    n_bad = int((~np.isfinite(test.r)).sum())
+    if n_bad:
+        found.append(
+            f"{n_bad} of {len(test.r)} {given.unit}s hold NaN or never change over the clips: left out, NaN in tables "
+            "and maps"
+        )
+    for note in fitted.notes_:
+        if "their scores are NaN" in note:  # said above
+            continue
+        for former, here in OF_CLIPS.items():
+            note = note.replace(former, here)
+        found.append(f"fit on all clips: {note}")
+    return found
+
+
+def _means(by_band: Mapping[str, np.ndarray]) -> dict[str, float]:
+    return {band: float(np.nanmean(values)) for band, values in by_band.items()}
+
+
+def _options(settings: ClipSettings, clips: Clips, name: str) -> dict[str, Any]:
+    """What decides the result of a subject; files by their content."""
+    plain = settings.model_dump(mode="json", exclude=FREE)
+    own = settings.subject(name)
     plain["clips"] = described(settings.clips)
-    plain["responses"] = {name: described(path) for name, path in settings.responses.items()}
+    plain |= {"responses": described(settings.responses[name]), "mask": described(own.mask)}
+    plain["atlas"] = described(own.atlas)
     plain["sounds"] = [described(file) for file in clips.files]
-    for name, band in settings.bands.items():
+    for band_name, band in settings.bands.items():
         if isinstance(band.of, Path):
-            plain["bands"][name]["of"] = described(band.of)
-    return plain
+            plain["bands"][band_name]["of"] = described(band.of)
+    return {**plain, "giblet_version": __version__}

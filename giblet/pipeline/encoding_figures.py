@@ -7,7 +7,7 @@ import io
 import logging
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,17 @@ FEW = 40
 BIN = 0.01
 FOUND = 0.05
 """q, up to which a voxel counts as found."""
+
+
+class Words(NamedTuple):
+    """What pictures call r, and its chance."""
+
+    score: str
+    null: str
+
+
+OF_FILMS = Words("held-out r, drifts removed", "the same, rotated in time: chance")
+OF_CLIPS = Words("held-out r over clips", "the same, responses in other orders: chance")
 
 
 def can_draw() -> bool:
@@ -53,14 +64,15 @@ def _plain(axis: Any) -> None:
     axis.tick_params(labelsize=8, colors=INK)
 
 
-def histogram(stats: pd.DataFrame, summary: dict[str, Any]) -> bytes:
-    """How often r comes in the voxels, and how often by rotation.
+def histogram(stats: pd.DataFrame, summary: dict[str, Any], words: Words = OF_FILMS) -> bytes:
+    """How often r comes in the voxels, and how often by chance: by rotation, or in other orders of the clips.
 
     Parameters
     ----------
     stats : pandas.DataFrame
     summary : dict
         Of the subject.
+    words : Words
 
     Returns
     -------
@@ -81,7 +93,7 @@ def histogram(stats: pd.DataFrame, summary: dict[str, Any]) -> bytes:
         # The null in the same bins, so that both areas are 1.
         cumulative = np.r_[0, np.cumsum(null)]
         by_bin = np.diff(np.interp(edges, np.linspace(-1, 1, len(null) + 1), cumulative))
-        axis.stairs(by_bin, edges, color=INK, linewidth=1.4, label="the same, rotated in time: chance")
+        axis.stairs(by_bin, edges, color=INK, linewidth=1.4, label=words.null)
     if summary["threshold_fwe"] is not None and summary["threshold_fwe"] < high:
         axis.axvline(summary["threshold_fwe"], color=TEST, linestyle="--", linewidth=1.3)
         axis.annotate(
@@ -89,7 +101,7 @@ def histogram(stats: pd.DataFrame, summary: dict[str, Any]) -> bytes:
             textcoords="offset points", fontsize=7.5, color=TEST, va="top",
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5},
         )  # fmt: skip
-    axis.set_xlabel("held-out r, drifts removed", fontsize=8)
+    axis.set_xlabel(words.score, fontsize=8)
     axis.set_ylabel(f"share of {summary['unit']}s", fontsize=8)
     axis.legend(fontsize=8, frameon=False, loc="upper left")
     axis.set_xlim(low, high)
@@ -98,12 +110,13 @@ def histogram(stats: pd.DataFrame, summary: dict[str, Any]) -> bytes:
     return _png(figure)
 
 
-def by_region(stats: pd.DataFrame) -> bytes:
+def by_region(stats: pd.DataFrame, words: Words = OF_FILMS) -> bytes:
     """r of each region, filled where it is found, with its ceiling.
 
     Parameters
     ----------
     stats : pandas.DataFrame
+    words : Words
 
     Returns
     -------
@@ -123,7 +136,7 @@ def by_region(stats: pd.DataFrame) -> bytes:
     if "ceiling" in ordered and ordered["ceiling"].notna().any():
         axis.scatter(ordered["ceiling"], at, s=70, marker="|", color=TEST, label="ceiling", zorder=2)
     axis.set_yticks(at, ordered["region"], fontsize=8)
-    axis.set_xlabel("held-out r, drifts removed", fontsize=8)
+    axis.set_xlabel(words.score, fontsize=8)
     axis.set_ylim(-0.8, len(ordered) - 0.2)
     axis.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     _plain(axis)

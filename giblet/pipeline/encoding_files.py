@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,14 +16,16 @@ import pandas as pd
 import xarray as xr
 
 from giblet.data.bold.volumes import write_image
+from giblet.encoding import EncodingModel
 from giblet.encoding.settings import EncodeSubjectSettings
-from giblet.errors import reading
+from giblet.errors import InputError, reading
 from giblet.files import write_atomic
 from giblet.pipeline.derivative import bids_label
+from giblet.pipeline.results import files_of_result
 
 PLACES = ("region", "i", "j", "k")
 """Columns of a table of scores that say which voxel or region it is."""
-ARE_P = ("p", "q", "p_fwe", "ceiling_p", "ceiling_q")
+ARE_P = ("p", "p_rank", "q", "p_fwe", "ceiling_p", "ceiling_q")
 """Scores that are small where something is found."""
 
 
@@ -66,6 +69,11 @@ class SubjectEncoding:
     def stats(self) -> pd.DataFrame:
         """All scores, a row for each voxel or region."""
         return read_stats(self.path("stats.tsv"))
+
+    @cached_property
+    def model(self) -> EncodingModel:
+        """The saved fit; `CheckpointError` where weights were not kept."""
+        return EncodingModel.load(self.model_path)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -112,8 +120,8 @@ def subject_folder(output: Path, name: str) -> Path:
     return output / f"sub-{name.removeprefix('sub-')}" / "func"
 
 
-def predicted_path(output: Path, name: str, film: str, extension: str) -> Path:
-    """Where the BOLD stands that a fit predicts for a film.
+def predicted_path(output: Path, name: str, film: str, ending: str) -> Path:
+    """Where that stands which a fit predicts for a film, or for other clips.
 
     Parameters
     ----------
@@ -121,9 +129,9 @@ def predicted_path(output: Path, name: str, film: str, extension: str) -> Path:
     name : str
         Of the subject.
     film : str
-        Becomes the ``task``, of which BIDS takes letters and digits.
-    extension : str
-        Such as ``".nii.gz"``.
+        Or name of the table of clips; becomes the ``task``, of which BIDS takes letters and digits.
+    ending : str
+        Such as ``"bold.nii.gz"``.
 
     Returns
     -------
@@ -131,7 +139,51 @@ def predicted_path(output: Path, name: str, film: str, extension: str) -> Path:
         ``output/sub-01/func/sub-01_task-film_desc-encoding_bold.nii.gz``
     """
     label = label_of(name).replace("_desc-", f"_task-{bids_label(film)}_desc-")
-    return subject_folder(output, name) / f"{label}_bold{extension}"
+    return subject_folder(output, name) / f"{label}_{ending}"
+
+
+def standing_result(
+    output: Path, name: str, options: Mapping[str, Any], wanted: Sequence[str], *, overwrite: bool
+) -> SubjectEncoding | None:
+    """A subject's result, if it is there and of the same options; what is of others is removed.
+
+    Parameters
+    ----------
+    output : Path
+        Of the run.
+    name : str
+        Of the subject.
+    options : mapping
+        All that decides what is found in the subject; files by their content.
+    wanted : sequence of str
+        What must be there too, behind ``sub-01_desc-encoding_``, such as ``"model.safetensors"``.
+    overwrite : bool
+        A result of other options may be removed.
+
+    Returns
+    -------
+    SubjectEncoding or None
+
+    Raises
+    ------
+    InputError
+        If there is one of others, and it may not be removed.
+    """
+    folder, label = subject_folder(output, name), label_of(name)
+    card = folder / f"{label}_summary.json"
+    try:
+        names = files_of_result(card, options, overwrite=False)
+    except InputError:
+        if not overwrite:
+            raise
+        for other in files_of_result(card, options, overwrite=True):
+            (folder / other).unlink(missing_ok=True)
+        card.unlink(missing_ok=True)
+        return None
+    needed = [*names, *(f"{label}_{what}" for what in wanted)]
+    if not names or any(not (folder / other).is_file() for other in needed):
+        return None
+    return SubjectEncoding(name, folder, "unchanged", json.loads(card.read_text(encoding="utf-8")))
 
 
 def read_stats(path: Path) -> pd.DataFrame:

@@ -14,6 +14,7 @@ import pandas as pd
 from giblet.alignment import align_all_modalities
 from giblet.data.bold.volumes import open_image, write_image
 from giblet.encoding import EncodingModel
+from giblet.encoding.clip_settings import ClipSettings
 from giblet.encoding.settings import EncodeSettings, EncodeSubjectSettings
 from giblet.errors import CheckpointError, InputError
 from giblet.files import write_atomic
@@ -86,6 +87,8 @@ def predict_film(
         If the features cannot be used.
     """
     settings = config if isinstance(config, EncodeSettings) else read_encode_config(config)
+    if isinstance(settings, ClipSettings):
+        raise InputError("the fits are of clips (rows: clips) and no film: predict responses with predict_clips")
     sources = sorted({band.of for band in settings.bands.values()})
     if not isinstance(features, Mapping):
         if len(sources) > 1:
@@ -141,11 +144,11 @@ def _predicted(
     stats = read_stats(own / f"{label}_stats.tsv")
     image = "i" in stats
     stem = first.name.removesuffix("".join(first.suffixes[-1:])).removesuffix("_features").partition("_desc-")[0]
-    path = predicted_path(folder, subject.name, stem, ".nii.gz" if image else ".tsv")
+    path = predicted_path(folder, subject.name, stem, "bold.nii.gz" if image else "bold.tsv")
     if path.exists() and not overwrite:
         raise InputError(f"{path} is there: choose another `out_dir`, or pass overwrite=True to replace it")
     if image:
-        _write_volumes(own / f"{label}_stat-r_statmap.nii.gz", stats, bold, tr, path)
+        write_volumes(own / f"{label}_stat-r_statmap.nii.gz", stats, bold, tr, path)
     else:
         write_stats(pd.DataFrame(bold, columns=stats["region"]), path)
     _write_sidecar(path, stem, tr)
@@ -170,7 +173,20 @@ def _on_clock(reader: BandReader, files: Mapping[str, Path], tr: float) -> dict[
     return bands
 
 
-def _write_volumes(r_map: Path, stats: pd.DataFrame, bold: np.ndarray, tr: float, path: Path) -> None:
+def write_volumes(r_map: Path, stats: pd.DataFrame, bold: np.ndarray, tr: float, path: Path) -> None:
+    """Write predictions of voxels as a 4-D image.
+
+    Parameters
+    ----------
+    r_map : Path
+        A map of the run, whose voxels they are.
+    stats : pandas.DataFrame
+        Scores of the run, with the places ``i``, ``j``, ``k``.
+    bold : ndarray of float, shape (n_volumes, n_voxels)
+    tr : float
+        In seconds; 0 where volumes follow no clock.
+    path : Path
+    """
     like = open_image(r_map)
     volumes = np.zeros((*like.shape, len(bold)), np.float32)
     volumes[stats["i"], stats["j"], stats["k"]] = bold.T

@@ -19,6 +19,13 @@ MOST_PICTURED = 6
 """Subjects that are drawn one by one; of more, these, and all in tables."""
 MOST_ROWS = 60
 """Regions up to which a table lists them."""
+ABOUT_BANDS = (
+    "Split scores share r out among the bands and sum to it; bands that go together share arbitrarily. Unique variance "
+    "is what R2 loses if a band is left out: about 0, on either side, for a band that adds nothing to the others."
+)
+ABOUT_PENALTIES = (
+    "Penalties were chosen within what was learned from. A penalty at the end of its grid is told among what is off."
+)
 HOW_TO_READ = (
     "r is the correlation of BOLD with its prediction by a model that did not see these TRs, after drifts were taken "
     "from both: mean, line, parabola{high_pass}. 0 is chance; what a perfect model could reach depends on the noise, "
@@ -29,9 +36,8 @@ HOW_TO_READ = (
     "answers, a voxel has it. The dashed line in a histogram is the r that the best voxel reaches by chance in 5 % of "
     "rotations. Where folds are predicted from each other, the chance of all of these is taken for 1.41 times as wide "
     "as rotations are, as what two folds share by chance counts both ways.",
-    "Split scores share r out among the bands and sum to it; bands that go together share arbitrarily. Unique variance "
-    "is what R2 loses if a band is left out: about 0, on either side, for a band that adds nothing to the others.",
-    "Penalties were chosen within what was learned from. A penalty at the end of its grid is told below.",
+    ABOUT_BANDS,
+    ABOUT_PENALTIES,
 )
 
 
@@ -55,7 +61,7 @@ def write_page(  # 6 parameters: all that a run found
     if group is not None:
         sections.append(_of_group(group))
     sections += [_of_subject(one, draw=k < MOST_PICTURED) for k, one in enumerate(subjects)]
-    sections.append(_excluded(subjects, group, failed, notes))
+    sections.append(excluded(subjects, failed, [*notes, *(group.summary["notes"] if group else [])]))
     high_pass = "" if settings.high_pass is None else f", and cosines slower than 1/{1 / settings.high_pass:g} Hz"
     sections.append(Section("How to read this", [text.format(high_pass=high_pass) for text in HOW_TO_READ]))
     bands = ", ".join(f"{name} ({_of_band(band)})" for name, band in settings.bands.items())
@@ -79,7 +85,7 @@ def _found(subjects: Sequence[SubjectEncoding]) -> Section:
         learned = f"{min(trained)} to {max(trained)}" if len(set(trained)) > 1 else str(trained[0])
         rows.append([
             one.name, f"{s['n_tested']:,} of {s['n_columns']:,} {s['unit']}s", learned, str(s["n_trs_test"]),
-            _number(s["mean_r"]), _number(one.stats["r"].max()), _p(s["mean_p"]), _count(s["n_q"]), _count(s["n_fwe"]),
+            number(s["mean_r"]), number(one.stats["r"].max()), p_value(s["mean_p"]), count(s["n_q"]), count(s["n_fwe"]),
         ])  # fmt: skip
     return Section("What was found", parts=[Table(headers, rows)])
 
@@ -91,8 +97,8 @@ def _of_group(group: GroupEncoding) -> Section:
     if "r" in stats:
         text.append(
             f"Mean over subjects of Fisher's z, under rotations made for all at once: mean r {summary['mean_r']:.3f}, "
-            f"p = {_p(summary['mean_p'])}; {summary['n_q']} of {int(stats['r'].notna().sum())} columns have q <= .05, "
-            f"{summary['n_fwe']} p_fwe <= .05."
+            f"p = {p_value(summary['mean_p'])}; {summary['n_q']} of {int(stats['r'].notna().sum())} columns have q <= "
+            f".05, {summary['n_fwe']} p_fwe <= .05."
         )
         if figures.can_draw() and "region" in stats and len(stats) <= figures.FEW:
             parts.append(Picture(figures.by_region(stats), "r of each region, mean over subjects"))
@@ -100,7 +106,7 @@ def _of_group(group: GroupEncoding) -> Section:
             parts += [Picture(png, name, name) for name, png in figures.brain_maps(group.folder, LABEL, stats)]
     if "region" in stats and len(stats) <= MOST_ROWS:
         names = [n for n in ("r", "p", "q", "p_fwe", "ceiling", "ceiling_upper", "ratio", "agreement_t") if n in stats]
-        parts.append(_regions(stats, names))
+        parts.append(regions_table(stats, names))
     if "agreement_table" in summary:
         lines = summary["agreement_table"].splitlines()
         cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:] if "---" not in line]
@@ -116,75 +122,158 @@ def _of_group(group: GroupEncoding) -> Section:
     return Section("All subjects", text, parts)
 
 
-def _regions(stats: pd.DataFrame, names: Sequence[str]) -> Table:
+def regions_table(stats: pd.DataFrame, names: Sequence[str]) -> Table:
+    """Scores of each region.
+
+    Parameters
+    ----------
+    stats : pandas.DataFrame
+    names : sequence of str
+        Columns of it that are shown.
+
+    Returns
+    -------
+    Table
+    """
     rows = [
-        [str(row["region"]), *(_p(row[n]) if n in ("p", "q", "p_fwe") else _number(row[n]) for n in names)]
+        [str(row["region"]), *(p_value(row[n]) if n in ("p", "q", "p_fwe") else number(row[n]) for n in names)]
         for _, row in stats.iterrows()
     ]
     return Table(["region", *names], rows)
+
+
+def pictures_of(one: SubjectEncoding, caption: str, words: figures.Words = figures.OF_FILMS) -> list[Picture]:
+    """The histogram of r beside its null, r of each region where there are few, and maps where there are any.
+
+    Parameters
+    ----------
+    one : SubjectEncoding
+    caption : str
+        Of the histogram.
+    words : figures.Words
+        What the pictures call r and its chance.
+
+    Returns
+    -------
+    list of Picture
+    """
+    stats = one.stats
+    histogram = figures.histogram(stats, one.summary, words)
+    found = [Picture(histogram, "histogram of held-out r, and of its null", caption)]
+    if "region" in stats and len(stats) <= figures.FEW:
+        found.append(Picture(figures.by_region(stats, words), "r of each region"))
+    return found + [Picture(png, name, name) for name, png in figures.brain_maps(one.folder, one.label, stats)]
 
 
 def _of_subject(one: SubjectEncoding, *, draw: bool) -> Section:
     stats, summary = one.stats, one.summary
     parts: list[Table | Picture] = []
     if draw and figures.can_draw() and stats["r"].notna().any():
-        parts.append(Picture(
-            figures.histogram(stats, summary), "histogram of held-out r, and of its null",
-            "Held-out r of all columns, and what rotations of the predictions give",
-        ))  # fmt: skip
-        if "region" in stats and len(stats) <= figures.FEW:
-            parts.append(Picture(figures.by_region(stats), "r of each region"))
-        parts += [Picture(png, name, name) for name, png in figures.brain_maps(one.folder, one.label, stats)]
+        parts += pictures_of(one, "Held-out r of all columns, and what rotations of the predictions give")
         parts.append(Picture(figures.time_line(summary), "time line of folds and gaps", "What was learned from"))
     if bands := list(summary["bands"]):
-        parts.append(_bands(stats, bands, summary))
+        parts.append(bands_table(stats, bands, summary))
     if "ceiling" in stats and stats["ceiling"].notna().any():
         own = stats[stats["ratio"].notna()]
-        row = [f"{len(own)} of {len(stats)}", _number(own["ceiling"].median()), _number(own["ratio"].median())]
+        row = [f"{len(own)} of {len(stats)}", number(own["ceiling"].median()), number(own["ratio"].median())]
         parts.append(Table(["columns whose ceiling is above chance", "median ceiling", "median r / ceiling"], [row]))
     return Section(f"Subject {one.name}", [f"Runs: {', '.join(summary['run_names'])}."], parts)
 
 
-def _bands(stats: pd.DataFrame, bands: Sequence[str], summary: Mapping[str, Any]) -> Table:
+def bands_table(stats: pd.DataFrame, bands: Sequence[str], summary: Mapping[str, Any]) -> Table:
+    """Scores by band: means over all columns, and over those that are found.
+
+    Parameters
+    ----------
+    stats : pandas.DataFrame
+    bands : sequence of str
+    summary : mapping
+        Of the subject.
+
+    Returns
+    -------
+    Table
+    """
     found = stats[stats["q"] <= figures.FOUND]
     headers = ["band", "columns", "split of r: all", "found", "unique R2: all", "found"]
     rows = []
     for name in bands:
         cells = [
-            _number(part[f"{kind}_{name}"].mean()) if f"{kind}_{name}" in stats and len(part) else "-"
+            number(part[f"{kind}_{name}"].mean()) if f"{kind}_{name}" in stats and len(part) else "-"
             for kind in ("split", "unique")
             for part in (stats, found)
         ]
         rows.append([name, str(summary["bands"][name]), *cells])
-    r2 = [_number(part["r2"].mean()) if len(part) else "-" for part in (stats, found)]
-    r = [_number(part["r"].mean()) if len(part) else "-" for part in (stats, found)]
+    r2 = [number(part["r2"].mean()) if len(part) else "-" for part in (stats, found)]
+    r = [number(part["r"].mean()) if len(part) else "-" for part in (stats, found)]
     rows.append(["all together (r, R2)", str(sum(summary["bands"].values())), *r, *r2])
     return Table(
         headers, rows, f"Scores by band, means over all {summary['unit']}s and over the {len(found)} found (q <= .05)"
     )
 
 
-def _excluded(
-    subjects: Sequence[SubjectEncoding], group: GroupEncoding | None, failed: Mapping[str, str], notes: Sequence[str]
-) -> Section:
+def excluded(subjects: Sequence[SubjectEncoding], failed: Mapping[str, str], notes: Sequence[str]) -> Section:
+    """What was left out, and what is off.
+
+    Parameters
+    ----------
+    subjects : sequence of SubjectEncoding
+    failed : mapping of str to str
+        By subject that was left out, why.
+    notes : sequence of str
+        Of all subjects.
+
+    Returns
+    -------
+    Section
+    """
     rows = [[name, f"left out: {why}"] for name, why in failed.items()]
     rows += [["all", note] for note in notes]
-    rows += [["all", note] for note in (group.summary["notes"] if group else [])]
     rows += [[one.name, note] for one in subjects for note in one.summary["notes"]]
     parts = [Table(["subject", "what"], rows, words=True)] if rows else []
     text = [] if rows else ["Nothing was left out, and nothing is off."]
     return Section("What was left out, and what is off", text, parts)
 
 
-def _number(value: Any) -> str:
+def number(value: Any) -> str:
+    """A score as it is shown; a dash where there is none.
+
+    Parameters
+    ----------
+    value : float or None
+
+    Returns
+    -------
+    str
+    """
     return "-" if value is None or not np.isfinite(value) else f"{value:.3f}"
 
 
-def _count(value: int | None) -> str:
+def count(value: int | None) -> str:
+    """A whole number as it is shown; a dash where there is none.
+
+    Parameters
+    ----------
+    value : int or None
+
+    Returns
+    -------
+    str
+    """
     return "-" if value is None else f"{value:,}"
 
 
-def _p(value: float | None) -> str:
+def p_value(value: float | None) -> str:
+    """A p as it is shown; a dash where there is none.
+
+    Parameters
+    ----------
+    value : float or None
+
+    Returns
+    -------
+    str
+    """
     if value is None or not np.isfinite(value):
         return "-"
     return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}"

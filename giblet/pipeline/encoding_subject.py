@@ -26,11 +26,12 @@ from giblet.pipeline.encoding_files import (
     SubjectEncoding,
     label_of,
     space_in,
+    standing_result,
     subject_folder,
     write_maps,
     write_stats,
 )
-from giblet.pipeline.results import described, files_of_result
+from giblet.pipeline.results import described
 from giblet.training.films import Films
 from giblet.version import __version__
 
@@ -125,24 +126,10 @@ def standing(settings: EncodeSettings, subject: EncodeSubjectSettings, overwrite
     InputError
         If there is one of others, and it may not be removed.
     """
-    folder, label = subject_folder(settings.output, subject.name), label_of(subject.name)
-    card = folder / f"{label}_summary.json"
+    wanted = ["model.safetensors"] if settings.weights else []
+    wanted += ["heldout.npz"] if needs_held_out(settings) else []
     options = options_of(settings, subject)
-    try:
-        names = files_of_result(card, options, overwrite=False)
-    except InputError:
-        if not overwrite:
-            raise
-        for name in files_of_result(card, options, overwrite=True):
-            (folder / name).unlink(missing_ok=True)
-        card.unlink(missing_ok=True)
-        return None
-    wanted = [f"{label}_model.safetensors"] if settings.weights else []
-    wanted += [f"{label}_heldout.npz"] if needs_held_out(settings) else []
-    if not names or any(not (folder / name).is_file() for name in [*names, *wanted]):
-        return None
-    summary = json.loads(card.read_text(encoding="utf-8"))
-    return SubjectEncoding(subject.name, folder, "unchanged", summary)
+    return standing_result(settings.output, subject.name, options, wanted, overwrite=overwrite)
 
 
 def needs_held_out(settings: EncodeSettings) -> bool:
