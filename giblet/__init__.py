@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from giblet.pipeline.round_trip import demo as demo
     from giblet.pipeline.scoring import score as score
     from giblet.pipeline.simulation import simulate as simulate
+    from giblet.pipeline.stim_files import export_bids as export_bids
     from giblet.pipeline.trained_run import TrainedRun as TrainedRun
     from giblet.pipeline.trained_run import open_run as open_run
     from giblet.pipeline.training import train as train
@@ -82,6 +83,7 @@ __getattr__, __dir__, __all__ = _lazily(
         "giblet.pipeline.round_trip": ("demo",),
         "giblet.pipeline.scoring": ("score",),
         "giblet.pipeline.simulation": ("simulate",),
+        "giblet.pipeline.stim_files": ("export_bids",),
         "giblet.pipeline.trained_run": ("TrainedRun", "open_run"),
         "giblet.pipeline.training": ("train",),
         "giblet.training.settings": ("TrainSettings",),

@@ -387,7 +387,7 @@ def is_current(features: xr.Dataset, path: str | Path) -> bool:
     -------
     bool
     """
-    return features.attrs["giblet_version"] == __version__ and read_sidecar(path) == _own(features)
+    return features.attrs["giblet_version"] == __version__ and read_sidecar(path) == own_attributes(features)
 
 
 def _differences(features: xr.Dataset, defaults: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
@@ -553,7 +553,7 @@ def sidecar_text(features: xr.Dataset, options: Mapping[str, Any] | None = None)
     -------
     str
     """
-    attrs, name = _own(features), main_variable(features)
+    attrs, name = own_attributes(features), main_variable(features)
     content = {
         "Description": f"{attrs['desc']} features of {attrs['source']}, grouped by volumes of the scan",
         "RepetitionTime": attrs["tr"],
@@ -570,8 +570,18 @@ def sidecar_text(features: xr.Dataset, options: Mapping[str, Any] | None = None)
     return json.dumps(content, indent=2, sort_keys=False) + "\n"
 
 
-def _own(features: xr.Dataset) -> dict[str, Any]:
-    """The attributes of a feature file as JSON holds them."""
+def own_attributes(features: xr.Dataset) -> dict[str, Any]:
+    """The attributes of a feature file as JSON holds them.
+
+    Parameters
+    ----------
+    features : xarray.Dataset
+
+    Returns
+    -------
+    dict of str to object
+        ``settings`` as a dict, arrays as lists.
+    """
     attrs = {**features.attrs, "settings": json.loads(features.attrs["settings"])}
     return dict(json.loads(json.dumps(attrs, default=lambda v: v.tolist())))
 

@@ -22,10 +22,13 @@ module                           writes
 ``pipeline.predicted_files``     texts (.tsv) and the JSON beside predicted files
 ``pipeline.reconstruction``      scorecards (.json, .md)
 ``encoding.saving``              fits of encoding models (.safetensors)
+``pipeline.derivative``          dataset_description.json and .bidsignore of an output folder
 ``pipeline.encoding_result``     summary.json of an encoding run
+``pipeline.encoding_film``       the JSON beside predicted BOLD
 ``pipeline.encoding_files``      tables of scores
-``pipeline.encoding_subject``    maps and tables of a subject, and what its summary says
+``pipeline.encoding_subject``    held-out predictions of a subject, and its summary
 ``pipeline.encoding_clips``      the summary of a subject where rows are clips
+``pipeline.stim_files``          features as continuous recordings of BIDS, and the JSON beside them
 ``pipeline.codec``               measures of codecs (.json)
 ``codec.training.checkpoints``   states of a codec's training, and config.json of the codec
 ``codec.training.loop``          training.yaml, log.csv and samples (.wav) of a codec's training

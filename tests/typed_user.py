@@ -17,6 +17,7 @@ def analyse(film: Path, scan: Path, mask: Path) -> dict[str, float]:
     assert read.status == "written" and pictures[0] is not None
     sound = gb.load_features(extracted.path)
     gb.save_features(words, Path("features/words_features.nc"))
+    exported: Path = gb.export_bids(extracted.path, "bids", subject="01", task="film").sidecar
     decoded: Path = gb.decode(extracted.path).path
     codec = gb.load_codec("bundled", bandwidth=6.0)
     codes: np.ndarray = codec.encode(np.zeros(24_000, np.float32))
@@ -45,5 +46,5 @@ def analyse(film: Path, scan: Path, mask: Path) -> dict[str, float]:
         "all": float(len(models) + len(processors) + len(codes) + len(aligned.bold)),
         "found": float(encoded.subjects[0].stats["q"].min()), "other": other_film.stat().st_mtime,
         "heard": float(heard.subjects[0].stats["q"].min()), "other sounds": other_sounds.stat().st_mtime,
-        "rate": rate, "lost": lost, "seconds": decoded.stat().st_mtime,
+        "rate": rate, "lost": lost, "seconds": decoded.stat().st_mtime, "exported": exported.stat().st_mtime,
     }  # fmt: skip

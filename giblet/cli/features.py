@@ -1,4 +1,4 @@
-"""``giblet extract``, ``decode``, ``info`` and ``demo``: films and their words to features, and back."""
+"""``giblet extract``, ``decode``, ``info``, ``export-bids``, ``demo``: films and their words to features, and back."""
 
 from __future__ import annotations
 
@@ -304,6 +304,50 @@ def info(
     shape = ", ".join(f"{dim} {n}" for dim, n in zip(about.pop("dims"), about.pop("shape"), strict=True))
     head = f"{about.pop('variable')} ({shape}) {about.pop('dtype')}"
     table(f"{file}: {head}", about)
+
+
+@app.command("export-bids")
+# 11 parameters of a Typer command: one for each option.
+def export_bids(
+    features: Annotated[list[Path], typer.Argument(help="Feature files of one run.", show_default=False)],
+    root: Annotated[Path, typer.Option(help="Folder of the BIDS data set, raw or derivative.", show_default=False)],
+    subject: Annotated[str, typer.Option(help="Label of the subject, as 01.", show_default=False)],
+    task: Annotated[str, typer.Option(help="Label of the task, as the scan's name has it.", show_default=False)],
+    session: Annotated[str | None, typer.Option(help="Label of the session.", show_default=False)] = None,
+    run: Annotated[str | None, typer.Option(help="The run, as the scan's name has it.", show_default=False)] = None,
+    recording: Annotated[
+        str | None, typer.Option(help="Label of the recording; default: what the features are, as encodec24k.")
+    ] = None,
+    take: Annotated[
+        list[str] | None,
+        typer.Option(help="A variable of the file, or latents, latents_mean, counts, envelope, mel_mean; may repeat."),
+    ] = None,
+    stimulus_time_at_volume_0: Annotated[
+        float, typer.Option(help="Second of the stimulus at the onset of volume 0.")
+    ] = 0.0,
+    codec: Annotated[str | None, typer.Option(help="Where the file's codec is now, if it has moved.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another recording of that name.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write features as continuous recordings of BIDS (_stim.tsv.gz), one for each feature file."""
+    from giblet.pipeline.stim_files import export_bids
+
+    results = [
+        export_bids(
+            one, root, subject=subject, task=task, session=session, run=run, recording=recording, take=take,
+            stimulus_time_at_volume_0=stimulus_time_at_volume_0, codec=codec, overwrite=overwrite,
+        )
+        for one in features
+    ]  # fmt: skip
+    if as_json:
+        print_json([{**vars(one), "sidecar": one.sidecar} for one in results])
+        return
+    for one in results:
+        out.print(
+            f"{one.path}: {one.n_rows} rows of {len(one.columns)} columns, {one.sampling_frequency:g} Hz from "
+            f"{one.start_time:g} s on ({one.status})",
+            markup=False,
+        )
 
 
 @app.command()

@@ -19,6 +19,7 @@ __getattr__, __dir__, __all__ = lazily(
         "giblet.pipeline.reconstruction": ("Reconstruction", "reconstruct"),
         "giblet.pipeline.round_trip": ("RoundTrip", "demo", "sample_film"),
         "giblet.pipeline.scoring": ("score",),
+        "giblet.pipeline.stim_files": ("StimFile", "export_bids"),
         "giblet.pipeline.simulation": ("SimulatedScan", "simulate"),
         "giblet.pipeline.trained_run": ("Prediction", "TrainedRun"),
         "giblet.pipeline.training": ("train",),

@@ -10,6 +10,7 @@ from giblet.encoding.clip_settings import ClipSettings
 from giblet.encoding.settings import EncodeSettings
 from giblet.errors import GibletError, InputError
 from giblet.files import check_writable, claimed
+from giblet.pipeline.derivative import check_derivative
 from giblet.pipeline.encoding_clips import encode_clips
 from giblet.pipeline.encoding_data import tr_of
 from giblet.pipeline.encoding_features import BandReader
@@ -84,6 +85,7 @@ def encode(
     if isinstance(settings, ClipSettings):
         return encode_clips(settings, overwrite=overwrite, progress=progress)
     check_writable(settings.output)
+    check_derivative(settings.output)
     with claimed(settings.output):
         subjects, failed = _each_subject(settings, overwrite, progress)
         group, notes = None, []

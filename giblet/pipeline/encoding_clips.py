@@ -20,8 +20,17 @@ from giblet.encoding.model import EncodingModel
 from giblet.encoding.permutation import PermutationTest
 from giblet.encoding.responses import Responses, read_responses
 from giblet.files import check_writable, claimed, write_atomic
+from giblet.pipeline.derivative import check_derivative
 from giblet.pipeline.encoding_clips_report import write_clips_page
-from giblet.pipeline.encoding_files import SubjectEncoding, label_of, space_in, standing_result, write_maps, write_stats
+from giblet.pipeline.encoding_files import (
+    SubjectEncoding,
+    label_of,
+    space_in,
+    standing_result,
+    subject_folder,
+    write_maps,
+    write_stats,
+)
 from giblet.pipeline.encoding_result import EncodingResult, Tell, each_subject, write_result
 from giblet.pipeline.results import described
 from giblet.version import __version__
@@ -56,9 +65,9 @@ def encode_clips(
     Returns
     -------
     EncodingResult
-        In its folder, of each subject ``sub-NAME_desc-encoding_stats.tsv``, ``_summary.json``, on request
-        ``_model.safetensors``, and ``_stat-r_statmap.nii.gz`` and further maps where responses are images; of all
-        ``scores.tsv``, ``summary.json`` and ``report.html``.
+        In its folder, in ``sub-NAME/func`` of each subject ``sub-NAME_desc-encoding_stats.tsv``, ``_summary.json``, on
+        request ``_model.safetensors``, and ``_stat-r_statmap.nii.gz`` and further maps where responses are images; of
+        all ``scores.tsv``, ``summary.json`` and ``report.html``.
 
     Raises
     ------
@@ -75,6 +84,7 @@ def encode_clips(
         settings.clips, file_column=settings.file_column, group_column=settings.group_column, folder=settings.folder
     )
     check_writable(settings.output)
+    check_derivative(settings.output)
     with claimed(settings.output):
         options = {name: _options(settings, clips, name) for name in settings.responses}
         wanted = ["model.safetensors"] if settings.weights else []
@@ -127,12 +137,16 @@ def _encode_subject(  # 7 parameters: one subject's responses, and what all subj
     with quiet_fits():
         fitted = settings.model(clips.group, len(clips)).fit(features, given.values)
     stats = _stats(given, scores, test, fitted)
-    label, space = label_of(name), {} if given.like is None else space_in(given.like)
-    write_stats(stats, settings.output / f"{label}_stats.tsv")
-    files = [f"{label}_stats.tsv", *write_maps(stats, settings.subject(name), space, settings.output, label)]
+    folder, label, space = (
+        subject_folder(settings.output, name),
+        label_of(name),
+        {} if given.like is None else space_in(given.like),
+    )
+    write_stats(stats, folder / f"{label}_stats.tsv")
+    files = [f"{label}_stats.tsv", *write_maps(stats, settings.subject(name), space, folder, label)]
     if settings.weights:
-        files.append(fitted.save(settings.output / f"{label}_model.safetensors").name)
-    card = settings.output / f"{label}_summary.json"
+        files.append(fitted.save(folder / f"{label}_model.safetensors").name)
+    card = folder / f"{label}_summary.json"
     summary = {
         "subject": name, "giblet_version": __version__, "options": dict(options), **_counts(given, scores, test, clips),
         "bands": {band: values.shape[1] for band, values in features.items()},
@@ -140,7 +154,7 @@ def _encode_subject(  # 7 parameters: one subject's responses, and what all subj
         "notes": _notes(given, test, fitted), "files": [*files, card.name],
     }  # fmt: skip
     write_atomic(card, json.dumps(summary, indent=2) + "\n")
-    return SubjectEncoding(name, settings.output, "written", summary)
+    return SubjectEncoding(name, folder, "written", summary)
 
 
 def _stats(given: Responses, scores: ClipScores, test: PermutationTest, fitted: EncodingModel) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from giblet.encoding import EncodingModel
 from giblet.encoding.settings import EncodeSubjectSettings
 from giblet.errors import InputError, reading
 from giblet.files import write_atomic
+from giblet.pipeline.derivative import bids_label
 from giblet.pipeline.results import files_of_result
 
 PLACES = ("region", "i", "j", "k")
@@ -34,6 +35,7 @@ class SubjectEncoding:
 
     name: str
     folder: Path
+    """Its own: ``sub-01/func`` in the folder of the run."""
     status: str
     """``"written"``, or ``"unchanged"`` where it was there."""
     summary: dict[str, Any]
@@ -100,14 +102,55 @@ def label_of(name: str) -> str:
     return f"sub-{name.removeprefix('sub-')}_desc-encoding"
 
 
+def subject_folder(output: Path, name: str) -> Path:
+    """Where the files of a subject stand, as BIDS has it: without such folders BIDS tools find nothing.
+
+    Parameters
+    ----------
+    output : Path
+        Of the run.
+    name : str
+        Of the subject, with or without ``sub-``.
+
+    Returns
+    -------
+    Path
+        ``output/sub-01/func``
+    """
+    return output / f"sub-{name.removeprefix('sub-')}" / "func"
+
+
+def predicted_path(output: Path, name: str, film: str, ending: str) -> Path:
+    """Where that stands which a fit predicts for a film, or for other clips.
+
+    Parameters
+    ----------
+    output : Path
+    name : str
+        Of the subject.
+    film : str
+        Or name of the table of clips; becomes the ``task``, of which BIDS takes letters and digits.
+    ending : str
+        Such as ``"bold.nii.gz"``.
+
+    Returns
+    -------
+    Path
+        ``output/sub-01/func/sub-01_task-film_desc-encoding_bold.nii.gz``
+    """
+    label = label_of(name).replace("_desc-", f"_task-{bids_label(film)}_desc-")
+    return subject_folder(output, name) / f"{label}_{ending}"
+
+
 def standing_result(
-    folder: Path, name: str, options: Mapping[str, Any], wanted: Sequence[str], *, overwrite: bool
+    output: Path, name: str, options: Mapping[str, Any], wanted: Sequence[str], *, overwrite: bool
 ) -> SubjectEncoding | None:
     """A subject's result, if it is there and of the same options; what is of others is removed.
 
     Parameters
     ----------
-    folder : Path
+    output : Path
+        Of the run.
     name : str
         Of the subject.
     options : mapping
@@ -126,7 +169,7 @@ def standing_result(
     InputError
         If there is one of others, and it may not be removed.
     """
-    label = label_of(name)
+    folder, label = subject_folder(output, name), label_of(name)
     card = folder / f"{label}_summary.json"
     try:
         names = files_of_result(card, options, overwrite=False)

@@ -17,10 +17,12 @@ from giblet.encoding import EncodingModel
 from giblet.encoding.clip_settings import ClipSettings
 from giblet.encoding.settings import EncodeSettings, EncodeSubjectSettings
 from giblet.errors import CheckpointError, InputError
+from giblet.files import write_atomic
 from giblet.notebook import html_table
+from giblet.pipeline.derivative import NO_BIDS_NAME, bids_label, check_derivative, describe_derivative
 from giblet.pipeline.encoding import read_encode_config
 from giblet.pipeline.encoding_features import BandReader
-from giblet.pipeline.encoding_files import label_of, read_stats, write_stats
+from giblet.pipeline.encoding_files import label_of, predicted_path, read_stats, subject_folder, write_stats
 from giblet.training.films import Films
 
 
@@ -67,7 +69,8 @@ def predict_film(
         The film's features, by the names that the bands call them (``audio``, ``video``, ``text``, or one of
         ``features``); one path where all bands are of one file.
     out_dir : str or Path, optional
-        Gets ``<film>_sub-01_desc-encoding_bold.nii.gz`` or ``.tsv``; by default the folder of the run.
+        Gets ``sub-01/func/sub-01_task-<film>_desc-encoding_bold.nii.gz`` with its JSON, or ``.tsv``; by default the
+        folder of the run.
     overwrite : bool
         Replace predictions of these names.
 
@@ -100,8 +103,13 @@ def predict_film(
     if unknown := [name for name in files if name not in sources]:
         raise InputError(f"no band is of {unknown[0]!r}: they are of {', '.join(sources)}")
     folder = settings.output if out_dir is None else Path(out_dir)
+    check_derivative(folder)
     reader = BandReader(settings.bands, codec=settings.codec, films=Films(), device=settings.device)
-    return [_predicted(settings, subject, files, reader, folder, overwrite) for subject in settings.data.subjects]
+    scans = [_predicted(settings, subject, files, reader, folder, overwrite) for subject in settings.data.subjects]
+    # BIDS has no name for BOLD as a table, and refuses a JSON file beside none.
+    besides = tuple(one.path.with_suffix(".json").name for one in scans if one.path.suffix == ".tsv")
+    describe_derivative(folder, "BOLD that giblet predicts", ignored=(*NO_BIDS_NAME, *besides))
+    return scans
 
 
 def _predicted(
@@ -109,7 +117,8 @@ def _predicted(
     folder: Path, overwrite: bool,
 ) -> PredictedScan:  # fmt: skip
     label = label_of(subject.name)
-    card, saved = settings.output / f"{label}_summary.json", settings.output / f"{label}_model.safetensors"
+    own = subject_folder(settings.output, subject.name)
+    card, saved = own / f"{label}_summary.json", own / f"{label}_model.safetensors"
     if not card.is_file() or not saved.is_file():
         raise CheckpointError(f"{settings.output} holds no fit of subject {subject.name}: run giblet encode first")
     summary = json.loads(card.read_text(encoding="utf-8"))
@@ -124,24 +133,25 @@ def _predicted(
     first = next(iter(files.values()))
     tr = float(summary["tr"])
     bands = _on_clock(reader, files, tr)
-    for name, own in reader.origins.items():
+    for name, origin in reader.origins.items():
         for key, value in summary["origins"].get(name, {}).items():
-            if own.get(key) != value:
+            if origin.get(key) != value:
                 raise CheckpointError(
                     f"band {name!r} of subject {subject.name} was fitted on features with {key} {value}, these have "
-                    f"{own.get(key)}: extract them in the same way"
+                    f"{origin.get(key)}: extract them in the same way"
                 )
     bold = model.predict(bands, run=np.zeros(len(next(iter(bands.values()))), np.int64))
-    stats = read_stats(settings.output / f"{label}_stats.tsv")
+    stats = read_stats(own / f"{label}_stats.tsv")
     image = "i" in stats
-    stem = first.name.removesuffix("".join(first.suffixes[-1:])).removesuffix("_features")
-    path = folder / f"{stem}_{label}_bold{'.nii.gz' if image else '.tsv'}"
+    stem = first.name.removesuffix("".join(first.suffixes[-1:])).removesuffix("_features").partition("_desc-")[0]
+    path = predicted_path(folder, subject.name, stem, "bold.nii.gz" if image else "bold.tsv")
     if path.exists() and not overwrite:
         raise InputError(f"{path} is there: choose another `out_dir`, or pass overwrite=True to replace it")
     if image:
-        write_volumes(settings.output / f"{label}_stat-r_statmap.nii.gz", stats, bold, tr, path)
+        write_volumes(own / f"{label}_stat-r_statmap.nii.gz", stats, bold, tr, path)
     else:
         write_stats(pd.DataFrame(bold, columns=stats["region"]), path)
+    _write_sidecar(path, stem, tr)
     return PredictedScan(subject.name, path, bold, tr)
 
 
@@ -184,3 +194,15 @@ def write_volumes(r_map: Path, stats: pd.DataFrame, bold: np.ndarray, tr: float,
     image.header.set_zooms((*like.header.get_zooms()[:3], tr))
     image.header.set_xyzt_units("mm", "sec")
     write_image(image, path)
+
+
+def _write_sidecar(path: Path, film: str, tr: float) -> None:
+    """What BIDS asks to be said of BOLD, and readers of it for: TR above all."""
+    about = {
+        "Description": f"BOLD that an encoding model predicts for {film}, in the units of the fit; the first volume is "
+        "the first TR of the film, and NaN stands in voxels that were left out of the fit",
+        "TaskName": bids_label(film),
+        "RepetitionTime": tr,
+        "SkullStripped": True,
+    }
+    write_atomic(path.with_name(path.name.partition(".")[0] + ".json"), json.dumps(about, indent=2) + "\n")

@@ -171,5 +171,5 @@ def _give_ceiling(settings: EncodeSettings, subjects: Sequence[SubjectEncoding],
         write_stats(own, subject.path("stats.tsv"))
         about = next(one for one in settings.data.subjects if one.name == subject.name)
         space = subject.summary["space"]
-        write_maps(own, about, space, settings.output, subject.label, columns=("ceiling", "ceiling_p", "ratio"))
+        write_maps(own, about, space, subject.folder, subject.label, columns=("ceiling", "ceiling_p", "ratio"))
         subject.__dict__.pop("stats", None)

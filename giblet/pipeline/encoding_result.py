@@ -15,6 +15,7 @@ from giblet.config import Settings
 from giblet.errors import GibletError
 from giblet.files import write_atomic
 from giblet.notebook import html_table
+from giblet.pipeline.derivative import DESCRIPTION, describe_derivative
 from giblet.pipeline.encoding_files import PLACES, SubjectEncoding, write_stats
 from giblet.pipeline.encoding_group import GroupEncoding
 from giblet.version import __version__
@@ -54,7 +55,7 @@ class EncodingResult:
         """All files."""
         own = [path for subject in self.subjects for path in subject.files]
         own += list(self.group.files) if self.group else []
-        return (*own, self.scores, self.folder / "summary.json", self.report)
+        return (*own, self.scores, self.folder / "summary.json", self.folder / DESCRIPTION, self.report)
 
     def to_pandas(self) -> pd.DataFrame:
         """All scores, one in each row.
@@ -156,7 +157,7 @@ def each_subject(
 
 
 def write_result(result: EncodingResult, settings: Settings) -> None:
-    """Write ``scores.tsv`` and ``summary.json`` of a run.
+    """Write ``scores.tsv`` and ``summary.json`` of a run, and what makes its folder a BIDS derivative.
 
     Parameters
     ----------
@@ -169,4 +170,5 @@ def write_result(result: EncodingResult, settings: Settings) -> None:
         "subjects": {one.name: one.summary for one in result.subjects},
         "group": result.group.summary if result.group else None, "failed": result.failed, "notes": list(result.notes),
     }  # fmt: skip
+    describe_derivative(result.folder, "Encoding models of giblet")
     write_atomic(result.folder / "summary.json", json.dumps(about, indent=2) + "\n")

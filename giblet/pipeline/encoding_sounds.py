@@ -17,7 +17,8 @@ from giblet.encoding.clip_settings import ClipSettings
 from giblet.encoding.clips import Clips, clip_features, read_clips
 from giblet.errors import CheckpointError, InputError
 from giblet.notebook import html_table
-from giblet.pipeline.encoding_files import label_of, read_stats, write_stats
+from giblet.pipeline.derivative import check_derivative, describe_derivative
+from giblet.pipeline.encoding_files import label_of, predicted_path, read_stats, subject_folder, write_stats
 from giblet.pipeline.encoding_film import write_volumes
 
 HEARD = ("codec", "bandwidth", "level")
@@ -68,7 +69,8 @@ def predict_clips(
     bands : mapping of str to path, optional
         For each band that was given as a file: the same for these sounds, one row per clip.
     out_dir : str or Path, optional
-        Gets ``<table>_sub-01_desc-encoding_responses.nii.gz`` or ``.tsv``; by default the folder of the run.
+        Gets ``sub-01/func/sub-01_task-<table>_desc-encoding_responses.nii.gz`` or ``.tsv``; by default the
+        folder of the run.
     overwrite : bool
         Replace predictions of these names.
 
@@ -100,21 +102,24 @@ def predict_clips(
     codec = load_codec(settings.codec, settings.bandwidth, settings.device)
     features = clip_features(told.files, {**settings.features(), **given}, codec, level=settings.level)
     folder = settings.output if out_dir is None else Path(out_dir)
+    check_derivative(folder)
     stem = Path(clips).name.removesuffix(Path(clips).suffix)
     paths = {
-        name: folder / f"{stem}_{label_of(name)}_responses{'.nii.gz' if 'i' in stats else '.tsv'}"
+        name: predicted_path(folder, name, stem, f"responses{'.nii.gz' if 'i' in stats else '.tsv'}")
         for name, (_, stats) in saved.items()
     }
     for path in paths.values():
         if path.exists() and not overwrite:
             raise InputError(f"{path} is there: choose another `out_dir`, or pass overwrite=True to replace it")
-    return [_predicted(settings, name, *saved[name], features, told, path) for name, path in paths.items()]
+    found = [_predicted(settings, name, *saved[name], features, told, path) for name, path in paths.items()]
+    describe_derivative(folder, "Responses that giblet predicts")
+    return found
 
 
 def _saved(settings: ClipSettings, name: str) -> tuple[EncodingModel, pd.DataFrame]:
     """The fit of a subject, if it is of the same features, and its scores."""
-    label = label_of(name)
-    card, path = settings.output / f"{label}_summary.json", settings.output / f"{label}_model.safetensors"
+    folder, label = subject_folder(settings.output, name), label_of(name)
+    card, path = folder / f"{label}_summary.json", folder / f"{label}_model.safetensors"
     if not card.is_file() or not path.is_file():
         raise CheckpointError(f"{settings.output} holds no fit of subject {name}: run giblet encode first")
     before = json.loads(card.read_text(encoding="utf-8"))["options"]
@@ -128,7 +133,7 @@ def _saved(settings: ClipSettings, name: str) -> tuple[EncodingModel, pd.DataFra
                 f"the fit of subject {name} is of other features: {what} was {former}, is {here}; run giblet encode "
                 "with these settings, or give the former"
             )
-    return EncodingModel.load(path), read_stats(settings.output / f"{label}_stats.tsv")
+    return EncodingModel.load(path), read_stats(folder / f"{label}_stats.tsv")
 
 
 def _of_sounds(band: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -147,7 +152,8 @@ def _predicted(  # 7 parameters: one subject's fit, and what all subjects share
 ) -> PredictedResponses:
     predicted = model.predict(features)
     if "i" in stats:
-        write_volumes(settings.output / f"{label_of(name)}_stat-r_statmap.nii.gz", stats, predicted, 0.0, path)
+        like = subject_folder(settings.output, name) / f"{label_of(name)}_stat-r_statmap.nii.gz"
+        write_volumes(like, stats, predicted, 0.0, path)
     else:
         table = pd.DataFrame(predicted, columns=stats["region"])
         table.insert(0, settings.file_column, clips.names)

@@ -27,6 +27,7 @@ from giblet.pipeline.encoding_files import (
     label_of,
     space_in,
     standing_result,
+    subject_folder,
     write_maps,
     write_stats,
 )
@@ -172,6 +173,7 @@ def encode_subject(
         If the data cannot be used.
     """
     tell("reading")
+    folder = subject_folder(settings.output, subject.name)
     data = read_subject(settings, subject, reader, films, tr)
     model = model_of(settings, data.tr, data.slice_time_ref)
     pairs = [(fold.train, fold.test) for fold in data.folds]
@@ -191,23 +193,23 @@ def encode_subject(
         folds=len(pairs) > 1,
     )
     stats, notes = _stats(settings, data, held_out, scores, truth)
-    files = _written(settings, subject, data, stats)
+    files = _written(folder, subject, data, stats)
     if settings.weights:
         if len(pairs) > 1:
             tell("fitting all")
             rows = np.unique(np.concatenate([np.concatenate(pair) for pair in pairs]))
             with quiet_fits():
                 last = model.fit(data.bands, data.bold, run=data.run, train=rows)
-        files.append(last.save(settings.output / f"{label_of(subject.name)}_model.safetensors").name)
+        files.append(last.save(folder / f"{label_of(subject.name)}_model.safetensors").name)
     if needs_held_out(settings):
-        files.append(_keep_held_out(settings, data, held_out, truth))
+        files.append(_keep_held_out(folder, data, held_out, truth))
     said_already = any("NaN in maps" in note for note in data.notes)
     of_fits = [note for note in held_out.notes if not (said_already and "their scores are NaN" in note)]
     summary = _summary(settings, subject, data, scores, [*data.notes, *of_fits, *notes], reader)
     summary["files"] = [*files, f"{label_of(subject.name)}_summary.json"]
-    card = settings.output / f"{label_of(subject.name)}_summary.json"
+    card = folder / f"{label_of(subject.name)}_summary.json"
     write_atomic(card, json.dumps(summary, indent=2) + "\n")
-    return SubjectEncoding(subject.name, settings.output, "written", summary)
+    return SubjectEncoding(subject.name, folder, "written", summary)
 
 
 def _stats(
@@ -265,16 +267,14 @@ def _ceiling_of_repeats(
     return found, p, [told]
 
 
-def _written(
-    settings: EncodeSettings, subject: EncodeSubjectSettings, data: SubjectData, stats: pd.DataFrame
-) -> list[str]:
+def _written(folder: Path, subject: EncodeSubjectSettings, data: SubjectData, stats: pd.DataFrame) -> list[str]:
     label = label_of(subject.name)
-    write_stats(stats, settings.output / f"{label}_stats.tsv")
-    return [f"{label}_stats.tsv", *write_maps(stats, subject, space_in(data.like), settings.output, label)]
+    write_stats(stats, folder / f"{label}_stats.tsv")
+    return [f"{label}_stats.tsv", *write_maps(stats, subject, space_in(data.like), folder, label)]
 
 
-def _keep_held_out(settings: EncodeSettings, data: SubjectData, held_out: HeldOut, truth: np.ndarray) -> str:
-    path = settings.output / f"{label_of(data.name)}_heldout.npz"
+def _keep_held_out(folder: Path, data: SubjectData, held_out: HeldOut, truth: np.ndarray) -> str:
+    path = folder / f"{label_of(data.name)}_heldout.npz"
     moments = [data.moments[row] for row in data.test]
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.savez(

@@ -430,3 +430,18 @@ def test_an_old_name_of_an_option_is_one_line_that_says_the_new_one(giblet, comm
         status, said, err = giblet(command, "a.tsv", "b.tsv", *given)
         assert (status, said) == (2, "")
         assert err.strip().endswith(f"--start-offset is now called {new}")
+
+
+def test_features_are_exported_as_bids_recordings(giblet, features, tmp_path):
+    root = tmp_path / "bids"
+    command = ["export-bids", features, "--root", root, "--subject", "01", "--task", "film", "--run", "2"]
+    status, said, _ = giblet(*command, "--stimulus-time-at-volume-0", "3")
+    path = root / "sub-01" / "func" / "sub-01_task-film_run-2_recording-encodec24k_stim.tsv.gz"
+    assert status == 0 and said.strip() == f"{path}: 563 rows of 8 columns, 75 Hz from -3 s on (written)"
+    status, said, _ = giblet(*command, "--take", "latents_mean", "--take", "envelope", "--recording", "sound", "--json")
+    (found,) = json.loads(said)
+    assert status == 0 and found["n_rows"] == 5 and found["columns"][-1] == "envelope" and found["start_time"] == 0
+    assert json.loads(Path(found["sidecar"]).read_text())["Columns"] == found["columns"]
+    status, said, err = giblet(*command)
+    assert status == 2 and "is another recording: name a --recording, or use another output folder" in err
+    assert "--overwrite" in err

@@ -78,7 +78,7 @@ def test_an_image_gives_maps_on_its_voxels(study, tmp_path):
     stats = found.subjects[0].stats
     names = ("r", "p", "q", "pfwe", "alpha", "split_band-rate", "split_band-length", "unique_band-rate")
     for name in names:
-        image = nib.load(tmp_path / "out" / f"sub-3_desc-encoding_stat-{name}_statmap.nii.gz")
+        image = nib.load(tmp_path / "out" / "sub-3" / "func" / f"sub-3_desc-encoding_stat-{name}_statmap.nii.gz")
         assert image.shape == (2, 2, 4) and np.allclose(image.affine, np.diag([3, 3, 3, 1]))
         column = name.replace("_band-", "_").replace("pfwe", "p_fwe")
         values = image.get_fdata()[stats["i"], stats["j"], stats["k"]]
@@ -333,7 +333,7 @@ def test_a_saved_fit_of_other_features_or_another_version_is_refused(study, resu
         predict_film(EncodeSettings.make(**study.settings(tmp_path / "empty")), study.other, tmp_path)
     copy = tmp_path / "copy"
     shutil.copytree(result.folder, copy)
-    path = copy / "sub-01_desc-encoding_model.safetensors"
+    path = copy / "sub-01" / "func" / "sub-01_desc-encoding_model.safetensors"
     path.write_bytes(path.read_bytes().replace(b"giblet-encoding-1", b"giblet-encoding-0"))
     with pytest.raises(CheckpointError, match="giblet-encoding-0"):
         predict_film(EncodeSettings.make(**{**options, "output": str(copy)}), study.other, tmp_path)

@@ -18,6 +18,7 @@ from giblet.encoding.clips import clip_features
 from giblet.errors import CheckpointError, InputError
 from giblet.pipeline import encode, predict_clips, predict_film
 from giblet.pipeline.encoding_clips import encode_clips
+from tests.bids import problems_in
 from tests.encoding.clip_sounds import RATE, sounds
 
 N = 40
@@ -70,7 +71,7 @@ def test_the_jobs_scores_are_those_of_the_functions(study, result):
 
 
 def test_files_say_what_was_found(result):
-    assert {path.name for path in result.folder.iterdir() if path.suffix} >= {path.name for path in result.files}
+    assert {path for path in result.folder.rglob("*") if path.is_file()} >= set(result.files)
     table = pd.read_csv(result.scores, sep="\t", keep_default_na=False, na_values="n/a")
     assert table.columns.tolist() == ["subject", "region", "band", "score", "value"]
     parts = table[(table.subject == "ann") & (table.region == 0)].set_index(["score", "band"])["value"]
@@ -203,7 +204,7 @@ def test_images_give_maps_on_their_voxels(study, images, of_betas):
     names = ("r", "p", "prank", "q", "pfwe", "r2", "alpha", "split_band-sound", "unique_band-mel")
     inside = nib.load(images / "mask.nii.gz").get_fdata() == 1
     for name in names:
-        image = nib.load(of_betas.folder / f"sub-ann_desc-encoding_stat-{name}_statmap.nii.gz")
+        image = nib.load(of_betas.folder / "sub-ann" / "func" / f"sub-ann_desc-encoding_stat-{name}_statmap.nii.gz")
         assert image.shape == SHAPE and np.array_equal(image.affine, AFFINE)
         column = name.replace("_band-", "_").replace("pfwe", "p_fwe").replace("prank", "p_rank")
         np.testing.assert_allclose(image.get_fdata()[inside], one.stats[column], rtol=1e-5)
@@ -230,7 +231,7 @@ def test_an_atlas_gives_regions_and_their_maps(study, images, tmp_path):
     stats = found.subjects[0].stats
     assert stats["region"].tolist() == ["label-1", "label-2"]
     labels = nib.load(images / "atlas.nii.gz").get_fdata()
-    image = nib.load(tmp_path / "sub-ann_desc-encoding_stat-r_statmap.nii.gz").get_fdata()
+    image = nib.load(tmp_path / "sub-ann" / "func" / "sub-ann_desc-encoding_stat-r_statmap.nii.gz").get_fdata()
     for label, r in zip((1, 2), stats["r"], strict=True):
         np.testing.assert_allclose(image[labels == label], r, rtol=1e-5)
     assert (image[labels == 0] == 0).all()
@@ -302,7 +303,9 @@ def test_responses_to_other_sounds_are_what_the_saved_fit_says(study, result, of
     files = [tmp_path / f"new{number}.wav" for number in range(5)]
     x = clip_features(files, {"sound": "latents", "words": "first_counts"}, load_codec("bundled"), level=-26)
     expected = result.subjects[0].model.predict(x)
-    written = pd.read_csv(tmp_path / "tables" / "new_sub-ann_desc-encoding_responses.tsv", sep="\t")
+    written = pd.read_csv(
+        tmp_path / "tables" / "sub-ann" / "func" / "sub-ann_task-new_desc-encoding_responses.tsv", sep="\t"
+    )
     assert written["file"].tolist() == [f"new{number}.wav" for number in range(5)]
     np.testing.assert_allclose(written.drop(columns="file"), expected, rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(found[0].to_pandas(), expected, atol=1e-6)
@@ -357,7 +360,7 @@ def test_giblet_encode_reads_rows_clips(study, tmp_path):
     done = CliRunner().invoke(app, ["encode", str(tmp_path / "clips.yaml"), *other, "--json"])
     assert done.exit_code == 0, done.output
     (one,) = json.loads(done.stdout)
-    assert one["n_clips"] == 5 and one["path"].endswith("new_sub-ann_desc-encoding_responses.tsv")
+    assert one["n_clips"] == 5 and one["path"].endswith("sub-ann_task-new_desc-encoding_responses.tsv")
 
 
 def test_rows_of_another_kind_are_one_error(tmp_path):
@@ -379,3 +382,9 @@ def test_rows_of_another_kind_are_one_error(tmp_path):
 def test_settings_that_make_no_sense_are_refused(study, tmp_path, other, said):
     with pytest.raises(InputError, match=said):
         settings(study, tmp_path, **other)
+
+
+def test_the_bids_validator_accepts_what_clips_give(study, of_betas, images, tmp_path):
+    predict_clips(of_images(study, images, of_betas.folder), other_sounds(tmp_path), out_dir=tmp_path / "images")
+    assert problems_in(of_betas.folder) == []
+    assert problems_in(tmp_path / "images") == []
