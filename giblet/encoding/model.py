@@ -195,7 +195,7 @@ class EncodingModel(FittedModel, BaseEstimator):
         return self
 
     def _fit_bands(
-        self, features: Mapping[str, Any], rows: np.ndarray, run: np.ndarray | None, volumes: Any
+        self, features: Mapping[str, Any], rows: np.ndarray, run: np.ndarray | None, volumes: Any = None
     ) -> dict[str, Any]:
         names, self.bands_, columns = list(features), {}, {}
         unknown = sorted(set(self.convolved) - set(names))
