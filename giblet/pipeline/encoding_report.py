@@ -24,11 +24,11 @@ HOW_TO_READ = (
     "from both: mean, line, parabola{high_pass}. 0 is chance; what a perfect model could reach depends on the noise, "
     "which a ceiling tells, where one was asked for.",
     "p compares r with the same prediction rotated in time by every number of TRs (of several stretches by 2,000 joint "
-    "draws), so that slow signals get no credit for being slow. q is p corrected for all voxels by the false discovery "
+    "draws), so that slow signals get no credit for being slow. Where folds are predicted from each other, the BOLD is "
+    "rotated instead, and all folds are fitted anew for each rotation. q is p corrected for all voxels by the false discovery "
     "rate: of the voxels with q <= .05, 5 % are false on average. p_fwe <= .05: in 5 % of studies in which nothing "
     "answers, a voxel has it. The dashed line in a histogram is the r that the best voxel reaches by chance in 5 % of "
-    "rotations. Where folds are predicted from each other, the chance of all of these is taken for 1.41 times as wide "
-    "as rotations are, as what two folds share by chance counts both ways.",
+    "rotations.",
     "Split scores share r out among the bands and sum to it; bands that go together share arbitrarily. Unique variance "
     "is what R2 loses if a band is left out: about 0, on either side, for a band that adds nothing to the others.",
     "Penalties were chosen within what was learned from. A penalty at the end of its grid is told below.",
@@ -90,9 +90,11 @@ def _of_group(group: GroupEncoding) -> Section:
     parts: list[Table | Picture] = []
     if "r" in stats:
         text.append(
-            f"Mean over subjects of Fisher's z, under rotations made for all at once: mean r {summary['mean_r']:.3f}, "
-            f"p = {_p(summary['mean_p'])}; {summary['n_q']} of {int(stats['r'].notna().sum())} columns have q <= .05, "
-            f"{summary['n_fwe']} p_fwe <= .05."
+            f"Mean over subjects of Fisher's z: mean r {_number(summary['mean_r'])}; there is no test."
+            if summary["n_q"] is None
+            else f"Mean over subjects of Fisher's z, under rotations made for all at once: mean r "
+            f"{_number(summary['mean_r'])}, p = {_p(summary['mean_p'])}; {summary['n_q']} of "
+            f"{int(stats['r'].notna().sum())} columns have q <= .05, {summary['n_fwe']} p_fwe <= .05."
         )
         if figures.can_draw() and "region" in stats and len(stats) <= figures.FEW:
             parts.append(Picture(figures.by_region(stats), "r of each region, mean over subjects"))
@@ -130,7 +132,7 @@ def _of_subject(one: SubjectEncoding, *, draw: bool) -> Section:
     if draw and figures.can_draw() and stats["r"].notna().any():
         parts.append(Picture(
             figures.histogram(stats, summary), "histogram of held-out r, and of its null",
-            "Held-out r of all columns, and what rotations of the predictions give",
+            "Held-out r of all columns, and what rotations give",
         ))  # fmt: skip
         if "region" in stats and len(stats) <= figures.FEW:
             parts.append(Picture(figures.by_region(stats), "r of each region"))

@@ -30,7 +30,7 @@ def test_predictions_are_those_of_a_model_fitted_on_the_training_rows_with_respo
     folds = [(np.arange(0, 200), np.arange(220, 300))]
     held, last = predict_held_out(model(delays=(2.0, 4.0)), x, bold, folds, run=run)
     own = model(delays=(2.0, 4.0)).fit(x, bold, run=run, train=folds[0][0])
-    assert np.allclose(held.whole, own.predict(x, run=run)[220:], atol=1e-4)
+    assert np.allclose(held.whole + own.level_, own.predict(x, run=run)[220:], atol=1e-4)
     assert np.allclose(last.weights_, own.weights_)
     others = {"b": x["b"]}
     without = model(delays=(2.0, 4.0)).fit(others, bold, run=run, train=folds[0][0]).predict(others, run=run)[220:]
