@@ -299,7 +299,7 @@ class Refits:
             clean[part] = without_drifts(whole[part], basis)
         alive = (clean != 0).any(axis=0)
         slow = np.where(alive, whole - clean, 0)
-        y = np.ascontiguousarray(clean.T, self.dtype)[:, self.order[rotations]]
+        y = np.take(np.ascontiguousarray(clean.T, self.dtype), self.order[rotations], axis=1)
         y += np.ascontiguousarray(slow.T, self.dtype)[:, None]
         return y, lag_one([clean[part] for part in self.parts]), alive
 

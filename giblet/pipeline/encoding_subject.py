@@ -38,6 +38,12 @@ log = logging.getLogger(__name__)
 BACKENDS = {"auto": "auto", "cpu": "numpy", "cuda": "torch_cuda"}
 FREE = {"output", "device", "group", "data", "weights"}
 """Settings that change nothing in what is found in one subject; of the data, the subject's own part counts."""
+SUMMARY = frozenset((
+    "subject", "giblet_version", "options", "tr", "slice_time_ref", "n_trs", "n_trs_train", "n_trs_test", "n_columns",
+    "n_tested", "unit", "bands", "origins", "high_pass", "mean_r", "mean_p", "n_rotations", "threshold_fwe", "n_q",
+    "n_fwe", "null", "timeline", "run_starts", "run_names", "space", "notes", "files",
+))  # fmt: skip
+"""What a summary holds, and the page, the group and the tables are made from."""
 Tell = Callable[[str], None]
 
 
@@ -107,7 +113,7 @@ def model_of(settings: EncodeSettings, tr: float, slice_time_ref: float) -> Enco
 
 
 def standing(settings: EncodeSettings, subject: EncodeSubjectSettings, overwrite: bool) -> SubjectEncoding | None:
-    """The subject's result, if it is there and of the same settings and files; what is of others is removed.
+    """The subject's result, if it is there, whole, and of the same settings and files; what is of others is removed.
 
     Parameters
     ----------
@@ -142,6 +148,8 @@ def standing(settings: EncodeSettings, subject: EncodeSubjectSettings, overwrite
     if not names or any(not (folder / name).is_file() for name in [*names, *wanted]):
         return None
     summary = json.loads(card.read_text(encoding="utf-8"))
+    if not SUMMARY <= set(summary):  # of another giblet, which wrote less: it is computed again
+        return None
     return SubjectEncoding(subject.name, folder, "unchanged", summary)
 
 
@@ -204,7 +212,7 @@ def encode_subject(
         seed=settings.seed,
         run=data.run[data.test],
         n_rotations=settings.n_rotations,
-        keep_rotations=settings.group,
+        keep_rotations=needs_held_out(settings),
     )
     stats, notes = _stats(settings, data, held_out, scores, truth)
     files = _written(settings, subject, data, stats)
