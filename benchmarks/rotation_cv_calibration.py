@@ -78,7 +78,8 @@ def measure(
             noise = ar(phi, signal.shape, generator)
             if n_subjects > 1:
                 noise = np.sqrt(1 / 3) * shared + np.sqrt(2 / 3) * noise
-            bold = r * signal / signal.std(0) + np.sqrt(1 - r**2) * noise + run[:, None] + drift * slow(noise.shape, draw)
+            bold = r * signal / signal.std(0) + np.sqrt(1 - r**2) * noise + run[:, None]
+            bold += drift * slow(noise.shape, draw)
             fits, predicted, stretches = fits_of(x, bold, run, folds, penalty)
             kept = {"keep_rotations": n_subjects > 1}
             tests.append(rotation_test_refitted(bold, fits, tr=TR, run=run, seed=draw, **kept))
@@ -104,7 +105,9 @@ def main() -> None:
         {"phi": phi, "n_trs": 360, "penalty": 100.0, "n_runs": 3, "folds": folds}
         for folds in ("runs", 5) for phi in (0.0, 0.6, 0.9)
     ]  # fmt: skip
-    cells += [{"phi": phi, "n_trs": 360, "penalty": penalty, "drift": 3.0} for penalty in (100.0, None) for phi in (0.0, 0.6)]
+    cells += [
+        {"phi": phi, "n_trs": 360, "penalty": penalty, "drift": 3.0} for penalty in (100.0, None) for phi in (0.0, 0.6)
+    ]
     cells += [{"phi": 0.6, "n_trs": n_trs, "r": r} for r in (0.2, 0.3) for n_trs in (150, 360)]
     cells += [{"phi": phi, "n_trs": 150, "penalty": 100.0, "n_subjects": 8} for phi in (0.0, 0.6, 0.9)]
     for cell in cells:

@@ -205,7 +205,7 @@ class EncodingModel(FittedModel, BaseEstimator):
                 n_components=option_of(name, self.n_components, names, "n_components"),
             )  # fmt: skip
         if not any(band.varies.any() for band in self.bands_.values()):
-            raise InputError("all features are constant over the training TRs: nothing to learn from")
+            raise InputError("all features are constant over the training rows: nothing to learn from")
         return columns
 
     def _response(self, band: str) -> Response:
@@ -277,5 +277,5 @@ def _training_rows(train: Any, n_trs: int) -> np.ndarray:
     if given.dtype == bool and given.shape == (n_trs,):
         return np.flatnonzero(given)
     if given.ndim != 1 or given.dtype.kind not in "iu" or not len(given) or given.min() < 0 or given.max() >= n_trs:
-        raise InputError(f"train has shape {given.shape}, {given.dtype}: rows of the {n_trs} TRs are needed")
+        raise InputError(f"train has shape {given.shape}, {given.dtype}: some of the {n_trs} rows are needed")
     return np.unique(given)

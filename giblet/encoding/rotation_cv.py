@@ -92,9 +92,9 @@ def rotation_test_cv(
     """Predict each TR by a ridge of the other folds, and tell the correlation from chance by rotating the BOLD.
 
     The BOLD is rotated within runs, all voxels by the same TRs, and the folds are fitted anew for each rotation, with
-    penalties as they were for the BOLD as measured. The drifts of each run stay in their place. Rows that are predicted,
-    learned from or left out as a gap stay what they are. Correlations are within folds and runs, drifts removed on both
-    sides, their mean weighted by TRs.
+    penalties as they were for the BOLD as measured. The drifts of each run stay in their place. Rows that are
+    predicted, learned from or left out as a gap stay what they are. Correlations are within folds and runs, drifts
+    removed on both sides, their mean weighted by TRs.
 
     Parameters
     ----------

@@ -95,9 +95,9 @@ def encode_group(settings: EncodeSettings, subjects: Sequence[SubjectEncoding]) 
         if not folds:
             found, told = _tested(rotation_test_group(bold, predicted, **options, seed=settings.seed), len(bold[0]))
         elif common.refitted:
-            kept = [tuple(one[name][:, tested] for name in BY_ROTATION) for one in common.refitted]
+            plain, white = ([one[name][:, tested] for one in common.refitted] for name in BY_ROTATION)
             pooled = [one["pooled_by_rotation"] for one in common.refitted]
-            found, told = _tested(group_of(kept, pooled), len(bold[0]))
+            found, told = _tested(group_of(list(zip(plain, white, strict=True)), pooled), len(bold[0]))
         else:
             found, told = _untested(subjects, tested)
         columns |= {name: _spread(values, tested) for name, values in found.items()}

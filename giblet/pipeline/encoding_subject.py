@@ -148,7 +148,7 @@ def standing(settings: EncodeSettings, subject: EncodeSubjectSettings, overwrite
     if not names or any(not (folder / name).is_file() for name in [*names, *wanted]):
         return None
     summary = json.loads(card.read_text(encoding="utf-8"))
-    if not SUMMARY <= set(summary):  # of another giblet, which wrote less: it is computed again
+    if SUMMARY.difference(summary):  # of another giblet, which wrote less: it is computed again
         return None
     return SubjectEncoding(subject.name, folder, "unchanged", summary)
 

@@ -45,7 +45,9 @@ def test_what_is_solved_for_each_fold_predicts_as_ridge_of_scikit_learn(scan):
     for number, (train, test) in enumerate(folds):
         squares, learn, tell = found.solved(number, np.ones(1))
         predicted = tell @ (learn.T @ bold / (squares[:, None] + alphas)) + bold[train].mean(0)
-        np.testing.assert_allclose(predicted, Ridge(alpha=alphas).fit(x[train], bold[train]).predict(x[test]), atol=1e-6)
+        np.testing.assert_allclose(
+            predicted, Ridge(alpha=alphas).fit(x[train], bold[train]).predict(x[test]), atol=1e-6
+        )
 
 
 @pytest.mark.parametrize("run", [RUN, np.zeros(200, int)])
@@ -75,7 +77,7 @@ def by_hand(x, rotated, folds, alphas, phi):
         inside, levels = x.copy(), rotated.copy()
         for run in np.unique(RUN):
             own = learned[RUN[learned] == run]
-            own = own if len(own) else np.flatnonzero(RUN == run)
+            own = own if len(own) else np.flatnonzero(run == RUN)
             inside[run == RUN] -= x[own].mean(0)
             levels[run == RUN] -= rotated[own].mean(0)
         model = Ridge(alpha=alphas).fit(inside[learned], levels[learned])
@@ -222,7 +224,10 @@ def test_noise_passes_as_often_as_p_says_where_rotated_predictions_find_too_much
 @pytest.mark.slow
 @pytest.mark.parametrize("phi", [0.0, 0.6, 0.9])
 @pytest.mark.parametrize("penalty", [100.0, None])
-@pytest.mark.parametrize("scan_of", [{"n_trs": 150}, {"n_trs": 360}, {"n_trs": 360, "n_runs": 3, "folds": "runs"}])
+@pytest.mark.parametrize(
+    "scan_of",
+    [{"n_trs": 150}, {"n_trs": 360}, {"n_trs": 360, "n_runs": 3, "folds": "runs"}, {"n_trs": 360, "drift": 3.0}],
+)
 def test_noise_of_every_kind_passes_as_often_as_p_says(phi, penalty, scan_of):
     """60 data sets x 50 voxels and more: 3.5 to 7 % at .05 and at most 2 % at .01."""
     found = calibration().measure(100, phi=phi, penalty=penalty, **scan_of)
