@@ -26,9 +26,9 @@ HOW_TO_READ = (
     "p compares r with the same prediction rotated in time by every number of TRs (of several stretches by 2,000 joint "
     "draws), so that slow signals get no credit for being slow. Where folds are predicted from each other, the BOLD is "
     "rotated instead, and all folds are fitted anew for each rotation. q is p corrected for all voxels by the false "
-    "discovery rate: of the voxels with q <= .05, 5 % are false on average. p_fwe <= .05: in 5 % of studies in which nothing "
-    "answers, a voxel has it. The dashed line in a histogram is the r that the best voxel reaches by chance in 5 % of "
-    "rotations.",
+    "discovery rate: of the voxels with q <= .05, 5 % are false on average. p_fwe <= .05: in 5 % of studies in which "
+    "nothing answers, a voxel has it. The dashed line in a histogram is the r that the best voxel reaches by chance in "
+    "5 % of rotations.",
     "Split scores share r out among the bands and sum to it; bands that go together share arbitrarily. Unique variance "
     "is what R2 loses if a band is left out: about 0, on either side, for a band that adds nothing to the others.",
     "Penalties were chosen within what was learned from. A penalty at the end of its grid is told below.",
