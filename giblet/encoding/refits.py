@@ -34,8 +34,8 @@ from giblet.statistics.rotations import basis_of, flattened, too_short
 
 VALUES_AT_A_TIME = 2**20
 """TRs x rotations x voxels of a batch: 4 MiB of float32, of which there are some copies."""
-CORRELATIONS_AT_A_TIME = 2**22
-"""Rotations x voxels of a block: 16 MiB, of which there are some copies."""
+CORRELATIONS_AT_A_TIME = 2**21
+"""Rotations x voxels of a block: 8 MiB, of which there are some copies."""
 EMPTY = 1e-12
 """Singular values below this share of the largest are rounding."""
 LEAST_ROTATIONS = 20
