@@ -63,7 +63,9 @@ def _lines(result: EncodingResult) -> Iterator[str]:
         yield f"{one.name}: mean r {mean} over {s['n_tested']} {s['unit']}s and {size}; {found} ({one.status})"
     if result.group is not None and "mean_r" in result.group.summary:
         g = result.group.summary
-        yield f"group of {g['n_subjects']}: mean r {g['mean_r']:.3f}, p = {g['mean_p']:.3g}; {g['n_q']} with q <= .05"
+        mean = "-" if g["mean_r"] is None else f"{g['mean_r']:.3f}"
+        found = "no test" if g["n_q"] is None else f"p = {g['mean_p']:.3g}; {g['n_q']} with q <= .05"
+        yield f"group of {g['n_subjects']}: mean r {mean}, {found}"
     yield f"{result.report}"
 
 

@@ -17,6 +17,14 @@ from giblet.encoding.group import GroupTest, rotation_test_group
 from giblet.encoding.maps import Reach, reachable
 from giblet.encoding.model import EncodingModel, mean_r
 from giblet.encoding.permutation import PermutationTest, permutation_test
+from giblet.encoding.refits import FoldFit
+from giblet.encoding.rotation_cv import (
+    CrossValidatedGroupTest,
+    CrossValidatedTest,
+    rotation_test_cv,
+    rotation_test_group_cv,
+    rotation_test_refitted,
+)
 from giblet.encoding.scan_ridge import RidgeFit, fit_ridge
 from giblet.statistics.correction import false_discovery_q
 from giblet.statistics.rotation import RotationTest, rotation_test
@@ -24,8 +32,11 @@ from giblet.statistics.rotation import RotationTest, rotation_test
 __all__ = [
     "BlockedFolds",
     "ClipScores",
+    "CrossValidatedGroupTest",
+    "CrossValidatedTest",
     "Delayer",
     "EncodingModel",
+    "FoldFit",
     "GroupTest",
     "HRFConvolver",
     "IntersubjectCorrelation",
@@ -48,7 +59,10 @@ __all__ = [
     "permutation_test_cv",
     "reachable",
     "rotation_test",
+    "rotation_test_cv",
     "rotation_test_group",
+    "rotation_test_group_cv",
+    "rotation_test_refitted",
     "score_clips",
     "split_scores",
     "unique_variance",

@@ -23,7 +23,7 @@ def about_voxels(constant: int, not_finite: int, n_voxels: int) -> list[str]:
     Parameters
     ----------
     constant, not_finite : int
-        How many never change, or hold NaN or infinity, over the training TRs.
+        How many never change, or hold NaN or infinity, over the training rows.
     n_voxels : int
 
     Returns
@@ -33,11 +33,11 @@ def about_voxels(constant: int, not_finite: int, n_voxels: int) -> list[str]:
     found = []
     if constant:
         found.append(
-            f"{constant} of {n_voxels} voxels never change over the training TRs: left out, their scores are NaN"
+            f"{constant} of {n_voxels} voxels never change over the training rows: left out, their scores are NaN"
         )
     if not_finite:
         found.append(
-            f"{not_finite} of {n_voxels} voxels hold NaN or infinity in training TRs: left out, their scores are NaN"
+            f"{not_finite} of {n_voxels} voxels hold NaN or infinity in training rows: left out, their scores are NaN"
         )
     return found
 
@@ -88,14 +88,14 @@ def about_features(bands: Mapping[str, Band], x: np.ndarray, columns: Mapping[st
     found = []
     for name, band in bands.items():
         if not band.varies.any():
-            found.append(f"band {name!r} never changes over the training TRs: it predicts nothing")
+            found.append(f"band {name!r} never changes over the training rows: it predicts nothing")
         elif not band.varies.all():
             count = int((~band.varies).sum())
-            found.append(f"{count} of {band.n_features} columns of band {name!r} never change over the training TRs")
+            found.append(f"{count} of {band.n_features} columns of band {name!r} never change over the training rows")
     if len(x) < x.shape[1]:
         found.append(
-            f"there are fewer training TRs ({len(x)}) than features ({x.shape[1]}, delays included): the penalty alone "
-            "decides between them; PCA (n_components) or more runs may help"
+            f"there are fewer training rows ({len(x)}) than features ({x.shape[1]}, delays included): the penalty "
+            "alone decides between them; PCA (n_components) or more runs may help"
         )
     names = [name for name, band in bands.items() if band.varies.any()]
     for first, second in combinations(names, 2):

@@ -195,7 +195,7 @@ class FittedModel(RegressorMixin):
         measured = np.asarray(bold)
         if measured.shape != (n_trs, self.weights_.shape[1]):
             raise InputError(
-                f"BOLD has shape {measured.shape}: ({n_trs}, {self.weights_.shape[1]}) is needed, TRs of the features "
+                f"BOLD has shape {measured.shape}: ({n_trs}, {self.weights_.shape[1]}) is needed, rows of the features "
                 "and voxels of the fit"
             )
         own = np.flatnonzero(self.fitted_voxels_)[:: max(1, int(self.fitted_voxels_.sum()) // 1000)]

@@ -124,7 +124,7 @@ def check_rows(features: Mapping[str, Any], n_trs: int) -> None:
     for name, values in features.items():
         if len(values) != n_trs:
             raise AlignmentError(
-                f"band {name!r} has {len(values)} TRs and the BOLD {n_trs}: align them first "
+                f"band {name!r} has {len(values)} rows and the BOLD {n_trs}: align them first "
                 "(giblet.alignment.align_all_modalities)"
             )
 

@@ -6,28 +6,25 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-from scipy.special import ndtr
 from sklearn.base import clone
 
 from giblet.alignment.prewhitening import without_drifts
 from giblet.encoding.bands import without_band
 from giblet.encoding.model import EncodingModel
+from giblet.encoding.refits import FoldFit, stretch_basis
+from giblet.encoding.rotation_cv import BINS, N_ROTATIONS, CrossValidatedTest, rotation_test_refitted
 from giblet.runs import run_slices
-from giblet.statistics.correction import fisher_z
 from giblet.statistics.rotation import RotationTest, rotation_test
-from giblet.statistics.rotations import HIGH_PASS, Rotations, basis_of, flattened, too_short
+from giblet.statistics.rotations import HIGH_PASS, Rotations, flattened, too_short
 
 BATCH = 2048
 """Voxels at a time."""
 NULL_VOXELS = 500
 """Voxels, evenly drawn from all, whose rotations are shown as the null."""
-CROSS_VALIDATED = 2**0.5
-"""How much wider than rotations chance is, at most, where folds are predicted from each other."""
-BINS = np.linspace(-1, 1, 201)
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,8 @@ class HeldOut:
     rows: np.ndarray
     """int64 (n_test,): the test rows, ascending."""
     whole: np.ndarray
-    """float32 (n_test, n_voxels); NaN in voxels that no model could be fitted in."""
+    """float32 (n_test, n_voxels), without the level of the BOLD, beside which float32 might not resolve them; NaN in
+    voxels that no model could be fitted in."""
     by_band: dict[str, np.ndarray]
     """float32 (n_test, n_voxels): parts of `whole` by band; they sum to it but for a constant."""
     without: dict[str, np.ndarray]
@@ -48,6 +46,8 @@ class HeldOut:
     """float64 (n_voxels,): mean over folds of what penalties were chosen by."""
     notes: list[str] = field(default_factory=list)
     """What is off, in sentences, each once."""
+    fits: list[FoldFit] = field(default_factory=list)
+    """Of each fold, where there are several."""
 
 
 def predict_held_out(
@@ -83,16 +83,19 @@ def predict_held_out(
     whole = np.full(shape, np.nan, np.float32)
     by_band = {name: np.full(shape, np.nan, np.float32) for name in names} if len(names) > 1 else {}
     without = {name: np.full(shape, np.nan, np.float32) for name in left_out}
-    alphas, cv_scores, notes = [], [], dict[str, list[str]]()
+    alphas, cv_scores, notes, fits = [], [], dict[str, list[str]](), list[FoldFit]()
     total = len(folds) * (1 + len(left_out))
     for number, (train, test) in enumerate(folds):
         at = np.searchsorted(rows, test)
         with quiet_fits():
             fitted = clone(model).fit(X, bold, run=run, train=train)
-            parts = _parts(fitted, X, run, test)
+            x = fitted.prepare(X, run)
+        parts = _parts(fitted, x[test])
+        if len(folds) > 1:
+            fits.append(FoldFit.of_model(fitted, x, train, test))
         for name, own in by_band.items():
             own[at] = parts[name]
-        whole[at] = sum(parts.values()) + fitted.intercept_.astype(np.float32)
+        whole[at] = sum(parts.values()) + fitted.offset_.astype(np.float32)
         alphas.append(np.log(fitted.best_alphas_))
         cv_scores.append(fitted.cv_scores_)
         for note in fitted.notes_:
@@ -103,11 +106,12 @@ def predict_held_out(
             others = {other: values for other, values in X.items() if other != name}
             with quiet_fits():
                 smaller = without_band(model, name).fit(others, bold, run=run, train=train)
-                without[name][at] = sum(_parts(smaller, others, run, test).values())
+                without[name][at] = sum(_parts(smaller, smaller.prepare(others, run)[test]).values())
             if tell:
                 tell(number * (1 + len(left_out)) + 2 + k, total)
     found = HeldOut(
-        rows, whole, by_band, without, np.exp(np.mean(alphas, axis=0)), np.mean(cv_scores, axis=0), _told(notes, folds)
+        rows, whole, by_band, without, np.exp(np.mean(alphas, axis=0)), np.mean(cv_scores, axis=0), _told(notes, folds),
+        fits,
     )  # fmt: skip
     return found, fitted
 
@@ -137,9 +141,9 @@ def quiet_fits() -> Iterator[None]:
             one.setLevel(level)
 
 
-def _parts(model: EncodingModel, X: Mapping[str, Any], run: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """What each band adds to the prediction of some rows, features of the others convolved too."""
-    x = model.prepare(X, run)[rows].astype(model.weights_.dtype)
+def _parts(model: EncodingModel, x: np.ndarray) -> dict[str, np.ndarray]:
+    """What each band adds to the prediction of prepared rows."""
+    x = x.astype(model.weights_.dtype)
     return {
         name: np.asarray(x[:, columns] @ model.weights_[columns], np.float32)
         for name, columns in model.columns().items()
@@ -165,8 +169,8 @@ class HeldOutScores:
     r2: np.ndarray
     """float64 (n_voxels,)."""
     null: np.ndarray
-    """float64 (200,): share of rotations of some hundred voxels with `r` in bins of .01 from -1 to 1; zeros without a
-    test."""
+    """float64 (200,): share of rotations (of one fold, those of some hundred voxels) with `r` in bins of .01 from -1 to
+    1; zeros without a test."""
 
     def of(self, name: str) -> np.ndarray:
         """A map of the test, NaN in voxels that were not tested.
@@ -184,12 +188,33 @@ class HeldOutScores:
             found[self.tested] = getattr(self.test, name)
         return found
 
+    def by_rotation(self) -> dict[str, np.ndarray]:
+        """Correlations of each rotation, where folds were fitted anew and they were kept, for a test of a group.
+
+        Returns
+        -------
+        dict of str to ndarray
+            ``r_by_rotation`` and ``white_by_rotation``, float32 (n_rotations, n_voxels), NaN in voxels that were not
+            tested, and ``pooled_by_rotation``, float64 (n_rotations,); else empty.
+        """
+        if not isinstance(self.test, CrossValidatedTest) or self.test.r_by_rotation is None:
+            return {}
+        found = {"pooled_by_rotation": self.test.pooled_by_rotation}
+        for name in ("r_by_rotation", "white_by_rotation"):
+            values = getattr(self.test, name)
+            found[name] = np.full((len(values), len(self.tested)), np.nan, np.float32)
+            found[name][:, self.tested] = values
+        return found
+
 
 def score_held_out(
     held_out: HeldOut, bold: np.ndarray, stretches: np.ndarray, *, tr: float, high_pass: float | None = HIGH_PASS,
-    seed: int = 0, folds: bool = False,
+    seed: int = 0, run: np.ndarray | None = None, n_rotations: int = N_ROTATIONS, keep_rotations: bool = False,
 ) -> HeldOutScores:  # fmt: skip
     """Correlate held-out predictions with the BOLD, test them by rotation, and split them by band.
+
+    Predictions of one fold are rotated. Of several folds, which learn from each other's BOLD, the BOLD is rotated and
+    every fold fitted anew: :func:`giblet.encoding.rotation_test_refitted`.
 
     Parameters
     ----------
@@ -203,9 +228,13 @@ def score_held_out(
     high_pass : float or None
         In Hz.
     seed : int
-        Of joint rotations of several stretches.
-    folds : bool
-        What is predicted here is learned from there: see :func:`cross_validated`.
+        Of joint rotations of several stretches, and of those of the BOLD.
+    run : ndarray of int, shape (n_test,), optional
+        Run of each row, within which the BOLD is rotated where there are several folds.
+    n_rotations : int
+        Of the BOLD.
+    keep_rotations : bool
+        Keep the correlations of each rotation of the BOLD, for a test of several subjects.
 
     Returns
     -------
@@ -215,7 +244,7 @@ def score_held_out(
     tested = np.isfinite(held_out.whole).all(0) & np.isfinite(bold).all(0)
     parts = run_slices(len(bold), stretches)
     lengths = [part.stop - part.start for part in parts]
-    bases = [_basis(length, tr, high_pass) for length in lengths]
+    bases = [stretch_basis(length, tr, high_pass) for length in lengths]
     r, r2 = np.full((2, n_voxels), np.nan)
     split = {name: np.full(n_voxels, np.nan) for name in held_out.by_band}
     unique = {name: np.full(n_voxels, np.nan) for name in held_out.without}
@@ -229,67 +258,26 @@ def score_held_out(
             split[name][own] = scored[2][name]
         for name in unique:
             unique[name][own] = scored[3][name]
-    why = too_short(lengths, tr, high_pass)
+    several = len(held_out.fits) > 1
+    rotated = [part.stop - part.start for part in run_slices(len(bold), run)] if several else lengths
+    why = too_short(rotated, tr, high_pass)
     if not tested.any():
         why = "no voxel could be fitted and tested"
-    test, null = None, np.zeros(len(BINS) - 1)
-    if why is None:
-        truth, whole = bold[:, tested], held_out.whole[:, tested]
-        test = rotation_test(truth, whole, tr=tr, run=stretches, high_pass=high_pass, seed=seed)
-        test = cross_validated(test) if folds else test
-        r[tested] = test.r
-        some = np.unique(np.linspace(0, truth.shape[1] - 1, NULL_VOXELS).astype(int))
-        wider = CROSS_VALIDATED if folds else 1.0
-        null = _null(truth[:, some], whole[:, some], wider, tr=tr, run=stretches, high_pass=high_pass, seed=seed)
-    return HeldOutScores(r, test, why, tested, split, unique, r2, null)
-
-
-Test = TypeVar("Test", bound=RotationTest)
-
-
-def cross_validated(test: Test) -> Test:
-    """A rotation test of predictions by folds, each of which learned from the others.
-
-    Then chance is wider than rotations of the predictions show, as what fold *j* adds by chance when it is predicted
-    from *k* it adds again when *k* is predicted from *j*. With ``r ~ y' H y``, where the blocks of *H* of one fold are
-    0, its variance by chance is ``tr(H S H S) + tr(H S H' S)``, *S* the covariance of the BOLD. Predictions that are
-    rotated, and so know nothing of their BOLD, have the second term alone, which the first can reach and not exceed:
-    all that is by chance is taken for ``sqrt(2)`` times as wide. That is exact where *H* is symmetric, and else a
-    little strict.
-
-    Parameters
-    ----------
-    test : RotationTest
-        Or a :class:`giblet.encoding.group.GroupTest`.
-
-    Returns
-    -------
-    RotationTest
-        The same `r`. ``p_rank`` is NaN, as there are no rotations to count.
-    """
-
-    def rotated(by_rotation: np.ndarray) -> np.ndarray:
-        return np.r_[by_rotation[:1], _widened(by_rotation[1:], CROSS_VALIDATED)]
-
-    z = test.z / CROSS_VALIDATED
-    best = test.highest_z_by_rotation.copy()
-    best[0] /= CROSS_VALIDATED
-    return replace(
-        test, z=z, spread=test.spread * CROSS_VALIDATED, p=ndtr(-z), p_rank=np.full_like(test.p_rank, np.nan),
-        mean_by_rotation=rotated(test.mean_by_rotation), whitened_by_rotation=rotated(test.whitened_by_rotation),
-        pooled_by_rotation=rotated(test.pooled_by_rotation), highest_by_rotation=rotated(test.highest_by_rotation),
-        highest_z_by_rotation=best,
-    )  # fmt: skip
-
-
-def _widened(r: np.ndarray, factor: float) -> np.ndarray:
-    return r if factor == 1 else np.tanh(factor * fisher_z(r))
-
-
-def _basis(n_trs: int, tr: float, high_pass: float | None) -> np.ndarray:
-    basis = basis_of(n_trs, tr, high_pass)
-    # Of a stretch so short that nothing would be left, the mean alone.
-    return basis if basis.shape[1] <= n_trs // 2 else np.full((n_trs, 1), n_trs**-0.5)
+    if why is not None:
+        return HeldOutScores(r, None, why, tested, split, unique, r2, np.zeros(len(BINS) - 1))
+    truth = bold[:, tested]
+    if several:
+        refitted = rotation_test_refitted(
+            truth, [fit.of_rows(held_out.rows, tested) for fit in held_out.fits], tr=tr, run=run, high_pass=high_pass,
+            n_rotations=n_rotations, seed=seed, keep_rotations=keep_rotations,
+        )  # fmt: skip
+        return HeldOutScores(r, refitted, None, tested, split, unique, r2, refitted.null)
+    whole = held_out.whole[:, tested]
+    test = rotation_test(truth, whole, tr=tr, run=stretches, high_pass=high_pass, seed=seed)
+    r[tested] = test.r
+    some = np.unique(np.linspace(0, truth.shape[1] - 1, NULL_VOXELS).astype(int))
+    null = _null(truth[:, some], whole[:, some], tr=tr, run=stretches, high_pass=high_pass, seed=seed)
+    return HeldOutScores(r, test, None, tested, split, unique, r2, null)
 
 
 def _scored(
@@ -320,9 +308,9 @@ def _scored(
     return np.where(total > 0, r, np.nan), 1 - error / alive, split, unique
 
 
-def _null(truth: np.ndarray, predicted: np.ndarray, wider: float, **options: Any) -> np.ndarray:
+def _null(truth: np.ndarray, predicted: np.ndarray, **options: Any) -> np.ndarray:
     counts = np.zeros(len(BINS) - 1)
     rotations = Rotations.of(truth, predicted, **options)
     for _, null in rotations.nulls(truth, predicted):
-        counts += np.histogram(_widened(null.plain[null.alive][:, 1:], wider), BINS)[0]
+        counts += np.histogram(null.plain[null.alive][:, 1:], BINS)[0]
     return counts / max(1.0, counts.sum())

@@ -211,7 +211,7 @@ class EncodingModel(FittedModel, BaseEstimator):
             )  # fmt: skip
         if not any(band.varies.any() for band in self.bands_.values()):
             count = sum(band.n_features for band in self.bands_.values())
-            raise InputError(f"all {count} features are constant over the training TRs: nothing to learn from")
+            raise InputError(f"all {count} features are constant over the training rows: nothing to learn from")
         return columns
 
     def _response(self, band: str, volumes: Any = None) -> Response:

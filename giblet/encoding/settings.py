@@ -12,7 +12,9 @@ from pydantic import Field, field_validator, model_validator
 
 from giblet.config import Settings, options_in
 from giblet.encoding.delays import DELAYS
+from giblet.encoding.refits import LEAST_ROTATIONS
 from giblet.encoding.ridge import ALPHAS
+from giblet.encoding.rotation_cv import N_ROTATIONS
 from giblet.modalities import STIMULI
 from giblet.statistics.rotations import HIGH_PASS
 from giblet.training.settings import Count, DataSettings, Positive, RunSettings, Share, SubjectSettings
@@ -150,6 +152,12 @@ class EncodeSettings(Settings):
     n_iter: Count = Field(100, description="weights of bands to try, where there are several")
     scoring: Literal["r2", "neg_mse"] = Field("r2", description="what penalties maximise over the folds")
     seed: int = Field(0, ge=0, description="of the search for weights, of PCA and of rotations")
+    n_rotations: int = Field(
+        N_ROTATIONS,
+        ge=LEAST_ROTATIONS,
+        description="of the BOLD, for each of which all folds are fitted anew, with data.folds; a single run of fewer "
+        "TRs has as many as TRs. Predictions of one test part are rotated by every number of TRs",
+    )
 
     high_pass: Positive | None = Field(
         HIGH_PASS, description="Hz: slower than that is drift, and taken out of both sides of the score"

@@ -47,7 +47,7 @@ class TrainingTargets:
         self.fitted = finite & varies
         if not self.fitted.any():
             raise InputError(
-                f"none of {n_voxels} voxels can be fitted over {len(train)} training TRs: {self.n_constant} never "
+                f"none of {n_voxels} voxels can be fitted over {len(train)} training rows: {self.n_constant} never "
                 f"change, {self.n_not_finite} hold NaN or infinity"
             )
         self.voxels = np.flatnonzero(self.fitted)

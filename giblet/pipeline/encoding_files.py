@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -143,8 +143,9 @@ def predicted_path(output: Path, name: str, film: str, ending: str) -> Path:
 
 
 def standing_result(
-    output: Path, name: str, options: Mapping[str, Any], wanted: Sequence[str], *, overwrite: bool
-) -> SubjectEncoding | None:
+    output: Path, name: str, options: Mapping[str, Any], wanted: Sequence[str], *, overwrite: bool,
+    keys: Collection[str] = (),
+) -> SubjectEncoding | None:  # fmt: skip
     """A subject's result, if it is there and of the same options; what is of others is removed.
 
     Parameters
@@ -159,6 +160,8 @@ def standing_result(
         What must be there too, behind ``sub-01_desc-encoding_``, such as ``"model.safetensors"``.
     overwrite : bool
         A result of other options may be removed.
+    keys : collection of str
+        What the summary must hold: one of another giblet, which wrote less, is computed again.
 
     Returns
     -------
@@ -183,7 +186,8 @@ def standing_result(
     needed = [*names, *(f"{label}_{what}" for what in wanted)]
     if not names or any(not (folder / other).is_file() for other in needed):
         return None
-    return SubjectEncoding(name, folder, "unchanged", json.loads(card.read_text(encoding="utf-8")))
+    summary = json.loads(card.read_text(encoding="utf-8"))
+    return None if set(keys).difference(summary) else SubjectEncoding(name, folder, "unchanged", summary)
 
 
 def read_stats(path: Path) -> pd.DataFrame:

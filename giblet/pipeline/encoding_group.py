@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from giblet.encoding import ceiling_ratio, intersubject_correlation, reachable, rotation_test_group
-from giblet.encoding.held_out import cross_validated
+from giblet.encoding import GroupTest, ceiling_ratio, intersubject_correlation, reachable, rotation_test_group
+from giblet.encoding.rotation_cv import group_of
 from giblet.encoding.settings import EncodeSettings
 from giblet.errors import InputError, reading
 from giblet.pipeline.encoding_files import PLACES, SubjectEncoding, read_stats, write_maps, write_stats
-from giblet.statistics.correction import false_discovery_q
+from giblet.statistics.correction import false_discovery_q, fisher_z
 from giblet.statistics.rotations import too_short
 
 LABEL = "group_desc-encoding"
+BY_ROTATION = ("r_by_rotation", "white_by_rotation")
+"""Of a subject's kept files, correlations for each rotation of the BOLD."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,6 +53,8 @@ class _Common:
     predicted: list[np.ndarray]
     stretches: np.ndarray
     tr: float
+    refitted: list[dict[str, np.ndarray]]
+    """Of each subject its correlations by rotation, where the BOLD of all was rotated by the same TRs of one film."""
 
 
 def encode_group(settings: EncodeSettings, subjects: Sequence[SubjectEncoding]) -> GroupEncoding:
@@ -79,7 +83,8 @@ def encode_group(settings: EncodeSettings, subjects: Sequence[SubjectEncoding]) 
     tested = np.all([np.isfinite(one).all(0) for one in (*common.bold, *common.predicted)], axis=0)
     bold, predicted = ([one[:, tested] for one in side] for side in (common.bold, common.predicted))
     lengths = np.unique(common.stretches, return_counts=True)[1].tolist()
-    if why := too_short(lengths, common.tr, settings.high_pass):
+    folds = settings.data.folds is not None  # which are fitted anew, while their stretches are not rotated
+    if (not folds or settings.ceiling == "intersubject") and (why := too_short(lengths, common.tr, settings.high_pass)):
         raise InputError(f"subjects cannot be compared: {why}")
     options: dict[str, Any] = {"tr": common.tr, "run": common.stretches, "high_pass": settings.high_pass}
     columns: dict[str, Any] = dict(places)
@@ -87,17 +92,17 @@ def encode_group(settings: EncodeSettings, subjects: Sequence[SubjectEncoding]) 
     if len(tested) > tested.sum():
         summary["notes"].append(f"{int((~tested).sum())} of {len(tested)} columns are not there in all subjects")
     if settings.group:
-        test = rotation_test_group(bold, predicted, **options, seed=settings.seed)
-        test = cross_validated(test) if settings.data.folds else test
-        agreement = test.agreement()
-        found = {"r": test.r, "p": test.p, "q": test.q, "p_fwe": test.p_fwe, "agreement_t": agreement.t}
+        if not folds:
+            found, told = _tested(rotation_test_group(bold, predicted, **options, seed=settings.seed), len(bold[0]))
+        elif common.refitted:
+            plain, white = ([one[name][:, tested] for one in common.refitted] for name in BY_ROTATION)
+            pooled = [one["pooled_by_rotation"] for one in common.refitted]
+            found, told = _tested(group_of(list(zip(plain, white, strict=True)), pooled), len(bold[0]))
+        else:
+            found, told = _untested(subjects, tested)
         columns |= {name: _spread(values, tested) for name, values in found.items()}
-        summary |= {
-            "mean_r": test.mean, "mean_p": test.mean_p, "threshold_fwe": test.threshold_fwe,
-            "n_q": int(np.nansum(test.q <= 0.05)), "n_fwe": int(np.nansum(test.p_fwe <= 0.05)),
-            "agreement_tests": agreement.tests, "agreement_table": agreement.table(),
-        }  # fmt: skip
-        summary["notes"].append(reachable(test, n_trs=len(common.stretches)).message)
+        summary["notes"].append(told.pop("note"))
+        summary |= told
     if settings.ceiling == "intersubject":
         shared = intersubject_correlation(bold, **options)
         assert shared.p is not None
@@ -112,6 +117,31 @@ def encode_group(settings: EncodeSettings, subjects: Sequence[SubjectEncoding]) 
     if settings.ceiling == "intersubject":
         _give_ceiling(settings, subjects, stats)
     return GroupEncoding(settings.output, summary)
+
+
+def _tested(test: GroupTest, n_trs: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Maps of a group test, and what the summary says of it."""
+    agreement = test.agreement()
+    found = {"r": test.r, "p": test.p, "q": test.q, "p_fwe": test.p_fwe, "agreement_t": agreement.t}
+    return found, {
+        "mean_r": test.mean, "mean_p": test.mean_p, "threshold_fwe": test.threshold_fwe,
+        "n_q": int(np.nansum(test.q <= 0.05)), "n_fwe": int(np.nansum(test.p_fwe <= 0.05)),
+        "agreement_tests": agreement.tests, "agreement_table": agreement.table(),
+        "note": reachable(test, n_trs=n_trs).message,
+    }  # fmt: skip
+
+
+def _untested(subjects: Sequence[SubjectEncoding], tested: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The mean over subjects without a p, where folds cannot be fitted anew for all subjects at once."""
+    r = np.tanh(np.mean([fisher_z(one.stats["r"].to_numpy(np.float64)[tested]) for one in subjects], axis=0))
+    absent = np.full(len(r), np.nan)
+    return {"r": r, "p": absent, "q": absent, "p_fwe": absent}, {
+        "mean_r": float(np.nanmean(r)) if np.isfinite(r).any() else None,
+        "mean_p": None, "threshold_fwe": None, "n_q": None, "n_fwe": None,
+        "note": "there is no group p: with data.folds the BOLD of all subjects is rotated by the same TRs and fitted "
+        "anew, for which they need the same TRs of the same film in the same runs, long enough to be rotated: leave "
+        "out the runs or TRs that some lack, or give test runs (part: test) or fractions in place of folds",
+    }  # fmt: skip
 
 
 def _spread(values: np.ndarray, tested: np.ndarray) -> np.ndarray:
@@ -152,8 +182,16 @@ def _common(subjects: Sequence[SubjectEncoding]) -> _Common:
     return _Common(
         [one["bold"][own] for one, own in zip(kept, rows, strict=True)],
         [one["predicted"][own] for one, own in zip(kept, rows, strict=True)],
-        np.cumsum(stretches), float(kept[0]["tr"]),
+        np.cumsum(stretches), float(kept[0]["tr"]), _jointly_refitted(kept),
     )  # fmt: skip
+
+
+def _jointly_refitted(kept: Sequence[dict[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
+    """Correlations by rotation of all subjects; none where they were not rotated by the same TRs of the same film."""
+    if any(name not in one for one in kept for name in BY_ROTATION):
+        return []
+    alike = all(np.array_equal(one[name], kept[0][name]) for one in kept for name in ("films", "times", "run"))
+    return [{name: one[name] for name in (*BY_ROTATION, "pooled_by_rotation")} for one in kept] if alike else []
 
 
 def _written(settings: EncodeSettings, subjects: Sequence[SubjectEncoding], stats: pd.DataFrame) -> list[str]:

@@ -31,11 +31,11 @@ HOW_TO_READ = (
     "from both: mean, line, parabola{high_pass}. 0 is chance; what a perfect model could reach depends on the noise, "
     "which a ceiling tells, where one was asked for.",
     "p compares r with the same prediction rotated in time by every number of TRs (of several stretches by 2,000 joint "
-    "draws), so that slow signals get no credit for being slow. q is p corrected for all voxels by the false discovery "
-    "rate: of the voxels with q <= .05, 5 % are false on average. p_fwe <= .05: in 5 % of studies in which nothing "
-    "answers, a voxel has it. The dashed line in a histogram is the r that the best voxel reaches by chance in 5 % of "
-    "rotations. Where folds are predicted from each other, the chance of all of these is taken for 1.41 times as wide "
-    "as rotations are, as what two folds share by chance counts both ways.",
+    "draws), so that slow signals get no credit for being slow. Where folds are predicted from each other, the BOLD is "
+    "rotated instead, and all folds are fitted anew for each rotation. q is p corrected for all voxels by the false "
+    "discovery rate: of the voxels with q <= .05, 5 % are false on average. p_fwe <= .05: in 5 % of studies in which "
+    "nothing answers, a voxel has it. The dashed line in a histogram is the r that the best voxel reaches by chance in "
+    "5 % of rotations.",
     ABOUT_BANDS,
     ABOUT_PENALTIES,
 )
@@ -96,9 +96,11 @@ def _of_group(group: GroupEncoding) -> Section:
     parts: list[Table | Picture] = []
     if "r" in stats:
         text.append(
-            f"Mean over subjects of Fisher's z, under rotations made for all at once: mean r {summary['mean_r']:.3f}, "
-            f"p = {p_value(summary['mean_p'])}; {summary['n_q']} of {int(stats['r'].notna().sum())} columns have q <= "
-            f".05, {summary['n_fwe']} p_fwe <= .05."
+            f"Mean over subjects of Fisher's z: mean r {number(summary['mean_r'])}; there is no test."
+            if summary["n_q"] is None
+            else f"Mean over subjects of Fisher's z, under rotations made for all at once: mean r "
+            f"{number(summary['mean_r'])}, p = {p_value(summary['mean_p'])}; {summary['n_q']} of "
+            f"{int(stats['r'].notna().sum())} columns have q <= .05, {summary['n_fwe']} p_fwe <= .05."
         )
         if figures.can_draw() and "region" in stats and len(stats) <= figures.FEW:
             parts.append(Picture(figures.by_region(stats), "r of each region, mean over subjects"))
@@ -169,7 +171,7 @@ def _of_subject(one: SubjectEncoding, *, draw: bool) -> Section:
     stats, summary = one.stats, one.summary
     parts: list[Table | Picture] = []
     if draw and figures.can_draw() and stats["r"].notna().any():
-        parts += pictures_of(one, "Held-out r of all columns, and what rotations of the predictions give")
+        parts += pictures_of(one, "Held-out r of all columns, and what rotations give")
         parts.append(Picture(figures.time_line(summary), "time line of folds and gaps", "What was learned from"))
     if bands := list(summary["bands"]):
         parts.append(bands_table(stats, bands, summary))

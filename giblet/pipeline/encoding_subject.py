@@ -16,6 +16,7 @@ from giblet.data.bold.scan_timing import sidecar_path
 from giblet.encoding import BlockedFolds, EncodingModel, ceiling_p, ceiling_ratio, noise_ceiling, reachable
 from giblet.encoding.delays import DELAYS
 from giblet.encoding.held_out import HeldOut, HeldOutScores, predict_held_out, quiet_fits, score_held_out
+from giblet.encoding.rotation_cv import CrossValidatedTest
 from giblet.encoding.settings import EncodeSettings, EncodeSubjectSettings
 from giblet.errors import InputError
 from giblet.files import atomic_path, write_atomic
@@ -39,6 +40,12 @@ log = logging.getLogger(__name__)
 BACKENDS = {"auto": "auto", "cpu": "numpy", "cuda": "torch_cuda"}
 FREE = {"output", "device", "group", "data", "weights"}
 """Settings that change nothing in what is found in one subject; of the data, the subject's own part counts."""
+SUMMARY = frozenset((
+    "subject", "giblet_version", "options", "tr", "slice_time_ref", "n_trs", "n_trs_train", "n_trs_test", "n_columns",
+    "n_tested", "unit", "bands", "origins", "high_pass", "mean_r", "mean_p", "n_rotations", "threshold_fwe", "n_q",
+    "n_fwe", "null", "timeline", "run_starts", "run_names", "space", "notes", "files",
+))  # fmt: skip
+"""What a summary holds, and the page, the group and the tables are made from."""
 Tell = Callable[[str], None]
 
 
@@ -108,7 +115,7 @@ def model_of(settings: EncodeSettings, tr: float, slice_time_ref: float) -> Enco
 
 
 def standing(settings: EncodeSettings, subject: EncodeSubjectSettings, overwrite: bool) -> SubjectEncoding | None:
-    """The subject's result, if it is there and of the same settings and files; what is of others is removed.
+    """The subject's result, if it is there, whole, and of the same settings and files; what is of others is removed.
 
     Parameters
     ----------
@@ -129,7 +136,7 @@ def standing(settings: EncodeSettings, subject: EncodeSubjectSettings, overwrite
     wanted = ["model.safetensors"] if settings.weights else []
     wanted += ["heldout.npz"] if needs_held_out(settings) else []
     options = options_of(settings, subject)
-    return standing_result(settings.output, subject.name, options, wanted, overwrite=overwrite)
+    return standing_result(settings.output, subject.name, options, wanted, keys=SUMMARY, overwrite=overwrite)
 
 
 def needs_held_out(settings: EncodeSettings) -> bool:
@@ -190,7 +197,9 @@ def encode_subject(
         tr=data.tr,
         high_pass=settings.high_pass,
         seed=settings.seed,
-        folds=len(pairs) > 1,
+        run=data.run[data.test],
+        n_rotations=settings.n_rotations,
+        keep_rotations=needs_held_out(settings),
     )
     stats, notes = _stats(settings, data, held_out, scores, truth)
     files = _written(folder, subject, data, stats)
@@ -202,7 +211,7 @@ def encode_subject(
                 last = model.fit(data.bands, data.bold, run=data.run, train=rows)
         files.append(last.save(folder / f"{label_of(subject.name)}_model.safetensors").name)
     if needs_held_out(settings):
-        files.append(_keep_held_out(folder, data, held_out, truth))
+        files.append(_keep_held_out(folder, data, held_out, truth, scores))
     said_already = any("NaN in maps" in note for note in data.notes)
     of_fits = [note for note in held_out.notes if not (said_already and "their scores are NaN" in note)]
     summary = _summary(settings, subject, data, scores, [*data.notes, *of_fits, *notes], reader)
@@ -227,10 +236,10 @@ def _stats(
         ceiling, p, told = _ceiling_of_repeats(settings, data, truth, scores.tested)
         columns |= {"ceiling": ceiling, "ceiling_p": p, "ratio": ceiling_ratio(scores.r, ceiling, p)}
         notes += told
-    if len(data.folds) > 1 and scores.test is not None:
+    if isinstance(scores.test, CrossValidatedTest):
         notes.append(
-            "folds are predicted from each other, by which chance is up to 1.41 times as wide as rotations of the "
-            "predictions: p, q, p_fwe, the null that is drawn and the family-wise threshold are of the wider one"
+            f"folds are predicted from each other: p is from {scores.test.n_rotations} rotations of the BOLD, for each "
+            "of which all folds were fitted anew with the penalties of the BOLD as measured"
         )
     if scores.test is not None:
         reach = reachable(scores.test, n_trs=len(truth))
@@ -273,13 +282,15 @@ def _written(folder: Path, subject: EncodeSubjectSettings, data: SubjectData, st
     return [f"{label}_stats.tsv", *write_maps(stats, subject, space_in(data.like), folder, label)]
 
 
-def _keep_held_out(folder: Path, data: SubjectData, held_out: HeldOut, truth: np.ndarray) -> str:
+def _keep_held_out(folder: Path, data: SubjectData, held_out: HeldOut, truth: np.ndarray, scores: HeldOutScores) -> str:
     path = folder / f"{label_of(data.name)}_heldout.npz"
     moments = [data.moments[row] for row in data.test]
+    by_rotation: dict[str, Any] = {**scores.by_rotation()}
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.savez(
             file, bold=truth, predicted=held_out.whole, stretches=data.stretches, tr=data.tr,
             films=np.array([film for film, _ in moments]), times=np.array([time for _, time in moments]),
+            run=data.run[data.test], **by_rotation,
         )  # fmt: skip
     return path.name
 

@@ -206,6 +206,7 @@ def rotation_test(
 
     See Also
     --------
+    giblet.encoding.rotation_test_cv : of predictions by several folds that learned from each other.
     giblet.evaluation.encoding.voxelwise_r : the correlations alone, with drifts.
     giblet.encoding.fit_ridge : a prediction of BOLD to test.
 

@@ -282,7 +282,7 @@ def test_it_says_what_is_off(caplog):
     assert "'copy' and 'words' are collinear" not in notes
     assert all(note in caplog.text for note in model.notes_)
     wide = EncodingModel(GRID, FOLDS).fit(rng.standard_normal((300, 400)), bold)
-    assert any("fewer training TRs (300) than features (400" in note for note in wide.notes_)
+    assert any("fewer training rows (300) than features (400" in note for note in wide.notes_)
     assert not EncodingModel([10.0], FOLDS).fit(x["mel"], bold).notes_
 
 
@@ -358,7 +358,7 @@ CODES = np.zeros((300, 8), np.int32)
         ({"X": xr.DataArray(CODES + 0.5, attrs={"kind": "codes"})}, InputError, "band 'features' is codes"),
         ({"X": {"mel": MEL, "codes": CODES}}, InputError, "band 'codes' is codes"),
         ({"X": np.where(MEL > 20, np.nan, MEL)}, InputError, "band 'features' holds nan at"),
-        ({"X": MEL[:290]}, AlignmentError, "has 290 TRs and the BOLD 300"),
+        ({"X": MEL[:290]}, AlignmentError, "has 290 rows and the BOLD 300"),
         ({"X": {"a": MEL, "b": MEL[:290]}}, InputError, "different numbers of rows"),
         ({"X": {}}, InputError, "no band of features"),
         ({"X": MEL.astype(str)}, InputError, "floats are needed"),
@@ -380,7 +380,7 @@ CODES = np.zeros((300, 8), np.int32)
         ({"options": {"hrf": "glover"}}, InputError, "without tr"),
         ({"options": {"convolved": ("mel",)}}, InputError, r"convolved is \('mel',\): .* which are features"),
         ({"options": {"convolved": "features"}}, InputError, "convolved is 'features': a list of bands"),
-        ({"fit": {"train": [0, 400]}}, InputError, "rows of the 300 TRs are needed"),
+        ({"fit": {"train": [0, 400]}}, InputError, "some of the 300 rows are needed"),
         ({"fit": {"run": np.ones(299)}}, InputError, "expected one label per volume"),
         (
             {"X": xr.DataArray(MEL, attrs={"hrf": "glover"}), "options": {"hrf": "glover", "tr": 2.0}},

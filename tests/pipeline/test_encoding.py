@@ -13,6 +13,7 @@ from giblet.encoding.settings import EncodeSettings
 from giblet.errors import AlignmentError, CheckpointError, GibletError, InputError
 from giblet.features import load_features
 from giblet.pipeline import encode, predict_film
+from giblet.pipeline.encoding_subject import SUMMARY
 from tests.encoding_study import N_TRS, RESPOND, TR, make_encoding_study, words_file
 
 
@@ -95,6 +96,30 @@ def test_the_same_again_is_read_back_and_another_is_refused(study, result, tmp_p
     assert np.array_equal(again.subjects[0].stats["p"], result.subjects[0].stats["p"])
     with pytest.raises(InputError, match="holds another result"):
         encode(EncodeSettings.make(**{**options, "seed": 1}))
+
+
+def test_a_result_of_a_giblet_that_wrote_less_is_computed_again(study, tmp_path):
+    settings = EncodeSettings.make(**study.settings(tmp_path / "out", 1, 2, ceiling="intersubject"))
+    first = encode(settings)
+    for one in first.subjects:
+        assert set(one.summary) == SUMMARY, "what a result must hold to be read back is what is written"
+    card = first.subjects[0].path("summary.json")
+    before = json.loads(card.read_text())
+    card.write_text(json.dumps({name: value for name, value in before.items() if name != "space"}))
+    again = encode(settings)
+    assert [one.status for one in again.subjects] == ["written", "unchanged"]
+    assert json.loads(card.read_text()) == before
+
+
+def test_a_result_from_before_a_setting_was_made_is_refused_with_its_name(study, tmp_path):
+    settings = EncodeSettings.make(**study.settings(tmp_path / "out"))
+    card = encode(settings).subjects[0].path("summary.json")
+    before = json.loads(card.read_text())
+    del before["options"]["n_rotations"], before["space"]
+    card.write_text(json.dumps(before))
+    with pytest.raises(InputError, match=r"another result \(n_rotations was none, is 200\)"):
+        encode(settings)
+    assert encode(settings, overwrite=True).subjects[0].status == "written"
 
 
 def test_a_subject_whose_files_changed_is_computed_again_if_asked(study, tmp_path):
