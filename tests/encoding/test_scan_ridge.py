@@ -110,7 +110,7 @@ def test_training_trs_may_be_a_mask(features, simulation, splits):
     mask = np.isin(np.arange(N), splits.train)
     fits = [fit_ridge(features, simulation.bold, train, TR).predicted for train in (splits.train, mask)]
     assert np.array_equal(*fits)
-    with pytest.raises(InputError, match="float64: rows of the 400 TRs"):
+    with pytest.raises(InputError, match="float64: some of the 400 rows"):
         fit_ridge(features, simulation.bold, splits.train.astype(float), TR)
     with pytest.raises(InputError, match=r"shape \(0,\)"):
         fit_ridge(features, simulation.bold, splits.train, TR, sample_mask=~mask)
@@ -205,9 +205,9 @@ def test_features_constant_in_training_do_not_change_predictions(features, simul
         ({"features": np.zeros((N, 2), int)}, "codes"),
         ({"hrf": "glover", "delays": [3.0]}, "delays are given and hrf is 'glover'"),
         ({"train": np.arange(6)}, "folds"),
-        ({"train": np.array([N])}, "names row 400: rows of the 400 TRs"),
+        ({"train": np.array([N])}, "names row 400: some of the 400 rows"),
         ({"train": np.array([-1])}, "names row -1"),
-        ({"train": np.array([], int)}, "rows of the 400 TRs"),
+        ({"train": np.array([], int)}, "some of the 400 rows"),
         ({"train": np.arange(50)}, "leave"),
         ({"bold": np.full((N, 2), np.nan)}, "NaN"),
     ],
@@ -216,7 +216,7 @@ def test_data_that_cannot_be_fitted_are_refused(features, simulation, splits, ch
     given = {"features": features, "bold": simulation.bold, "train": splits.train, **change}
     with pytest.raises(InputError, match=message):
         fit_ridge(tr=TR, **given)
-    with pytest.raises(AlignmentError, match="has 399 TRs and the BOLD 400"):
+    with pytest.raises(AlignmentError, match="has 399 rows and the BOLD 400"):
         fit_ridge(features[1:], simulation.bold, splits.train, TR)
 
 
