@@ -226,7 +226,8 @@ def natural(text: str) -> list[tuple[int, int, str]]:
     >>> sorted(["run-10", "run-2", "run-1"], key=natural)
     ['run-1', 'run-2', 'run-10']
     """
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", text) if part]
+    parts = [part for part in re.split(r"(\d+)", text) if part]
+    return [*((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts), (-1, 0, text)]
 
 
 def same_label(one: str, other: str) -> bool:

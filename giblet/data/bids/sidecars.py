@@ -97,7 +97,7 @@ class Sidecars:
                             f"{scan.path.name}, and say {key} {values[key]!r} and {value!r}: correct one of them"
                         )
                     values[key], sources[key], ranks[key] = value, one.path, rank
-        for key in USED & torn.keys():
+        for key in sorted(USED & torn.keys()):
             raise InputError(torn[key])
         return Said(values, sources)
 
