@@ -106,7 +106,7 @@ def test_dummy_scans_are_left_out_and_keep_their_place(tree):
     strategy = {"confound_strategy": "scrubbing", "confound_options": {"scrub": 0, "motion": "basic"}}
     (one,) = subjects(tree, subject="1", session="1", each_run={"dummy_scans": 5}, each_subject=strategy)
     assert np.flatnonzero(~read_bold(one, None)["sample_mask"].values)[:5].tolist() == [0, 1, 2, 3, 4]
-    with pytest.raises(InputError, match="dummy_scans is 1, and fMRIPrep marks 3 volumes"):
+    with pytest.raises(InputError, match=r"dummy_scans is 1, and fMRIPrep marks 3 volumes"):
         subjects(tree, subject="1", session="1", each_run={"dummy_scans": 1}, each_subject=strategy)
 
 
@@ -129,11 +129,11 @@ def test_a_tr_that_the_header_contradicts_is_refused(tree):
         write_json(sidecar, RepetitionTime=2.0)
     (one,) = subjects(tree, subject="1", session="1")
     assert one.tr == 2.0
-    with pytest.raises(InputError, match="header .* TR 1.5 s .*but tr is 2 s"):
+    with pytest.raises(InputError, match=r"header .* TR 1.5 s .*but tr is 2 s"):
         read_bold(one, None)
-    with pytest.raises(InputError, match="have TR 2 s, and 1.5 s is asked for"):
+    with pytest.raises(InputError, match=r"have TR 2 s, and 1.5 s is asked for"):
         one.processor(1.5)
-    with pytest.raises(InputError, match="says RepetitionTime 2 s, and tr is 1.5 s"):
+    with pytest.raises(InputError, match=r"says RepetitionTime 2 s, and tr is 1.5 s"):
         subjects(tree, subject="1", session="1", each_subject={"tr": 1.5})
     (one,) = subjects(tree, subject="1", session="1", each_subject={"tr": 1.5, "overrule_tr": True})
     assert read_bold(one, None).attrs["tr"] == 1.5
@@ -173,9 +173,9 @@ def test_bad_options_are_one_clear_error(whole, more, message):
 
 def test_bids_and_subjects_exclude_each_other(whole):
     listed = [{"name": "1", "runs": [{"bold": "b.tsv"}]}]
-    with pytest.raises(InputError, match="bids and subjects both say"):
+    with pytest.raises(InputError, match=r"bids and subjects both say"):
         DataSettings.make(bids=whole.query(), subjects=listed)
     found = EncodeDataSettings.make(bids=whole.query(each_run={"features": {"words": "w_{run}.nc"}}), folds="runs")
     assert found.subjects[1].runs[0].features == {"words": Path("w_1.nc")}
-    with pytest.raises(InputError, match="has no confounds"):
+    with pytest.raises(InputError, match=r"has no confounds"):
         SubjectSettings.make(**{**listed[0], "confound_strategy": "simple"})

@@ -181,7 +181,7 @@ def scan_files(folder: Path, subjects: Sequence[str]) -> list[BidsFile]:
     Returns
     -------
     list of BidsFile
-        In natural order of their paths.
+        In the order of their paths.
     """
     library = bids2table()
     import pyarrow as pa
@@ -190,8 +190,29 @@ def scan_files(folder: Path, subjects: Sequence[str]) -> list[BidsFile]:
     with _plainly_named(folder) as place:
         table = library.index_dataset(place, include_subjects=[f"sub-{one}" for one in subjects])
     wanted = compute.is_in(table["suffix"], value_set=pa.array(SUFFIXES))
-    paths = sorted(table.filter(wanted)["path"].to_pylist(), key=natural)
-    return [BidsFile(folder / path, library.parse_bids_entities(folder / path)) for path in paths]
+    return [bids_file(folder / path) for path in sorted(table.filter(wanted)["path"].to_pylist())]
+
+
+def bids_file(path: Path) -> BidsFile:
+    """A file, and what its name says.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    BidsFile
+
+    Examples
+    --------
+    >>> bids_file(Path("sub-01_run-02_bold.nii.gz")).entities
+    {'sub': '01', 'run': '02', 'suffix': 'bold', 'ext': '.nii.gz'}
+    """
+    stem, dot, ext = path.name.partition(".")
+    *parts, suffix = stem.split("_")
+    entities = dict(part.split("-", maxsplit=1) for part in parts if "-" in part)
+    return BidsFile(path, {**entities, "suffix": suffix, "ext": dot + ext})
 
 
 @contextmanager

@@ -65,8 +65,8 @@ class Given:
 
 
 def find_runs(
-    root: str | Path, derivatives: str | Path | None, wanted: Mapping[str, Sequence[str]], *, given: Given | None = None,
-    confounds: bool = False, masks: bool = True,
+    root: str | Path, derivatives: str | Path | None, wanted: Mapping[str, Sequence[str]], *,
+    given: Given | None = None, confounds: bool = False, masks: bool = True,
 ) -> dict[str, list[BidsRun]]:  # fmt: skip
     """The runs that entities mean.
 

@@ -12,7 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from giblet.data.bids.files import OF_A_RUN, BidsFile, bids2table, in_words, read_json, same_label
+from giblet.data.bids.files import BidsFile, bids_file, in_words, read_json, same_label
 from giblet.errors import InputError
 from giblet.timing import check_tr, exact, same_tr, shown
 
@@ -58,6 +58,7 @@ class Sidecars:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._in: dict[Path, list[BidsFile]] = {}
+        self._scans: dict[Path, list[BidsFile]] = {}
         self._read: dict[Path, dict[str, Any]] = {}
 
     def of(self, scan: BidsFile) -> Said:
@@ -84,10 +85,9 @@ class Sidecars:
         torn: dict[str, str] = {}
         for depth in range(len(parts) + 1):
             for one in self._jsons(self.folder.joinpath(*parts[:depth])):
-                labels = {key: label for key, label in one.entities.items() if key not in ("ext", "datatype")}
-                if not all(same_label(label, scan.entities.get(key, "")) for key, label in labels.items()):
+                if not _holds_for(one.entities, scan.entities):
                     continue
-                rank = (depth, len(labels))
+                rank = (depth, len(one.entities))
                 for key, value in self._content(one.path).items():
                     if ranks.get(key) != rank:
                         torn.pop(key, None)
@@ -120,21 +120,19 @@ class Sidecars:
         InputError
             As for :meth:`of`.
         """
-        within = scan.path.parent.relative_to(folder)
-        wanted = {key: scan.entities.get(key, "") for key in OF_A_RUN}
-        place = self.folder / within
-        for path in sorted(place.glob("*_bold.*")) if place.is_dir() else []:
-            entities = bids2table().parse_bids_entities(path)
-            if all(same_label(label, entities.get(key, "")) for key, label in wanted.items()):
-                return self.of(BidsFile(path, entities))
+        place = self.folder / scan.path.parent.relative_to(folder)
+        if place not in self._scans:
+            self._scans[place] = [bids_file(path) for path in sorted(place.glob("sub-*_bold.*"))]
+        for one in self._scans[place]:
+            if all(map(same_label, one.of_run(), scan.of_run())):
+                return self.of(one)
         return None
 
     def _jsons(self, folder: Path) -> list[BidsFile]:
         """Sidecars of BOLD in a folder, those with fewer labels first."""
         if folder not in self._in:
-            parse = bids2table().parse_bids_entities
-            found = [BidsFile(path, parse(path)) for path in sorted(folder.glob("*bold.json"))]
-            found = [one for one in found if one.entities.get("suffix") == "bold" and one.entities["ext"] == ".json"]
+            found = [bids_file(path) for path in sorted(folder.glob("*bold.json"))]
+            found = [one for one in found if one.entities["suffix"] == "bold"]
             self._in[folder] = sorted(found, key=lambda one: len(one.entities))
         return self._in[folder]
 
@@ -142,6 +140,15 @@ class Sidecars:
         if path not in self._read:
             self._read[path] = read_json(path)
         return self._read[path]
+
+
+def _holds_for(sidecar: dict[str, str], scan: dict[str, str]) -> bool:
+    """Whether a scan has all the labels of a sidecar."""
+    for key, label in sidecar.items():
+        own = scan.get(key, "")
+        if key != "ext" and own != label and not same_label(own, label):
+            return False
+    return True
 
 
 def clock_of(

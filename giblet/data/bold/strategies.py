@@ -6,16 +6,16 @@ import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
-from nilearn.interfaces.fmriprep import load_confounds_strategy
 
 from giblet.errors import InputError, reading
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Strategy = Literal["simple", "scrubbing", "compcor", "ica_aroma"]
-STRATEGIES: tuple[str, ...] = get_args(Strategy)
 TABLE = re.compile(r"_desc-confounds_(?:timeseries|regressors)\.tsv$")
 """How fMRIPrep's names of tables of confounds end."""
 AROMA = "_desc-smoothAROMAnonaggr_bold"
@@ -54,6 +54,8 @@ def strategy_confounds(
     --------
     giblet.data.bold.confounds.read_confounds : takes what this returns, or names and patterns of columns.
     """
+    from nilearn.interfaces.fmriprep import load_confounds_strategy
+
     aroma = strategy == "ica_aroma"
     if aroma and AROMA not in bold.name:
         raise InputError(

@@ -77,7 +77,7 @@ def test_grayordinates_are_found_by_their_density(tree):
     assert run.bold.name.endswith("den-91k_bold.dtseries.nii") and run.clock.tr_source.parent == tree.func(
         "01", "1", raw=True
     )
-    with pytest.raises(InputError, match="sub-01 ses-1 task-film run-01 has 2 files.*density is 91k or 170k"):
+    with pytest.raises(InputError, match=r"sub-01 ses-1 task-film run-01 has 2 files.*density is 91k or 170k"):
         found(tree, space="fsLR")
 
 
@@ -97,7 +97,7 @@ def test_the_tr_is_that_of_the_raw_run_and_never_that_of_the_root(tree):
     (run,) = found(tree, subject="1", session="1", run="1")["01"]
     assert run.clock.tr == 3.0 and run.clock.tr_source == tree.root / "task-film_bold.json"
     (tree.func("01", "1", raw=True) / f"{stem('01', '1', '01')}_bold.nii.gz").unlink()
-    with pytest.raises(InputError, match="sub-01 ses-1 task-film run-01 space-|run-01: no sidecar") as told:
+    with pytest.raises(InputError, match=r"sub-01 ses-1 task-film run-01 space-|run-01: no sidecar") as told:
         found(tree, subject="1", session="1", run="1")
     assert "sub-01 ses-1 task-film run-01" in str(told.value) and "RepetitionTime" in str(told.value)
 
@@ -115,7 +115,7 @@ def test_the_sidecar_that_names_more_labels_holds_over_one_in_the_same_folder_th
     (first,) = found(tree, subject="1", session="1", run="1")["01"]
     assert first.clock.tr == 2.5
     write_json(folder / "sub-01_task-film_run-02_bold.json", RepetitionTime=8.0)
-    with pytest.raises(InputError, match="both hold .* say RepetitionTime 9.0 and 8.0"):
+    with pytest.raises(InputError, match=r"both hold .* say RepetitionTime 9.0 and 8.0"):
         found(tree, subject="1", session="1", run="2")
 
 
@@ -135,13 +135,13 @@ def test_slices_that_were_moved_set_the_reference_and_must_say_to_when(tree):
         ({"NumberOfVolumesDiscardedByUser": 1.5}, "whole number"),
     ):
         sidecar.write_text(json.dumps(said))
-        with pytest.raises(InputError, match="sub-02 ses-01 task-film run-1|says") as told:
+        with pytest.raises(InputError, match=r"sub-02 ses-01 task-film run-1|says") as told:
             found(tree, subject="2", run="1")
         assert message in str(told.value)
     sidecar.write_text(json.dumps({"SliceTimingRef": 0.25}))
     assert found(tree, subject="2", run="1")["02"][0].clock.slice_time_ref == 0.25
     sidecar.write_text("{")
-    with pytest.raises(InputError, match="cannot read"):
+    with pytest.raises(InputError, match=r"cannot read"):
         found(tree, subject="2", run="1")
 
 
@@ -172,24 +172,24 @@ def test_what_is_not_there_is_told_with_the_nearest_that_is(whole):
 def test_a_run_with_two_files_or_without_what_it_needs_is_named(tree):
     scan = tree.scan("01", "1", "01")
     shutil.copy(scan, scan.with_name(scan.name.removesuffix(".gz")))
-    with pytest.raises(InputError, match="sub-01 ses-1 task-film run-01 has 2 files"):
+    with pytest.raises(InputError, match=r"sub-01 ses-1 task-film run-01 has 2 files"):
         found(tree)
     scan.with_name(scan.name.removesuffix(".gz")).unlink()
     shutil.copy(scan, scan.with_name(scan.name.replace("run-01", "run-1")))
-    with pytest.raises(InputError, match="two runs have the same numbers, sub-01 ses-1 task-film run-0?1 and sub-01"):
+    with pytest.raises(InputError, match=r"two runs have the same numbers, sub-01 ses-1 task-film run-0?1 and sub-01"):
         found(tree)
     assert labels(found(tree, run="01", subject="1", session="1")) == [("01", "1", "01")]
     scan.with_name(scan.name.replace("run-01", "run-1")).unlink()
     tree.table("02", "01", "2").unlink()
     assert found(tree)["02"][1].confounds is None
-    with pytest.raises(InputError, match="sub-02 ses-01 task-film run-2 has no confounds"):
+    with pytest.raises(InputError, match=r"sub-02 ses-01 task-film run-2 has no confounds"):
         find_runs(tree.root, tree.derivatives, {"space": (MNI,)}, confounds=True)
     scan.with_name(scan.name.replace("desc-preproc_bold", "desc-brain_mask")).unlink()
-    with pytest.raises(InputError, match="sub-01 ses-1 task-film run-01 has no brain mask"):
+    with pytest.raises(InputError, match=r"sub-01 ses-1 task-film run-01 has no brain mask"):
         found(tree)
     right = next(tree.func("01", "2").glob("*run-02*hemi-R*.gii"))
     right.unlink()
-    with pytest.raises(InputError, match="sub-01 ses-2 task-film run-02 has hemi-L alone"):
+    with pytest.raises(InputError, match=r"sub-01 ses-2 task-film run-02 has hemi-L alone"):
         found(tree, space=SURFACE)
 
 
@@ -201,10 +201,10 @@ def test_a_missing_run_is_told(whole, caplog):
 
 
 def test_a_folder_that_is_no_dataset_is_refused(tree, tmp_path):
-    with pytest.raises(InputError, match="no folder fmriprepp in .* has fmriprep-23.2"):
+    with pytest.raises(InputError, match=r"no folder fmriprepp in .* has fmriprep-23.2"):
         find_runs(tree.root, "fmriprepp", {})
     (tree.derivatives / "dataset_description.json").unlink()
     with pytest.raises(InputError, match=r"has no dataset_description.json, so it is no BIDS dataset"):
         found(tree)
-    with pytest.raises(InputError, match="no such folder"):
+    with pytest.raises(InputError, match=r"no such folder"):
         find_runs(tmp_path / "nowhere", "fmriprep", {})

@@ -70,7 +70,7 @@ def test_compcor_reads_the_json_beside_the_table(tmp_path):
     pd.testing.assert_frame_equal(own, theirs)
     assert kept.tolist() == mask.tolist() == list(range(2, N_TRS))
     path.with_suffix(".json").unlink()
-    with pytest.raises(InputError, match="cannot read .*compcor"):
+    with pytest.raises(InputError, match=r"cannot read .*compcor"):
         strategy_confounds(path, scan, "compcor")
 
 
@@ -146,9 +146,8 @@ def test_scrubbed_volumes_at_both_ends_change_nothing_in_what_is_kept(tmp_path):
     gone = np.setdiff1d(np.arange(N_TRS), kept)
     assert {0, N_TRS - 1} <= set(gone)
     loud[gone] += 1000 * np.random.default_rng(1).standard_normal((len(gone), 6)).astype(np.float32)
-    both = [
-        cleaned(tmp_path, one, confounds=(design, kept), detrend=True, high_pass=1 / 60)[0] for one in (quiet, loud)
-    ]
+    options = {"confounds": (design, kept), "detrend": True, "high_pass": 1 / 60}
+    both = [cleaned(tmp_path, one, **options)[0] for one in (quiet, loud)]
     np.testing.assert_array_equal(both[0], both[1])
     assert np.isnan(both[1][gone]).all() and np.isfinite(both[1][kept]).all()
     # which nilearn's Butterworth does not do: what was scrubbed at the ends is in what is kept
