@@ -2,10 +2,10 @@
 
     python benchmarks/bids_speed.py
 
-The tree is made here: derivatives in the manner of fMRIPrep of 10,000 files, with the raw runs that they were made of.
+The tree is made here: 10,000 derivatives in the manner of fMRIPrep 21, and the raw runs that they were made of.
 bids2table lists the derivatives and gives the rows of the scans wanted; giblet also finds mask, confounds and sidecars
 of each, and its clock. Each is a process of its own, they take turns, and medians are compared: of the work alone, and
-of the whole process, in which giblet also starts its command line (a quarter of a second, however many files there are).
+of the whole process, in which giblet also starts its command line (a quarter of a second, whatever the dataset).
 Times are the processor's, so that other work on the machine counts for little.
 """
 
@@ -20,7 +20,22 @@ import sys
 import tempfile
 from pathlib import Path
 
-SPACES = ("T1w", "MNI152NLin2009cAsym_res-2", "MNI152NLin6Asym_res-2")
+IN_A_SPACE = (
+    "boldref.nii.gz", "desc-aseg_dseg.nii.gz", "desc-aparcaseg_dseg.nii.gz", "desc-brain_mask.nii.gz",
+    "desc-brain_mask.json", "desc-preproc_bold.nii.gz", "desc-preproc_bold.json",
+)  # fmt: skip
+NAMES = (
+    *(f"space-{space}_{name}" for space in ("T1w", "MNI152NLin2009cAsym_res-2") for name in IN_A_SPACE),
+    *IN_A_SPACE[3:],
+    *(f"space-MNI152NLin6Asym_desc-smoothAROMAnonaggr_bold.{ending}" for ending in ("nii.gz", "json")),
+    *(f"hemi-{side}_space-fsaverage5_bold.{ending}" for side in "LR" for ending in ("func.gii", "json")),
+    *(f"space-fsLR_den-91k_bold.{ending}" for ending in ("dtseries.nii", "dtseries.json", "json")),
+    "from-scanner_to-T1w_mode-image_xfm.txt", "from-T1w_to-scanner_mode-image_xfm.txt", "desc-MELODIC_mixing.tsv",
+    "AROMAnoiseICs.csv", "desc-confounds_timeseries.json",
+)  # fmt: skip
+"""What fMRIPrep 21.0.2 wrote of each run of OpenNeuro's ds000102, beside the table of confounds."""
+
+
 LISTED = """
 import sys, time, bids2table
 from pyarrow import compute
@@ -58,16 +73,12 @@ def make_tree(root: Path, n_files: int) -> int:
                 func.mkdir(parents=True, exist_ok=True)
                 (raw / f"{stem}_bold.nii.gz").touch()
                 (raw / f"{stem}_bold.json").write_text(json.dumps({"RepetitionTime": 1.5}))
-                for space in SPACES:
-                    name = func / f"{stem}_space-{space}_desc-"
-                    for ending in ("preproc_bold.nii.gz", "brain_mask.nii.gz", "aparcaseg_dseg.nii.gz"):
-                        Path(f"{name}{ending}").touch()
-                    Path(f"{name}brain_mask.json").write_text("{}")
-                    Path(f"{name}preproc_bold.json").write_text(json.dumps({"SliceTimingCorrected": False}))
+                for name in NAMES:
+                    content = '{"SliceTimingCorrected": false}' if name.endswith("bold.json") else "{}"
+                    (func / f"{stem}_{name}").write_text(content if name.endswith(".json") else "")
                 table = func / f"{stem}_desc-confounds_timeseries.tsv"
                 table.write_text("trans_x\tnon_steady_state_outlier00\nn/a\t1\n0.1\t0\n")
-                table.with_suffix(".json").write_text("{}")
-                made, runs = made + 5 * len(SPACES) + 2, runs + 1
+                made, runs = made + len(NAMES) + 1, runs + 1
     return runs
 
 

@@ -6,6 +6,7 @@ says whether a run was called ``run-2`` or ``run-02``.
 
 from __future__ import annotations
 
+import codecs
 import fnmatch
 import glob
 import json
@@ -45,7 +46,8 @@ class BidsFile(NamedTuple):
         -------
         tuple of str
         """
-        return tuple(self.entities.get(key, "") for key in OF_A_RUN)
+        own = self.entities
+        return tuple([own.get(key, "") for key in OF_A_RUN])
 
 
 def bids2table() -> Any:
@@ -109,7 +111,7 @@ def read_json(path: Path) -> dict[str, Any]:
         If it cannot be read, or holds no object.
     """
     with reading(path, "expected JSON; correct it"):
-        said = json.loads(path.read_text(encoding="utf-8-sig"))
+        said = json.loads(path.read_bytes().removeprefix(codecs.BOM_UTF8))
     if not isinstance(said, dict):
         raise InputError(
             f"{path} holds {type(said).__name__}: a JSON object, such as {{'RepetitionTime': 2}}, is expected"
@@ -211,8 +213,9 @@ def bids_file(path: Path) -> BidsFile:
     """
     stem, dot, ext = path.name.partition(".")
     *parts, suffix = stem.split("_")
-    entities = dict(part.split("-", maxsplit=1) for part in parts if "-" in part)
-    return BidsFile(path, {**entities, "suffix": suffix, "ext": dot + ext})
+    entities = {key: label for key, dash, label in (part.partition("-") for part in parts) if dash}
+    entities["suffix"], entities["ext"] = suffix, dot + ext
+    return BidsFile(path, entities)
 
 
 @contextmanager

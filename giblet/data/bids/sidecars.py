@@ -8,6 +8,7 @@ top of the raw dataset alone is nobody's sidecar.
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -122,7 +123,7 @@ class Sidecars:
         """
         place = self.folder / scan.path.parent.relative_to(folder)
         if place not in self._scans:
-            self._scans[place] = [bids_file(path) for path in sorted(place.glob("sub-*_bold.*"))]
+            self._scans[place] = [bids_file(place / name) for name in _names(place) if "_bold." in name]
         for one in self._scans[place]:
             if all(map(same_label, one.of_run(), scan.of_run())):
                 return self.of(one)
@@ -131,7 +132,7 @@ class Sidecars:
     def _jsons(self, folder: Path) -> list[BidsFile]:
         """Sidecars of BOLD in a folder, those with fewer labels first."""
         if folder not in self._in:
-            found = [bids_file(path) for path in sorted(folder.glob("*bold.json"))]
+            found = [bids_file(folder / name) for name in _names(folder) if name.endswith("bold.json")]
             found = [one for one in found if one.entities["suffix"] == "bold"]
             self._in[folder] = sorted(found, key=lambda one: len(one.entities))
         return self._in[folder]
@@ -140,6 +141,10 @@ class Sidecars:
         if path not in self._read:
             self._read[path] = read_json(path)
         return self._read[path]
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(os.listdir(folder)) if folder.is_dir() else []
 
 
 def _holds_for(sidecar: dict[str, str], scan: dict[str, str]) -> bool:
