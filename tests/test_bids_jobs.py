@@ -184,6 +184,6 @@ def test_a_start_time_of_half_a_tr_moves_regressors_by_exactly_that(tmp_path):
         )  # fmt: skip
 
     for subject, late in ((1, 0.0), (2, 0.75)):
-        # nilearn's own response begins one of its fine samples late.
-        np.testing.assert_allclose(found[subject], response(late - TR / OVERSAMPLING), atol=1e-3)
+        # nilearn's own response begins half of one of its fine samples late.
+        np.testing.assert_allclose(found[subject], response(late - TR / OVERSAMPLING / 2), atol=1e-3)
     assert read_at(found[2]) - read_at(found[1]) == pytest.approx(0.75, abs=1e-3)
