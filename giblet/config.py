@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
@@ -215,6 +216,14 @@ class _EachOnce(yaml.SafeLoader):
             at = next(key.start_mark.line for key, _ in reversed(node.value) if key.value == twice)
             raise InputError(f"{twice} stands twice, again in line {at + 1}: give each option, and each band, one name")
         return super().construct_mapping(node, deep)
+
+
+def _number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int | str:
+    """A whole number; one with zeros before it is a label, and stays as it is written: YAML would read 010 as 8."""
+    return str(node.value) if re.fullmatch(r"0\d+", node.value) else loader.construct_yaml_int(node)
+
+
+_EachOnce.add_constructor("tag:yaml.org,2002:int", _number)
 
 
 def options_in(path: str | Path) -> dict[str, Any]:

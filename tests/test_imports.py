@@ -142,7 +142,7 @@ def test_help_does_not_import_torch():
         "assert not heavy & set(sys.modules)"
     )
     commands = [
-        [], ["extract"], ["decode"], ["info"], ["simulate"], ["check-alignment"], ["train"], ["encode"],
+        [], ["extract"], ["decode"], ["info"], ["bids"], ["simulate"], ["check-alignment"], ["train"], ["encode"],
         ["reconstruct"], ["codec"], ["codec", "train"], ["codec", "evaluate"],
     ]  # fmt: skip
     for argv in (*([*command, "--help"] for command in commands), ["--version"]):

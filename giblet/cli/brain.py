@@ -59,12 +59,23 @@ def simulate(
 
 
 @app.command("check-alignment")
-# 25 parameters, 65 lines, of a Typer command: one for each option.
+# 28 parameters, 82 lines, of a Typer command: one for each option.
 def check_alignment(
+    context: typer.Context,
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FEATURES... BOLD", help="Feature files, and last one run of BOLD.", show_default=False),
+        typer.Argument(
+            metavar="FEATURES... BOLD",
+            help="Feature files, and last one run of BOLD; or one YAML file of training or encoding settings.",
+            show_default=False,
+        ),
     ],
+    subject: Annotated[
+        str | None, typer.Option(help="One subject of the YAML file; default: all.", show_default=False)
+    ] = None,
+    run: Annotated[
+        int | None, typer.Option(help="One run of each subject of the YAML file, from 1.", show_default=False)
+    ] = None,
     mask: Annotated[
         Path | None, typer.Option(help="Brain mask; images need it, or --atlas.", show_default=False)
     ] = None,
@@ -106,11 +117,16 @@ def check_alignment(
     as_json: Json = False,
 ) -> None:
     """Say by how many seconds a scan follows its stimulus, and whether that could be chance."""
+    if len(files) == 1 and files[0].suffix.lower() in (".yaml", ".yml"):
+        _check_configured(context, files[0], as_json)
+        return
     if len(files) < 2:
         raise InputError(f"one file was given, {files[0]}: name feature files, and the BOLD last")
-    from giblet.pipeline import check_alignment as run
+    if subject is not None or run is not None:
+        raise InputError("--subject and --run choose from a YAML file of settings, and none was given")
+    from giblet.pipeline import check_alignment as job
 
-    checks = run(
+    checks = job(
         files[:-1], files[-1], mask=mask, atlas=atlas, background_label=background_label, columns=_names(columns),
         decimal=decimal, tr=tr, overrule_tr=overrule_tr, slice_time_ref=slice_time_ref,
         stimulus_time_at_volume_0=stimulus_time_at_volume_0, lags=_range(lags), hrf=hrf, n_surrogates=n_surrogates,
@@ -122,10 +138,44 @@ def check_alignment(
         rows = [{**checked.row(), "advice": for_shell(checked.advice)} for checked in checks]
         print_json({"regressors": rows, "plot": None if plot is None else str(plot)})
     for checked in checks:
+        _tell(checked, as_json)
+
+
+OF_SETTINGS = ("subject", "run", "lags", "hrf", "n_surrogates", "high_pass", "no_high_pass", "seed", "codec", "device")
+"""Options of ``check-alignment`` that go with a YAML file of settings; the others stand in it."""
+
+
+def _check_configured(context: typer.Context, config: Path, as_json: bool) -> None:
+    """The check for the runs that settings name."""
+    given = context.params
+    for name, value in given.items():
+        said = context.get_parameter_source(name)
+        if name not in (*OF_SETTINGS, "files", "as_json") and said is not None and said.name == "COMMANDLINE":
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(f"{option} ({value}) is for files named one by one: with {config.name} it stands there")
+    from giblet.pipeline.brain_study import check_configured
+
+    found = check_configured(
+        config, lags=_range(given["lags"]), high_pass=None if given["no_high_pass"] else given["high_pass"],
+        **{name: given[name] for name in ("subject", "run", "hrf", "n_surrogates", "seed", "codec", "device")},
+    )  # fmt: skip
+    runs = []
+    for one in found:
         if not as_json:
-            out.print(_one_line(checked), markup=False)
-        if checked.verdict != "aligned":
-            err.print(f"giblet: warning: {for_shell(checked.advice)}", markup=False)
+            out.print(f"subject {one.subject}, run {one.number} ({one.bold.name})", markup=False)
+        for checked in one.checks:
+            _tell(checked, as_json)
+        rows = [{**checked.row(), "advice": for_shell(checked.advice)} for checked in one.checks]
+        runs.append({"subject": one.subject, "run": one.number, "bold": str(one.bold), "regressors": rows})
+    if as_json:
+        print_json({"runs": runs})
+
+
+def _tell(checked: AlignmentCheck, as_json: bool) -> None:
+    if not as_json:
+        out.print(_one_line(checked), markup=False)
+    if checked.verdict != "aligned":
+        err.print(f"giblet: warning: {for_shell(checked.advice)}", markup=False)
 
 
 def _one_line(one: AlignmentCheck) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -180,31 +181,64 @@ def check_alignment(
     opened = [(Path(path).name, load_features(path)) for path in features]
     for name, dataset in opened:
         check_applied_once(dataset, stimulus_time_at_volume_0, name)
-    fmri = FMRIProcessor(
+    scan = FMRIProcessor(
         mask, atlas, tr=tr, overrule_tr=overrule_tr, slice_time_ref=slice_time_ref, background_label=background_label,
         columns=columns, decimal=decimal, confound_columns=confound_columns, bad=bad,
+    ).load(bold, confounds=confounds)  # fmt: skip
+    regressors = [
+        regressor for name, dataset in opened for regressor in regressors_in(dataset, name, codec=codec, device=device)
+    ]
+    checks = checks_of(
+        scan, regressors, stimulus_time_at_volume_0=stimulus_time_at_volume_0, lags=lags, hrf=hrf,
+        n_surrogates=n_surrogates, high_pass=high_pass, trim=trim, seed=seed,
     )  # fmt: skip
-    scan = fmri.load(bold, confounds=confounds)
+    if plot is not None:
+        plot_checks(checks, plot)
+    return checks
+
+
+def checks_of(
+    scan: xr.Dataset, regressors: Sequence[Regressor], *, lags: tuple[float, float], **options: Any
+) -> list[AlignmentCheck]:
+    """Test whether a scan that is read follows its stimulus.
+
+    Parameters
+    ----------
+    scan : xarray.Dataset
+        One run, as :meth:`giblet.data.fmri.FMRIProcessor.load` gives it.
+    regressors : sequence of Regressor
+    lags : tuple of float
+        First and last, in seconds; whole TRs between them are scanned.
+    **options
+        As for :func:`giblet.evaluation.alignment.check`.
+
+    Returns
+    -------
+    list of AlignmentCheck
+        One per regressor.
+
+    Raises
+    ------
+    GibletError
+        If an option cannot be used, or the two do not overlap.
+
+    See Also
+    --------
+    check_alignment : reads scan and features too.
+    """
     seconds = float(scan.attrs["tr"])
     lags_scanned = _whole_trs(lags, seconds)
     good = scan["good"].values.astype(bool)
     targets = [column for column, usable in zip(_column_names(scan), good, strict=True) if usable]
-    regressors = [
-        regressor for name, dataset in opened for regressor in regressors_in(dataset, name, codec=codec, device=device)
-    ]
     sample_mask = scan["sample_mask"].values.astype(bool) if "sample_mask" in scan else None
     values = scan["bold"].values[:, good]
-    checks = [
+    return [
         check(
-            regressor, values, seconds, targets=targets, stimulus_time_at_volume_0=stimulus_time_at_volume_0,
-            lags=lags_scanned, hrf=hrf, n_surrogates=n_surrogates, high_pass=high_pass, trim=trim,
-            slice_time_ref=float(scan.attrs["slice_time_ref"]), sample_mask=sample_mask, seed=seed,
+            regressor, values, seconds, targets=targets, lags=lags_scanned, sample_mask=sample_mask,
+            slice_time_ref=float(scan.attrs["slice_time_ref"]), **options,
         )
         for regressor in regressors
     ]  # fmt: skip
-    if plot is not None:
-        plot_checks(checks, plot)
-    return checks
 
 
 def _check_plot(plot: str | Path | None, overwrite: bool) -> None:

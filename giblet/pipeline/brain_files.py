@@ -64,8 +64,7 @@ def training_columns(subject: SubjectSettings, tr: float, unused: Sequence[np.nd
     InputError
         As :meth:`giblet.data.fmri.FMRIProcessor.load`.
     """
-    confounds = [run.confounds for run in subject.runs if run.confounds is not None]
-    return subject.processor(tr).load([run.bold for run in subject.runs], confounds=confounds or None, unused=unused)
+    return subject.processor(tr).load([run.bold for run in subject.runs], confounds=subject.confounds(), unused=unused)
 
 
 @fill_doc
@@ -120,7 +119,9 @@ def replacement_bold(
         )
     if len(paths) != len(needed):
         paths, tables = ([some[n - 1] for n in needed] if some else [] for some in (paths, tables))
-    data = _on_columns(paths, tables, subject, tr, unused)
+    dummies = [subject.runs[n - 1].dummy_scans for n in needed]
+    confounds_given = subject.confounds_of(paths, tables or [None] * len(paths), dummies)
+    data = _on_columns(paths, confounds_given, subject, tr, unused)
     values, labels = data["bold"].values, data["run"].values
     found = np.full((len(run), values.shape[1]), np.nan, np.float32)
     for number, (path, wanted) in enumerate(zip(paths, needed, strict=True), start=1):
@@ -135,7 +136,11 @@ def replacement_bold(
 
 
 def _on_columns(
-    paths: list[Path], tables: list[Path], subject: SubjectSettings, tr: float, unused: Sequence[np.ndarray] | None
+    paths: list[Path],
+    tables: list[Any] | None,
+    subject: SubjectSettings,
+    tr: float,
+    unused: Sequence[np.ndarray] | None,
 ) -> xr.Dataset:
     """Scans on the voxels or regions of the training, in its order, and nothing else."""
     columns = training_columns(subject, tr, unused)
@@ -147,7 +152,7 @@ def _on_columns(
         mask = np.zeros(json.loads(columns.attrs["volume_shape"]), bool)
         mask[tuple(columns[axis].values for axis in "ijk")] = True
         fmri = fmri.with_mask(mask)
-    data = fmri.load(paths, confounds=list(tables) or None)
+    data = fmri.load(paths, confounds=tables)
     if data.attrs["mask_sha256"] != columns.attrs["mask_sha256"]:
         raise InputError(
             f"{paths[0].name} has {data['bold'].shape[1]} {data['bold'].dims[1]}s, which are not the "

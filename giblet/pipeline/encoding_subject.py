@@ -68,8 +68,10 @@ def options_of(settings: EncodeSettings, subject: EncodeSubjectSettings) -> dict
 
     runs = []
     for run in subject.runs:
-        about: dict[str, Any] = run.model_dump(mode="json", exclude={"bold", "audio", "video", "text", "features"})
-        about["confounds"] = file(run.confounds)
+        about: dict[str, Any] = run.model_dump(
+            mode="json", exclude={"bold", "mask", "audio", "video", "text", "features"}
+        )
+        about["confounds"], about["mask"] = file(run.confounds), file(run.mask)
         about["bold"], about["sidecar"] = file(run.bold), None
         if run.bold is not None:
             about["sidecar"] = file(sidecar_path(run.bold))

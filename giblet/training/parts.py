@@ -108,9 +108,9 @@ def is_cleaned(subject: SubjectSettings) -> bool:
     Returns
     -------
     bool
-        True with `detrend`, `high_pass` or `confound_columns`.
+        True with `detrend`, `high_pass`, `confound_columns` or `confound_strategy`.
     """
-    return bool(subject.detrend or subject.high_pass or subject.confound_columns)
+    return bool(subject.detrend or subject.high_pass or subject.confound_columns or subject.confound_strategy)
 
 
 def check_cleaned_apart(subject: str, runs: np.ndarray, splits: Splits) -> None:
@@ -134,6 +134,6 @@ def check_cleaned_apart(subject: str, runs: np.ndarray, splits: Splits) -> None:
         if len(parts) > 1:
             raise InputError(
                 f"subject {subject}: run {run} is cut into {', '.join(parts[:-1])} and {parts[-1]}, and detrend, "
-                "high_pass and confound_columns would fit all its volumes at once, so that training would know of the "
+                "high_pass and confounds would fit all its volumes at once, so that training would know of the "
                 "rest; set data.whole_runs: true, or clean the parts of the run beforehand, each by itself"
             )

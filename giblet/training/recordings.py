@@ -197,10 +197,9 @@ def read_bold(subject: SubjectSettings, asked_tr: float | None, unused: list[np.
     InputError
         As there; it names the subject.
     """
-    confounds = [run.confounds for run in subject.runs if run.confounds]
     try:
         return subject.processor(asked_tr).load(
-            [run.bold for run in subject.runs], confounds=confounds or None, subject=subject.name, unused=unused
+            [run.bold for run in subject.runs], confounds=subject.confounds(), subject=subject.name, unused=unused
         )
     except InputError as exc:
         raise InputError(f"subject {subject.name}: {exc}") from exc

@@ -205,7 +205,7 @@ def files_of(settings: TrainSettings) -> tuple[Path, ...]:
     for subject in settings.data.subjects:
         given = [subject.mask, subject.atlas]
         for run in subject.runs:
-            given += [run.bold, run.confounds, *(getattr(run, name) for name in STIMULI)]
+            given += [run.bold, run.mask, run.confounds, *(getattr(run, name) for name in STIMULI)]
             if (sidecar := sidecar_path(run.bold)).is_file():
                 given.append(sidecar)
         found |= {path for path in given if path is not None}

@@ -48,7 +48,7 @@ def per_run(given: Any, n_runs: int) -> list[tuple[Any, Any]]:
     ----------
     given : path, DataFrame, ndarray, pair of table and mask, sequence of these, or None
         A pair is what :func:`nilearn.interfaces.fmriprep.load_confounds` returns: a table and its ``sample_mask``
-        (indices of the volumes kept, or None), or a list of each for several runs.
+        (indices of the volumes kept, or None), or a list of each for several runs. A mask may be a slice too.
     n_runs : int
 
     Returns
@@ -95,14 +95,18 @@ def _is_pair(given: Any) -> bool:
 
 
 def _is_mask(given: Any) -> bool:
-    return given is None or (isinstance(given, np.ndarray) and given.ndim == 1 and given.dtype.kind in "iub")
+    return (
+        given is None
+        or isinstance(given, slice)
+        or (isinstance(given, np.ndarray) and given.ndim == 1 and given.dtype.kind in "iub")
+    )
 
 
 def read_confounds(
     confounds: Table | None,
     n_trs: int,
     columns: Sequence[str] | None = None,
-    sample_mask: np.ndarray | None = None,
+    sample_mask: np.ndarray | slice | None = None,
     *,
     decimal: Literal[".", ","] = ".",
     empty: np.ndarray | None = None,
@@ -119,8 +123,8 @@ def read_confounds(
     columns : sequence of str, optional
         Names or shell patterns such as ``"trans_?"``; must be given for a file, which holds hundreds of columns that
         nobody wants all at once. A pattern of outliers, such as ``"motion_outlier*"``, may match none.
-    sample_mask : ndarray of int, shape (n_kept,), or of bool, shape (n_trs,), optional
-        The volumes that are kept, beside what the table says.
+    sample_mask : ndarray of int, shape (n_kept,), or of bool, shape (n_trs,), or slice, optional
+        The volumes that are kept, beside what the table says: ``slice(4, None)`` leaves out the first 4.
     decimal : {".", ","}
         Decimal sign of the scan's table. A file of which all numbers have points is read with points.
     empty : ndarray of bool, shape (n_trs,), optional
@@ -178,10 +182,14 @@ def read_confounds(
     return RunConfounds(values, keep, tuple(why))
 
 
-def _kept(sample_mask: np.ndarray | None, n_trs: int) -> np.ndarray:
-    """Indices or flags of volumes as flags."""
+def _kept(sample_mask: np.ndarray | slice | None, n_trs: int) -> np.ndarray:
+    """Indices or flags of volumes, or a slice of them, as flags."""
     if sample_mask is None:
         return np.ones(n_trs, bool)
+    if isinstance(sample_mask, slice):
+        keep = np.zeros(n_trs, bool)
+        keep[sample_mask] = True
+        return keep
     mask = np.asarray(sample_mask)
     if mask.dtype == bool and mask.shape == (n_trs,):
         return mask.copy()

@@ -1,0 +1,1 @@
+"""BIDS: which scans of a dataset are meant, the files that belong to them, and their clock."""
