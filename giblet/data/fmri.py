@@ -26,6 +26,7 @@ Its attributes say the ``tr``, who said it (``tr_source``: given, sidecar or hea
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -50,9 +51,10 @@ from giblet.data.bold.row_masks import RowMask, read_row_mask
 from giblet.data.bold.scan import Scan, region_means, room_for, space_of
 from giblet.data.bold.scan_timing import HeaderTR, ScanTiming, header_tr, scan_timing
 from giblet.data.bold.surfaces import hemispheres, surface_series
-from giblet.data.bold.tables import is_table, read_table
+from giblet.data.bold.tables import chosen_columns, is_table, read_table
 from giblet.data.bold.volumes import check_grid, read_mask, series_of, voxels_in
 from giblet.errors import InputError
+from giblet.files import sha256_of
 
 log = logging.getLogger(__name__)
 
@@ -115,8 +117,8 @@ class FMRIProcessor:
         What `atlas` holds where there is no region, as in nilearn; by default 0, unless it holds negative numbers:
         then it must be said.
     columns : sequence of str, optional
-        Which columns of a table are regions, as names or shell patterns; all by default, unless one of them counts
-        volumes or runs: then they must be said.
+        Which columns of a table, or parcels of ``.ptseries.nii``, are read, as names or shell patterns; all by default,
+        unless a column of a table counts volumes or runs: then they must be said.
     decimal : {".", ","}
         Decimal sign in tables of regions, and in files of confounds, unless all their numbers have points.
     confound_columns : sequence of str, optional
@@ -458,7 +460,12 @@ class FMRIProcessor:
         axis, attrs = rows.columns(), {ROWS: rows.to_text()}
         if rows.is_parcels and (self.atlas is not None or self.row_mask is not None or self.mask is not None):
             raise InputError(f"{paths[0].name} holds parcels already: leave out mask and atlas")
-        inside = np.ones(len(rows), bool) if rows.is_parcels else self._rows_inside(rows, paths[0].name)
+        if rows.is_parcels:
+            names = axis["region"].tolist()
+            wanted = self.settings.columns
+            inside = np.isin(names, names if wanted is None else chosen_columns(names, wanted, paths[0].name))
+        else:
+            inside = self._rows_inside(rows, paths[0].name)
         if self.atlas is not None:
             inside &= self.atlas.on(rows, paths[0].name)[1]
         if not inside.any():
@@ -468,6 +475,9 @@ class FMRIProcessor:
         for one, run in zip(series, runs, strict=True):
             one.read(inside, run)
         axis = {name: values[inside] for name, values in axis.items()}
+        if format_of(paths[0]) == GIFTI:
+            others = [sha256_of(file) for one in series for file in one.files if file.name != one.path.name]
+            attrs["other_hemisphere_sha256"] = others[0] if len(others) == 1 else json.dumps(others)
         return Scan(runs, np.ones(int(inside.sum()), bool), [], timing, axis, attrs)
 
     def _rows_inside(self, rows: BrainRows, scan: str) -> np.ndarray:

@@ -11,13 +11,14 @@ from typing import Any
 
 import pandas as pd
 
+from giblet.data.bold.brain_rows import PLACES
 from giblet.encoding.settings import EncodeSettings
 from giblet.errors import GibletError
 from giblet.files import check_writable, claimed, write_atomic
 from giblet.notebook import html_table
 from giblet.pipeline.encoding_data import tr_of
 from giblet.pipeline.encoding_features import BandReader
-from giblet.pipeline.encoding_files import PLACES, SubjectEncoding, write_stats
+from giblet.pipeline.encoding_files import SubjectEncoding, write_stats
 from giblet.pipeline.encoding_group import GroupEncoding, encode_group
 from giblet.pipeline.encoding_report import write_page
 from giblet.pipeline.encoding_subject import encode_subject, needs_held_out, standing

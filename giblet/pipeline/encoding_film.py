@@ -7,19 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
 
 from giblet.alignment import align_all_modalities
-from giblet.data.bold.volumes import open_image, write_image
+from giblet.data.bold.brain_images import ending_of, files_at, image_of, write_brain
 from giblet.encoding import EncodingModel
 from giblet.encoding.settings import EncodeSettings, EncodeSubjectSettings
 from giblet.errors import CheckpointError, InputError
 from giblet.notebook import html_table
 from giblet.pipeline.encoding import read_encode_config
 from giblet.pipeline.encoding_features import BandReader
-from giblet.pipeline.encoding_files import label_of, read_stats, write_stats
+from giblet.pipeline.encoding_files import label_of, like_of, read_stats, write_stats
 from giblet.training.films import Films
 
 
@@ -29,7 +28,7 @@ class PredictedScan:
 
     subject: str
     path: Path
-    """4-D image, or table with a column for each region."""
+    """Series of the scan's format (of a pair that of the left hemisphere), or table with a column for each region."""
     bold: np.ndarray
     """float32 (n_trs, n_voxels); NaN in voxels that were left out of the fit."""
     tr: float
@@ -66,7 +65,8 @@ def predict_film(
         The film's features, by the names that the bands call them (``audio``, ``video``, ``text``, or one of
         ``features``); one path where all bands are of one file.
     out_dir : str or Path, optional
-        Gets ``<film>_sub-01_desc-encoding_bold.nii.gz`` or ``.tsv``; by default the folder of the run.
+        Gets ``<film>_sub-01_desc-encoding_bold`` with ``.nii.gz``, ``.dtseries.nii``, ``.func.gii`` (of both
+        hemispheres, ``<film>_hemi-L_...``) or ``.tsv``; by default the folder of the run.
     overwrite : bool
         Replace predictions of these names.
 
@@ -130,13 +130,17 @@ def _predicted(
                 )
     bold = model.predict(bands, run=np.zeros(len(next(iter(bands.values()))), np.int64))
     stats = read_stats(settings.output / f"{label}_stats.tsv")
-    image = "i" in stats
+    space = summary["space"]
+    # Regions of an atlas stand in a table: nobody needs them in each of their voxels.
+    ending = ".tsv" if "label" in stats or not space else ending_of(space, series=True)
     stem = first.name.removesuffix("".join(first.suffixes[-1:])).removesuffix("_features")
-    path = folder / f"{stem}_{label}_bold{'.nii.gz' if image else '.tsv'}"
-    if path.exists() and not overwrite:
+    hemisphere = "_hemi-L" if ending.endswith(".gii") else ""
+    path = folder / f"{stem}{hemisphere}_{label}_bold{ending}"
+    if any(file.exists() for file in files_at(path)) and not overwrite:
         raise InputError(f"{path} is there: choose another `out_dir`, or pass overwrite=True to replace it")
-    if image:
-        _write_volumes(settings.output / f"{label}_stat-r_statmap.nii.gz", stats, bold, tr, path)
+    if ending != ".tsv":
+        like = like_of(stats, {**space, "tr": tr})
+        write_brain(image_of(bold, like), path)
     else:
         write_stats(pd.DataFrame(bold, columns=stats["region"]), path)
     return PredictedScan(subject.name, path, bold, tr)
@@ -158,13 +162,3 @@ def _on_clock(reader: BandReader, files: Mapping[str, Path], tr: float) -> dict[
             x[~there] = x[there].mean(0)
         bands[name] = x
     return bands
-
-
-def _write_volumes(r_map: Path, stats: pd.DataFrame, bold: np.ndarray, tr: float, path: Path) -> None:
-    like = open_image(r_map)
-    volumes = np.zeros((*like.shape, len(bold)), np.float32)
-    volumes[stats["i"], stats["j"], stats["k"]] = bold.T
-    image = nib.Nifti1Image(volumes, like.affine)
-    image.header.set_zooms((*like.header.get_zooms()[:3], tr))
-    image.header.set_xyzt_units("mm", "sec")
-    write_image(image, path)

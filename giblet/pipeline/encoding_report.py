@@ -11,6 +11,7 @@ import pandas as pd
 
 from giblet.encoding.settings import EncodeSettings
 from giblet.pipeline import encoding_figures as figures
+from giblet.pipeline.encoding_brains import brain_maps
 from giblet.pipeline.encoding_files import SubjectEncoding
 from giblet.pipeline.encoding_group import LABEL, GroupEncoding
 from giblet.report import Picture, Section, Table, write_report
@@ -53,7 +54,7 @@ def write_page(  # 6 parameters: all that a run found
     """
     sections = [_found(subjects)]
     if group is not None:
-        sections.append(_of_group(group))
+        sections.append(_of_group(group, subjects[0].summary["space"]))
     sections += [_of_subject(one, draw=k < MOST_PICTURED) for k, one in enumerate(subjects)]
     sections.append(_excluded(subjects, group, failed, notes))
     high_pass = "" if settings.high_pass is None else f", and cosines slower than 1/{1 / settings.high_pass:g} Hz"
@@ -84,7 +85,7 @@ def _found(subjects: Sequence[SubjectEncoding]) -> Section:
     return Section("What was found", parts=[Table(headers, rows)])
 
 
-def _of_group(group: GroupEncoding) -> Section:
+def _of_group(group: GroupEncoding, space: Mapping[str, Any]) -> Section:
     summary, stats = group.summary, group.stats
     text = [f"{summary['n_subjects']} subjects, {summary['n_trs']} TRs that all of them were tested on."]
     parts: list[Table | Picture] = []
@@ -97,7 +98,9 @@ def _of_group(group: GroupEncoding) -> Section:
         if figures.can_draw() and "region" in stats and len(stats) <= figures.FEW:
             parts.append(Picture(figures.by_region(stats), "r of each region, mean over subjects"))
         if figures.can_draw():
-            parts += [Picture(png, name, name) for name, png in figures.brain_maps(group.folder, LABEL, stats)]
+            pictures, notes = brain_maps(group.folder, LABEL, space)
+            parts += [Picture(png, name, name) for name, png in pictures]
+            text += notes
     if "region" in stats and len(stats) <= MOST_ROWS:
         names = [n for n in ("r", "p", "q", "p_fwe", "ceiling", "ceiling_upper", "ratio", "agreement_t") if n in stats]
         parts.append(_regions(stats, names))
@@ -127,6 +130,7 @@ def _regions(stats: pd.DataFrame, names: Sequence[str]) -> Table:
 def _of_subject(one: SubjectEncoding, *, draw: bool) -> Section:
     stats, summary = one.stats, one.summary
     parts: list[Table | Picture] = []
+    text = [f"Runs: {', '.join(summary['run_names'])}."]
     if draw and figures.can_draw() and stats["r"].notna().any():
         parts.append(Picture(
             figures.histogram(stats, summary), "histogram of held-out r, and of its null",
@@ -134,7 +138,9 @@ def _of_subject(one: SubjectEncoding, *, draw: bool) -> Section:
         ))  # fmt: skip
         if "region" in stats and len(stats) <= figures.FEW:
             parts.append(Picture(figures.by_region(stats), "r of each region"))
-        parts += [Picture(png, name, name) for name, png in figures.brain_maps(one.folder, one.label, stats)]
+        pictures, notes = brain_maps(one.folder, one.label, summary["space"])
+        parts += [Picture(png, name, name) for name, png in pictures]
+        text += notes
         parts.append(Picture(figures.time_line(summary), "time line of folds and gaps", "What was learned from"))
     if bands := list(summary["bands"]):
         parts.append(_bands(stats, bands, summary))
@@ -142,7 +148,7 @@ def _of_subject(one: SubjectEncoding, *, draw: bool) -> Section:
         own = stats[stats["ratio"].notna()]
         row = [f"{len(own)} of {len(stats)}", _number(own["ceiling"].median()), _number(own["ratio"].median())]
         parts.append(Table(["columns whose ceiling is above chance", "median ceiling", "median r / ceiling"], [row]))
-    return Section(f"Subject {one.name}", [f"Runs: {', '.join(summary['run_names'])}."], parts)
+    return Section(f"Subject {one.name}", text, parts)
 
 
 def _bands(stats: pd.DataFrame, bands: Sequence[str], summary: Mapping[str, Any]) -> Table:

@@ -69,6 +69,24 @@ def hemispheres(path: str | Path) -> dict[str, Path]:
     raise InputError(f"the name of {path.name} tells no hemisphere; expected {HOW_NAMED}")
 
 
+def with_other_hemisphere(path: Path) -> list[Path]:
+    """A file of a brain, and of a pair of GIFTI files the other one.
+
+    Parameters
+    ----------
+    path : Path
+        Of any format.
+
+    Returns
+    -------
+    list of Path
+        `path` first.
+    """
+    if format_of(path) != GIFTI or not any(pattern.search(path.name) for pattern in NAMED):
+        return [path]
+    return [path, *(file for file in hemispheres(path).values() if file != path)]
+
+
 def companions(path: Path) -> list[Path]:
     """Files that belong to a scan, mask or atlas by their names: its sidecar, the other hemisphere and its sidecar.
 
@@ -79,16 +97,9 @@ def companions(path: Path) -> list[Path]:
     Returns
     -------
     list of Path
-        Those that are there.
+        Whether they are there or not.
     """
-    beside = [sidecar_path(path)]
-    if format_of(path) == GIFTI:
-        for pattern in NAMED:
-            if pattern.search(path.name):
-                other = next(file for file in hemispheres(path).values() if file.name != path.name)
-                beside += [other, sidecar_path(other)]
-                break
-    return [file for file in beside if file.is_file()]
+    return [file for one in with_other_hemisphere(path) for file in (one, sidecar_path(one)) if file != path]
 
 
 @dataclass(frozen=True)
