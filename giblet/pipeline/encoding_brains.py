@@ -159,15 +159,15 @@ def _cortex(parts: dict[str, np.ndarray], top: float) -> bytes:
     from nilearn.surface import SurfaceImage
 
     image = SurfaceImage(load_fsaverage("fsaverage5")["inflated"], parts)
-    sulci = load_fsaverage_data(mesh="fsaverage5", data_type="sulcal")
+    sulci = load_fsaverage_data(mesh="fsaverage5", mesh_type="inflated", data_type="sulcal")
     figure = Figure(figsize=(8.4, 1.9))
     for number, (hemisphere, view) in enumerate(VIEWS):
         axis: Any = figure.add_axes((0.225 * number, 0, 0.225, 1), projection="3d")
         plot_surf_stat_map(
-            stat_map=image, hemi=hemisphere, view=view, bg_map=sulci, bg_on_data=True, threshold=1e-6, vmin=-top,
+            stat_map=image, hemi=hemisphere, view=view, bg_map=sulci, threshold=1e-6, vmin=-top,
             vmax=top, cmap="RdBu_r", colorbar=False, avg_method=_strongest, axes=axis, figure=figure,
         )  # fmt: skip
-        axis.set_box_aspect(None, zoom=1.65)
+        axis.set_box_aspect(None, zoom=1.5)
     bar = figure.add_axes((0.925, 0.15, 0.012, 0.7))
     figure.colorbar(ScalarMappable(Normalize(-top, top), "RdBu_r"), cax=bar).ax.tick_params(labelsize=7)
     return figure_png(figure)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 from nibabel import cifti2
+from nilearn.datasets import load_fsaverage
 
 from giblet.data.bold.brain_images import write_brain
 from giblet.data.bold.brain_rows import ROWS, BrainRows
@@ -16,7 +17,8 @@ from giblet.pipeline.encoding_brains import N_DRAWN, brain_maps
 from giblet.pipeline.encoding_files import map_path
 
 CORTEX = {"CIFTI_STRUCTURE_CORTEX_LEFT": 0, "CIFTI_STRUCTURE_CORTEX_RIGHT": 0}
-SEEN = 5_000
+SEEN = int(load_fsaverage("fsaverage5")["inflated"].parts["left"].coordinates[:, 0].argmin())
+"""The vertex farthest to the left."""
 
 
 def surfaces(n: int) -> BrainRows:
@@ -44,7 +46,7 @@ def coloured(png: bytes) -> int:
 @pytest.mark.parametrize("n", [N_DRAWN, 40_962])
 def test_one_vertex_that_is_found_is_seen_on_fsaverage(tmp_path, n):
     rows = surfaces(n)
-    r, q = np.full(2 * n, 0.2), np.ones(2 * n)
+    r, q = np.full(2 * n, 0.6), np.ones(2 * n)
     r[SEEN], q[SEEN] = -0.9, 0.01
     space = written(tmp_path, rows, r, q, "sub-1_hemi-L_space-fsaverage_bold.func.gii")
     [(name, png)], notes = brain_maps(tmp_path, "sub-1_desc-encoding", space)
