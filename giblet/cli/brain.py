@@ -66,10 +66,11 @@ def check_alignment(
         typer.Argument(metavar="FEATURES... BOLD", help="Feature files, and last one run of BOLD.", show_default=False),
     ],
     mask: Annotated[
-        Path | None, typer.Option(help="Brain mask; images need it, or --atlas.", show_default=False)
+        Path | None, typer.Option(help="Mask in the space of the scan; NIfTI needs it, or --atlas.", show_default=False)
     ] = None,
     atlas: Annotated[
-        Path | None, typer.Option(help="Label image: the means of its regions are scanned.", show_default=False)
+        Path | None,
+        typer.Option(help="Labels in the space of the scan: the means of regions are scanned.", show_default=False),
     ] = None,
     background_label: Annotated[
         int | None, typer.Option(help="What the atlas holds where there is no region; default: 0.", show_default=False)

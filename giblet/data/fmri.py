@@ -42,7 +42,7 @@ from pydantic import Field, model_validator
 
 from giblet.config import Settings
 from giblet.data.bold.atlas import Atlas
-from giblet.data.bold.brain_images import BrainImage, image_of, write_brain
+from giblet.data.bold.brain_images import BrainImage, image_of, labels_of, write_brain
 from giblet.data.bold.brain_rows import CIFTI, GIFTI, ROWS, BrainRows, format_of
 from giblet.data.bold.cleaning import BadColumns, clean_run, find_bad, judge
 from giblet.data.bold.confounds import RunConfounds, Table, empty_volumes, per_run, read_confounds, tell_censored
@@ -328,10 +328,9 @@ class FMRIProcessor:
             return self._read_tables(list(paths))
         return self._read_rows(list(paths)) if kind in (CIFTI, GIFTI) else self._read_images(list(paths))
 
-    # 6 parameters: what nilearn's inverse_transform and to_filename take, and what stands outside.
     def to_image(
         self, values: Any, like: xr.Dataset, path: str | Path | None = None, *, names: Sequence[str] | None = None,
-        outside: float = 0.0,
+        outside: float = 0.0, labels: Mapping[int, str] | None = None,
     ) -> BrainImage:  # fmt: skip
         """Put values of columns into an image of the space that the scan is in.
 
@@ -349,13 +348,17 @@ class FMRIProcessor:
             Of the maps, which CIFTI and GIFTI keep.
         outside : float
             What stands where there is no column.
+        labels : mapping of int to str, optional
+            `values` are labels (one map of whole numbers), and these their names: they become an image of labels, int32
+            and 0 outside, named ``.dlabel.nii`` for CIFTI and ``.label.gii`` for GIFTI.
 
         Returns
         -------
         Nifti1Image, Cifti2Image or dict of str to GiftiImage
-            float32. A NIfTI image lies on the scan's affine, (x, y, z) or (x, y, z, n_trs). A CIFTI image has all rows
-            of the scan's file and a header of its own. GIFTI are two, ``"L"`` and ``"R"``, with an array for each map
-            or volume. NaN for bad columns that ``bad="zero"`` kept. Each place of an atlas region has its value.
+            float32, labels int32. A NIfTI image lies on the scan's affine, (x, y, z) or (x, y, z, n_trs). A CIFTI image
+            has all rows of the scan's file and a header of its own. GIFTI are two, ``"L"`` and ``"R"``, with an array
+            for each map or volume. NaN for bad columns that ``bad="zero"`` kept. Each place of an atlas region has its
+            value.
 
         Raises
         ------
@@ -367,14 +370,17 @@ class FMRIProcessor:
         --------
         to_nifti : The same, for NIfTI alone.
         """
-        labels, mask = (None if self.atlas is None else self.atlas.labels), self.mask
+        atlas, mask = (None if self.atlas is None else self.atlas.labels), self.mask
         if ROWS in like.attrs and "label" in like.coords:
             rows = BrainRows.from_text(like.attrs[ROWS])
-            labels = None
+            atlas = None
             if self.atlas is not None and self.atlas.rows is not None:
-                labels, regions = self.atlas.on(rows, "the scan")
+                atlas, regions = self.atlas.on(rows, "the scan")
                 mask = regions & self._rows_inside(rows, "the scan")
-        image = image_of(values, like, atlas=labels, mask=mask, names=names, outside=outside)
+        if labels is not None:
+            image = labels_of(values, like, labels, atlas=atlas, mask=mask, name=names[0] if names else "labels")
+        else:
+            image = image_of(values, like, atlas=atlas, mask=mask, names=names, outside=outside)
         if path is not None:
             write_brain(image, path)
         return image

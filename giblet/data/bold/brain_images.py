@@ -10,18 +10,20 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import xarray as xr
-from nibabel.cifti2 import Cifti2Image
+from nibabel.cifti2 import Cifti2Image, LabelAxis, ParcelsAxis, SeriesAxis
 from nibabel.gifti import GiftiImage
 from nilearn.masking import unmask
 
 from giblet.data.bold.brain_rows import CIFTI, GIFTI, ROWS, BrainRows, format_of
-from giblet.data.bold.grayordinates import INTENTS, cifti_image
-from giblet.data.bold.surfaces import hemispheres, surface_bytes, surface_images
+from giblet.data.bold.grayordinates import INTENTS, LABEL_ENDING, cifti_image, cifti_labels
+from giblet.data.bold.surfaces import hemispheres, surface_bytes, surface_images, surface_labels
 from giblet.data.bold.volumes import write_image
 from giblet.errors import InputError
 from giblet.files import atomic_path
 from giblet.modalities import BOLD
 
+MOST_LABELS = 2**24
+"""float32, in which values are laid on their places, holds all whole numbers up to here."""
 BrainImage = nib.Nifti1Image | Cifti2Image | dict[str, GiftiImage]
 """An image; of GIFTI one for each hemisphere, ``"L"`` and ``"R"``."""
 
@@ -76,6 +78,53 @@ def image_of(
     if "affine" not in like.attrs:
         raise InputError(f"{like.attrs['source']} is a table: its regions have no place in an image")
     return _volumes(values, like, atlas, mask, outside)
+
+
+def labels_of(
+    values: Any, like: xr.Dataset, labels: Mapping[int, str], *, atlas: np.ndarray | None = None,
+    mask: np.ndarray | None = None, name: str = "labels",
+) -> BrainImage:  # fmt: skip
+    """Labels of columns of BOLD as an image of labels of the space that the scan is in.
+
+    Parameters
+    ----------
+    values : array_like of int, shape (n_columns,)
+    like : xarray.Dataset
+        BOLD with the same columns.
+    labels : mapping of int to str
+        Names of labels; others are called ``"label-7"``. 0 is no label.
+    atlas, mask : ndarray, optional
+        As for :func:`image_of`.
+    name : str
+        Of the map.
+
+    Returns
+    -------
+    Nifti1Image, Cifti2Image or dict of str to GiftiImage
+        int32; CIFTI and GIFTI with a table of the labels.
+
+    Raises
+    ------
+    InputError
+        If values are not whole numbers of 24 bits, or as :func:`image_of`.
+    """
+    values = np.asarray(values)
+    if values.ndim != 1 or not np.array_equal(values, np.round(values)) or np.abs(values).max(initial=0) > MOST_LABELS:
+        raise InputError(f"labels are whole numbers from {-MOST_LABELS} to {MOST_LABELS}, one for each column")
+    if not like["good"].values.all():
+        values = np.where(like["good"].values, values, 0)
+        like = like.assign(good=xr.ones_like(like["good"]))
+    image = image_of(values, like, atlas=atlas, mask=mask)
+    if isinstance(image, nib.Nifti1Image) and not isinstance(image, Cifti2Image):
+        whole = nib.Nifti1Image(np.asarray(image.dataobj).astype(np.int32), image.affine, image.header, dtype=np.int32)
+        whole.header.set_intent("label")
+        return whole
+    rows = BrainRows.from_text(like.attrs[ROWS])
+    if rows.is_parcels:
+        raise InputError("CIFTI has no file of labels of parcels; write them as values, without labels")
+    full = _on_rows(values[None].astype(np.float32), like, rows, atlas, mask, 0.0).astype(np.int32)
+    table = {0: "???"} | {int(key): labels.get(int(key), f"label-{key}") for key in np.unique(full) if key}
+    return (cifti_labels if rows.format == CIFTI else surface_labels)(full, rows, [name], table)
 
 
 def _columns_at(
@@ -176,7 +225,7 @@ def write_brain(image: BrainImage, path: str | Path) -> list[Path]:
         if format_of(path) == CIFTI:
             raise InputError(f"{path} is the name of CIFTI, and the image is NIfTI; expected .nii or .nii.gz")
         return [write_image(image, path)]
-    kind, told = (GIFTI, ".func.gii") if isinstance(image, dict) else (CIFTI, _ending_of_image(image))
+    kind, told = (GIFTI if isinstance(image, dict) else CIFTI), _ending_of_image(image)
     if not path.name.endswith(told):
         raise InputError(f"{path} is not a name for these values, which are {kind}; expected {told}")
     contents = surface_bytes(image, path) if isinstance(image, dict) else {path: image.to_bytes()}
@@ -186,9 +235,13 @@ def write_brain(image: BrainImage, path: str | Path) -> list[Path]:
     return list(contents)
 
 
-def _ending_of_image(image: Cifti2Image) -> str:
-    intent = image.nifti_header.get_intent("label")[0]
-    return next(ending for name, ending in INTENTS.values() if name == intent)
+def _ending_of_image(image: Cifti2Image | dict[str, GiftiImage]) -> str:
+    if isinstance(image, dict):
+        return ".label.gii" if image["L"].labeltable.labels else ".func.gii"
+    if isinstance(image.header.get_axis(0), LabelAxis):
+        return LABEL_ENDING
+    is_parcels = isinstance(image.header.get_axis(1), ParcelsAxis)
+    return INTENTS[is_parcels, isinstance(image.header.get_axis(0), SeriesAxis)][1]
 
 
 def files_at(path: Path) -> list[Path]:

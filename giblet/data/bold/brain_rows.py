@@ -7,6 +7,7 @@ every vertex is there, the left one first.
 from __future__ import annotations
 
 import base64
+import colorsys
 import json
 import re
 import zlib
@@ -286,6 +287,21 @@ class BrainRows:
         n_voxels = int((self.axis.vertex < 0).sum())
         told = f"{len(self) - n_voxels} vertices of {_surfaces(self.axis.nvertices)}"
         return f"{told} and {n_voxels} voxels" if n_voxels else told
+
+
+def colours(n: int) -> list[tuple[float, float, float]]:
+    """Colours for a table of labels, neighbours far apart.
+
+    Parameters
+    ----------
+    n : int
+
+    Returns
+    -------
+    list of tuple of float
+        Red, green and blue, 0 to 1.
+    """
+    return [colorsys.hsv_to_rgb(k * 0.618034 % 1, 0.6 + 0.3 * (k % 2), 0.9) for k in range(n)]
 
 
 def unit_of(columns: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from nibabel.cifti2 import BrainModelAxis, Cifti2Image, LabelAxis, ParcelsAxis, ScalarAxis, SeriesAxis
 
 from giblet.data.bold import volumes
-from giblet.data.bold.brain_rows import CIFTI, BrainRows
+from giblet.data.bold.brain_rows import CIFTI, BrainRows, colours
 from giblet.data.bold.scan_timing import HeaderTR, in_seconds
 from giblet.errors import InputError, reading
 from giblet.timing import exact
@@ -22,6 +22,8 @@ INTENTS = {
     (True, False): ("ConnParcelScalr", ".pscalar.nii"), (True, True): ("ConnParcelSries", ".ptseries.nii"),
 }  # fmt: skip
 """Intent and ending of a file, by whether its rows are parcels and whether it is a series."""
+LABEL_INTENT, LABEL_ENDING = "ConnDenseLabel", ".dlabel.nii"
+"""The same of labels."""
 
 
 def open_cifti(path: Path) -> tuple[Cifti2Image, Any, BrainRows]:
@@ -170,6 +172,32 @@ def read_cifti_map(path: Path) -> tuple[np.ndarray, BrainRows, dict[int, str]]:
         values = np.asarray(image.dataobj[0])
     names = {int(key): str(name) for key, (name, _) in maps.label[0].items()} if isinstance(maps, LabelAxis) else {}
     return values, rows, names
+
+
+def cifti_labels(values: np.ndarray, rows: BrainRows, names: Sequence[str], labels: Mapping[int, str]) -> Cifti2Image:
+    """A CIFTI-2 image of labels, int32, with a table of them and a header of its own.
+
+    Parameters
+    ----------
+    values : ndarray of int, shape (n_maps, n_rows)
+    rows : BrainRows
+        Of grayordinates: CIFTI has no intent for labels of parcels.
+    names : sequence of str
+        Of the maps.
+    labels : mapping of int to str
+        Names of all labels that occur.
+
+    Returns
+    -------
+    Cifti2Image of int32, shape (n_maps, n_rows)
+    """
+    table = {key: (name, (*colour, 1.0 if key else 0.0)) for (key, name), colour in zip(
+        labels.items(), colours(len(labels)), strict=True)}  # fmt: skip
+    first = LabelAxis(list(names), [table] * len(values))
+    image = Cifti2Image(np.asarray(values, np.int32), (first, rows.axis), dtype=np.int32)
+    image.update_headers()
+    image.nifti_header.set_intent(LABEL_INTENT, name=LABEL_INTENT)
+    return image
 
 
 def cifti_image(values: np.ndarray, rows: BrainRows, names: Sequence[str] | None, tr: float | None) -> Cifti2Image:

@@ -16,11 +16,11 @@ from xml.etree import ElementTree
 
 import nibabel as nib
 import numpy as np
-from nibabel.gifti import GiftiDataArray, GiftiImage, GiftiMetaData
+from nibabel.gifti import GiftiDataArray, GiftiImage, GiftiLabel, GiftiMetaData
 from nibabel.nifti1 import intent_codes
 
 from giblet.cells import is_number
-from giblet.data.bold.brain_rows import CORTEX, GIFTI, BrainRows, format_of
+from giblet.data.bold.brain_rows import CORTEX, GIFTI, BrainRows, colours, format_of
 from giblet.data.bold.scan_timing import HeaderTR, in_seconds, sidecar_path
 from giblet.errors import InputError, reading
 from giblet.timing import exact
@@ -32,6 +32,8 @@ NAMED = (
 )
 """How BIDS, Workbench and FreeSurfer name the hemisphere of a file."""
 HOW_NAMED = "hemi-L and hemi-R, .L. and .R., or lh. and rh."
+TOLD = {"L": "CortexLeft", "R": "CortexRight"}
+"""How a file itself says its hemisphere, AnatomicalStructurePrimary."""
 MESH = ("NIFTI_INTENT_POINTSET", "NIFTI_INTENT_TRIANGLE")
 SERIES_INTENT, MAP_INTENT = "NIFTI_INTENT_TIME_SERIES", "NIFTI_INTENT_NONE"
 
@@ -154,7 +156,7 @@ def read_header(path: Path, side: str) -> GiftiHeader:
                 break
     _check_no_mesh(path, array.get("Intent", ""))
     told = about.get("AnatomicalStructurePrimary", "")
-    other = {"L": "CortexRight", "R": "CortexLeft"}[side]
+    other = TOLD["R" if side == "L" else "L"]
     if told == other:
         raise InputError(f"{path.name} says that it is {told}, its name that it is hemisphere {side}; correct one")
     with reading(path, "its header says no size of its data; expected GIFTI (.gii)"):
@@ -361,7 +363,7 @@ def surface_images(
     images = {}
     for side, structure in CORTEX.items():
         own = rows.axis.name == structure
-        image = GiftiImage(meta=GiftiMetaData(AnatomicalStructurePrimary={"L": "CortexLeft", "R": "CortexRight"}[side]))
+        image = GiftiImage(meta=GiftiMetaData(AnatomicalStructurePrimary=TOLD[side]))
         for number, row in enumerate(values):
             about = {} if names is None else {"Name": names[number]}
             if tr is not None:
@@ -372,6 +374,41 @@ def surface_images(
                     meta=GiftiMetaData(about),
                 )
             )  # fmt: skip
+        images[side] = image
+    return images
+
+
+def surface_labels(
+    values: np.ndarray, rows: BrainRows, names: Sequence[str], labels: Mapping[int, str]
+) -> dict[str, GiftiImage]:
+    """A GIFTI image of labels for each hemisphere, int32, with a table of them.
+
+    Parameters
+    ----------
+    values : ndarray of int, shape (n_maps, n_rows)
+    rows : BrainRows
+        Of surfaces.
+    names : sequence of str
+        Of the maps.
+    labels : mapping of int to str
+        Names of all labels that occur.
+
+    Returns
+    -------
+    dict of str to GiftiImage
+    """
+    images = {}
+    for side, structure in CORTEX.items():
+        image = GiftiImage(meta=GiftiMetaData(AnatomicalStructurePrimary=TOLD[side]))
+        for (key, name), colour in zip(labels.items(), colours(len(labels)), strict=True):
+            label: Any = GiftiLabel(int(key), *colour, 1.0 if key else 0.0)
+            label.label = name
+            image.labeltable.labels.append(label)
+        own = rows.axis.name == structure
+        for name, row in zip(names, values, strict=True):
+            data = np.ascontiguousarray(row[own], np.int32)
+            meta = GiftiMetaData({"Name": name})
+            image.add_gifti_data_array(GiftiDataArray(data, intent="NIFTI_INTENT_LABEL", meta=meta))
         images[side] = image
     return images
 

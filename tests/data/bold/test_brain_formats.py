@@ -317,6 +317,30 @@ def test_parcels_are_regions_and_go_back_into_parcels(tmp_path):
         FMRIProcessor(atlas=write_labels(tmp_path / "l.dlabel.nii", *parcels())).load(path)
 
 
+def test_labels_go_back_as_int32_with_their_names_and_are_an_atlas_again(brains, tmp_path):
+    _, files = brains
+    labels, names = parcels()
+    for name, path in (
+        ("NIfTI, ms", "l.nii.gz"),
+        ("CIFTI", "l.dlabel.nii"),
+        ("GIFTI, one array", "l_hemi-L.label.gii"),
+    ):
+        fmri, found = load(files[name])
+        fmri.to_image(labels, found, tmp_path / path, labels=names)
+        read = nib.load(tmp_path / path)
+        kind = read.darrays[0].data.dtype if name.startswith("GIFTI") else read.get_data_dtype()
+        assert kind == np.int32, name
+        again = FMRIProcessor(atlas=tmp_path / path).load(files[name]["bold"])
+        assert again.label.values.tolist() == sorted(names)
+        assert again.region.values[-1] == ("label-300" if name.startswith("NIfTI") else "P300")
+        assert np.array_equal(again.bold.values[:, -1], brains[0][:, 3])
+    assert int(nib.load(tmp_path / "l.dlabel.nii").nifti_header["intent_code"]) == 3007
+    with pytest.raises(InputError, match="labels are whole numbers"):
+        fmri.to_image(labels + 0.5, found, labels=names)
+    with pytest.raises(InputError, match=r"expected \.label\.gii"):
+        fmri.to_image(labels, found, tmp_path / "l_hemi-L.func.gii", labels=names)
+
+
 # --- Bad input
 
 
