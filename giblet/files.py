@@ -10,7 +10,8 @@ module                           writes
 ``report``                       one-page reports (.html)
 ``data.sound``                   sound (.wav, .flac)
 ``data.picture``                 films of one picture per TR (.mp4)
-``data.bold.volumes``            images (.nii, .nii.gz) of simulated scans
+``data.bold.volumes``            images (.nii, .nii.gz)
+``data.bold.brain_images``       CIFTI (.dscalar.nii, .dtseries.nii, ...) and pairs of GIFTI (.func.gii, .label.gii)
 ``data.simulate``                tables (.tsv, .csv) of simulated BOLD, and the JSON beside BOLD
 ``evaluation.lag_plot``          the plot of an alignment check
 ``models.checkpoint``            a model: model.safetensors, model.json
@@ -23,7 +24,8 @@ module                           writes
 ``pipeline.reconstruction``      scorecards (.json, .md)
 ``encoding.saving``              fits of encoding models (.safetensors)
 ``pipeline.encoding``            summary.json and the table of scores of an encoding run
-``pipeline.encoding_subject``    maps and tables of a subject, and what its summary says
+``pipeline.encoding_files``      maps and tables of scores
+``pipeline.encoding_subject``    what the summary of a subject says, and its held-out predictions
 ``pipeline.encoding_clips``      the same where rows are clips
 ``pipeline.codec``               measures of codecs (.json)
 ``codec.training.checkpoints``   states of a codec's training, and config.json of the codec

@@ -101,7 +101,8 @@ class CiftiSeries:
         InputError
             If the file is cut short or damaged.
         """
-        step = max(1, volumes.BLOCK_BYTES // (8 * self.n_volumes))
+        # nibabel holds a scaled block several times while it reads it.
+        step = max(1, volumes.BLOCK_BYTES // (32 * self.n_volumes))
         column = 0
         for start in range(0, len(inside), step):
             own = inside[start : start + step]
@@ -110,7 +111,7 @@ class CiftiSeries:
                 continue
             with reading(self.path, "is the file cut short or damaged?"):
                 block = np.asarray(self.image.dataobj[:, start : start + len(own)], np.float32)
-            out[:, column : column + n_own] = block[:, own]
+            out[:, column : column + n_own] = block if own.all() else block[:, own]
             column += n_own
 
 

@@ -7,16 +7,16 @@ read is checked against the header, which is read first, without the data.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import nibabel as nib
 import numpy as np
 from nibabel.gifti import GiftiDataArray, GiftiImage, GiftiLabel, GiftiMetaData
+from nibabel.gifti.parse_gifti_fast import GiftiImageParser
 from nibabel.nifti1 import intent_codes
 
 from giblet.cells import is_number
@@ -181,16 +181,35 @@ def _tr_of(step: str | None) -> HeaderTR:
     return in_seconds(value, "msec")
 
 
-def values_of(header: GiftiHeader) -> list[np.ndarray]:
-    """The volumes or maps of a GIFTI file.
+class _EachArray(GiftiImageParser):
+    """nibabel's parser, which hands on each array as soon as it is read and keeps none of them."""
+
+    def __init__(self, take: Callable[[GiftiDataArray], None]) -> None:
+        super().__init__()
+        self._take = take
+
+    def EndElementHandler(self, name: str) -> None:
+        super().EndElementHandler(name)
+        if name == "DataArray":
+            image: Any = self.img
+            array = image.darrays[-1]
+            self._take(array)
+            array.data = None
+
+
+def read_arrays(header: GiftiHeader, take: Callable[[int, np.ndarray], None]) -> Any:
+    """Hand on the volumes or maps of a GIFTI file, one after the other, so that memory holds one array.
 
     Parameters
     ----------
     header : GiftiHeader
+    take : callable
+        Called with the number of a volume or map, from 0, and its values, (n_vertices,).
 
     Returns
     -------
-    list of ndarray, shape (n_vertices,)
+    GiftiImage
+        Without data.
 
     Raises
     ------
@@ -198,25 +217,28 @@ def values_of(header: GiftiHeader) -> list[np.ndarray]:
         If the file cannot be read or is not of one shape, or its data are not what the header said.
     """
     path, size = header.path, header.n_vertices
-    with reading(path, "is the file cut short or damaged?"):
-        image = nib.load(path)
-    if not isinstance(image, GiftiImage):
-        raise InputError(f"{path.name} is {type(image).__name__}; expected GIFTI (.gii)")
-    if len(image.darrays) != header.n_arrays:
-        raise InputError(
-            f"{path.name} says it has {header.n_arrays} arrays, and has {len(image.darrays)}: copy it again"
-        )
-    found: list[np.ndarray] = []
-    for array in image.darrays:
+    number = 0
+
+    def each(array: GiftiDataArray) -> None:
+        nonlocal number
         _check_no_mesh(path, str(intent_codes.niistring[array.intent]))
-        with reading(path, "expected numbers by vertex"):
-            columns = np.asarray(array.data).reshape(size, -1)
-        found += list(columns.T)
-    if len(found) != header.n_volumes:
-        raise InputError(
-            f"{path.name} has arrays of different shapes; expected one array for each volume, or all in one (vertices, "
-            "volumes)"
-        )
+        data = np.asarray(array.data)
+        if data.shape[:1] != (size,) or number + data.size // size > header.n_volumes:
+            raise InputError(
+                f"{path.name} has arrays of different shapes; expected one array for each volume, or all in one "
+                "(vertices, volumes)"
+            )
+        for column in data.reshape(size, -1).T:
+            take(number, column)
+            number += 1
+
+    parser = _EachArray(each)
+    # An open file, as nibabel would open a name as text.
+    with reading(path, "is the file cut short or damaged?"), open(path, "rb") as file:
+        parser.parse(fptr=file)
+    if number != header.n_volumes:
+        raise InputError(f"{path.name} says it has {header.n_volumes} volumes, and has {number}: copy it again")
+    found: Any = parser.img
     return found
 
 
@@ -253,16 +275,18 @@ class SurfaceSeries:
 
         Notes
         -----
-        A GIFTI file can only be read whole. Each volume is freed as soon as it is copied.
+        A GIFTI file can only be read from its start, an array at a time; where one array holds all volumes, whole.
         """
         start = column = 0
         for header in self.headers:
             own = inside[start : start + header.n_vertices]
             n_own = int(own.sum())
-            volumes = values_of(header)
-            for number in range(self.n_volumes):
-                out[number, column : column + n_own] = volumes[number][own]
-                volumes[number] = np.empty(0)
+            where = slice(column, column + n_own)
+
+            def take(number: int, values: np.ndarray, own: np.ndarray = own, where: slice = where) -> None:
+                out[number, where] = values[own]
+
+            read_arrays(header, take)
             start, column = start + header.n_vertices, column + n_own
 
 
@@ -324,13 +348,13 @@ def read_surface_map(path: Path) -> tuple[np.ndarray, BrainRows, dict[int, str]]
         If a file is missing, holds several maps, or the two call a label differently.
     """
     headers = [read_header(file, side) for side, file in hemispheres(path).items()]
-    parts, names = [], dict[int, str]()
+    parts: list[np.ndarray] = []
+    names: dict[int, str] = {}
     for header in headers:
         if header.n_volumes != 1:
             raise InputError(f"{header.path.name} holds {header.n_volumes} maps; expected one: save it alone")
-        parts += values_of(header)
-        with reading(header.path):
-            table = GiftiImage.from_filename(header.path).labeltable.get_labels_as_dict()
+        image = read_arrays(header, lambda _, values: parts.append(values))
+        table = image.labeltable.get_labels_as_dict()
         for key, name in table.items():
             if (key in parts[-1]) and names.setdefault(int(key), str(name)) != str(name):
                 raise InputError(
