@@ -172,9 +172,10 @@ def _is(path: Path, digest: str) -> bool:
 def _not_found(path: Path, others: list[Path], run: Path, scan: Path | None) -> str:
     """What to say of a file that is in none of its places; `others` of its name are, `scan` is that of a sidecar."""
     if scan is not None and not others:
+        why = "is its other hemisphere" if path.suffix == ".gii" else "says the scan's timing"
         return (
             f"no such file: {scan.parent / path.name}, which {scan.name} had beside it when {run} was trained: put it "
-            "there, as it says the scan's timing"
+            f"there, as it {why}"
         )
     if others and (scan is not None or others[0] == path):
         return (

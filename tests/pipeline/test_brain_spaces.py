@@ -11,9 +11,11 @@ import pytest
 
 import giblet as gb
 from giblet.encoding.settings import EncodeSettings
-from giblet.errors import InputError
+from giblet.errors import CheckpointError, InputError
+from giblet.files import sha256_of
 from giblet.pipeline import check_alignment, encode, predict_film
 from giblet.pipeline.brain_files import default_folder, lesion_of, replacement_bold, training_columns
+from giblet.pipeline.run_checks import located
 from giblet.pipeline.training import train
 from giblet.training.settings import SubjectSettings, TrainSettings
 from giblet.training.study import files_of
@@ -227,6 +229,24 @@ def test_files_of_a_study_hold_both_hemispheres(study, vectors):
     found = files_of(training(folder, "x", given, vectors))
     right = Path(given["bold"].replace("hemi-L", "hemi-R"))
     assert right in found and Path(given["bold"]) in found
+
+
+def test_a_run_that_moved_finds_both_hemispheres_beside_each_other(study, vectors, tmp_path):
+    _, _, _, files = study
+    before, now = tmp_path / "before", tmp_path / "now"
+    before.mkdir()
+    for side in "LR":
+        shutil.copy(
+            files["GIFTI, frames"]["bold"].replace("hemi-L", f"hemi-{side}"), before / f"hemi-{side}_b.func.gii"
+        )
+    own = training(tmp_path, "run", {"bold": str(before / "hemi-R_b.func.gii")}, vectors)
+    sources = {str(path): sha256_of(path) for path in files_of(own)}
+    shutil.move(before, now)
+    found = located(own, sources, tmp_path / "run", now)
+    assert found.data.subjects[0].runs[0].bold == now / "hemi-R_b.func.gii"
+    (now / "hemi-L_b.func.gii").unlink()
+    with pytest.raises(CheckpointError, match=r"hemi-L_b\.func\.gii.* as it is its other hemisphere"):
+        located(own, sources, tmp_path / "run", now)
 
 
 def test_a_changed_right_hemisphere_makes_another_result(study, tmp_path):
