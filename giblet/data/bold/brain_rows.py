@@ -13,7 +13,7 @@ import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +158,7 @@ class BrainRows:
         return base64.b64encode(packed).decode("ascii")
 
     @classmethod
+    @lru_cache(maxsize=8)
     def from_text(cls, text: str) -> BrainRows:
         """What :meth:`to_text` wrote.
 
@@ -368,18 +369,28 @@ def _ranges(numbers: np.ndarray) -> list[int]:
 
 def _of_ranges(ranges: Sequence[int]) -> np.ndarray:
     pairs = np.array(ranges, int).reshape(-1, 2)
-    return np.concatenate([np.arange(0), *(np.arange(start, start + n) for start, n in pairs)])
+    starts, lengths = pairs.T
+    before = np.cumsum(lengths) - lengths
+    return np.arange(lengths.sum()) + np.repeat(starts - before, lengths)
 
 
 def _voxel_ranges(voxels: np.ndarray) -> list[int]:
-    """Place of the first voxel and length of each stretch of voxels whose i counts up by one."""
+    """An axis, then place of the first voxel and length of each stretch of voxels that count up by one along it.
+
+    The axis is the one that needs the fewest stretches: files count i first, masks of numpy k.
+    """
     voxels = np.asarray(voxels, int).reshape(-1, 3)
-    follows = (np.diff(voxels, axis=0) == [1, 0, 0]).all(axis=1)
-    starts = np.flatnonzero(np.r_[True, ~follows][: len(voxels)])
-    return np.c_[voxels[starts], np.diff(np.r_[starts, len(voxels)])].ravel().tolist()
+    steps = np.diff(voxels, axis=0)
+    starts = [np.flatnonzero(np.r_[True, (steps != unit).any(axis=1)][: len(voxels)]) for unit in np.eye(3, dtype=int)]
+    axis = int(np.argmin([len(own) for own in starts]))
+    lengths = np.diff(np.r_[starts[axis], len(voxels)])
+    return [axis, *np.c_[voxels[starts[axis]], lengths].ravel().tolist()]
 
 
 def _of_voxel_ranges(ranges: Sequence[int]) -> np.ndarray:
-    stretches = np.array(ranges, int).reshape(-1, 4)
-    parts = [np.c_[np.arange(i, i + n), np.full(n, j), np.full(n, k)] for i, j, k, n in stretches]
-    return np.concatenate([np.zeros((0, 3), int), *parts])
+    axis, *rest = ranges
+    stretches = np.array(rest, int).reshape(-1, 4)
+    lengths = stretches[:, 3]
+    found = np.repeat(stretches[:, :3], lengths, axis=0)
+    found[:, axis] += _of_ranges(np.c_[np.zeros_like(lengths), lengths].ravel().tolist())
+    return found

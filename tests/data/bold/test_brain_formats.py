@@ -192,6 +192,17 @@ def test_rows_as_text_are_the_same_rows(axis):
     assert found.axis == parcels and BrainRows("CIFTI", parcels).difference(found) is None
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_rows_of_a_whole_brain_fit_into_an_attribute(order):
+    inside = np.zeros((91, 109, 91), bool)
+    inside[25:66, 30:71, 20:39] = True
+    voxels = np.argwhere(inside) if order == "C" else np.argwhere(inside.T)[:, ::-1]
+    axis = SURFACES + cifti2.BrainModelAxis("ThalamusLeft", voxels, affine=AFFINE, volume_shape=inside.shape)
+    rows = BrainRows("CIFTI", axis)
+    assert len(rows.to_text()) < 64_000  # HDF5's limit
+    assert BrainRows.from_text(rows.to_text()).axis == axis
+
+
 def test_runs_of_several_spaces_are_not_joined(tmp_path):
     one = write_cifti(tmp_path / "a.dtseries.nii", bold(5), TR)
     other = SURFACES[:-1]
