@@ -196,7 +196,6 @@ def cifti_labels(values: np.ndarray, rows: BrainRows, names: Sequence[str], labe
         labels.items(), colours(len(labels)), strict=True)}  # fmt: skip
     first = LabelAxis(list(names), [table] * len(values))
     image = Cifti2Image(np.asarray(values, np.int32), (first, rows.axis), dtype=np.int32)
-    image.update_headers()
     image.nifti_header.set_intent(LABEL_INTENT, name=LABEL_INTENT)
     return image
 
@@ -223,7 +222,6 @@ def cifti_image(values: np.ndarray, rows: BrainRows, names: Sequence[str] | None
         first = SeriesAxis(0.0, float(tr), len(values), "SECOND")
     # A header of its own: that of the scan would keep the intent of a series and perhaps 16-bit integers.
     image = Cifti2Image(np.asarray(values, np.float32), (first, rows.axis), dtype=np.float32)
-    image.update_headers()
     intent = INTENTS[rows.is_parcels, tr is not None][0]
     image.nifti_header.set_intent(intent, name=intent)
     return image
