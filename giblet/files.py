@@ -10,7 +10,8 @@ module                           writes
 ``report``                       one-page reports (.html)
 ``data.sound``                   sound (.wav, .flac)
 ``data.picture``                 films of one picture per TR (.mp4)
-``data.bold.volumes``            images (.nii, .nii.gz) of simulated scans
+``data.bold.volumes``            images (.nii, .nii.gz)
+``data.bold.brain_images``       CIFTI (.dscalar.nii, .dtseries.nii, ...) and pairs of GIFTI (.func.gii, .label.gii)
 ``data.simulate``                tables (.tsv, .csv) of simulated BOLD, and the JSON beside BOLD
 ``evaluation.lag_plot``          the plot of an alignment check
 ``models.checkpoint``            a model: model.safetensors, model.json
@@ -25,7 +26,7 @@ module                           writes
 ``pipeline.derivative``          dataset_description.json and .bidsignore of an output folder
 ``pipeline.encoding_result``     summary.json of an encoding run
 ``pipeline.encoding_film``       the JSON beside predicted BOLD
-``pipeline.encoding_files``      tables of scores
+``pipeline.encoding_files``      maps and tables of scores
 ``pipeline.encoding_subject``    held-out predictions of a subject, and its summary
 ``pipeline.encoding_clips``      the summary of a subject where rows are clips
 ``pipeline.stim_files``          features as continuous recordings of BIDS, and the JSON beside them

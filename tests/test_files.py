@@ -141,7 +141,7 @@ def test_the_list_of_what_writes_files_is_whole():
         if writing:
             opened[module] = writing
     assert listed == written
-    # To memory: the bytes go to write_atomic in features; the picture into a report.
-    assert opened.keys() - written == {"netcdf", "pipeline.encoding_figures"}
+    # To memory: the bytes go to write_atomic in features; the pictures into a report.
+    assert opened.keys() - written == {"netcdf", "pipeline.encoding_figures", "pipeline.encoding_brains"}
     assert opened["netcdf"] == {"to_netcdf"} and opened["pipeline.encoding_figures"] == {"savefig"}
     assert {"data.sound", "data.picture", "data.simulate", "report"} <= opened.keys()

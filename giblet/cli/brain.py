@@ -77,10 +77,11 @@ def check_alignment(
         int | None, typer.Option(help="One run of each subject of the YAML file, from 1.", show_default=False)
     ] = None,
     mask: Annotated[
-        Path | None, typer.Option(help="Brain mask; images need it, or --atlas.", show_default=False)
+        Path | None, typer.Option(help="Mask in the space of the scan; NIfTI needs it, or --atlas.", show_default=False)
     ] = None,
     atlas: Annotated[
-        Path | None, typer.Option(help="Label image: the means of its regions are scanned.", show_default=False)
+        Path | None,
+        typer.Option(help="Labels in the space of the scan: the means of regions are scanned.", show_default=False),
     ] = None,
     background_label: Annotated[
         int | None, typer.Option(help="What the atlas holds where there is no region; default: 0.", show_default=False)

@@ -26,7 +26,9 @@ def reconstruct(
     split: Annotated[str, typer.Option(help="Which TRs: test, val or train.")] = "test",
     lesion: Annotated[
         str | None,
-        typer.Option(help="Silence voxels: a mask image, a .npy of bool, or regions as a,b.", show_default=False),
+        typer.Option(
+            help="Silence voxels: a mask in the scan's space, a .npy of bool, or regions as a,b.", show_default=False
+        ),
     ] = None,
     out_dir: Annotated[
         Path | None, typer.Option("--out-dir", "-o", help="Default: reconstruction, in the run.", show_default=False)

@@ -13,10 +13,10 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from giblet.config import Settings
+from giblet.data.bold.brain_rows import format_of
 from giblet.encoding.clip_scores import clip_folds
 from giblet.encoding.clips import COUNTS, FIRST_COUNTS, POOLED, THREE_WAYS
 from giblet.encoding.model import EncodingModel
-from giblet.encoding.responses import is_image
 from giblet.encoding.ridge import ALPHAS
 from giblet.encoding.settings import EncodeSubjectSettings
 from giblet.training.settings import Count, Positive
@@ -112,8 +112,8 @@ class ClipSettings(Settings):
     def _masks_have_images(self) -> ClipSettings:
         for option in ("mask", "atlas"):
             given = getattr(self, option)
-            if given is not None and not any(map(is_image, self.responses.values())):
-                raise ValueError(f"{option} is for responses in images (.nii.gz), and there are none: leave it out")
+            if given is not None and not any(map(format_of, self.responses.values())):
+                raise ValueError(f"{option} is for responses in images, and there are none: leave it out")
             for name in given if isinstance(given, dict) else ():
                 if name not in self.responses:
                     raise ValueError(f"{option} names subject {name!r}: responses are of {', '.join(self.responses)}")

@@ -12,6 +12,7 @@ import xarray as xr
 from scipy.io import loadmat
 
 from giblet.cells import read_cells
+from giblet.data.bold.brain_rows import PLACES, format_of
 from giblet.data.bold.tables import is_table, read_table
 from giblet.encoding.clips import read_array
 from giblet.encoding.permutation import voxels_that_change
@@ -40,24 +41,10 @@ class Responses:
 
     @property
     def places(self) -> dict[str, np.ndarray]:
-        """What each column is, (n_voxels,) each: ``i``, ``j`` and ``k``, or ``region``, of an atlas ``label`` too."""
+        """What each column is, (n_voxels,) each: as tables of scores call it, of an atlas ``label`` too."""
         if self.like is None:
             return {"region": np.array(self.voxels, dtype=object)}
-        return {name: self.like[name].values for name in ("region", "i", "j", "k", "label") if name in self.like.coords}
-
-
-def is_image(path: str | Path) -> bool:
-    """Whether a file is an image, by its name.
-
-    Parameters
-    ----------
-    path : str or Path
-
-    Returns
-    -------
-    bool
-    """
-    return ".nii" in map(str.lower, Path(path).suffixes)
+        return {name: self.like[name].values for name in (*PLACES, "label") if name in self.like.coords}
 
 
 def read_responses(
@@ -91,7 +78,7 @@ def read_responses(
         number; if an image has no mask, or one of another space; if voxels are bad, and `subject` refuses them.
     """
     path = Path(path)
-    found = _of_image(path, len(names), subject) if is_image(path) else _of_array(path, names, file_column, variable)
+    found = _of_image(path, len(names), subject) if format_of(path) else _of_array(path, names, file_column, variable)
     empty = np.flatnonzero(~np.isfinite(found.values).any(axis=1))
     if len(empty):
         raise InputError(

@@ -28,7 +28,7 @@ class EncodeRunSettings(RunSettings):
     """One run of one subject: as in training, with further features and a part of its own."""
 
     bold: Path | None = Field(  # type: ignore[assignment]  # a run that was not scanned is left out
-        description="NIfTI image, or a table of regions (.tsv, .csv); null: there is none, and the run is left out"
+        description="NIfTI, CIFTI, one of a pair of GIFTI (hemi-L), or a table of regions; null: none, run left out"
     )
     features: dict[str, Path] = Field(
         {}, description="further features by name: a feature file, or a table (.tsv, .csv) or array (.npy) by TR"

@@ -11,6 +11,7 @@ import xarray as xr
 
 from giblet.alignment.checks import check_applied_once, first_onset
 from giblet.alignment.lags import HIGH_PASS
+from giblet.data.bold.brain_rows import PLACES, column_name, format_of
 from giblet.data.bold.tables import is_table
 from giblet.data.fmri import FMRIProcessor
 from giblet.data.sound import of_length
@@ -134,7 +135,7 @@ def check_alignment(
     features : sequence of path
         Feature files of the same stimulus.
     bold : path
-        NIfTI with `mask` or `atlas`, or a table of regions.
+        NIfTI with `mask` or `atlas`, CIFTI, one of a pair of GIFTI, or a table of regions.
     mask, atlas, background_label, columns, decimal
         As for :class:`giblet.data.fmri.FMRIProcessor`.
     tr : float, optional
@@ -263,16 +264,17 @@ def _whole_trs(lags: tuple[float, float], tr: float) -> np.ndarray:
 
 
 def _column_names(scan: xr.Dataset) -> list[str]:
-    """Names of the columns of BOLD: those of its regions, or numbers of voxels."""
-    if "region" in scan.coords:
-        return [str(name) for name in scan["region"].values]
-    return [f"voxel {number}" for number in range(scan.sizes["voxel"])]
+    """Names of the columns of BOLD: those of its regions or grayordinates, or numbers of voxels."""
+    if (unit := str(scan["bold"].dims[1])) == "voxel":
+        return [f"voxel {number}" for number in range(scan.sizes["voxel"])]
+    known = {name: scan[name].values for name in PLACES if name in scan.coords}
+    return [column_name(known, number) for number in range(scan.sizes[unit])]
 
 
 def _check_order(features: Sequence[str | Path], bold: str | Path) -> None:
     """Say it in one line if files stand in each other's place."""
     for path in features:
-        if is_table(path) or str(path).lower().endswith((".nii", ".nii.gz")):
+        if is_table(path) or format_of(path):
             raise InputError(f"{Path(path).name} is a scan or a table, in the place of features: {ORDER}")
     if Path(bold).suffix.lower() == ".nc":
         raise InputError(f"{Path(bold).name} is a feature file, in the place of the BOLD: {ORDER}")

@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from giblet.data.bold.brain_rows import CIFTI, GIFTI, NIFTI, ROWS, BrainRows, format_of
+from giblet.data.bold.row_masks import read_row_mask
+from giblet.data.bold.surfaces import with_other_hemisphere
 from giblet.data.bold.tables import is_table
 from giblet.data.bold.volumes import check_grid, read_mask
 from giblet.docs import fill_doc
@@ -145,10 +148,15 @@ def _on_columns(
     """Scans on the voxels or regions of the training, in its order, and nothing else."""
     columns = training_columns(subject, tr, unused)
     wanted: dict[str, object] = {"bad": "error"}
-    if is_table(subject.runs[0].bold):
+    rows = BrainRows.from_text(columns.attrs[ROWS]) if ROWS in columns.attrs else None
+    if is_table(subject.runs[0].bold) or (rows is not None and rows.is_parcels):
         wanted["columns"] = tuple(map(str, columns["region"].values))
     fmri = subject.model_copy(update=wanted).processor(tr)
-    if "i" in columns.coords:
+    if rows is not None and "grayordinate" in columns.coords:
+        inside = np.zeros(len(rows), bool)
+        inside[columns["grayordinate"].values] = True
+        fmri = fmri.with_mask(inside)
+    elif "i" in columns.coords:
         mask = np.zeros(json.loads(columns.attrs["volume_shape"]), bool)
         mask[tuple(columns[axis].values for axis in "ijk")] = True
         fmri = fmri.with_mask(mask)
@@ -177,7 +185,8 @@ def lesion_of(
     Parameters
     ----------
     lesion : str or Path
-        A mask image on the voxels of the scan, a ``.npy`` of bool, or names of regions as ``a,b``.
+        A mask in the space of the scan (an image on its voxels; ``.dscalar.nii``, ``.dlabel.nii``, or one of a pair of
+        ``.shape.gii`` or ``.label.gii``), a ``.npy`` of bool, or names of regions as ``a,b``.
     subject : SubjectSettings
     tr : float
         %(tr)s
@@ -209,7 +218,10 @@ def lesion_of(
         data = training_columns(subject, tr, unused)
         found = _regions(str(lesion), data) if "region" in data.coords else _voxels(path, data)
     if not found.any():
-        what = "region" if is_table(subject.runs[0].bold) or subject.atlas is not None else "voxel"
+        kind = format_of(subject.runs[0].bold)
+        what = "voxel" if kind == NIFTI else "grayordinate"
+        if not kind or subject.atlas is not None:
+            what = "region"
         raise InputError(
             f"the lesion {path.name} silences no {what} of the scan: check that it overlaps with the brain"
         )
@@ -228,7 +240,17 @@ def _regions(lesion: str, data: xr.Dataset) -> np.ndarray:
 
 def _voxels(path: Path, data: xr.Dataset) -> np.ndarray:
     if is_table(path):
-        raise InputError(f"the lesion {path.name} is a table; expected a mask image on the voxels of the scan")
+        raise InputError(f"the lesion {path.name} is a table; expected a mask in the space of the scan")
+    if ROWS in data.attrs:
+        if format_of(path) not in (CIFTI, GIFTI):
+            raise InputError(
+                f"the lesion {path.name} is no map of the scan's space; expected .dscalar.nii, .dlabel.nii, .shape.gii "
+                "or .label.gii"
+            )
+        rows = BrainRows.from_text(data.attrs[ROWS])
+        return read_row_mask(path, "the lesion").on(rows, "the scan")[data["grayordinate"].values]
+    if format_of(path) in (CIFTI, GIFTI):
+        raise InputError(f"the lesion {path.name} is of a surface; expected a mask image on the voxels of the scan")
     mask, affine = read_mask(path)
     shape, own = tuple(json.loads(data.attrs["volume_shape"])), np.array(json.loads(data.attrs["affine"]))
     check_grid(mask.shape, affine, shape, own, f"the lesion {path.name}", "the scan's mask")
@@ -254,12 +276,17 @@ def default_folder(bold: Sequence[Path], lesion: str | Path | None, confounds: S
     """
     parts = ["reconstruction"]
     if bold:
-        parts.append(f"bold-{_short(bold[0].name.split('.')[0], ''.join(map(sha256_of, [*bold, *confounds])))}")
+        parts.append(f"bold-{_short(bold[0].name.split('.')[0], ''.join(map(sha256_of, _whole([*bold, *confounds]))))}")
     if lesion is not None:
         content = _lesion_content(lesion)
         readable = Path(lesion).name.split(".")[0] if _is_lesion_file(lesion) else content
         parts.append(f"lesion-{_short(readable, content)}")
     return "_".join(parts)
+
+
+def _whole(paths: Sequence[Path]) -> list[Path]:
+    """The files, and the other hemispheres of those that are one of a pair."""
+    return [file for path in paths for file in with_other_hemisphere(path) if file == path or file.is_file()]
 
 
 def _short(name: str, content: str) -> str:
@@ -277,7 +304,8 @@ def _is_lesion_file(lesion: str | Path) -> bool:
 def _lesion_content(lesion: str | Path) -> str:
     """What tells one lesion from another: a file's digest, or the regions, in whichever order they were named."""
     if _is_lesion_file(lesion):
-        return sha256_of(lesion)
+        digests = [sha256_of(path) for path in _whole([Path(lesion)])]
+        return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     return ",".join(sorted({name.strip() for name in str(lesion).split(",")}))
 
 
@@ -297,7 +325,7 @@ def brain_about(bold: Paths | None, confounds: Paths | None, lesion: str | Path 
         ``content``, which is the SHA-256 of a file, or the names of the regions in alphabetical order.
     """
     scans = {
-        what: [{"name": path.name, "sha256": sha256_of(path)} for path in listed(paths)]
+        what: [{"name": path.name, "sha256": sha256_of(path)} for path in _whole(listed(paths))]
         for what, paths in (("bold", bold), ("confounds", confounds))
     }
     found = None if lesion is None else {"name": str(lesion), "content": _lesion_content(lesion)}

@@ -88,7 +88,9 @@ def _of_subject(one: SubjectEncoding, *, draw: bool) -> Section:
     parts: list[Table | Picture] = []
     if draw and figures.can_draw():
         caption = "Held-out r of all columns, and what fits of responses in other orders give"
-        parts += pictures_of(one, caption, figures.OF_CLIPS)
+        pictures, notes = pictures_of(one, caption, figures.OF_CLIPS)
+        parts += pictures
+        text += notes
     bands = list(summary["bands"])
     if len(bands) > 1:
         parts.append(bands_table(stats, bands, summary))

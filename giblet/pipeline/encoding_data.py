@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from giblet.data.bold.tables import is_table, read_table
-from giblet.data.bold.volumes import series_of, voxels_in
+from giblet.data.bold.brain_rows import unit_of
 from giblet.data.dataset.stimulus_split import leaked
 from giblet.data.dataset.windows import Recording
 from giblet.data.splits import Splits, segments
@@ -153,8 +152,8 @@ def read_subject(
     present = recording.series[BOLD].valid
     bold[~present] = np.nan
     if rows.n_bad:
-        unit = "regions" if "region" in rows.columns else "voxels"
-        notes.append(f"{rows.n_bad} of {bold.shape[1]} {unit} hold NaN or never change in a run: left out, NaN in maps")
+        told = f"{rows.n_bad} of {bold.shape[1]} {unit_of(rows.columns)}s hold NaN or never change in a run"
+        notes.append(f"{told}: left out, NaN in maps")
         bold[:, ~rows.like["good"].values] = np.nan
     folds, gap_trs, about_split = _folds(settings.data, scanned, recording, rows, np.flatnonzero(present))
     if not present.all():
@@ -218,12 +217,7 @@ def _without_silent_runs(
 def _raw(subject: EncodeSubjectSettings, run: EncodeRunSettings, asked_tr: float | None) -> np.ndarray:
     """BOLD of a run as it stands in its file, (n_volumes, n_columns)."""
     assert run.bold is not None
-    if is_table(run.bold):
-        return read_table(run.bold, subject.columns, decimal=subject.decimal).to_numpy()
-    processor = subject.processor(asked_tr)
-    inside = processor.mask if processor.atlas is None else processor.atlas.regions
-    assert inside is not None
-    return voxels_in(series_of(run.bold), inside)
+    return subject.processor(asked_tr).scan([run.bold]).runs[0]
 
 
 def _folds(

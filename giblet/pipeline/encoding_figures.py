@@ -1,20 +1,13 @@
-"""Pictures of an encoding run: the histogram of r beside its null, maps, and the time line of folds and gaps."""
+"""Pictures of an encoding run: the histogram of r beside its null, and the time line of folds and gaps."""
 
 from __future__ import annotations
 
 import importlib.util
 import io
-import logging
-import tempfile
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-
-from giblet.data.bold.volumes import open_image
-
-log = logging.getLogger(__name__)
 
 INK, SOFT, ACCENT, NULL, TEST = "#1d2733", "#5b6875", "#1f6f8b", "#b8c1ca", "#d9822b"
 FEW = 40
@@ -45,7 +38,17 @@ def can_draw() -> bool:
     return importlib.util.find_spec("matplotlib") is not None
 
 
-def _png(figure: Any) -> bytes:
+def figure_png(figure: Any) -> bytes:
+    """A matplotlib figure as PNG.
+
+    Parameters
+    ----------
+    figure : Figure
+
+    Returns
+    -------
+    bytes
+    """
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=120)
     return file.getvalue()
@@ -107,7 +110,7 @@ def histogram(stats: pd.DataFrame, summary: dict[str, Any], words: Words = OF_FI
     axis.set_xlim(low, high)
     axis.set_ylim(0, axis.get_ylim()[1] * 1.15)
     _plain(axis)
-    return _png(figure)
+    return figure_png(figure)
 
 
 def by_region(stats: pd.DataFrame, words: Words = OF_FILMS) -> bytes:
@@ -140,7 +143,7 @@ def by_region(stats: pd.DataFrame, words: Words = OF_FILMS) -> bytes:
     axis.set_ylim(-0.8, len(ordered) - 0.2)
     axis.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     _plain(axis)
-    return _png(figure)
+    return figure_png(figure)
 
 
 def time_line(summary: dict[str, Any]) -> bytes:
@@ -182,70 +185,4 @@ def time_line(summary: dict[str, Any]) -> bytes:
     axis.set_xlabel(f"minutes of all runs, end to end{runs}", fontsize=8)
     figure.legend(handles=handles, ncols=3, fontsize=8, frameon=False, loc="outside upper left")
     _plain(axis)
-    return _png(figure)
-
-
-def brain_maps(folder: Path, label: str, stats: pd.DataFrame) -> list[tuple[str, bytes]]:
-    """Maps of r by nilearn: where q <= .05 if there is such a voxel, else all of it.
-
-    Parameters
-    ----------
-    folder : Path
-    label : str
-        How the names of the files begin.
-    stats : pandas.DataFrame
-
-    Returns
-    -------
-    list of (str, bytes)
-        What a picture shows, and PNG.
-    """
-    path = folder / f"{label}_stat-r_statmap.nii.gz"
-    if not path.is_file():
-        return []
-    from nilearn import image, plotting
-
-    whole = open_image(path)
-    values = np.nan_to_num(np.asarray(whole.dataobj, np.float64))
-    found = np.zeros(values.shape, bool)
-    places = stats[stats["q"] <= FOUND] if "q" in stats else stats[:0]
-    what = "all r: no voxel has q <= .05"
-    if len(places) and "i" in places:
-        found[places["i"], places["j"], places["k"]] = True
-        what = "r where q <= .05"
-    shown = image.new_img_like(whole, np.where(found, values, 0) if found.any() else values)
-    top = max(float(np.abs(values).max()), 1e-3)
-    pictures = []
-    in_mni = _like_mni(whole)
-    options: dict[str, Any] = {"vmax": top, "vmin": -top, "colorbar": True, "threshold": 1e-6}
-    for name, draw in (
-        (f"axial slices, {what}", lambda: plotting.plot_stat_map(
-            shown, display_mode="z", cut_coords=_slices(whole, values), black_bg=False, annotate=True,
-            **({} if in_mni else {"bg_img": None}), **options)),
-        (f"glass brain, {what}", lambda: plotting.plot_glass_brain(
-            shown, display_mode="lyrz", plot_abs=False, **options) if in_mni else None),
-    ):  # fmt: skip
-        display = draw()
-        if display is None:
-            continue
-        with tempfile.TemporaryDirectory() as place:  # nilearn writes to paths alone
-            file = Path(place) / "map.png"
-            display.savefig(file, dpi=110)
-            pictures.append((name, file.read_bytes()))
-        display.close()
-    return pictures
-
-
-def _slices(img: Any, values: np.ndarray) -> list[float]:
-    """Up to seven axial slices through what has values, in mm."""
-    planes = np.unique(np.quantile(np.nonzero(values)[2], np.linspace(0.03, 0.97, 7)).round()) if values.any() else [0]
-    centre = [size / 2 for size in values.shape[:2]]
-    return [float((img.affine @ [*centre, plane, 1])[2]) for plane in planes]
-
-
-def _like_mni(img: Any) -> bool:
-    """Whether an image covers what a brain in MNI space does; its header rarely says it."""
-    corners = np.array([[i, j, k, 1] for i in (0, img.shape[0]) for j in (0, img.shape[1]) for k in (0, img.shape[2])])
-    places = (corners @ img.affine.T)[:, :3]
-    low, high = places.min(0), places.max(0)
-    return bool((low < [-55, -85, -20]).all() and (high > [55, 50, 55]).all() and (np.abs(places) < 150).all())
+    return figure_png(figure)

@@ -10,12 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from giblet.data.bold.volumes import write_image
+from giblet.data.bold.brain_images import ending_of, write_brain
+from giblet.data.bold.brain_rows import PLACES, ROWS, unit_of
 from giblet.encoding import EncodingModel
 from giblet.encoding.settings import EncodeSubjectSettings
 from giblet.errors import InputError, reading
@@ -23,8 +23,6 @@ from giblet.files import write_atomic
 from giblet.pipeline.derivative import bids_label
 from giblet.pipeline.results import files_of_result
 
-PLACES = ("region", "i", "j", "k")
-"""Columns of a table of scores that say which voxel or region it is."""
 ARE_P = ("p", "p_rank", "q", "p_fwe", "ceiling_p", "ceiling_q")
 """Scores that are small where something is found."""
 
@@ -136,9 +134,11 @@ def predicted_path(output: Path, name: str, film: str, ending: str) -> Path:
     Returns
     -------
     Path
-        ``output/sub-01/func/sub-01_task-film_desc-encoding_bold.nii.gz``
+        ``output/sub-01/func/sub-01_task-film_desc-encoding_bold.nii.gz``; of GIFTI that of the left hemisphere,
+        ``..._hemi-L_desc-...``, beside which the right one lies.
     """
-    label = label_of(name).replace("_desc-", f"_task-{bids_label(film)}_desc-")
+    hemisphere = "_hemi-L" if ending.endswith(".gii") else ""
+    label = label_of(name).replace("_desc-", f"_task-{bids_label(film)}{hemisphere}_desc-")
     return subject_folder(output, name) / f"{label}_{ending}"
 
 
@@ -257,7 +257,7 @@ def write_maps(
     stats : pandas.DataFrame
     subject : EncodeSubjectSettings
     space : mapping
-        Of the voxels, as the summary holds it; empty for tables.
+        Of the columns, as the summary holds it; empty for tables.
     folder : Path
     label : str
         How the names begin.
@@ -269,33 +269,70 @@ def write_maps(
     list of str
         Names of the files; none for tables.
     """
-    if "affine" not in space:
+    if not ("affine" in space or ROWS in space):
         return []
-    places = {name: stats[name].to_numpy() for name in (*PLACES, "label") if name in stats}
-    dim = "region" if "region" in places else "voxel"
-    bold = xr.DataArray(np.zeros((1, len(stats)), np.float32), dims=("tr", dim))
-    coords = {name: (dim, values) for name, values in places.items()}
-    good = xr.DataArray(np.ones(len(stats), bool), dims=dim)  # what is bad is NaN in the table
-    like = xr.Dataset({"bold": bold, "good": good}, coords=coords, attrs=dict(space))
-    processor = subject.processor(None)
-    names = []
+    like = like_of(stats, space)
+    processor = subject.model_copy(update={"overrule_tr": False}).processor(None)  # no TR is asked for
+    names: list[str] = []
     for column, name in maps_in(stats).items():
         if columns is not None and column not in columns:
             continue
-        path = folder / f"{label}_{name}_statmap.nii.gz"
-        values = stats[column].to_numpy(np.float64)
-        image = processor.to_nifti(values, like)
-        if column in ARE_P:
-            # 1 outside, where 0 would pass every threshold.
-            outside = np.asarray(processor.to_nifti(np.ones(len(values)), like).dataobj) == 0
-            image = nib.Nifti1Image(np.where(outside, np.float32(1), image.dataobj), image.affine, image.header)
-        write_image(image, path)
-        names.append(path.name)
+        # 1 outside, where 0 would pass every threshold.
+        outside = 1.0 if column in ARE_P else 0.0
+        image = processor.to_image(stats[column].to_numpy(np.float64), like, names=[column], outside=outside)
+        names += [path.name for path in write_brain(image, map_path(folder, label, name, space))]
     return names
 
 
+def like_of(stats: pd.DataFrame, space: Mapping[str, Any]) -> xr.Dataset:
+    """BOLD of no value whose columns are the rows of a table of scores.
+
+    Parameters
+    ----------
+    stats : pandas.DataFrame
+    space : mapping
+        As :func:`space_in` gives it.
+
+    Returns
+    -------
+    xarray.Dataset
+    """
+    places = {name: stats[name].to_numpy() for name in (*PLACES, "label") if name in stats}
+    dim = unit_of(places)
+    bold = xr.DataArray(np.zeros((1, len(stats)), np.float32), dims=("tr", dim))
+    good = xr.DataArray(np.ones(len(stats), bool), dims=dim)  # what is bad is NaN in the table
+    coords = {name: (dim, values) for name, values in places.items()}
+    return xr.Dataset({"bold": bold, "good": good}, coords=coords, attrs=dict(space))
+
+
+def map_path(folder: Path, label: str, name: str, space: Mapping[str, Any]) -> Path:
+    """Where the map of a score is.
+
+    Parameters
+    ----------
+    folder : Path
+    label : str
+        How the names begin.
+    name : str
+        As :func:`maps_in` gives it.
+    space : mapping
+        As :func:`space_in` gives it.
+
+    Returns
+    -------
+    Path
+        ``..._statmap`` with ``.nii.gz``, ``.dscalar.nii`` or ``.pscalar.nii``; of GIFTI that of the left hemisphere,
+        ``..._hemi-L_..._statmap.func.gii``, beside which the right one lies.
+    """
+    ending = ending_of(space)
+    if ending.endswith(".gii"):
+        before, _, after = label.partition("_")
+        label = f"{before}_hemi-L_{after}"
+    return folder / f"{label}_{name}_statmap{ending}"
+
+
 def space_in(like: xr.Dataset) -> dict[str, Any]:
-    """Where the voxels of BOLD lie, as plain values.
+    """Where the voxels or grayordinates of BOLD lie, as plain values.
 
     Parameters
     ----------
@@ -306,7 +343,7 @@ def space_in(like: xr.Dataset) -> dict[str, Any]:
     dict of str to object
         Empty for tables.
     """
-    names = ("affine", "volume_shape", "sform_code", "qform_code", "tr", "source")
+    names = ("affine", "volume_shape", "sform_code", "qform_code", ROWS, "tr", "source")
     plain = {name: like.attrs[name] for name in names if name in like.attrs}
     plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in plain.items()}
-    return plain if "affine" in plain else {}
+    return plain if "affine" in plain or ROWS in plain else {}

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
 
 from giblet.alignment import align_all_modalities
-from giblet.data.bold.volumes import open_image, write_image
+from giblet.data.bold.brain_images import ending_of, files_at, image_of, write_brain
 from giblet.encoding import EncodingModel
 from giblet.encoding.clip_settings import ClipSettings
 from giblet.encoding.settings import EncodeSettings, EncodeSubjectSettings
@@ -22,7 +21,14 @@ from giblet.notebook import html_table
 from giblet.pipeline.derivative import NO_BIDS_NAME, bids_label, check_derivative, describe_derivative
 from giblet.pipeline.encoding import read_encode_config
 from giblet.pipeline.encoding_features import BandReader
-from giblet.pipeline.encoding_files import label_of, predicted_path, read_stats, subject_folder, write_stats
+from giblet.pipeline.encoding_files import (
+    label_of,
+    like_of,
+    predicted_path,
+    read_stats,
+    subject_folder,
+    write_stats,
+)
 from giblet.training.films import Films
 
 
@@ -32,7 +38,7 @@ class PredictedScan:
 
     subject: str
     path: Path
-    """4-D image, or table with a column for each region."""
+    """Series of the scan's format (of a pair that of the left hemisphere), or table with a column for each region."""
     bold: np.ndarray
     """float32 (n_trs, n_voxels); NaN in voxels that were left out of the fit."""
     tr: float
@@ -69,8 +75,8 @@ def predict_film(
         The film's features, by the names that the bands call them (``audio``, ``video``, ``text``, or one of
         ``features``); one path where all bands are of one file.
     out_dir : str or Path, optional
-        Gets ``sub-01/func/sub-01_task-<film>_desc-encoding_bold.nii.gz`` with its JSON, or ``.tsv``; by default the
-        folder of the run.
+        Gets ``sub-01/func/sub-01_task-<film>_desc-encoding_bold`` with ``.nii.gz``, ``.dtseries.nii``, ``.func.gii``
+        (of both hemispheres, ``..._hemi-L_...``) or ``.tsv``, and its JSON; by default the folder of the run.
     overwrite : bool
         Replace predictions of these names.
 
@@ -142,13 +148,16 @@ def _predicted(
                 )
     bold = model.predict(bands, run=np.zeros(len(next(iter(bands.values()))), np.int64))
     stats = read_stats(own / f"{label}_stats.tsv")
-    image = "i" in stats
+    space = summary["space"]
+    # Regions of an atlas stand in a table: nobody needs them in each of their voxels.
+    ending = ".tsv" if "label" in stats or not space else ending_of(space, series=True)
     stem = first.name.removesuffix("".join(first.suffixes[-1:])).removesuffix("_features").partition("_desc-")[0]
-    path = predicted_path(folder, subject.name, stem, "bold.nii.gz" if image else "bold.tsv")
-    if path.exists() and not overwrite:
+    path = predicted_path(folder, subject.name, stem, f"bold{ending}")
+    if any(file.exists() for file in files_at(path)) and not overwrite:
         raise InputError(f"{path} is there: choose another `out_dir`, or pass overwrite=True to replace it")
-    if image:
-        write_volumes(own / f"{label}_stat-r_statmap.nii.gz", stats, bold, tr, path)
+    if ending != ".tsv":
+        like = like_of(stats, {**space, "tr": tr})
+        write_brain(image_of(bold, like), path)
     else:
         write_stats(pd.DataFrame(bold, columns=stats["region"]), path)
     _write_sidecar(path, stem, tr)
@@ -173,29 +182,6 @@ def _on_clock(reader: BandReader, files: Mapping[str, Path], tr: float) -> dict[
     return bands
 
 
-def write_volumes(r_map: Path, stats: pd.DataFrame, bold: np.ndarray, tr: float, path: Path) -> None:
-    """Write predictions of voxels as a 4-D image.
-
-    Parameters
-    ----------
-    r_map : Path
-        A map of the run, whose voxels they are.
-    stats : pandas.DataFrame
-        Scores of the run, with the places ``i``, ``j``, ``k``.
-    bold : ndarray of float, shape (n_volumes, n_voxels)
-    tr : float
-        In seconds; 0 where volumes follow no clock.
-    path : Path
-    """
-    like = open_image(r_map)
-    volumes = np.zeros((*like.shape, len(bold)), np.float32)
-    volumes[stats["i"], stats["j"], stats["k"]] = bold.T
-    image = nib.Nifti1Image(volumes, like.affine)
-    image.header.set_zooms((*like.header.get_zooms()[:3], tr))
-    image.header.set_xyzt_units("mm", "sec")
-    write_image(image, path)
-
-
 def _write_sidecar(path: Path, film: str, tr: float) -> None:
     """What BIDS asks to be said of BOLD, and readers of it for: TR above all."""
     about = {
@@ -205,4 +191,5 @@ def _write_sidecar(path: Path, film: str, tr: float) -> None:
         "RepetitionTime": tr,
         "SkullStripped": True,
     }
-    write_atomic(path.with_name(path.name.partition(".")[0] + ".json"), json.dumps(about, indent=2) + "\n")
+    for file in files_at(path):
+        write_atomic(file.with_name(file.name.partition(".")[0] + ".json"), json.dumps(about, indent=2) + "\n")

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from giblet.data.bold.brain_rows import PLACES, ROWS
 from giblet.encoding import GroupTest, ceiling_ratio, intersubject_correlation, reachable, rotation_test_group
 from giblet.encoding.rotation_cv import group_of
 from giblet.encoding.settings import EncodeSettings
 from giblet.errors import InputError, reading
-from giblet.pipeline.encoding_files import PLACES, SubjectEncoding, read_stats, write_maps, write_stats
+from giblet.pipeline.encoding_files import SubjectEncoding, read_stats, write_maps, write_stats
 from giblet.statistics.correction import false_discovery_q, fisher_z
 from giblet.statistics.rotations import too_short
 
@@ -159,7 +160,8 @@ def _common(subjects: Sequence[SubjectEncoding]) -> _Common:
             kept.append({name: file[name] for name in file.files})
     n_columns = {one["bold"].shape[1] for one in kept}
     names = [subject.stats["region"].tolist() for subject in subjects if "region" in subject.stats]
-    if len(n_columns) > 1 or any(own != names[0] for own in names):
+    rows = {subject.summary["space"].get(ROWS) for subject in subjects}
+    if len(n_columns) > 1 or any(own != names[0] for own in names) or len(rows) > 1:
         told = ", ".join(f"{s.name} {one['bold'].shape[1]}" for s, one in zip(subjects, kept, strict=True))
         raise InputError(
             f"subjects have other voxels or regions ({told}): group and ceiling: intersubject need one space, such as "
@@ -174,14 +176,14 @@ def _common(subjects: Sequence[SubjectEncoding]) -> _Common:
             "subjects have no test TRs of one film in common: give those who saw the same film the same feature files, "
             "or leave out group and ceiling: intersubject"
         )
-    rows = [np.array([own[moment] for moment in shared]) for own in places]
-    labels = np.stack([one["stretches"][own] for one, own in zip(kept, rows, strict=True)])
+    at = [np.array([own[moment] for moment in shared]) for own in places]
+    labels = np.stack([one["stretches"][own] for one, own in zip(kept, at, strict=True)])
     breaks = np.flatnonzero((np.diff(labels, axis=1) != 0).any(axis=0)) + 1
     stretches = np.zeros(len(shared), np.int64)
     stretches[breaks] = 1
     return _Common(
-        [one["bold"][own] for one, own in zip(kept, rows, strict=True)],
-        [one["predicted"][own] for one, own in zip(kept, rows, strict=True)],
+        [one["bold"][own] for one, own in zip(kept, at, strict=True)],
+        [one["predicted"][own] for one, own in zip(kept, at, strict=True)],
         np.cumsum(stretches), float(kept[0]["tr"]), _jointly_refitted(kept),
     )  # fmt: skip
 

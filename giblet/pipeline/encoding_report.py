@@ -11,6 +11,7 @@ import pandas as pd
 
 from giblet.encoding.settings import EncodeSettings
 from giblet.pipeline import encoding_figures as figures
+from giblet.pipeline.encoding_brains import brain_maps
 from giblet.pipeline.encoding_files import SubjectEncoding
 from giblet.pipeline.encoding_group import LABEL, GroupEncoding
 from giblet.report import Picture, Section, Table, write_report
@@ -59,7 +60,7 @@ def write_page(  # 6 parameters: all that a run found
     """
     sections = [_found(subjects)]
     if group is not None:
-        sections.append(_of_group(group))
+        sections.append(_of_group(group, subjects[0].summary["space"]))
     sections += [_of_subject(one, draw=k < MOST_PICTURED) for k, one in enumerate(subjects)]
     sections.append(excluded(subjects, failed, [*notes, *(group.summary["notes"] if group else [])]))
     high_pass = "" if settings.high_pass is None else f", and cosines slower than 1/{1 / settings.high_pass:g} Hz"
@@ -90,7 +91,7 @@ def _found(subjects: Sequence[SubjectEncoding]) -> Section:
     return Section("What was found", parts=[Table(headers, rows)])
 
 
-def _of_group(group: GroupEncoding) -> Section:
+def _of_group(group: GroupEncoding, space: Mapping[str, Any]) -> Section:
     summary, stats = group.summary, group.stats
     text = [f"{summary['n_subjects']} subjects, {summary['n_trs']} TRs that all of them were tested on."]
     parts: list[Table | Picture] = []
@@ -105,7 +106,9 @@ def _of_group(group: GroupEncoding) -> Section:
         if figures.can_draw() and "region" in stats and len(stats) <= figures.FEW:
             parts.append(Picture(figures.by_region(stats), "r of each region, mean over subjects"))
         if figures.can_draw():
-            parts += [Picture(png, name, name) for name, png in figures.brain_maps(group.folder, LABEL, stats)]
+            pictures, notes = brain_maps(group.folder, LABEL, space)
+            parts += [Picture(png, name, name) for name, png in pictures]
+            text += notes
     if "region" in stats and len(stats) <= MOST_ROWS:
         names = [n for n in ("r", "p", "q", "p_fwe", "ceiling", "ceiling_upper", "ratio", "agreement_t") if n in stats]
         parts.append(regions_table(stats, names))
@@ -144,7 +147,9 @@ def regions_table(stats: pd.DataFrame, names: Sequence[str]) -> Table:
     return Table(["region", *names], rows)
 
 
-def pictures_of(one: SubjectEncoding, caption: str, words: figures.Words = figures.OF_FILMS) -> list[Picture]:
+def pictures_of(
+    one: SubjectEncoding, caption: str, words: figures.Words = figures.OF_FILMS
+) -> tuple[list[Picture], list[str]]:
     """The histogram of r beside its null, r of each region where there are few, and maps where there are any.
 
     Parameters
@@ -157,21 +162,27 @@ def pictures_of(one: SubjectEncoding, caption: str, words: figures.Words = figur
 
     Returns
     -------
-    list of Picture
+    pictures : list of Picture
+    notes : list of str
+        What is not drawn, and why.
     """
     stats = one.stats
     histogram = figures.histogram(stats, one.summary, words)
     found = [Picture(histogram, "histogram of held-out r, and of its null", caption)]
     if "region" in stats and len(stats) <= figures.FEW:
         found.append(Picture(figures.by_region(stats, words), "r of each region"))
-    return found + [Picture(png, name, name) for name, png in figures.brain_maps(one.folder, one.label, stats)]
+    maps, notes = brain_maps(one.folder, one.label, one.summary["space"])
+    return found + [Picture(png, name, name) for name, png in maps], notes
 
 
 def _of_subject(one: SubjectEncoding, *, draw: bool) -> Section:
     stats, summary = one.stats, one.summary
     parts: list[Table | Picture] = []
+    text = [f"Runs: {', '.join(summary['run_names'])}."]
     if draw and figures.can_draw() and stats["r"].notna().any():
-        parts += pictures_of(one, "Held-out r of all columns, and what rotations give")
+        pictures, notes = pictures_of(one, "Held-out r of all columns, and what rotations give")
+        parts += pictures
+        text += notes
         parts.append(Picture(figures.time_line(summary), "time line of folds and gaps", "What was learned from"))
     if bands := list(summary["bands"]):
         parts.append(bands_table(stats, bands, summary))
@@ -179,7 +190,7 @@ def _of_subject(one: SubjectEncoding, *, draw: bool) -> Section:
         own = stats[stats["ratio"].notna()]
         row = [f"{len(own)} of {len(stats)}", number(own["ceiling"].median()), number(own["ratio"].median())]
         parts.append(Table(["columns whose ceiling is above chance", "median ceiling", "median r / ceiling"], [row]))
-    return Section(f"Subject {one.name}", [f"Runs: {', '.join(summary['run_names'])}."], parts)
+    return Section(f"Subject {one.name}", text, parts)
 
 
 def bands_table(stats: pd.DataFrame, bands: Sequence[str], summary: Mapping[str, Any]) -> Table:

@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 
 from giblet.codec import load_codec
+from giblet.data.bold.brain_images import ending_of, files_at, image_of, write_brain
 from giblet.encoding import EncodingModel
 from giblet.encoding.clip_settings import ClipSettings
 from giblet.encoding.clips import Clips, clip_features, read_clips
 from giblet.errors import CheckpointError, InputError
 from giblet.notebook import html_table
 from giblet.pipeline.derivative import check_derivative, describe_derivative
-from giblet.pipeline.encoding_files import label_of, predicted_path, read_stats, subject_folder, write_stats
-from giblet.pipeline.encoding_film import write_volumes
+from giblet.pipeline.encoding_files import label_of, like_of, predicted_path, read_stats, subject_folder, write_stats
 
 HEARD = ("codec", "bandwidth", "level")
 """Options that decide what features are made of a sound."""
@@ -105,24 +105,24 @@ def predict_clips(
     check_derivative(folder)
     stem = Path(clips).name.removesuffix(Path(clips).suffix)
     paths = {
-        name: predicted_path(folder, name, stem, f"responses{'.nii.gz' if 'i' in stats else '.tsv'}")
-        for name, (_, stats) in saved.items()
+        name: predicted_path(folder, name, stem, f"responses{_ending(stats, space)}") for name, (_, stats, space) in saved.items()
     }
     for path in paths.values():
-        if path.exists() and not overwrite:
+        if any(file.exists() for file in files_at(path)) and not overwrite:
             raise InputError(f"{path} is there: choose another `out_dir`, or pass overwrite=True to replace it")
     found = [_predicted(settings, name, *saved[name], features, told, path) for name, path in paths.items()]
     describe_derivative(folder, "Responses that giblet predicts")
     return found
 
 
-def _saved(settings: ClipSettings, name: str) -> tuple[EncodingModel, pd.DataFrame]:
-    """The fit of a subject, if it is of the same features, and its scores."""
+def _saved(settings: ClipSettings, name: str) -> tuple[EncodingModel, pd.DataFrame, dict[str, Any]]:
+    """The fit of a subject, if it is of the same features, its scores, and the space of its columns."""
     folder, label = subject_folder(settings.output, name), label_of(name)
     card, path = folder / f"{label}_summary.json", folder / f"{label}_model.safetensors"
     if not card.is_file() or not path.is_file():
         raise CheckpointError(f"{settings.output} holds no fit of subject {name}: run giblet encode first")
-    before = json.loads(card.read_text(encoding="utf-8"))["options"]
+    summary = json.loads(card.read_text(encoding="utf-8"))
+    before = summary["options"]
     now = settings.model_dump(mode="json")
     pairs: dict[str, tuple[Any, Any]] = {option: (before[option], now[option]) for option in HEARD}
     for band in {**before["bands"], **now["bands"]}:
@@ -133,7 +133,12 @@ def _saved(settings: ClipSettings, name: str) -> tuple[EncodingModel, pd.DataFra
                 f"the fit of subject {name} is of other features: {what} was {former}, is {here}; run giblet encode "
                 "with these settings, or give the former"
             )
-    return EncodingModel.load(path), read_stats(folder / f"{label}_stats.tsv")
+    return EncodingModel.load(path), read_stats(folder / f"{label}_stats.tsv"), summary["space"]
+
+
+def _ending(stats: pd.DataFrame, space: Mapping[str, Any]) -> str:
+    """Of the file of predictions; regions of an atlas stand in a table."""
+    return ".tsv" if "label" in stats or not space else ending_of(space, series=True)
 
 
 def _of_sounds(band: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -141,19 +146,19 @@ def _of_sounds(band: dict[str, Any] | None) -> dict[str, Any] | None:
     return band if band is None or isinstance(band["of"], list) else {**band, "of": "a file"}
 
 
-def _predicted(  # 7 parameters: one subject's fit, and what all subjects share
+def _predicted(  # 8 parameters: one subject's fit, and what all subjects share
     settings: ClipSettings,
     name: str,
     model: EncodingModel,
     stats: pd.DataFrame,
+    space: Mapping[str, Any],
     features: Mapping[str, np.ndarray],
     clips: Clips,
     path: Path,
 ) -> PredictedResponses:
     predicted = model.predict(features)
-    if "i" in stats:
-        like = subject_folder(settings.output, name) / f"{label_of(name)}_stat-r_statmap.nii.gz"
-        write_volumes(like, stats, predicted, 0.0, path)
+    if _ending(stats, space) != ".tsv":
+        write_brain(image_of(predicted, like_of(stats, {**space, "tr": 0.0})), path)
     else:
         table = pd.DataFrame(predicted, columns=stats["region"])
         table.insert(0, settings.file_column, clips.names)

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from giblet.data.bold.brain_rows import PLACES, unit_of
 from giblet.data.bold.scan_timing import sidecar_path
+from giblet.data.bold.surfaces import with_other_hemisphere
 from giblet.encoding import BlockedFolds, EncodingModel, ceiling_p, ceiling_ratio, noise_ceiling, reachable
 from giblet.encoding.delays import DELAYS
 from giblet.encoding.held_out import HeldOut, HeldOutScores, predict_held_out, quiet_fits, score_held_out
@@ -23,7 +25,6 @@ from giblet.files import atomic_path, write_atomic
 from giblet.pipeline.encoding_data import SubjectData, read_subject, timeline
 from giblet.pipeline.encoding_features import BandReader
 from giblet.pipeline.encoding_files import (
-    PLACES,
     SubjectEncoding,
     label_of,
     space_in,
@@ -64,7 +65,13 @@ def options_of(settings: EncodeSettings, subject: EncodeSubjectSettings) -> dict
     used = {band.of for band in settings.bands.values()}
 
     def file(path: Path | None) -> dict[str, str] | None:
-        return None if path is None or not path.is_file() else described(path)
+        if path is None or not path.is_file():
+            return None
+        others = [described(other) for other in with_other_hemisphere(path)[1:] if other.is_file()]
+        return {
+            **(described(path) or {}),
+            **{f"other_{key}": value for one in others for key, value in (one or {}).items()},
+        }
 
     runs = []
     for run in subject.runs:
@@ -75,6 +82,8 @@ def options_of(settings: EncodeSettings, subject: EncodeSubjectSettings) -> dict
         about["bold"], about["sidecar"] = file(run.bold), None
         if run.bold is not None:
             about["sidecar"] = file(sidecar_path(run.bold))
+            for other in with_other_hemisphere(run.bold)[1:]:
+                about["other_sidecar"] = file(sidecar_path(other))
         about["features"] = {name: file(path) for name, path in run.files().items() if name in used}
         runs.append(about)
     own = subject.model_dump(mode="json", exclude={"runs", "mask", "atlas"})
@@ -314,7 +323,7 @@ def _summary(
         "n_trs_test": len(data.test),
         "n_columns": data.bold.shape[1],
         "n_tested": int(scores.tested.sum()),
-        "unit": "region" if "region" in data.like.coords else "voxel",
+        "unit": unit_of(data.like.coords),
         "bands": {name: values.shape[1] for name, values in data.bands.items()},
         "origins": {name: reader.origins.get(name, {}) for name in data.bands},
         "high_pass": settings.high_pass,

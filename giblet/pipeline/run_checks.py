@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from giblet.data.bold.scan_timing import sidecar_path
+from giblet.data.bold.brain_rows import column_name
+from giblet.data.bold.surfaces import companions
 from giblet.data.dataset.normalise import Normaliser, run_means
 from giblet.data.dataset.windows import Recording
 from giblet.errors import CheckpointError, reading
@@ -21,7 +22,7 @@ from giblet.files import sha256_of
 from giblet.modalities import BOLD
 from giblet.models import MultimodalAutoencoder
 from giblet.training.checkpoint import LAST, as_begun, check_unchanged, followed, load_state
-from giblet.training.columns import column_name, describe_columns, unit_of
+from giblet.training.columns import describe_columns, unit_of
 from giblet.training.run_folder import read_normalisers, with_paths
 from giblet.training.settings import FREE_TO_CHANGE, TrainSettings
 from giblet.training.study import Study, build_study, files_of
@@ -117,8 +118,11 @@ def located(settings: TrainSettings, sources: object, run: Path, data: Path | No
         raise CheckpointError(f"no such folder: {data}, where the data of the run are looked for")
     now: dict[Path, Path] = {}
     named = [path for path in files_of(settings) if str(path) in sources]
-    # Sidecars are read from beside their scan, and so are looked for there alone.
-    sidecars = {sidecar_path(path): path for path in named if str(sidecar_path(path)) in sources}
+    # Sidecars and other hemispheres are read from beside their scan, and so are looked for there alone.
+    sidecars: dict[Path, Path] = {}
+    for path in named:
+        if path not in sidecars:
+            sidecars |= {file: path for file in companions(path) if str(file) in sources}
     for path in [*(path for path in named if path not in sidecars), *sidecars]:
         scan = now[sidecars[path]] if path in sidecars else None
         places = _places(path, settings.output, run, data) if scan is None else iter([scan.parent / path.name])
@@ -168,9 +172,10 @@ def _is(path: Path, digest: str) -> bool:
 def _not_found(path: Path, others: list[Path], run: Path, scan: Path | None) -> str:
     """What to say of a file that is in none of its places; `others` of its name are, `scan` is that of a sidecar."""
     if scan is not None and not others:
+        why = "is its other hemisphere" if path.suffix == ".gii" else "says the scan's timing"
         return (
             f"no such file: {scan.parent / path.name}, which {scan.name} had beside it when {run} was trained: put it "
-            "there, as it says the scan's timing"
+            f"there, as it {why}"
         )
     if others and (scan is not None or others[0] == path):
         return (

@@ -25,7 +25,7 @@ from giblet.checkpoints import (
     separated,
     write_tensors,
 )
-from giblet.data.bold.scan_timing import sidecar_path
+from giblet.data.bold.surfaces import companions
 from giblet.errors import CheckpointError, reading
 from giblet.files import sha256_of, write_atomic
 from giblet.training.settings import TrainSettings
@@ -167,9 +167,9 @@ def followed(state: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str,
             with suppress(OSError):
                 if sha256_of(other) == sources[path]:
                     moved[path] = other
-    for path, other in list(moved.items()):  # sidecars lie beside the scans
-        old, new = sidecar_path(Path(path)), sidecar_path(Path(other))
-        moved |= {str(old): str(new)} if str(old) in sources else {}
+    for path, other in list(moved.items()):  # sidecars and other hemispheres lie beside the scans
+        beside = zip(companions(Path(path)), companions(Path(other)), strict=False)
+        moved |= {str(old): str(new) for old, new in beside if str(old) in sources}
     return {
         **state,
         "settings": _replaced(saved, moved),

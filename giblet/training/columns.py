@@ -6,6 +6,7 @@ import logging
 
 import numpy as np
 
+from giblet.data.bold import brain_rows
 from giblet.data.dataset.normalise import Normaliser
 from giblet.data.dataset.windows import Recording, fit_normalisers
 from giblet.data.splits import Splits
@@ -88,7 +89,7 @@ def describe_columns(constant: np.ndarray, far: np.ndarray, columns: dict[str, n
         (far, "with hardly any change over the training TRs and a large one later"),
     ):
         if which.any():
-            names = ", ".join(column_name(columns, int(n)) for n in np.flatnonzero(which)[:5])
+            names = ", ".join(brain_rows.column_name(columns, int(n)) for n in np.flatnonzero(which)[:5])
             parts.append(
                 f"{int(which.sum())} of {len(which)} {unit_of(columns)} {why}: "
                 f"{names}{', ...' if which.sum() > 5 else ''}"
@@ -106,26 +107,6 @@ def unit_of(columns: dict[str, np.ndarray]) -> str:
 
     Returns
     -------
-    {"voxels", "regions"}
+    {"voxels", "grayordinates", "regions"}
     """
-    return "regions" if "region" in columns else "voxels"
-
-
-def column_name(columns: dict[str, np.ndarray], n: int) -> str:
-    """What to call a column of the BOLD.
-
-    Parameters
-    ----------
-    columns : dict of str to ndarray
-        Of one subject, as :attr:`giblet.training.study.Study.columns`.
-    n : int
-        Number of the column, from 0.
-
-    Returns
-    -------
-    str
-        Its region, or the place of its voxel in the image, ``"(i, j, k)"``; its number where neither is known.
-    """
-    if "region" in columns:
-        return str(columns["region"][n])
-    return str(tuple(int(columns[axis][n]) for axis in "ijk")) if "i" in columns else str(n)
+    return f"{brain_rows.unit_of(columns)}s"

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from giblet.alignment import Aligned, align_all_modalities
+from giblet.data.bold.brain_rows import PLACES
 from giblet.data.dataset.stimulus_split import ShownRun
 from giblet.data.dataset.windows import Recording
 from giblet.data.splits import HRF_SECONDS
@@ -38,7 +39,7 @@ class Rows(NamedTuple):
     run_lengths: list[int]
     """Volumes of each run."""
     n_bad: int
-    """Voxels or regions that were left out."""
+    """Voxels, grayordinates or regions that were left out."""
     like: xr.Dataset
     """The first volume of the BOLD, with its columns and attributes, for images on its voxels."""
 
@@ -153,10 +154,11 @@ def read_recording(
         name: _joined(name, kind, [p.get(name, len(v)) for p, v in zip(pieces, volumes, strict=True)], subject.name, tr)
         for name, kind in {**kinds, BOLD: CONTINUOUS}.items()
     }
+    n_bad = sum(int(value) for name, value in bold.attrs.items() if str(name).startswith("n_bad_"))
     known = Rows(
         np.concatenate(volumes), np.concatenate(stimulus_trs), np.concatenate(film_seconds), columns_of(bold),
         float(bold.attrs["slice_time_ref"]), films_of_runs,
-        json.loads(bold.attrs["run_lengths"]), int(bold.attrs.get("n_bad_voxels", bold.attrs.get("n_bad_regions", 0))),
+        json.loads(bold.attrs["run_lengths"]), n_bad,
         bold.isel(tr=slice(0, 1)).copy(deep=True),
     )  # fmt: skip
     return Recording.of(subject.name, sources, run=runs), known
@@ -215,9 +217,9 @@ def columns_of(bold: xr.Dataset) -> dict[str, np.ndarray]:
     Returns
     -------
     dict of str to ndarray
-        ``i``, ``j``, ``k`` of voxels, or ``region``.
+        Of :data:`giblet.data.bold.brain_rows.PLACES`, those that it has.
     """
-    return {str(name): bold[name].values for name in ("i", "j", "k", "region") if name in bold.coords}
+    return {name: bold[name].values for name in PLACES if name in bold.coords}
 
 
 def _tell_cut(aligned: Aligned, which: str) -> None:

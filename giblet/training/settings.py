@@ -41,7 +41,7 @@ class RunSettings(Settings):
 
     renamed: ClassVar = {"start_offset": "stimulus_time_at_volume_0"}
 
-    bold: Path = Field(description="NIfTI image, or a table of regions (.tsv, .csv)")
+    bold: Path = Field(description="NIfTI, CIFTI, one of a pair of GIFTI (hemi-L), or a table of regions")
     audio: Path | None = Field(None, description="feature file of the sound (giblet extract)")
     video: Path | None = Field(None, description="feature file of the picture")
     text: Path | None = Field(None, description="feature file of the words")
@@ -59,8 +59,8 @@ class SubjectSettings(Settings):
 
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9_-]+$", description="letters, digits, - and _")
     runs: tuple[RunSettings, ...] = Field(min_length=1, description="in the order in which they are split")
-    mask: Path | None = Field(None, description="brain mask; images need it, or an atlas")
-    atlas: Path | None = Field(None, description="label image: the means of its regions are read")
+    mask: Path | None = Field(None, description="brain mask in the space of the scan; NIfTI needs it, or an atlas")
+    atlas: Path | None = Field(None, description="labels in the space of the scan: the means of regions are read")
     background_label: int | None = Field(None, description="what the atlas holds where there is no region; default: 0")
     columns: tuple[str, ...] | None = Field(None, description="columns of a table to read; default: all")
     decimal: Literal[".", ","] = Field(".", description="decimal sign of tables; confounds may have points alone")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from giblet.data.bold.scan_timing import sidecar_path
+from giblet.data.bold.surfaces import companions, with_other_hemisphere
 from giblet.data.dataset.normalise import Normaliser
 from giblet.data.dataset.series import Series
 from giblet.data.dataset.windows import Recording
@@ -190,7 +190,7 @@ def with_tr(settings: TrainSettings) -> TrainSettings:
 
 
 def files_of(settings: TrainSettings) -> tuple[Path, ...]:
-    """The files that settings name, and the sidecars beside the scans.
+    """The files that settings name, the other hemispheres of pairs, and the sidecars beside the scans.
 
     Parameters
     ----------
@@ -203,11 +203,12 @@ def files_of(settings: TrainSettings) -> tuple[Path, ...]:
     """
     found: set[Path] = set()
     for subject in settings.data.subjects:
-        given = [subject.mask, subject.atlas]
+        given: list[Path | None] = []
+        for path in filter(None, (subject.mask, subject.atlas)):
+            given += with_other_hemisphere(path)
         for run in subject.runs:
             given += [run.bold, run.mask, run.confounds, *(getattr(run, name) for name in STIMULI)]
-            if (sidecar := sidecar_path(run.bold)).is_file():
-                given.append(sidecar)
+            given += [file for file in companions(run.bold) if file.is_file()]
         found |= {path for path in given if path is not None}
     return tuple(sorted(found))
 

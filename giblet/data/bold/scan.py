@@ -1,9 +1,10 @@
-"""BOLD of one subject as a Dataset in the manner of a feature file, and its columns as an image again."""
+"""BOLD of one subject as a Dataset in the manner of a feature file."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -12,9 +13,9 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import xarray as xr
-from nilearn.masking import unmask
 from scipy import sparse
 
+from giblet.data.bold.brain_rows import ROWS, column_name, unit_of
 from giblet.data.bold.scan_timing import ScanTiming
 from giblet.errors import InputError
 from giblet.features import CONTINUOUS, load_features, new_features
@@ -22,6 +23,9 @@ from giblet.files import sha256_of
 from giblet.modalities import BOLD
 from giblet.spans import volume_rate
 from giblet.timing import TRGrid, exact
+
+ROWS_AT_A_TIME = 64
+"""Volumes that are copied at a time, so that memory holds little more than the scan."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +40,16 @@ class Scan:
     """bool (n_trs,) each: False for censored volumes."""
     timing: ScanTiming
     axis: dict[str, np.ndarray]
-    """What is known of each column, (n_columns,) each: i, j, k of voxels, or region."""
+    """What is known of each column, (n_columns,) each: see :data:`giblet.data.bold.brain_rows.PLACES`."""
     attrs: dict[str, Any] = field(default_factory=dict)
 
     @property
     def dim(self) -> str:
         """Name of the columns' dimension."""
-        return "region" if "region" in self.axis else "voxel"
+        return unit_of(self.axis)
 
     def name_of(self, column: int) -> str:
-        """What messages call a column: its region, or the place of its voxel.
+        """What messages call a column: its region, its vertex, or the place of its voxel.
 
         Parameters
         ----------
@@ -56,9 +60,7 @@ class Scan:
         -------
         str
         """
-        if self.dim == "region":
-            return str(self.axis["region"][column])
-        return str(tuple(int(self.axis[axis][column]) for axis in "ijk"))
+        return column_name(self.axis, column)
 
     def settle(self, good: np.ndarray, policy: str) -> Scan:
         """Leave columns that are not good out, or hold them as zeros.
@@ -80,7 +82,7 @@ class Scan:
         good = self.good & good
         if policy == "mask":
             axis = {name: values[good] for name, values in self.axis.items()}
-            return replace(self, runs=[run[:, good] for run in self.runs], axis=axis, good=good[good])
+            return replace(self, runs=_of_columns(self.runs, good), axis=axis, good=good[good])
         for run in self.runs:
             run[:, ~good] = 0
         return replace(self, good=good)
@@ -115,7 +117,7 @@ class Scan:
         single = len(paths) == 1
         bold = new_features(
             {
-                BOLD: (("tr", self.dim), self.runs[0] if single else np.concatenate(self.runs)),
+                BOLD: (("tr", self.dim), _end_to_end(self.runs)),
                 "good": ((self.dim,), self.good),
             },
             TRGrid(tr, n_trs, Fraction(1) / exact(tr)),
@@ -151,9 +153,60 @@ class Scan:
             Hexadecimal digits.
         """
         digest = hashlib.sha256(json.dumps(self.attrs.get("affine", "")).encode())
+        digest.update(str(self.attrs.get(ROWS, "")).encode())
         for name, values in sorted(self.axis.items()):
             digest.update(f"{name}={json.dumps(values.tolist())}".encode())
         return digest.hexdigest()
+
+
+def room_for(lengths: Sequence[int], n_columns: int) -> list[np.ndarray]:
+    """Room for runs, side by side in memory, so that they need no copy to be laid end to end.
+
+    Parameters
+    ----------
+    lengths : sequence of int
+        Volumes of each run.
+    n_columns : int
+
+    Returns
+    -------
+    list of ndarray of float32, shape (n_trs, n_columns)
+        Views of one array.
+    """
+    whole = np.empty((sum(lengths), n_columns), np.float32)
+    return _split(whole, lengths)
+
+
+def _split(whole: np.ndarray, lengths: Sequence[int]) -> list[np.ndarray]:
+    stops = np.cumsum(lengths)
+    return [whole[stop - n : stop] for n, stop in zip(lengths, stops, strict=True)]
+
+
+def _end_to_end(runs: list[np.ndarray]) -> np.ndarray:
+    """The runs as one array, without a copy where they are one already."""
+    whole = runs[0].base
+    if whole is None or not whole.flags.c_contiguous or any(not run.flags.c_contiguous for run in runs):
+        return runs[0] if len(runs) == 1 else np.concatenate(runs)
+    at = whole.ctypes.data
+    for run in runs:
+        if run.base is not whole or run.ctypes.data != at or run.dtype != whole.dtype:
+            return runs[0] if len(runs) == 1 else np.concatenate(runs)
+        at += run.nbytes
+    n_volumes, n_columns = sum(map(len, runs)), runs[0].shape[1]
+    return whole.reshape(-1)[: n_volumes * n_columns].reshape(n_volumes, n_columns)
+
+
+def _of_columns(runs: list[np.ndarray], wanted: np.ndarray) -> list[np.ndarray]:
+    """Some columns of runs; where they are most of them, moved together within the same memory."""
+    n_wanted, whole = int(wanted.sum()), _end_to_end(runs)
+    lengths = [len(run) for run in runs]
+    if 2 * n_wanted < len(wanted) or not whole.flags.c_contiguous:
+        return _split(whole[:, wanted], lengths)
+    flat = whole.reshape(-1)
+    for start in range(0, len(whole), ROWS_AT_A_TIME):
+        part = whole[start : start + ROWS_AT_A_TIME][:, wanted]  # a copy, whose place lies before what is still to come
+        flat[start * n_wanted : start * n_wanted + part.size] = part.ravel()
+    return _split(flat[: len(whole) * n_wanted].reshape(len(whole), n_wanted), lengths)
 
 
 def space_of(image: nib.Nifti1Image, affine: np.ndarray) -> dict[str, Any]:
@@ -177,64 +230,6 @@ def space_of(image: nib.Nifti1Image, affine: np.ndarray) -> dict[str, Any]:
         "sform_code": int(image.header["sform_code"]),
         "qform_code": int(image.header["qform_code"]),
     }
-
-
-def image_of(
-    values: Any, like: xr.Dataset, *, atlas: np.ndarray | None = None, mask: np.ndarray | None = None
-) -> nib.Nifti1Image:
-    """Values of voxels, or of the regions of an atlas, as an image on the voxels of the scan.
-
-    Parameters
-    ----------
-    values : array_like, shape (n_columns,) or (n_trs, n_columns)
-    like : xarray.Dataset
-        BOLD with the same columns.
-    atlas : ndarray of int, shape (x, y, z), optional
-        The label image that the regions came from.
-    mask : ndarray of bool, shape (x, y, z), optional
-        The mask that was laid over it.
-
-    Returns
-    -------
-    Nifti1Image of float32, shape (x, y, z) or (x, y, z, n_trs)
-
-    Raises
-    ------
-    InputError
-        If the values do not fit, or `like` is of no image.
-
-    See Also
-    --------
-    giblet.data.fmri.FMRIProcessor.to_nifti : with the atlas and mask of a processor, written to a file.
-    """
-    n_columns = like[BOLD].shape[1]
-    values = np.asarray(values, dtype=np.float32)
-    if values.ndim not in (1, 2) or values.shape[-1] != n_columns:
-        raise InputError(f"values have shape {values.shape}; expected ({n_columns},) or (n_trs, {n_columns})")
-    if "affine" not in like.attrs:
-        raise InputError(f"{like.attrs['source']} is a table: its regions have no place in an image")
-    affine, shape = np.array(json.loads(like.attrs["affine"])), tuple(json.loads(like.attrs["volume_shape"]))
-    values = np.where(like["good"].values, values, np.float32(np.nan))
-    inside = np.zeros(shape, bool)
-    if "i" in like.coords:
-        places = tuple(like[axis].values for axis in "ijk")
-        inside[places] = True
-        columns = np.lexsort(places[::-1])  # unmask fills in C order
-    else:
-        if atlas is None or atlas.shape != shape:
-            raise InputError("these are regions of an atlas: make the FMRIProcessor with the same atlas")
-        labels = like["label"].values
-        inside = np.isin(atlas, labels) & (True if mask is None else mask)
-        columns = np.searchsorted(labels, atlas[inside])
-    image = unmask(values[..., columns], nib.Nifti1Image(inside.astype(np.uint8), affine))
-    image = nib.Nifti1Image(np.asarray(image.dataobj, np.float32), affine)
-    image.set_sform(affine, int(like.attrs["sform_code"]))
-    # The quaternion form cannot hold shears, so that it is set only where the scan had one.
-    image.set_qform(affine if like.attrs["qform_code"] else None, int(like.attrs["qform_code"]))
-    image.header.set_xyzt_units("mm", "sec")
-    if values.ndim == 2:
-        image.header.set_zooms((*image.header.get_zooms()[:3], like.attrs["tr"]))
-    return image
 
 
 def region_means(
@@ -263,7 +258,10 @@ def region_means(
     counts = np.bincount(columns, minlength=len(labels))
     weights = 1.0 / counts[columns]
     member = sparse.csr_array((weights, (columns, voxels)), shape=(len(labels), len(good)))
-    means = [(member @ np.where(good, run, 0).T).T.astype(np.float32) for run in runs]
+    means = []
+    for run in runs:
+        parts = [run[start : start + ROWS_AT_A_TIME] for start in range(0, len(run), ROWS_AT_A_TIME)]
+        means.append(np.concatenate([(member @ np.where(good, part, 0).T).T.astype(np.float32) for part in parts]))
     return means, {"label": labels, "n_voxels": counts}
 
 

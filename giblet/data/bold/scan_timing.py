@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
@@ -33,6 +34,8 @@ TIME_UNITS = {0: (NO_UNIT, 1), 8: ("sec", 1), 16: ("msec", 1000), 24: ("usec", 1
 """By the bits of NIfTI's ``xyzt_units`` that speak of time: nibabel's name, and how many make a second."""
 OTHER_UNITS = (Fraction(1, 1000), Fraction(1000), Fraction(1, 10**6), Fraction(10**6))
 """What a number written in one unit and read in another is off by."""
+_KIND_OF_DATA = re.compile(r"\.([dp](tseries|scalar|label)\.nii|(func|shape|label)\.gii)$", re.IGNORECASE)
+"""Endings of two parts, of CIFTI and GIFTI."""
 NOT_TIME = {32: "hz", 40: "ppm", 48: "rads"}
 
 
@@ -89,12 +92,31 @@ def header_tr(image: nib.Nifti1Image) -> HeaderTR:
     if len(zooms) < 4 or not np.isfinite(zooms[3]) or zooms[3] <= 0 or code in NOT_TIME:
         return HeaderTR(None, unit)
     # str gives the shortest decimal that is this 32-bit number.
-    tr = exact(str(np.float32(zooms[3]))) / per_second
+    return in_seconds(exact(str(np.float32(zooms[3]))) / per_second, unit)
+
+
+def in_seconds(tr: Fraction, unit: str) -> HeaderTR:
+    """What a header says, rounded to the microsecond.
+
+    Parameters
+    ----------
+    tr : Fraction
+        Seconds.
+    unit : str
+        In which the header has it.
+
+    Returns
+    -------
+    HeaderTR
+        Of no TR, where it is not above 0.
+    """
+    if tr <= 0:
+        return HeaderTR(None, unit)
     return HeaderTR(tr if tr < SHORTEST_TR else round(tr, 6), unit)
 
 
 def sidecar_path(path: Path) -> Path:
-    """Where the sidecar of a scan stands: ``x_bold.json`` for ``x_bold.nii.gz`` and ``x_bold.tsv``.
+    """Where the sidecar of a scan stands: ``x_bold.json`` for ``x_bold.nii.gz``, ``x_bold.tsv``, ``x_bold.func.gii``.
 
     Parameters
     ----------
@@ -106,7 +128,8 @@ def sidecar_path(path: Path) -> Path:
     Path
     """
     name = path.name[: -len(".gz")] if path.name.lower().endswith(".gz") else path.name
-    return path.with_name(Path(name).with_suffix(".json").name)
+    plain = _KIND_OF_DATA.sub("", name)
+    return path.with_name(f"{plain}.json" if plain != name else Path(name).with_suffix(".json").name)
 
 
 def sidecar_of(path: Path) -> dict[str, Any]:
@@ -139,7 +162,7 @@ def sidecar_of(path: Path) -> dict[str, Any]:
 
 def scan_timing(
     paths: Sequence[Path],
-    images: Sequence[nib.Nifti1Image] | None,
+    headers: Sequence[HeaderTR] | None,
     tr: float | None = None,
     slice_time_ref: float | None = None,
     overrule_tr: bool = False,
@@ -149,9 +172,9 @@ def scan_timing(
     Parameters
     ----------
     paths : sequence of Path
-        One for each run; the sidecar is looked for beside it.
-    images : sequence of Nifti1Image, optional
-        The same; None for tables.
+        One for each run, or for each hemisphere of each run; the sidecar is looked for beside it.
+    headers : sequence of HeaderTR, optional
+        What their headers say; None for tables.
     tr : float, optional
         Repetition time in seconds, as the caller knows it.
     slice_time_ref : float, optional
@@ -173,7 +196,7 @@ def scan_timing(
     if tr is not None:
         check_tr(tr)
     timings = [
-        _of_run(path, None if images is None else images[i], tr, slice_time_ref, overrule_tr)
+        _of_run(path, None if headers is None else headers[i], tr, slice_time_ref, overrule_tr)
         for i, path in enumerate(paths)
     ]
     first = timings[0]
@@ -191,10 +214,10 @@ def scan_timing(
 
 
 def _of_run(
-    path: Path, image: nib.Nifti1Image | None, tr: float | None, slice_time_ref: float | None, overrule_tr: bool
+    path: Path, header: HeaderTR | None, tr: float | None, slice_time_ref: float | None, overrule_tr: bool
 ) -> ScanTiming:
     said = sidecar_of(path)
-    seconds, source = _agreed(path, image, said, tr, overrule_tr)
+    seconds, source = _agreed(path, header, said, tr, overrule_tr)
     start = _number(said, "StartTime", path) if slice_time_ref is None else None
     if start is not None:
         # Written to the millisecond, the last moment of a TR may lie behind its end.
@@ -208,13 +231,13 @@ def _of_run(
 
 
 def _agreed(
-    path: Path, image: nib.Nifti1Image | None, said: dict[str, Any], tr: float | None, overrule_tr: bool
+    path: Path, of_file: HeaderTR | None, said: dict[str, Any], tr: float | None, overrule_tr: bool
 ) -> tuple[Fraction, str]:
     """The TR of a run that the caller, the sidecar and the header agree on, and which of them said it."""
     if tr is not None and overrule_tr:
         return exact(tr), "given"
-    header = HeaderTR(None, NO_UNIT) if image is None else header_tr(image)
-    beside = _sidecar_tr(said, path, tr, table=image is None)
+    header = HeaderTR(None, NO_UNIT) if of_file is None else of_file
+    beside = _sidecar_tr(said, path, tr, table=of_file is None)
     if tr is not None and beside is not None and not same_tr(tr, beside):
         of_header = "" if header.tr is None else f"its header {header}, "
         raise InputError(
@@ -223,7 +246,7 @@ def _agreed(
         )
     best, source = (exact(tr), "given") if tr is not None else (beside, "sidecar")
     if best is None:
-        return _of_header(header, path, table=image is None), "header"
+        return _of_header(header, path, table=of_file is None), "header"
     if header.tr is None or same_tr(best, header.tr):
         return best, source
     by = "but tr is" if source == "given" else "its sidecar says"
@@ -253,7 +276,7 @@ def _of_header(header: HeaderTR, path: Path, table: bool) -> Fraction:
             f"sidecar {sidecar_path(path).name}"
         )
     if header.tr is None:
-        unit = f" (its unit is {header.unit!r})" if header.unit in NOT_TIME.values() else ""
+        unit = "" if header.unit in (name for name, _ in TIME_UNITS.values()) else f" (its unit is {header.unit!r})"
         raise InputError(f"{path.name} has no TR in its header{unit}; pass tr in seconds")
     if not SHORTEST_TR <= header.tr <= LONGEST_TR:
         meant = next((t for o in OTHER_UNITS if SHORTEST_TR <= (t := header.tr * o) <= LONGEST_TR), None)

@@ -282,7 +282,7 @@ def check_rest(image: nib.Nifti1Image) -> None:
         )  # fmt: skip
 
 
-def voxels_in(image: nib.Nifti1Image, inside: np.ndarray) -> np.ndarray:
+def voxels_in(image: nib.Nifti1Image, inside: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """The voxels of a mask by volume, in the mask's C order, NaN kept.
 
     Parameters
@@ -290,6 +290,8 @@ def voxels_in(image: nib.Nifti1Image, inside: np.ndarray) -> np.ndarray:
     image : Nifti1Image
         4-D, from :func:`series_of`.
     inside : ndarray of bool, shape (x, y, z)
+    out : ndarray of float32, shape (n_trs, n_voxels), optional
+        Gets them.
 
     Returns
     -------
@@ -301,7 +303,8 @@ def voxels_in(image: nib.Nifti1Image, inside: np.ndarray) -> np.ndarray:
         If the file is cut short or damaged.
     """
     mask = nib.Nifti1Image(inside.astype(np.uint8), image.affine)
-    out = np.empty((image.shape[3], int(inside.sum())), np.float32)
+    if out is None:
+        out = np.empty((image.shape[3], int(inside.sum())), np.float32)
     for where, block in blocks(image):
         out[where] = apply_mask(block, mask, dtype=np.float32, ensure_finite=False)
     return out
