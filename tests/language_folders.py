@@ -48,9 +48,8 @@ def tokenizer(family: str) -> transformers.PreTrainedTokenizerFast:
     )
     if family == "llama":
         own.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=own, unk_token="<unk>", bos_token="<s>", eos_token="</s>"
-    )
+    begin = {} if family == "qwen2" else {"bos_token": "<s>"}
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=own, unk_token="<unk>", eos_token="</s>", **begin)
 
 
 def saved(folder: Path, family: str, *, dtype: torch.dtype = torch.float32, seed: int = 0, **options: Any) -> Path:
@@ -77,7 +76,7 @@ def plainly(
     """
     tokens = transformers.AutoTokenizer.from_pretrained(folder)
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    before = [tokens.bos_token_id] if tokens("a")["input_ids"][0] == tokens.bos_token_id else []
+    before = [] if tokens.bos_token_id is None else [tokens.bos_token_id]
     pieces = [
         tokens((" " if index else "") + word if "llama" not in str(model.config.model_type) else word,
                add_special_tokens=False)["input_ids"]

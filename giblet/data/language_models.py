@@ -42,7 +42,7 @@ class WordStates:
     """What a language model makes of the words of a text."""
 
     vectors: np.ndarray
-    """float32 (n_words, n_layers, dim)"""
+    """float32 (n_words, n_layers, dim); NaN for the first word of a text if the model has no token that begins one."""
     surprisal: np.ndarray | None
     """float32 (n_words,), bits; NaN where nothing stands before the word. None if it was not asked for."""
 
@@ -50,6 +50,10 @@ class WordStates:
 @fill_doc
 class LanguageModel:
     """A causal language model of the transformers library, computed in float32.
+
+    The first token of what such a model reads is unlike all others: all later ones attend to it, and its vectors are up
+    to a hundred times as long (in SmolLM2 24,000 where others have 160). So the token that begins a text stands before
+    each window, where the model has one. Where it has none, the first word of the text has no vector.
 
     Parameters
     ----------
@@ -102,7 +106,8 @@ class LanguageModel:
             if gguf is None:
                 loaded = from_cache_or_hub(where, "config.json", lambda local: self._load(where, None, local))
             else:
-                loaded = quiet(lambda local: self._load(where, gguf, local), True)
+                with _without_bar():
+                    loaded = quiet(lambda local: self._load(where, gguf, local), True)
         self.tokenizer, model, saved, told = loaded
         if absent := sorted(told["missing_keys"]):
             # They are drawn at random, other ones each time.
@@ -114,16 +119,15 @@ class LanguageModel:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 model = type(model)(model.config)
-        self.model = model.to(self.device).float().eval()
+        self.model = model.to(self.device).eval()
         config = {key: v for key, v in self.model.config.to_dict().items() if key not in DECIDE_NOTHING}
         self.fingerprint = fingerprint_of(self.model, [config, self.tokenizer.backend_tokenizer.to_str()])
         text_config = self.model.config.get_text_config()
         self.positions: int | None = getattr(text_config, "max_position_embeddings", None)
         self._vocabulary = int(text_config.vocab_size)
         self._keeps = "logits_to_keep" in inspect.signature(self.model.forward).parameters
-        start = self.tokenizer("a")["input_ids"][:1]
-        # Models that were trained with a beginning of text get one before each window.
-        self._before = start if start and start[0] == self.tokenizer.bos_token_id else []
+        begin = self.tokenizer.bos_token_id
+        self._before: list[int] = [] if begin is None else [begin]
         self.n_blocks, self.dim = self._probed()
 
     def _load(self, where: str, gguf: str | None, local: bool) -> tuple[Any, ...]:
@@ -284,8 +288,11 @@ class LanguageModel:
                 f"context is {context}, context_step {step}, vector {vector!r}: expected at least 0, at least 1, and "
                 f"one of {', '.join(VECTORS)}"
             )
-        if surprisal and not context and not self._before:
-            raise InputError("surprisal needs words before each word, and context is 0: ask for context, or without it")
+        if not context and not self._before:
+            raise InputError(
+                f"context is 0, and {self.name} has no token for the beginning of a text, so that nothing would stand "
+                "before any word: ask for context"
+            )
         tokens = tokens_of(words, self.tokenizer, self._what)
         batch: list[Window] = []
         with self._blocks_up_to(None if surprisal else max(chosen)):
@@ -361,6 +368,8 @@ class LanguageModel:
                 place = slice(tokens.first[one.start], tokens.first[one.stop])
                 word, own = tokens.word[place] - one.start, tokens.own[place]
                 vectors = _by_word(states[row, inside].float().cpu().numpy(), word, own, vector)
+                if not new[row]:  # nothing stands before it, and it is like no other: see the class
+                    vectors[0] = np.nan
                 bits = None
                 if surprisal:
                     before = inside.start - 1 - (max(lengths) - output.logits.shape[1])
@@ -375,6 +384,19 @@ class LanguageModel:
         nats = torch.logsumexp(logits, dim=-1) - logits.gather(1, told[:, None])[:, 0]
         bits = np.concatenate([np.full(len(ids) - len(logits), np.nan), nats.double().cpu().numpy() / np.log(2)])
         return np.bincount(word[own], weights=bits[own]).astype(np.float32)
+
+
+@contextmanager
+def _without_bar() -> Iterator[None]:
+    """The reader of .gguf files draws a bar of its own, which transformers' switch does not reach."""
+    from transformers import modeling_gguf_pytorch_utils as reader
+
+    drawn = reader.tqdm
+    reader.tqdm = lambda items, **_: items
+    try:
+        yield
+    finally:
+        reader.tqdm = drawn
 
 
 def _by_word(states: np.ndarray, word: np.ndarray, own: np.ndarray, vector: str) -> np.ndarray:

@@ -26,10 +26,12 @@ def test_features_equal_a_plain_loop_word_by_word(folders, family):
     model = LanguageModel(str(folders[family]), device="cpu")
     found = model.states(BARE, layers=(0, 2, 4), context=6, context_step=1)
     vectors, bits = plainly(folders[family], BARE, (0, 2, 4), 6)
-    np.testing.assert_allclose(found.vectors, vectors, atol=1e-4)
+    begun = family != "qwen2"  # which has no token that begins a text: the first word has nothing before it
+    assert np.isfinite(found.vectors[0]).all() == np.isfinite(found.surprisal[0]) == begun
+    np.testing.assert_allclose(found.vectors[1:], vectors[1:], atol=1e-4)
+    np.testing.assert_allclose(found.vectors[:begun], vectors[:begun], atol=1e-4)
     np.testing.assert_allclose(found.surprisal, bits, atol=1e-4)
-    assert np.isnan(found.surprisal[0]) == (family != "llama")  # which has a beginning of text
-    assert found.vectors.std() > 0.1
+    assert found.vectors[1:].std() > 0.1
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
@@ -69,7 +71,7 @@ def test_changing_words_changes_nothing_before_them(folders, family):
         before = model.states(WORDS, layers=(0, 2, 4), context=context)
         after = model.states(other, layers=(0, 2, 4), context=context)
         np.testing.assert_allclose(after.vectors[:turn], before.vectors[:turn], atol=1e-4)
-        np.testing.assert_allclose(after.surprisal[:turn], before.surprisal[:turn], atol=1e-4)
+        np.testing.assert_allclose(after.surprisal[:turn], before.surprisal[:turn], atol=1e-3)
         assert np.abs(after.vectors[turn] - before.vectors[turn]).max() > 0.1
 
 
@@ -106,8 +108,8 @@ def test_the_last_token_of_a_word_may_stand_for_it(folders):
     tokens = tokens_of(BARE, model.tokenizer, "m")
     found = model.states(BARE[:40], layers=(3,), context=60, vector="last").vectors[:, 0]
     with torch.no_grad():
-        ids = torch.tensor(tokens.ids[: tokens.first[40]])[None]
-        states = model.model(ids, output_hidden_states=True).hidden_states[3][0].numpy()
+        ids = torch.tensor([1, *tokens.ids[: tokens.first[40]]])[None]
+        states = model.model(ids, output_hidden_states=True).hidden_states[3][0, 1:].numpy()
     np.testing.assert_allclose(found, states[tokens.first[1:41] - 1], atol=1e-5)
 
 
@@ -164,7 +166,6 @@ def test_random_weights_leave_the_state_of_the_generator_alone(folders):
         ({"context": -1}, "context is -1"),
         ({"context_step": 0}, "context_step 0"),
         ({"vector": "first"}, "mean, last"),
-        ({"context": 0}, "surprisal needs words before each word"),
     ],
 )
 def test_what_the_model_cannot_give_is_one_clear_error(folders, options, said):
@@ -174,9 +175,15 @@ def test_what_the_model_cannot_give_is_one_clear_error(folders, options, said):
     assert "\n" not in str(raised.value)
 
 
+def test_a_model_without_a_beginning_of_text_needs_context(folders):
+    model = LanguageModel(str(folders["qwen2"]), device="cpu")
+    with pytest.raises(InputError, match=r"context is 0, and .* has no token for the beginning of a text"):
+        model.states(WORDS, context=0)
+
+
 def test_without_context_each_word_is_read_alone(folders):
     model = LanguageModel(str(folders["gpt2"]), device="cpu")
-    found = model.states(BARE, layers=(4,), context=0, surprisal=False).vectors
+    found = model.states(BARE, layers=(4,), context=0).vectors
     places = [i for i, word in enumerate(BARE) if word == "sister"]
     np.testing.assert_allclose(found[places[0]], found[places[1]], atol=1e-5)
 
