@@ -223,7 +223,7 @@ class LanguageProcessor:
 
     settings_type: ClassVar[type[ExtractionSettings]] = LanguageSettings
     source_noun: ClassVar[str] = "text"
-    padding: ClassVar[str] = "without words"
+    padding: ClassVar[str] = "without a word that begins"
     desc = LANGUAGE
 
     def __init__(self, *, tr: float = 1.5, model: str | None = SMOLLM2, device: str = "auto", **options: Any) -> None:

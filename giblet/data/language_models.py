@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import inspect
 import logging
@@ -133,11 +134,10 @@ class LanguageModel:
     def _load(self, where: str, gguf: str | None, local: bool) -> tuple[Any, ...]:
         """Tokenizer, model, the type of its weights as saved, and which of them were missing."""
         import transformers
-        from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL
 
         options: dict[str, Any] = {"local_files_only": local} | ({} if gguf is None else {"gguf_file": gguf})
         config = transformers.AutoConfig.from_pretrained(where, **options)
-        if config.model_type not in CAUSAL or getattr(config, "is_encoder_decoder", False):
+        if type(config) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING or getattr(config, "is_encoder_decoder", False):
             raise InputError(
                 f"{self._what} is of the family {config.model_type}, which is no causal language model: name one, such "
                 f"as gpt2 or {SMOLLM2}"
@@ -389,8 +389,7 @@ class LanguageModel:
 @contextmanager
 def _without_bar() -> Iterator[None]:
     """The reader of .gguf files draws a bar of its own, which transformers' switch does not reach."""
-    from transformers import modeling_gguf_pytorch_utils as reader
-
+    reader = importlib.import_module("transformers.modeling_gguf_pytorch_utils")
     drawn = reader.tqdm
     reader.tqdm = lambda items, **_: items
     try:
