@@ -192,7 +192,7 @@ class LanguageModel:
         for layer in layers:
             if not 0 <= layer <= self.n_blocks:
                 raise InputError(
-                    f"layers names {layer}: {self.name} has layers 0 (the embeddings) to {self.n_blocks}; name those"
+                    f"layers is {layer}: {self.name} has layers 0 (the embeddings) to {self.n_blocks}; name those"
                 )
         if not layers or len(set(layers)) < len(layers):
             raise InputError(
