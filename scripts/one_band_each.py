@@ -33,8 +33,8 @@ def table(settings: EncodeSettings, *, overwrite: bool = False) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns band, who, r (mean over voxels, components or regions), found (how many have q <= .05), n, and for few
-        regions r and p of each.
+        Columns band, who, r (mean over voxels, components or regions), found (how many have q <= .05) and of (how many
+        were tested), and r and p of each region where there are few.
 
     Raises
     ------
@@ -47,14 +47,15 @@ def table(settings: EncodeSettings, *, overwrite: bool = False) -> pd.DataFrame:
             update={"bands": {name: band}, "output": settings.output / name, "unique": False, "weights": False}
         )
         result = encode(alone, overwrite=overwrite)
-        everyone = [(subject.name, subject.stats) for subject in result.subjects if subject.stats is not None]
+        everyone = [(subject.name, subject.stats) for subject in result.subjects]
         if result.group is not None:
             everyone.append(("group", result.group.stats))
         for who, stats in everyone:
+            tested = stats["q"].notna()
             row = {"band": name, "who": who, "r": stats["r"].mean(), "found": (stats["q"] <= 0.05).sum()}
-            row["n"] = len(stats)
-            if len(stats) <= MOST_REGIONS:
-                for region, r, p in zip(stats["name"], stats["r"], stats["p"], strict=True):
+            row["of"] = tested.sum()
+            if "region" in stats and len(stats) <= MOST_REGIONS:
+                for region, r, p in zip(stats["region"], stats["r"], stats["p"], strict=True):
                     row |= {f"{region} r": r, f"{region} p": p}
             rows.append(row)
     return pd.DataFrame(rows)
