@@ -204,7 +204,9 @@ def language(states: Callable[[Sequence[str]], WordStates], layers: Sequence[int
         found = states(words)
         letters = np.array([sum(char.isalpha() for char in word) for word in words], float)
         sums = {f"layer_{layer}": found.vectors[:, index] for index, layer in enumerate(layers)}
-        sums |= {"surprisal": found.surprisal, "word_frequency": frequencies_of(words).zipf, "word_length": letters}
+        sums |= {"word_frequency": frequencies_of(words).zipf, "word_length": letters}
+        if found.surprisal is not None:
+            sums["surprisal"] = found.surprisal
         variables = {}
         for name, values in sums.items():
             pooled = PooledByTR(len(texts), values.shape[1:])
