@@ -55,26 +55,8 @@ def alice():
 def test_smollm2_is_what_it_is_taken_for():
     model = LanguageModel(SMOLLM2, device="cpu")
     assert (model.n_blocks, model.dim, model.positions) == (30, 576, 8192)
-    words = [
-        "The",
-        "cat",
-        "sat",
-        "on",
-        "the",
-        "mat",
-        "and",
-        "looked",
-        "out",
-        "of",
-        "the",
-        "window",
-        "at",
-        "the",
-        "birds",
-        "in",
-        "the",
-        "garden",
-    ]
+    text = "The cat sat on the mat and looked out of the window at the birds in the garden"
+    words = text.split()
     states = model.states(words, layers=(16,))
     likely, odd = (model.states([*words[:-1], last]).surprisal[-1] for last in ("garden", "parliament"))
     assert likely < 7 < odd
