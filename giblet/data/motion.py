@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from importlib.metadata import version
 from itertools import islice
@@ -121,14 +122,13 @@ class MotionProcessor:
         pyramid: str | None = None,
         track: int | None = None,
     ) -> None:
-        given = {
-            "size": size, "rate": rate, "spatial_frequencies": spatial_frequencies, "fit": fit, "mean": mean,
-            "temporal_frequencies": temporal_frequencies, "compress": compress, "causal": causal,
-        }  # fmt: skip
-        if pyramid is not None:
-            usual = MotionSettings()
-            given = {name: value for name, value in given.items() if value != getattr(usual, name)}
-        self._use(MotionSettings.make(tr=tr, pyramid=pyramid, track=track, **given))
+        self._use(
+            MotionSettings.make(
+                tr=tr, size=size, rate=rate, spatial_frequencies=spatial_frequencies, fit=fit, mean=mean,
+                temporal_frequencies=temporal_frequencies, compress=compress, causal=causal, pyramid=pyramid,
+                track=track,
+            )
+        )  # fmt: skip
 
     def _use(self, settings: MotionSettings) -> None:
         self.saved = None if settings.pyramid is None else _Saved.of(settings.pyramid, settings)
@@ -340,24 +340,22 @@ class _Pooled:
 
 def _look_of(reader: PictureReader) -> tuple[tuple[int, int], float]:
     """Height and width of a film's pictures as they are shown, and how many there are per second at its beginning."""
-    frames = list(islice(_spans(reader), FIRST))
-    seconds = frames[-1][2] - frames[0][1]
-    return frames[0][0], round(float(len(frames) / seconds), 3)
-
-
-def _spans(reader: PictureReader) -> Iterator[tuple[tuple[int, int], Fraction, Fraction]]:
-    return ((shown.shape, shown.start, shown.end) for shown in reader)
+    spans = [(shown.shape, shown.start, shown.end) for shown in islice(reader, FIRST)]
+    return spans[0][0], round(float(len(spans) / (spans[-1][2] - spans[0][1])), 2)
 
 
 def _differ(one: float, other: float, tolerance: float) -> bool:
     return abs(one - other) > tolerance * max(abs(one), abs(other))
 
 
+@dataclass(frozen=True)
 class _Saved:
     """The pyramid of a feature file, and the look of the film that it was made for."""
 
-    def __init__(self, path: str, settings: dict[str, Any], shape: tuple[int, int], rate: float) -> None:
-        self.path, self.settings, self.shape, self.rate = path, settings, shape, rate
+    path: str
+    settings: dict[str, Any]
+    shape: tuple[int, int]
+    rate: float
 
     @classmethod
     def of(cls, path: str, asked: MotionSettings) -> _Saved:
@@ -367,10 +365,10 @@ class _Saved:
             raise InputError(f"pyramid is {path}, which holds {features.attrs['desc']}: name the file of a motion energy")
         saved = MotionSettings.make(**json.loads(features.attrs["settings"]))
         for name in OF_THE_PYRAMID:
-            if name in asked.model_fields_set and getattr(asked, name) != getattr(saved, name):
+            own = getattr(asked, name)
+            if own not in (MotionSettings.model_fields[name].default, getattr(saved, name)):
                 raise InputError(
-                    f"{name} is {getattr(asked, name)}, but {getattr(saved, name)} in the pyramid of {path}: leave out "
-                    "one of both"
+                    f"{name} is {own}, but {getattr(saved, name)} in the pyramid of {path}: leave out one of both"
                 )
         height, width = (int(n) for n in features.attrs["picture_shape"])
         kept = {name: getattr(saved, name) for name in OF_THE_PYRAMID}

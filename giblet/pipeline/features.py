@@ -13,6 +13,8 @@ import pandas as pd
 import xarray as xr
 
 from giblet.data.audio import AudioProcessor, AudioSettings
+from giblet.data.cuts import CutProcessor
+from giblet.data.motion import MotionProcessor
 from giblet.data.processor import ExtractionSettings, Processor
 from giblet.data.text import TextProcessor
 from giblet.data.video import VideoProcessor
@@ -35,7 +37,13 @@ from giblet.version import __version__
 
 log = logging.getLogger(__name__)
 
-PROCESSORS: tuple[type[Processor], ...] = (AudioProcessor, VideoProcessor, TextProcessor)
+PROCESSORS: tuple[type[Processor], ...] = (
+    AudioProcessor,
+    VideoProcessor,
+    TextProcessor,
+    MotionProcessor,
+    CutProcessor,
+)
 """All extractors; the type of the settings says which one is asked for."""
 
 
