@@ -55,7 +55,9 @@ REPLACE = "use another output folder, or pass overwrite=True to replace it"
 DECODED = (".wav", ".flac", ".mp4")
 """What decoded sounds and films end in."""
 ENCODEC, MEL, VIDEO = "encodec24k", "mel", "video"
-MEANS_OF = {"word_length": "word_rate"} | dict.fromkeys(("frames", "luminance", "contrast", "luminance_change"), "shown")
+MEANS_OF = {"word_length": "word_rate"} | dict.fromkeys(
+    ("frames", "luminance", "contrast", "luminance_change"), "shown"
+)
 """Means by TR, and the variable that says how much each is of: where that is 0 there is none, and 0 is held."""
 VARIABLES_RENAMED = {"motion_energy": "luminance_change"}
 """Today's names of variables of the picture by those that they had before: what is called motion energy elsewhere, and
@@ -75,7 +77,9 @@ TEXT_RENAMED = {
 MODEL_OPTIONS = {
     (ENCODEC, "codec_fingerprint"): " (AudioSettings.codec)",
     ("text", "model_fingerprint"): " (TextSettings.model)",
+    ("language", "model_fingerprint"): " (LanguageSettings.model)",
     ("video", "model_fingerprint"): " (VideoSettings.model)",
+    ("clips", "model_fingerprint"): " (ClipSettings.model)",
 }
 """Which option names what has a fingerprint, by ``desc``."""
 REQUIRED = (
@@ -539,9 +543,9 @@ def main_variable(features: xr.Dataset) -> str:
     Returns
     -------
     str
-        Of sound ``"codes"`` or ``"mel"``; of a picture ``"frames"``; of words ``"embedding"``, or ``"word_rate"`` where
-        no model embedded them; of a scan ``"bold"``; of a simulation's truth ``"signal"``; of what was decoded from a
-        brain ``"codes"``, ``"mel"``, ``"video"`` or ``"text"``.
+        Of sound ``"codes"`` or ``"mel"``; of a picture ``"frames"``; of words ``"embedding"`` or ``"layer_16"``, or
+        ``"word_rate"`` where there was no model; of a scan ``"bold"``; of a simulation's truth ``"signal"``; of what
+        was decoded from a brain ``"codes"``, ``"mel"``, ``"video"`` or ``"text"``.
     """
     return str(features.attrs["variable"])
 

