@@ -47,7 +47,7 @@ class CutProcessor:
 
     A cut is a frame whose hue, saturation and brightness differ from those of the frame before by `threshold` or more,
     mean over pixels and over the three (PySceneDetect's ``ContentDetector``). Only frames before and at a cut decide on
-    it, so that what comes later changes nothing. Times are those of the frames, however uneven the frame rate; dissolves
+    it, so that what comes later changes nothing. Times are those of the frames, however uneven their rate; dissolves
     and fades are not found.
 
     Parameters

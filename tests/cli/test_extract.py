@@ -177,7 +177,7 @@ def test_a_picture_simulates_a_brain(giblet, video, tmp_path):
         (["--text", "--mel"], "--mel is for sound, but --text is given"),
         (
             ["--gaps", "hold"],
-            "--gaps is for --text, but neither --video nor --text nor --language nor --motion nor --cuts nor --clips is given",
+            "--gaps is for --text, but neither --video nor --text nor --language nor --motion nor --cuts nor --clips",
         ),
         (["--text", "--layers", "3"], "--layers is for --language or --clips, but --text is given"),
         (["--language", "--layers", "3,b"], "--layers is '3,b'; expected whole numbers and commas, as in 0,8,16"),

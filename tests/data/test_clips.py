@@ -129,7 +129,7 @@ def test_a_model_that_cannot_be_used_is_one_line(tmp_path):
     folder = str(saved(tmp_path, "videomae"))
     with pytest.raises(InputError, match=r"layers are \(3,\), but video model .* has 0 to 2"):
         VideoModel(folder, layers=(3,))
-    with pytest.raises(InputError, match="a clip has 3 frames, but video model .* sees 4 at once"):
+    with pytest.raises(InputError, match=r"a clip has 3 frames, but video model .* sees 4 at once"):
         VideoModel(folder, device="cpu").embed([np.zeros((3, 32, 32, 3), np.uint8)])
     with pytest.raises(InputError, match="name a folder with the model"):
         VideoModel(str(tmp_path / "nothing"))
@@ -140,5 +140,5 @@ def test_a_model_that_cannot_be_used_is_one_line(tmp_path):
     model = transformers.AutoModel.from_pretrained(folder)
     weights = {name: value for name, value in model.state_dict().items() if "layer.1.attention" not in name}
     model.save_pretrained(folder, state_dict=weights)
-    with pytest.raises(InputError, match="lacks .* weights"):
+    with pytest.raises(InputError, match=r"lacks .* weights"):
         VideoModel(folder)

@@ -93,7 +93,7 @@ def test_pictures_of_another_shape_and_frequencies_that_cannot_be_shown_are_erro
         all_of(GaborPyramid(SIZE, RATE, **FEW), np.zeros((3, 24, 30)))
     with pytest.raises(InputError, match="spatial_frequencies go up to 16, but 24 rows"):
         GaborPyramid(SIZE, RATE)
-    with pytest.raises(InputError, match="temporal_frequencies go up to 4, but .* 6 pictures per second"):
+    with pytest.raises(InputError, match=r"temporal_frequencies go up to 4, but .* 6 pictures per second"):
         GaborPyramid(SIZE, 6, **FEW)
 
 

@@ -260,5 +260,5 @@ def test_bad_input_is_one_line_that_says_what_to_do(tmp_path):
 def test_a_file_with_the_old_name_of_the_luminance_change_says_the_new_one(tmp_path):
     features = VideoProcessor(size=(4, 6)).extract(SAMPLE, 2).rename(luminance_change="motion_energy")
     path = save_features(features, tmp_path / "sintel_desc-video_features.nc")
-    with pytest.raises(InputError, match="motion_energy is now called luminance_change; extract .* again"):
+    with pytest.raises(InputError, match=r"motion_energy is now called luminance_change; extract .* again"):
         load_features(path)
