@@ -110,7 +110,8 @@ class LanguageModel:
                 with _without_bar():
                     loaded = quiet(lambda local: self._load(where, gguf, local), True)
         self.tokenizer, model, saved, told = loaded
-        if absent := sorted(told["missing_keys"]):
+        absent = sorted(told["missing_keys"])
+        if absent:
             # They are drawn at random, other ones each time.
             raise InputError(f"{self._what} lacks {len(absent)} weights (first {absent[0]}): {remedy}")
         self.saved_as = gguf or str(saved or torch.float32).removeprefix("torch.")
@@ -148,10 +149,10 @@ class LanguageModel:
                 f"{self._what}: its tokenizer does not say where in the text its tokens stand; name a model that has a "
                 "tokenizer.json"
             )
-        model, told = transformers.AutoModelForCausalLM.from_pretrained(
+        loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
             where, dtype=self.torch.float32, output_loading_info=True, **options
         )
-        return tokenizer, model, config.dtype, told
+        return tokenizer, loaded[0], config.dtype, loaded[1]
 
     def _probed(self) -> tuple[int, int]:
         """Number of blocks and length of vectors; an error if a later token changes what stands before it."""
@@ -192,7 +193,7 @@ class LanguageModel:
         for layer in layers:
             if not 0 <= layer <= self.n_blocks:
                 raise InputError(
-                    f"layers names {layer}: {self.name} has layers 0 (the embeddings) to {self.n_blocks}; name those"
+                    f"layers is {layer}: {self.name} has layers 0 (the embeddings) to {self.n_blocks}; name those"
                 )
         if not layers or len(set(layers)) < len(layers):
             raise InputError(
@@ -349,8 +350,8 @@ class LanguageModel:
         lengths = [self._length(tokens, one) for one in batch]
         ids = torch.zeros((len(batch), max(lengths)), dtype=torch.long)
         for row, one in enumerate(batch):
-            own = [*self._before, *tokens.ids[tokens.first[one.begin] : tokens.first[one.stop]].tolist()]
-            ids[row, : len(own)] = torch.tensor(own)
+            whole = [*self._before, *tokens.ids[tokens.first[one.begin] : tokens.first[one.stop]].tolist()]
+            ids[row, : len(whole)] = torch.tensor(whole)
         options: dict[str, Any] = {}
         if min(lengths) < max(lengths):  # padded on the right: nothing that counts comes after
             options["attention_mask"] = torch.tensor(lengths)[:, None] > torch.arange(max(lengths))
@@ -389,7 +390,7 @@ class LanguageModel:
 @contextmanager
 def _without_bar() -> Iterator[None]:
     """The reader of .gguf files draws a bar of its own, which transformers' switch does not reach."""
-    reader = importlib.import_module("transformers.modeling_gguf_pytorch_utils")
+    reader: Any = importlib.import_module("transformers.modeling_gguf_pytorch_utils")
     drawn = reader.tqdm
     reader.tqdm = lambda items, **_: items
     try:

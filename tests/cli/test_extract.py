@@ -131,9 +131,9 @@ def test_words_as_a_language_model_has_them(giblet, language_model, tmp_path):
     assert features.attrs["context_words"] == "5 to 6"
     assert "up to date" in giblet(*argv)[1]
     status, _, err = giblet(*argv, "--context-step", 1)
-    assert status == 2 and "context_step none -> 1" in err
+    assert status == 2 and "--context-step none -> 1" in err
     status, _, err = giblet(*argv[:-6], "--layers", "5")
-    assert status == 2 and "--layers names 5" in err
+    assert status == 2 and "--layers is 5" in err
 
 
 def test_motion_and_cuts_of_a_film(giblet, film, tmp_path):

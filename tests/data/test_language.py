@@ -190,7 +190,7 @@ def test_words_without_a_frequency_are_counted_and_said(table, caplog):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"layers": (9,)}, r"layers names 9: .* has layers 0 \(the embeddings\) to 4"),
+        ({"layers": (9,)}, r"layers is 9: .* has layers 0 \(the embeddings\) to 4"),
         ({"control": "shuffled"}, "control"),
         ({"statistics": ("concreteness",)}, "statistics"),
         ({"context_step": 0}, "context_step"),
