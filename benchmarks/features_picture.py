@@ -103,7 +103,9 @@ def picture(repeats: int) -> int:
         float(np.abs(new[name].values.astype(float) - np.asarray(one[1], float)).max()) for name, one in old.items()
     )
     (before, _), (now, _), (floor, _) = times["one thread, as before"], times["giblet"], times["decoding alone"]
-    print(f"  {before / now:.2f} x as fast; decoding alone would be {before / floor:.2f} x; difference {difference:.1e}")
+    print(
+        f"  {before / now:.2f} x as fast; decoding alone would be {before / floor:.2f} x; difference {difference:.1e}"
+    )
     return int(difference > TOLERANCE)
 
 
@@ -139,7 +141,9 @@ def motion(repeats: int) -> int:
     difference = float(np.abs(np.log(answers[first : first + len(frames)] + 1e-5) - expected).max())
     (before, before_cpu), (now, now_cpu) = times.values()
     ratio = before / now
-    print(f"  {ratio:.1f} x as fast, {before_cpu / now_cpu:.1f} x by the processor; on the same frames {difference:.1e}")
+    print(
+        f"  {ratio:.1f} x as fast, {before_cpu / now_cpu:.1f} x by the processor; on the same frames {difference:.1e}"
+    )
     return int(ratio < 5 or difference > TOLERANCE)
 
 
