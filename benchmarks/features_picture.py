@@ -1,9 +1,9 @@
 """Speed of features of the picture: parts of features_speed.py, which runs them.
 
-``picture``: ``giblet extract --video`` of a 720p film beside the same loop in one thread, as it was, and beside FFmpeg's
-decoding alone, below which nothing goes. ``motion``: ``giblet extract --motion`` beside pymoten's own reader and plain
-projection of the same film. Times are of the clock and of the processor, threads together, which neighbours on a busy
-machine disturb less.
+``picture``: ``giblet extract --video`` of a 720p film beside the same loop in one thread, as it was, and beside
+FFmpeg's decoding alone, below which nothing goes. ``motion``: ``giblet extract --motion`` beside pymoten's own reader
+and plain projection of the same film. Times are of the clock and of the processor, threads together, which neighbours
+on a busy machine disturb less.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def picture(repeats: int) -> int:
 
 
 def motion(repeats: int) -> int:
-    """Frames per second of motion energy; 1 if it is less than 5 x as fast as pymoten, or not the same on its frames."""
+    """Frames per second of motion energy; 1 if it is less than 5 x as fast as pymoten, or not the same."""
     import moten
 
     from giblet.data.gabors import GaborPyramid
