@@ -22,9 +22,15 @@ if TYPE_CHECKING:
     from giblet.codec import load_codec as load_codec
     from giblet.data.audio import AudioProcessor as AudioProcessor
     from giblet.data.audio import AudioSettings as AudioSettings
+    from giblet.data.clips import ClipProcessor as ClipProcessor
+    from giblet.data.clips import ClipSettings as ClipSettings
+    from giblet.data.cuts import CutProcessor as CutProcessor
+    from giblet.data.cuts import CutSettings as CutSettings
     from giblet.data.fmri import FMRIProcessor as FMRIProcessor
     from giblet.data.language import LanguageProcessor as LanguageProcessor
     from giblet.data.language import LanguageSettings as LanguageSettings
+    from giblet.data.motion import MotionProcessor as MotionProcessor
+    from giblet.data.motion import MotionSettings as MotionSettings
     from giblet.data.splits import make_splits as make_splits
     from giblet.data.text import TextProcessor as TextProcessor
     from giblet.data.text import TextSettings as TextSettings
@@ -63,8 +69,11 @@ __getattr__, __dir__, __all__ = _lazily(
         "giblet.alignment": ("align=align_all_modalities",),
         "giblet.codec": ("load_codec",),
         "giblet.data.audio": ("AudioProcessor", "AudioSettings"),
+        "giblet.data.clips": ("ClipProcessor", "ClipSettings"),
+        "giblet.data.cuts": ("CutProcessor", "CutSettings"),
         "giblet.data.fmri": ("FMRIProcessor",),
         "giblet.data.language": ("LanguageProcessor", "LanguageSettings"),
+        "giblet.data.motion": ("MotionProcessor", "MotionSettings"),
         "giblet.data.splits": ("make_splits",),
         "giblet.data.text": ("TextProcessor", "TextSettings"),
         "giblet.data.video": ("VideoProcessor", "VideoSettings"),

@@ -47,7 +47,7 @@ def test_the_example_of_an_extractor_makes_a_feature_file(tmp_path, monkeypatch)
     read = load_features(done.path)
     assert read.flow.shape == (3,) and read.attrs["kind"] == CONTINUOUS
     motion = VideoProcessor(tr=2.0, size=(18, 32)).extract(film)
-    np.testing.assert_allclose(read.flow, motion.motion_energy * motion.shown * 2, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(read.flow, motion.luminance_change * motion.shown * 2, rtol=1e-5, atol=1e-7)
     assert gb.extract(film, settings.make(tr=2.0), tmp_path).status == "up to date"
 
 
