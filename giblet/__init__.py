@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from giblet.pipeline.trained_run import TrainedRun as TrainedRun
     from giblet.pipeline.trained_run import open_run as open_run
     from giblet.pipeline.training import train as train
+    from giblet.pipeline.word_times import align_words as align_words
     from giblet.statistics.rotation import rotation_test as rotation_test
     from giblet.training.settings import TrainSettings as TrainSettings
 
@@ -80,6 +81,7 @@ __getattr__, __dir__, __all__ = _lazily(
         "giblet.pipeline.simulation": ("simulate",),
         "giblet.pipeline.trained_run": ("TrainedRun", "open_run"),
         "giblet.pipeline.training": ("train",),
+        "giblet.pipeline.word_times": ("align_words",),
         "giblet.training.settings": ("TrainSettings",),
     },
     renamed={"ExtractSettings": "AudioSettings"},

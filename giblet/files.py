@@ -25,6 +25,8 @@ module                           writes
 ``pipeline.encoding``            summary.json and the table of scores of an encoding run
 ``pipeline.encoding_subject``    maps and tables of a subject, and what its summary says
 ``pipeline.encoding_clips``      the same where rows are clips
+``pipeline.word_times``          tables of words and phonemes (.tsv), what they were made from, a transcript (.txt)
+``data.words.annotations``       TextGrids
 ``pipeline.codec``               measures of codecs (.json)
 ``codec.training.checkpoints``   states of a codec's training, and config.json of the codec
 ``codec.training.loop``          training.yaml, log.csv and samples (.wav) of a codec's training

@@ -11,6 +11,7 @@ def analyse(film: Path, scan: Path, mask: Path) -> dict[str, float]:
     settings = gb.AudioSettings.make(tr=1.5, n_trs=920)
     extracted = gb.extract(film, settings, "features")
     pictures = [one.path for one in gb.extract_many([film], gb.VideoSettings.make(tr=1.5), "features")]
+    timed = gb.align_words(film, "story.txt", "words")
     read = gb.extract("words.tsv", gb.TextSettings.make(tr=1.5, model=None), "features")
     rate = read.to_pandas()["word_rate"].mean()
     words = gb.TextProcessor(tr=1.5, model=None).extract("words.tsv")
@@ -42,5 +43,5 @@ def analyse(film: Path, scan: Path, mask: Path) -> dict[str, float]:
         "clips": float(quality.n_clips), "scores": float(len(card.scores)), "files": float(len(files)),
         "all": float(len(models) + len(processors) + len(codes) + len(aligned.bold)),
         "found": float(encoded.subjects[0].stats["q"].min()), "other": other_film.stat().st_mtime,
-        "rate": rate, "lost": lost, "seconds": decoded.stat().st_mtime,
+        "rate": rate, "words": float(timed.count("ok")), "lost": lost, "seconds": decoded.stat().st_mtime,
     }  # fmt: skip

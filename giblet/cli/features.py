@@ -100,7 +100,8 @@ EXTRACTORS = (
                    say=lambda model: "none" if model is None else model),
             *map(Option, (
                 "table_time_at_tr_0", "film_duration", "gaps", "onset_column", "offset_column", "duration_column",
-                "text_column", "encoding", "decimal", "time_unit", "order", "overlaps", "empty", "untimed", "nonspeech",
+                "text_column", "tier", "encoding", "decimal", "time_unit", "order", "overlaps", "empty", "untimed",
+                "nonspeech",
             )),
         ),
         "text", "s after the end of the text", "text",
@@ -126,7 +127,7 @@ for _extractor in EXTRACTORS:
 
 
 @app.command()
-# 37 parameters, 100 lines, of a Typer command: one for each option. EXTRACTORS says which are whose, and reads them
+# 38 parameters, 105 lines, of a Typer command: one for each option. EXTRACTORS says which are whose, and reads them
 # from the context.
 def extract(
     context: typer.Context,
@@ -135,7 +136,7 @@ def extract(
     ],
     video: Annotated[bool, typer.Option("--video", help="The picture instead of the sound.")] = False,
     text: Annotated[
-        bool, typer.Option("--text", help="Words with their times: .tsv, .csv, .xlsx, .srt, .vtt.")
+        bool, typer.Option("--text", help="Words with their times: .tsv, .csv, .xlsx, .srt, .vtt, .TextGrid, .json.")
     ] = False,
     tr: Annotated[float, typer.Option(help="Repetition time of the scan, s.")] = 1.5,
     n_trs: Annotated[int | None, typer.Option(help="Volumes of the scan; default: as many as the film fills.")] = None,
@@ -168,6 +169,9 @@ def extract(
     offset_column: Annotated[str | None, typer.Option(help="Words: column of ends, s; default: offset.")] = None,
     duration_column: Annotated[str | None, typer.Option(help="Words: column of durations, s, instead.")] = None,
     text_column: Annotated[str, typer.Option(help="Words: column of the text.")] = "text",
+    tier: Annotated[
+        str | None, typer.Option(help="Words: tier of a TextGrid; default: the only one, or that of the words.")
+    ] = None,
     encoding: Annotated[str | None, typer.Option(help="Words: of the file, say cp1252; default: UTF-8.")] = None,
     decimal: Annotated[str, typer.Option(help="Words: decimal sign of the times, . or a comma.")] = ".",
     time_unit: Annotated[
@@ -233,9 +237,9 @@ def _refuse_foreign(context: typer.Context, extractor: Extractor) -> None:
 
 def _other_kind(source: Path, extractor: Extractor) -> str:
     """What a file that could not be read may be read as instead."""
-    from giblet.data.words.subtitles import SUBTITLES, TABLES
+    from giblet.data.words.subtitles import ANNOTATIONS, SUBTITLES, TABLES
 
-    words = source.suffix.lower() in (*TABLES, *SUBTITLES)
+    words = source.suffix.lower() in (*TABLES, *SUBTITLES, *ANNOTATIONS)
     if extractor.name == "text":
         return "" if words else "; films are read without --text: for their sound, or with --video for their picture"
     return "; tables and subtitles are read as words with --text" if words else ""

