@@ -53,7 +53,8 @@ def align_words(
 
 def _one_line(found: WordTimes) -> str:
     about = found.as_dict()
-    text = f"{found.path}: {about['ok']} of {about['words']} words in {found.duration:.3f} s of sound"
+    standing = "up to date, " if found.status == "up to date" else ""
+    text = f"{found.path}: {standing}{about['ok']} of {about['words']} words in {found.duration:.3f} s of sound"
     for name, what in (("doubtful", "doubtful"), ("unheard", "not heard"), ("guessed", "with a guessed pronunciation")):
         text += f"; {about[name]} {what}" if about[name] else ""
     return text + ("; giblet extract --text reads it with --untimed drop" if about["unheard"] else "")

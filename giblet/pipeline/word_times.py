@@ -8,7 +8,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ COLUMNS = {
     "pronunciation": "From the dictionary, composed of its words, guessed from the letters, or none",
 }
 """Of the table of words, and what they hold."""
+PHONEME_COLUMNS = ("onset", "offset", "text", "confidence", "word")
+"""Of the table of phonemes; "word" is the number of the word's row, from 1."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,6 +55,8 @@ class WordTimes:
     """Seconds of the film's sound."""
     files: tuple[Path, ...]
     """Words (.tsv), phonemes (.tsv), both as a TextGrid, what they were made from (.json); a transcript by Whisper."""
+    status: str = "written"
+    """Or ``"up to date"``, where the files were there already."""
 
     @property
     def path(self) -> Path:
@@ -81,7 +85,14 @@ class WordTimes:
         """
         counts = {status: self.count(status) for status in (OK, DOUBTFUL, UNHEARD)}
         guessed = sum(word.guessed for word in self.words)
-        about = {"words": len(self.words), **counts, "guessed": guessed, "share": self.share, "duration": self.duration}
+        about: dict[str, Any] = {
+            "words": len(self.words),
+            **counts,
+            "guessed": guessed,
+            "share": self.share,
+            "duration": self.duration,
+        }
+        about["status"] = self.status
         return {**about, "files": list(map(str, self.files))}
 
     def __repr__(self) -> str:
@@ -159,6 +170,8 @@ def align_words(
         "film": described(film), "transcript": described(transcript), "asr_model": asr_model, "encoding": encoding,
         "track": track, "min_share": min_share,
     }  # fmt: skip
+    if not overwrite and (standing := _standing(card, options)) is not None:
+        return standing
     files_of_result(card, options, overwrite)
     reader = AudioReader(film, SAMPLE_RATE, track=track)
     written = None
@@ -199,11 +212,12 @@ def _write(words: Sequence[TimedWord], duration: float, stem: Path, transcript: 
     tables, phoneme_table, grid, card, text = (stem.with_name(f"{stem.name}_{name}") for name in names)
     found = [(word, word.onset, word.offset) for word in words if word.onset is not None and word.offset is not None]
     write_atomic(tables, _tsv(list(COLUMNS), [[getattr(word, name) for name in COLUMNS] for word in words]))
-    rows = [[*asdict(one).values(), word.text] for word in words for one in word.phonemes]
-    order = [*TimedPhoneme.__dataclass_fields__, "word"]
-    columns = ["onset", "offset", "text", "confidence", "word"]
-    place = [order.index({"text": "name"}.get(name, name)) for name in columns]
-    write_atomic(phoneme_table, _tsv(columns, [[row[k] for k in place] for row in rows]))
+    rows = [
+        [one.onset, one.offset, one.name, one.confidence, number]
+        for number, word in enumerate(words, 1)
+        for one in word.phonemes
+    ]
+    write_atomic(phoneme_table, _tsv(PHONEME_COLUMNS, rows))
     write_textgrid(
         grid,
         {
@@ -226,16 +240,51 @@ def _tsv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return written.getvalue()
 
 
+def _made_by() -> list[dict[str, str]]:
+    """What decides the times besides film, transcript and options."""
+    versions = {"giblet": __version__, "pocketsphinx": version("pocketsphinx")}
+    return [{"Name": name, "Version": number} for name, number in versions.items()]
+
+
+def _standing(card: Path, options: dict[str, Any]) -> WordTimes | None:
+    """The result that stands there, if it is of these options and whole."""
+    if not card.exists():
+        return None
+    about = json.loads(card.read_text(encoding="utf-8"))
+    same = about.get("options") == json.loads(json.dumps(options)) and about.get("GeneratedBy") == _made_by()
+    files = tuple(card.with_name(name) for name in about.get("files", []))
+    if not same or any(not path.exists() or sha256_of(path) != sha for path, sha in _hashes(card, about)):
+        return None
+    phonemes: dict[str, list[TimedPhoneme]] = {}
+    for row in _rows(files[1]):
+        one = TimedPhoneme(row["text"], float(row["onset"]), float(row["offset"]), float(row["confidence"]))
+        phonemes.setdefault(row["word"], []).append(one)
+    words = []
+    for number, row in enumerate(_rows(files[0]), 1):
+        numbers = [None if row[name] == "n/a" else float(row[name]) for name in ("onset", "offset", "confidence")]
+        spelled = tuple(phonemes.get(str(number), ()))
+        words.append(
+            TimedWord(row["text"], numbers[0], numbers[1], numbers[2], row["status"], row["pronunciation"], spelled)
+        )
+    return WordTimes(tuple(words), about["result"]["share"], about["result"]["duration"], files, "up to date")
+
+
+def _hashes(card: Path, about: dict[str, Any]) -> list[tuple[Path, str]]:
+    return [(card.with_name(name), sha) for name, sha in about.get("sha256", {}).items()]
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, dialect="excel-tab"))
+
+
 def _sidecar(result: WordTimes, options: dict[str, Any]) -> dict[str, Any]:
     """What stands beside the tables: their columns, what they were made from, and how much was found."""
-    about = {name: value for name, value in result.as_dict().items() if name != "files"}
+    about = {name: value for name, value in result.as_dict().items() if name not in ("files", "status")}
     return {
         "Description": f"Words of {options['film']['name']} with their times, in seconds from its beginning",
         **{name: {"Description": text} for name, text in COLUMNS.items()},
-        "GeneratedBy": [
-            {"Name": "giblet", "Version": __version__},
-            {"Name": "pocketsphinx", "Version": version("pocketsphinx")},
-        ],
+        "GeneratedBy": _made_by(),
         "options": options,
         "result": about,
         "files": [path.name for path in result.files],

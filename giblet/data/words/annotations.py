@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from itertools import zip_longest
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeGuard
@@ -17,6 +19,12 @@ from giblet.files import atomic_path
 from giblet.timing import exact
 
 TEXTGRID, JSON = ".textgrid", ".json"
+
+_SIZE = re.compile(
+    r"(?:intervals|points): size = (\d+)|"
+    r'"(?:IntervalTier|TextTier)"\s+"(?:[^"]|"")*"\s+[-+.\deE]+\s+[-+.\deE]+\s+(\d+)\s'
+)
+"""How many intervals or points a tier says it has: in the long form, in the short one."""
 
 WORD_TIERS = ("words", "word")
 """What aligners call the tier of words, behind the speaker's name where there are several (``anna - words``)."""
@@ -67,6 +75,7 @@ def read_textgrid(
         with reading(path.name, "correct these intervals in Praat, or save it from Praat as a text file again"):
             # Not "error": a total time that is shorter than its intervals, as in a clip, says nothing of the words.
             grid = textgrid.openTextgrid(str(plain), includeEmptyIntervals=True, reportingMode="silence")
+    _check_whole(content, [len(one.entries) for one in grid.tiers], path.name)
     name = _tier_of(grid.tierNames, tier, path.name)
     cues = []
     for number, (*times, label) in enumerate(grid.getTier(name).entries, 1):
@@ -90,6 +99,17 @@ def _praatio() -> ModuleType:
             "praatio is not installed, which reads and writes TextGrids: pip install 'giblet[words]'"
         ) from exc
     return textgrid
+
+
+def _check_whole(content: str, found: Sequence[int], name: str) -> None:
+    """Raise if tiers have fewer intervals than they say: praatio reads a file that was cut as a shorter one."""
+    said = [int(long or short) for long, short in _SIZE.findall(content)]
+    for number, (n_said, n_found) in enumerate(zip_longest(said, found, fillvalue=0), 1):
+        if n_found < n_said:
+            raise InputError(
+                f"cannot read {name}: its tier {number} says that it has {n_said} intervals, but {n_found} are there: "
+                "it is cut short; copy it again, or save it from Praat again"
+            )
 
 
 def _tier_of(names: Sequence[str], asked: str | None, source: str) -> str:
