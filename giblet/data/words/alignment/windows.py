@@ -15,9 +15,9 @@ from giblet.progress import Progress
 WINDOW = 40
 """Seconds of a window at most."""
 WORDS_AHEAD, FAR_AHEAD = 200, 800
-"""Words that may be spoken in a window; and when the place in the text is lost, among which it is looked for."""
+"""Words that may be spoken in a window; and where none of them are, among which the place in the text is looked for."""
 REDONE = 5
-"""Words at the end of a window that the next one hears again, with what follows them."""
+"""Words at the end of a window that the next one hears again, at least, and up to twice as many."""
 BACK = 5
 """Seconds of a window without certain words that the next one hears again."""
 
@@ -97,18 +97,24 @@ def place_words(
     stretch = Stretch(iter(sound))
     run = min(RUN, len(words))
     placed: list[PlacedWord] = []
-    cursor, lost, speech = 0, False, 0
+    cursor, speech = 0, 0
     while stretch.fill(WINDOW):
-        ahead = words[cursor : cursor + (FAR_AHEAD if lost else WORDS_AHEAD)]
         end = stretch.end(WINDOW)
         last = stretch.complete and end == len(stretch.samples)
-        heard = recogniser.hear(stretch.samples[:end], ahead, jump=lost) if ahead else []
-        found = _placed(heard, cursor, stretch.begin, placed[-1] if placed else None)
         before = placed[-run:]
-        found = _with_rows([*before, *found], run)[len(before) :]  # a row may have begun in the window before
+        heard: list[HeardWord] = []
+        found: list[PlacedWord] = []
+        for n_ahead in (WORDS_AHEAD, FAR_AHEAD):
+            ahead = words[cursor : cursor + n_ahead]
+            if ahead:
+                heard = recogniser.hear(stretch.samples[:end], ahead, jump=n_ahead == FAR_AHEAD)
+                found = _placed(heard, cursor, stretch.begin, placed[-1] if placed else None)
+                # A row may have begun in the window before.
+                found = _with_rows([*before, *found], run)[len(before) :]
+            if any(word.certain for word in found) or len(words) - cursor <= WORDS_AHEAD:
+                break
         n_kept, until = _kept(found, end, last)
         kept = found[:n_kept]
-        lost = not any(word.certain for word in found)
         placed += kept
         cursor = kept[-1].index + 1 if kept else cursor
         speech += sum(one.end - one.start for one in heard if one.start < until * FRAMES_PER_SECOND / SAMPLE_RATE)
@@ -156,11 +162,19 @@ def _kept(found: Sequence[PlacedWord], end: int, last: bool) -> tuple[int, int]:
     if not certain:
         return 0, end - BACK * SAMPLE_RATE
     step = SAMPLE_RATE // FRAMES_PER_SECOND
-    n_kept = certain[-1] + 1 - REDONE
-    if n_kept <= 0:
+    n_certain = certain[-1] + 1
+    # In the longest pause, so that the next window does not begin within a word that it would then miss.
+    pauses = {n: _pause(found, n) for n in range(max(1, n_certain - 2 * REDONE), n_certain - REDONE + 1)}
+    n_kept = max(pauses, key=lambda n: (pauses[n], n), default=0)
+    if not n_kept:
         # Few words, late in the window: hear them again, with what follows them.
         begin = found[certain[0]].heard.start * step - SAMPLE_RATE // 2
         if begin > SAMPLE_RATE:
             return 0, begin
-        n_kept = certain[-1] + 1
-    return n_kept, found[n_kept - 1].heard.end * step
+        return n_certain, found[n_certain - 1].heard.end * step
+    return n_kept, (found[n_kept - 1].heard.end + pauses[n_kept] // 2) * step
+
+
+def _pause(found: Sequence[PlacedWord], n: int) -> int:
+    """Frames of silence between the first n words and the next."""
+    return found[n].heard.start - found[n - 1].heard.end if found[n].follows else 0
