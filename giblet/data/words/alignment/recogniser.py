@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ SHORT, POOR = 3, -40.0
 """Phonemes of other speech in a row, below which they are taken for a part of the words beside them, unless one of
 these fits as poorly as that without them: it was drawn out over a short word that the transcript lacks.
 """
+BELOW_OTHERS = 26.0
+"""By how much such a word fits worse than half of the others, at least."""
 
 _VARIANT = re.compile(r"\(\d+\)$")
 
@@ -138,7 +141,9 @@ class Recogniser:
         heard = [word for word in path if word.startswith(OTHER) or _VARIANT.sub("", word) in index]
         first = _sequence(heard, frozenset())
         found = self._aligned(raw, first, index)
-        poor = {names[one.index] for one in found if one.index is not None and one.score < POOR}
+        scores = [one.score for one in found if one.index is not None]
+        limit = min(POOR, median(scores) - BELOW_OTHERS) if scores else POOR  # in noise, all words fit worse
+        poor = {names[one.index] for one in found if one.index is not None and one.score < limit}
         second = _sequence(heard, poor) if found else heard
         return (self._aligned(raw, second, index) if second != first else []) or found
 
