@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from giblet.pipeline.trained_run import TrainedRun as TrainedRun
     from giblet.pipeline.trained_run import open_run as open_run
     from giblet.pipeline.training import train as train
+    from giblet.pipeline.word_times import align_words as align_words
     from giblet.statistics.rotation import rotation_test as rotation_test
     from giblet.training.settings import TrainSettings as TrainSettings
 
@@ -98,6 +99,7 @@ __getattr__, __dir__, __all__ = _lazily(
         "giblet.pipeline.stim_files": ("export_bids",),
         "giblet.pipeline.trained_run": ("TrainedRun", "open_run"),
         "giblet.pipeline.training": ("train",),
+        "giblet.pipeline.word_times": ("align_words",),
         "giblet.training.settings": ("TrainSettings",),
     },
     renamed={"ExtractSettings": "AudioSettings"},

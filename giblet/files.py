@@ -30,6 +30,8 @@ module                           writes
 ``pipeline.encoding_subject``    held-out predictions of a subject, and its summary
 ``pipeline.encoding_clips``      the summary of a subject where rows are clips
 ``pipeline.stim_files``          features as continuous recordings of BIDS, and the JSON beside them
+``pipeline.word_times``          tables of words and phonemes (.tsv), what they were made from, a transcript (.txt)
+``data.words.annotations``       TextGrids
 ``pipeline.codec``               measures of codecs (.json)
 ``codec.training.checkpoints``   states of a codec's training, and config.json of the codec
 ``codec.training.loop``          training.yaml, log.csv and samples (.wav) of a codec's training

@@ -9,7 +9,7 @@ import pytest
 
 import giblet
 
-COMMANDS = {"extract", "decode", "demo", "simulate", "check_alignment", "train", "reconstruct", "encode"}
+COMMANDS = {"extract", "decode", "demo", "simulate", "check_alignment", "train", "reconstruct", "encode", "align_words"}
 
 
 def test_every_name_is_there_documented_and_known_to_type_checkers():

@@ -18,6 +18,7 @@ def analyse(film: Path, scan: Path, mask: Path) -> dict[str, float]:
     clips = gb.ClipProcessor(tr=1.5, model="MCG-NJU/videomae-base", layers=(6,)).extract(film)
     gb.extract(film, gb.ClipSettings.make(tr=1.5, causal=False), "features")
     assert "direction" in motion and "cut_rate" in cuts and "layer_6" in clips
+    timed = gb.align_words(film, "story.txt", "words")
     read = gb.extract("words.tsv", gb.TextSettings.make(tr=1.5, model=None), "features")
     rate = read.to_pandas()["word_rate"].mean()
     words = gb.TextProcessor(tr=1.5, model=None).extract("words.tsv")
@@ -57,4 +58,5 @@ def analyse(film: Path, scan: Path, mask: Path) -> dict[str, float]:
         "found": float(encoded.subjects[0].stats["q"].min()), "other": other_film.stat().st_mtime,
         "heard": float(heard.subjects[0].stats["q"].min()), "other sounds": other_sounds.stat().st_mtime,
         "rate": rate, "lost": lost, "seconds": decoded.stat().st_mtime, "exported": exported.stat().st_mtime,
+        "words": float(timed.count("ok")),
     }  # fmt: skip

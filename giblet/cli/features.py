@@ -136,7 +136,7 @@ TIMED_TEXT = tuple(
         Option,
         (
             "table_time_at_tr_0", "film_duration", "onset_column", "offset_column", "duration_column", "text_column",
-            "encoding", "decimal", "time_unit", "order", "overlaps", "empty", "untimed", "nonspeech",
+            "tier", "encoding", "decimal", "time_unit", "order", "overlaps", "empty", "untimed", "nonspeech",
         ),
     )
 )  # fmt: skip
@@ -209,7 +209,7 @@ for _extractor in EXTRACTORS:
 
 
 @app.command()
-# 66 parameters, 170 lines, of a Typer command: one for each option. EXTRACTORS says which are whose, and reads them
+# 67 parameters, 170 lines, of a Typer command: one for each option. EXTRACTORS says which are whose, and reads them
 # from the call.
 def extract(
     call: typer.Context,
@@ -219,7 +219,7 @@ def extract(
     ],
     video: Annotated[bool, typer.Option("--video", help="The picture instead of the sound.")] = False,
     text: Annotated[
-        bool, typer.Option("--text", help="Words with their times: .tsv, .csv, .xlsx, .srt, .vtt.")
+        bool, typer.Option("--text", help="Words with their times: .tsv, .csv, .xlsx, .srt, .vtt, .TextGrid, .json.")
     ] = False,
     motion: Annotated[bool, typer.Option("--motion", help="The picture as Gabor motion energy (pymoten).")] = False,
     cuts: Annotated[bool, typer.Option("--cuts", help="The cuts of the picture (PySceneDetect).")] = False,
@@ -312,6 +312,9 @@ def extract(
     offset_column: Annotated[str | None, typer.Option(help="Words: column of ends, s; default: offset.")] = None,
     duration_column: Annotated[str | None, typer.Option(help="Words: column of durations, s, instead.")] = None,
     text_column: Annotated[str, typer.Option(help="Words: column of the text.")] = "text",
+    tier: Annotated[
+        str | None, typer.Option(help="Words: tier of a TextGrid; default: the only one, or that of the words.")
+    ] = None,
     encoding: Annotated[str | None, typer.Option(help="Words: of the file, say cp1252; default: UTF-8.")] = None,
     decimal: Annotated[str, typer.Option(help="Words: decimal sign of the times, . or a comma.")] = ".",
     time_unit: Annotated[
@@ -377,16 +380,16 @@ def _refuse_foreign(call: typer.Context, extractor: Extractor) -> None:
 
 def _other_kind(source: Path, extractor: Extractor) -> str:
     """What a file that could not be read may be read as instead."""
-    from giblet.data.words.subtitles import SUBTITLES, TABLES
+    from giblet.data.words.subtitles import ANNOTATIONS, SUBTITLES, TABLES
 
-    words = source.suffix.lower() in (*TABLES, *SUBTITLES)
+    words = source.suffix.lower() in (*TABLES, *SUBTITLES, *ANNOTATIONS)
     if extractor.name in ("text", "language"):
         return (
             ""
             if words
             else f"; films are read without {extractor.called}: for their sound, or with --video for their picture"
         )
-    return "; tables and subtitles are read as words with --text or --language" if words else ""
+    return "; tables, subtitles and annotations are read as words with --text or --language" if words else ""
 
 
 def _one_line(result: FeatureFile, extractor: Extractor) -> str:

@@ -49,8 +49,8 @@ class TextProcessor:
         Of the model: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
     **options
         The other fields of :class:`TextSettings`: table_time_at_tr_0 (s), gaps, onset_column, offset_column,
-        duration_column, text_column, encoding, decimal, time_unit, order, overlaps, empty, untimed, nonspeech,
-        film_duration (s).
+        duration_column, text_column, tier, encoding, decimal, time_unit, order, overlaps, empty, untimed,
+        nonspeech, film_duration (s).
 
     Raises
     ------

@@ -29,6 +29,7 @@ class TimedTextSettings(ExtractionSettings):
     offset_column: str | None = Field(None, description="column of offsets, s")
     duration_column: str | None = Field(None, description="column of durations, s, instead of offsets")
     text_column: str = Field("text", description="column of the text")
+    tier: str | None = Field(None, description="of a TextGrid; default: the only one, or that of the words")
     encoding: str | None = Field(None, description="of the file; default UTF-8")
     decimal: Literal[".", ","] = Field(".", description="decimal sign of the times")
     time_unit: Literal["s", "ms"] | None = Field(None, description="of a table's times; default: s, if they can be")
@@ -51,9 +52,8 @@ class TimedTextSettings(ExtractionSettings):
         dict
         """
         columns = {"onset_column", "offset_column", "duration_column", "text_column"}
-        return self.model_dump(
-            include={*columns, "encoding", "decimal", "time_unit", "order", "overlaps", "empty", "untimed", "nonspeech"}
-        )
+        choices = {"tier", "encoding", "decimal", "time_unit", "order", "overlaps", "empty", "untimed", "nonspeech"}
+        return self.model_dump(include=columns | choices)
 
 
 def check_timed_text(path: Path, settings: TimedTextSettings) -> float:

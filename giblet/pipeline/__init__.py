@@ -23,6 +23,7 @@ __getattr__, __dir__, __all__ = lazily(
         "giblet.pipeline.simulation": ("SimulatedScan", "simulate"),
         "giblet.pipeline.trained_run": ("Prediction", "TrainedRun"),
         "giblet.pipeline.training": ("train",),
+        "giblet.pipeline.word_times": ("WordTimes", "align_words"),
     },
     renamed={
         "extract_film": "extract", "extract_features": "extract_many", "decode_features": "decode",

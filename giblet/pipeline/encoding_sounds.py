@@ -105,7 +105,8 @@ def predict_clips(
     check_derivative(folder)
     stem = Path(clips).name.removesuffix(Path(clips).suffix)
     paths = {
-        name: predicted_path(folder, name, stem, f"responses{_ending(stats, space)}") for name, (_, stats, space) in saved.items()
+        name: predicted_path(folder, name, stem, f"responses{_ending(stats, space)}")
+        for name, (_, stats, space) in saved.items()
     }
     for path in paths.values():
         if any(file.exists() for file in files_at(path)) and not overwrite:

@@ -1,4 +1,4 @@
-"""Timed text: tables of words or sentences, SubRip and WebVTT, read into one checked form."""
+"""Timed text: tables of words or sentences, subtitles and what aligners write, read into one checked form."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from giblet.cells import SEPARATORS, decoded
+from giblet.data.words.annotations import JSON, TEXTGRID, read_aligner_json, read_textgrid
 from giblet.data.words.cues import Cue, clock_doubt, read_srt, read_vtt
 from giblet.data.words.rolling import spoken_once
 from giblet.data.words.spoken import spoken_part, words_in
@@ -19,6 +20,7 @@ from giblet.renamed import renamed
 
 TABLES = (*SEPARATORS, ".xlsx")
 SUBTITLES = (".srt", ".vtt")
+ANNOTATIONS = (TEXTGRID, JSON)
 
 SLACK = Fraction("0.005")
 """Seconds by which a row may run into the next: onset and duration that were each rounded to 1 ms do not add up."""
@@ -88,13 +90,14 @@ def read_segments(path: str | Path, **options: Any) -> list[Segment]:
 
 
 @renamed(onset="onset_column", offset="offset_column", duration="duration_column", text="text_column")
-def read_timed_text(  # 13 parameters: each is an option of `giblet extract --text` by the same name
+def read_timed_text(  # 14 parameters, 63 lines: each is an option of `giblet extract --text` by the same name
     path: str | Path,
     *,
     onset_column: str = "onset",
     offset_column: str | None = None,
     duration_column: str | None = None,
     text_column: str = "text",
+    tier: str | None = None,
     encoding: str | None = None,
     decimal: str = ".",
     time_unit: str | None = None,
@@ -111,10 +114,13 @@ def read_timed_text(  # 13 parameters: each is an option of `giblet extract --te
     path : str or Path
         ``.tsv``, ``.csv``, ``.xlsx`` with a header, ``.srt`` or ``.vtt``. Words that have times of their own within a
         cue, as in WebVTT, become segments; lines that roll up are read once
-        (:func:`giblet.data.words.rolling.spoken_once`).
+        (:func:`giblet.data.words.rolling.spoken_once`). Or ``.TextGrid`` (Praat, MFA, Penn), or ``.json`` of Gentle,
+        whisperX or Whisper.
     onset_column, offset_column, duration_column, text_column : str
         Names of the columns of a table. By default the column "offset" is used, or else "duration". Onsets may be
         negative, and events have length 0.
+    tier : str, optional
+        Of a TextGrid: the tier to read. By default the only one, or the only one called "words" or "word".
     encoding : str, optional
         Of a text file, such as ``"cp1252"``; by default UTF-8, with or without a byte-order mark.
     decimal : {".", ","}
@@ -133,7 +139,7 @@ def read_timed_text(  # 13 parameters: each is an option of `giblet extract --te
         length 0, which count at their onset; an onset must be there.
     nonspeech : {"drop", "keep"}
         What to do with what nobody says: sounds in brackets, songs, names of speakers
-        (:func:`giblet.data.words.spoken.spoken_part`).
+        (:func:`giblet.data.words.spoken.spoken_part`), and labels of silence in a TextGrid.
 
     Returns
     -------
@@ -159,13 +165,15 @@ def read_timed_text(  # 13 parameters: each is an option of `giblet extract --te
             raise InputError(f"{what} is {value!r}; expected one of {allowed}")
     kind = path.suffix.lower()
     subtitles = kind in SUBTITLES
+    if tier is not None and kind != TEXTGRID:
+        raise InputError(f"tier is {tier!r}, but {path.name} is no TextGrid: leave it out")
+    if kind not in TABLES and (time_unit == "ms" or decimal == ","):
+        raise InputError(
+            f"{path.name}: time_unit='ms' and decimal=',' are for tables; other files write their times one way"
+        )
     doubts: list[str] = []
     n_untimed = n_repeated = n_doubtful = 0
     if subtitles:
-        if time_unit == "ms" or decimal == ",":
-            raise InputError(
-                f"{path.name}: time_unit='ms' and decimal=',' are for tables; subtitles write their times one way"
-            )
         content = decoded(path, encoding)
         cues = (read_srt if kind == ".srt" else read_vtt)(content, path.name)
         doubts += [doubt] if kind == ".vtt" and (doubt := clock_doubt(content)) else []
@@ -175,8 +183,15 @@ def read_timed_text(  # 13 parameters: each is an option of `giblet extract --te
             path, onset_column=onset_column, offset_column=offset_column, duration_column=duration_column,
             text_column=text_column, encoding=encoding, decimal=decimal, time_unit=time_unit, untimed=untimed,
         )  # fmt: skip
+    elif kind == TEXTGRID:
+        cues = read_textgrid(path, tier=tier, encoding=encoding, silent=nonspeech == "drop")
+    elif kind == JSON:
+        cues, n_untimed = read_aligner_json(path, encoding=encoding, untimed=untimed)
     else:
-        raise InputError(f"{path.name} is no timed text that giblet reads; expected .tsv, .csv, .xlsx, .srt or .vtt")
+        raise InputError(
+            f"{path.name} is no timed text that giblet reads; expected .tsv, .csv, .xlsx, .srt, .vtt, .TextGrid or "
+            ".json"
+        )
     spoken = _spoken(cues, path.name, empty, nonspeech, subtitles)
     segments = _ordered(spoken, path.name, order, overlaps)
     if not subtitles and time_unit != "s":

@@ -1,0 +1,1 @@
+"""Where in a sound each word of its transcript is spoken."""
