@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from giblet.data.audio import AudioProcessor as AudioProcessor
     from giblet.data.audio import AudioSettings as AudioSettings
     from giblet.data.fmri import FMRIProcessor as FMRIProcessor
+    from giblet.data.language import LanguageProcessor as LanguageProcessor
+    from giblet.data.language import LanguageSettings as LanguageSettings
     from giblet.data.splits import make_splits as make_splits
     from giblet.data.text import TextProcessor as TextProcessor
     from giblet.data.text import TextSettings as TextSettings
@@ -61,6 +63,7 @@ __getattr__, __dir__, __all__ = _lazily(
         "giblet.codec": ("load_codec",),
         "giblet.data.audio": ("AudioProcessor", "AudioSettings"),
         "giblet.data.fmri": ("FMRIProcessor",),
+        "giblet.data.language": ("LanguageProcessor", "LanguageSettings"),
         "giblet.data.splits": ("make_splits",),
         "giblet.data.text": ("TextProcessor", "TextSettings"),
         "giblet.data.video": ("VideoProcessor", "VideoSettings"),

