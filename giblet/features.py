@@ -73,6 +73,7 @@ MODEL_OPTIONS = {
     ("text", "model_fingerprint"): " (TextSettings.model)",
     ("language", "model_fingerprint"): " (LanguageSettings.model)",
     ("video", "model_fingerprint"): " (VideoSettings.model)",
+    ("speech", "model_fingerprint"): " (SpeechSettings.model)",
 }
 """Which option names what has a fingerprint, by ``desc``."""
 REQUIRED = (

@@ -48,11 +48,13 @@ class Extractor:
     """What was put behind the end of the source, after the seconds: ``s of black added``."""
     begins: str
     """What may begin later than the film."""
+    flag: str = ""
+    """The parameter that asks for it, if that is not its name: a model's, say."""
 
     @property
     def called(self) -> str:
         """As messages call it: ``--video``, or ``sound``."""
-        return self.name if self.name == SOUND else f"--{self.name}"
+        return self.name if self.name == SOUND else f"--{(self.flag or self.name).replace('_', '-')}"
 
     def settings_type(self) -> type[ExtractionSettings]:
         """The type of its settings."""
@@ -63,7 +65,10 @@ class Extractor:
         """Its settings, of the parameters of the command."""
         kind = self.settings_type()
         shared = {name: given[name] for name in ("tr", "n_trs", "device") if name in kind.model_fields}
-        return kind.make(**shared, **{one.setting or one.name: one.read(given[one.name]) for one in self.options})
+        if given.get("causal") is not None:
+            shared["causal"] = given["causal"]
+        own = {one.setting or one.name: one.read(given[one.name]) for one in self.options if given[one.name] is not None}
+        return kind.make(**shared, **own)
 
     def options_of(self, settings: Settings) -> dict[str, Any]:
         """The parameters of the command that ask for what settings say, where they say something."""
@@ -143,6 +148,19 @@ EXTRACTORS = (
         "text", "s after the end of the text", "text",
     ),
     Extractor(
+        "acoustics", "giblet.data.acoustics.AcousticsSettings",
+        (Option("acoustics", "kinds", read=_names, say=_listed), *map(Option, ("compression", "track", "gain"))),
+        "film", "s of silence added", "sound",
+    ),
+    Extractor(
+        "speech", "giblet.data.speech.SpeechSettings",
+        (
+            Option("speech_model", "model"), Option("layers", read=_layers, say=_listed),
+            *map(Option, ("window", "context", "track", "gain")),
+        ),
+        "film", "s of silence added", "sound", flag="speech_model",
+    ),
+    Extractor(
         SOUND, "giblet.data.audio.AudioSettings",
         (
             Option("mel", "use_encodec", read=lambda mel: not mel, say=lambda use_encodec: not use_encodec),
@@ -153,6 +171,7 @@ EXTRACTORS = (
 )  # fmt: skip
 """All extractors. One more also needs a flag of its name, and its options, among the parameters of `extract`."""
 
+PHRASES.update({"causal=False": "--no-causal", "causal=True": "--causal"})
 for _extractor in EXTRACTORS:
     _type = _extractor.settings.rpartition(".")[2]
     PHRASES.update(
@@ -163,7 +182,7 @@ for _extractor in EXTRACTORS:
 
 
 @app.command()
-# 50 parameters, 130 lines, of a Typer command: one for each option. EXTRACTORS says which are whose, and reads them
+# 55 parameters, 150 lines, of a Typer command: one for each option. EXTRACTORS says which are whose, and reads them
 # from the call.
 def extract(
     call: typer.Context,
@@ -178,6 +197,17 @@ def extract(
     language: Annotated[
         bool, typer.Option("--language", help="Words with their times, as a language model has them.")
     ] = False,
+    acoustics: Annotated[
+        str | None,
+        typer.Option(
+            help="Measures of the sound: envelope, gammatone, modulation, loudness, onset_strength, pitch, with commas.",
+            show_default=False,
+        ),
+    ] = None,
+    speech_model: Annotated[
+        str | None,
+        typer.Option(help="The sound as a speech model hears it: a folder or hub name.", show_default=False),
+    ] = None,
     tr: Annotated[float, typer.Option(help="Repetition time of the scan, s.")] = 1.5,
     n_trs: Annotated[int | None, typer.Option(help="Volumes of the scan; default: as many as the film fills.")] = None,
     codec: Annotated[str, typer.Option(help="bundled, a folder with an EnCodec model, or a hub name.")] = "bundled",
@@ -189,6 +219,18 @@ def extract(
     gain: Annotated[
         str, typer.Option(help="dB by which the sound is made louder; peak: its loudest sample to full scale.")
     ] = "0",
+    causal: Annotated[
+        bool | None,
+        typer.Option(
+            help="Refuse what depends on what comes after its TR, or allow it; by default --acoustics and "
+            "--speech-model refuse it.",
+            show_default=False,
+        ),
+    ] = None,
+    compression: Annotated[float, typer.Option(help="Acoustics: power of gammatone envelopes and modulations.")] = 0.6,
+    window: Annotated[
+        float | None, typer.Option(help="Speech: s that one pass of the model is for; default: the TR.")
+    ] = None,
     video_size: Annotated[str, typer.Option(help="Picture: height x width of the frames kept.")] = "90x160",
     frame: Annotated[str, typer.Option(help="Picture: the mean of the TR's frames, or the middle one.")] = "mean",
     image_model: Annotated[
@@ -204,9 +246,16 @@ def extract(
         str, typer.Option(help="Language: a causal model, smollm2, a folder or a hub name such as gpt2; or none.")
     ] = "smollm2",
     layers: Annotated[
-        str | None, typer.Option(help="Language: hidden states kept, as in 0,8,16; default: the middle.")
+        str | None, typer.Option(help="Language, speech: hidden states kept, as in 0,8,16; default: the middle.")
     ] = None,
-    context: Annotated[int, typer.Option(help="Language: words before each that the model reads, at least.")] = 256,
+    context: Annotated[
+        float | None,
+        typer.Option(
+            help="Language: words before each that the model reads, at least (256). Speech: s before each window that "
+            "the model hears too (8).",
+            show_default=False,
+        ),
+    ] = None,
     context_step: Annotated[
         int | None, typer.Option(help="Language: words by which windows move on; 1: exactly so many words of context.")
     ] = None,
@@ -276,7 +325,7 @@ def extract(
 
 def _asked_for(given: Mapping[str, Any]) -> Extractor:
     """The extractor whose flag is given, or that of sound."""
-    asked = [one for one in EXTRACTORS if given.get(one.name)]
+    asked = [one for one in EXTRACTORS if given.get(one.flag or one.name)]
     if len(asked) > 1:
         flags = " and ".join(one.called for one in asked)
         raise InputError(f"{flags} are given: extract one at a time, each is a file of its own")
