@@ -7,7 +7,7 @@
 # which speech and music are full of. There is no warning. Four second-order sections of the same filter are exact.
 #
 # Seen with scipy 1.17.1, numpy 2.4.6:
-#   24000 Hz, 1000 Hz: largest pole 0.9660, should be 0.9652; after half a second 7.2e-177, at the beginning 0.016
+#   24000 Hz, 1000 Hz: largest pole 0.9660, should be 0.9652; after half a second 7.1e-177, at the beginning 0.016
 #   24000 Hz, 50 Hz: largest pole 1.0064, should be 0.9920; after half a second 5.6e+08, at the beginning 0.092
 #   48000 Hz, 50 Hz: largest pole 1.0150, should be 0.9960; after half a second 9.4e+123, at the beginning 7.1e+06
 set -euo pipefail

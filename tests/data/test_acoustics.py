@@ -31,7 +31,7 @@ from giblet.evaluation.regressors import envelope
 from giblet.features import load_features
 
 SPEECH = Path(__file__).parents[2] / "samples" / "speech.flac"
-CLICKS = (1.003, 4.25, 5.0405, 7.5, 13.001, 20.155)
+CLICKS = (1.003, 4.25, 5.0405, 7.5, 13.001, 20.05)
 
 
 def written(path: Path, sound: np.ndarray, rate: int) -> Path:
