@@ -64,10 +64,13 @@ class Extractor:
     def settings_of(self, given: Mapping[str, Any]) -> ExtractionSettings:
         """Its settings, of the parameters of the command."""
         kind = self.settings_type()
-        shared = {name: given[name] for name in ("tr", "n_trs", "device") if name in kind.model_fields}
+        names = ("tr", "n_trs", "device")
+        shared: dict[str, Any] = {name: given[name] for name in names if name in kind.model_fields}
         if given.get("causal") is not None:
             shared["causal"] = given["causal"]
-        own = {one.setting or one.name: one.read(given[one.name]) for one in self.options if given[one.name] is not None}
+        own = {
+            one.setting or one.name: one.read(given[one.name]) for one in self.options if given[one.name] is not None
+        }
         return kind.make(**shared, **own)
 
     def options_of(self, settings: Settings) -> dict[str, Any]:
@@ -200,7 +203,7 @@ def extract(
     acoustics: Annotated[
         str | None,
         typer.Option(
-            help="Measures of the sound: envelope, gammatone, modulation, loudness, onset_strength, pitch, with commas.",
+            help="The sound measured: envelope, gammatone, modulation, loudness, onset_strength, pitch, with commas.",
             show_default=False,
         ),
     ] = None,

@@ -1,4 +1,4 @@
-"""Measures of a film's sound on the clock of a scan: envelope, gammatone bands, modulations, loudness, onsets, pitch."""
+"""Measures of a film's sound on the clock of a scan: envelopes, modulations, loudness, onsets and pitch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import xarray as xr
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from giblet.data.acoustic_kinds import (
     FRAME_RATE,
@@ -27,7 +27,6 @@ from giblet.data.media import AudioReader
 from giblet.data.processor import ExtractionSettings, causality_of, check_causal
 from giblet.data.sound import SoundOnGrid
 from giblet.docs import fill_doc
-from giblet.errors import InputError
 from giblet.features import CONTINUOUS, new_features
 from giblet.files import sha256_of
 from giblet.progress import Progress
@@ -52,13 +51,22 @@ CAUSAL_KINDS = tuple(name for name, kind in KINDS.items() if not kind.looks_ahea
 class AcousticsSettings(ExtractionSettings):
     """Options of measures of sound. Same film, same settings: same file."""
 
-    kinds: tuple[Literal["envelope", "gammatone", "modulation", "loudness", "onset_strength", "pitch"], ...] = Field(
+    kinds: tuple[str, ...] = Field(
         CAUSAL_KINDS, min_length=1, description=f"of {', '.join(KINDS)}; default: all that are causal"
     )
     compression: float = Field(BIESMANS, gt=0, le=1, description="power of the envelopes of gammatone and modulation")
     causal: bool = Field(True, description="refuse what depends on sound after its TR, as pitch does")
     track: int | None = Field(None, ge=0, description="which audio track of the film, from 0; default: the first")
     gain: Gain = Field(0.0, description="dB by which the sound is made louder; 'peak': to full scale")
+
+    @field_validator("kinds")
+    @classmethod
+    def _known_and_once(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [name for name in kinds if name not in KINDS]:
+            raise ValueError(f"{unknown[0]!r} is none of {', '.join(KINDS)}")
+        if len(set(kinds)) < len(kinds):
+            raise ValueError("name each once")
+        return kinds
 
 
 class MeansByTR:
@@ -173,8 +181,6 @@ class AcousticsProcessor:
             kinds=kinds, tr=tr, compression=compression, causal=causal, track=track, gain=gain
         )
         check_tr(tr, FRAME_RATE)
-        if len(set(kinds)) < len(kinds):
-            raise InputError(f"kinds are {', '.join(kinds)}: name each once")
         for name in kinds:
             if causal:
                 check_causal(KINDS[name].looks_ahead, name, "leave it out, or ")

@@ -220,7 +220,9 @@ class MelFeatures:
     """Keep the mean of each TR only."""
     desc: ClassVar[str] = MEL
     kind: ClassVar[str] = CONTINUOUS
-    looks_ahead: ClassVar[str] = "windows of mel spectrograms are centred on their frames, and reach 46 ms beyond the TR"
+    looks_ahead: ClassVar[str] = (
+        "windows of mel spectrograms are centred on their frames, and reach 46 ms beyond the TR"
+    )
 
     def fingerprint(self) -> dict[str, str]:
         """See :class:`AudioFeatures`.

@@ -306,7 +306,7 @@ class SpeechProcessor:
         for vectors in self.vectors(sound):
             held.append(vectors)
             if len(held) == per_tr:
-                by_tr.append(np.mean(held, axis=0, dtype=np.float64).astype(np.float32))
+                by_tr.append(np.asarray(np.mean(held, axis=0, dtype=np.float64), np.float32))
                 held = []
         table = np.stack(by_tr[: sound.grid.n_trs])
         return new_features(
@@ -344,7 +344,9 @@ class SpeechProcessor:
         """
         batch: list[tuple[np.ndarray, slice]] = []
         for one in self._heard(sound):
-            if batch and len(one[0]) != len(batch[0][0]):  # nothing is padded: what is computed at a time is equally long
+            if batch and len(one[0]) != len(
+                batch[0][0]
+            ):  # nothing is padded: what is computed at a time is equally long
                 yield from self._means(batch)
                 batch = []
             batch.append(one)
@@ -378,7 +380,7 @@ class SpeechProcessor:
         centres = self.model.centres(len(batch[0][0])) * self.model.sample_rate + ROUNDING
         for one, (_, own) in zip(states, batch, strict=True):
             inside = (centres >= own.start) & (centres < own.stop)
-            yield one[:, inside].mean(axis=1, dtype=np.float64).astype(np.float32)
+            yield np.asarray(one[:, inside].mean(axis=1, dtype=np.float64), np.float32)
 
 
 def _windows_per_tr(settings: SpeechSettings) -> int:

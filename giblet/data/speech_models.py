@@ -178,7 +178,5 @@ class SpeechModel:
             made = self.model(sound, output_hidden_states=True)
         n = len(self.centres(len(windows[0])))
         # The last of `hidden_states` lacks the final norm in some versions of transformers and has it in others.
-        states = [
-            made.last_hidden_state if layer == self.n_blocks else made.hidden_states[layer] for layer in layers
-        ]
+        states = [made.last_hidden_state if layer == self.n_blocks else made.hidden_states[layer] for layer in layers]
         return self.torch.stack([one[:, :n] for one in states], dim=1).cpu().numpy()

@@ -33,8 +33,8 @@ class EncodeRunSettings(RunSettings):
     )
     features: dict[str, Path] = Field(
         {},
-        description="further features by name: a feature file, or a table (.tsv, .csv) or array (.npy) by TR; or any of "
-        "them, or netCDF, with times of its own",
+        description="further features by name: a feature file, or a table (.tsv, .csv) or array (.npy) by TR; or any "
+        "of them, or netCDF, with times of its own",
     )
     part: Literal["train", "test"] | None = Field(
         None, description="train or test: what the whole run is for; default: fractions or folds decide"
@@ -127,7 +127,8 @@ class BandSettings(Settings):
         "of an array, the name in features of another; default: one row per TR",
     )
     sampling: Literal["point", "mean", "event"] | None = Field(
-        None, description="of values with times: measured at a moment, lasting until the next time, or events to be summed"
+        None,
+        description="of values with times: measured at a moment, lasting until the next time, or events to be summed",
     )
     n_components: Count | Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None, description="PCA: so many components, or as many as explain this share; default: none"

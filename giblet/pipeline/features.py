@@ -88,7 +88,7 @@ def processor_for(settings: ExtractionSettings) -> Processor:
     Raises
     ------
     InputError
-        If an option is out of range, a model or the device is not there, or causal features are asked for that can't be.
+        If an option is out of range, a model or the device is not there, or features shall be causal that can't be.
     CodecError
         If the codec cannot be loaded.
     """

@@ -97,7 +97,10 @@ def pictures(folder: Path, rate: int, change: float) -> tuple[Path, Path]:
 def texts(folder: Path, rate: int, change: float) -> tuple[Path, Path]:
     onsets = np.arange(0.2, SECONDS - 0.5, 0.4)
     words = [f"word{index}" for index in range(len(onsets))]
-    others = [word if onset < change else f"another{index}" for index, (word, onset) in enumerate(zip(words, onsets, strict=True))]
+    others = [
+        word if onset < change else f"another{index}"
+        for index, (word, onset) in enumerate(zip(words, onsets, strict=True))
+    ]
     paths = folder / "one.tsv", folder / "other.tsv"
     for path, said in zip(paths, (words, others), strict=True):
         rows = "".join(f"{onset:.1f}\t0.3\t{word}\n" for onset, word in zip(onsets, said, strict=True))
@@ -143,7 +146,7 @@ def test_what_is_not_causal_refuses_to_be(row, tmp_path, monkeypatch):
     if row.causal:
         assert features.processor_for(settings) is processor
     else:
-        with pytest.raises(InputError, match="can't be causal: .*; allow it with causal=False"):
+        with pytest.raises(InputError, match=r"can't be causal: .*; allow it with causal=False"):
             features.processor_for(settings)
 
 

@@ -138,7 +138,11 @@ def test_times_and_sampling_belong_together(band, match):
     ("columns", "options", "match"),
     [
         ({"onset": [0.0, 1.0], "v": [1.0, 2.0]}, {}, "no column 'time' with times: it has onset, v"),
-        ({"time": [0.0, -1.0], "v": [1.0, 2.0]}, {"sampling": "event"}, "-1 as the time of row 2: seconds from the start"),
+        (
+            {"time": [0.0, -1.0], "v": [1.0, 2.0]},
+            {"sampling": "event"},
+            "-1 as the time of row 2: seconds from the start",
+        ),
         ({"time": [0.0, np.nan, 2], "v": [1.0, 2.0, 3]}, {}, "nan as the time of row 2"),
         ({"time": [0.0, 4.0, 2], "v": [1.0, 2.0, 3]}, {}, "increas"),
         ({"time": [0.0, 4.0], "v": [1.0, np.nan]}, {}, "1 NaN or infinite values, the first in row 2"),
@@ -169,7 +173,7 @@ def test_files_that_lack_their_times_say_what_they_have(tmp_path):
         read(tmp_path / "two.nc", times="at", sampling="mean")
     dates = two.assign_coords(time=pd.date_range("2026-01-01", periods=3))
     dates.to_netcdf(tmp_path / "dates.nc", engine="h5netcdf")
-    with pytest.raises(InputError, match="times time are datetime64.*: seconds from the start of the film"):
+    with pytest.raises(InputError, match=r"times time are datetime64.*: seconds from the start of the film"):
         read(tmp_path / "dates.nc", take="a", sampling="mean")
     lengths = two.assign_coords(time=pd.to_timedelta([0.0, 1.0, 4.0], unit="s"))
     lengths.to_netcdf(tmp_path / "lengths.nc", engine="h5netcdf")
