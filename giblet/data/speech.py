@@ -364,7 +364,7 @@ class SpeechProcessor:
             while self.windows.heard(number)[1] <= first + len(held):
                 yield self._cut(held, first, number)
                 number += 1
-            start = self.windows.heard(number)[0]
+            start = min(self.windows.heard(number)[0], self.windows.edges(number)[0])
             held, first = held[start - first :], start
         while self.windows.edges(number)[1] <= first + len(held):  # what is not causal hears less at the end
             yield self._cut(held, first, number)

@@ -123,8 +123,8 @@ class BandSettings(Settings):
     columns: tuple[str, ...] | None = Field(None, description="columns of a table; default: all")
     times: str | None = Field(
         None,
-        description="where the times of the values are, s of the film: a column of a table, a coordinate of netCDF, or, "
-        "of an array, the name in features of another; default: one row per TR",
+        description="where the times of the values are, s of the film: a column of a table, a coordinate of netCDF, "
+        "or, of an array, the name in features of another; default: one row per TR",
     )
     sampling: Literal["point", "mean", "event"] | None = Field(
         None,

@@ -120,6 +120,33 @@ def test_blocks_of_sound_make_no_difference(folders):
     np.testing.assert_allclose(whole, parts, atol=1e-6)
 
 
+def test_blocks_make_no_difference_where_windows_are_no_whole_number_of_samples(folders):
+    processor = SpeechProcessor(str(folders["wav2vec2-layer"]), tr=0.7200312, context=0, device="cpu")
+    waveform = sound(7)
+    edges = [processor.windows.edges(number) for number in range(9)]
+    assert {stop - start for start, stop in edges} == {11_520, 11_521}
+    blocks = [waveform[start:stop] for start, stop in edges]
+    found = list(processor.vectors(iter(blocks)))
+    whole = list(processor.vectors(iter([waveform])))
+    assert len(found) == len(whole) == 9
+    np.testing.assert_allclose(found, whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", ["whisper", "wav2vec2-group", "hubert-layer"])
+@pytest.mark.parametrize("tr", [0.72, 1.5, 2.0])
+def test_a_click_is_first_heard_in_its_tr(tr, family, folders, tmp_path):
+    processor = SpeechProcessor(str(folders[family]), tr=tr, context=1.0, layers=(0, 3), device="cpu")
+    waveform = sound(9)
+    quiet = processor.extract(written(tmp_path / "quiet.wav", waveform))
+    for time in (0.3, 4.5005, 7.19, 8.0):
+        clicked = waveform.copy()
+        clicked[round(time * RATE) :][:32] += 0.8
+        found = processor.extract(written(tmp_path / "click.wav", clicked))
+        for name in ("layer_0", "layer_3"):
+            change = np.abs(found[name].values - quiet[name].values).max(axis=1)
+            assert np.flatnonzero(change)[0] == int(time // tr), (time, name)
+
+
 def test_windows_end_where_their_part_of_the_tr_does_for_hours():
     windows = Windows(Fraction("0.72"), 3, 2.0, RATE, True)
     number = 3 * 10_000 - 1
