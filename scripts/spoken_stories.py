@@ -2,12 +2,16 @@
 
 python scripts/spoken_stories.py shared/fmri/lebel lebel --stories train25
 giblet encode configs/encode/lebel.yaml
+python scripts/spoken_stories.py shared/fmri/lebel lebel_language --language-model smollm2 --layers 0 8 16 24 30
+python scripts/one_band_each.py configs/encode/lebel_language.yaml
 
 FOLDER holds utsNN_bold.npz, stories.json.gz, labels.npz and train25.txt. For each story OUT gets
 
 bold/sub-NN_task-STORY_bold.tsv      one row per volume (TR 2 s), z-scores of the components of cortex
 features/STORY_desc-stories_features.nc
-    word_rate (words per second), letter_rate (letters per second), labels (86 answers, 0 or 1), embedding of the words
+    word_rate (words per second), letter_rate (letters per second), labels (86 answers, 0 or 1), embedding of the words;
+    with --language-model instead of the embedding layer_0, layer_8, ... (sums over the words of the row), surprisal,
+    word_frequency and word_length
 
 and OUT/study.yaml names them as the runs of each listener, for training or for testing, as configs/encode/lebel.yaml
 reads it. No file holds a word of the stories.
@@ -23,7 +27,7 @@ import gzip
 import json
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +37,9 @@ import xarray as xr
 import yaml
 
 from giblet.data.embeddings import OFFLINE, SentenceModel
+from giblet.data.language import PooledByTR
+from giblet.data.language_models import LanguageModel, WordStates
+from giblet.data.word_statistics import frequencies_of
 from giblet.errors import GibletError, InputError, reading
 from giblet.features import CONTINUOUS, new_features, save_features
 from giblet.files import sha256_of
@@ -42,6 +49,10 @@ TR = 2.0
 TEXT_BEGINS, BOLD_BEGINS = 8.0, 10.0
 """Seconds of the sound at the first bin of words and at the first volume."""
 TRAIN25 = "train25"
+CONTEXT, AT_A_TIME = 512, 2560
+"""Words that stand before each where the story has them; most stories are read in one pass."""
+Vectors = Callable[[Sequence[str]], dict[str, tuple[tuple[str, ...], np.ndarray]]]
+"""Of the words of each row, variables by row."""
 
 
 @dataclass(frozen=True)
@@ -159,16 +170,66 @@ def embedded(texts: Iterable[str], model: SentenceModel) -> np.ndarray:
     return vectors
 
 
-def features_of(story: str, stories: Stories, model: SentenceModel, source: Path) -> xr.Dataset:
+def sentences(model: SentenceModel) -> Vectors:
+    """The vector of each row's words, and where there are any."""
+
+    def of_rows(texts: Sequence[str]) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+        spoken = np.array([bool(text.strip()) for text in texts])
+        return {"embedding": (("tr", "dim"), embedded(texts, model)), "embedding_mask": (("tr",), spoken)}
+
+    return of_rows
+
+
+def language(states: Callable[[Sequence[str]], WordStates], layers: Sequence[int]) -> Vectors:
+    """Sums over each row's words of what a language model makes of them when it reads the whole story.
+
+    Parameters
+    ----------
+    states : callable
+        Of all words of a story, vectors (n_words, n_layers, dim) and surprisal.
+    layers : sequence of int
+        What they are of.
+
+    Returns
+    -------
+    callable
+        ``layer_<k>``, ``surprisal`` (bits), ``word_frequency`` (Zipf scale) and ``word_length`` (letters), sums; a word
+        of which one of these is not known adds nothing.
+    """
+
+    def of_rows(texts: Sequence[str]) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+        by_row = [text.split() for text in texts]
+        words = [word for row in by_row for word in row]
+        rows = np.repeat(np.arange(len(texts)), [len(row) for row in by_row])
+        found = states(words)
+        letters = np.array([sum(char.isalpha() for char in word) for word in words], float)
+        sums = {f"layer_{layer}": found.vectors[:, index] for index, layer in enumerate(layers)}
+        sums |= {"word_frequency": frequencies_of(words).zipf, "word_length": letters}
+        if found.surprisal is not None:
+            sums["surprisal"] = found.surprisal
+        variables = {}
+        for name, values in sums.items():
+            pooled = PooledByTR(len(texts), values.shape[1:])
+            pooled.add(values, rows)
+            variables[name] = (("tr", "dim")[: values.ndim], pooled.result("sum"))
+        return variables
+
+    return of_rows
+
+
+def features_of(story: str, stories: Stories, vectors: Vectors, source: Path, about: dict[str, str]) -> xr.Dataset:
     """The feature file of one story.
 
     Parameters
     ----------
     story : str
     stories : Stories
-    model : SentenceModel
+    vectors : callable
+        As :func:`sentences` or :func:`language` makes it.
     source : Path
         The file of the words.
+    about : dict of str to str
+        What the file shall say of the model.
 
     Returns
     -------
@@ -179,20 +240,17 @@ def features_of(story: str, stories: Stories, model: SentenceModel, source: Path
     n_trs = len(texts) + 1
     words, letters = counted(texts)
     known = np.arange(n_trs) < len(texts)
-    spoken = np.array([bool(text.strip()) for text in texts] + [False])
-
-    def longer(values: np.ndarray) -> np.ndarray:
-        return np.concatenate([values, np.zeros_like(values[:1])])
-
+    variables = vectors(texts) | {
+        "word_rate": (("tr",), words),
+        "letter_rate": (("tr",), letters),
+        "labels": (("tr", "label"), stories.labels[story]),
+    }
+    masks = {f"{name}_mask": (("tr",), known) for name in variables if f"{name}_mask" not in variables}
+    longer = {
+        name: (dims, np.concatenate([values, np.zeros_like(values[:1])])) for name, (dims, values) in variables.items()
+    }
     return new_features(
-        {
-            "embedding": (("tr", "dim"), longer(embedded(texts, model))),
-            "embedding_mask": (("tr",), spoken),
-            "word_rate": (("tr",), longer(words)),
-            "letter_rate": (("tr",), longer(letters)),
-            "labels": (("tr", "label"), longer(stories.labels[story])),
-            **{f"{name}_mask": (("tr",), known) for name in ("word_rate", "letter_rate", "labels")},
-        },
+        longer | {name: mask for name, mask in masks.items() if not name.endswith("_mask_mask")},
         TRGrid(TR, n_trs, 1 / TR),
         film_duration=n_trs * TR,
         kind=CONTINUOUS,
@@ -201,19 +259,23 @@ def features_of(story: str, stories: Stories, model: SentenceModel, source: Path
         source_sha256=sha256_of(source),
         settings={"story": story, "tr": TR, "begins_at_second_of_sound": TEXT_BEGINS},
         duration=n_trs * TR,
-        model=model.name,
-        model_fingerprint=model.fingerprint,
+        **about,
     )
 
 
-def written(folder: Path, out: Path, which: str, listeners: Iterable[int]) -> dict[int, list[dict[str, object]]]:
+def written(
+    folder: Path, out: Path, names: Sequence[str], listeners: Iterable[int], vectors: Vectors, about: dict[str, str]
+) -> dict[int, list[dict[str, object]]]:
     """Write the files.
 
     Parameters
     ----------
     folder, out : Path
-    which : {"train25", "all"}
+    names : sequence of str
+        Of stories, as :func:`chosen_stories` gives them.
     listeners : iterable of int
+    vectors, about
+        As for :func:`features_of`.
 
     Returns
     -------
@@ -225,12 +287,11 @@ def written(folder: Path, out: Path, which: str, listeners: Iterable[int]) -> di
     InputError
         If a file is missing, or BOLD and words of a story have different numbers of rows.
     """
-    stories, model = read_stories(folder), SentenceModel(OFFLINE)
-    names = chosen_stories(folder, stories, which)
+    stories = read_stories(folder)
     for sub in ("bold", "features"):
         (out / sub).mkdir(parents=True, exist_ok=True)
     for story in names:
-        features = features_of(story, stories, model, folder / "stories.json.gz")
+        features = features_of(story, stories, vectors, folder / "stories.json.gz", about)
         save_features(features, out / "features" / f"{story}_desc-stories_features.nc")
     runs: dict[int, list[dict[str, object]]] = {listener: [] for listener in listeners}
     for listener, own in runs.items():
@@ -258,6 +319,20 @@ def written(folder: Path, out: Path, which: str, listeners: Iterable[int]) -> di
     return runs
 
 
+def _vectors(name: str | None, layers: Sequence[int] | None) -> tuple[Vectors, dict[str, str]]:
+    """What makes vectors of words, and what files say of it."""
+    if name is None:
+        sentence = SentenceModel(OFFLINE)
+        return sentences(sentence), {"model": sentence.name, "model_fingerprint": sentence.fingerprint}
+    model = LanguageModel(name)
+    chosen = model.checked_layers(layers)
+
+    def states(words: Sequence[str]) -> WordStates:
+        return model.states(words, layers=chosen, context=CONTEXT, context_step=AT_A_TIME)
+
+    return language(states, chosen), {"model": model.name, "model_fingerprint": model.fingerprint}
+
+
 def main() -> int:
     """Write the files; 2 if the data cannot be used."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -265,10 +340,14 @@ def main() -> int:
     parser.add_argument("out", type=Path, help="folder of the files that giblet reads")
     parser.add_argument("--stories", choices=(TRAIN25, "all"), default=TRAIN25, help="for training (train25)")
     parser.add_argument("--listeners", type=int, nargs="+", default=[1, 2], help="numbers of listeners (1 2)")
+    parser.add_argument("--language-model", help="hidden states of it instead of vectors of sentences: smollm2")
+    parser.add_argument("--layers", type=int, nargs="+", help="of the language model; default: the middle")
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
-        runs = written(options.folder, options.out, options.stories, options.listeners)
+        names = chosen_stories(options.folder, read_stories(options.folder), options.stories)
+        vectors, about = _vectors(options.language_model, options.layers)
+        runs = written(options.folder, options.out, names, options.listeners, vectors, about)
     except GibletError as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 2

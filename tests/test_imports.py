@@ -8,6 +8,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import giblet
+from giblet.data.word_statistics import EXTRA, SOURCES
 
 ROOT = Path(giblet.__file__).parent
 
@@ -187,12 +188,15 @@ def test_every_extra_that_is_named_exists():
     assert len(named) >= 5
     assert {name for _, name in named} <= extras.keys(), named
     # The hint for a missing library is made of a name of the package and of the extra.
-    hints = re.findall(
-        r'_library\("(\w+)", "([\w-]+)"\)', (ROOT / "data" / "embeddings.py").read_text(encoding="utf-8")
-    )
-    assert len(hints) == 3
+    hints = [
+        hint
+        for path in (ROOT / "data").glob("*.py")
+        for hint in re.findall(r'library\("(\w+)[\w.]*", "([\w-]+)"\)', path.read_text(encoding="utf-8"))
+    ]
+    hints += [(package, EXTRA) for package in SOURCES.values()]
+    assert len(hints) == 6
     for module, extra in hints:
-        provider = {"PIL": "pillow"}.get(module, module.replace("_", "-"))
+        provider = {"PIL": "pillow"}.get(module, module.replace("_", "-").lower())
         assert provider in extras[extra], (module, extra)
 
 

@@ -14,6 +14,9 @@ def analyse(film: Path, scan: Path, mask: Path) -> dict[str, float]:
     read = gb.extract("words.tsv", gb.TextSettings.make(tr=1.5, model=None), "features")
     rate = read.to_pandas()["word_rate"].mean()
     words = gb.TextProcessor(tr=1.5, model=None).extract("words.tsv")
+    states = gb.LanguageProcessor(tr=1.5, model="smollm2", layers=(0, 16)).extract("words.tsv")
+    gb.extract("words.tsv", gb.LanguageSettings.make(tr=1.5, model=None), "features")
+    assert "layer_16" in states
     assert read.status == "written" and pictures[0] is not None
     sound = gb.load_features(extracted.path)
     gb.save_features(words, Path("features/words_features.nc"))

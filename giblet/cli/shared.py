@@ -36,7 +36,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 INTERRUPTED = 130
 """What typer makes of Ctrl-C: 128 and the number of the signal, as shells do."""
 
-CALLED = {"size": "video_size", "kinds": "acoustics"}
+CALLED = {"size": "video_size", "vector": "word_vector", "seed": "language_seed", "kinds": "acoustics"}
 """Parameters of the library that options call by another name, such as ``--video-size``."""
 RENAMED = {
     ("extract", "--start-offset"): "--table-time-at-tr-0",

@@ -60,7 +60,7 @@ class LanguageSettings(TimedTextSettings):
     vector: Literal["mean", "last"] = Field("mean", description="of the tokens of a word")
     surprisal: bool = Field(True, description="of each word, bits")
     statistics: tuple[Literal["frequency", "part_of_speech", "phonemes"], ...] = Field(
-        (FREQUENCY,), description="of the words, from packages"
+        ("frequency",), description="of the words, from packages"
     )
     text_language: str = Field("en", description="of the text, for its statistics")
     pool: Literal["sum", "mean"] = Field("sum", description="over the words of a TR")
@@ -223,7 +223,7 @@ class LanguageProcessor:
 
     settings_type: ClassVar[type[ExtractionSettings]] = LanguageSettings
     source_noun: ClassVar[str] = "text"
-    padding: ClassVar[str] = "without words"
+    padding: ClassVar[str] = "without a word that begins"
     desc = LANGUAGE
 
     def __init__(self, *, tr: float = 1.5, model: str | None = SMOLLM2, device: str = "auto", **options: Any) -> None:

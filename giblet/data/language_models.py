@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import inspect
 import logging
@@ -109,7 +110,8 @@ class LanguageModel:
                 with _without_bar():
                     loaded = quiet(lambda local: self._load(where, gguf, local), True)
         self.tokenizer, model, saved, told = loaded
-        if absent := sorted(told["missing_keys"]):
+        absent = sorted(told["missing_keys"])
+        if absent:
             # They are drawn at random, other ones each time.
             raise InputError(f"{self._what} lacks {len(absent)} weights (first {absent[0]}): {remedy}")
         self.saved_as = gguf or str(saved or torch.float32).removeprefix("torch.")
@@ -133,11 +135,10 @@ class LanguageModel:
     def _load(self, where: str, gguf: str | None, local: bool) -> tuple[Any, ...]:
         """Tokenizer, model, the type of its weights as saved, and which of them were missing."""
         import transformers
-        from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL
 
         options: dict[str, Any] = {"local_files_only": local} | ({} if gguf is None else {"gguf_file": gguf})
         config = transformers.AutoConfig.from_pretrained(where, **options)
-        if config.model_type not in CAUSAL or getattr(config, "is_encoder_decoder", False):
+        if type(config) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING or getattr(config, "is_encoder_decoder", False):
             raise InputError(
                 f"{self._what} is of the family {config.model_type}, which is no causal language model: name one, such "
                 f"as gpt2 or {SMOLLM2}"
@@ -148,10 +149,10 @@ class LanguageModel:
                 f"{self._what}: its tokenizer does not say where in the text its tokens stand; name a model that has a "
                 "tokenizer.json"
             )
-        model, told = transformers.AutoModelForCausalLM.from_pretrained(
+        loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
             where, dtype=self.torch.float32, output_loading_info=True, **options
         )
-        return tokenizer, model, config.dtype, told
+        return tokenizer, loaded[0], config.dtype, loaded[1]
 
     def _probed(self) -> tuple[int, int]:
         """Number of blocks and length of vectors; an error if a later token changes what stands before it."""
@@ -338,8 +339,8 @@ class LanguageModel:
         lengths = [self._length(tokens, one) for one in batch]
         ids = torch.zeros((len(batch), max(lengths)), dtype=torch.long)
         for row, one in enumerate(batch):
-            own = [*self._before, *tokens.ids[tokens.first[one.begin] : tokens.first[one.stop]].tolist()]
-            ids[row, : len(own)] = torch.tensor(own)
+            whole = [*self._before, *tokens.ids[tokens.first[one.begin] : tokens.first[one.stop]].tolist()]
+            ids[row, : len(whole)] = torch.tensor(whole)
         options: dict[str, Any] = {}
         if min(lengths) < max(lengths):  # padded on the right: nothing that counts comes after
             options["attention_mask"] = torch.tensor(lengths)[:, None] > torch.arange(max(lengths))
@@ -378,8 +379,7 @@ class LanguageModel:
 @contextmanager
 def _without_bar() -> Iterator[None]:
     """The reader of .gguf files draws a bar of its own, which transformers' switch does not reach."""
-    from transformers import modeling_gguf_pytorch_utils as reader
-
+    reader: Any = importlib.import_module("transformers.modeling_gguf_pytorch_utils")
     drawn = reader.tqdm
     reader.tqdm = lambda items, **_: items
     try:

@@ -152,7 +152,7 @@ def checked_layers(layers: Sequence[int] | None, n_blocks: int, name: str) -> tu
         return (n_blocks // 2,)
     for layer in layers:
         if not 0 <= layer <= n_blocks:
-            raise InputError(f"layers names {layer}: {name} has layers 0 (the embeddings) to {n_blocks}; name those")
+            raise InputError(f"layers is {layer}: {name} has layers 0 (the embeddings) to {n_blocks}; name those")
     if not layers or len(set(layers)) < len(layers):
         raise InputError(f"layers is {', '.join(map(str, layers)) or 'empty'}: name each layer once, and at least one")
     return tuple(layers)

@@ -14,6 +14,7 @@ from giblet.data.text import TextProcessor
 from giblet.data.video import VideoProcessor
 from giblet.features import load_features, save_features
 from tests.films import write_film
+from tests.language_folders import saved
 from tests.words import BARE, ROWS, words
 
 SMALL = ["--video-size", "18x32", "--tr", 2]
@@ -114,6 +115,27 @@ def test_words_with_the_offline_model_are_vectors_that_name_it(giblet, tmp_path)
     assert "up to date" in giblet(*argv)[1]
 
 
+@pytest.fixture(scope="module")
+def language_model(tmp_path_factory) -> Path:
+    return saved(tmp_path_factory.mktemp("model"), "gpt2")
+
+
+def test_words_as_a_language_model_has_them(giblet, language_model, tmp_path):
+    argv = ["extract", "--language", words(tmp_path), "--language-model", language_model, "--tr", 2, "-o", tmp_path]
+    argv += ["--layers", "0,3", "--context", 5, "--statistics", "none"]
+    status, said, err = giblet(*argv)
+    assert (status, err) == (0, "")
+    assert "words_desc-language_features.nc: layer_0 (7, 32) float32" in said
+    features = load_features(tmp_path / "words_desc-language_features.nc")
+    assert {"layer_0", "layer_3", "surprisal", "word_rate"} <= set(features)
+    assert features.attrs["context_words"] == "5 to 6"
+    assert "up to date" in giblet(*argv)[1]
+    status, _, err = giblet(*argv, "--context-step", 1)
+    assert status == 2 and "--context-step none -> 1" in err
+    status, _, err = giblet(*argv[:-6], "--layers", "5")
+    assert status == 2 and "--layers is 5" in err
+
+
 def test_words_outside_the_scan_are_counted(giblet, tmp_path):
     """A table longer than the scan: the rows behind it, and the words of a row that runs over its end."""
     table = words(tmp_path, [(1, 2, "in"), (5, 9, "half of this out"), (20, 21, "far out")])
@@ -136,7 +158,11 @@ def test_a_picture_simulates_a_brain(giblet, video, tmp_path):
         (["--video", "--text"], "one at a time"),
         (["--video", "--bandwidth", 6], "--bandwidth is for sound, but --video is given"),
         (["--text", "--mel"], "--mel is for sound, but --text is given"),
-        (["--gaps", "hold"], "--gaps is for --text, but neither --video nor --text is given"),
+        (["--gaps", "hold"], "--gaps is for --text, but neither --video nor --text nor --language is given"),
+        (["--text", "--layers", "3"], "--layers is for --language, but --text is given"),
+        (["--language", "--layers", "3,b"], "--layers is '3,b'; expected whole numbers and commas, as in 0,8,16"),
+        (["--language", "--pool", "max"], "--pool is 'max'"),
+        (["--language", "--gaps", "hold"], "--gaps is for --text, but --language is given"),
         (["--text", "--track", 0], "--track is for --video or sound"),
         (["--video", "--video-size", "90"], "--video-size is '90'"),
         (["--video", "--video-size", "0x9"], "size is (0, 9)"),

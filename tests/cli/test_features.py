@@ -412,7 +412,9 @@ def test_files_of_another_kind_are_told_how_they_are_read(giblet, sound, tmp_pat
     (tmp_path / "a.srt").write_text("1\n00:00:00,500 --> 00:00:02,000\nDown the\n")
     for options in ([], ["--video"]):
         status, _, err = giblet("extract", tmp_path / "a.srt", *options, "-o", tmp_path)
-        assert status == 2 and err.rstrip().endswith("; tables and subtitles are read as words with --text")
+        assert status == 2 and err.rstrip().endswith(
+            "; tables and subtitles are read as words with --text or --language"
+        )
     status, _, err = giblet("extract", sound, "--text", "--text-model", "none", "-o", tmp_path)
     assert status == 2 and "films are read without --text: for their sound, or with --video" in err
     (tmp_path / "b.wav").write_bytes(b"nothing")

@@ -56,7 +56,7 @@ def test_a_speech_model_is_asked_for_by_name(giblet, sound, model, tmp_path):
     status, _, told = giblet(*options, "--layers", "0,3", "--window", 0.5)
     assert status == 2 and "--context 1.0 -> 8.0" in told
     status, _, told = giblet(*options, "--layers", "4")
-    assert status == 2 and "layers names 4" in told and "0 (the embeddings) to 3" in told
+    assert status == 2 and "--layers is 4" in told and "0 (the embeddings) to 3" in told
 
 
 @pytest.mark.parametrize(

@@ -155,8 +155,8 @@ def test_random_weights_leave_the_state_of_the_generator_alone(folders):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"layers": (5,)}, r"layers names 5: .* has layers 0 \(the embeddings\) to 4"),
-        ({"layers": (-1,)}, "layers names -1"),
+        ({"layers": (5,)}, r"layers is 5: .* has layers 0 \(the embeddings\) to 4"),
+        ({"layers": (-1,)}, "layers is -1"),
         ({"layers": (2, 2)}, "name each layer once"),
         ({"layers": ()}, "layers is empty"),
         (

@@ -213,7 +213,7 @@ def test_lacking_weights_are_one_clear_error(tmp_path):
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"layers": (4,)}, r"layers names 4: .* has layers 0 \(the embeddings\) to 3"),
+        ({"layers": (4,)}, r"layers is 4: .* has layers 0 \(the embeddings\) to 3"),
         ({"window": 0.4}, "window is 0.4 s and the TR 1.5 s: a TR must hold whole windows; 0.375 s would do"),
         ({"window": 0.03}, "needs at least 0.04"),
         ({"context": 29}, "context is 29 s and the window 1.5 s: .* hears 30 s at once"),

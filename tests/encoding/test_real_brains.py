@@ -18,12 +18,14 @@ from sklearn.decomposition import PCA
 
 from giblet.data.embeddings import OFFLINE, SentenceModel
 from giblet.data.fmri import FMRIProcessor
+from giblet.data.language_models import LanguageModel
 from giblet.data.text import TextProcessor
 from giblet.encoding import BlockedFolds, EncodingModel, HRFConvolver, intersubject_correlation, rotation_test_group
 from giblet.encoding.held_out import CROSS_VALIDATED, cross_validated
 from giblet.encoding.settings import EncodeSettings
 from giblet.features import load_features
 from giblet.pipeline.encoding import encode
+from tests.language_folders import saved
 
 ROOT = Path(__file__).parents[2]
 FMRI = ROOT.parent / "shared" / "fmri"
@@ -296,6 +298,27 @@ def test_the_script_takes_the_25_stories_unless_told_otherwise(made_up, tmp_path
     assert "1 stories to learn from, 1 to predict" in capsys.readouterr().out
     assert run_script(monkeypatch, tmp_path / "nowhere", tmp_path / "out") == 2
     assert "stories" in capsys.readouterr().err
+
+
+def test_the_script_sums_what_a_language_model_says_of_words_over_each_row(made_up, tmp_path, monkeypatch):
+    folder, texts, _ = made_up
+    model = saved(tmp_path / "model", "gpt2", n_positions=2048)
+    argv = ["--listeners", 1, "--language-model", model, "--layers", 0, 3]
+    assert run_script(monkeypatch, folder, tmp_path / "out", *argv) == 0
+    features = load_features(tmp_path / "out" / "features" / "three_desc-stories_features.nc")
+    count = np.array([len(text.split()) for text in texts["three"]])
+    found = LanguageModel(str(model)).states(["dum"] * count.sum(), layers=(0, 3), context=2000)
+    row = np.repeat(np.arange(len(count)), count)
+    for index, layer in enumerate((0, 3)):
+        expected = np.zeros((len(count) + 1, 32))
+        np.add.at(expected, row, found.vectors[:, index])
+        np.testing.assert_allclose(features[f"layer_{layer}"], expected, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(
+        features["surprisal"].values[:-1], np.bincount(row, found.surprisal, len(count)), rtol=1e-3, atol=1e-3
+    )
+    np.testing.assert_array_equal(features["word_length"].values[:-1], 3 * count)
+    assert features["layer_3_mask"].values.tolist() == [True] * 145 + [False]
+    assert "embedding" not in features
 
 
 def test_what_the_script_prints_of_stories_has_none_of_their_words(made_up):
