@@ -20,12 +20,16 @@ from giblet.version import __version__ as __version__
 if TYPE_CHECKING:
     from giblet.alignment import align_all_modalities as align  # noqa: F401
     from giblet.codec import load_codec as load_codec
+    from giblet.data.acoustics import AcousticsProcessor as AcousticsProcessor
+    from giblet.data.acoustics import AcousticsSettings as AcousticsSettings
     from giblet.data.audio import AudioProcessor as AudioProcessor
     from giblet.data.audio import AudioSettings as AudioSettings
     from giblet.data.fmri import FMRIProcessor as FMRIProcessor
     from giblet.data.language import LanguageProcessor as LanguageProcessor
     from giblet.data.language import LanguageSettings as LanguageSettings
     from giblet.data.splits import make_splits as make_splits
+    from giblet.data.speech import SpeechProcessor as SpeechProcessor
+    from giblet.data.speech import SpeechSettings as SpeechSettings
     from giblet.data.text import TextProcessor as TextProcessor
     from giblet.data.text import TextSettings as TextSettings
     from giblet.data.video import VideoProcessor as VideoProcessor
@@ -61,10 +65,12 @@ __getattr__, __dir__, __all__ = _lazily(
     {
         "giblet.alignment": ("align=align_all_modalities",),
         "giblet.codec": ("load_codec",),
+        "giblet.data.acoustics": ("AcousticsProcessor", "AcousticsSettings"),
         "giblet.data.audio": ("AudioProcessor", "AudioSettings"),
         "giblet.data.fmri": ("FMRIProcessor",),
         "giblet.data.language": ("LanguageProcessor", "LanguageSettings"),
         "giblet.data.splits": ("make_splits",),
+        "giblet.data.speech": ("SpeechProcessor", "SpeechSettings"),
         "giblet.data.text": ("TextProcessor", "TextSettings"),
         "giblet.data.video": ("VideoProcessor", "VideoSettings"),
         "giblet.encoding.clip_settings": ("ClipSettings",),

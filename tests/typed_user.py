@@ -18,6 +18,11 @@ def analyse(film: Path, scan: Path, mask: Path) -> dict[str, float]:
     gb.extract("words.tsv", gb.LanguageSettings.make(tr=1.5, model=None), "features")
     assert "layer_16" in states
     assert read.status == "written" and pictures[0] is not None
+    loudness = gb.AcousticsProcessor(("loudness",), tr=1.5).extract(film)
+    heard_so = gb.SpeechProcessor("openai/whisper-small", tr=1.5, layers=(6,)).extract(film)
+    gb.extract(film, gb.AcousticsSettings.make(tr=1.5, kinds=("pitch",), causal=False), "features")
+    gb.extract(film, gb.SpeechSettings.make(tr=1.5, model="facebook/wav2vec2-base"), "features")
+    assert "loudness" in loudness and "layer_6" in heard_so
     sound = gb.load_features(extracted.path)
     gb.save_features(words, Path("features/words_features.nc"))
     decoded: Path = gb.decode(extracted.path).path
