@@ -2,6 +2,8 @@
 
     python benchmarks/features_speed.py              all parts
     python benchmarks/features_speed.py language     a language model's states of words with 512 words of context
+    python benchmarks/features_speed.py picture      features of the picture of a 720p film
+    python benchmarks/features_speed.py motion       its Gabor motion energy, beside pymoten's own
 
 Contenders take turns, and ratios are of medians; what they compute is compared.
 """
@@ -15,6 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import features_picture
 import numpy as np
 
 CONTEXT, STEP, LAYERS = 512, 256, (0, 8, 16, 24, 30)
@@ -82,7 +85,11 @@ def language(repeats: int) -> int:
     return int(ratio < 5 or difference > 1e-4)
 
 
-PARTS: dict[str, Callable[[int], int]] = {"language": language}
+PARTS: dict[str, Callable[[int], int]] = {
+    "language": language,
+    "picture": features_picture.picture,
+    "motion": features_picture.motion,
+}
 
 
 def main() -> int:

@@ -24,12 +24,18 @@ if TYPE_CHECKING:
     from giblet.data.acoustics import AcousticsSettings as AcousticsSettings
     from giblet.data.audio import AudioProcessor as AudioProcessor
     from giblet.data.audio import AudioSettings as AudioSettings
+    from giblet.data.clips import ClipProcessor as ClipProcessor
+    from giblet.data.clips import VideoClipSettings as VideoClipSettings
+    from giblet.data.cuts import CutProcessor as CutProcessor
+    from giblet.data.cuts import CutSettings as CutSettings
     from giblet.data.fmri import FMRIProcessor as FMRIProcessor
     from giblet.data.language import LanguageProcessor as LanguageProcessor
     from giblet.data.language import LanguageSettings as LanguageSettings
-    from giblet.data.splits import make_splits as make_splits
+    from giblet.data.motion import MotionProcessor as MotionProcessor
+    from giblet.data.motion import MotionSettings as MotionSettings
     from giblet.data.speech import SpeechProcessor as SpeechProcessor
     from giblet.data.speech import SpeechSettings as SpeechSettings
+    from giblet.data.splits import make_splits as make_splits
     from giblet.data.text import TextProcessor as TextProcessor
     from giblet.data.text import TextSettings as TextSettings
     from giblet.data.video import VideoProcessor as VideoProcessor
@@ -67,8 +73,11 @@ __getattr__, __dir__, __all__ = _lazily(
         "giblet.codec": ("load_codec",),
         "giblet.data.acoustics": ("AcousticsProcessor", "AcousticsSettings"),
         "giblet.data.audio": ("AudioProcessor", "AudioSettings"),
+        "giblet.data.clips": ("ClipProcessor", "VideoClipSettings"),
+        "giblet.data.cuts": ("CutProcessor", "CutSettings"),
         "giblet.data.fmri": ("FMRIProcessor",),
         "giblet.data.language": ("LanguageProcessor", "LanguageSettings"),
+        "giblet.data.motion": ("MotionProcessor", "MotionSettings"),
         "giblet.data.splits": ("make_splits",),
         "giblet.data.speech": ("SpeechProcessor", "SpeechSettings"),
         "giblet.data.text": ("TextProcessor", "TextSettings"),

@@ -45,6 +45,7 @@ import xarray as xr
 from giblet.errors import InputError
 from giblet.files import sha256_of, write_atomic
 from giblet.netcdf import netcdf_bytes, read_netcdf
+from giblet.renamed import now_called
 from giblet.timing import TAIL, TRGrid, exact
 from giblet.version import __version__
 
@@ -53,9 +54,14 @@ CONTINUOUS: Final = "continuous"
 REPLACE = "use another output folder, or pass overwrite=True to replace it"
 DECODED = (".wav", ".flac", ".mp4")
 """What decoded sounds and films end in."""
-ENCODEC, MEL = "encodec24k", "mel"
-MEANS_OF = {"word_length": "word_rate"} | dict.fromkeys(("frames", "luminance", "contrast", "motion_energy"), "shown")
+ENCODEC, MEL, VIDEO = "encodec24k", "mel", "video"
+MEANS_OF = {"word_length": "word_rate"} | dict.fromkeys(
+    ("frames", "luminance", "contrast", "luminance_change"), "shown"
+)
 """Means by TR, and the variable that says how much each is of: where that is 0 there is none, and 0 is held."""
+VARIABLES_RENAMED = {"motion_energy": "luminance_change"}
+"""Today's names of variables of the picture by those that they had before: what is called motion energy elsewhere, and
+by :mod:`giblet.data.motion`, is the answer of Gabor filters."""
 SIMULATED = "truth"
 """``desc`` of what a simulated brain was made from."""
 PREDICTED = "predicted"
@@ -74,6 +80,7 @@ MODEL_OPTIONS = {
     ("language", "model_fingerprint"): " (LanguageSettings.model)",
     ("video", "model_fingerprint"): " (VideoSettings.model)",
     ("speech", "model_fingerprint"): " (SpeechSettings.model)",
+    ("clips", "model_fingerprint"): " (VideoClipSettings.model)",
 }
 """Which option names what has a fingerprint, by ``desc``."""
 REQUIRED = (
@@ -315,6 +322,9 @@ def load_features(path: str | Path) -> xr.Dataset:
     missing = [name for name in REQUIRED if name not in features.attrs]
     if missing or "tr" not in features.sizes or features.attrs["variable"] not in features:
         raise InputError(f"{path} is netCDF but not a giblet feature file: it lacks {', '.join(missing) or 'its data'}")
+    for old, new in VARIABLES_RENAMED.items():
+        if features.attrs["desc"] == VIDEO and old in features:
+            raise InputError(f"{path}: its {now_called(old, new)}; extract the film's picture again, with --overwrite")
     _check(features, path)
     return features
 

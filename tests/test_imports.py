@@ -194,9 +194,9 @@ def test_every_extra_that_is_named_exists():
         for hint in re.findall(r'library\("(\w+)[\w.]*", "([\w-]+)"\)', path.read_text(encoding="utf-8"))
     ]
     hints += [(package, EXTRA) for package in SOURCES.values()]
-    assert len(hints) == 6
+    assert len(hints) == 8
     for module, extra in hints:
-        provider = {"PIL": "pillow"}.get(module, module.replace("_", "-").lower())
+        provider = {"PIL": "pillow", "moten": "pymoten"}.get(module, module.replace("_", "-").lower())
         assert provider in extras[extra], (module, extra)
 
 

@@ -3,8 +3,10 @@
 import json
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import nibabel as nib
 import numpy as np
 import pytest
@@ -109,6 +111,42 @@ def test_memory_stays_600_mb_over_the_imports_and_does_not_grow_with_the_film(tm
         assert json.loads(said)[0]["about"]["n_trs"] == seconds / 1.5
     assert peaks[SECONDS] - imports() < 0.6e9
     assert peaks[SECONDS] < 1.1 * peaks[300]
+
+
+def write_long_picture(path: Path, seconds: int) -> Path:
+    """Ten seconds of a moving texture, the packets of which are written over and over."""
+    block = np.random.default_rng(0).integers(0, 256, (24, 40, 3)).astype(np.uint8).repeat(4, 0).repeat(4, 1)
+    with av.open(str(path), "w") as film:
+        stream = film.add_stream("mpeg4", rate=24)
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+        stream.codec_context.time_base, stream.codec_context.gop_size = Fraction(1, 24), 240
+        packets = []
+        for k in range(240):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(np.roll(block, k, 1)), format="rgb24")
+            frame.pts, frame.time_base = k, Fraction(1, 24)
+            packets += stream.encode(frame)
+        packets += stream.encode(None)
+        for k in range(24 * seconds):
+            packet = av.Packet(bytes(packets[k % 240]))
+            packet.pts = packet.dts = k
+            packet.duration, packet.time_base, packet.stream = 1, Fraction(1, 24), stream
+            packet.is_keyframe = k % 240 == 0
+            film.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize(("kind", "options"), [
+    ("video", []), ("cuts", []), ("motion", ["--motion-spatial-frequencies", "0,2,4", "--motion-fit", "pad"]),
+])  # fmt: skip
+def test_memory_of_the_picture_grows_by_what_its_file_holds_and_no_more(tmp_path, kind, options):
+    pytest.importorskip({"motion": "moten", "cuts": "scenedetect"}.get(kind, "av"))
+    peaks, held = {}, {}
+    for seconds in (120, 1200):
+        film = write_long_picture(tmp_path / f"film{seconds}.mkv", seconds)
+        _, peaks[seconds] = run("extract", film, f"--{kind}", *options, "-o", tmp_path)
+        held[seconds] = load_features(tmp_path / f"film{seconds}_desc-{kind}_features.nc").nbytes
+    # What is written is there twice, as numbers by TR and as a file; 10 MB are the allocator's.
+    assert peaks[1200] - peaks[120] < 4 * (held[1200] - held[120]) + 10e6
 
 
 def test_a_whole_scan_of_85810_voxels_and_920_trs_trains_in_8_gb(tmp_path, speech):

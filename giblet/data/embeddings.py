@@ -167,6 +167,9 @@ class ImageModel:
         If the model cannot be loaded, lacks weights, or makes no vectors of pictures.
     """
 
+    kind, wanted = "image model", "single pictures"
+    """What messages call it, and what it makes vectors of."""
+
     def __init__(self, name: str, *, device: str = "auto", fit: str = "crop") -> None:
         import torch
 
@@ -176,7 +179,7 @@ class ImageModel:
             raise InputError(f"image_fit is {fit!r}: {', '.join(FITS)} are known")
         library("PIL", "video")  # with which the processors scale
         self.name, self.device, self.fit, self.torch = name, str(pick_device(device)), fit, torch
-        what = f"image model {name}"
+        what = f"{self.kind} {name}"
         remedy = (
             "name a folder with the model (config.json, preprocessor_config.json, model.safetensors), or connect to "
             "the hub once"
@@ -195,10 +198,16 @@ class ImageModel:
         config = {key: v for key, v in self.model.config.to_dict().items() if key not in DECIDE_NOTHING}
         self.fingerprint = fingerprint_of(self.model, [config, self.processor.to_dict()])
         self._told: set[tuple[int, ...]] = set()
-        with reading(what, "it makes no vectors of single pictures; name another model"):
-            first = self._processed(np.zeros((64, 64, 3), np.uint8))
-            rows, columns = first.shape[2:]  # one picture, not patches or frames
-            self.size, self.dim = (int(rows), int(columns)), self._vectors(first).shape[1]
+        with reading(what, f"it makes no vectors of {self.wanted}; name another model"):
+            first = self._processed(self._blank())
+            rows, columns = first.shape[first.ndim - 2 :]
+            if first.ndim - 2 != self._blank().ndim - 1:
+                raise ValueError(f"its input has shape {tuple(first.shape)}")  # patches, or frames
+            self.size, self.dim = (int(rows), int(columns)), self._vectors(first).shape[-1]
+
+    def _blank(self) -> np.ndarray:
+        """Something black of the kind that it makes a vector of."""
+        return np.zeros((64, 64, 3), np.uint8)
 
     def _load(self, local: bool) -> tuple[Any, ...]:
         """Processor, model, the type of its weights as saved, and which of them were missing."""
@@ -264,16 +273,21 @@ class ImageModel:
 
     def _fitted(self, image: np.ndarray) -> Any:
         """A picture as the model wants it, with one warning for each shape of which it does not get everything."""
-        if image.shape not in self._told:
-            self._told.add(image.shape)
-            height, width = self.seen(*image.shape[:2])
-            if min(height, width) < WHOLE:
-                log.warning(
-                    "image model %s sees %.0f %% of the width and %.0f %% of the height of pictures of %d x %d: its "
-                    "processor cuts off the rest; image_fit='squash' or 'pad' shows it all",
-                    self.name, 100 * width, 100 * height, image.shape[1], image.shape[0],
-                )  # fmt: skip
+        self._tell(image.shape)
         return self._prepared(image)
+
+    def _tell(self, shape: tuple[int, ...]) -> None:
+        """Say once of each shape (height, width, 3) how much of it the model does not get."""
+        if shape in self._told:
+            return
+        self._told.add(shape)
+        height, width = self.seen(*shape[:2])
+        if min(height, width) < WHOLE:
+            log.warning(
+                "%s %s sees %.0f %% of the width and %.0f %% of the height of pictures of %d x %d: its processor cuts "
+                "off the rest; image_fit='squash' or 'pad' shows it all",
+                self.kind, self.name, 100 * width, 100 * height, shape[1], shape[0],
+            )  # fmt: skip
 
     def _prepared(self, image: np.ndarray) -> Any:
         """The tensor (1, 3, rows, columns) that `fit` and the processor make of a picture."""

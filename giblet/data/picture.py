@@ -89,30 +89,38 @@ class ShownFrame:
     end: Fraction
     upright: Upright = AS_STORED
 
-    def pixels(self, size: tuple[int, int] | None = None) -> np.ndarray:
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the frame as players show it, in pixels as high as those stored are."""
+        across = max(1, round(self.frame.width * self.upright.pixel_aspect))
+        return (across, self.frame.height) if self.upright.swapped else (self.frame.height, across)
+
+    def pixels(self, size: tuple[int, int] | None = None, *, grey: bool = False) -> np.ndarray:
         """The frame as players show it: turned, mirrored, with square pixels.
 
         Parameters
         ----------
         size : tuple of int, optional
             Height and width that it is scaled to, whatever its shape; by default it stays as large as it is.
+        grey : bool
+            Only its luma, for which FFmpeg makes no colours: 0 is black and 255 white.
 
         Returns
         -------
-        ndarray of uint8, shape (height, width, 3)
-            sRGB.
+        ndarray of uint8, shape (height, width, 3) or (height, width)
+            sRGB, or with `grey` its luma.
         """
-        swapped, flipped, pixel_aspect = self.upright
-        if size is None:
-            height, width = self.frame.height, max(1, round(self.frame.width * pixel_aspect))
-        else:
-            height, width = size[::-1] if swapped else size
-        scaled = self.frame.reformat(width, height, format="rgb24", interpolation=SCALING, threads=1).to_ndarray()
+        swapped, flipped, _ = self.upright
+        height, width = self.shape if size is None else size
+        if swapped:
+            height, width = width, height
+        kind = "gray" if grey else "rgb24"
+        scaled = self.frame.reformat(width, height, format=kind, interpolation=SCALING, threads=1).to_ndarray()
         if self.frame.color_range == ColorRange.MPEG and self.frame.format.name.startswith("gray"):
             scaled = FULL_RANGE[scaled]  # FFmpeg takes grey for 0 to 255 whatever the film says
         if not swapped and not flipped:
             return scaled
-        return np.ascontiguousarray(np.flip(scaled.transpose(1, 0, 2) if swapped else scaled, flipped))
+        return np.ascontiguousarray(np.flip(scaled.swapaxes(0, 1) if swapped else scaled, flipped))
 
 
 class PictureReader:

@@ -14,17 +14,16 @@ import xarray as xr
 from pydantic import Field
 
 from giblet.data.embeddings import ImageModel
+from giblet.data.frames import scaled
 from giblet.data.picture import PictureReader, ShownFrame, write_pictures
 from giblet.data.processor import ExtractionSettings
 from giblet.docs import fill_doc
 from giblet.errors import InputError
-from giblet.features import CONTINUOUS, main_variable, metadata_of, new_features
+from giblet.features import CONTINUOUS, VIDEO, main_variable, metadata_of, new_features
 from giblet.files import sha256_of
 from giblet.progress import Progress
 from giblet.spans import shares, tr_of, volume_grid
 from giblet.timing import exact
-
-VIDEO = "video"
 
 _CODED = np.arange(256) / 255
 LINEAR = np.where(_CODED <= 0.04045, _CODED / 12.92, ((_CODED + 0.055) / 1.055) ** 2.4).astype(np.float32)
@@ -257,7 +256,7 @@ class VideoProcessor:
         xarray.Dataset
             ``frames`` uint8 (tr, row, column, rgb). Float32 (tr): ``luminance``, mean over pixels and time of the
             relative luminance, 0 to 1; ``contrast``, the RMS contrast: standard deviation of the luminance over
-            pixels, mean over time; ``motion_energy``, the absolute change of luminance, mean over pixels, from frame
+            pixels, mean over time; ``luminance_change``, the absolute change of luminance, mean over pixels, from frame
             to frame, summed over the changes in the TR and divided by its seconds of picture: 25 and 50 frames/s agree
             as far as the picture moves the same; ``shown``, share of the TR with a picture. Where ``shown`` is 0
             the frame is black and the series are 0. With a model also ``embedding`` float32 (tr, dim) and
@@ -276,9 +275,9 @@ class VideoProcessor:
         tr = exact(self.settings.tr, "TR")
         end = None if n_trs is None else volume_grid(self.settings.tr, n_trs, 0).duration
         by_tr = _ByTR(tr, self.settings.size, self.settings.frame, self.model)
-        for shown in reader:  # to the film's end: what is cut must be known, too
-            if end is None or shown.start < end:
-                by_tr.add(shown if end is None else replace(shown, end=min(shown.end, end)))
+        for shown, pixels in scaled(reader, self.settings.size, until=end):
+            if pixels is not None:  # the film is read to its end: what is cut must be known, too
+                by_tr.add(shown if end is None else replace(shown, end=min(shown.end, end)), pixels)
             if progress is not None:
                 progress(float(shown.end), reader.info.duration_hint)
         grid = volume_grid(self.settings.tr, n_trs, reader.film_duration)
@@ -340,8 +339,7 @@ class _ByTR:
         self._mean, self._at = np.zeros((*size, 3)), -1  # the TR that is still being summed
         self._before: np.ndarray | None = None
 
-    def add(self, shown: ShownFrame) -> None:
-        pixels = shown.pixels(self.size)
+    def add(self, shown: ShownFrame, pixels: np.ndarray) -> None:
         light = luminance_of(pixels)
         values = np.array([1, light.mean(dtype=np.float64), light.std(dtype=np.float64), 0])
         for k, seconds in shares(shown.start, shown.end, self.tr):
@@ -373,13 +371,14 @@ class _ByTR:
         frames = np.zeros((n_trs, *self.size, 3), np.uint8)
         sums = np.zeros((n_trs, 4))
         for table, found in ((frames, self.frames), (sums, self.sums)):
-            for k, value in found.items():
+            for k in sorted(found):  # taken out, or all would be there twice
+                value = found.pop(k)
                 if k < n_trs:  # grid_for opens no TR for a tail of 50 ms
                     table[k] = value
         seconds = sums[:, :1]
         series = np.divide(sums[:, 1:], seconds, out=np.zeros((n_trs, 3)), where=seconds > 0).astype(np.float32)
         variables: dict[str, Any] = {"frames": (("tr", "row", "column", "rgb"), frames)}
-        for column, name in enumerate(("luminance", "contrast", "motion_energy")):
+        for column, name in enumerate(("luminance", "contrast", "luminance_change")):
             variables[name] = (("tr",), series[:, column])
         variables["shown"] = (("tr",), (sums[:, 0] / float(self.tr)).astype(np.float32))
         if self.model is not None:

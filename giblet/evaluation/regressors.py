@@ -1,4 +1,4 @@
-"""What a brain answers to, on the stimulus's own clock: a sound's envelope, word rate, luminance, motion energy."""
+"""What a brain answers to, on the stimulus's own clock: a sound's envelope, word rate, luminance and its change."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from giblet.alignment.checks import first_onset, recorded_table_time
 from giblet.errors import InputError
 from giblet.features import present_in
 
-LOW_LEVEL = ("word_rate", "luminance", "motion_energy")
+LOW_LEVEL = ("word_rate", "luminance", "luminance_change")
 """Variables of feature files that a brain answers to; the envelope of the sound is made from codes."""
 
 
@@ -35,7 +35,7 @@ def regressors_of(features: xr.Dataset) -> list[Regressor]:
     Parameters
     ----------
     features : xarray.Dataset
-        Of a text (``word_rate``) or a film's picture (``luminance``, ``motion_energy``). Its ``onset`` says where in
+        Of a text (``word_rate``) or a film's picture (``luminance``, ``luminance_change``). Its ``onset`` says where in
         the film it begins.
 
     Returns

@@ -81,7 +81,7 @@ def regressors_in(
     if not regressors:
         raise InputError(
             f"{name} holds {', '.join(map(str, features.data_vars))}; what a brain answers to is audio codes, "
-            "word_rate, luminance or motion_energy: name a file that holds one of them"
+            "word_rate, luminance or luminance_change: name a file that holds one of them"
         )
     return regressors
 

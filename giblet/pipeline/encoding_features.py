@@ -16,11 +16,12 @@ from giblet.data.bold.tables import read_table
 from giblet.encoding.settings import COUNTS, ENVELOPE, EVENT, LATENTS, MADE, MEL_MEAN, BandSettings
 from giblet.errors import AlignmentError, CodecError, InputError, reading
 from giblet.evaluation.reconstruction import latents_by_tr
-from giblet.features import CODES, CONTINUOUS, MEL, main_variable, present_in
+from giblet.features import CODES, CONTINUOUS, MEL, VARIABLES_RENAMED, main_variable, present_in
 from giblet.models.latents import latent_statistics
 from giblet.pipeline.brain import regressors_in
 from giblet.pipeline.encoding_times import on_trs, timed_values
 from giblet.pipeline.simulation import regressor_by_tr
+from giblet.renamed import now_called
 from giblet.training.films import Films
 
 WAYS = (
@@ -159,6 +160,12 @@ class BandReader:
         if take in MADE and take not in features:
             values = self._made_of(name, take, features, path)
         elif take not in features or features[take].dims[:1] != ("tr",) or features[take].dtype.kind not in "iuf":
+            if take in VARIABLES_RENAMED:
+                told = now_called(take, VARIABLES_RENAMED[take])
+                raise InputError(
+                    f"band {name!r}: {told} in a film's picture ({path.name}); giblet extract --motion makes what is "
+                    "called motion energy elsewhere"
+                )
             known = [str(n) for n, v in features.data_vars.items() if v.dims[:1] == ("tr",) and n != "onset"]
             raise InputError(f"band {name!r}: {path.name} has no {take!r}: it has {', '.join(known)}")
         else:

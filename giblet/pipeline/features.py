@@ -14,7 +14,10 @@ import xarray as xr
 
 from giblet.data.acoustics import AcousticsProcessor
 from giblet.data.audio import AudioProcessor, AudioSettings
+from giblet.data.clips import ClipProcessor
+from giblet.data.cuts import CutProcessor
 from giblet.data.language import LanguageProcessor
+from giblet.data.motion import MotionProcessor
 from giblet.data.processor import ExtractionSettings, Processor, check_causal
 from giblet.data.speech import SpeechProcessor
 from giblet.data.text import TextProcessor
@@ -45,6 +48,9 @@ PROCESSORS: tuple[type[Processor], ...] = (
     VideoProcessor,
     TextProcessor,
     LanguageProcessor,
+    MotionProcessor,
+    CutProcessor,
+    ClipProcessor,
 )
 """All extractors; the type of the settings says which one is asked for."""
 

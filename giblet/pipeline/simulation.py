@@ -13,10 +13,11 @@ from giblet.alignment.checks import first_onset
 from giblet.data.simulate import SimulateOptions, Simulation, simulate_bold, write_simulation
 from giblet.errors import InputError
 from giblet.evaluation.alignment import Regressor
-from giblet.features import CONTINUOUS, load_features, new_features
+from giblet.features import CONTINUOUS, VARIABLES_RENAMED, load_features, new_features
 from giblet.files import check_writable
 from giblet.notebook import html_facts
 from giblet.pipeline.brain import regressors_in
+from giblet.renamed import now_called
 from giblet.timing import TRGrid, exact
 
 
@@ -82,7 +83,7 @@ def simulate(
     table : bool
         A table of columns instead of an image.
     regressor : str, optional
-        Answer to this one series alone (``"envelope"``, ``"word_rate"``, ``"luminance"``, ``"motion_energy"``), as
+        Answer to this one series alone (``"envelope"``, ``"word_rate"``, ``"luminance"``, ``"luminance_change"``), as
         :func:`check_alignment` looks for it, instead of the whole of the features.
     codec, device : str
         As for :func:`regressors_from`, for ``"envelope"``.
@@ -107,6 +108,8 @@ def simulate(
         name = Path(features).name
         by_name = {one.name: one for one in regressors_in(source, name, codec=codec, device=device)}
         if regressor not in by_name:
+            if regressor in VARIABLES_RENAMED:
+                raise InputError(f"regressor {now_called(regressor, VARIABLES_RENAMED[regressor])}")
             raise InputError(f"{name} has no regressor {regressor!r}; it has {', '.join(by_name)}: name one of these")
         source = regressor_by_tr(by_name[regressor], source)
     simulation = simulate_bold(source, positive=True, **settings)

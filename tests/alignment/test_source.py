@@ -403,7 +403,7 @@ def test_trs_without_words_have_no_length_and_keep_their_number(tmp_path):
     np.testing.assert_array_equal(aligned.features["l"], film["word_length"])
 
 
-@pytest.mark.parametrize("name", ["luminance", "contrast", "motion_energy", "frames"])
+@pytest.mark.parametrize("name", ["luminance", "contrast", "luminance_change", "frames"])
 def test_where_no_picture_is_shown_it_is_not_black(name):
     there = ~np.isin(np.arange(N), [0, 1, 2, 30])
     dims = ("tr", "row") if name == "frames" else ("tr",)

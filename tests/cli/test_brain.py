@@ -130,8 +130,10 @@ def test_the_luminance_of_a_real_film_finds_its_lag(giblet, film, tmp_path):
     assert status == 0
     light, motion = json.loads(said)["regressors"]
     assert (light["regressor"], light["best_lag"], light["p"]) == ("luminance", 3, 0.01)
-    assert (motion["regressor"], motion["verdict"]) == ("motion_energy", "unclear")
+    assert (motion["regressor"], motion["verdict"]) == ("luminance_change", "unclear")
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    status, _, err = giblet("simulate", path, *argv, "--regressor", "motion_energy")
+    assert status == 2 and "motion_energy is now called luminance_change" in err
 
 
 def test_the_tanh_mapping_is_recorded_in_the_truth(giblet, words, tmp_path):

@@ -136,6 +136,23 @@ def test_words_as_a_language_model_has_them(giblet, language_model, tmp_path):
     assert status == 2 and "--layers is 5" in err
 
 
+def test_motion_and_cuts_of_a_film(giblet, film, tmp_path):
+    pytest.importorskip("moten")
+    pytest.importorskip("scenedetect")
+    argv = ["extract", film, "--tr", 2, "--n-trs", 5, "-o", tmp_path]
+    motion = ["--motion", "--motion-size", "18x32", "--motion-spatial-frequencies", "0,2", "--causal"]
+    status, said, err = giblet(*argv, *motion)
+    assert status == 0 and "pictures of 480 x 204 are squashed to 32 x 18" in err
+    assert "sintel_trailer_desc-motion_features.nc: motion_energy (5, " in said
+    assert load_features(tmp_path / "sintel_trailer_desc-motion_features.nc").attrs["delay"] == 0.375
+    assert "up to date" in giblet(*argv, *motion)[1]
+    status, _, err = giblet(*argv, *motion[:-1])
+    assert status == 2 and "causal true -> false" in err
+    status, said, _ = giblet(*argv, "--cuts")
+    assert status == 0 and "sintel_trailer_desc-cuts_features.nc: cut_rate (5,) float32 at TR 2 s" in said
+    assert giblet("info", tmp_path / "sintel_trailer_desc-cuts_features.nc")[0] == 0
+
+
 def test_words_outside_the_scan_are_counted(giblet, tmp_path):
     """A table longer than the scan: the rows behind it, and the words of a row that runs over its end."""
     table = words(tmp_path, [(1, 2, "in"), (5, 9, "half of this out"), (20, 21, "far out")])
@@ -158,13 +175,25 @@ def test_a_picture_simulates_a_brain(giblet, video, tmp_path):
         (["--video", "--text"], "one at a time"),
         (["--video", "--bandwidth", 6], "--bandwidth is for sound, but --video is given"),
         (["--text", "--mel"], "--mel is for sound, but --text is given"),
-        (["--gaps", "hold"], "--gaps is for --text, but neither --video nor --text nor --language is given"),
-        (["--text", "--layers", "3"], "--layers is for --language, but --text is given"),
+        (
+            ["--gaps", "hold"],
+            "--gaps is for --text, but neither --video nor --text nor --language nor --motion nor --cuts nor --clips",
+        ),
+        (["--text", "--layers", "3"], "--layers is for --language or --clips, but --text is given"),
         (["--language", "--layers", "3,b"], "--layers is '3,b'; expected whole numbers and commas, as in 0,8,16"),
         (["--language", "--pool", "max"], "--pool is 'max'"),
         (["--language", "--gaps", "hold"], "--gaps is for --text, but --language is given"),
-        (["--text", "--track", 0], "--track is for --video or sound"),
+        (["--text", "--track", 0], "--track is for --video or --motion or --cuts or --clips or sound"),
         (["--video", "--video-size", "90"], "--video-size is '90'"),
+        (["--motion", "--motion-size", "90"], "--motion-size is '90'"),
+        (
+            ["--motion", "--motion-spatial-frequencies", "2,b"],
+            "--motion-spatial-frequencies is '2,b'; expected numbers",
+        ),
+        (["--motion", "--motion-rate", 1], "rate is 1: input should be greater"),
+        (["--cuts", "--causal"], "--causal is for --motion or --clips, but --cuts is given"),
+        (["--cuts", "--cut-threshold", 0], "threshold is 0.0: input should be greater"),
+        (["--clips", "--layers", "3,b"], "--layers is '3,b'"),
         (["--video", "--video-size", "0x9"], "size is (0, 9)"),
         (["--video", "--frame", "median"], "frame is 'median'"),
         (["--video", "--tr", 0], "tr is 0"),

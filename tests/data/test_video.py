@@ -60,7 +60,7 @@ def check_flashes_and_clicks(tmp_path, rate, offset, trs, tr=1.5):
     dark = np.median(features.luminance.values[1:-3])
     assert np.flatnonzero(features.luminance.values > dark * 1.15).tolist() == list(trs)
     # A flash goes on and off: both changes are in its TR here.
-    assert np.flatnonzero(features.motion_energy.values > 0.1).tolist() == list(trs)
+    assert np.flatnonzero(features.luminance_change.values > 0.1).tolist() == list(trs)
     assert features.frames.values[0].min() > 20, "the first frame is black"
 
 
@@ -104,7 +104,7 @@ def test_the_mean_is_weighted_by_how_long_each_frame_is_shown(tmp_path):
     np.testing.assert_allclose(features.shown, [1, 1, 1, 1 / 3], atol=1e-3)
     low, high = (((v / 255 + 0.055) / 1.055) ** 2.4 for v in (40, 200))
     np.testing.assert_allclose(features.luminance, [(1.2 * low + 0.3 * high) / 1.5, *[high] * 3], atol=0.02)
-    np.testing.assert_allclose(features.motion_energy, [(high - low) / 1.5, 0, 0, 0], atol=0.02)
+    np.testing.assert_allclose(features.luminance_change, [(high - low) / 1.5, 0, 0, 0], atol=0.02)
     np.testing.assert_allclose(features.contrast, 0, atol=0.005)
     assert features.valid.values.tolist() == [True, True, True, False]
 
@@ -126,7 +126,7 @@ def test_contrast_is_the_standard_deviation_of_luminance(tmp_path):
     np.testing.assert_allclose(features.luminance, 0.5, atol=0.02)
 
 
-def test_motion_energy_is_the_same_at_25_and_50_frames_per_second(tmp_path):
+def test_luminance_change_is_the_same_at_25_and_50_frames_per_second(tmp_path):
     found = []
     for fps in (25, 50):
         times = steady(F(fps), 6)
@@ -136,7 +136,7 @@ def test_motion_energy_is_the_same_at_25_and_50_frames_per_second(tmp_path):
             image[:, : int(8 * time)] = 220
             images.append(image)
         film = write_picture(tmp_path / f"{fps}.mkv", times, images, time_base=F(1, fps), last=F(1, fps), codec="ffv1")
-        found.append(VideoProcessor(size=(32, 48)).extract(film).motion_energy.values)
+        found.append(VideoProcessor(size=(32, 48)).extract(film).luminance_change.values)
     low, high = (((v / 255 + 0.055) / 1.055) ** 2.4 for v in (20, 220))
     for motion in found:
         np.testing.assert_allclose(motion, np.array([11, 12, 12, 12]) / 48 * (high - low) / 1.5, rtol=0.02)
@@ -156,7 +156,7 @@ def test_a_longer_film_is_cut_and_a_shorter_one_padded_with_black_and_both_are_r
     assert describe(cut)["cut"] == pytest.approx(3)
     assert describe(padded)["padded"] == pytest.approx(3)
     assert padded.valid.values.tolist() == [True] * 4 + [False] * 2
-    for name in ("frames", "luminance", "contrast", "motion_energy", "shown"):
+    for name in ("frames", "luminance", "contrast", "luminance_change", "shown"):
         assert not padded[name].values[4:].any(), name
 
 
@@ -255,3 +255,10 @@ def test_bad_input_is_one_line_that_says_what_to_do(tmp_path):
     with pytest.raises(InputError, match="must be even"):
         VideoProcessor().features_to_video(frames[:, :3], tmp_path / "a.mp4")
     assert not (tmp_path / "a.mp4").exists()
+
+
+def test_a_file_with_the_old_name_of_the_luminance_change_says_the_new_one(tmp_path):
+    features = VideoProcessor(size=(4, 6)).extract(SAMPLE, 2).rename(luminance_change="motion_energy")
+    path = save_features(features, tmp_path / "sintel_desc-video_features.nc")
+    with pytest.raises(InputError, match=r"motion_energy is now called luminance_change; extract .* again"):
+        load_features(path)

@@ -283,6 +283,7 @@ def test_two_bands_of_one_name_are_refused(study, tmp_path):
         ({"alphas": [1.0, -3.0]}, "alphas.1 is -3"),
         ({"bands": {"x": {"of": "audio"}}}, "bands.x is of 'audio', which run 1 of subject 01 lacks: it has text"),
         ({"bands": {"x": {"of": "text", "take": "embedding"}}}, "words.nc has no 'embedding'"),
+        ({"bands": {"x": {"of": "text", "take": "motion_energy"}}}, "motion_energy is now called luminance_change"),
         ({"bands": {"x": {"of": "text", "take": "latents"}}}, "take: latents is of codes, and words.nc holds none"),
         ({"bands": {"x": {"of": "text", "scale": "all"}}}, "bands.x.scale is 'all'"),
         ({"hrf": "glover", "delays": [2.0]}, "delays belong to hrf: fir"),
