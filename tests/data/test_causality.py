@@ -144,8 +144,9 @@ def pictures(folder: Path, rate: int, change: float) -> tuple[Path, Path]:
         rng, later = np.random.default_rng(0), np.random.default_rng(seed)
         images = []
         for k in range(n):
-            own = rng if k < change * PICTURE_RATE else later
-            light = 60 * (k // 30 % 3) + own.integers(0, 60, (9, 12, 3))
+            before = k < change * PICTURE_RATE
+            own, shot = (rng, 30) if before else (later, 30 - 10 * seed)
+            light = 60 * (k // shot % 3) + own.integers(0, 60, (9, 12, 3))
             images.append(light.astype(np.uint8).repeat(4, 0).repeat(4, 1))
         write_picture(
             path, steady(Fraction(PICTURE_RATE), SECONDS), images, time_base=Fraction(1, PICTURE_RATE),
