@@ -137,17 +137,21 @@ def sounds(folder: Path, rate: int, change: float) -> tuple[Path, Path]:
 
 
 def pictures(folder: Path, rate: int, change: float) -> tuple[Path, Path]:
-    """Two films of noise and cuts, compressed without loss, so that a later picture changes no earlier one."""
+    """Two films of shots of still noise, which have other lengths after the change.
+
+    They are compressed without loss: otherwise a later picture may change an earlier one.
+    """
     n = round(SECONDS * PICTURE_RATE)
     paths = folder / "one.mkv", folder / "other.mkv"
     for seed, path in enumerate(paths):
         rng, later = np.random.default_rng(0), np.random.default_rng(seed)
-        images = []
+        images: list[np.ndarray] = []
         for k in range(n):
             before = k < change * PICTURE_RATE
             own, shot = (rng, 30) if before else (later, 30 - 10 * seed)
-            light = 60 * (k // shot % 3) + own.integers(0, 60, (9, 12, 3))
-            images.append(light.astype(np.uint8).repeat(4, 0).repeat(4, 1))
+            if k % shot == 0:
+                blocks = own.integers(0, 100 + 155 * (k // shot % 2), (9, 12, 3)).astype(np.uint8)
+            images.append(blocks.repeat(4, 0).repeat(4, 1))
         write_picture(
             path, steady(Fraction(PICTURE_RATE), SECONDS), images, time_base=Fraction(1, PICTURE_RATE),
             last=Fraction(1, PICTURE_RATE), size=(36, 48), codec="ffv1",
