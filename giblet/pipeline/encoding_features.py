@@ -163,8 +163,8 @@ class BandReader:
             if take in VARIABLES_RENAMED:
                 told = now_called(take, VARIABLES_RENAMED[take])
                 raise InputError(
-                    f"band {name!r}: {told} in a film's picture ({path.name}); giblet extract --motion makes what is "
-                    "called motion energy elsewhere"
+                    f"band {name!r}: {told} in a film's picture ({path.name}); MotionSettings extract what is called "
+                    "motion energy elsewhere"
                 )
             known = [str(n) for n, v in features.data_vars.items() if v.dims[:1] == ("tr",) and n != "onset"]
             raise InputError(f"band {name!r}: {path.name} has no {take!r}: it has {', '.join(known)}")
