@@ -27,9 +27,12 @@ from giblet.data.acoustic_kinds import (
     gammatone_filters,
 )
 from giblet.data.acoustics import CAUSAL_KINDS, KINDS, AcousticsProcessor, AcousticsSettings, MeansByTR
+from giblet.encoding.settings import BandSettings
 from giblet.errors import InputError
 from giblet.evaluation.regressors import envelope
 from giblet.features import load_features
+from giblet.pipeline.encoding_features import BandReader
+from giblet.training.films import Films
 
 SPEECH = Path(__file__).parents[2] / "samples" / "speech.flac"
 CLICKS = (1.003, 4.25, 5.0405, 7.5, 13.001, 20.05)
@@ -268,6 +271,20 @@ def test_a_file_is_up_to_date_by_what_decides_it(tmp_path):
     assert gb.extract(path, other, tmp_path).status == "up to date"
     with pytest.raises(InputError, match=r"kinds \[\"envelope\", \"loudness\"\] -> \[\"envelope\"\]"):
         gb.extract(path, settings.model_copy(update={"kinds": ("envelope",)}), tmp_path)
+
+
+def test_encoding_models_take_each_kind_as_a_band(tmp_path):
+    path = written(tmp_path / "s.wav", speech(24_000, 6), 24_000)
+    done = gb.extract(path, AcousticsSettings.make(kinds=tuple(KINDS), causal=False, tr=1.5), tmp_path)
+    names = {**{name: name for name in KINDS}, "main": None, "voicing": "voicing"}
+    bands = {name: BandSettings(of="x", take=take) for name, take in names.items()}
+    found = BandReader(bands, codec="bundled", films=Films()).of_run({"x": done.path}, 1.5)
+    shapes = {name: made.band.shape for name, (_, made) in found.items()}
+    assert shapes == dict.fromkeys(names, (4, 1)) | {"gammatone": (4, 32), "modulation": (4, 6)}
+    np.testing.assert_array_equal(found["main"][1].band, found["envelope"][1].band)
+    np.testing.assert_array_equal(found["pitch"][1].band_mask, load_features(done.path).pitch_mask)
+    aligned = gb.align({"sound": load_features(done.path)}, np.zeros((4, 2), np.float32), tr=1.5)
+    np.testing.assert_array_equal(aligned.features["sound"].values.ravel(), found["envelope"][1].band.values.ravel())
 
 
 @pytest.mark.parametrize(("options", "match"), [({"kinds": ("pich",)}, "pich"), ({"kinds": ("envelope",) * 2}, "once")])
