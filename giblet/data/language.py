@@ -354,6 +354,11 @@ class LanguageProcessor:
         grid = placed.grid
         words = spoken_words(placed.rows)
         trs = np.array([self._tr_of(word, exact(grid.tr)) for word in words])
+        if not ((trs >= 0) & (trs < grid.n_trs)).any():
+            raise InputError(
+                f"no word of {Path(path).name} has its {self.settings.word_at} within the {grid.n_trs} TRs: correct "
+                "table_time_at_tr_0, or choose word_at='onset'"
+            )
         last = np.flatnonzero(trs < grid.n_trs)  # what comes after the scan is no context of it
         words, trs = words[: last[-1] + 1], trs[: last[-1] + 1]
         variables: dict[str, Any] = {}

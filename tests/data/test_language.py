@@ -84,6 +84,15 @@ def test_a_word_falls_into_the_tr_of_the_moment_that_is_asked_for(folder, tmp_pa
     assert np.flatnonzero(found["has_words"]).tolist() == ([0, 2] if at == "onset" else [1, 2])
 
 
+def test_a_text_without_a_word_on_the_scan_is_one_clear_error(folder, tmp_path):
+    """The row overlaps the scan of one TR, and its only word ends after it."""
+    path = tmp_path / "words.tsv"
+    pd.DataFrame({"onset": [1.8], "offset": [2.3], "text": ["Alice"]}).to_csv(path, sep="\t", index=False)
+    assert extracted(folder, path, 1)["word_rate"].values.tolist() == [0.5]
+    with pytest.raises(InputError, match=r"no word of words.tsv has its offset within the 1 TRs"):
+        extracted(folder, path, 1, word_at="offset")
+
+
 def test_what_is_said_after_a_moment_changes_nothing_before_it(folder, tmp_path):
     turn = 50
     other = [*WORDS[:turn], *("Some", "quite", "different", "ending.") * 10]
