@@ -337,8 +337,7 @@ class _Pooled:
     def variables(self, n_trs: int, film_duration: Fraction) -> dict[str, Any]:
         self._close()
         energy, mask = np.zeros((n_trs, len(self.pyramid)), np.float32), np.zeros(n_trs, bool)
-        for k in sorted(self.means):  # taken out, or all would be there twice
-            values = self.means.pop(k)
+        for k, values in self.means.items():
             if k < n_trs and k * self.tr < film_duration:  # windows reach beyond the film's end
                 energy[k], mask[k] = values, True
         return {"motion_energy": (("tr", "filter"), energy), "motion_energy_mask": (("tr",), mask)}

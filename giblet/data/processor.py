@@ -93,6 +93,9 @@ class Processor(Protocol):
     --------
     giblet.data.audio.AudioProcessor : of sound.
     giblet.data.video.VideoProcessor : of pictures.
+    giblet.data.motion.MotionProcessor : of motion, by Gabor filters.
+    giblet.data.cuts.CutProcessor : of cuts.
+    giblet.data.clips.ClipProcessor : of clips, by a video model.
     giblet.data.text.TextProcessor : of words.
     giblet.data.acoustics.AcousticsProcessor : measures of sound.
     giblet.data.speech.SpeechProcessor : of sound, as a speech model hears it.

@@ -371,8 +371,7 @@ class _ByTR:
         frames = np.zeros((n_trs, *self.size, 3), np.uint8)
         sums = np.zeros((n_trs, 4))
         for table, found in ((frames, self.frames), (sums, self.sums)):
-            for k in sorted(found):  # taken out, or all would be there twice
-                value = found.pop(k)
+            for k, value in found.items():
                 if k < n_trs:  # grid_for opens no TR for a tail of 50 ms
                     table[k] = value
         seconds = sums[:, :1]

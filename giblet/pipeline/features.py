@@ -60,7 +60,7 @@ def processor_type(settings: ExtractionSettings) -> type[Processor]:
 
     Parameters
     ----------
-    settings : AudioSettings, VideoSettings, TextSettings or LanguageSettings
+    settings : ExtractionSettings
 
     Returns
     -------
@@ -84,12 +84,12 @@ def processor_for(settings: ExtractionSettings) -> Processor:
 
     Parameters
     ----------
-    settings : AudioSettings, VideoSettings, TextSettings or LanguageSettings
+    settings : ExtractionSettings
         Their type says what is extracted: sound, picture or words.
 
     Returns
     -------
-    AudioProcessor, VideoProcessor, TextProcessor or LanguageProcessor
+    Processor
 
     Raises
     ------
@@ -243,12 +243,12 @@ def extract(
     film : str or Path
         Any film or sound file that FFmpeg reads; for words a table or subtitles
         (see :func:`giblet.data.words.subtitles.read_segments`).
-    settings : AudioSettings, VideoSettings, TextSettings or LanguageSettings, optional
+    settings : ExtractionSettings, optional
         Their type says what is extracted; the sound by default.
     out_dir : str or Path
         Where ``<film>_desc-encodec24k_features.nc`` (or ``desc-mel``, ``desc-video``, ``desc-text``,
-        ``desc-language``) and its JSON sidecar go.
-    processor : AudioProcessor, VideoProcessor, TextProcessor or LanguageProcessor, optional
+        ``desc-language``, ``desc-motion``, ``desc-cuts``, ``desc-clips``) and its JSON sidecar go.
+    processor : Processor, optional
         :func:`processor_for` the same settings, to load the codec or model once for many films.
     overwrite : bool
         Extract again even if the file is up to date, and replace what stands by its name.
@@ -365,7 +365,7 @@ def extract_many(
     ----------
     films : iterable of str or Path
         As for :func:`extract`.
-    settings : AudioSettings, VideoSettings, TextSettings or LanguageSettings, optional
+    settings : ExtractionSettings, optional
         For all of them; the sound by default.
     out_dir : str or Path
         Gets a feature file and its sidecar for each.
