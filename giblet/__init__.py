@@ -20,10 +20,12 @@ from giblet.version import __version__ as __version__
 if TYPE_CHECKING:
     from giblet.alignment import align_all_modalities as align  # noqa: F401
     from giblet.codec import load_codec as load_codec
+    from giblet.data.acoustics import AcousticsProcessor as AcousticsProcessor
+    from giblet.data.acoustics import AcousticsSettings as AcousticsSettings
     from giblet.data.audio import AudioProcessor as AudioProcessor
     from giblet.data.audio import AudioSettings as AudioSettings
     from giblet.data.clips import ClipProcessor as ClipProcessor
-    from giblet.data.clips import ClipSettings as ClipSettings
+    from giblet.data.clips import VideoClipSettings as VideoClipSettings
     from giblet.data.cuts import CutProcessor as CutProcessor
     from giblet.data.cuts import CutSettings as CutSettings
     from giblet.data.fmri import FMRIProcessor as FMRIProcessor
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from giblet.data.language import LanguageSettings as LanguageSettings
     from giblet.data.motion import MotionProcessor as MotionProcessor
     from giblet.data.motion import MotionSettings as MotionSettings
+    from giblet.data.speech import SpeechProcessor as SpeechProcessor
+    from giblet.data.speech import SpeechSettings as SpeechSettings
     from giblet.data.splits import make_splits as make_splits
     from giblet.data.text import TextProcessor as TextProcessor
     from giblet.data.text import TextSettings as TextSettings
@@ -69,13 +73,15 @@ __getattr__, __dir__, __all__ = _lazily(
     {
         "giblet.alignment": ("align=align_all_modalities",),
         "giblet.codec": ("load_codec",),
+        "giblet.data.acoustics": ("AcousticsProcessor", "AcousticsSettings"),
         "giblet.data.audio": ("AudioProcessor", "AudioSettings"),
-        "giblet.data.clips": ("ClipProcessor", "ClipSettings"),
+        "giblet.data.clips": ("ClipProcessor", "VideoClipSettings"),
         "giblet.data.cuts": ("CutProcessor", "CutSettings"),
         "giblet.data.fmri": ("FMRIProcessor",),
         "giblet.data.language": ("LanguageProcessor", "LanguageSettings"),
         "giblet.data.motion": ("MotionProcessor", "MotionSettings"),
         "giblet.data.splits": ("make_splits",),
+        "giblet.data.speech": ("SpeechProcessor", "SpeechSettings"),
         "giblet.data.text": ("TextProcessor", "TextSettings"),
         "giblet.data.video": ("VideoProcessor", "VideoSettings"),
         "giblet.encoding.clip_settings": ("ClipSettings",),

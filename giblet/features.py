@@ -79,7 +79,8 @@ MODEL_OPTIONS = {
     ("text", "model_fingerprint"): " (TextSettings.model)",
     ("language", "model_fingerprint"): " (LanguageSettings.model)",
     ("video", "model_fingerprint"): " (VideoSettings.model)",
-    ("clips", "model_fingerprint"): " (ClipSettings.model)",
+    ("speech", "model_fingerprint"): " (SpeechSettings.model)",
+    ("clips", "model_fingerprint"): " (VideoClipSettings.model)",
 }
 """Which option names what has a fingerprint, by ``desc``."""
 REQUIRED = (
@@ -323,7 +324,7 @@ def load_features(path: str | Path) -> xr.Dataset:
         raise InputError(f"{path} is netCDF but not a giblet feature file: it lacks {', '.join(missing) or 'its data'}")
     for old, new in VARIABLES_RENAMED.items():
         if features.attrs["desc"] == VIDEO and old in features:
-            raise InputError(f"{path}: its {now_called(old, new)}; extract the film's picture again, with --overwrite")
+            raise InputError(f"{path}: its {now_called(old, new)}; extract the picture again, with overwrite=True")
     _check(features, path)
     return features
 

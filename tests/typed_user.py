@@ -16,7 +16,7 @@ def analyse(film: Path, scan: Path, mask: Path) -> dict[str, float]:
     cuts = gb.CutProcessor(tr=1.5).extract(film)
     gb.extract(film, gb.CutSettings.make(tr=1.5, shortest=0.4), "features")
     clips = gb.ClipProcessor(tr=1.5, model="MCG-NJU/videomae-base", layers=(6,)).extract(film)
-    gb.extract(film, gb.ClipSettings.make(tr=1.5, causal=False), "features")
+    gb.extract(film, gb.VideoClipSettings.make(tr=1.5, causal=False), "features")
     assert "direction" in motion and "cut_rate" in cuts and "layer_6" in clips
     timed = gb.align_words(film, "story.txt", "words")
     read = gb.extract("words.tsv", gb.TextSettings.make(tr=1.5, model=None), "features")
@@ -26,6 +26,11 @@ def analyse(film: Path, scan: Path, mask: Path) -> dict[str, float]:
     gb.extract("words.tsv", gb.LanguageSettings.make(tr=1.5, model=None), "features")
     assert "layer_16" in states
     assert read.status == "written" and pictures[0] is not None
+    loudness = gb.AcousticsProcessor(("loudness",), tr=1.5).extract(film)
+    heard_so = gb.SpeechProcessor("openai/whisper-small", tr=1.5, layers=(6,)).extract(film)
+    gb.extract(film, gb.AcousticsSettings.make(tr=1.5, kinds=("pitch",), causal=False), "features")
+    gb.extract(film, gb.SpeechSettings.make(tr=1.5, model="facebook/wav2vec2-base"), "features")
+    assert "loudness" in loudness and "layer_6" in heard_so
     sound = gb.load_features(extracted.path)
     gb.save_features(words, Path("features/words_features.nc"))
     exported: Path = gb.export_bids(extracted.path, "bids", subject="01", task="film").sidecar

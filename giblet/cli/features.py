@@ -48,11 +48,13 @@ class Extractor:
     """What was put behind the end of the source, after the seconds: ``s of black added``."""
     begins: str
     """What may begin later than the film."""
+    flag: str = ""
+    """The parameter that asks for it, if that is not its name: a model's, say."""
 
     @property
     def called(self) -> str:
         """As messages call it: ``--video``, or ``sound``."""
-        return self.name if self.name == SOUND else f"--{self.name}"
+        return self.name if self.name == SOUND else f"--{(self.flag or self.name).replace('_', '-')}"
 
     def settings_type(self) -> type[ExtractionSettings]:
         """The type of its settings."""
@@ -62,8 +64,14 @@ class Extractor:
     def settings_of(self, given: Mapping[str, Any]) -> ExtractionSettings:
         """Its settings, of the parameters of the command."""
         kind = self.settings_type()
-        shared = {name: given[name] for name in ("tr", "n_trs", "device") if name in kind.model_fields}
-        return kind.make(**shared, **{one.setting or one.name: one.read(given[one.name]) for one in self.options})
+        names = ("tr", "n_trs", "device")
+        shared: dict[str, Any] = {name: given[name] for name in names if name in kind.model_fields}
+        if given.get("causal") is not None:
+            shared["causal"] = given["causal"]
+        own = {
+            one.setting or one.name: one.read(given[one.name]) for one in self.options if given[one.name] is not None
+        }
+        return kind.make(**shared, **own)
 
     def options_of(self, settings: Settings) -> dict[str, Any]:
         """The parameters of the command that ask for what settings say, where they say something."""
@@ -101,10 +109,6 @@ def _frequencies(name: str) -> Option:
             ) from exc
 
     return Option(name, name.removeprefix("motion_"), read=read, say=lambda values: ",".join(f"{v:g}" for v in values))
-
-
-def _causal(default: bool) -> Option:
-    return Option("causal", read=lambda given: default if given is None else given)
 
 
 def _or_none(name: str) -> Option:
@@ -166,12 +170,25 @@ EXTRACTORS = (
         "text", "s after the end of the text", "text",
     ),
     Extractor(
+        "acoustics", "giblet.data.acoustics.AcousticsSettings",
+        (Option("acoustics", "kinds", read=_names, say=_listed), *map(Option, ("compression", "track", "gain"))),
+        "film", "s of silence added", "sound",
+    ),
+    Extractor(
+        "speech", "giblet.data.speech.SpeechSettings",
+        (
+            Option("speech_model", "model"), Option("layers", read=_layers, say=_listed),
+            *map(Option, ("window", "context", "track", "gain")),
+        ),
+        "film", "s of silence added", "sound", flag="speech_model",
+    ),
+    Extractor(
         "motion", "giblet.data.motion.MotionSettings",
         (
             _size("motion_size"), Option("motion_rate", "rate"), _frequencies("motion_spatial_frequencies"),
             _frequencies("motion_temporal_frequencies"), Option("motion_fit", "fit"), Option("motion_mean", "mean"),
             Option("compress"), Option("pyramid", read=lambda given: None if given is None else str(given)),
-            _causal(False), Option("track"),
+            Option("track"),
         ),
         "film", "s without motion energy added", "picture",
     ),
@@ -181,10 +198,10 @@ EXTRACTORS = (
         "film", "s without cuts added", "picture",
     ),
     Extractor(
-        "clips", "giblet.data.clips.ClipSettings",
+        "clips", "giblet.data.clips.VideoClipSettings",
         (
             Option("video_model", "model"), Option("layers", read=_layers, say=_listed),
-            Option("clip_seconds", "seconds"), _causal(True), Option("image_fit"), Option("track"),
+            Option("clip_seconds", "seconds"), Option("image_fit"), Option("track"),
         ),
         "film", "s without clips added", "picture",
     ),
@@ -199,6 +216,7 @@ EXTRACTORS = (
 )  # fmt: skip
 """All extractors. One more also needs a flag of its name, and its options, among the parameters of `extract`."""
 
+PHRASES.update({"causal=False": "--no-causal", "causal=True": "--causal"})
 for _extractor in EXTRACTORS:
     _type = _extractor.settings.rpartition(".")[2]
     PHRASES.update(
@@ -209,7 +227,7 @@ for _extractor in EXTRACTORS:
 
 
 @app.command()
-# 67 parameters, 170 lines, of a Typer command: one for each option. EXTRACTORS says which are whose, and reads them
+# 72 parameters, 180 lines, of a Typer command: one for each option. EXTRACTORS says which are whose, and reads them
 # from the call.
 def extract(
     call: typer.Context,
@@ -227,6 +245,17 @@ def extract(
     language: Annotated[
         bool, typer.Option("--language", help="Words with their times, as a language model has them.")
     ] = False,
+    acoustics: Annotated[
+        str | None,
+        typer.Option(
+            help="The sound measured: envelope, gammatone, modulation, loudness, onset_strength, pitch, with commas.",
+            show_default=False,
+        ),
+    ] = None,
+    speech_model: Annotated[
+        str | None,
+        typer.Option(help="The sound as a speech model hears it: a folder or hub name.", show_default=False),
+    ] = None,
     tr: Annotated[float, typer.Option(help="Repetition time of the scan, s.")] = 1.5,
     n_trs: Annotated[int | None, typer.Option(help="Volumes of the scan; default: as many as the film fills.")] = None,
     codec: Annotated[str, typer.Option(help="bundled, a folder with an EnCodec model, or a hub name.")] = "bundled",
@@ -238,6 +267,18 @@ def extract(
     gain: Annotated[
         str, typer.Option(help="dB by which the sound is made louder; peak: its loudest sample to full scale.")
     ] = "0",
+    causal: Annotated[
+        bool | None,
+        typer.Option(
+            help="Nothing that comes after a TR counts in it, and what needs that is refused; or it may. By default "
+            "nothing does in acoustics, speech and clips.",
+            show_default=False,
+        ),
+    ] = None,
+    compression: Annotated[float, typer.Option(help="Acoustics: power of gammatone envelopes and modulations.")] = 0.6,
+    window: Annotated[
+        float | None, typer.Option(help="Speech: s that one pass of the model is for; default: the TR.")
+    ] = None,
     video_size: Annotated[str, typer.Option(help="Picture: height x width of the frames kept.")] = "90x160",
     frame: Annotated[str, typer.Option(help="Picture: the mean of the TR's frames, or the middle one.")] = "mean",
     image_model: Annotated[
@@ -261,14 +302,6 @@ def extract(
     pyramid: Annotated[
         Path | None, typer.Option(help="Motion: a motion feature file whose filters are used.", show_default=False)
     ] = None,
-    causal: Annotated[
-        bool | None,
-        typer.Option(
-            "--causal/--no-causal",
-            help="Motion, clips: nothing that comes later counts; default: clips do so, motion does not.",
-            show_default=False,
-        ),
-    ] = None,
     cut_threshold: Annotated[float, typer.Option(help="Cuts: change from frame to frame, 0 to 255.")] = 27.0,
     shortest_shot: Annotated[float, typer.Option(help="Cuts: s from one to the next.")] = 0.6,
     video_model: Annotated[
@@ -283,9 +316,18 @@ def extract(
     ] = "smollm2",
     layers: Annotated[
         str | None,
-        typer.Option(help="Language, clips: hidden states kept, as in 0,8,16; default: the middle, the last."),
+        typer.Option(
+            help="Language, speech, clips: hidden states kept, as in 0,8,16; default: the middle, of clips the last."
+        ),
     ] = None,
-    context: Annotated[int, typer.Option(help="Language: words before each that the model reads, at least.")] = 256,
+    context: Annotated[
+        float | None,
+        typer.Option(
+            help="Language: words before each that the model reads, at least (256). Speech: s before each window that "
+            "the model hears too (8).",
+            show_default=False,
+        ),
+    ] = None,
     context_step: Annotated[
         int | None, typer.Option(help="Language: words by which windows move on; 1: exactly so many words of context.")
     ] = None,
@@ -358,7 +400,7 @@ def extract(
 
 def _asked_for(given: Mapping[str, Any]) -> Extractor:
     """The extractor whose flag is given, or that of sound."""
-    asked = [one for one in EXTRACTORS if given.get(one.name)]
+    asked = [one for one in EXTRACTORS if given.get(one.flag or one.name)]
     if len(asked) > 1:
         flags = " and ".join(one.called for one in asked)
         raise InputError(f"{flags} are given: extract one at a time, each is a file of its own")

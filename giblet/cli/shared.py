@@ -36,8 +36,8 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 INTERRUPTED = 130
 """What typer makes of Ctrl-C: 128 and the number of the signal, as shells do."""
 
-CALLED = {"size": "video_size", "vector": "word_vector", "seed": "language_seed"}
-"""Parameters of the library that options call by another name, as ``--video-size``."""
+CALLED = {"size": "video_size", "vector": "word_vector", "seed": "language_seed", "kinds": "acoustics"}
+"""Parameters of the library that options call by another name, such as ``--video-size``."""
 RENAMED = {
     ("extract", "--start-offset"): "--table-time-at-tr-0",
     ("check-alignment", "--start-offset"): "--stimulus-time-at-volume-0",

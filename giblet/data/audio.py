@@ -199,6 +199,11 @@ class AudioProcessor:
         """The ``desc`` entity of the feature file's name."""
         return self.features.desc
 
+    @property
+    def looks_ahead(self) -> str:
+        """Why features depend on sound after their TR; empty for codes of a codec that is causal."""
+        return self.features.looks_ahead
+
     def provenance(self, path: str | Path, n_trs: int | None = None) -> dict[str, Any]:
         """The attributes that decide what the features of a film are; equal ones mean an equal file.
 
@@ -299,7 +304,6 @@ class AudioProcessor:
         return new_features(
             variables,
             sound.grid,
-            film_duration=sound.film_duration,
             kind=self.features.kind,
             desc=self.desc,
             **self.features.about(),
@@ -307,15 +311,7 @@ class AudioProcessor:
             hop_length=hop_length,
             source=Path(path).name,
             **provenance,
-            track_delay=sound.reader.track_delay,
-            duration=float(sound.grid.duration if n_trs else min(sound.film_duration, sound.grid.duration)),
-            gaps=sound.reader.gaps,
-            gap_seconds=sound.reader.gap_seconds,
-            overlaps=sound.reader.overlaps,
-            overlap_seconds=sound.reader.overlap_seconds,
-            damaged_packets=sound.reader.damaged_packets,
-            peak=sound.reader.peak,
-            gain_db=sound.reader.gain_db,
+            **sound.about(),
         )
 
     @fill_doc

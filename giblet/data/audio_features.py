@@ -26,6 +26,8 @@ class AudioFeatures(Protocol):
     """The ``desc`` entity of the feature file's name."""
     kind: ClassVar[str]
     """``"codes"`` or ``"continuous"``."""
+    looks_ahead: ClassVar[str]
+    """Why features depend on sound after their TR; empty where they do not."""
 
     @property
     def source(self) -> AudioCodec | MelSpectrogram:
@@ -95,6 +97,7 @@ class CodeFeatures:
     source: AudioCodec
     desc: ClassVar[str] = ENCODEC
     kind: ClassVar[str] = CODES
+    looks_ahead: ClassVar[str] = ""
 
     def fingerprint(self) -> dict[str, str]:
         """See :class:`AudioFeatures`.
@@ -217,6 +220,9 @@ class MelFeatures:
     """Keep the mean of each TR only."""
     desc: ClassVar[str] = MEL
     kind: ClassVar[str] = CONTINUOUS
+    looks_ahead: ClassVar[str] = (
+        "windows of mel spectrograms are centred on their frames, and reach 46 ms beyond the TR"
+    )
 
     def fingerprint(self) -> dict[str, str]:
         """See :class:`AudioFeatures`.

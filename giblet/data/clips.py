@@ -24,7 +24,7 @@ from giblet.timing import exact
 CLIPS = "clips"
 
 
-class ClipSettings(ExtractionSettings):
+class VideoClipSettings(ExtractionSettings):
     """Options of the vectors of clips. Same film, same settings, same model: same file."""
 
     model: str = Field("MCG-NJU/videomae-base", description="video model: a folder or a hub name")
@@ -70,7 +70,7 @@ class ClipProcessor:
     giblet.data.video.VideoProcessor : embeds single frames.
     """
 
-    settings_type: ClassVar[type[ExtractionSettings]] = ClipSettings
+    settings_type: ClassVar[type[ExtractionSettings]] = VideoClipSettings
     source_noun: ClassVar[str] = "film"
     padding: ClassVar[str] = "no clips"
     desc = CLIPS
@@ -87,19 +87,19 @@ class ClipProcessor:
         track: int | None = None,
         device: str = "auto",
     ) -> None:
-        self.settings = ClipSettings.make(
+        self.settings = VideoClipSettings.make(
             tr=tr, model=model, layers=layers, seconds=seconds, causal=causal, image_fit=image_fit, track=track,
             device=device,
         )  # fmt: skip
         self.model = VideoModel(model, device=device, fit=image_fit, layers=layers)
 
     @classmethod
-    def from_settings(cls, settings: ClipSettings) -> ClipProcessor:
+    def from_settings(cls, settings: VideoClipSettings) -> ClipProcessor:
         """Make the processor for `settings`.
 
         Parameters
         ----------
-        settings : ClipSettings
+        settings : VideoClipSettings
             Its ``n_trs`` is left out, as that is an argument of the call.
 
         Returns
@@ -114,14 +114,14 @@ class ClipProcessor:
         return cls(**settings.model_dump(exclude={"n_trs"}))
 
     @classmethod
-    def check_source(cls, path: Path, settings: ClipSettings) -> float | None:
+    def check_source(cls, path: Path, settings: VideoClipSettings) -> float | None:
         """Raise if a film's picture cannot be read, before a model is loaded for it.
 
         Parameters
         ----------
         path : Path
             The film.
-        settings : ClipSettings
+        settings : VideoClipSettings
 
         Returns
         -------
@@ -134,6 +134,12 @@ class ClipProcessor:
             If the film cannot be read, or has no picture.
         """
         return PictureReader(path, settings.track).info.duration_hint
+
+    @property
+    def looks_ahead(self) -> str:
+        """Why features depend on pictures after their TR; empty where they do not."""
+        ahead = (exact(self.settings.seconds) - exact(self.settings.tr, "TR")) / 2
+        return "" if self.settings.causal or ahead <= 0 else f"clips end {float(ahead):g} s after their TR"
 
     def provenance(self, path: str | Path, n_trs: int | None = None) -> dict[str, Any]:
         """The attributes that decide what the features of a film are; equal ones mean an equal file.
@@ -155,7 +161,7 @@ class ClipProcessor:
         InputError
             If `n_trs` is below 1.
         """
-        settings = ClipSettings.make(**{**self.settings.model_dump(), "n_trs": n_trs, "layers": self.model.layers})
+        settings = VideoClipSettings.make(**{**self.settings.model_dump(), "n_trs": n_trs, "layers": self.model.layers})
         return {
             "source_sha256": sha256_of(path),
             "settings": settings.model_dump(mode="json", exclude={"model", "device"}),

@@ -72,6 +72,7 @@ class CutProcessor:
     source_noun: ClassVar[str] = "film"
     padding: ClassVar[str] = "no cuts"
     desc = CUTS
+    looks_ahead: ClassVar[str] = ""
 
     def __init__(
         self, *, tr: float = 1.5, threshold: float = 27.0, shortest: float = 0.6, track: int | None = None

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from giblet.data.language_models import CONTEXT, SMOLLM2, LanguageModel, WordStates
 from giblet.data.language_tokens import step_of
-from giblet.data.processor import ExtractionSettings
+from giblet.data.processor import ExtractionSettings, causality_of
 from giblet.data.timed_text import RowsOnScan, TimedTextSettings, check_timed_text, rows_on_scan
 from giblet.data.word_statistics import (
     ARPABET,
@@ -280,6 +280,14 @@ class LanguageProcessor:
         """
         return check_timed_text(path, settings)
 
+    @property
+    def looks_ahead(self) -> str:
+        """Why features depend on words after their TR; empty where they do not."""
+        if self.settings.control in NOT_CAUSAL:
+            return NOT_CAUSAL[self.settings.control]
+        part_of_speech = PART_OF_SPEECH in self.settings.statistics
+        return "the part of speech of a word depends on the words after it" if part_of_speech else ""
+
     def provenance(self, path: str | Path, n_trs: int | None = None) -> dict[str, Any]:
         """The attributes that decide what the features of a text are; equal ones mean an equal file.
 
@@ -377,7 +385,7 @@ class LanguageProcessor:
             source=Path(path).name,
             **(self.provenance(path, n_trs) if provenance is None else provenance),
             **about_model,
-            causal=self._causal(),
+            causal=causality_of(self.looks_ahead),
             duration=float(grid.duration if n_trs else min(placed.whole, grid.duration)),
             cut_words=len(spoken_words(placed.rows)) - len(texts),
             **placed.counts,
@@ -386,11 +394,6 @@ class LanguageProcessor:
     def _tr_of(self, word: SpokenWord, tr: Fraction) -> int:
         moment = {"onset": word.onset, "middle": (word.onset + word.offset) / 2, "offset": word.offset}
         return tr_of(moment[self.settings.word_at], tr)
-
-    def _causal(self) -> str:
-        if self.settings.control in NOT_CAUSAL:
-            return f"no: {NOT_CAUSAL[self.settings.control]}"
-        return "all but part_of_speech" if PART_OF_SPEECH in self.settings.statistics else "yes"
 
     def _of_model(
         self, model: LanguageModel, texts: list[str], trs: np.ndarray, placed: RowsOnScan, progress: Progress | None

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from giblet.data.language_tokens import Tokens, Window, step_of, tokens_of, windows_of
-from giblet.data.pretrained import DECIDE_NOTHING, fingerprint_of, from_cache_or_hub, library, quiet
+from giblet.data.pretrained import DECIDE_NOTHING, checked_layers, fingerprint_of, from_cache_or_hub, library, quiet
 from giblet.docs import fill_doc
 from giblet.errors import InputError, reading
 from giblet.progress import Progress
@@ -188,18 +188,7 @@ class LanguageModel:
         InputError
             If the model lacks one, or one is named twice.
         """
-        if layers is None:
-            return (self.n_blocks // 2,)
-        for layer in layers:
-            if not 0 <= layer <= self.n_blocks:
-                raise InputError(
-                    f"layers is {layer}: {self.name} has layers 0 (the embeddings) to {self.n_blocks}; name those"
-                )
-        if not layers or len(set(layers)) < len(layers):
-            raise InputError(
-                f"layers is {', '.join(map(str, layers)) or 'empty'}: name each layer once, and at least one"
-            )
-        return tuple(layers)
+        return checked_layers(layers, self.n_blocks, self.name)
 
     def states(  # 8 parameters after self, which LanguageProcessor has as options
         self,

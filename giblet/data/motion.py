@@ -186,6 +186,11 @@ class MotionProcessor:
             _Saved.of(settings.pyramid, settings).check(path, *_look_of(reader))
         return reader.info.duration_hint
 
+    @property
+    def looks_ahead(self) -> str:
+        """Why features depend on pictures after their TR; empty where they do not."""
+        return "" if self.settings.causal else "the filters are centred, and reach half of their length ahead"
+
     def provenance(self, path: str | Path, n_trs: int | None = None) -> dict[str, Any]:
         """The attributes that decide what the features of a film are; equal ones mean an equal file.
 

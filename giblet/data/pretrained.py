@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -126,3 +126,33 @@ def fingerprint_of(model: Any, about: Any) -> str:
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def checked_layers(layers: Sequence[int] | None, n_blocks: int, name: str) -> tuple[int, ...]:
+    """The layers of a model that are asked for; without any, the one in the middle.
+
+    Parameters
+    ----------
+    layers : sequence of int, optional
+    n_blocks : int
+        Layers are counted from 0, what goes into the first block, to this.
+    name : str
+        Of the model, for messages.
+
+    Returns
+    -------
+    tuple of int
+
+    Raises
+    ------
+    InputError
+        If the model lacks one, or one is named twice.
+    """
+    if layers is None:
+        return (n_blocks // 2,)
+    for layer in layers:
+        if not 0 <= layer <= n_blocks:
+            raise InputError(f"layers is {layer}: {name} has layers 0 (the embeddings) to {n_blocks}; name those")
+    if not layers or len(set(layers)) < len(layers):
+        raise InputError(f"layers is {', '.join(map(str, layers)) or 'empty'}: name each layer once, and at least one")
+    return tuple(layers)

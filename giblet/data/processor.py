@@ -1,54 +1,25 @@
-"""What all extractors have in common, and how to add one.
+"""The contract of all extractors: what turns a film, a sound or a timed text into features on the clock of a scan.
 
-Another extractor, say of the motion in the picture, takes three files:
+=============================  ========================================================================================
+what an extractor states       where
+=============================  ========================================================================================
+its name                       ``desc``, which stands in the names of its files
+its settings                   ``settings_type``: pydantic, unknown options are errors; a model by name
+its frame rate                 one value per TR, or ``frame_rate`` of the file for several
+window and context             settings of the extractor, in seconds or words, kept in the file
+whether it is causal           ``looks_ahead``; ``causal=True`` refuses what is not, before any work
+where features come from       ``provenance``: source, settings and weights, by which a file is found to be up to date
+stimulus to feature file       ``extract``, which :func:`giblet.extract` calls; memory does not grow with the film
+=============================  ========================================================================================
 
-1. ``giblet/data/flow.py``: its settings, and a class that has what :class:`Processor` lists.
-2. ``giblet/pipeline/features.py``: the class in ``PROCESSORS``. :func:`giblet.extract` takes its settings then.
-3. ``giblet/cli/features.py``: a row in ``EXTRACTORS``, and among the parameters of ``extract`` the flag ``--flow`` and
-   the options that no other extractor has.
+Another extractor takes three files; ``docs/extractors.md`` adds one, whole, and a test runs that page:
 
-The first of them, whole; ``giblet/data/video.py`` is one of full size, documented as all of giblet is::
+1. a module of ``giblet/data``: its settings, and a class that has what :class:`Processor` lists;
+2. ``giblet/pipeline/features.py``: the class in ``PROCESSORS``;
+3. ``giblet/cli/features.py``: a row in ``EXTRACTORS``, and its options among the parameters of ``extract``.
 
-    class FlowSettings(ExtractionSettings):
-        size: tuple[int, int] = Field((18, 32), description="height and width at which motion is looked for")
-
-    class FlowProcessor:
-        settings_type, source_noun, padding, desc = FlowSettings, "film", "stillness", "flow"
-
-        def __init__(self, settings):
-            self.settings = settings
-
-        @classmethod
-        def from_settings(cls, settings):
-            return cls(settings)
-
-        @classmethod
-        def check_source(cls, path, settings):
-            return PictureReader(path).info.duration_hint
-
-        def provenance(self, path, n_trs=None):
-            settings = self.settings.model_dump(mode="json") | {"n_trs": n_trs}
-            return {"source_sha256": sha256_of(path), "settings": settings}
-
-        def extract(self, path, n_trs=None, *, provenance=None, progress=None):
-            reader, tr, before, sums = PictureReader(path), exact(self.settings.tr), None, Counter()
-            for shown in reader:
-                light = luminance_of(shown.pixels(self.settings.size))
-                if before is not None:
-                    sums[tr_of(shown.start, tr)] += np.abs(light - before).mean()  # your measure here
-                before = light
-                if progress is not None:
-                    progress(float(shown.end), reader.info.duration_hint)
-            grid = volume_grid(self.settings.tr, n_trs, reader.film_duration)
-            flow = np.array([sums[k] for k in range(grid.n_trs)], np.float32)
-            return new_features(
-                {"flow": (("tr",), flow)}, grid, kind=CONTINUOUS, desc=self.desc, source=Path(path).name,
-                film_duration=reader.film_duration, duration=float(min(reader.film_duration, grid.duration)),
-                **(self.provenance(path, n_trs) if provenance is None else provenance),
-            )
-
-The names that it uses are those of ``video.py``. If it loads a model, ``MODEL_OPTIONS`` in ``giblet/features.py`` says
-which setting names it; if ``import giblet`` shall offer it, ``giblet/__init__.py`` lists it.
+If it loads a model, ``MODEL_OPTIONS`` in ``giblet/features.py`` says which setting names it; if ``import giblet`` shall
+offer it, ``giblet/__init__.py`` lists it.
 """
 
 from __future__ import annotations
@@ -62,6 +33,7 @@ from pydantic import Field
 
 from giblet.config import Settings
 from giblet.docs import fill_doc
+from giblet.errors import InputError
 from giblet.progress import Progress
 
 
@@ -70,12 +42,52 @@ class ExtractionSettings(Settings):
 
     tr: float = Field(1.5, gt=0, allow_inf_nan=False, description="repetition time of the scan, s")
     n_trs: int | None = Field(None, ge=1, description="volumes of the scan; default: as many as the film fills")
+    causal: bool | None = Field(
+        None, exclude=True, description="true: refuse an extractor whose features depend on what comes after their TR"
+    )
+
+
+def check_causal(looks_ahead: str, what: str, remedy: str = "") -> None:
+    """Refuse features that depend on what comes after them, where causal ones are asked for.
+
+    Parameters
+    ----------
+    looks_ahead : str
+        Why they do; empty where they do not.
+    what : str
+        Which features, for the message.
+    remedy : str
+        What else can be done than allowing them, before ``allow it with causal=False``.
+
+    Raises
+    ------
+    InputError
+        If they do.
+    """
+    if looks_ahead:
+        raise InputError(f"{what} can't be causal: {looks_ahead}; {remedy}allow it with causal=False")
+
+
+def causality_of(looks_ahead: str) -> str:
+    """The attribute ``causal`` of a feature file.
+
+    Parameters
+    ----------
+    looks_ahead : str
+        As :attr:`Processor.looks_ahead`.
+
+    Returns
+    -------
+    str
+        ``"yes"``, or ``"no: "`` and why not.
+    """
+    return f"no: {looks_ahead}" if looks_ahead else "yes"
 
 
 class Processor(Protocol):
     """What turns a film, or a timed text, into features on the clock of a scan.
 
-    The module says how to add one.
+    The module's own text is the contract in short, and says how to add one.
 
     See Also
     --------
@@ -85,6 +97,8 @@ class Processor(Protocol):
     giblet.data.cuts.CutProcessor : of cuts.
     giblet.data.clips.ClipProcessor : of clips, by a video model.
     giblet.data.text.TextProcessor : of words.
+    giblet.data.acoustics.AcousticsProcessor : measures of sound.
+    giblet.data.speech.SpeechProcessor : of sound, as a speech model hears it.
     """
 
     settings_type: ClassVar[type[ExtractionSettings]]
@@ -97,6 +111,11 @@ class Processor(Protocol):
     @property
     def desc(self) -> str:
         """What the features are, in the names of their files: ``film_desc-<desc>_features.nc``."""
+        ...
+
+    @property
+    def looks_ahead(self) -> str:
+        """Why features depend on what comes after their TR; empty where they do not: the extractor is causal."""
         ...
 
     @classmethod

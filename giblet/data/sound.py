@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -55,7 +56,7 @@ class SoundOnGrid:
         progress: Progress | None = None,
     ) -> None:
         self.reader, self.tr, self.frame_rate, self.hop_length = reader, tr, frame_rate, hop_length
-        self.progress = progress
+        self.progress, self._n_trs = progress, n_trs
         self.film_duration = Fraction(0)
         self._grid = None if n_trs is None else TRGrid(tr, n_trs, frame_rate)
 
@@ -89,6 +90,30 @@ class SoundOnGrid:
             n += len(silence)
             yield silence
             self._tell(n)
+
+    def about(self) -> dict[str, Any]:
+        """What the reading of the film has to say of itself, as attributes of a feature file.
+
+        Returns
+        -------
+        dict of str to object
+            ``film_duration``, ``duration`` and ``track_delay`` (s); what was mended and how loud it is, as
+            :class:`giblet.data.media.AudioReader` says.
+        """
+        assert self._grid is not None, "iterate first"
+        reader, whole = self.reader, self._grid.duration
+        return {
+            "film_duration": self.film_duration,
+            "duration": float(whole if self._n_trs else min(self.film_duration, whole)),
+            "track_delay": reader.track_delay,
+            "gaps": reader.gaps,
+            "gap_seconds": reader.gap_seconds,
+            "overlaps": reader.overlaps,
+            "overlap_seconds": reader.overlap_seconds,
+            "damaged_packets": reader.damaged_packets,
+            "peak": reader.peak,
+            "gain_db": reader.gain_db,
+        }
 
     def _tell(self, n_samples: int) -> None:
         if self.progress is not None:

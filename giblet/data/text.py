@@ -109,6 +109,11 @@ class TextProcessor:
         """
         return check_timed_text(path, settings)
 
+    @property
+    def looks_ahead(self) -> str:
+        """Why features depend on words after their TR: a row's vector is of its whole text."""
+        return "" if self.model is None else "the vector of a row is of its whole text, and counts from its onset on"
+
     def provenance(self, path: str | Path, n_trs: int | None = None) -> dict[str, Any]:
         """The attributes that decide what the features of a text are; equal ones mean an equal file.
 

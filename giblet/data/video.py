@@ -98,6 +98,7 @@ class VideoProcessor:
     source_noun: ClassVar[str] = "film"
     padding: ClassVar[str] = "black"
     desc = VIDEO
+    looks_ahead: ClassVar[str] = ""
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ Paths in a configuration file are relative to the folder in which the command ru
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,6 +23,8 @@ from giblet.training.settings import Count, DataSettings, Positive, RunSettings,
 LATENTS, LATENTS_MEAN, COUNTS, ENVELOPE, MEL_MEAN = "latents", "latents_mean", "counts", "envelope", "mel_mean"
 MADE = (LATENTS, LATENTS_MEAN, COUNTS, ENVELOPE, MEL_MEAN)
 """What is made of a feature file, beside the variables that it holds."""
+POINT, MEAN, EVENT = "point", "mean", "event"
+"""What values with times of their own are: measured at a moment, lasting until the next, or amounts that add up."""
 
 
 class EncodeRunSettings(RunSettings):
@@ -31,7 +34,9 @@ class EncodeRunSettings(RunSettings):
         description="NIfTI, CIFTI, one of a pair of GIFTI (hemi-L), or a table of regions; null: none, run left out"
     )
     features: dict[str, Path] = Field(
-        {}, description="further features by name: a feature file, or a table (.tsv, .csv) or array (.npy) by TR"
+        {},
+        description="further features by name: a feature file, or a table (.tsv, .csv) or array (.npy) by TR; or any "
+        "of them, or netCDF, with times of its own",
     )
     part: Literal["train", "test"] | None = Field(
         None, description="train or test: what the whole run is for; default: fractions or folds decide"
@@ -118,6 +123,15 @@ class BandSettings(Settings):
         "spectrograms: mel_mean; else a variable of the file; default: what the file is about",
     )
     columns: tuple[str, ...] | None = Field(None, description="columns of a table; default: all")
+    times: str | None = Field(
+        None,
+        description="where the times of the values are, s of the film: a column of a table, a coordinate of netCDF, "
+        "or, of an array, the name in features of another; default: one row per TR",
+    )
+    sampling: Literal["point", "mean", "event"] | None = Field(
+        None,
+        description="of values with times: measured at a moment, lasting until the next time, or events to be summed",
+    )
     n_components: Count | Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None, description="PCA: so many components, or as many as explain this share; default: none"
     )
@@ -125,6 +139,27 @@ class BandSettings(Settings):
         "columns", description="columns: each gets variance 1; band: one divisor for all; null: none"
     )
     convolved: bool = Field(False, description="it is convolved with a response already: hrf and delays are for others")
+
+    @model_validator(mode="after")
+    def _times_and_sampling(self) -> BandSettings:
+        if (self.times is None) != (self.sampling is None):
+            lacking = "sampling (point, mean or event)" if self.sampling is None else "times"
+            raise ValueError(f"times and sampling belong together: give {lacking} too")
+        return self
+
+    def files(self, known: Container[str]) -> tuple[str, ...]:
+        """The files that it is made of: that with its values, and perhaps one with its times.
+
+        Parameters
+        ----------
+        known : container of str
+            Names of the files of a run.
+
+        Returns
+        -------
+        tuple of str
+        """
+        return (self.of,) if self.times is None or self.times not in known else (self.of, self.times)
 
 
 class EncodeSettings(Settings):

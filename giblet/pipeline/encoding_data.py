@@ -97,7 +97,7 @@ def tr_of(settings: EncodeSettings, films: Films) -> float | None:
     if settings.tr is not None:
         return settings.tr
     found: dict[Path, float] = {}
-    used = {band.of for band in settings.bands.values()}
+    used = {band.of for band in settings.bands.values() if band.times is None}
     for subject in settings.data.subjects:
         for run in subject.runs:
             for name, path in run.files().items():
@@ -134,7 +134,7 @@ def read_subject(
     lengths: dict[int, int] = {}
 
     def files_of(number: int, run: EncodeRunSettings, seconds: float) -> dict[str, tuple[Path, xr.Dataset]]:
-        return reader.of_run(run.files(), seconds, lengths.get(number))
+        return reader.of_run(run.files(), seconds, lengths.get(number), run.stimulus_time_at_volume_0)
 
     try:
         recording, rows = read_recording(

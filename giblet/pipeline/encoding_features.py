@@ -13,12 +13,13 @@ import xarray as xr
 from giblet.cells import separator_of
 from giblet.codec import AudioCodec, load_codec
 from giblet.data.bold.tables import read_table
-from giblet.encoding.settings import COUNTS, ENVELOPE, LATENTS, MADE, MEL_MEAN, BandSettings
-from giblet.errors import CodecError, InputError, reading
+from giblet.encoding.settings import COUNTS, ENVELOPE, EVENT, LATENTS, MADE, MEL_MEAN, BandSettings
+from giblet.errors import AlignmentError, CodecError, InputError, reading
 from giblet.evaluation.reconstruction import latents_by_tr
 from giblet.features import CODES, CONTINUOUS, MEL, VARIABLES_RENAMED, main_variable, present_in
 from giblet.models.latents import latent_statistics
 from giblet.pipeline.brain import regressors_in
+from giblet.pipeline.encoding_times import on_trs, timed_values
 from giblet.pipeline.simulation import regressor_by_tr
 from giblet.renamed import now_called
 from giblet.training.films import Films
@@ -52,11 +53,11 @@ class BandReader:
         self.bands, self.films = bands, films
         self.origins: dict[str, dict[str, Any]] = {}
         """By band, what its feature files say that their numbers are."""
-        self._codec_name, self._device, self._made = codec, device, dict[tuple[str, Path], xr.Dataset]()
+        self._codec_name, self._device, self._made = codec, device, dict[tuple[str, Path, float], xr.Dataset]()
         self._codec: AudioCodec | None = None
 
     def of_run(
-        self, files: Mapping[str, Path], tr: float, n_volumes: int | None = None
+        self, files: Mapping[str, Path], tr: float, n_volumes: int | None = None, begins: float = 0.0
     ) -> dict[str, tuple[Path, xr.Dataset]]:
         """The bands of a run, not yet aligned.
 
@@ -67,7 +68,9 @@ class BandReader:
         tr : float
             Repetition time in seconds.
         n_volumes : int, optional
-            Of the run: tables and arrays must have as many rows.
+            Of the run: tables and arrays without times must have as many rows.
+        begins : float
+            Second of the film at volume 0: up to the end of the scan, events are known to be all.
 
         Returns
         -------
@@ -84,9 +87,13 @@ class BandReader:
             if band.of not in files:
                 raise InputError(f"band {name!r} is of {band.of!r}: there is no such file among {', '.join(files)}")
             path = files[band.of]
-            key = name, path.resolve()
+            until = 0.0 if n_volumes is None or band.sampling != EVENT else begins + n_volumes * tr
+            key = name, path.resolve(), until
             if key not in self._made:
-                self._made[key] = self._read(name, band, path, tr)
+                if band.times is None:
+                    self._made[key] = self._read(name, band, path, tr)
+                else:
+                    self._made[key] = self._timed(name, band, path, files.get(band.times), tr, until)
             dataset = self._made[key]
             if dataset.attrs.get("by_volume") and n_volumes is not None and len(dataset["band"]) != n_volumes:
                 raise InputError(
@@ -106,6 +113,23 @@ class BandReader:
             raise InputError(f"band {name!r}: no such file: {path}")
         values = read_table(path, band.columns).to_numpy(np.float64) if table else self._of_array(name, band, path)
         return _dataset(name, path, values, {"tr": tr, "desc": name, "by_volume": 1})
+
+    def _timed(
+        self, name: str, band: BandSettings, path: Path, times_path: Path | None, tr: float, until: float
+    ) -> xr.Dataset:
+        """What has times of its own, by TR."""
+        for one in (path, times_path):
+            if one is not None and not one.is_file():
+                raise InputError(f"band {name!r}: no such file: {one}")
+        try:
+            times, values = timed_values(band, path, times_path, lambda one: self._of_array(name, band, one))
+            _check_values(name, path, values)
+            by_tr, present = on_trs(times, values, str(band.sampling), tr, until)
+        except (AlignmentError, InputError) as exc:
+            raise exc if f"band {name!r}" in str(exc) else type(exc)(f"band {name!r}: {exc}") from exc
+        made = _dataset(name, path, by_tr, {"tr": tr, "desc": name})
+        made["band_mask"] = ("tr", present)
+        return made
 
     def _of_array(self, name: str, band: BandSettings, path: Path) -> np.ndarray:
         if band.columns is not None:
@@ -139,8 +163,8 @@ class BandReader:
             if take in VARIABLES_RENAMED:
                 told = now_called(take, VARIABLES_RENAMED[take])
                 raise InputError(
-                    f"band {name!r}: {told} in a film's picture ({path.name}); giblet extract --motion makes what is "
-                    "called motion energy elsewhere"
+                    f"band {name!r}: {told} in a film's picture ({path.name}); MotionSettings extract what is called "
+                    "motion energy elsewhere"
                 )
             known = [str(n) for n, v in features.data_vars.items() if v.dims[:1] == ("tr",) and n != "onset"]
             raise InputError(f"band {name!r}: {path.name} has no {take!r}: it has {', '.join(known)}")
@@ -203,7 +227,7 @@ class BandReader:
                 )
 
 
-def _dataset(name: str, path: Path, values: np.ndarray, attrs: Mapping[str, Any]) -> xr.Dataset:
+def _check_values(name: str, path: Path, values: np.ndarray) -> None:
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
         row, column = bad[0]
@@ -213,6 +237,10 @@ def _dataset(name: str, path: Path, values: np.ndarray, attrs: Mapping[str, Any]
         )
     if not values.shape[1]:
         raise InputError(f"band {name!r}: {path.name} has no columns")
+
+
+def _dataset(name: str, path: Path, values: np.ndarray, attrs: Mapping[str, Any]) -> xr.Dataset:
+    _check_values(name, path, values)
     about = {**attrs, "kind": CONTINUOUS, "variable": "band"}
     return xr.Dataset({"band": (("tr", "column"), values)}, attrs=about)
 

@@ -95,7 +95,8 @@ def predict_film(
     settings = config if isinstance(config, EncodeSettings) else read_encode_config(config)
     if isinstance(settings, ClipSettings):
         raise InputError("the fits are of clips (rows: clips) and no film: predict responses with predict_clips")
-    sources = sorted({band.of for band in settings.bands.values()})
+    known = {name for subject in settings.data.subjects for run in subject.runs for name in run.files()}
+    sources = sorted({name for band in settings.bands.values() for name in band.files(known)})
     if not isinstance(features, Mapping):
         if len(sources) > 1:
             raise InputError(

@@ -73,6 +73,8 @@ def write_page(  # 6 parameters: all that a run found
 
 def _of_band(band: Any) -> str:
     found = f"{band.take} of {band.of}" if band.take else band.of
+    if band.times is not None:
+        found += f" at its own times, {band.sampling}"
     return f"{found}, {band.n_components:g} components" if band.n_components else found
 
 

@@ -62,7 +62,6 @@ def options_of(settings: EncodeSettings, subject: EncodeSubjectSettings) -> dict
     -------
     dict of str to object
     """
-    used = {band.of for band in settings.bands.values()}
 
     def file(path: Path | None) -> dict[str, str] | None:
         if path is None or not path.is_file():
@@ -84,7 +83,9 @@ def options_of(settings: EncodeSettings, subject: EncodeSubjectSettings) -> dict
             about["sidecar"] = file(sidecar_path(run.bold))
             for other in with_other_hemisphere(run.bold)[1:]:
                 about["other_sidecar"] = file(sidecar_path(other))
-        about["features"] = {name: file(path) for name, path in run.files().items() if name in used}
+        files = run.files()
+        used = {name for band in settings.bands.values() for name in band.files(files)}
+        about["features"] = {name: file(path) for name, path in files.items() if name in used}
         runs.append(about)
     own = subject.model_dump(mode="json", exclude={"runs", "mask", "atlas"})
     own |= {"mask": file(subject.mask), "atlas": file(subject.atlas)}

@@ -12,12 +12,14 @@ from typing import Any, Literal
 import pandas as pd
 import xarray as xr
 
+from giblet.data.acoustics import AcousticsProcessor
 from giblet.data.audio import AudioProcessor, AudioSettings
 from giblet.data.clips import ClipProcessor
 from giblet.data.cuts import CutProcessor
 from giblet.data.language import LanguageProcessor
 from giblet.data.motion import MotionProcessor
-from giblet.data.processor import ExtractionSettings, Processor
+from giblet.data.processor import ExtractionSettings, Processor, check_causal
+from giblet.data.speech import SpeechProcessor
 from giblet.data.text import TextProcessor
 from giblet.data.video import VideoProcessor
 from giblet.docs import fill_doc
@@ -41,6 +43,8 @@ log = logging.getLogger(__name__)
 
 PROCESSORS: tuple[type[Processor], ...] = (
     AudioProcessor,
+    AcousticsProcessor,
+    SpeechProcessor,
     VideoProcessor,
     TextProcessor,
     LanguageProcessor,
@@ -90,11 +94,14 @@ def processor_for(settings: ExtractionSettings) -> Processor:
     Raises
     ------
     InputError
-        If an option is out of range, or a model or the device is not there.
+        If an option is out of range, a model or the device is not there, or features shall be causal that can't be.
     CodecError
         If the codec cannot be loaded.
     """
-    return processor_type(settings).from_settings(settings)
+    processor = processor_type(settings).from_settings(settings)
+    if settings.causal:
+        check_causal(processor.looks_ahead, f"{processor.desc} features")
+    return processor
 
 
 def _check_padding(source: Path, settings: ExtractionSettings, seconds: float | None) -> None:
@@ -333,7 +340,7 @@ class _Job:
         path = feature_path(film, processor.desc, self.out_dir)
         provenance = processor.provenance(film, settings.n_trs)
         if not self.replace:
-            old = standing(path, defaults=type(settings).make().model_dump(mode="json"), **provenance)
+            old = standing(path, defaults=type(settings).model_construct().model_dump(mode="json"), **provenance)
             if old is not None and not self.again and is_current(old, path):
                 return FeatureFile(film, "up to date", path, describe(old))
             if old is not None and old.attrs["giblet_version"] != __version__:

@@ -185,7 +185,8 @@ def test_without_a_model_there_are_the_statistics_of_words(table):
     found = LanguageProcessor(tr=2.0, model=None, statistics=("frequency", "part_of_speech")).extract(table)
     assert found.attrs["variable"] == "word_rate"
     assert {"word_frequency", "part_of_speech", "compound_words"} <= set(found)
-    assert "model_fingerprint" not in found.attrs and found.attrs["causal"] == "all but part_of_speech"
+    assert "model_fingerprint" not in found.attrs
+    assert found.attrs["causal"] == "no: the part of speech of a word depends on the words after it"
 
 
 def test_words_without_a_frequency_are_counted_and_said(table, caplog):

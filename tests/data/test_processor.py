@@ -1,67 +1,93 @@
-"""What an extractor must have, by the example in the docstring that says so."""
+"""What an extractor must have, by the page of the documentation that adds one."""
 
-import textwrap
-from collections import Counter
+import re
 from pathlib import Path
 
+import librosa
 import numpy as np
-from pydantic import Field
+import pytest
+import soundfile
 
 import giblet as gb
 from giblet.cli.features import EXTRACTORS, Extractor, Option
 from giblet.data import processor
-from giblet.data.picture import PictureReader
-from giblet.data.processor import ExtractionSettings
-from giblet.data.video import VideoProcessor, luminance_of
-from giblet.features import CONTINUOUS, load_features, new_features
-from giblet.files import sha256_of
+from giblet.data.processor import causality_of, check_causal
+from giblet.errors import InputError
+from giblet.features import CONTINUOUS, load_features
 from giblet.pipeline import features
-from giblet.spans import tr_of, volume_grid
-from giblet.timing import exact
-from tests.films import write_film
 
-NAMES = {
-    one.__name__: one
-    for one in (
-        ExtractionSettings, Field, PictureReader, luminance_of, new_features, sha256_of, tr_of, volume_grid, exact,
-        Counter, Path,
-    )
-}  # fmt: skip
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "extractors.md"
+FILM = ROOT / "samples" / "sintel_trailer.mp4"
+SPEECH = ROOT / "samples" / "speech.flac"
 
 
-def example() -> dict:
-    """The classes of the docstring's example."""
-    block = (processor.__doc__ or "").split("::\n\n", 1)[1].split("\nThe names that it uses")[0]
-    found = {**NAMES, "np": np, "CONTINUOUS": CONTINUOUS, "__name__": __name__}
-    exec(textwrap.dedent(block), found)
+def blocks() -> list[str]:
+    """The Python of the page: the module, what is extracted, and the row of the command."""
+    found = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(found) == 3
     return found
 
 
-def test_the_example_of_an_extractor_makes_a_feature_file(tmp_path, monkeypatch):
-    made = example()
-    settings, kind = made["FlowSettings"], made["FlowProcessor"]
-    monkeypatch.setattr(features, "PROCESSORS", (*features.PROCESSORS, kind))
-    film = write_film(tmp_path / "grey.mp4", picture=6.0)
-    done = gb.extract(film, settings.make(tr=2.0), tmp_path)
-    assert done.path == tmp_path / "grey_desc-flow_features.nc" and done.status == "written"
+@pytest.fixture
+def made(monkeypatch) -> dict:
+    """What the page's module defines, with its class among the extractors."""
+    names: dict = {"__name__": __name__}
+    exec(blocks()[0], names)
+    monkeypatch.setattr(features, "PROCESSORS", (*features.PROCESSORS, names["CrossingsProcessor"]))
+    monkeypatch.setitem(globals(), "CrossingsSettings", names["CrossingsSettings"])
+    return names
+
+
+@pytest.mark.parametrize("source", [FILM, SPEECH])
+def test_the_page_extracts_from_a_film_and_a_sound(source, made, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = blocks()[1].replace('"film.mp4"', repr(str(source)))
+    names = {"gb": gb, **made}
+    exec(run, names)
+    done = names["done"]
+    assert done.path == Path(f"features/{source.stem}_desc-crossings_features.nc") and done.status == "written"
     read = load_features(done.path)
-    assert read.flow.shape == (3,) and read.attrs["kind"] == CONTINUOUS
-    motion = VideoProcessor(tr=2.0, size=(18, 32)).extract(film)
-    np.testing.assert_allclose(read.flow, motion.luminance_change * motion.shown * 2, rtol=1e-5, atol=1e-7)
-    assert gb.extract(film, settings.make(tr=2.0), tmp_path).status == "up to date"
+    assert read.attrs["kind"] == CONTINUOUS and read.attrs["causal"] == "yes" and read.crossings.max() > 100
+    exec(run, names)
+    assert names["done"].status == "up to date"
 
 
-def test_a_row_of_the_command_makes_settings_and_says_them_again(monkeypatch):
-    made = example()
-    row = Extractor(
-        "flow", f"{__name__}.FlowSettings", (Option("flow_size", "size", read=lambda given: (given, given)),),
-        "film", "s of stillness added", "picture",
-    )  # fmt: skip
-    monkeypatch.setitem(globals(), "FlowSettings", made["FlowSettings"])
-    settings = row.settings_of({"tr": 2.0, "n_trs": 3, "device": "cpu", "flow_size": 9})
-    assert settings == made["FlowSettings"](tr=2.0, n_trs=3, size=(9, 9))
-    assert row.options_of(settings) == {"tr": 2.0, "n_trs": 3, "flow_size": (9, 9)}
-    assert row.called == "--flow"
+def test_the_page_counts_as_librosa_does(made, tmp_path):
+    sound = np.random.default_rng(0).standard_normal(16_000 * 6).astype(np.float32) * 0.1
+    soundfile.write(tmp_path / "a.wav", sound, 16_000, subtype="FLOAT")
+    found = load_features(gb.extract(tmp_path / "a.wav", made["CrossingsSettings"].make(tr=1.5), tmp_path).path)
+    theirs = [librosa.zero_crossings(part, pad=False).sum() / 1.5 for part in sound.reshape(4, -1)]
+    np.testing.assert_allclose(found.crossings, theirs, rtol=1e-6)
+
+
+def test_the_row_of_the_page_makes_settings_and_says_them_again(made):
+    names: dict = {"Extractor": Extractor, "Option": Option}
+    exec("row = " + blocks()[2].replace("giblet.data.crossings", __name__), names)
+    row = names["row"]
+    settings = row.settings_of({"tr": 2.0, "n_trs": 3, "device": "cpu", "silence": 0.25})
+    assert settings == made["CrossingsSettings"](tr=2.0, n_trs=3, silence=0.25)
+    assert row.options_of(settings) == {"tr": 2.0, "n_trs": 3, "silence": 0.25}
+    assert row.called == "--crossings"
+
+
+def test_the_class_of_the_page_takes_thirty_lines():
+    body = blocks()[0].split("class CrossingsProcessor:")[1].strip().splitlines()
+    assert len([line for line in body if line.strip()]) <= 30
+
+
+def test_the_page_names_all_that_the_contract_lists(made):
+    listed = [name for name in vars(processor.Processor) if not name.startswith("_")]
+    listed += list(processor.Processor.__annotations__)
+    assert {"settings_type", "looks_ahead", "provenance", "extract"} <= set(listed)
+    assert all(hasattr(made["CrossingsProcessor"], name) for name in listed), listed
+
+
+def test_causal_features_are_refused_only_where_they_look_ahead():
+    check_causal("", "codes")
+    assert causality_of("") == "yes" and causality_of("it hears 1 s ahead") == "no: it hears 1 s ahead"
+    with pytest.raises(InputError, match="speech can't be causal: it hears 1 s ahead; use less, or allow it with"):
+        check_causal("it hears 1 s ahead", "speech", "use less, or ")
 
 
 def test_the_command_knows_every_extractor():

@@ -146,8 +146,8 @@ def _spoken_number(currency: str, digits: str, ending: str | None, percent: str)
     said = [str(engine.number_to_words(written, andword=word)) for word in ("", "and")]
     if re.fullmatch(r"1[1-9]\d\d|20[1-9]\d", digits) and not ordinal and not currency:
         century, year = int(digits[:2]), int(digits[2:])
-        tens = "hundred" if year == 0 else str(engine.number_to_words(year))
-        said.insert(0, f"{engine.number_to_words(century)} {'oh ' if 0 < year < 10 else ''}{tens}")
+        tens = "hundred" if year == 0 else str(engine.number_to_words(str(year)))
+        said.insert(0, f"{engine.number_to_words(str(century))} {'oh ' if 0 < year < 10 else ''}{tens}")
     after = " ".join(filter(None, (CURRENCIES.get(currency, ""), "percent" if percent else "")))
     said = [f"{words} {after}".strip() for words in said]
     if (ending or "").lower() == "s":
