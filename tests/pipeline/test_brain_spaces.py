@@ -87,11 +87,11 @@ def test_maps_are_in_the_scans_own_space_and_on_its_rows(encoded):
     for name, result in encoded.items():
         subject = result.subjects[0]
         if name == "TSV":
-            assert not list(result.folder.glob("*statmap*"))
+            assert not list(result.folder.rglob("*statmap*"))
             continue
         hemisphere = "_hemi-L" if name.startswith("GIFTI") else ""
         for score, column in (("r", "r"), ("pfwe", "p_fwe"), ("alpha", "alpha")):
-            file = result.folder / f"sub-1{hemisphere}_desc-encoding_{ENDINGS[name[:5].strip(',')].format(score)}"
+            file = subject.folder / f"sub-1{hemisphere}_desc-encoding_{ENDINGS[name[:5].strip(',')].format(score)}"
             assert file in subject.files and np.allclose(values_in(file), subject.stats[column], rtol=1e-6), (
                 name,
                 file,
@@ -270,7 +270,7 @@ def test_maps_of_an_atlas_fill_its_parcels_and_a_tr_may_be_overruled(study, tmp_
     given = {**files["CIFTI"], "atlas": str(atlas), "overrule_tr": True}
     (one,) = encode(settings(tmp_path / "out", words, given)).subjects
     r = dict(zip(one.stats["label"], one.stats["r"], strict=True))
-    found = values_in(tmp_path / "out" / "sub-1_desc-encoding_stat-r_statmap.dscalar.nii")
+    found = values_in(tmp_path / "out" / "sub-1" / "func" / "sub-1_desc-encoding_stat-r_statmap.dscalar.nii")
     assert np.allclose(found, [r[label] for label in labels], rtol=1e-6) and one.summary["unit"] == "region"
     given = {**files["NIfTI, s"], "overrule_tr": True}
     assert encode(settings(tmp_path / "nifti", words, given)).subjects[0].status == "written"
@@ -286,5 +286,5 @@ def test_subjects_of_two_surfaces_are_no_group(study, tmp_path):
     both = own.model_copy(update={"data": data, "group": True})
     with pytest.raises(InputError, match="subjects have other voxels or regions"):
         encode(both)
-    summary = json.loads((tmp_path / "out" / "sub-1_desc-encoding_summary.json").read_text())
+    summary = json.loads((tmp_path / "out" / "sub-1" / "func" / "sub-1_desc-encoding_summary.json").read_text())
     assert summary["space"]["brain_rows"]
