@@ -155,5 +155,7 @@ def training_rows(train: Any, n_trs: int) -> np.ndarray:
     if given.ndim != 1 or given.dtype.kind not in "iu" or not len(given) or given.min() < 0 or given.max() >= n_trs:
         outside = given[(given < 0) | (given >= n_trs)] if given.dtype.kind in "iu" else given[:0]
         what = f"names row {outside.flat[0]}" if outside.size else f"has shape {given.shape}, {given.dtype}"
-        raise InputError(f"train {what}: some of the {n_trs} rows are needed, from 0 to {n_trs - 1}, or a bool for each")
+        raise InputError(
+            f"train {what}: some of the {n_trs} rows are needed, from 0 to {n_trs - 1}, or a bool for each"
+        )
     return np.unique(given)

@@ -222,7 +222,8 @@ def _raw(subject: EncodeSubjectSettings, run: EncodeRunSettings, asked_tr: float
         return read_table(run.bold, subject.columns, decimal=subject.decimal).to_numpy()
     processor = subject.processor(asked_tr)
     inside = processor.mask if processor.atlas is None else processor.atlas.regions
-    assert inside is not None
+    if inside is None:
+        raise InputError(f"{run.bold.name} is an image, and there is no mask or atlas")
     return voxels_in(series_of(run.bold), inside)
 
 

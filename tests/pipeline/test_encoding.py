@@ -274,6 +274,8 @@ def test_features_of_another_tr_are_refused(study, tmp_path):
     runs = [{"bold": str(study.table(1)), "text": str(tmp_path / "fast.nc")}]
     bad(study, tmp_path, "rate has TR 1.5 s, the BOLD 2 s", AlignmentError,
         data={"subjects": [{"name": "1", "runs": runs}]})  # fmt: skip
+    bad(study, tmp_path, "the scans have TR 2 s, .* give the subject its tr and overrule_tr", AlignmentError,
+        data={"subjects": [{"name": "1", "runs": runs}]}, tr=None)  # fmt: skip
 
 
 def test_features_longer_than_bold_and_tables_of_another_length_are_refused(study, tmp_path):
@@ -338,6 +340,12 @@ def test_a_mask_of_another_space_is_refused(study, tmp_path):
     runs = [{"bold": str(study.image), "text": str(study.words)}]
     subject = {"name": "3", "mask": str(tmp_path / "mask.nii.gz"), "runs": runs}
     bad(study, tmp_path, "mask", InputError, data={"subjects": [subject]})
+
+
+def test_an_image_without_a_mask_is_refused(study, tmp_path):
+    runs = [{"bold": str(study.image), "text": str(study.words)}]
+    bad(study, tmp_path, "subject 3: images need a mask or an atlas", InputError,
+        data={"subjects": [{"name": "3", "runs": runs}]})  # fmt: skip
 
 
 def test_nan_in_features_is_refused_with_its_place(study, tmp_path):
