@@ -58,8 +58,8 @@ class SubjectData:
     folds: list[Fold]
     gap_trs: int
     moments: list[tuple[Moment, ...]]
-    """Of each row what it shows, by each of the files of its run: subjects and runs that show the same share a file, and
-    may have others of their own."""
+    """Of each row what it shows, by each of the files of its run. Subjects and runs that show the same have a file in
+    common, and perhaps others of their own."""
     like: xr.Dataset
     """The columns of the BOLD."""
     notes: list[str]

@@ -118,7 +118,7 @@ def test_a_result_from_before_a_setting_was_made_is_refused_with_its_name(study,
     before = json.loads(card.read_text())
     del before["options"]["n_rotations"], before["space"]
     card.write_text(json.dumps(before))
-    with pytest.raises(InputError, match=r"another result \(n_rotations was none, is 200\)"):
+    with pytest.raises(InputError, match=r"another result \(n_rotations was none, is 200\): choose another `output`"):
         encode(settings)
     assert encode(settings, overwrite=True).subjects[0].status == "written"
 
@@ -353,7 +353,10 @@ def test_two_bands_of_one_name_are_refused(study, tmp_path):
         ({"bands": {"x": {"of": "text", "scale": "all"}}}, "bands.x.scale is 'all'"),
         ({"hrf": "glover", "delays": [2.0]}, "delays belong to hrf: fir"),
         ({"penalty_folds": 200}, "at least 2 folds of 2 TRs are needed"),
-        ({"penalty_folds": "runs"}, "leaves one run out .* there are 1 run labels"),
+        (
+            {"penalty_folds": "runs"},
+            "penalty_folds: runs leaves one run out .* 01 has 1 to learn from: give at least 2",
+        ),
         ({"group": True}, "group: true compares subjects, and there is one"),
     ],
 )
