@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
 
@@ -30,6 +30,10 @@ NEEDED = {
 }
 MEANT = {error: f"expected {what}" for what, errors in NEEDED.items() for error in errors}
 """What pydantic's sorts of errors mean to who writes YAML."""
+KEY = "[key]"
+"""What pydantic puts at the end of the place of a name that is not allowed in a mapping."""
+TAGS = re.compile(r"\[key\]|constrained-\w+|literal\[.*\]|function-.*")
+"""What it puts into a place that is no name of an option: which of several types was tried."""
 NAMED: dict[type, str] = {dict: "a mapping", list: "a list", tuple: "a list"}
 
 
@@ -72,7 +76,7 @@ class Settings(BaseModel):
                 for error, place in zip(errors, places, strict=True)
                 if not any(len(other) > len(place) and other[: len(place)] == place for other in places)
             ]
-            raise InputError("; ".join(map(cls._explain, own))) from exc
+            raise InputError("; ".join(_together(map(cls._explain, _each_once(own))))) from exc
 
     @classmethod
     def from_yaml(cls, path: str | Path, *, stored: bool = False) -> Self:
@@ -153,20 +157,25 @@ class Settings(BaseModel):
 
     @classmethod
     def _explain(cls, error: Any) -> str:
-        name = ".".join(map(str, error["loc"]))
+        place = tuple(part for part in error["loc"] if not (isinstance(part, str) and TAGS.fullmatch(part)))
+        name = ".".join(map(str, place))
         if error["type"] == "extra_forbidden":
-            owner, last = cls._owner(error["loc"]), str(error["loc"][-1])
+            owner, last = cls._owner(place), str(place[-1])
             if issubclass(owner, Settings) and last in owner.renamed:
                 return now_called(name, f"{name.removesuffix(last)}{owner.renamed[last]}")
             known = owner.model_fields
-            near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
+            near = difflib.get_close_matches(last, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
             return f"there is no option {name}; {hint}"
         said = MEANT.get(error["type"]) or f"{error['msg'][0].lower()}{error['msg'][1:]}".removeprefix("value error, ")
         if error["type"] == "too_short":
             said = f"expected at least {error['ctx']['min_length']}"
+            if error["input"] == {}:
+                return f"{name} is empty: {said}"
         if error["type"] == "string_pattern_mismatch":
-            said = cls._allowed(error["loc"]) or said
+            said = cls._allowed(place) or said
+            if error["loc"][-1] == KEY:
+                said = f"letters{', digits and _' if '_' in error['ctx']['pattern'] else ' and digits'} are allowed"
         whole = isinstance(error["input"], (dict, BaseModel))
         if error["type"] == "missing" or (whole and error["type"] == "value_error"):
             return f"{name}: {said}" if name else said  # the value is the section that lacks it
@@ -186,9 +195,29 @@ class Settings(BaseModel):
         """The settings that an option at this place would belong to: these, or a part of them."""
         owner: type[BaseModel] = cls
         for part in place[:-1]:
-            if isinstance(part, str):
+            if isinstance(part, str) and part in owner.model_fields:  # else a name of the user's, as of a band
                 owner = next(_models_in(owner.model_fields[part].annotation), owner)
         return owner
+
+
+def _each_once(errors: Iterable[Any]) -> list[Any]:
+    """Errors, of an unknown option that all items of a list have, such as all runs, the first."""
+    found: dict[Any, Any] = {}
+    for error in errors:
+        place = error["loc"]
+        if error["type"] == "extra_forbidden":
+            place = tuple("" if isinstance(part, int) else part for part in place)
+        found.setdefault((error["type"], place), error)
+    return list(found.values())
+
+
+def _together(told: Iterable[str]) -> list[str]:
+    """Messages, those of one option and one value as one."""
+    found: dict[str, list[str]] = {}
+    for one in told:
+        about, colon, said = one.partition(": ")
+        found.setdefault(about + colon, []).append(said)
+    return [about + ", or ".join(said) for about, said in found.items()]
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

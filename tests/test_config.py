@@ -132,3 +132,29 @@ def test_an_error_within_a_configuration_is_said_once_and_without_words_of_pytho
     with pytest.raises(InputError) as caught:
         TrainSettings.from_yaml(tmp_path / "train.yaml")
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("bands", "message"),
+    [
+        ({"env": {"of": "audio", "takes": "x"}}, r"there is no option bands\.env\.takes; did you mean take\?"),
+        ({"my band": {"of": "audio"}}, "bands.my band is 'my band': letters, digits and _ are allowed"),
+        ({"env": {"of": "audio", "n_components": 0}}, r"^bands\.env\.n_components is 0: input .* equal to 1, or input"),
+        ({}, "bands is empty: expected at least 1"),
+    ],
+)
+def test_options_under_a_name_of_the_users_own_are_refused_by_that_name(bands, message):
+    from giblet.encoding.settings import EncodeSettings
+
+    data = {"subjects": [{"name": "1", "runs": [{"bold": "b.tsv", "audio": "a.nc"}]}]}
+    with pytest.raises(InputError, match=message):
+        EncodeSettings.make(data=data, bands=bands, output="out")
+
+
+def test_an_unknown_option_of_all_runs_is_told_once():
+    from giblet.encoding.settings import EncodeSettings
+
+    data = {"subjects": [{"name": "1", "runs": [{"bold": "b.tsv", "audi": "a.nc"}] * 3}]}
+    with pytest.raises(InputError) as caught:
+        EncodeSettings.make(data=data, bands={"env": {"of": "audio"}}, output="out")
+    assert str(caught.value) == "there is no option data.subjects.0.runs.0.audi; did you mean audio?"

@@ -72,7 +72,7 @@ def erb_spaced(lowest: float, highest: float, n: int) -> np.ndarray:
     Examples
     --------
     >>> erb_spaced(50, 8000, 4).round().tolist()
-    [50.0, 624.0, 2313.0, 8000.0]
+    [50.0, 633.0, 2434.0, 8000.0]
     """
     corner = 24.7 * 9.26449
     return np.geomspace(lowest + corner, highest + corner, n) - corner

@@ -223,6 +223,13 @@ class EncodeSettings(Settings):
                         )
         if self.hrf != "fir" and self.delays is not None:
             raise ValueError(f"delays belong to hrf: fir, and hrf is {self.hrf}: leave out one of the two")
+        needed = 3 if self.data.folds == "runs" else 2
+        for subject in self.data.subjects if self.penalty_folds == "runs" else ():
+            if (n_runs := sum(run.part != "test" for run in subject.runs)) < needed:
+                raise ValueError(
+                    f"penalty_folds: runs leaves one run out at a time, and subject {subject.name} has {n_runs} to "
+                    f"learn from: give at least {needed}, or a number of folds"
+                )
         if (self.group or self.ceiling == "intersubject") and len(self.data.subjects) < 2:
             what = "group: true" if self.group else "ceiling: intersubject"
             raise ValueError(f"{what} compares subjects, and there is one: name two or more")

@@ -78,7 +78,7 @@ def check_configured(
             if not regressors:
                 raise InputError(
                     f"subject {one.name}, run {number} has no features that a brain answers to by themselves: audio, "
-                    "luminance, motion_energy or word_rate"
+                    "luminance, luminance_change or word_rate"
                 )
             scan = one.model_copy(update={"runs": (own,)})
             bold = scan.processor(tr).load([own.bold], confounds=scan.confounds(), subject=one.name)

@@ -25,6 +25,10 @@ from giblet.training.recordings import Rows, agreed_tr, read_recording
 log = logging.getLogger(__name__)
 
 
+Moment = tuple[str, int]
+"""A film (SHA-256 of a file of features), and the place in it in thousandths of a TR."""
+
+
 @dataclass(frozen=True)
 class Fold:
     """Rows to learn from, and rows that are predicted from them."""
@@ -52,8 +56,9 @@ class SubjectData:
     slice_time_ref: float
     folds: list[Fold]
     gap_trs: int
-    moments: list[tuple[str, int]]
-    """Of each row, the film (SHA-256 of a feature file) and the place in it in thousandths of a TR."""
+    moments: list[tuple[Moment, ...]]
+    """Of each row what it shows, by each of the files of its run. Subjects and runs that show the same have a file in
+    common, and perhaps others of their own."""
     like: xr.Dataset
     """The columns of the BOLD."""
     notes: list[str]
@@ -279,13 +284,12 @@ def _fill_absent(bands: dict[str, np.ndarray], valid: dict[str, np.ndarray], fol
             values[~valid[name]] = values[known].mean(0)
 
 
-def _moments(rows: Rows, tr: float) -> list[tuple[str, int]]:
-    """Of each row which film it shows, and when."""
-    found: list[tuple[str, int]] = []
+def _moments(rows: Rows, tr: float) -> list[tuple[Moment, ...]]:
+    """Of each row what it shows, and when, by each file of its run."""
+    found: list[tuple[Moment, ...]] = []
     for run in rows.shown:
-        film = min(run.starts)
-        begins = round(1000 * run.starts[film] / tr)
-        found += [(film, begins + 1000 * k) for k in range(run.n_trs)]
+        begins = {film: round(1000 * start / tr) for film, start in sorted(run.starts.items())}
+        found += [tuple((film, at + 1000 * k) for film, at in begins.items()) for k in range(run.n_trs)]
     return found
 
 

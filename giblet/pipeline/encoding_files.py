@@ -175,7 +175,7 @@ def standing_result(
     folder, label = subject_folder(output, name), label_of(name)
     card = folder / f"{label}_summary.json"
     try:
-        names = files_of_result(card, options, overwrite=False)
+        names = files_of_result(card, options, overwrite=False, place="output")
     except InputError:
         if not overwrite:
             raise

@@ -16,6 +16,7 @@ from giblet.encoding import GroupTest, ceiling_ratio, intersubject_correlation, 
 from giblet.encoding.rotation_cv import group_of
 from giblet.encoding.settings import EncodeSettings
 from giblet.errors import InputError, reading
+from giblet.pipeline.encoding_data import Moment
 from giblet.pipeline.encoding_files import SubjectEncoding, read_stats, write_maps, write_stats
 from giblet.statistics.correction import false_discovery_q, fisher_z
 from giblet.statistics.rotations import too_short
@@ -167,10 +168,17 @@ def _common(subjects: Sequence[SubjectEncoding]) -> _Common:
             f"subjects have other voxels or regions ({told}): group and ceiling: intersubject need one space, such as "
             "a standard one with one mask"
         )
-    places = [
-        {(str(f), int(t)): k for k, (f, t) in enumerate(zip(one["films"], one["times"], strict=True))} for one in kept
-    ]
-    shared = [moment for moment in places[0] if all(moment in other for other in places)]
+    moments = [_moments(one) for one in kept]
+    places: list[dict[Moment, int]] = [{} for _ in kept]
+    for own, rows_of in zip(moments, places, strict=True):
+        for row, several in enumerate(own):
+            for moment in several:
+                rows_of.setdefault(moment, row)
+    shared: dict[Moment, int] = {}
+    for row, several in enumerate(moments[0]):
+        known = next((moment for moment in sorted(several) if all(moment in other for other in places)), None)
+        if known is not None:
+            shared.setdefault(known, row)
     if not shared:
         raise InputError(
             "subjects have no test TRs of one film in common: give those who saw the same film the same feature files, "
@@ -184,16 +192,27 @@ def _common(subjects: Sequence[SubjectEncoding]) -> _Common:
     return _Common(
         [one["bold"][own] for one, own in zip(kept, at, strict=True)],
         [one["predicted"][own] for one, own in zip(kept, at, strict=True)],
-        np.cumsum(stretches), float(kept[0]["tr"]), _jointly_refitted(kept),
+        np.cumsum(stretches), float(kept[0]["tr"]), _jointly_refitted(kept, moments),
     )  # fmt: skip
 
 
-def _jointly_refitted(kept: Sequence[dict[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
+def _moments(kept: dict[str, np.ndarray]) -> list[set[Moment]]:
+    """Of each row of a subject's kept file what it shows, by each file of its run."""
+    n_rows = len(kept["bold"])
+    pairs = zip(*(kept[name].reshape(n_rows, -1).tolist() for name in ("films", "times")), strict=True)
+    return [{(film, time) for film, time in zip(*own, strict=True) if film} for own in pairs]
+
+
+def _jointly_refitted(
+    kept: Sequence[dict[str, np.ndarray]], moments: Sequence[list[set[Moment]]]
+) -> list[dict[str, np.ndarray]]:
     """Correlations by rotation of all subjects; none where they were not rotated by the same TRs of the same film."""
     if any(name not in one for one in kept for name in BY_ROTATION):
         return []
-    alike = all(np.array_equal(one[name], kept[0][name]) for one in kept for name in ("films", "times", "run"))
-    return [{name: one[name] for name in (*BY_ROTATION, "pooled_by_rotation")} for one in kept] if alike else []
+    alike = all(np.array_equal(one["run"], kept[0]["run"]) for one in kept)
+    if not alike or not all(set.intersection(*same) for same in zip(*moments, strict=True)):
+        return []
+    return [{name: one[name] for name in (*BY_ROTATION, "pooled_by_rotation")} for one in kept]
 
 
 def _written(settings: EncodeSettings, subjects: Sequence[SubjectEncoding], stats: pd.DataFrame) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -22,7 +23,7 @@ from giblet.encoding.rotation_cv import CrossValidatedTest
 from giblet.encoding.settings import EncodeSettings, EncodeSubjectSettings
 from giblet.errors import InputError
 from giblet.files import atomic_path, write_atomic
-from giblet.pipeline.encoding_data import SubjectData, read_subject, timeline
+from giblet.pipeline.encoding_data import Moment, SubjectData, read_subject, timeline
 from giblet.pipeline.encoding_features import BandReader
 from giblet.pipeline.encoding_files import (
     SubjectEncoding,
@@ -264,9 +265,11 @@ def _ceiling_of_repeats(
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Correlation of a perfect model with one repeat, from test runs that show the same film."""
     moments = [data.moments[row] for row in data.test]
-    shows: dict[tuple[str, int], list[int]] = {}
-    for at, moment in enumerate(moments):
-        shows.setdefault(moment, []).append(at)
+    often = Counter(film for several in moments for film, _ in several)
+    shows: dict[Moment, list[int]] = {}
+    for at, several in enumerate(moments):
+        # By the file that most runs have: others, as of pupils, may be of one run alone.
+        shows.setdefault(max(several, key=lambda moment: often[moment[0]]), []).append(at)
     most = max(map(len, shows.values()))
     if most < 2:
         raise InputError(
@@ -297,11 +300,14 @@ def _written(folder: Path, subject: EncodeSubjectSettings, data: SubjectData, st
 def _keep_held_out(folder: Path, data: SubjectData, held_out: HeldOut, truth: np.ndarray, scores: HeldOutScores) -> str:
     path = folder / f"{label_of(data.name)}_heldout.npz"
     moments = [data.moments[row] for row in data.test]
+    most = max(map(len, moments))
+    shown = [[*several, *[("", 0)] * (most - len(several))] for several in moments]
     by_rotation: dict[str, Any] = {**scores.by_rotation()}
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.savez(
             file, bold=truth, predicted=held_out.whole, stretches=data.stretches, tr=data.tr,
-            films=np.array([film for film, _ in moments]), times=np.array([time for _, time in moments]),
+            films=np.array([[film for film, _ in several] for several in shown]),
+            times=np.array([[time for _, time in several] for several in shown]),
             run=data.run[data.test], **by_rotation,
         )  # fmt: skip
     return path.name

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,19 @@ def described(path: str | Path | None) -> dict[str, str] | None:
     -------
     dict of str to str, or None
         ``name`` and ``sha256``.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
     """
-    return None if path is None else {"name": Path(path).name, "sha256": sha256_of(path)}
+    if path is None:
+        return None
+    with reading(path):
+        return {"name": Path(path).name, "sha256": sha256_of(path)}
 
 
-def files_of_result(card: Path, options: Mapping[str, Any], overwrite: bool) -> list[str]:
+def files_of_result(card: Path, options: Mapping[str, Any], overwrite: bool, place: str = "out_dir") -> list[str]:
     """The files beside a scorecard that belong to it, if they may be replaced by a result of these options.
 
     Parameters
@@ -37,6 +46,8 @@ def files_of_result(card: Path, options: Mapping[str, Any], overwrite: bool) -> 
         Of the result to come. Files in them are known by their content, not by their names.
     overwrite : bool
         Whether a result of other options may be replaced.
+    place : str
+        What the option is called that says where results go.
 
     Returns
     -------
@@ -50,7 +61,7 @@ def files_of_result(card: Path, options: Mapping[str, Any], overwrite: bool) -> 
     """
     if not card.exists():
         return []
-    remedy = "choose another `out_dir`, or pass overwrite=True to replace what is there"
+    remedy = f"choose another `{place}`, or pass overwrite=True to replace what is there"
     try:
         with reading(card, remedy):
             found = dict(json.loads(card.read_text(encoding="utf-8")))
@@ -62,24 +73,45 @@ def files_of_result(card: Path, options: Mapping[str, Any], overwrite: bool) -> 
     if not isinstance(before, dict):
         difference = "it does not say with which options"
     else:
-        changed = [name for name in {**before, **now} if _content(before.get(name)) != _content(now.get(name))]
-        difference = ", ".join(f"{n} was {_shown(before.get(n))}, is {_shown(now.get(n))}" for n in changed[:3])
+        changed = [*islice(_differences(before, now), 3)]
+        difference = ", ".join(changed)
     if difference and not overwrite:
         raise InputError(f"{card.parent} holds another result ({difference}): {remedy}")
     names = found.get("files")
     return [str(name) for name in names if Path(str(name)).name == name] if isinstance(names, list) else []
 
 
-def _content(value: Any) -> Any:
-    """An option without the names of files, as a file may be called otherwise."""
-    if isinstance(value, dict):
-        return {k: _content(v) for k, v in value.items() if k != "name"}
-    return [_content(v) for v in value] if isinstance(value, list) else value
+def _differences(before: Any, now: Any, place: str = "") -> Iterator[str]:
+    """What has changed, by the names of options; a file is known by its content, as it may be called otherwise."""
+    if _is_file(before) and _is_file(now):
+        if before["sha256"] != now["sha256"]:
+            same = before["name"] == now["name"]
+            yield f"{place}: {now['name']} has other content" if same else _was(place, before, now)
+    elif isinstance(before, dict) and isinstance(now, dict) and not (_is_file(before) or _is_file(now)):
+        for name in {**before, **now}:
+            one, other = before.get(name), now.get(name)
+            if name != "name" or not (isinstance(one, str) and isinstance(other, str)):
+                yield from _differences(one, other, f"{place}.{name}" if place else str(name))
+    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        for number, (one, other) in enumerate(zip(before, now, strict=True)):
+            yield from _differences(one, other, f"{place}.{number}")
+    elif before != now:
+        yield _was(place, before, now)
+
+
+def _is_file(value: Any) -> bool:
+    return isinstance(value, dict) and set(value) == {"name", "sha256"}
+
+
+def _was(place: str, before: Any, now: Any) -> str:
+    return f"{place} was {_shown(before)}, is {_shown(now)}"
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, list):
-        return ", ".join(map(_shown, value)) or "none"
+        said = ", ".join(map(_shown, value[:3])) + (f", ... ({len(value)} in all)" if len(value) > 3 else "")
+        return said or "none"
     if isinstance(value, dict):
-        return str(value.get("name"))
+        own = value.get("name")
+        return own if isinstance(own, str) else ", ".join(map(str, value)) or "none"
     return "none" if value is None else str(value)[:40]

@@ -42,7 +42,7 @@ MEANING = {
     "onset_count": "rows of the text that begin in the TR",
     "luminance": "mean relative luminance of the picture, 0 to 1",
     "contrast": "RMS contrast of the picture",
-    "motion_energy": "absolute change of luminance from frame to frame, per second of picture",
+    "luminance_change": "absolute change of luminance from frame to frame, per second of picture",
     "shown": "share of the TR with a picture",
     "latents": "mean of the latent dimensions of the codes over the TR, then their deviations: {k}",
     "latents_mean": "mean of latent dimension {k} of the codes over the TR",

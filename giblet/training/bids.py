@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 
 from giblet.config import Settings
 from giblet.data.bids.files import KEYS, in_words
@@ -68,6 +68,19 @@ class BidsSettings(Settings):
         {}, description="options of each run, such as audio: stimuli/{task}_run-{run}_audio.nc"
     )
     each_subject: dict[str, Any] = Field({}, description="options of each subject, such as confound_strategy")
+
+    @field_validator("each_run")
+    @classmethod
+    def _of_the_clock(cls, each_run: dict[str, Any]) -> dict[str, Any]:
+        """What decides the clock of all runs is needed as a number before there are runs."""
+        for name, kinds, what in (
+            ("stimulus_time_at_volume_0", (int, float), "a number of seconds"),
+            ("dummy_scans", (int,), "a whole number"),
+        ):  # fmt: skip
+            value = each_run.get(name, 0)
+            if isinstance(value, bool) or not isinstance(value, kinds):
+                raise ValueError(f"{name} is {value!r}: {what} is expected, the same for all runs")
+        return each_run
 
     @cached_property
     def found(self) -> dict[str, list[BidsRun]]:

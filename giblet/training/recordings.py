@@ -174,7 +174,8 @@ def _on_one_clock(subject: SubjectSettings, tr: float | None, asked_tr: float | 
     if not same_tr(bold.attrs["tr"], tr):
         raise AlignmentError(
             f"subject {subject.name}: the scans have TR {shown(bold.attrs['tr'])} s, the features {shown(tr)} s: "
-            f"extract them again with tr={shown(bold.attrs['tr'])}, or set model.tr if that of the scans is wrong"
+            f"extract them again with tr={shown(bold.attrs['tr'])}; if the scans are wrong, give the subject its tr "
+            "and overrule_tr"
         )
     return bold, tr
 

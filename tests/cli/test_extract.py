@@ -177,13 +177,17 @@ def test_a_picture_simulates_a_brain(giblet, video, tmp_path):
         (["--text", "--mel"], "--mel is for sound, but --text is given"),
         (
             ["--gaps", "hold"],
-            "--gaps is for --text, but neither --video nor --text nor --language nor --motion nor --cuts nor --clips",
+            "--gaps is for --text, but neither --video nor --text nor --language nor --acoustics nor --speech-model nor "
+            "--motion nor --cuts nor --clips",
         ),
-        (["--text", "--layers", "3"], "--layers is for --language or --clips, but --text is given"),
+        (["--text", "--layers", "3"], "--layers is for --language or --speech-model or --clips, but --text is given"),
         (["--language", "--layers", "3,b"], "--layers is '3,b'; expected whole numbers and commas, as in 0,8,16"),
         (["--language", "--pool", "max"], "--pool is 'max'"),
         (["--language", "--gaps", "hold"], "--gaps is for --text, but --language is given"),
-        (["--text", "--track", 0], "--track is for --video or --motion or --cuts or --clips or sound"),
+        (
+            ["--text", "--track", 0],
+            "--track is for --video or --acoustics or --speech-model or --motion or --cuts or --clips or sound",
+        ),
         (["--video", "--video-size", "90"], "--video-size is '90'"),
         (["--motion", "--motion-size", "90"], "--motion-size is '90'"),
         (
@@ -191,7 +195,7 @@ def test_a_picture_simulates_a_brain(giblet, video, tmp_path):
             "--motion-spatial-frequencies is '2,b'; expected numbers",
         ),
         (["--motion", "--motion-rate", 1], "rate is 1: input should be greater"),
-        (["--cuts", "--causal"], "--causal is for --motion or --clips, but --cuts is given"),
+        (["--acoustics", "pitch", "--causal"], "pitch can't be causal"),
         (["--cuts", "--cut-threshold", 0], "threshold is 0.0: input should be greater"),
         (["--clips", "--layers", "3,b"], "--layers is '3,b'"),
         (["--video", "--video-size", "0x9"], "size is (0, 9)"),

@@ -413,7 +413,7 @@ def test_files_of_another_kind_are_told_how_they_are_read(giblet, sound, tmp_pat
     for options in ([], ["--video"]):
         status, _, err = giblet("extract", tmp_path / "a.srt", *options, "-o", tmp_path)
         assert status == 2 and err.rstrip().endswith(
-            "; tables and subtitles are read as words with --text or --language"
+            "; tables, subtitles and annotations are read as words with --text or --language"
         )
     status, _, err = giblet("extract", sound, "--text", "--text-model", "none", "-o", tmp_path)
     assert status == 2 and "films are read without --text: for their sound, or with --video" in err

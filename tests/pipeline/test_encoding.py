@@ -12,6 +12,7 @@ from giblet.encoding import EncodingModel
 from giblet.encoding.settings import EncodeSettings
 from giblet.errors import AlignmentError, CheckpointError, GibletError, InputError
 from giblet.features import load_features
+from giblet.files import sha256_of
 from giblet.pipeline import encode, predict_film
 from giblet.pipeline.encoding_subject import SUMMARY
 from tests.encoding_study import N_TRS, RESPOND, TR, make_encoding_study, words_file
@@ -117,7 +118,7 @@ def test_a_result_from_before_a_setting_was_made_is_refused_with_its_name(study,
     before = json.loads(card.read_text())
     del before["options"]["n_rotations"], before["space"]
     card.write_text(json.dumps(before))
-    with pytest.raises(InputError, match=r"another result \(n_rotations was none, is 200\)"):
+    with pytest.raises(InputError, match=r"another result \(n_rotations was none, is 200\): choose another `output`"):
         encode(settings)
     assert encode(settings, overwrite=True).subjects[0].status == "written"
 
@@ -190,6 +191,44 @@ def test_repeats_in_the_test_give_a_ceiling(study, tmp_path):
     assert (stats["ratio"][RESPOND] > 0.5).all()
     with pytest.raises(InputError, match="show the same film again"):
         run(study, tmp_path / "none", ceiling="repeats")
+
+
+def own_table(study, path, number):
+    """A table of features that comes before the film, if files are put in order by their content."""
+    for seed in range(1000):
+        values = np.random.default_rng([number, seed]).standard_normal(N_TRS)
+        pd.DataFrame({"pupil": values}).to_csv(path, sep="\t", index=False)
+        if sha256_of(path) < sha256_of(study.words):
+            return str(path)
+    raise AssertionError("no such table was found")
+
+
+def test_subjects_with_features_of_their_own_beside_the_film_are_compared(study, tmp_path):
+    """By the film, and not by whichever file of a run has the least checksum."""
+    bands = {"rate": {"of": "text", "take": "word_rate"}, "pupil": {"of": "pupil"}}
+    for more in ({}, {"folds": 3}):
+        options = study.settings(
+            tmp_path / f"out{len(more)}", 1, 2, group=True, ceiling="intersubject", bands=bands, unique=False
+        )
+        for number, subject in enumerate(options["data"]["subjects"]):
+            table = own_table(study, tmp_path / f"pupil{number}.tsv", number)
+            subject["runs"][0]["features"] = {"pupil": table}
+        options["data"] |= more
+        found = encode(EncodeSettings.make(**options))
+        assert found.group.summary["n_trs"] == found.subjects[0].summary["n_trs_test"]
+        assert found.group.stats["p"].notna().all() and found.group.stats["ceiling"].notna().all()
+
+
+def test_runs_that_show_a_film_again_are_repeats_whatever_else_they_have(study, tmp_path):
+    runs = [study.run(1, n, part=part) for n, part in ((1, "test"), (2, "test"))]
+    runs += [{**study.run(2), "part": "train"}]
+    for number, run in enumerate(runs):
+        run["features"] = {"pupil": own_table(study, tmp_path / f"pupil{number}.tsv", number)}
+    bands = {"rate": {"of": "text", "take": "word_rate"}, "pupil": {"of": "pupil"}}
+    options = study.settings(tmp_path / "out", ceiling="repeats", bands=bands, unique=False)
+    options["data"] = {"subjects": [{"name": "1", "runs": runs}]}
+    found = encode(EncodeSettings.make(**options)).subjects[0]
+    assert f"from 2 repeats of {N_TRS} TRs" in " ".join(found.summary["notes"])
 
 
 def test_a_training_configuration_gives_the_data(study, tmp_path):
@@ -274,6 +313,8 @@ def test_features_of_another_tr_are_refused(study, tmp_path):
     runs = [{"bold": str(study.table(1)), "text": str(tmp_path / "fast.nc")}]
     bad(study, tmp_path, "rate has TR 1.5 s, the BOLD 2 s", AlignmentError,
         data={"subjects": [{"name": "1", "runs": runs}]})  # fmt: skip
+    bad(study, tmp_path, "the scans have TR 2 s, .* give the subject its tr and overrule_tr", AlignmentError,
+        data={"subjects": [{"name": "1", "runs": runs}]}, tr=None)  # fmt: skip
 
 
 def test_features_longer_than_bold_and_tables_of_another_length_are_refused(study, tmp_path):
@@ -313,7 +354,10 @@ def test_two_bands_of_one_name_are_refused(study, tmp_path):
         ({"bands": {"x": {"of": "text", "scale": "all"}}}, "bands.x.scale is 'all'"),
         ({"hrf": "glover", "delays": [2.0]}, "delays belong to hrf: fir"),
         ({"penalty_folds": 200}, "at least 2 folds of 2 TRs are needed"),
-        ({"penalty_folds": "runs"}, "leaves one run out .* there are 1 run labels"),
+        (
+            {"penalty_folds": "runs"},
+            "penalty_folds: runs leaves one run out .* 01 has 1 to learn from: give at least 2",
+        ),
         ({"group": True}, "group: true compares subjects, and there is one"),
     ],
 )
@@ -339,6 +383,12 @@ def test_a_mask_of_another_space_is_refused(study, tmp_path):
     runs = [{"bold": str(study.image), "text": str(study.words)}]
     subject = {"name": "3", "mask": str(tmp_path / "mask.nii.gz"), "runs": runs}
     bad(study, tmp_path, "mask", InputError, data={"subjects": [subject]})
+
+
+def test_an_image_without_a_mask_is_refused(study, tmp_path):
+    runs = [{"bold": str(study.image), "text": str(study.words)}]
+    bad(study, tmp_path, "subject 3: images need a mask or an atlas", InputError,
+        data={"subjects": [{"name": "3", "runs": runs}]})  # fmt: skip
 
 
 def test_nan_in_features_is_refused_with_its_place(study, tmp_path):

@@ -280,6 +280,11 @@ def test_arrays_with_nan_are_one_error_or_voxels_left_out(study, tmp_path):
         encode(settings(study, tmp_path / "other", **options))
 
 
+def test_responses_that_are_not_there_are_one_error(study, tmp_path):
+    with pytest.raises(InputError, match=r"cannot read .*none\.npy \(No such file"):
+        encode(settings(study, tmp_path / "out", responses={"ann": str(study / "none.npy")}))
+
+
 def test_a_subject_that_cannot_be_used_is_left_out_and_told(study, tmp_path, caplog):
     np.save(tmp_path / "short.npy", np.load(study / "ann.npy")[1:])
     responses = {"cy": tmp_path / "short.npy", "ann": study / "ann.npy"}

@@ -180,11 +180,11 @@ RECORD = {"original": None, "bold": [{"name": "a.tsv", "sha256": "1"}], "split":
     ("now", "message"),
     [
         ({"original": {"name": "film.mp4", "sha256": "2"}}, r"\(original was none, is film\.mp4\)"),
-        ({"bold": [{"name": "a.tsv", "sha256": "2"}]}, r"\(bold was a\.tsv, is a\.tsv\)"),
+        ({"bold": [{"name": "a.tsv", "sha256": "2"}]}, r"\(bold\.0: a\.tsv has other content\)"),
         ({"texts": {"name": "t.srt", "sha256": "1"}}, r"\(texts was none, is t\.srt\)"),
     ],
 )
-def test_another_option_is_named_with_both_values(tmp_path, now, message):
+def test_another_option_is_named_with_what_differs(tmp_path, now, message):
     card = tmp_path / "card.json"
     card.write_text(json.dumps({"options": RECORD, "files": ["a.nc", "../b.nc"]}))
     with pytest.raises(InputError, match=message):
@@ -249,3 +249,30 @@ def test_a_folder_is_no_opened_run_and_the_error_says_how_to_open_it(trained, tm
     with pytest.raises(InputError, match=r"run is .*; expected an opened one, reconstruct\(open_run\('"):
         reconstruct(trained.run, out_dir=tmp_path)
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        ({"bands": {"x": {"n": 20}}}, {"bands": {"x": {"n": 10}}}, "(bands.x.n was 20, is 10)"),
+        ({"bands": {"name": {"n": 20}}}, {"bands": {"name": {"n": 10}}}, "(bands.name.n was 20, is 10)"),
+        ({"runs": [{"bold": {"name": "a", "sha256": "1"}}]}, {"runs": [{"bold": {"name": "b", "sha256": "2"}}]},
+         "(runs.0.bold was a, is b)"),
+        ({"mask": {"name": "a", "sha256": "1"}}, {"mask": {"name": "a", "sha256": "2"}}, "(mask: a has other content)"),
+        ({"mask": {"name": "a", "sha256": "1"}}, {"mask": None}, "(mask was a, is none)"),
+        ({"sounds": list("abcd")}, {"sounds": list("ab")}, "(sounds was a, b, c, ... (4 in all), is a, b)"),
+    ],
+)  # fmt: skip
+def test_another_result_is_told_by_the_option_that_differs(tmp_path, before, now, said):
+    card = tmp_path / "card.json"
+    card.write_text(json.dumps({"options": before, "files": []}))
+    with pytest.raises(InputError) as told:
+        files_of_result(card, now, overwrite=False)
+    assert said in str(told.value)
+    assert files_of_result(card, before, overwrite=False) == []
+
+
+def test_a_file_that_was_renamed_is_the_same(tmp_path):
+    card = tmp_path / "card.json"
+    card.write_text(json.dumps({"options": {"mask": {"name": "a", "sha256": "1"}}, "files": []}))
+    assert files_of_result(card, {"mask": {"name": "b", "sha256": "1"}}, overwrite=False) == []

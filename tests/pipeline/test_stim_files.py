@@ -116,7 +116,7 @@ def test_a_picture_gives_its_series_and_its_pixels_if_asked(tmp_path):
     picture = VideoProcessor(tr=1.5, size=(4, 6)).extract(write_film(tmp_path / "grey.mp4", picture=4.5))
     source = save_features(picture, tmp_path / "grey_desc-video_features.nc")
     table, _ = read(export_bids(source, tmp_path / "bids", **RUN))
-    assert list(table) == ["luminance", "contrast", "motion_energy", "shown"]
+    assert list(table) == ["luminance", "contrast", "luminance_change", "shown"]
     pixels, _ = read(export_bids(source, tmp_path / "bids", **RUN, take="frames", recording="pixels"))
     valid = picture["valid"].values
     assert np.array_equal(pixels[valid], picture["frames"].values.reshape(len(valid), -1)[valid])

@@ -163,6 +163,14 @@ def test_runs_of_two_clocks_are_refused_for_one_subject_and_can_be_overridden(tr
         ({"each_subject": {"confound_strategy": "simple", "confound_columns": ["csf"]}}, "leave out one"),
         ({"each_subject": {"confound_options": {"scrub": 0}}}, "there is none"),
         ({"derivatives": "nilearn"}, "has fmriprep-23.2"),
+        (
+            {"each_run": {"stimulus_time_at_volume_0": "{run}"}},
+            r"stimulus_time_at_volume_0 is '\{run\}': a number of sec",
+        ),
+        ({"each_run": {"stimulus_time_at_volume_0": None}}, "stimulus_time_at_volume_0 is None: a number of seconds"),
+        ({"each_run": {"dummy_scans": 2.5}}, "dummy_scans is 2.5: a whole number is expected"),
+        ({"each_subject": {"slice_time_ref": 2}}, "slice_time_ref is 2: a part of the TR, 0 to 1, is expected"),
+        ({"each_subject": {"slice_time_ref": "late"}}, "slice_time_ref is 'late'"),
     ],
 )
 def test_bad_options_are_one_clear_error(whole, more, message):

@@ -204,7 +204,12 @@ def clock_of(
             check_tr(seconds)
         except InputError as exc:
             raise InputError(f"{who}: {source} says {TR} {shown(seconds)}: {exc}") from exc
-    ref, ref_source = _reference(said, seconds, who) if slice_time_ref is None else (exact(slice_time_ref), None)
+    if slice_time_ref is None:
+        ref, ref_source = _reference(said, seconds, who)
+    else:
+        ref, ref_source = exact(slice_time_ref, "slice_time_ref"), None
+        if not 0 <= ref <= 1:
+            raise InputError(f"slice_time_ref is {shown(ref)}: a part of the TR, 0 to 1, is expected")
     given = [next((one for one in asked if one.values.get(key) is not None), None) for key in DISCARDED]
     discarded = sum(_count(one, key) for one, key in zip(given, DISCARDED, strict=True) if one is not None)
     return RunClock(float(seconds), source, float(ref), ref_source, discarded)
