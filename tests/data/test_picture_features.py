@@ -77,7 +77,7 @@ def changed(tmp_path_factory):
 
 def test_every_extractor_of_films_pictures_is_here(made):
     readers = {kind.desc for kind in PROCESSORS if kind.source_noun == "film" and isinstance(kind.desc, str)}
-    assert set(made(1.5)) == readers
+    assert set(made(1.5)) == readers - {"acoustics", "speech"}  # of the sound
 
 
 @pytest.mark.parametrize("tr", [0.72, 1.5, 2.0])

@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from giblet.data.audio import AudioSettings
+from giblet.data.acoustics import AcousticsProcessor
+from giblet.data.audio import AudioProcessor, AudioSettings
 from giblet.data.processor import ExtractionSettings
 from giblet.data.simulate import SimulateOptions, SimulateSettings, simulate_bold
+from giblet.data.speech import SpeechProcessor
 from giblet.data.text import TextSettings
 from giblet.data.video import VideoSettings
 from giblet.errors import InputError
@@ -92,9 +94,11 @@ def test_the_type_of_the_settings_names_the_extractor():
         kind = processor_type(settings.make())
         assert kind.settings_type is settings
         assert desc == "encodec24k" or kind.desc == desc
-    with pytest.raises(TypeError, match="AudioSettings, .*VideoClipSettings say what is extracted"):
+    with pytest.raises(TypeError, match=r"AudioSettings, .*VideoClipSettings say what is extracted"):
         processor_type(ExtractionSettings.make())
-    assert len({kind.padding for kind in PROCESSORS}) == len(PROCESSORS)
+    of_sound = [kind for kind in PROCESSORS if kind.padding == "silence"]
+    assert of_sound == [AudioProcessor, AcousticsProcessor, SpeechProcessor]
+    assert len({kind.padding for kind in PROCESSORS}) == len(PROCESSORS) - 2  # each of the others has a word of its own
 
 
 def test_a_decoded_file_says_how_long_it_is(tmp_path):
