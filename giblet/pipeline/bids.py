@@ -9,8 +9,10 @@ from giblet.config import options_in
 from giblet.data.bids.files import KEYS
 from giblet.data.bids.query import BidsRun
 from giblet.data.bold.strategies import strategy_confounds
+from giblet.encoding.settings import EncodeSubjectSettings
 from giblet.errors import InputError
 from giblet.training.bids import BidsSettings
+from giblet.training.settings import SubjectSettings
 
 
 def bids_runs(config: str | Path) -> list[dict[str, Any]]:
@@ -36,7 +38,9 @@ def bids_runs(config: str | Path) -> list[dict[str, Any]]:
         If the file cannot be read, has no such section, or the dataset does not fit it.
     """
     query = bids_settings(config)
-    query.subjects()  # finds what does not fit each other
+    kind = EncodeSubjectSettings if "bands" in options_in(config) else SubjectSettings
+    for subject in query.subjects():  # finds what does not fit each other
+        kind.make(**subject)
     return [_row(query, run) for runs in query.found.values() for run in runs]
 
 
