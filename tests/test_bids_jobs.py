@@ -132,8 +132,9 @@ def test_the_table_and_json_of_what_would_be_used(giblet, study, tmp_path):
     assert status == 0 and len(lines) == len(RUNS) + 2 and lines[-1] == "11 runs of 2 subjects"
     assert lines[1].startswith("sub-01 ses-1 task-film run-01  space-MNI") and "1 first, 0 scrubbed" in lines[1]
     for option, message in (
-        ({"confound_strategy": "simpel"}, "confound_strategy is 'simpel'"), ({"maks": "m.nii"}, "there is no option maks"),
-    ):  # fmt: skip
+        ({"confound_strategy": "simpel"}, "confound_strategy is 'simpel'"),
+        ({"maks": "m.nii"}, "there is no option maks"),
+    ):
         status, _, err = giblet("bids", configured(study, tmp_path / "wrong.yaml", bids={"each_subject": option}))
         assert status == 2 and message in err.splitlines()[-1] and "error" not in err.splitlines()[0]
     config.write_text("data: {bids: {root: /nowhere, subjet: 1}}")
