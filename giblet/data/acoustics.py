@@ -24,7 +24,7 @@ from giblet.data.acoustic_kinds import (
 )
 from giblet.data.gain import Gain
 from giblet.data.media import AudioReader
-from giblet.data.processor import ExtractionSettings, causality_of, check_causal
+from giblet.data.processor import ExtractionSettings, MadeOfSettings, causality_of, check_causal
 from giblet.data.sound import SoundOnGrid
 from giblet.docs import fill_doc
 from giblet.features import CONTINUOUS, new_features
@@ -125,7 +125,7 @@ class MeansByTR:
 
 
 @fill_doc
-class AcousticsProcessor:
+class AcousticsProcessor(MadeOfSettings):
     """Turns the sound of a film into measures of it by TR.
 
     Each is computed a hundred times per second (see :mod:`giblet.data.acoustic_kinds`), and averaged over the TR. For a
@@ -184,26 +184,6 @@ class AcousticsProcessor:
         for name in kinds:
             if causal:
                 check_causal(KINDS[name].looks_ahead, name, "leave it out, or ")
-
-    @classmethod
-    def from_settings(cls, settings: AcousticsSettings) -> AcousticsProcessor:
-        """Make the processor for `settings`.
-
-        Parameters
-        ----------
-        settings : AcousticsSettings
-            Its ``n_trs`` is left out, as that is an argument of the call.
-
-        Returns
-        -------
-        AcousticsProcessor
-
-        Raises
-        ------
-        InputError
-            If an option is out of range, or a kind can't be causal.
-        """
-        return cls(**settings.model_dump(exclude={"n_trs"}))
 
     @classmethod
     def check_source(cls, path: Path, settings: AcousticsSettings) -> float | None:

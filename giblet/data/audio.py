@@ -16,7 +16,7 @@ from giblet.codec.mel import MelSpectrogram
 from giblet.data.audio_features import AudioFeatures, CodeFeatures, MelFeatures
 from giblet.data.gain import Gain
 from giblet.data.media import AudioReader
-from giblet.data.processor import ExtractionSettings
+from giblet.data.processor import ExtractionSettings, MadeOfSettings
 from giblet.data.sound import SoundOnGrid, write_sound
 from giblet.docs import fill_doc
 from giblet.errors import InputError
@@ -54,7 +54,7 @@ class AudioSettings(ExtractionSettings):
 
 
 @fill_doc
-class AudioProcessor:
+class AudioProcessor(MadeOfSettings):
     """Turns the sound of a film into TR-grouped features, and such features into sound.
 
     Parameters
@@ -129,28 +129,6 @@ class AudioProcessor:
         else:
             self.features = MelFeatures(MelSpectrogram(n_mels=n_mels), mel_average)
         check_tr(tr, self.frame_rate)  # a TR shorter than a frame is an error now, not after the film
-
-    @classmethod
-    def from_settings(cls, settings: AudioSettings) -> AudioProcessor:
-        """Make the processor for `settings`.
-
-        Parameters
-        ----------
-        settings : AudioSettings
-            Its ``n_trs`` is left out, as that is an argument of the call.
-
-        Returns
-        -------
-        AudioProcessor
-
-        Raises
-        ------
-        InputError
-            If an option is out of range.
-        CodecError
-            If the codec cannot be loaded.
-        """
-        return cls(**settings.model_dump(exclude={"n_trs"}))
 
     @classmethod
     def check_source(cls, path: Path, settings: AudioSettings) -> float | None:

@@ -12,7 +12,7 @@ import xarray as xr
 from pydantic import Field
 
 from giblet.data.picture import PictureReader, ShownFrame
-from giblet.data.processor import ExtractionSettings
+from giblet.data.processor import ExtractionSettings, MadeOfSettings
 from giblet.data.video_models import VideoModel
 from giblet.docs import fill_doc
 from giblet.features import CONTINUOUS, new_features
@@ -37,7 +37,7 @@ class VideoClipSettings(ExtractionSettings):
 
 
 @fill_doc
-class ClipProcessor:
+class ClipProcessor(MadeOfSettings):
     """Turns the picture of a film into the vectors of a video model, one clip for each TR.
 
     Parameters
@@ -92,26 +92,6 @@ class ClipProcessor:
             device=device,
         )  # fmt: skip
         self.model = VideoModel(model, device=device, fit=image_fit, layers=layers)
-
-    @classmethod
-    def from_settings(cls, settings: VideoClipSettings) -> ClipProcessor:
-        """Make the processor for `settings`.
-
-        Parameters
-        ----------
-        settings : VideoClipSettings
-            Its ``n_trs`` is left out, as that is an argument of the call.
-
-        Returns
-        -------
-        ClipProcessor
-
-        Raises
-        ------
-        InputError
-            If an option is out of range or the model cannot be loaded.
-        """
-        return cls(**settings.model_dump(exclude={"n_trs"}))
 
     @classmethod
     def check_source(cls, path: Path, settings: VideoClipSettings) -> float | None:

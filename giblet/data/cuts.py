@@ -16,7 +16,7 @@ from pydantic import Field
 from giblet.data.frames import scaled
 from giblet.data.picture import PictureReader
 from giblet.data.pretrained import library
-from giblet.data.processor import ExtractionSettings
+from giblet.data.processor import ExtractionSettings, MadeOfSettings
 from giblet.docs import fill_doc
 from giblet.features import CONTINUOUS, new_features
 from giblet.files import sha256_of
@@ -42,7 +42,7 @@ class CutSettings(ExtractionSettings):
 
 
 @fill_doc
-class CutProcessor:
+class CutProcessor(MadeOfSettings):
     """Turns the picture of a film into cuts by TR.
 
     A cut is a frame whose hue, saturation and brightness differ from those of the frame before by `threshold` or more,
@@ -87,26 +87,6 @@ class CutProcessor:
         suppress = importlib.import_module("scenedetect.detector").FlashFilter.Mode.SUPPRESS
         own = self.settings
         return scenedetect.ContentDetector(own.threshold, min_scene_len=float(own.shortest), filter_mode=suppress)
-
-    @classmethod
-    def from_settings(cls, settings: CutSettings) -> CutProcessor:
-        """Make the processor for `settings`.
-
-        Parameters
-        ----------
-        settings : CutSettings
-            Its ``n_trs`` is left out, as that is an argument of the call.
-
-        Returns
-        -------
-        CutProcessor
-
-        Raises
-        ------
-        InputError
-            If an option is out of range, or PySceneDetect is not installed.
-        """
-        return cls(**settings.model_dump(exclude={"n_trs"}))
 
     @classmethod
     def check_source(cls, path: Path, settings: CutSettings) -> float | None:

@@ -15,7 +15,8 @@ from pydantic import Field
 
 from giblet.data.language_models import CONTEXT, SMOLLM2, LanguageModel, WordStates
 from giblet.data.language_tokens import step_of
-from giblet.data.processor import ExtractionSettings, causality_of
+from giblet.data.pretrained import checked_layers
+from giblet.data.processor import ExtractionSettings, MadeOfSettings, causality_of
 from giblet.data.timed_text import RowsOnScan, TimedTextSettings, check_timed_text, rows_on_scan
 from giblet.data.word_statistics import (
     ARPABET,
@@ -194,7 +195,7 @@ def controlled(vectors: np.ndarray, words: Sequence[str], control: str | None, s
 
 
 @fill_doc
-class LanguageProcessor:
+class LanguageProcessor(MadeOfSettings):
     """Turns words with their times into hidden states of a language model, surprisal and word statistics by TR.
 
     Parameters
@@ -236,27 +237,7 @@ class LanguageProcessor:
         if model is not None:
             weights = "random" if settings.control == RANDOM_WEIGHTS else "trained"
             self.model = LanguageModel(model, device=device, weights=weights, seed=settings.seed)
-            self.layers = self.model.checked_layers(settings.layers)
-
-    @classmethod
-    def from_settings(cls, settings: LanguageSettings) -> LanguageProcessor:
-        """Make the processor for `settings`.
-
-        Parameters
-        ----------
-        settings : LanguageSettings
-            Its ``n_trs`` is left out, as that is an argument of the call.
-
-        Returns
-        -------
-        LanguageProcessor
-
-        Raises
-        ------
-        InputError
-            If the model cannot be loaded.
-        """
-        return cls(**settings.model_dump(exclude={"n_trs"}))
+            self.layers = checked_layers(settings.layers, self.model.n_blocks, self.model.name)
 
     @classmethod
     def check_source(cls, path: Path, settings: LanguageSettings) -> float:

@@ -172,24 +172,6 @@ class LanguageModel:
             )
         return len(states) - 1, int(states[-1].shape[-1])
 
-    def checked_layers(self, layers: Sequence[int] | None) -> tuple[int, ...]:
-        """The layers that are asked for; without any, the one in the middle.
-
-        Parameters
-        ----------
-        layers : sequence of int, optional
-
-        Returns
-        -------
-        tuple of int
-
-        Raises
-        ------
-        InputError
-            If the model lacks one, or one is named twice.
-        """
-        return checked_layers(layers, self.n_blocks, self.name)
-
     def states(  # 8 parameters after self, which LanguageProcessor has as options
         self,
         words: Sequence[str],
@@ -271,7 +253,7 @@ class LanguageModel:
         InputError
             As :meth:`states`.
         """
-        chosen = self.checked_layers(layers)
+        chosen = checked_layers(layers, self.n_blocks, self.name)
         step = step_of(context, context_step)
         if context < 0 or step < 1 or vector not in VECTORS:
             raise InputError(

@@ -84,6 +84,32 @@ def causality_of(looks_ahead: str) -> str:
     return f"no: {looks_ahead}" if looks_ahead else "yes"
 
 
+class MadeOfSettings:
+    """An extractor whose constructor takes its settings one by one, but for ``n_trs``, an argument of its calls."""
+
+    @classmethod
+    def from_settings(cls, settings: Any) -> Self:
+        """Make the extractor for `settings`.
+
+        Parameters
+        ----------
+        settings : ExtractionSettings
+            Of the extractor's `settings_type`. Its ``n_trs`` is left out, as that is an argument of the call.
+
+        Returns
+        -------
+        Processor
+
+        Raises
+        ------
+        InputError
+            If an option is out of range or a model cannot be loaded.
+        CodecError
+            If the codec cannot be loaded.
+        """
+        return cls(**settings.model_dump(exclude={"n_trs"}))
+
+
 class Processor(Protocol):
     """What turns a film, or a timed text, into features on the clock of a scan.
 

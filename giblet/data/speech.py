@@ -15,7 +15,8 @@ from pydantic import Field
 
 from giblet.data.gain import Gain
 from giblet.data.media import AudioReader
-from giblet.data.processor import ExtractionSettings, causality_of
+from giblet.data.pretrained import checked_layers
+from giblet.data.processor import ExtractionSettings, MadeOfSettings, causality_of
 from giblet.data.sound import SoundOnGrid
 from giblet.data.speech_models import SpeechModel
 from giblet.docs import fill_doc
@@ -105,7 +106,7 @@ class Windows:
 
 
 @fill_doc
-class SpeechProcessor:
+class SpeechProcessor(MadeOfSettings):
     """Turns the sound of a film into hidden states of a speech model by TR.
 
     Speech models hear to and fro: a position's vector depends on all of the sound that it is computed from, so that
@@ -176,7 +177,7 @@ class SpeechProcessor:
         )  # fmt: skip
         per_tr = _windows_per_tr(self.settings)
         self.model = loaded or SpeechModel(self.settings.model, device=device)
-        self.layers = self.model.checked_layers(layers)
+        self.layers = checked_layers(layers, self.model.n_blocks, self.model.name)
         self.windows = Windows(check_tr(tr), per_tr, context, self.model.sample_rate, causal)
         self._check_lengths()
 
@@ -194,26 +195,6 @@ class SpeechProcessor:
                 f"window {window:g} s: {model.name} hears {model.longest:g} s at once; use less context, or shorter "
                 "windows"
             )
-
-    @classmethod
-    def from_settings(cls, settings: SpeechSettings) -> SpeechProcessor:
-        """Make the processor for `settings`.
-
-        Parameters
-        ----------
-        settings : SpeechSettings
-            Its ``n_trs`` is left out, as that is an argument of the call.
-
-        Returns
-        -------
-        SpeechProcessor
-
-        Raises
-        ------
-        InputError
-            As the class.
-        """
-        return cls(**settings.model_dump(exclude={"n_trs"}))
 
     @classmethod
     def check_source(cls, path: Path, settings: SpeechSettings) -> float | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from giblet.data.pretrained import DECIDE_NOTHING, checked_layers, fingerprint_of, from_cache_or_hub
+from giblet.data.pretrained import DECIDE_NOTHING, fingerprint_of, from_cache_or_hub
 from giblet.docs import fill_doc
 from giblet.errors import InputError, reading
 
@@ -118,24 +118,6 @@ class SpeechModel:
         )
         extractor = transformers.AutoFeatureExtractor.from_pretrained(self.name, local_files_only=local)
         return extractor, model, saved, told
-
-    def checked_layers(self, layers: Sequence[int] | None) -> tuple[int, ...]:
-        """The layers that are asked for; without any, the one in the middle.
-
-        Parameters
-        ----------
-        layers : sequence of int, optional
-
-        Returns
-        -------
-        tuple of int
-
-        Raises
-        ------
-        InputError
-            If the model lacks one, or one is named twice.
-        """
-        return checked_layers(layers, self.n_blocks, self.name)
 
     def centres(self, n_samples: int) -> np.ndarray:
         """The seconds of a window at which the positions of the model are centred.

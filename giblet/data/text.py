@@ -12,7 +12,7 @@ import xarray as xr
 from pydantic import Field
 
 from giblet.data.embeddings import DEFAULT, SentenceModel
-from giblet.data.processor import ExtractionSettings
+from giblet.data.processor import ExtractionSettings, MadeOfSettings
 from giblet.data.timed_text import TimedTextSettings, check_timed_text, rows_on_scan
 from giblet.data.words.on_trs import overlap_mean, word_series
 from giblet.docs import fill_doc
@@ -35,7 +35,7 @@ class TextSettings(TimedTextSettings):
 
 
 @fill_doc
-class TextProcessor:
+class TextProcessor(MadeOfSettings):
     """Turns words, sentences or subtitles with their times into features by TR.
 
     Parameters
@@ -66,26 +66,6 @@ class TextProcessor:
     def __init__(self, *, tr: float = 1.5, model: str | None = DEFAULT, device: str = "auto", **options: Any) -> None:
         self.settings = TextSettings.make(tr=tr, model=model, device=device, **options)
         self.model = None if model is None else SentenceModel(model, device=device)
-
-    @classmethod
-    def from_settings(cls, settings: TextSettings) -> TextProcessor:
-        """Make the processor for `settings`.
-
-        Parameters
-        ----------
-        settings : TextSettings
-            Its ``n_trs`` is left out, as that is an argument of the call.
-
-        Returns
-        -------
-        TextProcessor
-
-        Raises
-        ------
-        InputError
-            If the model cannot be loaded.
-        """
-        return cls(**settings.model_dump(exclude={"n_trs"}))
 
     @classmethod
     def check_source(cls, path: Path, settings: TextSettings) -> float:

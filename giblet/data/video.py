@@ -16,7 +16,7 @@ from pydantic import Field
 from giblet.data.embeddings import ImageModel
 from giblet.data.frames import scaled
 from giblet.data.picture import PictureReader, ShownFrame, write_pictures
-from giblet.data.processor import ExtractionSettings
+from giblet.data.processor import ExtractionSettings, MadeOfSettings
 from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.features import CONTINUOUS, VIDEO, main_variable, metadata_of, new_features
@@ -62,7 +62,7 @@ def luminance_of(pixels: np.ndarray) -> np.ndarray:
 
 
 @fill_doc
-class VideoProcessor:
+class VideoProcessor(MadeOfSettings):
     """Turns the picture of a film into features by TR, and pictures by TR into a film.
 
     A frame belongs to every TR in which it is on the screen, by as many seconds as it is there.
@@ -117,26 +117,6 @@ class VideoProcessor:
         if min(self.settings.size) < 1:
             raise InputError(f"size is {size}; expected height and width of at least 1 pixel")
         self.model = None if model is None else ImageModel(model, device=device, fit=image_fit)
-
-    @classmethod
-    def from_settings(cls, settings: VideoSettings) -> VideoProcessor:
-        """Make the processor for `settings`.
-
-        Parameters
-        ----------
-        settings : VideoSettings
-            Its ``n_trs`` is left out, as that is an argument of the call.
-
-        Returns
-        -------
-        VideoProcessor
-
-        Raises
-        ------
-        InputError
-            If an option is out of range or the model cannot be loaded.
-        """
-        return cls(**settings.model_dump(exclude={"n_trs"}))
 
     @classmethod
     def check_source(cls, path: Path, settings: VideoSettings) -> float | None:

@@ -6,10 +6,8 @@ says whether a run was called ``run-2`` or ``run-02``.
 
 from __future__ import annotations
 
-import codecs
 import fnmatch
 import glob
-import json
 import re
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -17,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from giblet.errors import InputError, reading
+from giblet.data.bold.scan_timing import read_json
+from giblet.errors import InputError
 
 KEYS = {
     "subject": "sub", "session": "ses", "task": "task", "acquisition": "acq", "reconstruction": "rec",
@@ -92,31 +91,6 @@ def described(folder: Path) -> dict[str, Any]:
             "with Name, BIDSVersion and DatasetType"
         )
     return read_json(path)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    dict
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, or holds no object.
-    """
-    with reading(path, "expected JSON; correct it"):
-        said = json.loads(path.read_bytes().removeprefix(codecs.BOM_UTF8))
-    if not isinstance(said, dict):
-        raise InputError(
-            f"{path} holds {type(said).__name__}: a JSON object, such as {{'RepetitionTime': 2}}, is expected"
-        )
-    return said
 
 
 def derivatives_folder(root: Path, derivatives: Path | None) -> Path:

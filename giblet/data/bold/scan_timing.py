@@ -8,6 +8,7 @@ right number in a wrong unit: then a warning tells whose TR holds. A header alon
 
 from __future__ import annotations
 
+import codecs
 import json
 import logging
 import math
@@ -153,10 +154,33 @@ def sidecar_of(path: Path) -> dict[str, Any]:
     sidecar = sidecar_path(path)
     if not sidecar.is_file():
         return {}
-    with reading(sidecar, "expected a sidecar in JSON; correct it or move it away"):
-        said = json.loads(sidecar.read_text(encoding="utf-8-sig"))
+    return read_json(sidecar, "expected a sidecar in JSON; correct it or move it away")
+
+
+def read_json(path: Path, remedy: str = "expected JSON; correct it") -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Parameters
+    ----------
+    path : Path
+    remedy : str
+        What a message says of a file that cannot be read.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or holds no object.
+    """
+    with reading(path, remedy):
+        said = json.loads(path.read_bytes().removeprefix(codecs.BOM_UTF8))
     if not isinstance(said, dict):
-        raise InputError(f"{sidecar} holds {type(said).__name__}: a JSON object, such as {{'RepetitionTime': 2}}")
+        raise InputError(
+            f"{path} holds {type(said).__name__}: a JSON object, such as {{'RepetitionTime': 2}}, is expected"
+        )
     return said
 
 
