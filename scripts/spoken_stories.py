@@ -39,6 +39,7 @@ import yaml
 from giblet.data.embeddings import OFFLINE, SentenceModel
 from giblet.data.language import PooledByTR
 from giblet.data.language_models import LanguageModel, WordStates
+from giblet.data.pretrained import checked_layers
 from giblet.data.word_statistics import frequencies_of
 from giblet.errors import GibletError, InputError, reading
 from giblet.features import CONTINUOUS, new_features, save_features
@@ -325,7 +326,7 @@ def _vectors(name: str | None, layers: Sequence[int] | None) -> tuple[Vectors, d
         sentence = SentenceModel(OFFLINE)
         return sentences(sentence), {"model": sentence.name, "model_fingerprint": sentence.fingerprint}
     model = LanguageModel(name)
-    chosen = model.checked_layers(layers)
+    chosen = checked_layers(layers, model.n_blocks, model.name)
 
     def states(words: Sequence[str]) -> WordStates:
         return model.states(words, layers=chosen, context=CONTEXT, context_step=AT_A_TIME)
