@@ -27,7 +27,7 @@ import gzip
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,9 +42,11 @@ from giblet.data.language_models import LanguageModel, WordStates
 from giblet.data.pretrained import checked_layers
 from giblet.data.word_statistics import frequencies_of
 from giblet.errors import GibletError, InputError, reading
-from giblet.features import CONTINUOUS, new_features, save_features
+from giblet.features import CONTINUOUS, is_current, new_features, save_features, standing
 from giblet.files import sha256_of
 from giblet.timing import TRGrid
+
+log = logging.getLogger("spoken_stories")
 
 TR = 2.0
 TEXT_BEGINS, BOLD_BEGINS = 8.0, 10.0
@@ -218,7 +220,13 @@ def language(states: Callable[[Sequence[str]], WordStates], layers: Sequence[int
     return of_rows
 
 
-def features_of(story: str, stories: Stories, vectors: Vectors, source: Path, about: dict[str, str]) -> xr.Dataset:
+def provenance_of(story: str, source: Path, about: Mapping[str, str]) -> dict[str, object]:
+    """The attributes that decide what the features of a story are."""
+    settings = {"story": story, "tr": TR, "begins_at_second_of_sound": TEXT_BEGINS}
+    return {"source_sha256": sha256_of(source), "settings": settings, **about}
+
+
+def features_of(story: str, stories: Stories, vectors: Vectors, source: Path, about: Mapping[str, str]) -> xr.Dataset:
     """The feature file of one story.
 
     Parameters
@@ -229,7 +237,7 @@ def features_of(story: str, stories: Stories, vectors: Vectors, source: Path, ab
         As :func:`sentences` or :func:`language` makes it.
     source : Path
         The file of the words.
-    about : dict of str to str
+    about : mapping of str to str
         What the file shall say of the model.
 
     Returns
@@ -257,17 +265,15 @@ def features_of(story: str, stories: Stories, vectors: Vectors, source: Path, ab
         kind=CONTINUOUS,
         desc="stories",
         source=source.name,
-        source_sha256=sha256_of(source),
-        settings={"story": story, "tr": TR, "begins_at_second_of_sound": TEXT_BEGINS},
         duration=n_trs * TR,
-        **about,
+        **provenance_of(story, source, about),
     )
 
 
 def written(
-    folder: Path, out: Path, names: Sequence[str], listeners: Iterable[int], vectors: Vectors, about: dict[str, str]
+    folder: Path, out: Path, names: Sequence[str], listeners: Iterable[int], vectors: Vectors, about: Mapping[str, str]
 ) -> dict[int, list[dict[str, object]]]:
-    """Write the files.
+    """Write the files; features that stand there as this version makes them are kept.
 
     Parameters
     ----------
@@ -286,14 +292,19 @@ def written(
     Raises
     ------
     InputError
-        If a file is missing, or BOLD and words of a story have different numbers of rows.
+        If a file is missing, BOLD and words of a story have different numbers of rows, or features of other layers
+        or another model stand in `out`.
     """
     stories = read_stories(folder)
     for sub in ("bold", "features"):
         (out / sub).mkdir(parents=True, exist_ok=True)
-    for story in names:
-        features = features_of(story, stories, vectors, folder / "stories.json.gz", about)
-        save_features(features, out / "features" / f"{story}_desc-stories_features.nc")
+    source = folder / "stories.json.gz"
+    for number, story in enumerate(names, 1):
+        path = out / "features" / f"{story}_desc-stories_features.nc"
+        there = standing(path, **provenance_of(story, source, about))
+        if there is None or not is_current(there, path):
+            save_features(features_of(story, stories, vectors, source, about), path)
+        log.info("%d of %d stories", number, len(names))
     runs: dict[int, list[dict[str, object]]] = {listener: [] for listener in listeners}
     for listener, own in runs.items():
         bold = read_bold(folder, listener)
@@ -331,7 +342,9 @@ def _vectors(name: str | None, layers: Sequence[int] | None) -> tuple[Vectors, d
     def states(words: Sequence[str]) -> WordStates:
         return model.states(words, layers=chosen, context=CONTEXT, context_step=AT_A_TIME)
 
-    return language(states, chosen), {"model": model.name, "model_fingerprint": model.fingerprint}
+    layers_read = ",".join(map(str, chosen))
+    about = {"model": model.name, "model_fingerprint": model.fingerprint, "model_layers": layers_read}
+    return language(states, chosen), about
 
 
 def main() -> int:
@@ -345,6 +358,7 @@ def main() -> int:
     parser.add_argument("--layers", type=int, nargs="+", help="of the language model; default: the middle")
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    log.setLevel(logging.INFO)
     try:
         names = chosen_stories(options.folder, read_stories(options.folder), options.stories)
         vectors, about = _vectors(options.language_model, options.layers)
