@@ -253,7 +253,7 @@ class TrainSettings(Settings):
     )
     warmup_steps: int = Field(20, ge=0, description="steps in which the rate grows from 0")
     weight_decay: float = Field(0.01, ge=0, allow_inf_nan=False, description="of AdamW")
-    clip_gradient: Positive = Field(1.0, description="largest norm of a step's gradient")
+    clip_gradient: Positive = Field(1.0, description="largest norm of a step's gradient, each way")
     validate_every: Count = Field(1, description="epochs between validations")
     patience: Count | None = Field(20, description="validations without a better one before training stops; null: none")
 
