@@ -3,12 +3,12 @@
 python scripts/spoken_stories.py shared/fmri/lebel lebel_language --language-model smollm2 --layers 0 8 16 24 30
 python scripts/told_apart.py configs/encode/lebel_language.yaml --band layer_16
 
-The configuration is one of giblet encode; of its bands one is decoded. Drifts are taken out of BOLD and features in each
-run, features are brought to variance 1 and projected on their main components over the training rows, and
+The configuration is one of giblet encode; of its bands one is decoded. Drifts are taken out of BOLD and features in
+each run, features are brought to variance 1 and projected on their main components over the training rows, and
 giblet.encoding.DecodingModel learns these from the BOLD of a window after each TR. Each test run is cut into passages,
 and each decoded passage is compared with what was said in all passages of its run
-(giblet.evaluation.identification.identify_passages). Printed, and written to OUTPUT/told_apart.tsv with --write, is one row
-for each subject, run and length of a passage, with the chance level and p by rotations of the prediction in time.
+(giblet.evaluation.identification.identify_passages). Printed, and written to OUTPUT/told_apart.tsv with --write, is one
+row for each subject, run and length of a passage, with the chance level and p by rotations of the prediction in time.
 """
 
 import argparse
@@ -100,7 +100,9 @@ def told_apart(data: SubjectData, options: Options) -> list[dict[str, object]]:
         If there are folds, or a run has rows of both parts.
     """
     if len(data.folds) != 1 or set(data.run[data.folds[0].train]) & set(data.run[data.folds[0].test]):
-        raise InputError("passages are those of whole test runs: give each run of the configuration part: train or test")
+        raise InputError(
+            "passages are those of whole test runs: give each run of the configuration part: train or test"
+        )
     (fold,) = data.folds
     heard, present = components(data, options), np.isfinite(data.bold).any(1)
     model = DecodingModel(tr=data.tr, window=options.window, high_pass=options.high_pass)
@@ -193,7 +195,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="seconds after a TR's onset at which the volumes begin that it is decoded from (2 10)",
     )  # fmt: skip
     parser.add_argument("--seconds", type=float, nargs="+", default=SECONDS, help="lengths of passages (10 20)")
-    parser.add_argument("--high-pass", type=float, default=HIGH_PASS, help="Hz (1/128); 0: the level of runs alone goes")
+    parser.add_argument(
+        "--high-pass", type=float, default=HIGH_PASS, help="Hz (1/128); 0: the level of runs alone goes"
+    )
     parser.add_argument("--as-decoded", action="store_true", help="leave decoded components their own deviations")
     parser.add_argument("--write", action="store_true", help="write OUTPUT/told_apart.tsv too")
     given = parser.parse_args(argv)
