@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 ENCODING = "encoding r"
 MEAN, FREQUENT, SHIFTED = "training mean", "most frequent code", "rotated in time"
 SIGNIFICANT = 0.05
+ROUNDING = 1e-6
+"""Difference of two scores that is none: a model may be its ridge, but for the order of sums."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Null:
     @property
     def wins(self) -> bool:
         """Whether the interval of the margin lies below 0: this is better than the reconstruction."""
-        return self.margin is not None and self.margin.high is not None and self.margin.high < 0
+        return self.margin is not None and self.margin.high is not None and self.margin.high < -ROUNDING
 
 
 @dataclass(frozen=True)
