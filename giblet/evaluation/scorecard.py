@@ -503,8 +503,9 @@ def _told(chance: Chance) -> str:
 def _signed(margin: Estimate | None) -> str:
     if margin is None or margin.value is None:
         return "-"
-    interval = "" if margin.low is None else f", {margin.low:+.3f} to {margin.high:+.3f}"
-    return f"{margin.value:+.3f}{interval}"
+    # A zero has no sign of its own.
+    value, *ends = (f"{round(one, 3) + 0.0:+.3f}" for one in (margin.value, margin.low, margin.high) if one is not None)
+    return value + (f", {' to '.join(ends)}" if ends else "")
 
 
 def _ridge_of(one: Score) -> dict[str, float | None]:
