@@ -59,6 +59,7 @@ def predict(
     stimulus_trs: np.ndarray | None = None,
     bold: np.ndarray | None = None,
     expected: bool = False,
+    ridge: MultimodalAutoencoder | None = None,
     device: str | torch.device = "cpu",
 ) -> list[Stretch]:
     """Both ways for the TRs of one part of a scan.
@@ -81,6 +82,8 @@ def predict(
     expected : bool
         Of a classification head, the codes nearest to the mean latent under its probabilities instead of the most
         probable ones.
+    ridge : MultimodalAutoencoder, optional
+        Of which the linear path is the ridge regression beside; by default the model itself.
     device : str or torch.device
         ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
 
@@ -102,6 +105,7 @@ def predict(
         if name in recording.series
     }
     model = model.to(device)
+    linear = model if ridge is None else ridge.to(device)
     for start, stop in segments(trs, recording.run):
         run_start = int(np.argmax(recording.run == recording.run[start]))
         first = max(run_start, start - model.context_trs)
@@ -115,9 +119,9 @@ def predict(
         measured[present] = own_run[BOLD](rows[present])
         onsets = np.arange(first, stop) + 1 if stimulus_trs is None else stimulus_trs[first:stop]
         with torch.no_grad():
-            answer, ridge, context = _bold_of(model, data, mask, recording.subject, onsets)
-            decoded, linear = _decoded(
-                model, torch.from_numpy(measured), torch.from_numpy(present), recording.subject, expected
+            answer, by_ridge, context = _bold_of(model, linear, data, mask, recording.subject, onsets)
+            decoded, decoded_by_ridge = _decoded(
+                model, linear, torch.from_numpy(measured), torch.from_numpy(present), recording.subject, expected
             )
         ahead = np.array([present[k : k + model.lead_trs + 1].sum() == model.lead_trs + 1 for k in range(len(present))])
         found.append(
@@ -127,8 +131,8 @@ def predict(
                 {name: _in_units(values, normalisers.get(name)) for name, values in decoded.items()},
                 {n: recording.series[n].read(start, stop) for n in model.modalities if n in recording.series},
                 {name: mask[name][own] & ahead for name in model.modalities},
-                None if ridge is None else ridge[own],
-                {name: _in_units(values, normalisers.get(name)) for name, values in linear.items()},
+                None if by_ridge is None else by_ridge[own],
+                {name: _in_units(values, normalisers.get(name)) for name, values in decoded_by_ridge.items()},
             )
         )  # fmt: skip
     return found
@@ -151,6 +155,7 @@ def _read(
 
 def _bold_of(
     model: MultimodalAutoencoder,
+    ridge: MultimodalAutoencoder,
     data: dict[str, np.ndarray],
     mask: dict[str, np.ndarray],
     subject: str,
@@ -158,21 +163,21 @@ def _bold_of(
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
     """BOLD of all rows given, predicted, and by ridge alone, and of which the whole context is known; in pieces."""
     n, context = len(onsets), model.context_trs
-    answers, ridge, known = [], list[np.ndarray](), []
+    answers, by_ridge, known = [], list[np.ndarray](), []
     device = next(model.parameters()).device
-    has_ridge = BOLD in _linear_ways(model, subject)
+    has_ridge = BOLD in _linear_ways(ridge, subject)
     for start in range(0, n, AT_A_TIME):
         first = max(0, start - context)
         part = slice(first, min(n, start + AT_A_TIME))
         x = {name: torch.from_numpy(values[part])[None].to(device) for name, values in data.items()}
         there = {name: torch.from_numpy(values[part])[None].to(device) for name, values in mask.items()}
         answers.append(model.predict_bold(x, there, subject)[0, start - first :].cpu().numpy())
-        linear = model.linear_bold(x, there, subject) if has_ridge else None
-        ridge += [] if linear is None else [linear[0, start - first :].cpu().numpy()]
+        linear = ridge.linear_bold(x, there, subject) if has_ridge else None
+        by_ridge += [] if linear is None else [linear[0, start - first :].cpu().numpy()]
         since_start = onsets[part][start - first :]
         row = np.arange(start, part.stop)
         known.append((row >= context) | (since_start - row <= 0))
-    return np.concatenate(answers), np.concatenate(ridge) if ridge else None, np.concatenate(known)
+    return np.concatenate(answers), np.concatenate(by_ridge) if by_ridge else None, np.concatenate(known)
 
 
 def _linear_ways(model: MultimodalAutoencoder, subject: str) -> set[str]:
@@ -187,27 +192,32 @@ def _linear_ways(model: MultimodalAutoencoder, subject: str) -> set[str]:
 
 
 def _decoded(
-    model: MultimodalAutoencoder, bold: Tensor, present: Tensor, subject: str, expected: bool
+    model: MultimodalAutoencoder,
+    ridge: MultimodalAutoencoder,
+    bold: Tensor,
+    present: Tensor,
+    subject: str,
+    expected: bool,
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Each modality of all rows, and what ridge decodes alone, in pieces that overlap by the volumes ahead."""
     n, lead = len(bold), model.lead_trs
     pieces: tuple[dict[str, list[np.ndarray]], dict[str, list[np.ndarray]]] = ({}, {})
-    device, ways = next(model.parameters()).device, _linear_ways(model, subject)
+    device, ways = next(model.parameters()).device, _linear_ways(ridge, subject)
     for start in range(0, n, AT_A_TIME):
         stop = min(n, start + AT_A_TIME)
         part = slice(start, min(n, stop + lead))
         x, there = bold[part][None].to(device), present[part][None].to(device)
-        linear = model.linear_decoded(x, subject, there) if ways - {BOLD} else {}
-        for outputs, found in (
-            (model.decode(x, subject, there), pieces[0]),
-            ({name: values for name, values in linear.items() if name in ways}, pieces[1]),
+        linear = ridge.linear_decoded(x, subject, there) if ways - {BOLD} else {}
+        for who, outputs, found in (
+            (model, model.decode(x, subject, there), pieces[0]),
+            (ridge, {name: values for name, values in linear.items() if name in ways}, pieces[1]),
         ):
             if AUDIO in outputs and model.settings.use_encodec:
-                outputs = {**outputs, AUDIO: _codes(model, outputs, expected)}
+                outputs = {**outputs, AUDIO: _codes(who, outputs, expected and who is model)}
             for name, values in outputs.items():
                 found.setdefault(name, []).append(values[0, : stop - start].cpu().numpy())
-    own, ridge = ({name: np.concatenate(values) for name, values in found.items()} for found in pieces)
-    return own, ridge
+    own, by_ridge = ({name: np.concatenate(values) for name, values in found.items()} for found in pieces)
+    return own, by_ridge
 
 
 def _codes(model: MultimodalAutoencoder, outputs: dict[str, Any], expected: bool) -> Tensor:

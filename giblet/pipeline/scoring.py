@@ -66,8 +66,7 @@ def score(prediction: Prediction, *, codec: AudioCodec | None = None, original: 
     encoding, told = _score_encoding(prediction, tr)
     if any(s.bold_ridge is None for s in stretches):
         notes.append(
-            "no ridge beside encoding: the run has no linear path for this subject (linear_path: false, too little "
-            "training data, or a run of an earlier version)"
+            "no ridge beside encoding: this subject has too little training data for folds to choose penalties by"
         )
     return Scorecard.of(_about(prediction, codec), scores, encoding, [*notes, *told], passages)
 

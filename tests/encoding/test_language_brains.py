@@ -126,7 +126,7 @@ def test_passages_of_unseen_stories_are_told_apart_by_what_ten_others_taught(tmp
 
     runs = told.written(LEBEL, tmp_path, names, [2], told.language(states, (16,)), {"model": model.name})
     settings = EncodeSettings.make(
-        data={"subjects": [{"name": "02", "runs": runs[2]}]}, output=tmp_path / "out",
+        data={"subjects": [{"name": "02", "runs": runs[2]}]}, output=tmp_path / "out", tr=2.0,
         bands={"layer_16": {"of": "story", "take": "layer_16"}},
     )  # fmt: skip
     apart = script("told_apart")
