@@ -139,11 +139,10 @@ class _Fit:
         self.val_schedule = Schedule(self.val_windows, settings.batch_size, settings.seed, **share)
         self.last = settings.steps or settings.epochs * self.schedule.steps_per_epoch
         self.model, scales = model_of(settings, study)
+        known = {"centre_runs": settings.data.centre_runs, "moments": study.moments}
         self.train_windows.linear = merged(
-            *(
-                fit(self.model, self.train_windows, centre_runs=settings.data.centre_runs)
-                for fit in (fit_linear_path, fit_linear_decoding)
-            )
+            fit_linear_path(self.model, self.train_windows, **known),
+            fit_linear_decoding(self.model, self.train_windows, **known),
         )
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
