@@ -446,7 +446,41 @@ def group_scorecard(cards: Sequence[Scorecard]) -> Scorecard:
         "subjects": [str(card.about.get("subject")) for card in cards],
     }
     notes.append(f"means of {len(cards)} subjects; p by rotations made jointly for all of them")
-    return Scorecard.of(about, scores, encoding, notes)
+    return Scorecard.of(about, scores, encoding, notes, _mean_passages([card.passages for card in cards], notes))
+
+
+def _mean_passages(passages: Sequence[Sequence[Identification]], notes: list[str]) -> list[Identification]:
+    """Means over subjects of how often passages are told apart, of the modalities and lengths that all have."""
+    found = []
+    for first in passages[0]:
+        all_of_it = [[p for p in own if (p.name, p.seconds) == (first.name, first.seconds)] for own in passages]
+        if not all(all_of_it):
+            continue
+        own = [one for (one,) in all_of_it]
+
+        def mean(values: Sequence[Estimate], chances: Sequence[Chance]) -> tuple[Estimate, Chance]:
+            scores = [Score("", value, shifted=chance) for value, chance in zip(values, chances, strict=True)]
+            joint = _mean_score(scores, notes)
+            assert joint.shifted is not None  # each has one
+            return joint.reconstruction, joint.shifted
+
+        pairwise, rotated = mean([one.pairwise for one in own], [one.pairwise_rotated for one in own])
+        tops = {k: mean([one.top[k] for one in own], [one.top_rotated[k] for one in own]) for k in first.top}
+        ridge = [one.ridge for one in own if one.ridge is not None]
+        beside_it = _mean_passages([[one] for one in ridge], notes) if len(ridge) == len(own) else []
+        found.append(
+            replace(
+                first,
+                n_passages=sum(one.n_passages for one in own),
+                pairwise=pairwise,
+                pairwise_rotated=rotated,
+                top={k: value for k, (value, _) in tops.items()},
+                top_rotated={k: chance for k, (_, chance) in tops.items()},
+                chance={k: float(np.mean([one.chance[k] for one in own])) for k in first.top},
+                ridge=beside_it[0] if beside_it else None,
+            )
+        )
+    return found
 
 
 def _mean_score(scores: Sequence[Score], notes: list[str]) -> Score:

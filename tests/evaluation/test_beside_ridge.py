@@ -1,6 +1,7 @@
 """What stands beside ridge: differences with intervals, the model's own linear path, and what a card says of it."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from giblet.evaluation.predictions import predict
 from giblet.evaluation.scorecard import Scorecard, group_scorecard
 from giblet.evaluation.scores import compare
 from giblet.statistics.estimates import ScoredTRs
+from giblet.training.best import Best
 from giblet.training.linear_decoding import fit_linear_decoding
 from giblet.training.scored_windows import ScoredWindows
 from tests.training.test_linear import TEST, TR, TRAIN, N, brain, fitted
@@ -108,6 +110,12 @@ def test_a_group_has_the_mean_over_subjects_of_ridge_too():
     gaps = [one.encoding.above_ridge.value for one in cards]
     assert group.encoding.above_ridge.value == pytest.approx(np.mean(gaps))
     assert group.encoding.above_ridge.low is None
+    apart, own = group.passages[0], [one.passages[0] for one in cards]
+    assert apart.n_passages == 84 and apart.top[1].value == pytest.approx(np.mean([one.top[1].value for one in own]))
+    assert apart.ridge.pairwise.value == pytest.approx(np.mean([one.ridge.pairwise.value for one in own]))
+    together = np.mean([one.top_rotated[1].by_rotation for one in own], axis=0)
+    assert apart.top_rotated[1].p == pytest.approx(np.mean(together >= together[0]))
+    assert "| text, 10.5 s | 84 |" in group.markdown()
 
 
 def test_ridge_beside_a_model_is_fit_ridge_and_the_decoding_model_on_its_training_trs():
@@ -138,3 +146,12 @@ def test_a_model_without_a_linear_path_has_no_ridge_beside_it():
     model, (recording,), normalisers, _ = fitted({"a": (shown, bold)}, linear_path=False)
     (stretch,) = predict(model, recording, normalisers["a"], TEST, stimulus_trs=np.arange(N))
     assert stretch.bold_ridge is None and stretch.decoded_ridge == {}
+
+
+def test_training_says_at_its_end_of_what_the_best_validation_is_below_ridge():
+    best = Best(None, lambda losses: sum(losses.values()))
+    best.ways["encoding"] |= {"step": 5, "total": 0.6, "val": {"bold": 0.6}}
+    best.ways["decoding"] |= {"step": 5, "total": 0.8, "val": {"text": 0.4, "audio": 0.4}}
+    (note,) = best.notes(Path("best"), {"bold": 0.5, "text": 0.4})
+    assert note.startswith("below ridge: the best validation of bold (0.6, ridge 0.5) is worse than")
+    assert best.notes(Path("best"), {"bold": 0.6, "text": 0.5}) == []
