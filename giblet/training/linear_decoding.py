@@ -1,7 +1,9 @@
 """The linear path of decoding, in closed form from training TRs: ridge from the volumes after a TR to what was shown.
 
 As :class:`giblet.encoding.DecodingModel` fits it: each number that is decoded with the penalty that contiguous folds of
-training TRs choose, the fit in the span of the training windows, for any number of voxels.
+training TRs choose, the fit in the span of the training windows, for any number of voxels. Windows of BOLD have more
+values than there are TRs, and ridge leaves far less of the TRs that it was fitted to than of others. So in training its
+place is taken by predictions of folds that were left out.
 """
 
 from __future__ import annotations
@@ -54,11 +56,7 @@ class Decoder:
 
 
 def fit_linear_decoding(
-    model: MultimodalAutoencoder,
-    windows: ScoredWindows,
-    *,
-    centre_runs: bool,
-    moments: Mapping[str, np.ndarray] | None = None,
+    model: MultimodalAutoencoder, windows: ScoredWindows, *, centre_runs: bool
 ) -> dict[str, dict[str, np.ndarray]]:
     """Give the decoding of the linear path its weights, and the heads beside it the start at 0.
 
@@ -70,8 +68,6 @@ def fit_linear_decoding(
         Of the training part.
     centre_runs : bool
         Whether the level of each run is taken out of what was shown too, as of BOLD.
-    moments : mapping of str to ndarray of float, shape (n_trs, 2), optional
-        By subject, as :func:`giblet.training.linear.folds_of_rows` takes them.
 
     Returns
     -------
@@ -91,7 +87,7 @@ def fit_linear_decoding(
         weights, intercepts, said = [], [], dict[str, np.ndarray]()
         for name, n in path.answers.items():
             fit = None
-            if (folds := _folds(heard, name, recording, (moments or {}).get(recording.subject))) is not None:
+            if (folds := _folds(heard, name, recording)) is not None:
                 fit = _decoder(heard, name, folds, recording, centre_runs)
             mean = heard.targets[name][heard.learned[name]].mean(0) if len(heard.learned[name]) else np.zeros(n)
             weights.append(np.zeros((n_lags, n_voxels, n)) if fit is None else fit.weights)
@@ -130,10 +126,10 @@ def _heard(model: MultimodalAutoencoder, windows: ScoredWindows, subject: str) -
     return Heard(bold, present, targets, {n: np.flatnonzero(own & whole) for n, own in learned.items()}, found)
 
 
-def _folds(heard: Heard, name: str, recording: Recording, moments: np.ndarray | None) -> list[Fold] | None:
+def _folds(heard: Heard, name: str, recording: Recording) -> list[Fold] | None:
     """Folds of one modality's rows, between which no volume is shared; None where there are too few."""
     learned, gap = heard.learned[name], max(HRF_SECONDS, (heard.windows.shape[1] - 1) * recording.tr)
-    return folds_of_rows(learned, recording.run, recording.tr, gap, moments) if len(learned) else None
+    return folds_of_rows(learned, recording.run, recording.tr, gap) if len(learned) else None
 
 
 def _decoder(heard: Heard, name: str, folds: Sequence[Fold], recording: Recording, centre_runs: bool) -> Decoder | None:
