@@ -50,5 +50,5 @@ def ridge_of(model: MultimodalAutoencoder, settings: TrainSettings, study: Study
     found, _ = model_of(settings, study, model.decoder.codebooks)
     windows = windows_of(settings, study, "train")
     for fit in (fit_linear_path, fit_linear_decoding):
-        fit(found, windows, centre_runs=settings.data.centre_runs, moments=study.moments)
+        fit(found, windows, centre_runs=settings.data.centre_runs)
     return found.eval()
