@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+import torch
+
 from giblet.features import CODES
 from giblet.models import MultimodalAutoencoder
 from giblet.training.build import model_of, windows_of
@@ -47,7 +49,8 @@ def ridge_of(model: MultimodalAutoencoder, settings: TrainSettings, study: Study
     head = {"head": "latent"} if coded else {}
     own = settings.model.model_copy(update={"linear_path": True, **head})
     settings = settings.model_copy(update={"model": own})
-    found, _ = model_of(settings, study, model.decoder.codebooks)
+    with torch.random.fork_rng(devices=[]):
+        found, _ = model_of(settings, study, model.decoder.codebooks)
     windows = windows_of(settings, study, "train")
     for fit in (fit_linear_path, fit_linear_decoding):
         fit(found, windows, centre_runs=settings.data.centre_runs)

@@ -70,7 +70,9 @@ def test_ridge_on_the_card_is_fit_ridge_on_the_same_trs(study, with_path):
 
 def test_a_run_without_a_linear_path_has_one_fitted_to_the_same_trs(study, with_path):
     run = trained(study, "without_path", linear_path=False)
+    before = torch.get_rng_state()
     assert run.model.linear_path is None and run.ridge.linear_path is not None
+    assert torch.equal(torch.get_rng_state(), before)  # the caller's draws go on as they would have
     one, other = (score(own.predict("test", "01", device="cpu")) for own in (with_path, run))
     assert other.encoding.ridge.value == pytest.approx(one.encoding.ridge.value, abs=1e-5)
     for name in ("text r", "text r over time", "text identification"):
