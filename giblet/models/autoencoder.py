@@ -262,7 +262,9 @@ class MultimodalAutoencoder(nn.Module):
         """
         return self.decoder.decode(self.bottleneck_from_bold(bold, subject, mask))
 
-    def forward(self, data: Data, mask: Data, subject: Subject, trs: Tensor | None = None) -> dict[str, Any]:
+    def forward(
+        self, data: Data, mask: Data, subject: Subject, trs: Tensor | None = None, *, waiting: bool = False
+    ) -> dict[str, Any]:
         """Both ways at once, for training: `predict_bold` from the stimulus, and `decode` from the BOLD.
 
         Parameters
@@ -275,6 +277,8 @@ class MultimodalAutoencoder(nn.Module):
             Name or place.
         trs : Tensor of int64, shape (B, W), optional
             TR of the stimulus in each row, -1 where a window is filled up; only for ``"scored"``.
+        waiting : bool
+            Decode no row before it is taken of the answers (:class:`giblet.models.decoder.WaitingAnswer`).
 
         Returns
         -------
@@ -291,7 +295,9 @@ class MultimodalAutoencoder(nn.Module):
             raise InputError("the batch has no BOLD series: training needs it; predict_bold does without")
         return {
             "bold": self.predict_bold(data, mask, subject),
-            "decoded": self.decode(data[BOLD], subject, mask[BOLD]),
+            "decoded": (self.decoder.waiting if waiting else self.decoder.decode)(
+                self.bottleneck_from_bold(data[BOLD], subject, mask[BOLD])
+            ),
             "scored": self.scored_rows(mask, trs),
         }
 
@@ -320,6 +326,22 @@ class MultimodalAutoencoder(nn.Module):
             BOLD: real & ((row >= self.context_trs) | first),
             "decode": _all_ahead(real, self.lead_trs) & (row < w - self.lead_trs),
         }
+
+    def rows_before(self, scored: Tensor) -> Tensor:
+        """TRs of the stimulus that some prediction of BOLD depends on.
+
+        Parameters
+        ----------
+        scored : Tensor of bool, shape (B, W)
+            Volumes whose prediction counts.
+
+        Returns
+        -------
+        Tensor of bool, shape (B, W)
+            Those volumes, and the `context_trs` rows before each.
+        """
+        padded = nn.functional.pad(scored.float()[:, None], (0, self.context_trs))
+        return nn.functional.max_pool1d(padded, self.context_trs + 1, stride=1)[:, 0] > 0.5
 
     @contextmanager
     def lesion(self, mask: Tensor, subject: Subject) -> Iterator[None]:

@@ -48,7 +48,10 @@ def latent_statistics(latents: Tensor, present: Tensor | None = None) -> Tensor:
     Tensor, shape (..., 2 * D), float32
         Means, then deviations (of the population: divided by the number of frames); 0 where no frame counts.
     """
-    weights = torch.ones_like(latents[..., :1]) if present is None else present[..., None].to(latents.dtype)
+    if present is None:
+        mean = latents.mean(-2)
+        return torch.cat([mean, (latents - mean[..., None, :]).square().mean(-2).sqrt()], dim=-1)
+    weights = present[..., None].to(latents.dtype)
     n = weights.sum(-2).clamp_min(1)
     mean = (latents * weights).sum(-2) / n
     variance = ((latents - mean[..., None, :]).square() * weights).sum(-2) / n
@@ -106,5 +109,7 @@ class LatentStatistics(nn.Module):
         rows = rows_of(codes, self.size).transpose(1, 2).flatten(0, 1)  # (B * F, K)
         latents = nn.functional.embedding_bag(rows, self.table, mode="sum").unflatten(0, (-1, codes.shape[2]))
         present = (codes != ABSENT).any(1)
-        standard = (latent_statistics(latents, present) - self.centre) * self.gain
+        # Weights cost more than the rest, and on a GPU the question would wait for it.
+        all_present = codes.device.type == "cpu" and bool(present.all())
+        standard = (latent_statistics(latents, None if all_present else present) - self.centre) * self.gain
         return torch.where(present.any(1)[:, None], standard, 0.0)

@@ -83,4 +83,5 @@ def latent_loss(codes: Tensor, latents: Tensor, codebooks: Tensor) -> Tensor:
     InputError
         If the codes do not fit the codebooks.
     """
-    return mse(rvq_dequantize(codes, codebooks).transpose(1, 2), latents)
+    # Frames before dimensions, as both lie in memory.
+    return mse(rvq_dequantize(codes, codebooks), latents.transpose(1, 2))

@@ -56,8 +56,12 @@ class Losses(nn.Module):
         InputError
             As the model and :func:`giblet.models.losses.combined_loss`.
         """
-        outputs = self.model(batch["data"], batch["mask"], int(batch["subject"][0]), batch["trs"])
-        outputs["scored"] = own_rows(outputs["scored"], batch)
+        scored = own_rows(self.model.scored_rows(batch["mask"], batch["trs"]), batch)
+        # What no scored volume depends on need not be encoded, nor decoded what is not scored.
+        needed = self.model.rows_before(scored[BOLD])
+        mask = {name: rows if name == BOLD else rows & needed for name, rows in batch["mask"].items()}
+        outputs = self.model(batch["data"], mask, int(batch["subject"][0]), batch["trs"], waiting=True)
+        outputs["scored"] = scored
         books = self.model.decoder.codebooks
         return combined_loss(batch, outputs, self.model.settings, self.scales, books, counts)
 
