@@ -67,7 +67,7 @@ def mean_and_convolution(rows: Tensor, table: Tensor, convolution: nn.Conv1d) ->
 
     Parameters
     ----------
-    rows : Tensor of int64, shape (B, K, F)
+    rows : Tensor of int32, shape (B, K, F)
         Rows of the table, those of codebook k in [k * R, (k + 1) * R): :func:`giblet.models.latents.rows_of`.
     table : Tensor, shape (K, R, d)
         What each code is embedded as.
@@ -86,37 +86,29 @@ def mean_and_convolution(rows: Tensor, table: Tensor, convolution: nn.Conv1d) ->
     Gradients flow to the table, the weight and the bias; once, not twice. It is computed in the table's precision,
     whatever autocast says.
     """
+    steps = _Steps(
+        rows.shape[2], frames_after(rows.shape[2], convolution), convolution.stride[0], int(convolution.padding[0])
+    )
     with torch.autocast(table.device.type, enabled=False):
-        taps = [
-            _tap_of(tap, rows.shape[2], convolution.stride[0], int(convolution.padding[0]),
-                    frames_after(rows.shape[2], convolution))
-            for tap in range(convolution.kernel_size[0])
-        ]  # fmt: skip
-        return _MeanAndConvolution.apply(table, convolution.weight, convolution.bias, rows, taps)
+        return _MeanAndConvolution.apply(table, convolution.weight, convolution.bias, rows, steps)
 
 
 @dataclass(frozen=True)
-class _Tap:
-    """Frames that a tap of a convolution meets, those on the padding left out."""
+class _Steps:
+    """Where a convolution's taps lie: frame t of its answer meets frame ``t * stride + tap - padding``."""
 
-    first: int
-    """Frame that it meets first, and the answer's frame there."""
-    first_out: int
-    n: int
-    stride: int
+    n_frames: int
     n_out: int
-    """Frames of the answer, all of them."""
+    """Frames of the answer."""
+    stride: int
+    padding: int
 
-    def of(self, rows: Tensor) -> Tensor:
-        """What it meets of rows (B, K, F), (B, K, n)."""
-        return rows[:, :, self.first : self.first + (self.n - 1) * self.stride + 1 : self.stride]
-
-
-def _tap_of(tap: int, n_frames: int, stride: int, padding: int, n_out: int) -> _Tap:
-    """The answer's frame t meets frame ``t * stride + tap - padding``."""
-    first_out = max(0, -(-(padding - tap) // stride))
-    last_out = min(n_out - 1, (n_frames - 1 + padding - tap) // stride)
-    return _Tap(first_out * stride + tap - padding, first_out, max(0, last_out - first_out + 1), stride, n_out)
+    def met_by(self, tap: int) -> tuple[slice, slice]:
+        """Frames of the answer for which a tap meets a frame and not the padding, and the frames that it meets."""
+        first = max(0, -(-(self.padding - tap) // self.stride))
+        last = min(self.n_out - 1, (self.n_frames - 1 + self.padding - tap) // self.stride)
+        start = first * self.stride + tap - self.padding
+        return slice(first, max(first, last + 1)), slice(start, start + max(0, last - first + 1) * self.stride, self.stride)
 
 
 class _MeanAndConvolution(torch.autograd.Function):
@@ -124,82 +116,104 @@ class _MeanAndConvolution(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, table: Tensor, weight: Tensor, bias: Tensor | None, rows: Tensor, taps: list[_Tap]
+        ctx: Any, table: Tensor, weight: Tensor, bias: Tensor | None, rows: Tensor, steps: _Steps
     ) -> tuple[Tensor, Tensor]:
         k, n_rows, d = table.shape
-        b, _, n_frames = rows.shape
-        n_taps, n_channels, n_out = len(taps), len(weight), taps[0].n_out
-        # The last row is 0: what lies on the padding looks it up.
-        mapped = table.new_empty(k * n_rows + 1, n_taps * n_channels)
-        torch.bmm(table, _by_book(weight, k), out=mapped[:-1].view(k, n_rows, -1))
+        n_channels, _, n_taps = weight.shape
+        b, n_out, size = len(rows), steps.n_out, k * n_rows
+        # One table per tap, and a last row of 0: what lies on the padding looks it up.
+        mapped = table.new_empty(n_taps * size + 1, n_channels)
         mapped[-1] = 0
-        looked_up = torch.full((b, n_out, n_taps, k), k * n_rows * n_taps, dtype=torch.int32, device=rows.device)
-        for at, tap in enumerate(taps):
-            met = tap.of(rows) * n_taps + at  # (B, K, n)
-            looked_up[:, tap.first_out : tap.first_out + tap.n, at] = met.transpose(1, 2).int()
-        convolved = _sums(looked_up.view(b * n_out, -1), mapped.view(-1, n_channels))
+        looked_up = torch.full((b, n_out, n_taps, k), n_taps * size, dtype=torch.int32, device=rows.device)
+        for tap, by_book in enumerate(_by_tap(weight, k)):
+            torch.bmm(table, by_book, out=mapped[tap * size : (tap + 1) * size].view(k, n_rows, n_channels))
+            answers, frames = steps.met_by(tap)
+            looked_up[:, answers, tap] = (rows[:, :, frames] + tap * size).transpose(1, 2)
+        convolved = nn.functional.embedding_bag(looked_up.view(b * n_out, -1), mapped, mode="sum")
         if bias is not None:
             convolved += bias
-        mean = _sums(rows.int().flatten(0, 1), table.flatten(0, 1)).view(b, k * d) / n_frames
+        mean = nn.functional.embedding_bag(rows.flatten(0, 1), table.flatten(0, 1), mode="sum") / steps.n_frames
         ctx.save_for_backward(table, weight, rows)
-        ctx.taps = taps
-        return mean, convolved.view(b, n_out, n_channels)
+        ctx.steps = steps
+        return mean.view(b, k * d), convolved.view(b, n_out, n_channels)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, by_mean: Tensor, by_convolved: Tensor) -> tuple[Tensor | None, ...]:
         table, weight, rows = ctx.saved_tensors
         k, n_rows, d = table.shape
-        b, _, n_frames = rows.shape
         by_frame = by_convolved.reshape(-1, len(weight))  # (B * G, n)
-        tr = torch.arange(b, dtype=torch.int32, device=rows.device)[:, None, None]
-        by_mapped = table.new_empty(k * n_rows, len(ctx.taps), len(weight))
-        for at, tap in enumerate(ctx.taps):
-            frame = torch.arange(tap.first_out, tap.first_out + tap.n, dtype=torch.int32, device=rows.device)
-            by_mapped[:, at] = _sums_by_row(tap.of(rows), tr * tap.n_out + frame, by_frame, k * n_rows)
-        by_mapped = by_mapped.view(k, n_rows, -1)
+        by_book_mean = by_mean.reshape(-1, d) / ctx.steps.n_frames  # (B * K, d)
+        by_entry, by_mapped = _by_row(rows, by_book_mean, by_frame, k * n_rows, weight.shape[2], ctx.steps)
         by_table = by_weight = by_bias = None
         if ctx.needs_input_grad[0]:
-            # What looks up a row for the mean is a TR and a codebook.
-            book = torch.arange(k, dtype=torch.int32, device=rows.device)[:, None]
-            by_table = _sums_by_row(rows, tr * k + book, by_mean.reshape(b * k, d) / n_frames, k * n_rows)
-            by_table = torch.baddbmm(by_table.view(k, n_rows, d), by_mapped, _by_book(weight, k).transpose(1, 2))
+            by_table = by_entry.view(k, n_rows, d)
+            for own, by_book in zip(by_mapped, _by_tap(weight, k), strict=True):
+                by_table = torch.baddbmm(by_table, own.view(k, n_rows, -1), by_book.transpose(1, 2))
         if ctx.needs_input_grad[1]:
-            by_book = torch.bmm(table.transpose(1, 2), by_mapped)  # (K, d, taps * n)
-            by_weight = by_book.view(k * d, len(ctx.taps), -1).permute(2, 0, 1)
+            entries = table.transpose(1, 2)
+            by_tap = torch.stack([torch.bmm(entries, own.view(k, n_rows, -1)) for own in by_mapped], dim=3)
+            by_weight = by_tap.flatten(0, 1).transpose(0, 1)  # (K, d, n, taps) -> (n, K * d, taps)
         if ctx.needs_input_grad[2]:
             by_bias = by_frame.sum(0)
         return by_table, by_weight, by_bias, None, None
 
 
-def _by_book(weight: Tensor, k: int) -> Tensor:
-    """The weight (n, K * d, taps) of each codebook, (K, d, taps * n)."""
-    return weight.permute(1, 2, 0).reshape(k, weight.shape[1] // k, -1)
+def _by_tap(weight: Tensor, k: int) -> list[Tensor]:
+    """The weight (n, K * d, taps) of each tap, (K, d, n)."""
+    n, channels, _ = weight.shape
+    return [own.t().contiguous().view(k, channels // k, n) for own in weight.unbind(2)]
 
 
-def _sums(places: Tensor, values: Tensor) -> Tensor:
-    """Of rows of `values`, by row of places."""
-    return nn.functional.embedding_bag(places, values, mode="sum")
-
-
-def _sums_by_row(rows: Tensor, places: Tensor, values: Tensor, n_rows: int) -> Tensor:
-    """Sum, for each row of the table, of the values at the places that looked it up.
+def _by_row(
+    rows: Tensor, by_book: Tensor, by_frame: Tensor, n_rows: int, n_taps: int, steps: _Steps
+) -> tuple[Tensor, list[Tensor]]:
+    """Sum, for each row of the table, the gradients of what looked it up.
 
     Parameters
     ----------
-    rows : Tensor of int64, shape (B, K, F)
-        Rows of the table that were looked up.
-    places : Tensor of int32, broadcast against `rows`
-        Rows of `values`.
-    values : Tensor, shape (N, n)
-    n_rows : int
-        Of the table.
+    rows : Tensor of int32, shape (B, K, F)
+    by_book : Tensor, shape (B * K, d)
+        Of each frame in the sum over the frames of a TR and codebook.
+    by_frame : Tensor, shape (B * G, n)
+        Of each frame of the convolution's answer.
+    n_rows, n_taps : int
+        Rows of the table, of all codebooks.
+    steps : _Steps
 
     Returns
     -------
-    Tensor, shape (n_rows, n)
+    by_entry : Tensor, shape (n_rows, d)
+    by_mapped : list of Tensor, shape (n_rows, n)
+        By tap.
     """
-    # Stable, so that sums are always in one order: the same run gives the same numbers.
-    ordered, order = torch.sort(rows.int().flatten(), stable=True)
-    starts = torch.searchsorted(ordered, torch.arange(n_rows, dtype=torch.int32, device=rows.device), out_int32=True)
-    return nn.functional.embedding_bag(places.expand(rows.shape).flatten()[order], values, starts, mode="sum")
+    by_entry = by_book.new_zeros(n_rows, by_book.shape[1])
+    by_mapped = [by_frame.new_zeros(0)] * n_taps
+    # Frames whose places are alike but for whole strides meet the same taps, and are sorted once for all of them.
+    for begin in range(steps.stride):
+        own = rows[:, :, begin :: steps.stride]
+        n_own = own.shape[2]
+        # Stable, so that sums are always in one order: the same run gives the same numbers.
+        ordered, order = torch.sort(own.flatten(), stable=True)
+        order = order.int()
+        book = order // n_own if n_own else order  # TR * K + codebook
+        by_entry += _sums(by_book, book, ordered, n_rows)
+        for tap in range(n_taps):
+            if (tap - steps.padding - begin) % steps.stride:
+                continue
+            ahead = (begin + steps.padding - tap) // steps.stride
+            answer = order % n_own + ahead if n_own else order
+            place = book // rows.shape[1] * steps.n_out + answer
+            if ahead < 0 or n_own + ahead > steps.n_out:
+                kept = (answer >= 0) & (answer < steps.n_out)
+                by_mapped[tap] = _sums(by_frame, place[kept], ordered[kept], n_rows)
+            else:
+                by_mapped[tap] = _sums(by_frame, place, ordered, n_rows)
+    return by_entry, by_mapped
+
+
+def _sums(values: Tensor, places: Tensor, ordered: Tensor, n_rows: int) -> Tensor:
+    """Sum of the values at the places that belong to each row, which stand in order: (n_rows, n)."""
+    counts = torch.bincount(ordered, minlength=n_rows)
+    starts = (counts.cumsum(0) - counts).int()
+    return nn.functional.embedding_bag(places, values, starts, mode="sum")

@@ -177,7 +177,9 @@ class AudioEncoder(nn.Module):
         present = check_mask(mask, len(x), x, "AudioEncoder")
         if self.use_encodec:
             if x.ndim == 3 and is_code_dtype(x):
-                x = torch.where(present[:, None, None], x.long(), ABSENT)
+                # Wide ones stay wide until they were found to be in range.
+                x = x.int() if x.dtype == torch.int32 or x.element_size() < 4 else x.long()
+                x = torch.where(present[:, None, None], x, ABSENT)
             return self._of_codes(x)
         if is_code_dtype(x):
             raise InputError(

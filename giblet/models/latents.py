@@ -24,10 +24,10 @@ def rows_of(codes: Tensor, size: int) -> Tensor:
 
     Returns
     -------
-    Tensor, shape (B, K, F), int64
+    Tensor, shape (B, K, F), int32
     """
-    first = torch.arange(codes.shape[1], device=codes.device)[:, None] * (size + 1)
-    return torch.where(codes == ABSENT, size, codes.long()) + first
+    first = torch.arange(codes.shape[1], device=codes.device, dtype=torch.int32)[:, None] * (size + 1)
+    return torch.where(codes == ABSENT, size, codes.int()) + first
 
 
 def latent_statistics(latents: Tensor, present: Tensor | None = None) -> Tensor:
