@@ -187,28 +187,32 @@ def _by_row(
     by_mapped : list of Tensor, shape (n_rows, n)
         By tap.
     """
+    b, k, _ = rows.shape
+    tr = torch.arange(b, dtype=torch.int32, device=rows.device)[:, None, None]
+    book = tr * k + torch.arange(k, dtype=torch.int32, device=rows.device)[:, None]  # (B, K, 1)
     by_entry = by_book.new_zeros(n_rows, by_book.shape[1])
     by_mapped = [by_frame.new_zeros(0)] * n_taps
     # Frames whose places are alike but for whole strides meet the same taps, and are sorted once for all of them.
     for begin in range(steps.stride):
         own = rows[:, :, begin :: steps.stride]
-        n_own = own.shape[2]
+        frame = torch.arange(own.shape[2], dtype=torch.int32, device=rows.device)
         # Stable, so that sums are always in one order: the same run gives the same numbers.
         ordered, order = torch.sort(own.flatten(), stable=True)
-        order = order.int()
-        book = order // n_own if n_own else order  # TR * K + codebook
-        by_entry += _sums(by_book, book, ordered, n_rows)
+
+        def in_order(places: Tensor, shape: torch.Size = own.shape, order: Tensor = order) -> Tensor:
+            return places.expand(shape).flatten().index_select(0, order)
+
+        by_entry += _sums(by_book, in_order(book), ordered, n_rows)
         for tap in range(n_taps):
             if (tap - steps.padding - begin) % steps.stride:
                 continue
-            ahead = (begin + steps.padding - tap) // steps.stride
-            answer = order % n_own + ahead if n_own else order
-            place = book // rows.shape[1] * steps.n_out + answer
-            if ahead < 0 or n_own + ahead > steps.n_out:
-                kept = (answer >= 0) & (answer < steps.n_out)
-                by_mapped[tap] = _sums(by_frame, place[kept], ordered[kept], n_rows)
-            else:
-                by_mapped[tap] = _sums(by_frame, place, ordered, n_rows)
+            answer = frame + (begin + steps.padding - tap) // steps.stride
+            met = (answer >= 0) & (answer < steps.n_out)
+            place, row = in_order(tr * steps.n_out + answer), ordered
+            if not bool(met.all()):  # beyond the ends are no frames of the answer
+                kept = in_order(met)
+                place, row = place[kept], row[kept]
+            by_mapped[tap] = _sums(by_frame, place, row, n_rows)
     return by_entry, by_mapped
 
 

@@ -50,7 +50,9 @@ def latent_statistics(latents: Tensor, present: Tensor | None = None) -> Tensor:
     """
     if present is None:
         mean = latents.mean(-2)
-        return torch.cat([mean, (latents - mean[..., None, :]).square().mean(-2).sqrt()], dim=-1)
+        apart = latents - mean[..., None, :]
+        squares = apart.square() if apart.requires_grad else apart.square_()
+        return torch.cat([mean, squares.mean(-2).sqrt()], dim=-1)
     weights = present[..., None].to(latents.dtype)
     n = weights.sum(-2).clamp_min(1)
     mean = (latents * weights).sum(-2) / n
@@ -109,7 +111,8 @@ class LatentStatistics(nn.Module):
         rows = rows_of(codes, self.size).transpose(1, 2).flatten(0, 1)  # (B * F, K)
         latents = nn.functional.embedding_bag(rows, self.table, mode="sum").unflatten(0, (-1, codes.shape[2]))
         present = (codes != ABSENT).any(1)
-        # Weights cost more than the rest, and on a GPU the question would wait for it.
-        all_present = codes.device.type == "cpu" and bool(present.all())
-        standard = (latent_statistics(latents, None if all_present else present) - self.centre) * self.gain
+        # Weights cost more than the rest. Where a TR has all its frames or none they can be done without; on a GPU the
+        # answer to that question would be waited for.
+        whole = codes.device.type == "cpu" and torch.equal(present.all(1), present.any(1))
+        standard = (latent_statistics(latents, None if whole else present) - self.centre) * self.gain
         return torch.where(present.any(1)[:, None], standard, 0.0)
