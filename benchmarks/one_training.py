@@ -32,7 +32,7 @@ def study_of(audio: np.ndarray, codec: str, n_voxels: int, codes: bool) -> Any:
         from giblet.data.dataset.series import Series
         from giblet.data.dataset.windows import Recording, fit_normalisers
     except ImportError:  # up to 189995b
-        from giblet.data.dataset import Recording, fit_normalisers
+        from giblet.data.dataset import Recording, fit_normalisers  # noqa: I001
         from giblet.data.series import Series
 
     n_trs = len(audio)

@@ -108,7 +108,8 @@ class _Steps:
         first = max(0, -(-(self.padding - tap) // self.stride))
         last = min(self.n_out - 1, (self.n_frames - 1 + self.padding - tap) // self.stride)
         start = first * self.stride + tap - self.padding
-        return slice(first, max(first, last + 1)), slice(start, start + max(0, last - first + 1) * self.stride, self.stride)
+        n = max(0, last - first + 1)
+        return slice(first, first + n), slice(start, start + n * self.stride, self.stride)
 
 
 class _MeanAndConvolution(torch.autograd.Function):

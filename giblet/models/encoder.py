@@ -205,7 +205,7 @@ class AudioEncoder(nn.Module):
             mean, first = mean_and_convolution(
                 rows_of(codes, self.codebook_size), self._table(), cast(nn.Conv1d, self.convolution[0])
             )
-            hidden = channels_last(self.convolution[1:], first)
+            hidden = channels_last(cast(nn.Sequential, self.convolution[1:]), first)
         else:
             channels = self.to_channels(self.embed(codes))
             mean, hidden = channels.mean(2), self.convolution(channels)
