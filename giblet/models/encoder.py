@@ -32,6 +32,9 @@ class AudioEncoder(nn.Module):
     regression would be given, and hundreds of TRs do not suffice to find them again among the embeddings of all
     codebooks.
 
+    On CPUs TRs that are alike are encoded once, each with a dropout of its own, and many TRs by tables
+    (:mod:`giblet.models.code_tables`), which give the same numbers in a fraction of the time.
+
     Parameters
     ----------
     use_encodec : bool
