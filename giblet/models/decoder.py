@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -31,13 +31,20 @@ class WaitingAnswer:
     head : torch.nn.Module
     hidden : Tensor, shape (..., features)
         What the head is given.
+    beside : Tensor, shape (..., of an answer), optional
+        Added to the answer; ``tensor + answer`` waits as well.
     """
 
     head: nn.Module
     hidden: Tensor
+    beside: Tensor | None = None
+
+    def __radd__(self, other: Tensor) -> WaitingAnswer:
+        """The same with a Tensor added to it."""
+        return replace(self, beside=other if self.beside is None else other + self.beside)
 
     def __getitem__(self, rows: Tensor) -> Any:
-        """The answer to some rows, as ``head(hidden)[rows]`` would be.
+        """The answer to some rows, as ``(beside + head(hidden))[rows]`` would be.
 
         Parameters
         ----------
@@ -47,7 +54,8 @@ class WaitingAnswer:
         -------
         Tensor or CodeLogits
         """
-        return self.head(self.hidden[rows])
+        answer = self.head(self.hidden[rows])
+        return answer if self.beside is None else self.beside[rows] + answer
 
 
 class MultimodalDecoder(nn.Module):
