@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 # What runs after installation needs no network, and says so.
 OFFLINE := HF_HUB_OFFLINE=1
 
-.PHONY: demo test test-slow lint calibration encoding-calibration bench-encoding bench-features language-model setup clean
+.PHONY: demo test test-slow lint calibration encoding-calibration bench-encoding bench-training bench-features language-model setup clean
 
 demo: setup
 	$(OFFLINE) $(BIN)/giblet demo --out-dir demo_output
@@ -38,6 +38,9 @@ encoding-calibration: setup
 bench-encoding: setup
 	$(BIN)/python benchmarks/encoding_speed.py
 	$(BIN)/python benchmarks/encoding_null_speed.py
+
+bench-training: setup
+	$(BIN)/python benchmarks/training_speed.py
 
 bench-features: language-model
 	$(BIN)/python benchmarks/features_speed.py

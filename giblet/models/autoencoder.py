@@ -344,7 +344,14 @@ class MultimodalAutoencoder(nn.Module):
         return self.linear_path.decode(brain.kept(bold, brain.checked_mask(bold, mask)), place)
 
     def forward(
-        self, data: Data, mask: Data, subject: Subject, trs: Tensor | None = None, linear: Data | None = None
+        self,
+        data: Data,
+        mask: Data,
+        subject: Subject,
+        trs: Tensor | None = None,
+        linear: Data | None = None,
+        *,
+        waiting: bool = False,
     ) -> dict[str, Any]:
         """Both ways at once, for training: `predict_bold` from the stimulus, and `decode` from the BOLD.
 
@@ -363,6 +370,8 @@ class MultimodalAutoencoder(nn.Module):
         linear : mapping of str to Tensor, optional
             In place of what the linear path answers, from fits to other TRs: ``"bold"``, shape (B, W, n_voxels), and
             by modality what :meth:`giblet.models.linear_path.LinearPath.targets` gives of a TR.
+        waiting : bool
+            Decode no row before it is taken of the answers (:class:`giblet.models.decoder.WaitingAnswer`).
 
         Returns
         -------
@@ -378,8 +387,10 @@ class MultimodalAutoencoder(nn.Module):
         """
         if BOLD not in data or BOLD not in mask:
             raise InputError("the batch has no BOLD series: training needs it; predict_bold does without")
-        path, whole = self.linear_path, {BOLD: self.network_bold(data, mask, subject)}
-        whole |= self.decoder.decode(self.bottleneck_from_bold(data[BOLD], subject, mask[BOLD]))
+        path = self.linear_path
+        whole: dict[str, Any] = {BOLD: self.network_bold(data, mask, subject)}
+        decode = self.decoder.waiting if waiting else self.decoder.decode
+        whole |= decode(self.bottleneck_from_bold(data[BOLD], subject, mask[BOLD]))
         parts: dict[str, Tensor] = {}
         if path is not None and linear is not None:
             parts = {name: part if name == BOLD else path.spread(name, part) for name, part in linear.items()}
@@ -415,6 +426,22 @@ class MultimodalAutoencoder(nn.Module):
             BOLD: real & ((row >= self.context_trs) | first),
             "decode": _all_ahead(real, self.lead_trs) & (row < w - self.lead_trs),
         }
+
+    def rows_before(self, scored: Tensor) -> Tensor:
+        """TRs of the stimulus that some prediction of BOLD depends on.
+
+        Parameters
+        ----------
+        scored : Tensor of bool, shape (B, W)
+            Volumes whose prediction counts.
+
+        Returns
+        -------
+        Tensor of bool, shape (B, W)
+            Those volumes, and the `context_trs` rows before each.
+        """
+        padded = nn.functional.pad(scored.float()[:, None], (0, self.context_trs))
+        return nn.functional.max_pool1d(padded, self.context_trs + 1, stride=1)[:, 0] > 0.5
 
     @contextmanager
     def lesion(self, mask: Tensor, subject: Subject) -> Iterator[None]:

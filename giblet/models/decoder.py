@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,6 +18,44 @@ from giblet.models.stimulus_heads import PictureHead, ShapedHead
 
 N_MELS = 2048
 """Mel bands of the legacy mode, where no modality says how many."""
+
+
+@dataclass(frozen=True)
+class WaitingAnswer:
+    """What a head has yet to answer: ``answer[rows]`` computes those rows alone.
+
+    Windows share rows with each other, and only one of them scores each: a step asks for little more than half.
+
+    Parameters
+    ----------
+    head : torch.nn.Module
+    hidden : Tensor, shape (..., features)
+        What the head is given.
+    beside : Tensor, shape (..., of an answer), optional
+        Added to the answer; ``tensor + answer`` waits as well.
+    """
+
+    head: nn.Module
+    hidden: Tensor
+    beside: Tensor | None = None
+
+    def __radd__(self, other: Tensor) -> WaitingAnswer:
+        """The same with a Tensor added to it."""
+        return replace(self, beside=other if self.beside is None else other + self.beside)
+
+    def __getitem__(self, rows: Tensor) -> Any:
+        """The answer to some rows, as ``(beside + head(hidden))[rows]`` would be.
+
+        Parameters
+        ----------
+        rows : Tensor of bool, shape (...)
+
+        Returns
+        -------
+        Tensor or CodeLogits
+        """
+        answer = self.head(self.hidden[rows])
+        return answer if self.beside is None else self.beside[rows] + answer
 
 
 class MultimodalDecoder(nn.Module):
@@ -136,10 +175,37 @@ class MultimodalDecoder(nn.Module):
         InputError
             If `z` is not floats (..., bottleneck).
         """
+        hidden = self._hidden(z)
+        return {name: head(hidden) for name, head in self.heads.items()}
+
+    def waiting(self, z: Tensor) -> dict[str, WaitingAnswer]:
+        """As `decode`, but nothing is computed of the heads before rows are taken of their answers.
+
+        Parameters
+        ----------
+        z : Tensor, shape (..., bottleneck)
+
+        Returns
+        -------
+        dict of str to WaitingAnswer
+
+        Raises
+        ------
+        InputError
+            If `z` is not floats (..., bottleneck).
+
+        See Also
+        --------
+        decode : The answers themselves.
+        """
+        hidden = self._hidden(z)
+        return {name: WaitingAnswer(head, hidden) for name, head in self.heads.items()}
+
+    def _hidden(self, z: Tensor) -> Tensor:
+        """What the heads are given, (..., features)."""
         if not z.is_floating_point() or z.shape[-1:] != (self.bottleneck,):
             raise InputError(f"the decoder got {z.dtype} {tuple(z.shape)}; expected floats (B, {self.bottleneck})")
-        hidden = self.trunk(z)
-        return {name: head(hidden) for name, head in self.heads.items()}
+        return self.trunk(z)
 
     @torch.no_grad()
     def to_codes(self, outputs: Mapping[str, Any]) -> Tensor:

@@ -6,13 +6,16 @@ beyond its TR, so that nothing of the future gets into the present.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
 from giblet.errors import InputError
+from giblet.models.code_tables import distinct_rows, frames_after, mean_and_convolution
 from giblet.models.inputs import check_floats, check_mask, is_code_dtype, present_only
 from giblet.models.latents import ABSENT, LatentStatistics, rows_of
-from giblet.models.layers import LinearPlus, quiet
+from giblet.models.layers import LinearPlus, channels_last, quiet
 from giblet.models.settings import Modality, ModelSettings
 
 HIDDEN = 128
@@ -28,6 +31,9 @@ class AudioEncoder(nn.Module):
     deviation of the TR's latents, linearly (:class:`giblet.models.latents.LatentStatistics`). They are what ridge
     regression would be given, and hundreds of TRs do not suffice to find them again among the embeddings of all
     codebooks.
+
+    On CPUs TRs that are alike are encoded once, each with a dropout of its own, and many TRs by tables
+    (:mod:`giblet.models.code_tables`), which give the same numbers in a fraction of the time.
 
     Parameters
     ----------
@@ -132,9 +138,11 @@ class AudioEncoder(nn.Module):
             If they are not integers, not of K codebooks, without a frame, or out of range.
         """
         self._check_codes(codes)
-        k, v, d = self.embedding.shape
-        table = torch.cat([self.embedding, self.absent[:, None]], dim=1).view(k * (v + 1), d)
-        return nn.functional.embedding(rows_of(codes, v), table)  # (B, K, F, d)
+        return nn.functional.embedding(rows_of(codes, self.codebook_size), self._table().flatten(0, 1))
+
+    def _table(self) -> Tensor:
+        """What each code is embedded as, and behind those of a codebook its absent code: (K, V + 1, d)."""
+        return torch.cat([self.embedding, self.absent[:, None]], dim=1)
 
     @staticmethod
     def to_channels(embedded: Tensor) -> Tensor:
@@ -172,9 +180,10 @@ class AudioEncoder(nn.Module):
         present = check_mask(mask, len(x), x, "AudioEncoder")
         if self.use_encodec:
             if x.ndim == 3 and is_code_dtype(x):
-                x = torch.where(present[:, None, None], x.long(), ABSENT)
-            encoded = self._encode(self.to_channels(self.embed(x)))
-            return encoded if self.latents is None else encoded + self.from_latents(self.latents(x))
+                # Wide ones stay wide until they were found to be in range.
+                x = x.int() if x.dtype == torch.int32 or x.element_size() < 4 else x.long()
+                x = torch.where(present[:, None, None], x, ABSENT)
+            return self._of_codes(x)
         if is_code_dtype(x):
             raise InputError(
                 f"AudioEncoder(use_encodec=False) got {x.dtype}: a mel spectrogram holds floats, codes don't"
@@ -187,8 +196,44 @@ class AudioEncoder(nn.Module):
     def _encode(self, channels: Tensor) -> Tensor:
         """(B, channels, F) to (B, features)."""
         hidden = self.convolution(channels)  # (B, HIDDEN, ceil(F / 8))
-        pooled = torch.cat([hidden.mean(2), hidden.amax(2)], dim=1)
-        return self.linear(channels.mean(2)) + self.pooled(self.dropout(pooled))
+        return self.linear(channels.mean(2)) + self.pooled(self.dropout(_pool(hidden)))
+
+    def _of_codes(self, codes: Tensor) -> Tensor:
+        """(B, K, F) to (B, features); each TR once, and with tables where they are faster."""
+        self._check_codes(codes)
+        inverse = None
+        if codes.device.type == "cpu":
+            codes, inverse = distinct_rows(codes)
+        if self.with_tables(codes):
+            mean, first = mean_and_convolution(
+                rows_of(codes, self.codebook_size), self._table(), cast(nn.Conv1d, self.convolution[0])
+            )
+            hidden = channels_last(cast(nn.Sequential, self.convolution[1:]), first)
+        else:
+            channels = self.to_channels(self.embed(codes))
+            mean, hidden = channels.mean(2), self.convolution(channels)
+        linear, pooled = self.linear(mean), _pool(hidden)
+        if self.latents is not None:
+            linear = linear + self.from_latents(self.latents(codes))
+        if inverse is not None:
+            linear, pooled = linear[inverse], pooled[inverse]
+        return linear + self.pooled(self.dropout(pooled))
+
+    def with_tables(self, codes: Tensor) -> bool:
+        """Whether codes are encoded by tables (:mod:`giblet.models.code_tables`), which gives the same numbers.
+
+        Parameters
+        ----------
+        codes : Tensor of int, shape (B, K, F)
+
+        Returns
+        -------
+        bool
+            True on CPUs, where there are more frames than rows in the table of a codebook: the first convolution has
+            one product for each of them, and with tables one for each row.
+        """
+        n_frames = len(codes) * frames_after(codes.shape[2], cast(nn.Conv1d, self.convolution[0]))
+        return codes.device.type == "cpu" and n_frames > self.codebook_size
 
     def _check_codes(self, codes: Tensor) -> None:
         if not is_code_dtype(codes):
@@ -209,6 +254,11 @@ class AudioEncoder(nn.Module):
                     f"code {bad} is outside [0, {self.codebook_size - 1}] (-1: absent): "
                     "check which codec made these, or clip predictions"
                 )
+
+
+def _pool(hidden: Tensor) -> Tensor:
+    """Mean and maximum over frames, (B, n, F) to (B, 2 * n)."""
+    return torch.cat([hidden.mean(2), hidden.amax(2)], dim=1)
 
 
 def principal_entries(codebooks: Tensor, shape: torch.Size | tuple[int, ...]) -> Tensor:

@@ -24,10 +24,10 @@ def rows_of(codes: Tensor, size: int) -> Tensor:
 
     Returns
     -------
-    Tensor, shape (B, K, F), int64
+    Tensor, shape (B, K, F), int32
     """
-    first = torch.arange(codes.shape[1], device=codes.device)[:, None] * (size + 1)
-    return torch.where(codes == ABSENT, size, codes.long()) + first
+    first = torch.arange(codes.shape[1], device=codes.device, dtype=torch.int32)[:, None] * (size + 1)
+    return torch.where(codes == ABSENT, size, codes.int()) + first
 
 
 def latent_statistics(latents: Tensor, present: Tensor | None = None) -> Tensor:
@@ -48,7 +48,12 @@ def latent_statistics(latents: Tensor, present: Tensor | None = None) -> Tensor:
     Tensor, shape (..., 2 * D), float32
         Means, then deviations (of the population: divided by the number of frames); 0 where no frame counts.
     """
-    weights = torch.ones_like(latents[..., :1]) if present is None else present[..., None].to(latents.dtype)
+    if present is None:
+        mean = latents.mean(-2)
+        apart = latents - mean[..., None, :]
+        squares = apart.square() if apart.requires_grad else apart.square_()
+        return torch.cat([mean, squares.mean(-2).sqrt()], dim=-1)
+    weights = present[..., None].to(latents.dtype)
     n = weights.sum(-2).clamp_min(1)
     mean = (latents * weights).sum(-2) / n
     variance = ((latents - mean[..., None, :]).square() * weights).sum(-2) / n
@@ -106,5 +111,8 @@ class LatentStatistics(nn.Module):
         rows = rows_of(codes, self.size).transpose(1, 2).flatten(0, 1)  # (B * F, K)
         latents = nn.functional.embedding_bag(rows, self.table, mode="sum").unflatten(0, (-1, codes.shape[2]))
         present = (codes != ABSENT).any(1)
-        standard = (latent_statistics(latents, present) - self.centre) * self.gain
+        # Weights cost more than the rest. Where a TR has all its frames or none they can be done without; on a GPU the
+        # answer to that question would be waited for.
+        whole = codes.device.type == "cpu" and torch.equal(present.all(1), present.any(1))
+        standard = (latent_statistics(latents, None if whole else present) - self.centre) * self.gain
         return torch.where(present.any(1)[:, None], standard, 0.0)

@@ -23,7 +23,7 @@ def mse(target: Tensor, prediction: Tensor) -> Tensor:
     -------
     Tensor, shape (N,), float32
     """
-    return (prediction.float() - target.float()).square().flatten(1).mean(1)
+    return nn.functional.mse_loss(prediction.float(), target.float(), reduction="none").flatten(1).mean(1)
 
 
 def smooth_l1(target: Tensor, prediction: Tensor, width: Tensor | float = 1.0) -> Tensor:
@@ -83,4 +83,5 @@ def latent_loss(codes: Tensor, latents: Tensor, codebooks: Tensor) -> Tensor:
     InputError
         If the codes do not fit the codebooks.
     """
-    return mse(rvq_dequantize(codes, codebooks).transpose(1, 2), latents)
+    # Frames before dimensions, as both lie in memory.
+    return mse(rvq_dequantize(codes, codebooks), latents.transpose(1, 2))

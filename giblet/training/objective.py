@@ -58,7 +58,7 @@ class Losses(nn.Module):
         InputError
             As the model and :func:`giblet.models.losses.combined_loss`.
         """
-        outputs = self._outputs(batch)
+        outputs = self._outputs(batch, waiting=True)
         books = self.model.decoder.codebooks
         return combined_loss(batch, outputs, self.model.settings, self.scales, books, counts)
 
@@ -87,12 +87,15 @@ class Losses(nn.Module):
             for name, loss in at_1.items()
         }
 
-    def _outputs(self, batch: Batch) -> dict[str, Any]:
+    def _outputs(self, batch: Batch, *, waiting: bool = False) -> dict[str, Any]:
         """What the model answers, its rows those that are the windows' own."""
+        scored = own_rows(self.model.scored_rows(batch["mask"], batch["trs"]), batch)
+        # What no scored volume depends on need not be encoded, nor decoded what is not scored.
+        needed = self.model.rows_before(scored[BOLD])
+        mask = {name: rows if name == BOLD else rows & needed for name, rows in batch["mask"].items()}
         subject = int(batch["subject"][0])
-        outputs = self.model(batch["data"], batch["mask"], subject, batch["trs"], batch.get("linear"))
-        outputs["scored"] = own_rows(outputs["scored"], batch)
-        return outputs
+        outputs = self.model(batch["data"], mask, subject, batch["trs"], batch.get("linear"), waiting=waiting)
+        return outputs | {"scored": scored}
 
 
 def own_rows(scored: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
