@@ -216,9 +216,7 @@ def _check_names(features: xr.Dataset, answers_to: Sequence[str], given: dict[st
     if OWN in answers_to and holds == CODES:
         raise InputError(f"the features are codes, which are no numbers: answers_to={NAMES!r} gives each entry some")
     if NAMES in answers_to and holds != CODES:
-        raise InputError(
-            f"answers_to is {NAMES!r}, and the features are {main_variable(features)}: {NAMES} are of codes"
-        )
+        raise InputError(f"answers_to is {NAMES!r}, which are of codes, and the features are {main_variable(features)}")
     needed = {SOURCES[name].made_of for name in answers_to if name in SOURCES}
     for what, path in given.items():
         wants = [name for name in answers_to if name in SOURCES and SOURCES[name].made_of == what]

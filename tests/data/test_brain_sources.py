@@ -148,7 +148,7 @@ def test_another_simulation_is_not_replaced(made, tmp_path):
     path = made / "mel_desc-mel_features.nc"
     simulate(path, tmp_path, table=True, n_voxels=2)
     simulate(path, tmp_path, table=True, n_voxels=2)
-    with pytest.raises(InputError, match="confounds 0.0 -> 0.3"):
+    with pytest.raises(InputError, match=r"confounds 0\.0 -> 0\.3"):
         simulate(path, tmp_path, table=True, n_voxels=2, confounds=0.3)
     with pytest.raises(InputError, match="answers_to"):
         simulate(path, tmp_path, table=True, n_voxels=2, answers_to=["gammatone"], film=made / "talk.wav")
