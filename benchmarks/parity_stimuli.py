@@ -28,7 +28,8 @@ from giblet.data.video import VideoProcessor
 from giblet.evaluation.reconstruction import latents_by_tr
 from giblet.features import CONTINUOUS, VIDEO, load_features, new_features, save_features
 from giblet.pipeline import extract
-from giblet.timing import TRGrid, exact
+from giblet.spans import volume_grid
+from giblet.timing import exact
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -166,7 +167,7 @@ def _pictures(of: StimulusSet, minutes: float, tr: float) -> xr.Dataset:
     frames = np.stack(steps[: n_trs * per_tr]).reshape(n_trs, per_tr, *SIZE, 3).mean(axis=1)
     return new_features(
         {"frames": (("tr", "row", "column", "rgb"), np.rint(frames).astype(np.uint8))},
-        TRGrid(tr, n_trs, 1 / exact(tr)), film_duration=n_trs * exact(tr), kind=CONTINUOUS, desc=VIDEO,
+        volume_grid(tr, n_trs, 0), film_duration=n_trs * exact(tr), kind=CONTINUOUS, desc=VIDEO,
         duration=float(n_trs * tr), source=of.film.name, source_sha256=film.attrs["source_sha256"], settings={"tr": tr},
     )  # fmt: skip
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal, TypedDict, TypeGuard, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 
 import nibabel as nib
 import numpy as np
@@ -190,7 +190,7 @@ def simulate_bold(
     [2.0, 2.0, 2.0]
     """
     options = SimulateSettings.make(**settings)
-    given = {"": _read(features)} if not _several(features) else {name: _read(one) for name, one in features.items()}
+    given = {name: _read(one) for name, one in _by_name(features).items()}
     rngs = generators(options.seed, 0, len(given))
     begins = _begins(next(iter(given.values())), run_lengths)
     sources = [_numbers(one, rng) for one, rng in zip(given.values(), rngs, strict=True)]
@@ -224,8 +224,10 @@ def simulate_bold(
     return Simulation(bold, _truth(variables, options, seconds, lengths, begins, about))
 
 
-def _several(features: Any) -> TypeGuard[Mapping[str, Any]]:
-    return isinstance(features, Mapping) and not isinstance(features, xr.Dataset)
+def _by_name(features: Any) -> Mapping[str, Any]:
+    """Sources by name; "" for one that has none. A Dataset is a mapping too, and is one source."""
+    several = isinstance(features, Mapping) and not isinstance(features, xr.Dataset)
+    return features if several else {"": features}
 
 
 def _read(features: np.ndarray | xr.Dataset | str | Path) -> np.ndarray | xr.Dataset:

@@ -148,10 +148,12 @@ def simulate_subjects(
 
     Parameters
     ----------
-    features, out_dir, answers_to, film, words, table, overwrite
+    features, out_dir
         As for :func:`simulate`; names of files begin with ``sub-01_`` and so on.
     n_subjects : int
         The first has the noise seed that is given (or the seed), each further one the next number.
+    answers_to, film, words, table, overwrite
+        As for :func:`simulate`.
     **settings
         Fields of :class:`giblet.data.simulate.SimulateSettings`; ``own`` is the share of the mapping in which subjects
         differ. The same voxel of each has the same shared part.
