@@ -46,7 +46,7 @@ def train(
     each = ", ".join(f"{name} {loss:.3f}" for name, loss in result.val.items())
     out.print(
         f"{result.folder}: {result.status} after {result.step} steps ({result.epoch:.4g} epochs, "
-        f"{result.seconds:.0f} s); best validation {result.best_val:.3f} at step {result.best_step} ({each}"
+        f"{result.seconds:.0f} s); best validation {result.best_val:.3f} at {result.told_steps} ({each}"
         f"{_no_better(result.no_better_than_mean)}); TR {result.tr:g} s{_read_late(result.slice_time_ref)}, "
         f"split by {result.split}, runs {'' if result.centre_runs else 'not '}centred",
         markup=False,

@@ -19,6 +19,7 @@ from giblet.models.decoder import MultimodalDecoder
 from giblet.models.encoder import build_encoder
 from giblet.models.inputs import checked_series
 from giblet.models.layers import LinearPlus
+from giblet.models.linear_path import LinearPath
 from giblet.models.settings import Modality, ModelDesign, ModelSettings
 
 Data = Mapping[str, Tensor]
@@ -98,6 +99,10 @@ class MultimodalAutoencoder(nn.Module):
         self.absent_volume = nn.Parameter(torch.zeros(s.rank))
         self.over_volumes = nn.Conv1d(s.rank, s.bottleneck, s.decode_trs)
         self.decoder = MultimodalDecoder(settings=s, modalities=self.modalities, codebooks=codebooks, priors=priors)
+        voxels = list(self.n_voxels.values())
+        self.linear_path = (
+            LinearPath(s, self.modalities, voxels, refs, codebooks, statistics) if s.linear_path else None
+        )
 
     @property
     def design(self) -> ModelDesign:
@@ -136,6 +141,8 @@ class MultimodalAutoencoder(nn.Module):
             If `tr` is not positive.
         """
         self.hrf.set_tr(tr)
+        if self.linear_path is not None:
+            self.linear_path.hrf.set_tr(tr)
         self.tr = tr
 
     def encode(self, data: Data, mask: Data) -> Tensor:
@@ -170,6 +177,8 @@ class MultimodalAutoencoder(nn.Module):
     def predict_bold(self, data: Data, mask: Data, subject: Subject) -> Tensor:
         """BOLD of each volume, from the stimulus up to it: ``brain(bottleneck(hrf * features))``.
 
+        With a linear path, what that answers plus ``gain`` times this.
+
         Parameters
         ----------
         data : mapping of str to Tensor, shape (B, W, ...)
@@ -196,9 +205,52 @@ class MultimodalAutoencoder(nn.Module):
         --------
         decode : The other way, from BOLD to the stimulus.
         """
-        brain = self._brain(subject)
-        which = self._which_ref[self.subjects.index(subject) if isinstance(subject, str) else subject]
+        network, linear = self.network_bold(data, mask, subject), self.linear_bold(data, mask, subject)
+        return network if linear is None or self.linear_path is None else linear + self.linear_path.gain * network
+
+    def network_bold(self, data: Data, mask: Data, subject: Subject) -> Tensor:
+        """The network's own part in `predict_bold`, whole.
+
+        Parameters
+        ----------
+        data : mapping of str to Tensor, shape (B, W, ...)
+        mask : mapping of str to Tensor of bool, shape (B, W)
+        subject : str or int
+
+        Returns
+        -------
+        Tensor, shape (B, W, n_voxels)
+
+        Raises
+        ------
+        InputError
+            As `predict_bold`.
+        """
+        brain, which = self._brain(subject), self.which_ref(self.place(subject))
         return brain.predict(self.to_bottleneck(self.hrf(self.encode(data, mask), which)))
+
+    @torch.no_grad()
+    def linear_bold(self, data: Data, mask: Data, subject: Subject) -> Tensor | None:
+        """The linear path's part in `predict_bold`, which nothing learns.
+
+        Parameters
+        ----------
+        data : mapping of str to Tensor, shape (B, W, ...)
+        mask : mapping of str to Tensor of bool, shape (B, W)
+        subject : str or int
+
+        Returns
+        -------
+        Tensor, shape (B, W, n_voxels), or None
+            None without a linear path.
+
+        Raises
+        ------
+        InputError
+            As `predict_bold`.
+        """
+        place = self.place(subject)
+        return None if self.linear_path is None else self.linear_path(data, mask, place, self.which_ref(place))
 
     def bottleneck_from_bold(self, bold: Tensor, subject: Subject, mask: Tensor | None = None) -> Tensor:
         """What the brain says of each TR.
@@ -262,8 +314,12 @@ class MultimodalAutoencoder(nn.Module):
         """
         return self.decoder.decode(self.bottleneck_from_bold(bold, subject, mask))
 
-    def forward(self, data: Data, mask: Data, subject: Subject, trs: Tensor | None = None) -> dict[str, Any]:
+    def forward(
+        self, data: Data, mask: Data, subject: Subject, trs: Tensor | None = None, linear: Data | None = None
+    ) -> dict[str, Any]:
         """Both ways at once, for training: `predict_bold` from the stimulus, and `decode` from the BOLD.
+
+        The network's part in it is whole, whatever the gain.
 
         Parameters
         ----------
@@ -275,12 +331,15 @@ class MultimodalAutoencoder(nn.Module):
             Name or place.
         trs : Tensor of int64, shape (B, W), optional
             TR of the stimulus in each row, -1 where a window is filled up; only for ``"scored"``.
+        linear : mapping of str to Tensor, optional
+            In place of what the linear path answers: ``"bold"``, shape (B, W, n_voxels), from fits to other TRs.
 
         Returns
         -------
         dict
-            ``"bold"``: what `predict_bold` answers, Tensor, shape (B, W, n_voxels). ``"decoded"``: what `decode`
-            answers, a dict by modality. ``"scored"``: what `scored_rows` answers, a dict of Tensor of bool (B, W).
+            ``"bold"``: prediction of BOLD, Tensor, shape (B, W, n_voxels). ``"decoded"``: what `decode` answers, a dict
+            by modality. ``"scored"``: what `scored_rows` answers, a dict of Tensor of bool (B, W). ``"linear"``: the
+            part of the linear path in them, by modality; empty without one.
 
         Raises
         ------
@@ -289,10 +348,13 @@ class MultimodalAutoencoder(nn.Module):
         """
         if BOLD not in data or BOLD not in mask:
             raise InputError("the batch has no BOLD series: training needs it; predict_bold does without")
+        linear_bold = linear[BOLD] if linear is not None else self.linear_bold(data, mask, subject)
+        network = self.network_bold(data, mask, subject)
         return {
-            "bold": self.predict_bold(data, mask, subject),
+            "bold": network if linear_bold is None else linear_bold + network,
             "decoded": self.decode(data[BOLD], subject, mask[BOLD]),
             "scored": self.scored_rows(mask, trs),
+            "linear": {} if linear_bold is None else {BOLD: linear_bold},
         }
 
     def scored_rows(self, mask: Data, trs: Tensor | None = None) -> dict[str, Tensor]:
@@ -388,6 +450,9 @@ class MultimodalAutoencoder(nn.Module):
         row("fusion", self.fusion, (len(self.modalities) * s.features,), (s.features,))
         row(f"HRF ({s.hrf})", self.hrf, (s.features,), (s.features,))
         row("bottleneck", self.to_bottleneck, (s.features,), (s.bottleneck,))
+        if self.linear_path is not None:
+            columns = len(self.linear_path.weights(0)[0])
+            row("linear path (not learned by steps)", self.linear_path, (columns,), tuple(self.n_voxels.values()))
         for name, brain in zip(self.subjects, self.brains, strict=True):
             row(f"brain layer: {name}", brain, (s.bottleneck,), (self.n_voxels[name],))
         row("absent volume", self.absent_volume, (), (s.rank,))
@@ -397,13 +462,48 @@ class MultimodalAutoencoder(nn.Module):
             row(f"decoder: {name}", head, (s.features,), self.modalities[name].shape)
         return rows
 
-    def save(self, folder: str | Path) -> Path:
+    def way_of(self, tensor: str) -> str:
+        """Which way a weight serves: encoding and decoding share none.
+
+        Parameters
+        ----------
+        tensor : str
+            Name of a parameter or buffer.
+
+        Returns
+        -------
+        str
+            ``"encoding"`` or ``"decoding"``.
+        """
+        decodes = tensor.startswith(("absent_volume", "over_volumes.", "decoder.")) or ".from_voxels." in tensor
+        return "decoding" if decodes else "encoding"
+
+    def chosen(self, way: str) -> dict[str, Tensor]:
+        """What training changes of one way: its parameters, and the gain of what stands beside a linear path.
+
+        Parameters
+        ----------
+        way : {"encoding", "decoding"}
+
+        Returns
+        -------
+        dict of str to Tensor
+            By name; the tensors themselves, not copies.
+        """
+        tensors = {name: parameter.detach() for name, parameter in self.named_parameters()}
+        if self.linear_path is not None:
+            tensors["linear_path.gain"] = self.linear_path.gain
+        return {name: value for name, value in tensors.items() if self.way_of(name) == way}
+
+    def save(self, folder: str | Path, instead: Data | None = None) -> Path:
         """Write ``model.safetensors`` and ``model.json``; see :func:`giblet.models.checkpoint.write_model`.
 
         Parameters
         ----------
         folder : str or Path
             Made if it is missing.
+        instead : mapping of str to Tensor, optional
+            Written in place of weights of these names.
 
         Returns
         -------
@@ -419,7 +519,7 @@ class MultimodalAutoencoder(nn.Module):
         --------
         from_pretrained : Read what this wrote.
         """
-        return write_model(Path(folder), self.design, self.state_dict())
+        return write_model(Path(folder), self.design, {**self.state_dict(), **(instead or {})})
 
     @classmethod
     def from_pretrained(
@@ -457,14 +557,65 @@ class MultimodalAutoencoder(nn.Module):
         fill_model(model, tensors, Path(folder))
         return model.eval()
 
-    def _brain(self, subject: Subject) -> BrainLayer:
+    def place(self, subject: Subject) -> int:
+        """Place of a subject among the brain layers.
+
+        Parameters
+        ----------
+        subject : str or int
+            Name or place.
+
+        Returns
+        -------
+        int
+
+        Raises
+        ------
+        InputError
+            If there is no such subject.
+        """
         if isinstance(subject, str):
             if subject not in self.n_voxels:
                 raise InputError(f"there is no subject {subject}: the model knows {', '.join(self.subjects)}")
-            subject = self.subjects.index(subject)
+            return self.subjects.index(subject)
         if not 0 <= subject < len(self.brains):
             raise InputError(f"there is no subject {subject}: the model has {len(self.brains)}, counted from 0")
-        return self.brains[subject]  # type: ignore[return-value]
+        return subject
+
+    def which_ref(self, place: int) -> int:
+        """Place of a subject's `slice_time_ref` among those of the HRF.
+
+        Parameters
+        ----------
+        place : int
+            Of the subject.
+
+        Returns
+        -------
+        int
+        """
+        return self._which_ref[place]
+
+    @torch.no_grad()
+    def start_at_linear_path(self, subject: Subject) -> None:
+        """Let the network predict 0 at first, so that the model is its linear path.
+
+        Parameters
+        ----------
+        subject : str or int
+            Name or place.
+
+        Raises
+        ------
+        InputError
+            If there is no such subject.
+        """
+        to_voxels = self._brain(subject).to_voxels
+        to_voxels.weight.zero_()
+        to_voxels.bias.zero_()
+
+    def _brain(self, subject: Subject) -> BrainLayer:
+        return self.brains[self.place(subject)]  # type: ignore[return-value]
 
 
 def _all_ahead(real: Tensor, n: int) -> Tensor:

@@ -18,6 +18,8 @@ from giblet.version import __version__
 
 FORMAT = "giblet-model-2"
 WEIGHTS, ABOUT = "model.safetensors", "model.json"
+BEFORE = {"linear_path": False}
+"""Settings of models that were saved before there were such options."""
 
 
 def write_model(folder: Path, design: ModelDesign, tensors: Mapping[str, Tensor]) -> Path:
@@ -108,7 +110,7 @@ def read_model(
         )
     try:
         design = ModelDesign(
-            settings=ModelSettings(**about["settings"]),
+            settings=ModelSettings(**{**BEFORE, **about["settings"]}),
             modalities={n: Modality(m["kind"], tuple(m["shape"])) for n, m in about["modalities"].items()},
             n_voxels={str(name): int(n) for name, n in about["n_voxels"].items()},
             codec_fingerprint=about["codec_fingerprint"],

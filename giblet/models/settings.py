@@ -34,6 +34,12 @@ class ModelSettings(Settings):
     )
     hrf: Literal["glover", "spm"] = Field("glover", description="haemodynamic response")
     learnable_hrf: bool = Field(False, description="let training move the five numbers of the HRF")
+    linear_path: bool = Field(
+        True, description="beside the network ridge regression, whose weights stay; the network learns what it leaves"
+    )
+    linear_hrf: Literal["glover", "spm", "fir"] | None = Field(
+        None, description="haemodynamic response of the linear path; fir: copies at delays; default: as hrf"
+    )
     n_codebooks: int = Field(8, ge=1, description="codebooks of the codec in use")
     codebook_size: int = Field(1024, ge=2, description="entries in each codebook")
     frames_per_tr: int = Field(112, ge=1, description="frames of codes in a TR")

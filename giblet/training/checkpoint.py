@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
+from torch import Tensor
 
 from giblet.checkpoints import (
     joined,
@@ -40,12 +41,19 @@ OF_A_RUN: dict[str, type | tuple[type, ...]] = {
 """What a state that training goes on from holds, and as what."""
 OLDER = {"split": "subject", "centre_runs": False}
 """What runs did of which the state has no such options of ``data``."""
+OLDER_MODEL = {"linear_path": False}
+"""The same of ``model``."""
 BEST = frozenset(["step", "total", "val", "since"])
-"""What it says of the best validation so far."""
+"""What it says of the best validation so far, of encoding and of decoding; in older states, of both together."""
 
 
 def save_state(
-    folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, step: int, state: Mapping[str, Any]
+    folder: Path,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    state: Mapping[str, Any],
+    best: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write the state of a run after `step` steps.
 
@@ -58,6 +66,8 @@ def save_state(
     step : int
     state : mapping
         What else must come back; JSON keeps floats to the last bit.
+    best : mapping of str to Tensor, optional
+        Weights of the best validations so far.
 
     Raises
     ------
@@ -69,7 +79,8 @@ def save_state(
     load_state : Read what this wrote.
     restore : Put its tensors into model and optimiser.
     """
-    tensors = joined({"model": model.state_dict(), "optimizer": optimizer_tensors(optimizer)})
+    parts = {"model": model.state_dict(), "optimizer": optimizer_tensors(optimizer), "best": best or {}}
+    tensors = joined(parts)
     path = folder / f"step-{step:08d}.safetensors"
     write_tensors(path, tensors)
     content = {"format": FORMAT, "step": step, "tensors": path.name, "sha256": sha256_of(path), **state}
@@ -104,8 +115,13 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     remedy = f"delete {folder} to train from scratch"
     state = read_state(last, FORMAT, NEEDED, remedy)
     wrong = [name for name, kind in OF_A_RUN.items() if name in state and not isinstance(state[name], kind)]
-    if wrong or not BEST.issubset(state.get("best", BEST)):
-        raise CheckpointError(f"{last} is damaged in {', '.join(wrong) or 'best'}: {remedy}")
+    best = state.get("best")
+    if isinstance(best, dict) and not BEST.issubset(best):
+        told = [best.get(way) for way in ("encoding", "decoding")]
+        if not all(isinstance(one, dict) and BEST.issubset(one) for one in told):
+            wrong.append("best")
+    if wrong:
+        raise CheckpointError(f"{last} is damaged in {', '.join(wrong)}: {remedy}")
     path = folder / str(state["tensors"])
     with reading(path, remedy, CheckpointError):
         whole = path.name == state["tensors"] and sha256_of(path) == state["sha256"]
@@ -114,7 +130,7 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     return {**state, "tensors": path}
 
 
-def restore(state: Mapping[str, Any], model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def restore(state: Mapping[str, Any], model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Put the tensors of a state into model and optimiser.
 
     Parameters
@@ -126,6 +142,11 @@ def restore(state: Mapping[str, Any], model: torch.nn.Module, optimizer: torch.o
     optimizer : torch.optim.Optimizer
         Changed in place.
 
+    Returns
+    -------
+    dict of str to Tensor
+        Weights of the best validations, by name; empty in states of before each way kept its own.
+
     Raises
     ------
     CheckpointError
@@ -136,6 +157,7 @@ def restore(state: Mapping[str, Any], model: torch.nn.Module, optimizer: torch.o
     with reading(f"checkpoint {state['tensors']}", remedy, CheckpointError):
         model.load_state_dict(parts["model"])
         restore_optimizer(optimizer, parts.get("optimizer", {}))
+    return parts.get("best", {})
 
 
 def followed(state: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,7 +180,8 @@ def followed(state: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str,
     sources, saved = dict(state.get("sources") or {}), state.get("settings", {})
     with suppress(ValidationError, TypeError, KeyError):  # of a version that had other options: as it is
         saved = TrainSettings.in_todays_words(saved)
-        saved = TrainSettings(**{**saved, "data": {**OLDER, **saved["data"]}}).model_dump(mode="json")
+        parts = {"data": {**OLDER, **saved["data"]}, "model": {**OLDER_MODEL, **saved["model"]}}
+        saved = TrainSettings(**{**saved, **parts}).model_dump(mode="json")
     before, after = _flat(saved, "settings"), _flat(settings, "settings")
     moved = {}
     for name, path in before.items():
@@ -178,7 +201,7 @@ def followed(state: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str,
 
 
 def as_begun(settings: TrainSettings, state: Mapping[str, Any] | None) -> TrainSettings:
-    """Settings that go on as the run began, where it is older than :data:`OLDER` options which they do not name.
+    """Settings that go on as the run began, where it is older than options which they do not name.
 
     Parameters
     ----------
@@ -190,12 +213,14 @@ def as_begun(settings: TrainSettings, state: Mapping[str, Any] | None) -> TrainS
     -------
     TrainSettings
     """
-    data = ((state or {}).get("settings") or {}).get("data")
-    if not isinstance(data, dict):
-        return settings
-    named = settings.data.model_fields_set
-    older = {name: value for name, value in OLDER.items() if name not in data and name not in named}
-    return settings.model_copy(update={"data": settings.data.model_copy(update=older)})
+    saved = (state or {}).get("settings") or {}
+    for part, options in (("data", OLDER), ("model", OLDER_MODEL)):
+        own, known = getattr(settings, part), saved.get(part)
+        if isinstance(known, dict):
+            named = own.model_fields_set
+            older = {name: value for name, value in options.items() if name not in known and name not in named}
+            settings = settings.model_copy(update={part: own.model_copy(update=older)})
+    return settings
 
 
 def check_complete(state: Mapping[str, Any], folder: Path) -> None:

@@ -56,10 +56,70 @@ class Losses(nn.Module):
         InputError
             As the model and :func:`giblet.models.losses.combined_loss`.
         """
-        outputs = self.model(batch["data"], batch["mask"], int(batch["subject"][0]), batch["trs"])
-        outputs["scored"] = own_rows(outputs["scored"], batch)
+        outputs = self._outputs(batch)
         books = self.model.decoder.codebooks
         return combined_loss(batch, outputs, self.model.settings, self.scales, books, counts)
+
+    def at_gains(self, batch: Batch) -> dict[str, Tensor]:
+        """Sums of losses with nothing, half and all of the network's part beside the linear path.
+
+        Parameters
+        ----------
+        batch : dict
+            As for :meth:`forward`.
+
+        Returns
+        -------
+        dict of str to Tensor, shape (3,)
+            By modality; three times the same where there is no linear path. Detached.
+        """
+        outputs, model = self._outputs(batch), self.model
+        linear, whole = outputs["linear"], {BOLD: outputs["bold"], **outputs["decoded"]}
+        ones = dict.fromkeys(whole, 1.0)
+
+        def losses(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            decoded = {name: part for name, part in parts.items() if name != BOLD}
+            answer = {"bold": parts.get(BOLD, whole[BOLD]), "decoded": decoded, "scored": outputs["scored"]}
+            return combined_loss(batch, answer, model.settings, self.scales, model.decoder.codebooks, ones)[1]
+
+        at_all = losses(whole)
+        if not linear:
+            return {name: loss.repeat(3) for name, loss in at_all.items()}
+        at_half = losses({name: part + (whole[name] - part) / 2 for name, part in linear.items()})
+        courses = {True: (losses(linear), at_half, at_all), False: (at_all, at_all, at_all)}
+        return {name: torch.stack([each[name] for each in courses[name in linear]]) for name in whole}
+
+    def _outputs(self, batch: Batch) -> dict[str, Any]:
+        """What the model answers, its rows those that are the windows' own."""
+        subject = int(batch["subject"][0])
+        outputs = self.model(batch["data"], batch["mask"], subject, batch["trs"], batch.get("linear"))
+        outputs["scored"] = own_rows(outputs["scored"], batch)
+        return outputs
+
+
+def least_of_parabola(at_0: float, at_half: float, at_1: float) -> tuple[float, float]:
+    """Where between 0 and 1 a loss is least that is a parabola, and how much it is there.
+
+    Parameters
+    ----------
+    at_0, at_half, at_1 : float
+        The loss at 0, 1/2 and 1.
+
+    Returns
+    -------
+    gain, loss : float
+        1 where the loss is the same everywhere.
+
+    Examples
+    --------
+    >>> least_of_parabola(1.0, 0.75, 1.0)
+    (0.5, 0.75)
+    """
+    slope, bend = 4 * at_half - 3 * at_0 - at_1, 2 * (at_0 + at_1 - 2 * at_half)
+    if at_0 == at_half == at_1:
+        return 1.0, at_1
+    gain = min(1.0, max(0.0, -slope / (2 * bend))) if bend > 0 else float(at_1 < at_0)
+    return gain, at_0 + slope * gain + bend * gain**2
 
 
 def own_rows(scored: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
@@ -135,6 +195,8 @@ class Objective:
     def validate(self, batches: Iterable[Batch], knowing_nothing: Mapping[str, float]) -> dict[str, float]:
         """Mean of each loss over all TRs of all processes; a loss that no TR counts for is left out.
 
+        Where there is a linear path, the network's part beside it gets the gain, 0 to 1, that makes the loss least.
+
         Parameters
         ----------
         batches : iterable of dict
@@ -149,9 +211,15 @@ class Objective:
             By the names of the losses; 1 is no better than the training mean.
         """
         self.model.eval()
-        means = self._means(batches, self._parts)
+        means = self._means(batches, self._at_gains)
         self.model.train()
-        return {name: loss / knowing_nothing[name] for name, loss in means.items()}
+        found = {}
+        for name, course in means.items():
+            gain, loss = least_of_parabola(*course)
+            if self.model.linear_path is not None and name == BOLD:
+                self.model.linear_path.gain.fill_(gain)
+            found[name] = loss / knowing_nothing[name]
+        return found
 
     @torch.no_grad()
     def know_nothing(self, batches: Iterable[Batch]) -> dict[str, float]:
@@ -173,21 +241,32 @@ class Objective:
             scored = own_rows(self.model.scored_rows(batch["mask"], batch["trs"]), batch)
             return mean_loss(scored, batch, settings, scales, books)
 
-        return {name: loss if loss > CONSTANT else 1.0 for name, loss in self._means(batches, parts).items()}
+        means = {name: loss for name, (loss, *_) in self._means(batches, parts).items()}
+        return {name: loss if loss > CONSTANT else 1.0 for name, loss in means.items()}
 
     def _parts(self, batch: Batch) -> dict[str, Tensor]:
         """Sum of each loss over the rows that count."""
         with self.fabric.autocast():
             return self.losses(batch, dict.fromkeys(self.names, 1.0))[1]
 
-    def _means(self, batches: Iterable[Batch], parts_of: Callable[[Batch], Mapping[str, Tensor]]) -> dict[str, float]:
-        sums = torch.zeros(2, len(self.names), dtype=torch.float64)
+    def _at_gains(self, batch: Batch) -> dict[str, Tensor]:
+        """Sums of each loss, at each of three gains."""
+        with self.fabric.autocast():
+            return self.losses.at_gains(batch)
+
+    def _means(
+        self, batches: Iterable[Batch], parts_of: Callable[[Batch], Mapping[str, Tensor]]
+    ) -> dict[str, list[float]]:
+        """Means over TRs of what `parts_of` gives sums of, at each gain."""
+        sums = torch.zeros(len(self.names), 4, dtype=torch.float64)
         for batch in batches:
             counts = self.counts(batch)
             parts = parts_of(self.fabric.to_device(batch))
-            sums += torch.tensor([[float(parts[n]) for n in self.names], [counts[n] for n in self.names]])
+            for row, name in zip(sums, self.names, strict=True):
+                row[:3] += parts[name].double().cpu()
+                row[3] += counts[name]
         sums = self.sum_over_processes(sums)
-        return {name: float(s / n) for name, s, n in zip(self.names, *sums, strict=True) if n > 0}
+        return {name: (row[:3] / row[3]).tolist() for name, row in zip(self.names, sums, strict=True) if row[3] > 0}
 
     def sum_over_processes(self, values: Tensor) -> Tensor:
         """Sums over processes.

@@ -40,9 +40,13 @@ class ScoredWindows(Dataset[dict[str, Any]]):
 
     Notes
     -----
-    ``trs`` of a sample are TRs of the stimulus, -1 where the window is filled up. Item ``~i`` is window ``i`` with no
+    ``trs`` of a sample are TRs of the stimulus, -1 where the window is filled up. With :attr:`linear` a sample also has
+    ``linear``, what is predicted of each TR, 0 where nothing is. Item ``~i`` is window ``i`` with no
     row to score: it gives a process that has no window in a step something to do.
     """
+
+    linear: Mapping[str, Mapping[str, np.ndarray]]
+    """By subject and modality, (n_trs, n): what a linear path predicts that was not fitted to the TR; empty without."""
 
     def __init__(
         self,
@@ -56,6 +60,7 @@ class ScoredWindows(Dataset[dict[str, Any]]):
         stimulus_trs: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         self.window, self.context, self.lead = window, context, lead
+        self.linear = {}
         self.windows = TRWindows(
             recordings, trs, window=context + window + lead, stride=window, normalisers=normalisers, partial="pad",
             context=context,
@@ -129,7 +134,17 @@ class ScoredWindows(Dataset[dict[str, Any]]):
         sample["item"] = item
         sample["own"] = own & (row < stop - start) & scored
         sample["trs"][: stop - start] = torch.from_numpy(self.stimulus_trs[which][start:stop])
+        known = self.linear.get(self.windows.recordings[which].subject, {})
+        if known:
+            sample["linear"] = {name: _padded(values[start:stop], len(row)) for name, values in known.items()}
         return sample
+
+
+def _padded(values: np.ndarray, n: int) -> torch.Tensor:
+    """`values` as `n` rows, filled up with 0."""
+    filled = torch.zeros((n, *values.shape[1:]), dtype=torch.float32)
+    filled[: len(values)] = torch.from_numpy(values)
+    return filled
 
 
 class Schedule:

@@ -20,8 +20,10 @@ from torch.utils.data import DataLoader
 
 from giblet.errors import GibletError
 from giblet.files import check_writable, write_atomic
+from giblet.modalities import BOLD
 from giblet.progress import TrainingProgress, TrainingStep
 from giblet.signals import SIGNALS, Stop, delayed_signals
+from giblet.training.best import Best
 from giblet.training.build import check_columns, model_of, windows_of
 from giblet.training.checkpoint import (
     as_begun,
@@ -32,6 +34,7 @@ from giblet.training.checkpoint import (
     restore,
     save_state,
 )
+from giblet.training.linear import fit_linear_path, is_fitted
 from giblet.training.log import RunLog
 from giblet.training.objective import Batch, Losses, Objective
 from giblet.training.processes import alone, check_devices, check_launcher, ignore_signals, launch
@@ -135,6 +138,9 @@ class _Fit:
         self.val_schedule = Schedule(self.val_windows, settings.batch_size, settings.seed, **share)
         self.last = settings.steps or settings.epochs * self.schedule.steps_per_epoch
         self.model, scales = model_of(settings, study)
+        self.train_windows.linear = fit_linear_path(
+            self.model, self.train_windows, centre_runs=settings.data.centre_runs
+        )
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
@@ -145,7 +151,7 @@ class _Fit:
         after = None if state is None else int(state["step"])
         self.log = RunLog(self.output, tensorboard=settings.log == "tensorboard", after=after) if self.main else None
         self.step, self.seconds, self.rows = 0, 0.0, list[dict[str, Any]]()
-        self.best: dict[str, Any] = {"step": 0, "total": None, "val": {}, "since": 0}
+        self.best = Best(self.model, self.objective.total)
         self.knowing_nothing = dict[str, float]()
         self.running = {name: [0.0, 0.0] for name in ("gradient", *self.objective.names)}
         if state is not None:
@@ -185,17 +191,8 @@ class _Fit:
             self._save()
         if status != "paused" and self.step > first:
             status = "finished" if self.step >= self.last else "stopped early"
-            if self.main and self.best["step"] == 0:
-                log.warning(
-                    "no validation was better than that of the untrained model (step 0), which is what %s holds: "
-                    "nothing that carries over was learned; see docs/training.md", self.output / "best",
-                )  # fmt: skip
-            elif self.main and (poor := self._no_better()):
-                told = ", ".join(f"{name} ({self.best['val'][name]:.4g})" for name in poor)
-                log.warning(
-                    "the best validation is no better than the training mean (1) in %s: nothing that carries over was "
-                    "learned of it; see docs/training.md", told,
-                )  # fmt: skip
+            for note in self.best.notes(self.output / "best", self._linear_val()) if self.main else []:
+                log.warning("%s; see docs/training.md", note)
         result = self._result(status)
         if self.main and status != "up to date":
             about = {**result.as_dict(), "giblet_version": __version__, "device": str(self.fabric.device)}
@@ -229,7 +226,7 @@ class _Fit:
                 loss, parts = self.network(self.fabric.to_device(piece), divisors)
                 self.fabric.backward(loss)
             sums += torch.tensor([float(parts[name]) for name in names]) / world
-        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_gradient))
+        norm = self._clipped()
         objective.check_finite(norm, self.step, pieces, self.train_windows)
         self.step_optimizer()
         self.optimizer.zero_grad(set_to_none=True)
@@ -244,6 +241,14 @@ class _Fit:
             scored = {name: losses[name] for name, n in zip(names, counts, strict=True) if n}
             told = {"train": objective.total(scored), **scored, **self._last_val()}
             self.progress(TrainingStep(self.step, self.last, told, done=self.step / self.last))
+
+    def _clipped(self) -> float:
+        """Norm of the gradient; that of each way, as they share no weights, is brought to the largest allowed."""
+        ways: dict[str, list[torch.nn.Parameter]] = {"encoding": [], "decoding": []}
+        for name, parameter in self.model.named_parameters():
+            ways[self.model.way_of(name)].append(parameter)
+        norms = [torch.nn.utils.clip_grad_norm_(own, self.settings.clip_gradient) for own in ways.values()]
+        return math.hypot(*(float(norm) for norm in norms))
 
     def _means(self) -> dict[str, float]:
         """Losses over the TRs since the last row, which begin anew."""
@@ -273,17 +278,13 @@ class _Fit:
                 "at these data, or train with a lower learning_rate in another output folder"
             )
         self.rows.append(row)
-        if self.best["total"] is None or total < self.best["total"]:
-            self.best = {"step": self.step, "total": total, "val": val, "since": 0}
-            if self.main:
-                self.model.save(self.output / "best")
-        else:
-            self.best["since"] += 1
+        if self.best.better(self.step, val) and self.main:
+            self.model.save(self.output / "best", self.best.tensors)
         if self.log is not None:
             self.log.add(row)
 
     def _out_of_patience(self) -> bool:
-        return self.settings.patience is not None and self.best["since"] >= self.settings.patience
+        return self.settings.patience is not None and self.best.since >= self.settings.patience
 
     def _rate(self) -> float:
         """A warm-up from 0, and a cosine down to the final rate if there is one."""
@@ -312,34 +313,36 @@ class _Fit:
         if self.main:
             state = {
                 "settings": self.settings.model_dump(mode="json"), **self.now, "giblet_version": __version__,
-                "seconds": self.seconds, "rows": self.rows, "best": self.best, "running": self.running,
+                "seconds": self.seconds, "rows": self.rows, "best": self.best.ways, "running": self.running,
                 "knowing_nothing": self.knowing_nothing,
             }  # fmt: skip
-            save_state(self.output / "checkpoints", self.model, self.optimizer, self.step, state)
+            save_state(self.output / "checkpoints", self.model, self.optimizer, self.step, state, self.best.tensors)
             # With the state, so that both speak of the same files.
             write_atomic(self.output / "config.yaml", self.settings.to_yaml())
         self.fabric.barrier()
 
     def _restore(self, state: dict[str, Any]) -> None:
-        restore(state, self.model, self.optimizer)
+        self.best.restore(state["best"], restore(state, self.model, self.optimizer), self.output / "best")
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
-        self.rows, self.best, self.running = state["rows"], state["best"], state["running"]
+        self.rows, self.running = state["rows"], state["running"]
         self.knowing_nothing = state["knowing_nothing"]
         if self.log is not None:
             self.log.rows = list(self.rows)
             self.log.write()
         log.info("going on after step %d", self.step)
 
-    def _no_better(self) -> tuple[str, ...]:
-        """What the best model says no better than the training mean does."""
-        return tuple(name for name, loss in self.best["val"].items() if loss >= 1)
+    def _linear_val(self) -> dict[str, float]:
+        """Losses of what a linear path predicts before the first step, when the network adds nothing."""
+        first = self.rows[0] if self.rows and any(is_fitted(self.model).values()) else {}
+        return {name: float(first[f"val_{name}"]) for name in (BOLD,) if f"val_{name}" in first}
 
     def _result(self, status: str) -> RunResult:
         return RunResult(
-            self.output, status, self.step, self.step / self.schedule.steps_per_epoch, self.best["step"],
-            float(self.best["total"]), self.best["val"], sum(p.numel() for p in self.model.parameters()),
+            self.output, status, self.step, self.step / self.schedule.steps_per_epoch, self.best.steps,
+            self.best.total, self.best.val, sum(p.numel() for p in self.model.parameters()),
             round(self.seconds, 3), self.fabric.global_rank, self.settings.model.tr, self.model.slice_time_ref,
-            self._no_better(), self.settings.data.split, self.settings.data.centre_runs,
+            self.best.no_better_than_mean, self._linear_val(), self.settings.data.split,
+            self.settings.data.centre_runs,
         )  # fmt: skip
 
 

@@ -1,0 +1,215 @@
+"""The linear path of a model, in closed form from training TRs, and what it predicts of TRs that it did not see.
+
+The weights of each subject are banded ridge regression (:class:`giblet.encoding.EncodingModel`), one band per modality,
+on the TRs whose BOLD the training scores, with penalties of each voxel chosen by contiguous folds of these TRs alone.
+The network then learns what ridge leaves. Of the TRs that ridge was fitted to it leaves too little, as it has learned
+part of their noise; so in training its place is taken by predictions of folds that were left out.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from giblet.data.splits import HRF_SECONDS
+from giblet.encoding.engine import Engine
+from giblet.encoding.folds import BlockedFolds
+from giblet.encoding.held_out import quiet_fits
+from giblet.encoding.model import EncodingModel
+from giblet.encoding.preparation import without_levels
+from giblet.encoding.products import Tall, Wide
+from giblet.errors import InputError
+from giblet.modalities import BOLD
+from giblet.models import MultimodalAutoencoder
+from giblet.training.scored_windows import ScoredWindows
+
+log = logging.getLogger(__name__)
+
+FOLDS = (5, 4, 3, 2)
+"""Folds for the penalties: as many of the first as the training TRs allow."""
+BAND_WEIGHTS = 20
+"""Weights of the bands to try, where there are several modalities."""
+AT_A_TIME = 16
+"""Windows of which features are computed at once."""
+
+Fold = tuple[np.ndarray, np.ndarray]
+Predictions = dict[str, dict[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What the linear path of one subject is fitted to."""
+
+    rows: np.ndarray
+    """int64 (n,): rows of the recording, ascending."""
+    bands: dict[str, np.ndarray]
+    """float32 (n, n_columns) by modality: convolved features."""
+    bold: np.ndarray
+    """float32 (n, n_voxels): normalised."""
+    run: np.ndarray
+    """int64 (n,): run of each row."""
+
+
+def fit_linear_path(model: MultimodalAutoencoder, windows: ScoredWindows, *, centre_runs: bool) -> Predictions:
+    """Give the linear path of a model its weights, and the network beside it the start at 0.
+
+    A subject of whom there are too few training TRs for folds keeps the weights 0: for him the network is all.
+
+    Parameters
+    ----------
+    model : MultimodalAutoencoder
+        Untrained, on the CPU; changed in place.
+    windows : ScoredWindows
+        Of the training part.
+    centre_runs : bool
+        Whether the level of each run is taken out of features too, as of BOLD.
+
+    Returns
+    -------
+    dict of str to dict of str to ndarray of float32
+        By subject and ``"bold"``, (n_trs, n_voxels): what fits to other folds predict of the training TRs that are
+        scored; 0 elsewhere.
+    """
+    path, found = model.linear_path, Predictions()
+    if path is None:
+        return found
+    for recording in windows.windows.recordings:
+        place = model.place(recording.subject)
+        scored = _scored(model, windows, recording.subject)
+        folds = None if scored is None else _folds(scored, recording.tr, len(recording.run))
+        if scored is None or folds is None or not any(np.ptp(x, axis=0).any() for x in scored.bands.values()):
+            n = 0 if scored is None else len(scored.rows)
+            log.warning(
+                "subject %s has too little training data for the linear path, %d TRs: the network alone predicts its "
+                "BOLD; folds with gaps of %g s need more", recording.subject, n, HRF_SECONDS
+            )  # fmt: skip
+            continue
+        weights, intercept, left_out = _ridge(scored, folds, centre_runs=centre_runs)
+        path.set_weights(place, torch.from_numpy(weights), torch.from_numpy(intercept))
+        model.start_at_linear_path(place)
+        whole = np.zeros((len(recording.run), scored.bold.shape[1]), np.float32)
+        whole[scored.rows] = left_out
+        found[recording.subject] = {BOLD: whole}
+    return found
+
+
+@torch.no_grad()
+def _scored(model: MultimodalAutoencoder, windows: ScoredWindows, subject: str) -> Scored | None:
+    """The rows whose BOLD is scored in training, with convolved features; None where there is none."""
+    place, path = model.place(subject), model.linear_path
+    recording = windows.windows.recordings[place]
+    which, items = model.which_ref(place), windows.indices_of(subject)
+    rows, bold, bands = [], [], dict[str, list[np.ndarray]]()
+    for at in range(0, len(items), AT_A_TIME):
+        some = items[at : at + AT_A_TIME]
+        batch = torch.utils.data.default_collate([windows[item] for item in some])
+        scored = model.scored_rows(batch["mask"], batch["trs"])[BOLD] & batch["own"] & batch["mask"][BOLD]
+        starts = torch.tensor([windows.windows.index[item][1] for item in some])
+        rows.append((starts[:, None] + torch.arange(scored.shape[1]))[scored].numpy())
+        bold.append(batch["data"][BOLD][scored].numpy())
+        for name, series in ({} if path is None else path.bands(batch["data"], batch["mask"], which)).items():
+            bands.setdefault(name, []).append(series[scored].numpy())
+    if not any(len(part) for part in rows):
+        return None
+    where = np.concatenate(rows)
+    order = np.argsort(where, kind="stable")
+    return Scored(
+        where[order], {name: np.concatenate(parts)[order] for name, parts in bands.items()},
+        np.concatenate(bold)[order], recording.run[where[order]],
+    )  # fmt: skip
+
+
+def _folds(scored: Scored, tr: float, n_trs: int) -> list[Fold] | None:
+    """Contiguous folds of the rows, with gaps; None where the rows do not suffice for two."""
+    run = np.full(n_trs, -1, np.int64)
+    run[scored.rows] = scored.run
+    for n in FOLDS:
+        try:
+            return BlockedFolds(n, tr=tr).of_rows(scored.rows, run)
+        except InputError:  # too few rows for so many: fewer and longer ones leave more to learn from
+            continue
+    return None
+
+
+def _ridge(scored: Scored, folds: Sequence[Fold], *, centre_runs: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weights of the columns as they are, intercepts, and predictions of each fold from the others."""
+    bands = {name: x.astype(np.float64) for name, x in scored.bands.items() if np.ptp(x, axis=0).any()}
+    run = scored.run if centre_runs else None
+    ridge = EncodingModel(cv=list(folds), n_iter=BAND_WEIGHTS)
+    with quiet_fits():
+        ridge.fit(bands, scored.bold, run=run)
+        prepared = ridge.prepare(bands, run)
+    fitted = ridge.fitted_voxels_
+    found = np.where(fitted, ridge.weights_, 0)
+    parts, columns = [], ridge.columns()
+    for name, x in scored.bands.items():
+        if name not in bands:
+            parts.append(np.zeros((x.shape[1], len(fitted))))
+            continue
+        own = ridge.bands_[name]
+        parts.append(found[columns[name]] * (own.varies / own.divisor)[:, None])
+    weights = np.concatenate(parts)
+    x = np.concatenate(list(scored.bands.values()), axis=1)
+    intercept = np.where(fitted, scored.bold.mean(0) - x.mean(0) @ weights, 0)
+    left_out = np.zeros(scored.bold.shape, np.float32)
+    bold = without_levels(scored.bold[:, fitted], run, np.arange(len(scored.run)))
+    band = np.repeat(np.arange(len(bands)), [own.shape[1] for own in bands.values()])
+    penalties = (ridge.band_weights_[:, fitted], ridge.best_alphas_[fitted])
+    left_out[:, fitted] = predict_left_out(prepared, bold, folds, band, penalties)
+    return weights.astype(np.float32), intercept.astype(np.float32), left_out
+
+
+def predict_left_out(
+    x: np.ndarray, y: np.ndarray, folds: Sequence[Fold], band: np.ndarray, penalties: tuple[np.ndarray, np.ndarray]
+) -> np.ndarray:
+    """What ridge regression with given penalties predicts of each fold when it learns from the others.
+
+    Parameters
+    ----------
+    x : ndarray of float, shape (n, n_columns)
+        Prepared features.
+    y : ndarray of float, shape (n, n_targets)
+    folds : sequence of (train, test)
+        Rows to learn from, and rows left out.
+    band : ndarray of int, shape (n_columns,)
+        Which band a column is of.
+    penalties : tuple of ndarray
+        Weights of the bands, shape (n_bands, n_targets), and alphas, shape (n_targets,).
+
+    Returns
+    -------
+    ndarray of float64, shape (n, n_targets)
+        0 in rows that no fold leaves out.
+    """
+    engine, predicted = Engine("numpy"), np.zeros(y.shape)
+    gammas, alphas = penalties
+    each, which = np.unique(gammas, axis=1, return_inverse=True)
+    for train, test in folds:
+        mean, level = x[train].mean(0), y[train].mean(0)
+        design = (Wide if x.shape[1] > len(train) else Tall)(engine, x[train] - mean, band, [])
+        for number, gamma in enumerate(each.T):
+            own = np.flatnonzero(which.ravel() == number)
+            basis = design.basis(gamma, None)
+            weights = design.weights(gamma, basis, (y[train] - level)[:, own], alphas[own])
+            predicted[np.ix_(test, own)] = (x[test] - mean) @ weights + level[own]
+    return predicted
+
+
+def is_fitted(model: MultimodalAutoencoder) -> Mapping[str, bool]:
+    """Whether a subject's linear path has weights.
+
+    Parameters
+    ----------
+    model : MultimodalAutoencoder
+
+    Returns
+    -------
+    dict of str to bool
+        By subject.
+    """
+    path = model.linear_path
+    return {name: path is not None and bool(path.weights(place)[0].any()) for place, name in enumerate(model.subjects)}

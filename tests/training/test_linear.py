@@ -1,0 +1,283 @@
+"""The linear path is ridge regression, of the training TRs alone; the network starts at it and can only add to it."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize_scalar
+from sklearn.linear_model import Ridge
+
+from giblet.alignment import convolve_hrf
+from giblet.data.dataset.windows import Recording, fit_normalisers
+from giblet.encoding import EncodingModel, fit_ridge
+from giblet.encoding.folds import BlockedFolds
+from giblet.evaluation.predictions import predict
+from giblet.models import Modality, ModelSettings, MultimodalAutoencoder
+from giblet.statistics.correlation import correlations
+from giblet.training.linear import fit_linear_path, is_fitted, predict_left_out
+from giblet.training.objective import Objective, least_of_parabola
+from giblet.training.scored_windows import ScoredWindows
+from giblet.training.trainer import Trainer
+from tests.training.test_trainer import weights
+
+TR, N, TRAIN = 1.5, 480, np.arange(320)
+SMALL = {"tr": TR, "features": 16, "bottleneck": 8, "rank": 8}
+
+
+def brain(seed, n_voxels=9, ref=0.0, run=None, **sizes):
+    """Vectors by name, and BOLD that answers to all of them with an equal part of noise."""
+    rng = np.random.default_rng(seed)
+    shown = {name: rng.standard_normal((N, n)).astype(np.float32) for name, n in (sizes or {"text": 7}).items()}
+    signal = sum(
+        convolve_hrf(x, tr=TR, kind="continuous", slice_time_ref=ref, run=run)[:, : x.shape[1]]
+        @ rng.standard_normal((x.shape[1], n_voxels))
+        for x in shown.values()
+    )
+    return shown, signal / signal.std() + rng.standard_normal((N, n_voxels))
+
+
+def fitted(subjects, ref=0.0, run=None, centre_runs=False, **options):
+    """A model whose linear path was fitted to some subjects' training TRs; their recordings and normalisers."""
+    recordings = [
+        Recording.of(name, {**shown, "bold": bold}, tr=TR, run=run) for name, (shown, bold) in subjects.items()
+    ]
+    normalisers = fit_normalisers(recordings, TRAIN, centre_runs=centre_runs)
+    kinds = {name: Modality("vector", (x.shape[1],)) for name, x in next(iter(subjects.values()))[0].items()}
+    torch.manual_seed(0)
+    model = MultimodalAutoencoder(
+        ModelSettings.make(**SMALL, use_encodec=False, **options), kinds,
+        {name: bold.shape[1] for name, (_, bold) in subjects.items()}, slice_time_ref=dict.fromkeys(subjects, ref),
+    )  # fmt: skip
+    windows = ScoredWindows(
+        recordings, dict.fromkeys(subjects, TRAIN), window=42, context=model.context_trs, lead=model.lead_trs,
+        normalisers=normalisers, stimulus_trs={name: np.arange(N) for name in subjects},
+    )  # fmt: skip
+    left_out = fit_linear_path(model, windows, centre_runs=centre_runs)
+    return model.eval(), recordings, normalisers, left_out
+
+
+def predicted(model, recording, normalisers, trs):
+    (stretch,) = predict(model, recording, normalisers[recording.subject], trs, stimulus_trs=np.arange(N))
+    return normalisers[recording.subject]["bold"].inverse(stretch.bold_predicted)
+
+
+TEST = np.arange(352, N)
+
+
+@pytest.mark.parametrize("ref", [0.0, 0.5])
+def test_untrained_model_predicts_what_fit_ridge_does(ref):
+    shown, bold = brain(0, ref=ref)
+    model, (recording,), normalisers, _ = fitted({"a": (shown, bold)}, ref=ref)
+    ridge = fit_ridge(shown["text"], bold, TRAIN, TR, slice_time_ref=ref).predicted[TEST]
+    ours = predicted(model, recording, normalisers, TEST)
+    assert np.abs(ours - ridge).max() < 2e-3 * ridge.std()
+    one, other = (correlations(bold[TEST], said).r for said in (ours, ridge))
+    assert one == pytest.approx(other, abs=1e-4) and one.mean() > 0.4
+
+
+def test_untrained_model_of_several_modalities_is_banded_ridge():
+    shown, bold = brain(1, text=7, level=3)
+    model, (recording,), normalisers, _ = fitted({"a": (shown, bold)})
+    ridge = EncodingModel(tr=TR, hrf="glover", n_iter=20).fit(shown, bold, train=TRAIN).predict(shown)[TEST]
+    assert np.abs(predicted(model, recording, normalisers, TEST) - ridge).max() < 2e-3 * ridge.std()
+
+
+def test_linear_hrf_fir_is_ridge_with_copies_at_delays():
+    shown, bold = brain(2)
+    model, (recording,), normalisers, _ = fitted({"a": (shown, bold)}, linear_hrf="fir")
+    ridge = fit_ridge(shown["text"], bold, TRAIN, TR, hrf="fir").predicted[TEST]
+    assert np.abs(predicted(model, recording, normalisers, TEST) - ridge).max() < 2e-3 * ridge.std()
+
+
+def test_levels_of_runs_teach_nothing():
+    """Of runs that are centred, as in fit_ridge: a baseline of BOLD changes no weight."""
+    run = np.repeat([1, 2, 3], N // 3)
+    shown, bold = brain(3, run=run)
+    model, (recording,), normalisers, _ = fitted(
+        {"a": (shown, bold + 40 * (run == 1)[:, None])}, run=run, centre_runs=True
+    )
+    last = np.arange(2 * N // 3, N)
+    learned = np.r_[: N // 3, N // 3 + model.context_trs : len(TRAIN)]  # the second run is not the film's beginning
+    ridge = fit_ridge(shown["text"], bold, learned, TR, run=run).predicted[last]
+    ours = predicted(model, recording, normalisers, last)
+    assert np.diag(np.corrcoef(ours.T, ridge.T)[:9, 9:]).min() > 0.998  # but for how a run begins
+
+
+def test_each_subject_has_a_ridge_of_its_own_and_voxels_without_change_stay_0():
+    one, (shown, bold) = brain(4), brain(5, n_voxels=4)
+    bold[TRAIN, 2] = 7.0
+    together, recordings, normalisers, _ = fitted({"a": one, "b": (shown, bold)})
+    alone, (recording,), own, _ = fitted({"b": (shown, bold)})
+    assert is_fitted(together) == {"a": True, "b": True}
+    both = [predicted(m, r, n, TEST) for m, r, n in ((together, recordings[1], normalisers), (alone, recording, own))]
+    assert np.allclose(both[0], both[1], atol=1e-5)
+    assert not together.linear_path.weights(1)[0][:, 2].any() and np.all(both[0][:, 2] == 7.0)
+
+
+def test_predictions_left_out_equal_those_of_scikit_learn():
+    rng = np.random.default_rng(6)
+    for n_columns in (6, 90):  # fewer and more than rows
+        x, band = rng.standard_normal((80, n_columns)), np.arange(n_columns) % 2
+        y = x[:, :6] @ rng.standard_normal((6, 3)) + rng.standard_normal((80, 3)) + 5
+        gammas, alphas = np.array([[0.5, 0.9, 0.9], [0.5, 0.1, 0.1]]), np.array([3.0, 20.0, 20.0])
+        folds = BlockedFolds(4, 9.0, tr=TR).of_rows(np.arange(80), np.zeros(80, int))
+        found = predict_left_out(x, y, folds, band, (gammas, alphas))
+        for train, test in folds:
+            for k in range(3):
+                scaled = x * np.sqrt(gammas[band, k])
+                wanted = Ridge(alphas[k]).fit(scaled[train], y[train, k]).predict(scaled[test])
+                assert np.abs(found[test, k] - wanted).max() < 1e-8
+
+
+def test_training_is_told_what_ridge_says_of_trs_that_it_did_not_see():
+    """Of pure noise it says nothing right: in sample it would seem to."""
+    rng = np.random.default_rng(7)
+    shown, bold = {"text": rng.standard_normal((N, 60)).astype(np.float32)}, rng.standard_normal((N, 40))
+    bold += convolve_hrf(shown["text"], tr=TR, kind="continuous")[:, :60] @ rng.standard_normal((60, 40)) / 8
+    model, (recording,), normalisers, left_out = fitted({"a": (shown, bold)})
+    measured = normalisers["a"]["bold"](bold[TRAIN])
+    in_sample = normalisers["a"]["bold"](predicted(model, recording, normalisers, TRAIN))
+    honest = left_out["a"]["bold"]
+    assert honest.shape == (N, 40) and not honest[len(TRAIN) :].any()
+    error = [np.square(measured - said).mean() for said in (in_sample, honest[TRAIN])]
+    on_test = np.square(normalisers["a"]["bold"](bold[TEST]) - normalisers["a"]["bold"](
+        predicted(model, recording, normalisers, TEST))).mean()  # fmt: skip
+    assert error[0] < error[1] and abs(error[1] - on_test) < abs(error[0] - on_test) / 2
+
+
+def test_linear_path_keeps_its_seconds_at_another_tr_and_its_hrf_while_the_networks_learns():
+    shown, bold = brain(8)
+    model, *_ = fitted({"a": (shown, bold)}, learnable_hrf=True)
+    data = {"text": torch.from_numpy(shown["text"])[None]}
+    mask = {"text": torch.ones(1, N, dtype=torch.bool)}
+    before = model.predict_bold(data, mask, "a")
+    with torch.no_grad():
+        model.hrf.log_parameters.add_(0.3)
+    assert torch.equal(model.predict_bold(data, mask, "a"), before)
+    finer = {"text": data["text"].repeat_interleave(2, dim=1)}
+    model.set_tr(TR / 2)
+    halved = model.predict_bold(finer, {"text": mask["text"].repeat(1, 2)}, "a")[:, ::2]
+    model.set_tr(TR)
+    assert torch.equal(model.predict_bold(data, mask, "a"), before)
+    assert np.corrcoef(halved.detach().numpy().ravel(), before.detach().numpy().ravel())[0, 1] > 0.95
+    absent = model.predict_bold(data, {"text": torch.zeros(1, N, dtype=torch.bool)}, "a")
+    assert torch.allclose(absent, model.linear_path.weights(0)[1].expand_as(absent))
+
+
+def test_too_few_trs_for_folds_leave_the_network_alone(caplog):
+    shown, bold = brain(9)
+    recording = Recording.of("a", {"text": shown["text"][:60], "bold": bold[:60]}, tr=TR)
+    model = MultimodalAutoencoder(
+        ModelSettings.make(**SMALL, use_encodec=False), {"text": Modality("vector", (7,))}, {"a": 9}
+    )
+    windows = ScoredWindows([recording], {"a": np.arange(40)}, window=10, context=22, lead=7)
+    assert fit_linear_path(model, windows, centre_runs=True) == {}
+    assert "too little training data for the linear path" in caplog.text
+    assert not is_fitted(model)["a"] and model.brains[0].to_voxels.weight.any()
+
+
+def test_without_a_linear_path_the_network_is_the_same():
+    shown, bold = brain(10)
+    with_path, *_ = fitted({"a": (shown, bold)})
+    without, *_, left_out = fitted({"a": (shown, bold)}, linear_path=False)
+    assert without.linear_path is None and left_out == {}
+    others = dict(with_path.named_parameters())
+    for name, value in without.named_parameters():
+        assert torch.equal(value, others[name]) or name.startswith("brains.0.to_voxels"), name
+
+
+@pytest.mark.parametrize("course", [(1.0, 0.7, 0.9), (1.0, 1.2, 1.6), (1.0, 0.8, 0.62), (1.0, 0.9, 0.8)])
+def test_gain_is_where_scipy_finds_the_least_loss(course):
+    parabola = np.polyfit([0, 0.5, 1], course, 2)
+    found = minimize_scalar(lambda g: np.polyval(parabola, g), bounds=(0, 1), method="bounded", options={"xatol": 1e-9})
+    gain, loss = least_of_parabola(*course)
+    assert gain == pytest.approx(found.x, abs=1e-4) and loss == pytest.approx(found.fun, abs=1e-6)
+    assert least_of_parabola(0.8, 0.8, 0.8) == (1.0, 0.8)
+
+
+def test_a_harmful_network_gets_no_gain_and_costs_nothing(settings, monkeypatch):
+    """Weights of the network drawn at random: the validation is that of the linear path, and the model predicts it."""
+    run = settings(learning_rate=1e-30, warmup_steps=0, weight_decay=0.0, steps=2)
+    start = MultimodalAutoencoder.start_at_linear_path
+    monkeypatch.setattr(MultimodalAutoencoder, "start_at_linear_path", lambda *_: None)
+    result = Trainer(run).fit()
+    monkeypatch.setattr(MultimodalAutoencoder, "start_at_linear_path", start)
+    best = MultimodalAutoencoder.from_pretrained(run.output / "best")
+    plain = settings("plain", learning_rate=1e-30, warmup_steps=0, weight_decay=0.0, steps=2)
+    wanted = Trainer(plain).fit().linear_val["bold"]
+    assert 0 <= float(best.linear_path.gain) < 0.5
+    assert wanted - 0.02 < result.val["bold"] <= wanted + 1e-6
+
+
+def test_each_way_keeps_its_own_best(settings, monkeypatch):
+    """Encoding is best at step 2, decoding at step 4: best/ holds the weights of each as they were then."""
+    courses = {"bold": (0.9, 0.5, 0.6, 0.7), "audio": (1.0, 0.99, 0.9, 0.95)}
+    kept = {}
+    for until in (2, 4, 6):
+        calls = iter(range(4))
+
+        def said(self, batches, knowing_nothing, calls=calls):
+            k = next(calls)
+            return {name: course[k] for name, course in courses.items()}
+
+        monkeypatch.setattr(Objective, "validate", said)
+        run = settings(f"until-{until}", epochs=3)
+        result = Trainer(run).fit(until=None if until == 6 else until)
+        kept[until] = {n.removeprefix("model."): v for n, v in weights(run).items() if n.startswith("model.")}
+    assert result.best_steps == {"encoding": 2, "decoding": 4} and result.best_step == 4
+    assert result.val == {"bold": 0.5, "audio": 0.9} and result.best_val == pytest.approx(1.4)
+    model = MultimodalAutoencoder.from_pretrained(run.output / "best")
+    own = model.state_dict()
+    ways = {model.way_of(name) for name, _ in model.named_parameters()}
+    assert ways == {"encoding", "decoding"}
+    for name, _ in model.named_parameters():
+        step = {"encoding": 2, "decoding": 4}[model.way_of(name)]
+        assert torch.equal(own[name], kept[step][name]), name
+    names = [name for name, _ in model.named_parameters() if not torch.equal(kept[2][name], kept[4][name])]
+    moved = {model.way_of(name) for name in names}
+    assert moved == {"encoding", "decoding"}
+    summary = json.loads((run.output / "summary.json").read_text())
+    assert summary["best_steps"] == {"encoding": 2, "decoding": 4}
+
+
+def test_patience_is_that_of_the_way_that_still_grows_better(settings, monkeypatch):
+    calls = iter(range(99))
+    monkeypatch.setattr(Objective, "validate", lambda *_: {"bold": 0.9, "audio": max(1 - 0.01 * next(calls), 0.96)})
+    result = Trainer(settings(epochs=50, patience=3)).fit()
+    assert result.status == "stopped early" and result.best_steps == {"encoding": 0, "decoding": 8}
+    assert result.step == 14
+
+
+def test_what_decoding_weighs_does_not_reach_encoding(settings):
+    """The ways share no weights, and their gradients are clipped apart: bit for bit the same encoding."""
+    found = []
+    for weight in (1.0, 50.0):
+        run = settings(f"weight-{weight:g}", steps=3, model={"modality_weights": {"audio": weight}})
+        Trainer(run).fit()
+        found.append(weights(run))
+    model = MultimodalAutoencoder.from_pretrained(run.output / "best")
+    names = [name for name, _ in model.named_parameters()]
+    same = {name: torch.equal(found[0][f"model.{name}"], found[1][f"model.{name}"]) for name in names}
+    assert all(same[name] for name in names if model.way_of(name) == "encoding")
+    assert not all(same[name] for name in names if model.way_of(name) == "decoding")
+
+
+def test_run_of_before_each_way_kept_its_own_best_goes_on(settings):
+    """Its state names one step for both, knows no linear path, and keeps no best weights."""
+    run = settings(steps=2, model={"linear_path": False})
+    first = Trainer(run).fit()
+    last = run.output / "checkpoints" / "last.json"
+    state = json.loads(last.read_text())
+    ways = state["best"]
+    step = ways["encoding"]["step"]
+    assert step == ways["decoding"]["step"] == 2
+    state["best"] = {"step": step, "total": first.best_val, "val": first.val, "since": 0}
+    del state["settings"]["model"]["linear_path"], state["settings"]["model"]["linear_hrf"]
+    last.write_text(json.dumps(state))
+    result = Trainer(settings(steps=4)).fit()
+    assert result.step == 4 and result.best_val <= first.best_val
+    whole = settings("whole", steps=4, model={"linear_path": False})
+    Trainer(whole).fit()
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(run)[name]), name
