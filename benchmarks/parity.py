@@ -67,16 +67,17 @@ def _falls_short(one: dict[str, Any]) -> bool:
 
 
 def _row(one: dict[str, Any]) -> str:
-    ratio = _interval(one["ratio"])
+    ratio = interval(one["ratio"])
     cells = [one["stimulus"], *(f"{one[name]:,g}" for name in ("minutes", "tr", "voxels", "snr"))]
     cells += [f"{one['mapping']}{', circular' if one['circular'] else ''}", one["subjects"]]
     cells += [f"{one[name]:.3f}" for name in ("model", "ridge")]
-    cells += [f"**{ratio}**" if _falls_short(one) else ratio, _interval(one["difference"]), f"{one['ceiling']:.3f}"]
+    cells += [f"**{ratio}**" if _falls_short(one) else ratio, interval(one["difference"]), f"{one['ceiling']:.3f}"]
     cells += [f"{one['steps']} ({one['best_step']})", f"{one['training_s']:.0f}"]
     return f"| {' | '.join(map(str, cells))} |"
 
 
-def _interval(one: dict[str, Any]) -> str:
+def interval(one: dict[str, Any]) -> str:
+    """A figure with its 95 % interval."""
     ends = "" if one["low"] is None else f" ({one['low']:.3f} to {one['high']:.3f})"
     return f"{one['value']:.3f}{ends}"
 

@@ -109,35 +109,37 @@ def scored(
 ) -> dict[str, Any]:
     """Mean r of model, ridge and ceiling over voxels and subjects, on the test TRs."""
     model = MultimodalAutoencoder.from_pretrained(folder / "best")
-    r: dict[str, list[float]] = {"model": [], "ridge": [], "ceiling": []}
-    influences: dict[str, list[np.ndarray]] = {"model": [], "ridge": []}
+    measured, predicted, ceiling = [], [], []
     for recording, truth in zip(study.recordings, truths, strict=True):
         subject = recording.subject
         splits, normalisers = study.splits[subject], study.normalisers[subject]
-        (stretch,) = predict(
-            model, recording, normalisers, splits.test, stimulus_trs=study.stimulus_trs[subject]
-        )  # fmt: skip
+        (stretch,) = predict(model, recording, normalisers, splits.test, stimulus_trs=study.stimulus_trs[subject])
         rows = np.arange(stretch.start, stretch.stop)[stretch.bold_scored]
-        measured = stretch.bold[stretch.bold_scored]
+        measured.append(stretch.bold[stretch.bold_scored])
         bold = normalisers["bold"](recording.series["bold"].read(0, len(recording.run)))
-        predicted = {
-            "model": stretch.bold_predicted[stretch.bold_scored],
-            "ridge": ridge(cell, files, bold, splits.train)[rows],
-        }
-        for name, one in predicted.items():
-            r[name].append(correlations(measured, one).mean or 0.0)
-            influences[name].append(mean_correlation_influence(measured, one))
-        r["ceiling"].append(correlations(measured, truth.truth.signal.values[rows]).mean or 0.0)
-    ours, theirs = (float(np.mean(r[name])) for name in ("model", "ridge"))
-    own, other = (np.mean(influences[name], axis=0) for name in ("model", "ridge"))
-    trs = ScoredTRs.of(len(own), cell.tr)
-    ratio = trs.estimate(ours / theirs, (own - ours / theirs * other) / theirs)  # the delta method
-    gap = trs.estimate(ours - theirs, own - other)
+        theirs = ridge(cell, files, bold, splits.train)[rows]
+        predicted.append({"model": stretch.bold_predicted[stretch.bold_scored], "ridge": theirs})
+        ceiling.append(correlations(measured[-1], truth.truth.signal.values[rows]).mean or 0.0)
     splits = next(iter(study.splits.values()))
-    return {
-        "model": ours, "ridge": theirs, "ceiling": float(np.mean(r["ceiling"])), "ratio": ratio.as_dict(),
-        "difference": gap.as_dict(), "n_train": len(splits.train), "n_val": len(splits.val), "n_scored": len(own),
-    }  # fmt: skip
+    found = compared(measured, predicted, cell.tr)
+    return {**found, "ceiling": float(np.mean(ceiling)), "n_train": len(splits.train), "n_val": len(splits.val)}
+
+
+def compared(
+    measured: Sequence[np.ndarray], predicted: Sequence[dict[str, np.ndarray]], tr: float, run: np.ndarray | None = None
+) -> dict[str, Any]:
+    """Mean r over voxels, and over subjects of the same TRs, of model and ridge; their ratio and difference."""
+    r: dict[str, float] = {}
+    influence: dict[str, np.ndarray] = {}
+    for name in ("model", "ridge"):
+        pairs = [(bold, own[name]) for bold, own in zip(measured, predicted, strict=True)]
+        r[name] = float(np.mean([correlations(bold, own, run).mean or 0.0 for bold, own in pairs]))
+        influence[name] = np.mean([mean_correlation_influence(bold, own, run) for bold, own in pairs], axis=0)
+    trs = ScoredTRs.of(len(measured[0]), tr) if run is None else ScoredTRs(tr, run)
+    ratio = r["model"] / r["ridge"]
+    by_tr = (influence["model"] - ratio * influence["ridge"]) / r["ridge"]  # the delta method
+    gap = trs.estimate(r["model"] - r["ridge"], influence["model"] - influence["ridge"])
+    return {**r, "ratio": trs.estimate(ratio, by_tr).as_dict(), "difference": gap.as_dict(), "n_scored": trs.n_trs}
 
 
 def measure(cell: Cell, of: StimulusSet, work: Path) -> dict[str, Any]:
