@@ -55,10 +55,22 @@ def table(found: Sequence[dict[str, Any]]) -> str:
     """All cells, those that fall short first, then by ratio."""
     rows = sorted(found, key=lambda one: (not _falls_short(one), one["ratio"]["value"]))
     n_short, builds = sum(map(_falls_short, found)), ", ".join(sorted({one["build"] for one in found}))
-    columns = ["stimulus", "min", "TR, s", "voxels", "SNR", "brain", "subjects", "model r", "ridge r", "ratio (95 %)"]
+    columns = [
+        "stimulus",
+        "min",
+        "TR, s",
+        "voxels",
+        "SNR",
+        "brain",
+        "subjects",
+        "model r",
+        "path",
+        "ridge r",
+        "ratio (95 %)",
+    ]
     columns += ["model - ridge (95 %)", "ceiling", "steps (best)", "s"]
     lines = [SUMMARY.format(short=n_short, n=len(found), planned=len(design()), builds=builds), ""]
-    lines += [f"| {' | '.join(columns)} |", "|---|--:|--:|--:|--:|---|" + "--:|" * 8]
+    lines += [f"| {' | '.join(columns)} |", "|---|--:|--:|--:|--:|---|" + "--:|" * 9]
     return "\n".join([*lines, *map(_row, rows)])
 
 
@@ -70,7 +82,7 @@ def _row(one: dict[str, Any]) -> str:
     ratio = interval(one["ratio"])
     cells = [one["stimulus"], *(f"{one[name]:,g}" for name in ("minutes", "tr", "voxels", "snr"))]
     cells += [f"{one['mapping']}{', circular' if one['circular'] else ''}", one["subjects"]]
-    cells += [f"{one[name]:.3f}" for name in ("model", "ridge")]
+    cells += [f"{one[name]:.3f}" for name in ("model", "linear_path", "ridge")]
     cells += [f"**{ratio}**" if _falls_short(one) else ratio, interval(one["difference"]), f"{one['ceiling']:.3f}"]
     cells += [f"{one['steps']} ({one['best_step']})", f"{one['training_s']:.0f}"]
     return f"| {' | '.join(map(str, cells))} |"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from parity_stimuli import KINDS, MODALITY, ROOT, StimulusSet, brain_sources, linear_features, prepared, test_share
 
+from giblet.data.dataset.windows import Recording
 from giblet.data.simulate import Simulation, simulate_bold, write_simulation
 from giblet.encoding import BlockedFolds, EncodingModel
 from giblet.evaluation.predictions import predict
@@ -109,7 +111,7 @@ def scored(
 ) -> dict[str, Any]:
     """Mean r of model, ridge and ceiling over voxels and subjects, on the test TRs."""
     model = MultimodalAutoencoder.from_pretrained(folder / "best")
-    measured, predicted, ceiling = [], [], []
+    measured, predicted, ceiling, alone = [], [], [], []
     for recording, truth in zip(study.recordings, truths, strict=True):
         subject = recording.subject
         splits, normalisers = study.splits[subject], study.normalisers[subject]
@@ -120,9 +122,25 @@ def scored(
         theirs = ridge(cell, files, bold, splits.train)[rows]
         predicted.append({"model": stretch.bold_predicted[stretch.bold_scored], "ridge": theirs})
         ceiling.append(correlations(measured[-1], truth.truth.signal.values[rows]).mean or 0.0)
+        alone.append(correlations(measured[-1], linear_part(model, study, recording)[rows - stretch.start]).mean or 0.0)
     splits = next(iter(study.splits.values()))
     found = compared(measured, predicted, cell.tr)
-    return {**found, "ceiling": float(np.mean(ceiling)), "n_train": len(splits.train), "n_val": len(splits.val)}
+    parts = {"linear_path": float(np.mean(alone)), "gain": float(model.linear_path.gain) if model.linear_path else 1.0}
+    about = {"ceiling": float(np.mean(ceiling)), "n_train": len(splits.train), "n_val": len(splits.val)}
+    return {**found, **parts, **about}
+
+
+def linear_part(model: MultimodalAutoencoder, study: Study, recording: Recording) -> np.ndarray:
+    """What the model's linear path alone predicts of the test TRs; 0 without one."""
+    subject = recording.subject
+    splits, normalisers = study.splits[subject], study.normalisers[subject]
+    silent = copy.deepcopy(model)
+    if silent.linear_path is None:
+        return np.zeros((len(splits.test), silent.n_voxels[subject]))
+    silent.linear_path.gain.zero_()
+    return predict(silent, recording, normalisers, splits.test, stimulus_trs=study.stimulus_trs[subject])[
+        0
+    ].bold_predicted
 
 
 def compared(
