@@ -1,4 +1,4 @@
-"""Voxelwise encoding models in scikit-learn's manner: fitted, tested in every voxel, beside their ceiling."""
+"""Voxelwise encoding models in scikit-learn's manner, tested beside their ceiling, and linear decoding models."""
 
 from giblet.encoding.bands import SplitScores, split_scores, unique_variance
 from giblet.encoding.ceiling import (
@@ -11,6 +11,7 @@ from giblet.encoding.ceiling import (
     normalized_correlation,
 )
 from giblet.encoding.clip_scores import ClipScores, clip_folds, permutation_test_cv, score_clips
+from giblet.encoding.decoding import DecodingModel
 from giblet.encoding.delays import Delayer, HRFConvolver
 from giblet.encoding.folds import BlockedFolds
 from giblet.encoding.group import GroupTest, rotation_test_group
@@ -34,6 +35,7 @@ __all__ = [
     "ClipScores",
     "CrossValidatedGroupTest",
     "CrossValidatedTest",
+    "DecodingModel",
     "Delayer",
     "EncodingModel",
     "FoldFit",

@@ -17,14 +17,16 @@ LARGEST = 2000
 """Columns up to which collinearity is looked for."""
 
 
-def about_voxels(constant: int, not_finite: int, n_voxels: int) -> list[str]:
-    """Voxels that were left out.
+def about_voxels(constant: int, not_finite: int, n_voxels: int, unit: str = "voxels") -> list[str]:
+    """Voxels, or other columns, that were left out.
 
     Parameters
     ----------
     constant, not_finite : int
         How many never change, or hold NaN or infinity, over the training rows.
     n_voxels : int
+    unit : str
+        What they are called.
 
     Returns
     -------
@@ -33,22 +35,24 @@ def about_voxels(constant: int, not_finite: int, n_voxels: int) -> list[str]:
     found = []
     if constant:
         found.append(
-            f"{constant} of {n_voxels} voxels never change over the training rows: left out, their scores are NaN"
+            f"{constant} of {n_voxels} {unit} never change over the training rows: left out, their scores are NaN"
         )
     if not_finite:
         found.append(
-            f"{not_finite} of {n_voxels} voxels hold NaN or infinity in training rows: left out, their scores are NaN"
+            f"{not_finite} of {n_voxels} {unit} hold NaN or infinity in training rows: left out, their scores are NaN"
         )
     return found
 
 
-def about_penalties(chosen: np.ndarray, tried: np.ndarray) -> list[str]:
+def about_penalties(chosen: np.ndarray, tried: np.ndarray, unit: str = "voxels") -> list[str]:
     """Voxels whose penalty is the least or the greatest of those there were.
 
     Parameters
     ----------
     chosen : ndarray of float, shape (n_voxels,)
     tried : ndarray of float, shape (n_alphas,)
+    unit : str
+        What is called a voxel.
 
     Returns
     -------
@@ -64,7 +68,7 @@ def about_penalties(chosen: np.ndarray, tried: np.ndarray) -> list[str]:
                 "a wider grid may fit better" if name == "least" else "nothing is predicted there, or widen the grid"
             )
             found.append(
-                f"{count} of {len(chosen)} voxels ({100 * count / len(chosen):.0f} %) have the {name} penalty tried, "
+                f"{count} of {len(chosen)} {unit} ({100 * count / len(chosen):.0f} %) have the {name} penalty tried, "
                 f"{end:g}: {remedy}"
             )
     return found

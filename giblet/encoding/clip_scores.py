@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.model_selection import KFold, check_cv
 
+from giblet.encoding.engine import engine_for
 from giblet.encoding.folds import BlockedFolds
 from giblet.encoding.given import bands_of, check_rows
 from giblet.encoding.model import EncodingModel
@@ -277,8 +278,8 @@ class _Designs:
         return solve_ridge_cv(
             design.x_train, y, design.inner, self.alphas,
             band=np.repeat(np.arange(len(sizes)), sizes), gammas=self.gammas, scoring=self.model.scoring,
-            n_targets_batch=self.model.n_targets_batch, backend=self.model._backend(design.x_train.shape, y.shape[1]),
-            dtype=self.dtype,
+            n_targets_batch=self.model.n_targets_batch, dtype=self.dtype,
+            backend=engine_for(self.model.backend, design.x_train.shape, y.shape[1]),
         )  # fmt: skip
 
     def centred(self, values: np.ndarray) -> np.ndarray:

@@ -13,6 +13,8 @@ from giblet.device import pick_device
 from giblet.errors import InputError
 
 BACKENDS = ("numpy", "torch", "torch_cuda")
+FOR_A_GPU = 1e10
+"""Multiplications from which ``backend="auto"`` takes a graphics card, if there is one."""
 
 
 @dataclass(frozen=True)
@@ -75,3 +77,24 @@ class Engine:
             values, vectors = torch.linalg.eigh(matrix)
         real = values > values[-1] * len(values) * np.finfo(np.float64).eps
         return values[real], vectors[:, real]
+
+
+def engine_for(backend: str, shape: tuple[int, ...], n_targets: int) -> str:
+    """The backend that is asked for; of "auto", a graphics card for large problems where there is one.
+
+    Parameters
+    ----------
+    backend : str
+        "auto", or one of :data:`BACKENDS`.
+    shape : tuple of int
+        Rows and columns that are learned from.
+    n_targets : int
+
+    Returns
+    -------
+    str
+    """
+    if backend != "auto":
+        return backend
+    large = float(shape[0]) * min(shape) * n_targets > FOR_A_GPU
+    return "torch_cuda" if large and torch.cuda.is_available() else "numpy"

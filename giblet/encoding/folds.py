@@ -7,6 +7,7 @@ from math import ceil
 from typing import Any
 
 import numpy as np
+from sklearn.model_selection import check_cv
 
 from giblet.data.splits import HRF_SECONDS, segments
 from giblet.errors import InputError
@@ -166,6 +167,43 @@ class BlockedFolds:
                 )
             folds.append((train, test))
         return folds
+
+
+def folds_of(
+    cv: Any, rows: np.ndarray, run: np.ndarray | None, n_trs: int, *, tr: float | None
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The folds of some rows of a scan that an estimator's `cv` stands for.
+
+    Parameters
+    ----------
+    cv : int, "runs", splitter or list of (train, test)
+        A number, or ``"runs"``, stands for ``BlockedFolds(cv, tr=tr)``.
+    rows : ndarray of int, ascending
+        Rows of the scan to divide.
+    run : ndarray, shape (n_trs,), or None
+        Run of each row of the scan, where somebody said.
+    n_trs : int
+    tr : float or None
+        Repetition time in seconds.
+
+    Returns
+    -------
+    list of (train, test)
+        Places in `rows`.
+
+    Raises
+    ------
+    InputError
+        If a gap in seconds is needed without a TR, or the folds are impossible.
+    """
+    if isinstance(cv, (int, np.integer, str)):
+        if tr is None:
+            raise InputError(f"cv={cv!r} makes folds with a gap in seconds: give tr, or a splitter as cv")
+        cv = BlockedFolds(cv if isinstance(cv, str) else int(cv), tr=tr)
+    if isinstance(cv, BlockedFolds) and (cv.run is None or len(cv.run) == n_trs):
+        known = run if cv.run is None else cv.run
+        return cv.of_rows(rows, run_labels(n_trs, known), known=known is not None)
+    return list(check_cv(cv).split(np.empty((len(rows), 0)), None, None if run is None else run[rows]))
 
 
 def _carried(x: Any) -> np.ndarray | None:

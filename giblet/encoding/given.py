@@ -51,20 +51,37 @@ def bands_of(features: Any) -> dict[str, Any]:
 
 def _checked_band(name: str, values: Any) -> Any:
     array = values if hasattr(values, "coords") else np.asarray(values)
-    if getattr(values, "attrs", {}).get("kind") == CODES or array.dtype.kind in "iu":
-        raise InputError(
-            f"band {name!r} is codes ({array.dtype}), names of sounds and no amounts: give what they stand for "
-            "(AudioCodec.latents), counts of each entry, or a learned embedding of them; whole numbers that are "
-            "amounts, such as words per TR, as .astype(np.float32)"
-        )
-    if array.dtype.kind not in "fb":
-        raise InputError(f"band {name!r} is of dtype {array.dtype}: floats are needed")
+    refuse_codes(f"band {name!r}", array)
     if array.ndim == 1:
         array = array[:, None]
     if array.ndim != 2 or not all(array.shape):
         raise InputError(f"band {name!r} has shape {array.shape}: (n_trs, n_features) is needed")
     check_finite(np.asarray(array), f"band {name!r}")
     return array
+
+
+def refuse_codes(what: str, array: Any) -> None:
+    """Refuse categories, and whatever else is no float.
+
+    Parameters
+    ----------
+    what : str
+        Its name, for messages.
+    array : ndarray or DataArray
+
+    Raises
+    ------
+    InputError
+        If its kind is codes, or its values are no floats.
+    """
+    if getattr(array, "attrs", {}).get("kind") == CODES or array.dtype.kind in "iu":
+        raise InputError(
+            f"{what} is codes ({array.dtype}), names of sounds and no amounts: give what they stand for "
+            "(AudioCodec.latents), counts of each entry, or a learned embedding of them; whole numbers that are "
+            "amounts, such as words per TR, as .astype(np.float32)"
+        )
+    if array.dtype.kind not in "fb":
+        raise InputError(f"{what} is of dtype {array.dtype}: floats are needed")
 
 
 def option_of(band: str, option: Any, names: Sequence[str], what: str) -> Any:

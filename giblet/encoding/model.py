@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.base import BaseEstimator
-from sklearn.model_selection import check_cv
 
 from giblet.alignment.kernels import HRF
 from giblet.encoding import checks
+from giblet.encoding.engine import engine_for
 from giblet.encoding.fitted import FittedModel
-from giblet.encoding.folds import BlockedFolds
+from giblet.encoding.folds import folds_of
 from giblet.encoding.given import bands_of, check_rows, option_of, training_rows
 from giblet.encoding.preparation import Band, Response
 from giblet.encoding.ridge import ALPHAS, RidgeSolution, candidates, checked_alphas, solve_ridge_cv
@@ -23,8 +22,6 @@ from giblet.errors import InputError
 from giblet.runs import run_labels
 
 log = logging.getLogger(__name__)
-FOR_A_GPU = 1e10
-"""Multiplications from which ``backend="auto"`` takes a graphics card, if there is one."""
 
 
 class EncodingModel(FittedModel, BaseEstimator):
@@ -174,14 +171,15 @@ class EncodingModel(FittedModel, BaseEstimator):
         labels = None if run is None else run_labels(n_trs, run)
         targets = TrainingTargets(bold, rows, labels)
         columns = self._fit_bands(features, rows, labels, volumes)
-        folds = self._folds(rows, n_trs, labels)
+        folds = folds_of(self.cv, rows, labels, n_trs, tr=self.tr)
         x = np.concatenate([columns.pop(name)[rows] for name in features], axis=1)
         band = np.repeat(np.arange(len(features)), [int(np.prod(own.shape)) for own in self.bands_.values()])
         self.dtype_ = np.dtype(np.float64 if targets.bold.dtype == np.float64 else np.float32)
         solution = solve_ridge_cv(
             x, targets, folds, tried,
             band=band, gammas=candidates(len(features), self.n_iter, self.random_state), scoring=self.scoring,
-            n_targets_batch=self.n_targets_batch, backend=self._backend(x.shape, targets.shape[1]), dtype=self.dtype_,
+            n_targets_batch=self.n_targets_batch, dtype=self.dtype_,
+            backend=engine_for(self.backend, x.shape, targets.shape[1]),
         )  # fmt: skip
         self.one_array_, self.by_run_ = not isinstance(X, Mapping), labels is not None
         self._keep(solution, targets)
@@ -221,23 +219,6 @@ class EncodingModel(FittedModel, BaseEstimator):
             return Response(self.tr, None, None, self.slice_time_ref)
         delays = None if self.delays is None else tuple(map(float, self.delays))
         return Response(self.tr, self.hrf, delays, self.slice_time_ref, volumes)
-
-    def _folds(self, rows: np.ndarray, n_trs: int, run: np.ndarray | None) -> list[tuple[np.ndarray, np.ndarray]]:
-        cv = self.cv
-        if isinstance(cv, (int, np.integer, str)):
-            if self.tr is None:
-                raise InputError(f"cv={cv!r} makes folds with a gap in seconds: give tr, or a splitter as cv")
-            cv = BlockedFolds(cv if isinstance(cv, str) else int(cv), tr=self.tr)
-        if isinstance(cv, BlockedFolds) and (cv.run is None or len(cv.run) == n_trs):
-            known = run if cv.run is None else cv.run
-            return cv.of_rows(rows, run_labels(n_trs, known), known=known is not None)
-        return list(check_cv(cv).split(np.empty((len(rows), 0)), None, None if run is None else run[rows]))
-
-    def _backend(self, shape: tuple[int, ...], n_voxels: int) -> str:
-        if self.backend != "auto":
-            return self.backend
-        large = float(shape[0]) * min(shape) * n_voxels > FOR_A_GPU
-        return "torch_cuda" if large and torch.cuda.is_available() else "numpy"
 
     def _keep(self, solution: RidgeSolution, targets: TrainingTargets) -> None:
         fitted = targets.fitted

@@ -22,10 +22,14 @@ class TrainingTargets:
     train : ndarray of int, ascending
     by_run : ndarray, shape (n_trs,), or None
         Runs whose level, the mean of their training rows, is taken out.
+    what, unit : str
+        Names of the values and of their columns, for messages.
     """
 
-    def __init__(self, bold: Any, train: np.ndarray, by_run: np.ndarray | None) -> None:
-        self.bold, self.train = _checked(bold), train
+    def __init__(
+        self, bold: Any, train: np.ndarray, by_run: np.ndarray | None, *, what: str = "BOLD", unit: str = "voxels"
+    ) -> None:
+        self.bold, self.train = _checked(bold, what, unit), train
         run = np.zeros(len(self.bold), np.int64) if by_run is None else by_run
         labels, self.place = np.unique(run[train], return_inverse=True)
         n_voxels = self.bold.shape[1]
@@ -47,7 +51,7 @@ class TrainingTargets:
         self.fitted = finite & varies
         if not self.fitted.any():
             raise InputError(
-                f"none of {n_voxels} voxels can be fitted over {len(train)} training rows: {self.n_constant} never "
+                f"none of {n_voxels} {unit} can be fitted over {len(train)} training rows: {self.n_constant} never "
                 f"change, {self.n_not_finite} hold NaN or infinity"
             )
         self.voxels = np.flatnonzero(self.fitted)
@@ -74,10 +78,10 @@ class TrainingTargets:
         return self._rows(voxels) - self.levels[:, voxels][self.place]
 
 
-def _checked(bold: Any) -> np.ndarray:
+def _checked(bold: Any, what: str, unit: str) -> np.ndarray:
     values = np.asarray(bold)
     if values.ndim != 2 or not all(values.shape):
-        raise InputError(f"BOLD has shape {values.shape}: (n_trs, n_voxels) is needed")
+        raise InputError(f"{what} has shape {values.shape}: (n_trs, n_{unit}) is needed")
     if values.dtype.kind not in "iuf":
-        raise InputError(f"BOLD is of dtype {values.dtype}: numbers are needed")
+        raise InputError(f"{what} is of dtype {values.dtype}: numbers are needed")
     return values

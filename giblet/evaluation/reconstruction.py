@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.sparse import csr_array
-from scipy.stats import rankdata
 
 from giblet.codec.base import AudioCodec
 from giblet.codec.mel import MelSpectrogram
@@ -47,36 +46,6 @@ def code_pairs(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
         for codes in (np.asarray(predicted, np.int64), np.asarray(truth, np.int64))
     ]  # fmt: skip
     return (one_hot[0] @ one_hot[1].T).toarray() / frames
-
-
-def identification_wins(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Against how many other TRs a true vector wins as the one nearest to a decoded vector.
-
-    Parameters
-    ----------
-    truth, predicted : ndarray, shape (n_trs, n_features)
-        Compared by their cosine, which is 0 for a vector without a length.
-
-    Returns
-    -------
-    ndarray of int64, shape (n_trs, n_trs)
-        ``[i, j]``: twice the number of true vectors that are further from decoded vector *i* than true vector *j* is,
-        and once those that are as far. Chance is ``n_trs - 1``, the most is ``2 * (n_trs - 1)``.
-
-    Examples
-    --------
-    >>> identification_wins(np.eye(3), np.eye(3)[[0, 1, 1]]).tolist()
-    [[4, 1, 1], [1, 4, 1], [1, 4, 1]]
-    """
-    true, own = (_directions(np.asarray(values, np.float64)) for values in (truth, predicted))
-    # Of two equal texts or predictions, one would otherwise be nearer by a rounding.
-    cosines = np.round(own @ true.T, 12)
-    return np.rint(2 * (rankdata(cosines, axis=1) - 1)).astype(np.int64)
-
-
-def _directions(vectors: np.ndarray) -> np.ndarray:
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
 
 
 def code_matches(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:

@@ -11,7 +11,6 @@ from giblet.codec.base import AudioCodec
 from giblet.evaluation.reconstruction import (
     code_matches,
     code_pairs,
-    identification_wins,
     latents_by_tr,
     log_mel,
     mean_latent_codes,
@@ -78,7 +77,7 @@ def score_codes(
     See Also
     --------
     compare : continuous features with their prediction.
-    identification : decoded vectors with those of other TRs.
+    giblet.evaluation.identification : decoded vectors with those of other TRs or passages.
     """
     trs = trs or ScoredTRs.of(len(truth), tr)
     constants = constant_codes(train, truth, codec)
@@ -218,25 +217,6 @@ def compare(
         _pooled(name, truth, predicted, nulls, trs, ceiling, _alike(test, same)),
         _over_time(f"{name} over time", truth, predicted, nulls, trs, ceiling, same),
     ]
-
-
-def identification(name: str, truth: np.ndarray, predicted: np.ndarray, trs: ScoredTRs) -> Score:
-    """Whether the true vector of its own TR is nearer to a decoded vector than those of other TRs are.
-
-    Parameters
-    ----------
-    name : str
-        Such as ``"text identification"``.
-    truth, predicted : ndarray, shape (n_trs, n_features)
-    trs : ScoredTRs
-
-    Returns
-    -------
-    Score
-        Mean share of the other TRs that are further away: 1 where all are, 0.5 by chance.
-    """
-    wins = identification_wins(truth, predicted) / (2 * (len(truth) - 1))
-    return Score(name, trs.mean(wins.diagonal()), None, {}, trs.chance_of_pairs(wins))
 
 
 def _alike(test: RotationTest | None, same: bool) -> np.ndarray | None:

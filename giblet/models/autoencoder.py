@@ -206,7 +206,7 @@ class MultimodalAutoencoder(nn.Module):
         decode : The other way, from BOLD to the stimulus.
         """
         network, linear = self.network_bold(data, mask, subject), self.linear_bold(data, mask, subject)
-        return network if linear is None or self.linear_path is None else linear + self.linear_path.gain * network
+        return network if linear is None or self.linear_path is None else linear + self.linear_path.gain(BOLD) * network
 
     def network_bold(self, data: Data, mask: Data, subject: Subject) -> Tensor:
         """The network's own part in `predict_bold`, whole.
@@ -312,7 +312,36 @@ class MultimodalAutoencoder(nn.Module):
         predict_bold : The other way, from the stimulus to BOLD.
         giblet.models.decoder.MultimodalDecoder.to_codes : Codes that a codec can decode, from what this answers.
         """
-        return self.decoder.decode(self.bottleneck_from_bold(bold, subject, mask))
+        answers = self.decoder.decode(self.bottleneck_from_bold(bold, subject, mask))
+        for name, linear in self.linear_decoded(bold, subject, mask).items():
+            assert self.linear_path is not None  # or there would be nothing linear
+            answers[name] = linear + self.linear_path.gain(name) * answers[name]
+        return answers
+
+    @torch.no_grad()
+    def linear_decoded(self, bold: Tensor, subject: Subject, mask: Tensor | None = None) -> dict[str, Tensor]:
+        """The linear path's part in `decode`, which nothing learns.
+
+        Parameters
+        ----------
+        bold : Tensor, shape (B, W, n_voxels)
+        subject : str or int
+        mask : Tensor of bool, shape (B, W), optional
+
+        Returns
+        -------
+        dict of str to Tensor
+            By modality, in the form of `decode`; of those that it decodes.
+
+        Raises
+        ------
+        InputError
+            As `decode`.
+        """
+        if self.linear_path is None or not self.linear_path.answers:
+            return {}
+        brain, place = self._brain(subject), self.place(subject)
+        return self.linear_path.decode(brain.kept(bold, brain.checked_mask(bold, mask)), place)
 
     def forward(
         self, data: Data, mask: Data, subject: Subject, trs: Tensor | None = None, linear: Data | None = None
@@ -332,7 +361,8 @@ class MultimodalAutoencoder(nn.Module):
         trs : Tensor of int64, shape (B, W), optional
             TR of the stimulus in each row, -1 where a window is filled up; only for ``"scored"``.
         linear : mapping of str to Tensor, optional
-            In place of what the linear path answers: ``"bold"``, shape (B, W, n_voxels), from fits to other TRs.
+            In place of what the linear path answers, from fits to other TRs: ``"bold"``, shape (B, W, n_voxels), and
+            by modality what :meth:`giblet.models.linear_path.LinearPath.targets` gives of a TR.
 
         Returns
         -------
@@ -348,14 +378,17 @@ class MultimodalAutoencoder(nn.Module):
         """
         if BOLD not in data or BOLD not in mask:
             raise InputError("the batch has no BOLD series: training needs it; predict_bold does without")
-        linear_bold = linear[BOLD] if linear is not None else self.linear_bold(data, mask, subject)
-        network = self.network_bold(data, mask, subject)
-        return {
-            "bold": network if linear_bold is None else linear_bold + network,
-            "decoded": self.decode(data[BOLD], subject, mask[BOLD]),
-            "scored": self.scored_rows(mask, trs),
-            "linear": {} if linear_bold is None else {BOLD: linear_bold},
-        }
+        path, whole = self.linear_path, {BOLD: self.network_bold(data, mask, subject)}
+        whole |= self.decoder.decode(self.bottleneck_from_bold(data[BOLD], subject, mask[BOLD]))
+        parts: dict[str, Tensor] = {}
+        if path is not None and linear is not None:
+            parts = {name: part if name == BOLD else path.spread(name, part) for name, part in linear.items()}
+        elif path is not None:
+            parts = {BOLD: path(data, mask, self.place(subject), self.which_ref(self.place(subject)))}
+            parts |= self.linear_decoded(data[BOLD], subject, mask[BOLD])
+        whole |= {name: part + whole[name] for name, part in parts.items()}
+        decoded = {name: answer for name, answer in whole.items() if name != BOLD}
+        return {"bold": whole[BOLD], "decoded": decoded, "scored": self.scored_rows(mask, trs), "linear": parts}
 
     def scored_rows(self, mask: Data, trs: Tensor | None = None) -> dict[str, Tensor]:
         """Rows of a window that may be scored, as all that they depend on lies within it and within the scan.
@@ -475,8 +508,9 @@ class MultimodalAutoencoder(nn.Module):
         str
             ``"encoding"`` or ``"decoding"``.
         """
+        of_path = tensor.startswith("linear_path.gain_") and tensor != f"linear_path.gain_{BOLD}"
         decodes = tensor.startswith(("absent_volume", "over_volumes.", "decoder.")) or ".from_voxels." in tensor
-        return "decoding" if decodes else "encoding"
+        return "decoding" if decodes or of_path else "encoding"
 
     def chosen(self, way: str) -> dict[str, Tensor]:
         """What training changes of one way: its parameters, and the gain of what stands beside a linear path.
@@ -492,7 +526,7 @@ class MultimodalAutoencoder(nn.Module):
         """
         tensors = {name: parameter.detach() for name, parameter in self.named_parameters()}
         if self.linear_path is not None:
-            tensors["linear_path.gain"] = self.linear_path.gain
+            tensors |= {f"linear_path.gain_{n}": self.linear_path.gain(n) for n in (BOLD, *self.linear_path.answers)}
         return {name: value for name, value in tensors.items() if self.way_of(name) == way}
 
     def save(self, folder: str | Path, instead: Data | None = None) -> Path:
@@ -613,6 +647,12 @@ class MultimodalAutoencoder(nn.Module):
         to_voxels = self._brain(subject).to_voxels
         to_voxels.weight.zero_()
         to_voxels.bias.zero_()
+
+    @torch.no_grad()
+    def start_at_linear_decoding(self) -> None:
+        """Let the network's part in what the linear path decodes be 0 at first, for all subjects."""
+        for name in () if self.linear_path is None else self.linear_path.answers:
+            self.decoder.heads[name].start_at_zero()  # type: ignore[operator]
 
     def _brain(self, subject: Subject) -> BrainLayer:
         return self.brains[self.place(subject)]  # type: ignore[return-value]

@@ -85,8 +85,21 @@ class BrainLayer(nn.Module):
         Tensor, shape (B, W, rank)
             0 where a volume is absent; voxels that are silenced add nothing.
         """
-        kept = torch.where(present[..., None] & ~self.silenced, bold, torch.zeros_like(bold))
-        return self.from_voxels(kept)
+        return self.from_voxels(self.kept(bold, present))
+
+    def kept(self, bold: Tensor, present: Tensor) -> Tensor:
+        """BOLD with 0 where a volume is absent or a voxel silenced.
+
+        Parameters
+        ----------
+        bold : Tensor, shape (B, W, n_voxels)
+        present : Tensor of bool, shape (B, W)
+
+        Returns
+        -------
+        Tensor, shape (B, W, n_voxels)
+        """
+        return torch.where(present[..., None] & ~self.silenced, bold, torch.zeros_like(bold))
 
     def checked_mask(self, bold: Tensor, mask: Tensor | None) -> Tensor:
         """Which volumes are data, all of them without a mask; BOLD and mask found to fit.

@@ -1,7 +1,8 @@
-"""The linear path of encoding: what of a TR ridge regression would be given, and the weights that it finds.
+"""The linear path, both ways: what ridge regression would be given of a TR or of BOLD, and the weights that it finds.
 
-The weights are not learned by steps. :mod:`giblet.training.linear` computes them in closed form when training begins;
-after that nothing changes them, and the network beside them learns only what they leave.
+The weights are not learned by steps. :mod:`giblet.training.linear` and :mod:`giblet.training.linear_decoding` compute
+them in closed form when training begins; after that nothing changes them, and the network beside them learns only what
+they leave.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from giblet.alignment.hrf_layer import HRFLayer
+from giblet.modalities import BOLD
 from giblet.models.inputs import checked_series, present_only
 from giblet.models.latents import ABSENT, LatentStatistics
 from giblet.models.settings import Modality, ModelSettings
@@ -77,15 +79,18 @@ class FixedFeatures(nn.Module):
 
 
 class LinearPath(nn.Module):
-    """Fixed features of all modalities, convolved with a fixed HRF, times the weights of each subject.
+    """Encoding: fixed features of all modalities, convolved with a fixed HRF, times the weights of each subject.
+    Decoding: the volumes from a TR on, times weights of each subject, to what of the TR is the same in all its frames
+    and fields of the picture.
 
-    Before :meth:`set_weights` it answers 0. `gain` is the share of the network's own part that is added to it outside
-    training, as validation TRs found it best: 0 to 1.
+    Before :meth:`set_weights` and :meth:`set_decoding` it answers 0. The gain of BOLD and of each modality is the share
+    of the network's own part that is added outside training, as validation TRs found it best: 0 to 1.
 
     Parameters
     ----------
     settings : ModelSettings
-        Of `tr`, `hrf` and `linear_hrf`.
+        Of `tr`, `hrf`, `linear_hrf`, `decode_trs` and `head`: of the heads of codes, ``"latent"`` alone has a linear
+        path.
     modalities : mapping of str to Modality
         By name.
     n_voxels : sequence of int
@@ -101,9 +106,6 @@ class LinearPath(nn.Module):
     --------
     giblet.encoding.EncodingModel : What finds the weights.
     """
-
-    gain: Tensor
-    """float32 ()."""
 
     def __init__(
         self,
@@ -123,10 +125,19 @@ class LinearPath(nn.Module):
         delays = tuple(delay for delay in FIR_DELAYS if delay >= late) if hrf == "fir" else None
         self.hrf = HRFLayer(tr=settings.tr, hrf=hrf, delays=delays, slice_time_ref=slice_time_refs)
         n = (1 if delays is None else len(delays)) * sum(int(own.n) for own in self.features.values())
-        self.register_buffer("gain", torch.ones(()))
+        self.answers = {
+            name: _answer_size(own, self.features[name])
+            for name, own in self.modalities.items()
+            if own.kind != "codes" or (settings.head == "latent" and self.features[name].n)
+        }
+        self.n_lags, n_answers = settings.decode_trs, sum(self.answers.values())
+        for name in (BOLD, *self.answers):
+            self.register_buffer(f"gain_{name}", torch.ones(()))
         for place, voxels in enumerate(n_voxels):
             self.register_buffer(f"weights_{place}", torch.zeros(n, voxels))
             self.register_buffer(f"intercept_{place}", torch.zeros(voxels))
+            self.register_buffer(f"decoding_weights_{place}", torch.zeros(self.n_lags, voxels, n_answers))
+            self.register_buffer(f"decoding_intercept_{place}", torch.zeros(n_answers))
 
     def bands(self, data: Mapping[str, Tensor], mask: Mapping[str, Tensor], which: int = 0) -> dict[str, Tensor]:
         """Features of each modality as the scanner would see them.
@@ -213,3 +224,120 @@ class LinearPath(nn.Module):
         own, level = self.weights(place)
         own.copy_(weights)
         level.copy_(intercept)
+
+    def gain(self, name: str) -> Tensor:
+        """The share of the network's part in BOLD, or in a decoded modality.
+
+        Parameters
+        ----------
+        name : str
+            ``"bold"``, or of a modality that the linear path decodes.
+
+        Returns
+        -------
+        Tensor, shape ()
+        """
+        return getattr(self, f"gain_{name}")
+
+    def targets(self, name: str, x: Tensor) -> Tensor:
+        """What of some TRs the linear path decodes: mean latent, mean spectrum, fields of the picture, or the vector.
+
+        Parameters
+        ----------
+        name : str
+            Of a modality in `answers`.
+        x : Tensor, shape (N, ...)
+            TRs that are data.
+
+        Returns
+        -------
+        Tensor, shape (N, n)
+        """
+        features: FixedFeatures = self.features[name]  # type: ignore[assignment]
+        found = features(x, torch.ones(len(x), dtype=torch.bool, device=x.device))
+        if features.latents is None:
+            return found
+        n, latents = self.answers[name], features.latents
+        gain = latents.gain[:n]
+        return latents.centre[:n] + torch.where(gain > 0, found[:, :n] / gain.clamp_min(1e-30), 0.0)
+
+    def spread(self, name: str, decoded: Tensor) -> Tensor:
+        """What was decoded of a TR, in the form of the modality's answer.
+
+        Parameters
+        ----------
+        name : str
+        decoded : Tensor, shape (..., n)
+            As :meth:`targets`.
+
+        Returns
+        -------
+        Tensor
+            Latents (..., D, F), a spectrogram (..., n_mels) or (..., n_mels, F), a picture (..., H, W, 3), or a vector.
+        """
+        modality = self.modalities[name]
+        if modality.kind == "codes" or len(modality.shape) == 2:
+            return decoded[..., None].expand(*decoded.shape, modality.shape[1])
+        if modality.kind == "frames":
+            small = decoded.reshape(-1, 3, *PICTURE)
+            whole = nn.functional.interpolate(small, modality.shape[:2], mode="bilinear", align_corners=False)
+            return whole.permute(0, 2, 3, 1).reshape(*decoded.shape[:-1], *modality.shape)
+        return decoded
+
+    def decode(self, bold: Tensor, place: int) -> dict[str, Tensor]:
+        """What the volumes from each TR on tell of it.
+
+        Parameters
+        ----------
+        bold : Tensor, shape (B, W, n_voxels)
+            Normalised; 0 where absent or silenced, as behind the window's end.
+        place : int
+            Of the subject.
+
+        Returns
+        -------
+        dict of str to Tensor
+            By modality in `answers`, as :meth:`spread` gives them, over (B, W).
+        """
+        weights, intercept = self.decoding_weights(place)
+        n_lags, _, n = weights.shape
+        parts = (bold @ weights.transpose(0, 1).flatten(1)).unflatten(2, (n_lags, n))
+        parts = nn.functional.pad(parts, (0, 0, 0, 0, 0, n_lags - 1))
+        total = intercept + sum(parts[:, lag : lag + bold.shape[1], lag] for lag in range(n_lags))
+        split = total.split(list(self.answers.values()), dim=2)
+        return {name: self.spread(name, own) for name, own in zip(self.answers, split, strict=True)}
+
+    def decoding_weights(self, place: int) -> tuple[Tensor, Tensor]:
+        """Weights and intercept of a subject's decoding.
+
+        Parameters
+        ----------
+        place : int
+
+        Returns
+        -------
+        weights : Tensor, shape (n_lags, n_voxels, n)
+            To what :meth:`targets` gives of all modalities in `answers`, in their order.
+        intercept : Tensor, shape (n,)
+        """
+        return getattr(self, f"decoding_weights_{place}"), getattr(self, f"decoding_intercept_{place}")
+
+    @torch.no_grad()
+    def set_decoding(self, place: int, weights: Tensor, intercept: Tensor) -> None:
+        """Give a subject its weights of decoding.
+
+        Parameters
+        ----------
+        place : int
+        weights : Tensor, shape (n_lags, n_voxels, n)
+        intercept : Tensor, shape (n,)
+        """
+        own, level = self.decoding_weights(place)
+        own.copy_(weights)
+        level.copy_(intercept)
+
+
+def _answer_size(modality: Modality, features: nn.Module) -> int:
+    """Numbers that are decoded of a TR: of codes the mean latent alone."""
+    n = int(features.n)  # type: ignore[call-overload]
+    return n // 2 if modality.kind == "codes" else n

@@ -12,9 +12,10 @@ from giblet.data.media import AudioReader
 from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.evaluation.encoding import EncodingScore, score_encoding
+from giblet.evaluation.identification import identification
 from giblet.evaluation.reconstruction import log_mel
 from giblet.evaluation.scorecard import MEAN, Score, Scorecard
-from giblet.evaluation.scores import compare, identification, score_codes
+from giblet.evaluation.scores import compare, score_codes
 from giblet.features import load_features
 from giblet.files import sha256_of
 from giblet.modalities import AUDIO, TEXT

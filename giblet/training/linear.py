@@ -9,8 +9,9 @@ part of their noise; so in training its place is taken by predictions of folds t
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -80,7 +81,7 @@ def fit_linear_path(model: MultimodalAutoencoder, windows: ScoredWindows, *, cen
     for recording in windows.windows.recordings:
         place = model.place(recording.subject)
         scored = _scored(model, windows, recording.subject)
-        folds = None if scored is None else _folds(scored, recording.tr, len(recording.run))
+        folds = None if scored is None else folds_of_rows(scored.rows, recording.run, recording.tr)
         if scored is None or folds is None or not any(np.ptp(x, axis=0).any() for x in scored.bands.values()):
             n = 0 if scored is None else len(scored.rows)
             log.warning(
@@ -102,17 +103,14 @@ def _scored(model: MultimodalAutoencoder, windows: ScoredWindows, subject: str) 
     """The rows whose BOLD is scored in training, with convolved features; None where there is none."""
     place, path = model.place(subject), model.linear_path
     recording = windows.windows.recordings[place]
-    which, items = model.which_ref(place), windows.indices_of(subject)
     rows, bold, bands = [], [], dict[str, list[np.ndarray]]()
-    for at in range(0, len(items), AT_A_TIME):
-        some = items[at : at + AT_A_TIME]
-        batch = torch.utils.data.default_collate([windows[item] for item in some])
+    for batch, places in window_batches(windows, subject):
         scored = model.scored_rows(batch["mask"], batch["trs"])[BOLD] & batch["own"] & batch["mask"][BOLD]
-        starts = torch.tensor([windows.windows.index[item][1] for item in some])
-        rows.append((starts[:, None] + torch.arange(scored.shape[1]))[scored].numpy())
+        rows.append(places[scored].numpy())
         bold.append(batch["data"][BOLD][scored].numpy())
-        for name, series in ({} if path is None else path.bands(batch["data"], batch["mask"], which)).items():
-            bands.setdefault(name, []).append(series[scored].numpy())
+        series = {} if path is None else path.bands(batch["data"], batch["mask"], model.which_ref(place))
+        for name, values in series.items():
+            bands.setdefault(name, []).append(values[scored].numpy())
     if not any(len(part) for part in rows):
         return None
     where = np.concatenate(rows)
@@ -123,13 +121,50 @@ def _scored(model: MultimodalAutoencoder, windows: ScoredWindows, subject: str) 
     )  # fmt: skip
 
 
-def _folds(scored: Scored, tr: float, n_trs: int) -> list[Fold] | None:
-    """Contiguous folds of the rows, with gaps; None where the rows do not suffice for two."""
-    run = np.full(n_trs, -1, np.int64)
-    run[scored.rows] = scored.run
+def window_batches(windows: ScoredWindows, subject: str) -> Iterator[tuple[dict[str, Any], torch.Tensor]]:
+    """All windows of a subject, and the rows of the recording in them.
+
+    Parameters
+    ----------
+    windows : ScoredWindows
+    subject : str
+
+    Yields
+    ------
+    batch : dict
+        As a DataLoader gives it.
+    rows : Tensor of int64, shape (B, W)
+        Where a window is filled up, a row behind its end.
+    """
+    items = windows.indices_of(subject)
+    for at in range(0, len(items), AT_A_TIME):
+        some = items[at : at + AT_A_TIME]
+        batch = torch.utils.data.default_collate([windows[item] for item in some])
+        starts = torch.tensor([windows.windows.index[item][1] for item in some])
+        yield batch, starts[:, None] + torch.arange(windows.windows.window)
+
+
+def folds_of_rows(rows: np.ndarray, run: np.ndarray, tr: float, gap: float = HRF_SECONDS) -> list[Fold] | None:
+    """Contiguous folds of some rows of a scan, with gaps.
+
+    Parameters
+    ----------
+    rows : ndarray of int, ascending
+    run : ndarray of int, shape (n_trs,)
+        Run of each row of the scan.
+    tr : float
+        Repetition time in seconds.
+    gap : float
+        Seconds around what is left out.
+
+    Returns
+    -------
+    list of (train, test), or None
+        Places in `rows`; None where they do not suffice for two folds.
+    """
     for n in FOLDS:
         try:
-            return BlockedFolds(n, tr=tr).of_rows(scored.rows, run)
+            return BlockedFolds(n, gap, tr=tr).of_rows(rows, run)
         except InputError:  # too few rows for so many: fewer and longer ones leave more to learn from
             continue
     return None

@@ -216,8 +216,9 @@ class Objective:
         found = {}
         for name, course in means.items():
             gain, loss = least_of_parabola(*course)
-            if self.model.linear_path is not None and name == BOLD:
-                self.model.linear_path.gain.fill_(gain)
+            path = self.model.linear_path
+            if path is not None and name in (BOLD, *path.answers):
+                path.gain(name).fill_(gain)
             found[name] = loss / knowing_nothing[name]
         return found
 

@@ -35,6 +35,7 @@ from giblet.training.checkpoint import (
     save_state,
 )
 from giblet.training.linear import fit_linear_path, is_fitted
+from giblet.training.linear_decoding import fit_linear_decoding, merged
 from giblet.training.log import RunLog
 from giblet.training.objective import Batch, Losses, Objective
 from giblet.training.processes import alone, check_devices, check_launcher, ignore_signals, launch
@@ -138,8 +139,11 @@ class _Fit:
         self.val_schedule = Schedule(self.val_windows, settings.batch_size, settings.seed, **share)
         self.last = settings.steps or settings.epochs * self.schedule.steps_per_epoch
         self.model, scales = model_of(settings, study)
-        self.train_windows.linear = fit_linear_path(
-            self.model, self.train_windows, centre_runs=settings.data.centre_runs
+        self.train_windows.linear = merged(
+            *(
+                fit(self.model, self.train_windows, centre_runs=settings.data.centre_runs)
+                for fit in (fit_linear_path, fit_linear_decoding)
+            )
         )
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -333,8 +337,9 @@ class _Fit:
 
     def _linear_val(self) -> dict[str, float]:
         """Losses of what a linear path predicts before the first step, when the network adds nothing."""
-        first = self.rows[0] if self.rows and any(is_fitted(self.model).values()) else {}
-        return {name: float(first[f"val_{name}"]) for name in (BOLD,) if f"val_{name}" in first}
+        path, first = self.model.linear_path, self.rows[0] if self.rows else {}
+        names = () if path is None else (*((BOLD,) if any(is_fitted(self.model).values()) else ()), *path.answers)
+        return {name: float(first[f"val_{name}"]) for name in names if f"val_{name}" in first}
 
     def _result(self, status: str) -> RunResult:
         return RunResult(

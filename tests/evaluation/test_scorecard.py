@@ -11,7 +11,7 @@ from giblet.codec import load_codec
 from giblet.errors import InputError
 from giblet.evaluation.encoding import score_encoding
 from giblet.evaluation.scorecard import FREQUENT, MEAN, Score, Scorecard, group_scorecard
-from giblet.evaluation.scores import compare, identification, score_codes
+from giblet.evaluation.scores import compare, score_codes
 from giblet.statistics.estimates import Chance, Estimate, ScoredTRs
 from giblet.timing import group_codes_by_tr
 
@@ -87,21 +87,6 @@ def test_a_perfect_prediction_is_right_everywhere_and_above_every_null(parts, co
             assert one.reconstruction.value == pytest.approx(0, abs=1e-6)
         else:
             assert one.reconstruction.value == pytest.approx(1.0, abs=1e-3), one.name
-
-
-def test_identification_of_texts_has_a_chance_level_of_one_half():
-    rng = np.random.default_rng(5)
-    truth = rng.standard_normal((90, 20)) + 3
-    noisy = truth + rng.standard_normal(truth.shape)
-    trs = ScoredTRs.of(90, 1.5)
-    good = identification("text identification", truth, noisy, trs)
-    assert good.reconstruction.value > 0.9
-    assert good.shifted.mean == pytest.approx(0.5, abs=0.02)
-    assert good.shifted.p == pytest.approx(1 / 90)
-    same = identification("text identification", truth, np.broadcast_to(truth.mean(0), truth.shape), trs)
-    assert (same.reconstruction.value, same.shifted.mean, same.shifted.p) == (pytest.approx(0.5), 0.5, 1.0)
-    other = [identification("", truth, rng.standard_normal(truth.shape) + 3, trs).shifted.p for _ in range(60)]
-    assert 0 < np.mean(np.array(other) <= 0.2) < 0.4
 
 
 @pytest.mark.parametrize("null", [MEAN, FREQUENT])

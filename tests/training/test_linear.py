@@ -206,7 +206,7 @@ def test_a_harmful_network_gets_no_gain_and_costs_nothing(settings, monkeypatch)
     best = MultimodalAutoencoder.from_pretrained(run.output / "best")
     plain = settings("plain", learning_rate=1e-30, warmup_steps=0, weight_decay=0.0, steps=2)
     wanted = Trainer(plain).fit().linear_val["bold"]
-    assert 0 <= float(best.linear_path.gain) < 0.5
+    assert 0 <= float(best.linear_path.gain("bold")) < 0.5
     assert wanted - 0.02 < result.val["bold"] <= wanted + 1e-6
 
 

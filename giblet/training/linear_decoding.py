@@ -1,0 +1,166 @@
+"""The linear path of decoding, in closed form from training TRs: ridge from the volumes after a TR to what was shown.
+
+As :class:`giblet.encoding.DecodingModel` fits it: each number that is decoded with the penalty that contiguous folds of
+training TRs choose, the fit in the span of the training windows, for any number of voxels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from giblet.data.splits import HRF_SECONDS
+from giblet.encoding.preparation import without_levels
+from giblet.encoding.ridge import ALPHAS, solve_ridge_cv
+from giblet.encoding.windows import Cleaning, Volumes, WindowBasis, window_rows
+from giblet.modalities import BOLD
+from giblet.models import MultimodalAutoencoder
+from giblet.models.losses import scored_mask
+from giblet.training.linear import folds_of_rows, predict_left_out, window_batches
+from giblet.training.objective import own_rows
+from giblet.training.scored_windows import ScoredWindows
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What the linear decoding of one subject is fitted to; arrays are of the whole recording, 0 where not read."""
+
+    bold: np.ndarray
+    """float32 (n_trs, n_voxels): normalised."""
+    present: np.ndarray
+    """bool (n_trs,): training volumes."""
+    targets: dict[str, np.ndarray]
+    """float32 (n_trs, n) by modality."""
+    learned: dict[str, np.ndarray]
+    """int64 (n,) by modality: rows whose decoding training scores, all of their volumes there."""
+    windows: np.ndarray
+    """int64 (n_trs, n_lags): the row of each volume, -1 where it is missing."""
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """The linear decoding of one modality."""
+
+    weights: np.ndarray
+    """float64 (n_lags, n_voxels, n)"""
+    intercept: np.ndarray
+    """float64 (n,)"""
+    left_out: np.ndarray
+    """float64 (n_learned, n): predictions of each fold from the others."""
+
+
+def fit_linear_decoding(
+    model: MultimodalAutoencoder, windows: ScoredWindows, *, centre_runs: bool
+) -> dict[str, dict[str, np.ndarray]]:
+    """Give the decoding of the linear path its weights, and the heads beside it the start at 0.
+
+    Parameters
+    ----------
+    model : MultimodalAutoencoder
+        Untrained, on the CPU, with a linear path; changed in place.
+    windows : ScoredWindows
+        Of the training part.
+    centre_runs : bool
+        Whether the level of each run is taken out of what was shown too, as of BOLD.
+
+    Returns
+    -------
+    dict of str to dict of str to ndarray of float32
+        By subject and modality, (n_trs, n): what fits to other folds say of the training TRs that are scored, in the
+        form of :meth:`giblet.models.linear_path.LinearPath.targets`; the training mean elsewhere. Of a modality with
+        too few TRs for folds the training mean everywhere.
+    """
+    path, found = model.linear_path, dict[str, dict[str, np.ndarray]]()
+    if path is None or not path.answers:
+        return found
+    model.start_at_linear_decoding()
+    for recording in windows.windows.recordings:
+        place = model.place(recording.subject)
+        heard = _heard(model, windows, recording.subject)
+        n_lags, n_voxels, _ = path.decoding_weights(place)[0].shape
+        weights, intercepts, said = [], [], dict[str, np.ndarray]()
+        for name, n in path.answers.items():
+            run = recording.run if centre_runs else None
+            fit = _decoder(heard, name, recording.run, run, recording.tr)
+            mean = heard.targets[name][heard.learned[name]].mean(0) if len(heard.learned[name]) else np.zeros(n)
+            weights.append(np.zeros((n_lags, n_voxels, n)) if fit is None else fit.weights)
+            intercepts.append(mean if fit is None else fit.intercept)
+            said[name] = np.tile(mean.astype(np.float32), (len(recording.run), 1))
+            if fit is not None:
+                said[name][heard.learned[name]] = fit.left_out
+        path.set_decoding(
+            place, torch.from_numpy(np.concatenate(weights, axis=2)), torch.from_numpy(np.concatenate(intercepts))
+        )
+        found[recording.subject] = said
+    return found
+
+
+@torch.no_grad()
+def _heard(model: MultimodalAutoencoder, windows: ScoredWindows, subject: str) -> Heard:
+    """BOLD of the training volumes, and what was shown in the TRs whose decoding is scored."""
+    path, recording = model.linear_path, windows.windows.recordings[model.place(subject)]
+    assert path is not None
+    n_trs = len(recording.run)
+    bold = np.zeros((n_trs, model.n_voxels[subject]), np.float32)
+    present = np.zeros(n_trs, bool)
+    targets = {name: np.zeros((n_trs, n), np.float32) for name, n in path.answers.items()}
+    learned = {name: np.zeros(n_trs, bool) for name in path.answers}
+    for batch, rows in window_batches(windows, subject):
+        there = batch["mask"][BOLD]
+        bold[rows[there].numpy()] = batch["data"][BOLD][there].numpy()
+        present[rows[there].numpy()] = True
+        scored = own_rows(model.scored_rows(batch["mask"], batch["trs"]), batch)
+        for name in path.answers:
+            own = scored_mask(name, scored, batch)
+            targets[name][rows[own].numpy()] = path.targets(name, batch["data"][name][own]).numpy()
+            learned[name][rows[own].numpy()] = True
+    found = window_rows(bold, np.arange(path.n_lags), recording.run, None, present)
+    whole = (found >= 0).all(1)
+    return Heard(bold, present, targets, {n: np.flatnonzero(own & whole) for n, own in learned.items()}, found)
+
+
+def _decoder(heard: Heard, name: str, run: np.ndarray, by_run: np.ndarray | None, tr: float) -> Decoder | None:
+    """Ridge of one modality; None where there are too few TRs, or nothing in them changes."""
+    learned, held = heard.learned[name], np.flatnonzero(heard.present)
+    gap = max(HRF_SECONDS, (heard.windows.shape[1] - 1) * tr)
+    folds = folds_of_rows(learned, run, tr, gap) if len(learned) else None
+    varies = np.ptp(heard.targets[name][learned], axis=0) > 0 if len(learned) else np.zeros(1, bool)
+    if folds is None or not varies.any() or not heard.bold.any():
+        return None
+    shown = heard.targets[name][learned].astype(np.float64)
+    y = without_levels(shown, None if by_run is None else by_run[learned], np.arange(len(learned)))[:, varies]
+    as_it_is = Cleaning.of(held, None, len(run), None, tr=tr, high_pass=None)  # it is normalised already
+    volumes = Volumes.of(heard.bold, as_it_is, np.arange(heard.bold.shape[1]), "columns")
+    basis = WindowBasis.of(volumes, np.searchsorted(held, heard.windows[learned]), None)
+    solution = solve_ridge_cv(basis.x, y, folds, np.asarray(ALPHAS), dtype=np.float64)
+    weights = np.zeros((heard.windows.shape[1], heard.bold.shape[1], len(varies)))
+    weights[:, :, varies] = basis.weights(solution.coef) / volumes.divisor[:, None]
+    mean = shown.mean(0)
+    intercept = mean - np.einsum("lv,lvf->f", volumes.mean_of(basis.windows), weights)
+    left_out = np.tile(mean, (len(learned), 1))
+    penalties = (np.ones((1, int(varies.sum()))), solution.alphas)
+    band = np.zeros(basis.x.shape[1], np.int64)
+    left_out[:, varies] += predict_left_out(basis.x, y, folds, band, penalties) - y.mean(0)
+    return Decoder(weights, intercept, left_out)
+
+
+def merged(*predictions: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, dict[str, np.ndarray]]:
+    """Predictions of both ways, by subject.
+
+    Parameters
+    ----------
+    *predictions : mapping of str to mapping of str to ndarray
+        By subject and modality.
+
+    Returns
+    -------
+    dict of str to dict of str to ndarray
+    """
+    subjects: Sequence[str] = [name for one in predictions for name in one]
+    return {
+        name: {what: values for one in predictions for what, values in one.get(name, {}).items()}
+        for name in dict.fromkeys(subjects)
+    }

@@ -1,0 +1,146 @@
+"""Identification: of single TRs and of passages, with a truth that is known and with a prediction of nothing."""
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+from scipy.stats import kstest, pearsonr
+
+from giblet.alignment.prewhitening import slow_basis
+from giblet.errors import InputError
+from giblet.evaluation.identification import identification, identification_wins, identify_passages
+from giblet.statistics.estimates import ScoredTRs
+
+TR = 2.0
+
+
+def slow(rng, n, k=6):
+    """Series whose neighbours are alike, as features and what is decoded of them are."""
+    white = rng.standard_normal((n + 4, k))
+    return sum(white[lag : n + lag] for lag in range(4))
+
+
+def test_a_perfect_prediction_identifies_every_passage():
+    truth = slow(np.random.default_rng(0), 200)
+    found = identify_passages("text", truth, 3 * truth + 8, ScoredTRs.of(200, TR), seconds=10.0)
+    assert (found.seconds, found.n_passages, found.pairwise.value) == (10.0, 40, 1.0)
+    assert {k: one.value for k, one in found.top.items()} == {1: 1.0, 5: 1.0}
+    assert found.chance == {1: 1 / 40, 5: 5 / 40}
+    assert found.top_rotated[1].p == found.pairwise_rotated.p == 1 / 200
+
+
+def test_passages_are_ranked_by_pearsons_r_among_those_of_their_run():
+    rng = np.random.default_rng(1)
+    truth = slow(rng, 170)
+    predicted = truth + 5 * rng.standard_normal(truth.shape)
+    run = np.repeat([0, 1], [90, 80])
+    found = identify_passages("text", truth, predicted, ScoredTRs(TR, run), seconds=20.0, top=(1, 3))
+    wins, ranks, chances = [], [], []
+    for own in (run == 0, run == 1):
+        n = own.sum()
+        basis = slow_basis(np.arange(n), tr=TR, detrend=True, high_pass=1 / 128)
+        flat = [side[own] - basis @ (basis.T @ side[own]) for side in (truth, predicted)]
+        true, said = ([side[at : at + 10].ravel() for at in range(0, n - 9, 10)] for side in flat)
+        for place, one in enumerate(said):
+            r = np.array([pearsonr(one, other)[0] for other in true])
+            wins.append((r < r[place]).sum() / (len(true) - 1))
+            ranks.append((r > r[place]).sum())
+            chances.append(1 / len(true))
+    assert found.n_passages == len(wins) == 9 + 8
+    assert found.pairwise.value == pytest.approx(np.mean(wins))
+    assert found.top[1].value == pytest.approx(np.mean(np.array(ranks) < 1))
+    assert found.top[3].value == pytest.approx(np.mean(np.array(ranks) < 3))
+    assert found.chance[1] == pytest.approx(np.mean(chances)) == pytest.approx(2 / 17)
+
+
+def test_predictions_that_know_nothing_are_at_chance_and_their_p_is_uniform():
+    rng = np.random.default_rng(2)
+    for run in (np.zeros(180, int), np.repeat([0, 1], [70, 66])):
+        trs = ScoredTRs(TR, run)
+        drawn = [identify_passages("", slow(rng, len(run)), slow(rng, len(run)), trs) for _ in range(150)]
+        for values, p, chance in (
+            ([one.pairwise.value for one in drawn], [one.pairwise_rotated.p for one in drawn], 0.5),
+            ([one.top[1].value for one in drawn], [one.top_rotated[1].p for one in drawn], drawn[0].chance[1]),
+        ):
+            assert abs(np.mean(values) - chance) < 3 * np.std(values) / np.sqrt(len(drawn))
+            assert np.mean([one.pairwise_rotated.mean for one in drawn]) == pytest.approx(0.5, abs=0.01)
+            assert np.mean(np.array(p) <= 0.05) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / len(p))
+            if chance == 0.5:  # top-1 has few values, and equal ones count against it
+                assert kstest(p, "uniform").pvalue > 0.01
+
+
+def test_a_prediction_that_says_the_same_of_all_is_at_chance_exactly():
+    truth = slow(np.random.default_rng(3), 120)
+    found = identify_passages("", truth, np.ones_like(truth), ScoredTRs.of(120, TR))
+    assert (found.pairwise.value, found.top[1].value) == (0.5, pytest.approx(found.chance[1]))
+    assert found.pairwise_rotated.p == found.top_rotated[1].p == 1.0
+
+
+def test_drifts_identify_nothing():
+    """Both sides grow louder: by that alone the passages of a run could be put in their order."""
+    rng = np.random.default_rng(4)
+    ramp = np.linspace(0, 50, 150)[:, None]
+    found = [
+        identify_passages("", slow(rng, 150) + ramp, slow(rng, 150) + ramp, ScoredTRs.of(150, TR)) for _ in range(20)
+    ]
+    assert np.mean([one.pairwise.value for one in found]) == pytest.approx(0.5, abs=0.03)
+
+
+def test_rescaled_predictions_do_not_depend_on_their_own_deviations():
+    rng = np.random.default_rng(5)
+    truth = slow(rng, 160) * np.geomspace(10, 0.1, 6)
+    predicted = truth + 20 * rng.standard_normal(truth.shape)
+    trs, shrunk = ScoredTRs.of(160, TR), predicted * np.geomspace(1, 1e-3, 6)
+    one, other = (identify_passages("", truth, side, trs, rescaled=True) for side in (predicted, shrunk))
+    assert (one.pairwise, one.top) == (other.pairwise, other.top)
+    assert identify_passages("", truth, shrunk, trs).pairwise != identify_passages("", truth, predicted, trs).pairwise
+
+
+def test_runs_too_short_for_two_passages_have_no_part():
+    truth = slow(np.random.default_rng(6), 108)
+    run = np.repeat([0, 1], [100, 8])
+    found = identify_passages("", truth, truth, ScoredTRs(TR, run), seconds=10.0)
+    assert (found.n_passages, found.pairwise.value, found.pairwise_rotated.p) == (20, 1.0, None)
+    none = identify_passages("", truth[:8], truth[:8], ScoredTRs.of(8, TR), seconds=10.0)
+    assert none.pairwise.value is None and "no run holds two passages of 10 s" in none.pairwise.why
+    assert none.as_dict()["top"]["1"]["p"] is None
+
+
+def test_what_cannot_be_compared_is_refused():
+    truth = slow(np.random.default_rng(7), 50)
+    trs = ScoredTRs.of(50, TR)
+    with pytest.raises(InputError, match=r"prediction \(49, 6\): two of shape \(50, n_features\)"):
+        identify_passages("", truth, truth[:49], trs)
+    with pytest.raises(InputError, match="the prediction holds NaN or infinity in 1 TRs"):
+        identify_passages("", truth, np.where(np.arange(50)[:, None] == 3, np.nan, truth), trs)
+    for option, said in (({"seconds": 0}, "seconds is 0"), ({"top": (0,)}, "whole numbers of at least 1")):
+        with pytest.raises(InputError, match=said):
+            identify_passages("", truth, truth, trs, **option)
+
+
+def test_identification_of_texts_has_a_chance_level_of_one_half():
+    rng = np.random.default_rng(5)
+    truth = rng.standard_normal((90, 20)) + 3
+    noisy = truth + rng.standard_normal(truth.shape)
+    trs = ScoredTRs.of(90, 1.5)
+    good = identification("text identification", truth, noisy, trs)
+    assert good.reconstruction.value > 0.9
+    assert good.shifted.mean == pytest.approx(0.5, abs=0.02)
+    assert good.shifted.p == pytest.approx(1 / 90)
+    same = identification("text identification", truth, np.broadcast_to(truth.mean(0), truth.shape), trs)
+    assert (same.reconstruction.value, same.shifted.mean, same.shifted.p) == (pytest.approx(0.5), 0.5, 1.0)
+    other = [identification("", truth, rng.standard_normal(truth.shape) + 3, trs).shifted.p for _ in range(60)]
+    assert 0 < np.mean(np.array(other) <= 0.2) < 0.4
+
+
+def test_identification_counts_the_true_vectors_that_are_further_away():
+    rng = np.random.default_rng(3)
+    truth, predicted = rng.standard_normal((2, 12, 5))
+    truth[4] = truth[9]
+    wins = identification_wins(truth, predicted)
+    cosine = 1 - cdist(predicted, truth, "cosine")
+    for i in range(12):
+        for j in range(12):
+            further = [2 if cosine[i, k] < cosine[i, j] - 1e-9 else abs(cosine[i, k] - cosine[i, j]) < 1e-9
+                       for k in range(12) if k != j]  # fmt: skip
+            assert wins[i, j] == sum(further), (i, j)
+    assert (np.diag(identification_wins(truth[:9], 3 * truth[:9])) == 16).all()
