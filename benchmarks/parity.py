@@ -55,20 +55,8 @@ def table(found: Sequence[dict[str, Any]]) -> str:
     """All cells, those that fall short first, then by ratio."""
     rows = sorted(found, key=lambda one: (not _falls_short(one), one["ratio"]["value"]))
     n_short, builds = sum(map(_falls_short, found)), ", ".join(sorted({one["build"] for one in found}))
-    columns = [
-        "stimulus",
-        "min",
-        "TR, s",
-        "voxels",
-        "SNR",
-        "brain",
-        "subjects",
-        "model r",
-        "path",
-        "ridge r",
-        "ratio (95 %)",
-    ]
-    columns += ["model - ridge (95 %)", "ceiling", "steps (best)", "s"]
+    columns = ["stimulus", "min", "TR, s", "voxels", "SNR", "brain", "subjects", "model r", "path", "ridge r"]
+    columns += ["ratio (95 %)", "model - ridge (95 %)", "ceiling", "steps (best)", "s"]
     lines = [SUMMARY.format(short=n_short, n=len(found), planned=len(design()), builds=builds), ""]
     lines += [f"| {' | '.join(columns)} |", "|---|--:|--:|--:|--:|---|" + "--:|" * 9]
     return "\n".join([*lines, *map(_row, rows)])

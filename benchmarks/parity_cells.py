@@ -19,6 +19,7 @@ from giblet.data.simulate import Simulation, simulate_bold, write_simulation
 from giblet.encoding import BlockedFolds, EncodingModel
 from giblet.evaluation.predictions import predict
 from giblet.features import load_features
+from giblet.modalities import BOLD
 from giblet.models import MultimodalAutoencoder
 from giblet.statistics.correlation import correlations, mean_correlation_influence
 from giblet.statistics.estimates import ScoredTRs
@@ -125,7 +126,8 @@ def scored(
         alone.append(correlations(measured[-1], linear_part(model, study, recording)[rows - stretch.start]).mean or 0.0)
     splits = next(iter(study.splits.values()))
     found = compared(measured, predicted, cell.tr)
-    parts = {"linear_path": float(np.mean(alone)), "gain": float(model.linear_path.gain) if model.linear_path else 1.0}
+    gain = 1.0 if model.linear_path is None else float(model.linear_path.gain(BOLD))
+    parts = {"linear_path": float(np.mean(alone)), "gain": gain}
     about = {"ceiling": float(np.mean(ceiling)), "n_train": len(splits.train), "n_val": len(splits.val)}
     return {**found, **parts, **about}
 
@@ -137,10 +139,9 @@ def linear_part(model: MultimodalAutoencoder, study: Study, recording: Recording
     silent = copy.deepcopy(model)
     if silent.linear_path is None:
         return np.zeros((len(splits.test), silent.n_voxels[subject]))
-    silent.linear_path.gain.zero_()
-    return predict(silent, recording, normalisers, splits.test, stimulus_trs=study.stimulus_trs[subject])[
-        0
-    ].bold_predicted
+    silent.linear_path.gain(BOLD).zero_()
+    (stretch,) = predict(silent, recording, normalisers, splits.test, stimulus_trs=study.stimulus_trs[subject])
+    return stretch.bold_predicted
 
 
 def compared(
