@@ -108,6 +108,49 @@ def combined_loss(
     return total, {name: loss.detach() for name, loss in parts.items()}
 
 
+@torch.no_grad()
+def losses_by_row(
+    batch: Mapping[str, Any],
+    predicted: Mapping[str, Any],
+    scored: Mapping[str, Tensor],
+    settings: ModelSettings,
+    scales: Scales,
+    codebooks: Tensor | None = None,
+) -> dict[str, Tensor]:
+    """The loss of each row, on the scale of :func:`combined_loss`.
+
+    Parameters
+    ----------
+    batch : mapping
+        As for :func:`combined_loss`.
+    predicted : mapping of str to Tensor or other
+        By modality, ``"bold"`` too, what is said of it.
+    scored : mapping of str to Tensor of bool, shape (B, W)
+        As a model answers it: ``"bold"`` and ``"decode"``.
+    settings : ModelSettings
+    scales : Scales
+        Of the training TRs, from :func:`fit_scales`.
+    codebooks : Tensor, shape (K, V, D), optional
+        For ``head="latent"``: ``model.decoder.codebooks``.
+
+    Returns
+    -------
+    dict of str to Tensor, shape (B, W), float32
+        By the names of `predicted`; 0 in rows that do not count.
+
+    Raises
+    ------
+    InputError
+        If a scale is missing, or codebooks are, for the latent head.
+    """
+    found = {}
+    for name, prediction in predicted.items():
+        rows = scored_mask(name, scored, batch)
+        each = _normalised(name, batch["data"][name][rows], prediction[rows], settings, scales, codebooks)
+        found[name] = torch.zeros(rows.shape, device=each.device).masked_scatter(rows, each.float())
+    return found
+
+
 def mean_loss(
     scored: Mapping[str, Tensor],
     batch: Mapping[str, Any],

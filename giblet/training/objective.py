@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -14,8 +15,9 @@ from torch import Tensor, nn
 from giblet.errors import GibletError
 from giblet.modalities import BOLD
 from giblet.models import MultimodalAutoencoder, Scales, combined_loss
-from giblet.models.losses import mean_loss, scored_mask
+from giblet.models.losses import losses_by_row, mean_loss, scored_mask
 from giblet.models.scales import CONSTANT
+from giblet.training.gains import FOLDS, folds_of_windows, gain_of
 from giblet.training.scored_windows import ScoredWindows
 
 Batch = dict[str, Any]
@@ -61,7 +63,7 @@ class Losses(nn.Module):
         return combined_loss(batch, outputs, self.model.settings, self.scales, books, counts)
 
     def at_gains(self, batch: Batch) -> dict[str, Tensor]:
-        """Sums of losses with nothing, half and all of the network's part beside the linear path.
+        """The loss of each row with nothing, half and all of the network's part beside the linear path.
 
         Parameters
         ----------
@@ -70,24 +72,20 @@ class Losses(nn.Module):
 
         Returns
         -------
-        dict of str to Tensor, shape (3,)
-            By modality; three times the same where there is no linear path. Detached.
+        dict of str to Tensor, shape (B, W, 3)
+            By modality, 0 in rows that do not count; three times the same where there is no linear path. Detached.
         """
         outputs, model = self._outputs(batch), self.model
         linear, whole = outputs["linear"], {BOLD: outputs["bold"], **outputs["decoded"]}
-        ones = dict.fromkeys(whole, 1.0)
-
-        def losses(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            decoded = {name: part for name, part in parts.items() if name != BOLD}
-            answer = {"bold": parts.get(BOLD, whole[BOLD]), "decoded": decoded, "scored": outputs["scored"]}
-            return combined_loss(batch, answer, model.settings, self.scales, model.decoder.codebooks, ones)[1]
-
-        at_all = losses(whole)
-        if not linear:
-            return {name: loss.repeat(3) for name, loss in at_all.items()}
-        at_half = losses({name: part + (whole[name] - part) / 2 for name, part in linear.items()})
-        courses = {True: (losses(linear), at_half, at_all), False: (at_all, at_all, at_all)}
-        return {name: torch.stack([each[name] for each in courses[name in linear]]) for name in whole}
+        half = {name: part + (whole[name] - part) / 2 for name, part in linear.items()}
+        at_0, at_half, at_1 = (
+            losses_by_row(batch, said, outputs["scored"], model.settings, self.scales, model.decoder.codebooks)
+            for said in (linear, half, whole)
+        )
+        return {
+            name: torch.stack([at_0.get(name, loss), at_half.get(name, loss), loss], dim=2)
+            for name, loss in at_1.items()
+        }
 
     def _outputs(self, batch: Batch) -> dict[str, Any]:
         """What the model answers, its rows those that are the windows' own."""
@@ -95,31 +93,6 @@ class Losses(nn.Module):
         outputs = self.model(batch["data"], batch["mask"], subject, batch["trs"], batch.get("linear"))
         outputs["scored"] = own_rows(outputs["scored"], batch)
         return outputs
-
-
-def least_of_parabola(at_0: float, at_half: float, at_1: float) -> tuple[float, float]:
-    """Where between 0 and 1 a loss is least that is a parabola, and how much it is there.
-
-    Parameters
-    ----------
-    at_0, at_half, at_1 : float
-        The loss at 0, 1/2 and 1.
-
-    Returns
-    -------
-    gain, loss : float
-        1 where the loss is the same everywhere.
-
-    Examples
-    --------
-    >>> least_of_parabola(1.0, 0.75, 1.0)
-    (0.5, 0.75)
-    """
-    slope, bend = 4 * at_half - 3 * at_0 - at_1, 2 * (at_0 + at_1 - 2 * at_half)
-    if at_0 == at_half == at_1:
-        return 1.0, at_1
-    gain = min(1.0, max(0.0, -slope / (2 * bend))) if bend > 0 else float(at_1 < at_0)
-    return gain, at_0 + slope * gain + bend * gain**2
 
 
 def own_rows(scored: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
@@ -195,7 +168,8 @@ class Objective:
     def validate(self, batches: Iterable[Batch], knowing_nothing: Mapping[str, float]) -> dict[str, float]:
         """Mean of each loss over all TRs of all processes; a loss that no TR counts for is left out.
 
-        Where there is a linear path, the network's part beside it gets the gain, 0 to 1, that makes the loss least.
+        Where there is a linear path, the network's part beside it gets the gain of
+        :func:`giblet.training.gains.gain_of`, and the loss is with it.
 
         Parameters
         ----------
@@ -211,16 +185,33 @@ class Objective:
             By the names of the losses; 1 is no better than the training mean.
         """
         self.model.eval()
-        means = self._means(batches, self._at_gains)
+        courses = self._courses(batches)
         self.model.train()
-        found = {}
-        for name, course in means.items():
-            gain, loss = least_of_parabola(*course)
-            path = self.model.linear_path
-            if path is not None and name in (BOLD, *path.answers):
-                path.gain(name).fill_(gain)
+        found, path = {}, self.model.linear_path
+        for name, course in courses.items():
+            if path is None or name not in (BOLD, *path.answers):
+                found[name] = float(course[:, 2].sum() / course[:, 3].sum()) / knowing_nothing[name]
+                continue
+            gain, loss = gain_of(course)
+            path.gain(name).fill_(gain)
             found[name] = loss / knowing_nothing[name]
         return found
+
+    def _courses(self, batches: Iterable[Batch]) -> dict[str, np.ndarray]:
+        """Sums of each loss at three gains, and how many TRs, by fold of validation TRs; of what any TR counts for."""
+        sums = torch.zeros(len(self.names), FOLDS, 4, dtype=torch.float64)
+        for batch in batches:
+            scored = own_rows(self.model.scored_rows(batch["mask"], batch["trs"]), batch)
+            on_device = self.fabric.to_device(batch)
+            with self.fabric.autocast():
+                losses = self.losses.at_gains(on_device)
+            fold = folds_of_windows(batch["item"], batch["own"].shape[1])
+            for place, name in enumerate(self.names):
+                counted = scored_mask(name, scored, batch)
+                rows = torch.cat([losses[name].double().cpu(), counted[..., None].double()], dim=2)
+                sums[place].index_add_(0, fold.flatten(), rows.flatten(0, 1))
+        courses = zip(self.names, self.sum_over_processes(sums).numpy(), strict=True)
+        return {name: course for name, course in courses if course[:, 3].any()}
 
     @torch.no_grad()
     def know_nothing(self, batches: Iterable[Batch]) -> dict[str, float]:
@@ -242,32 +233,21 @@ class Objective:
             scored = own_rows(self.model.scored_rows(batch["mask"], batch["trs"]), batch)
             return mean_loss(scored, batch, settings, scales, books)
 
-        means = {name: loss for name, (loss, *_) in self._means(batches, parts).items()}
-        return {name: loss if loss > CONSTANT else 1.0 for name, loss in means.items()}
+        return {name: loss if loss > CONSTANT else 1.0 for name, loss in self._means(batches, parts).items()}
 
     def _parts(self, batch: Batch) -> dict[str, Tensor]:
         """Sum of each loss over the rows that count."""
         with self.fabric.autocast():
             return self.losses(batch, dict.fromkeys(self.names, 1.0))[1]
 
-    def _at_gains(self, batch: Batch) -> dict[str, Tensor]:
-        """Sums of each loss, at each of three gains."""
-        with self.fabric.autocast():
-            return self.losses.at_gains(batch)
-
-    def _means(
-        self, batches: Iterable[Batch], parts_of: Callable[[Batch], Mapping[str, Tensor]]
-    ) -> dict[str, list[float]]:
-        """Means over TRs of what `parts_of` gives sums of, at each gain."""
-        sums = torch.zeros(len(self.names), 4, dtype=torch.float64)
+    def _means(self, batches: Iterable[Batch], parts_of: Callable[[Batch], Mapping[str, Tensor]]) -> dict[str, float]:
+        sums = torch.zeros(2, len(self.names), dtype=torch.float64)
         for batch in batches:
             counts = self.counts(batch)
             parts = parts_of(self.fabric.to_device(batch))
-            for row, name in zip(sums, self.names, strict=True):
-                row[:3] += parts[name].double().cpu()
-                row[3] += counts[name]
+            sums += torch.tensor([[float(parts[n]) for n in self.names], [counts[n] for n in self.names]])
         sums = self.sum_over_processes(sums)
-        return {name: (row[:3] / row[3]).tolist() for name, row in zip(self.names, sums, strict=True) if row[3] > 0}
+        return {name: float(s / n) for name, s, n in zip(self.names, *sums, strict=True) if n > 0}
 
     def sum_over_processes(self, values: Tensor) -> Tensor:
         """Sums over processes.
