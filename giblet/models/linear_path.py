@@ -133,6 +133,7 @@ class LinearPath(nn.Module):
         self.n_lags, n_answers = settings.decode_trs, sum(self.answers.values())
         for name in (BOLD, *self.answers):
             self.register_buffer(f"gain_{name}", torch.ones(()))
+        self.n_subjects = len(n_voxels)
         for place, voxels in enumerate(n_voxels):
             self.register_buffer(f"weights_{place}", torch.zeros(n, voxels))
             self.register_buffer(f"intercept_{place}", torch.zeros(voxels))
@@ -224,6 +225,17 @@ class LinearPath(nn.Module):
         own, level = self.weights(place)
         own.copy_(weights)
         level.copy_(intercept)
+
+    @property
+    def fitted(self) -> tuple[str, ...]:
+        """What it has weights for, of any subject: ``"bold"`` and modalities that it decodes."""
+        known = range(self.n_subjects)
+        found = [BOLD] if any(bool(self.weights(place)[0].any()) for place in known) else []
+        sizes = list(self.answers.values())
+        for number, name in enumerate(self.answers):
+            parts = (self.decoding_weights(place)[0].split(sizes, dim=2)[number] for place in known)
+            found += [name] if any(bool(part.any()) for part in parts) else []
+        return tuple(found)
 
     def gain(self, name: str) -> Tensor:
         """The share of the network's part in BOLD, or in a decoded modality.

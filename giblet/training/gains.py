@@ -10,7 +10,7 @@ FOLDS = 8
 """Parts of the validation TRs, of which each is predicted with the gain that the others find best."""
 BLOCK = 10
 """TRs in a row that are in one part."""
-SURE = 2.0
+SURE = 1.5
 """Standard errors by which the network must better the linear path."""
 
 

@@ -1,7 +1,9 @@
 """The linear path of decoding, in closed form from training TRs: ridge from the volumes after a TR to what was shown.
 
 As :class:`giblet.encoding.DecodingModel` fits it: each number that is decoded with the penalty that contiguous folds of
-training TRs choose, the fit in the span of the training windows, for any number of voxels.
+training TRs choose, the fit in the span of the training windows, for any number of voxels. Windows of BOLD have more
+values than there are TRs, and ridge leaves far less of the TRs that it was fitted to than of others. So in training its
+place is taken by predictions of folds that were left out.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from giblet.data.dataset.windows import Recording
 from giblet.data.splits import HRF_SECONDS
 from giblet.encoding.preparation import without_levels
 from giblet.encoding.ridge import ALPHAS, solve_ridge_cv
@@ -19,7 +22,7 @@ from giblet.encoding.windows import Cleaning, Volumes, WindowBasis, window_rows
 from giblet.modalities import BOLD
 from giblet.models import MultimodalAutoencoder
 from giblet.models.losses import scored_mask
-from giblet.training.linear import folds_of_rows, predict_left_out, window_batches
+from giblet.training.linear import Fold, folds_of_rows, predict_left_out, window_batches
 from giblet.training.objective import own_rows
 from giblet.training.scored_windows import ScoredWindows
 
@@ -83,8 +86,9 @@ def fit_linear_decoding(
         n_lags, n_voxels, _ = path.decoding_weights(place)[0].shape
         weights, intercepts, said = [], [], dict[str, np.ndarray]()
         for name, n in path.answers.items():
-            run = recording.run if centre_runs else None
-            fit = _decoder(heard, name, recording.run, run, recording.tr)
+            fit = None
+            if (folds := _folds(heard, name, recording)) is not None:
+                fit = _decoder(heard, name, folds, recording, centre_runs)
             mean = heard.targets[name][heard.learned[name]].mean(0) if len(heard.learned[name]) else np.zeros(n)
             weights.append(np.zeros((n_lags, n_voxels, n)) if fit is None else fit.weights)
             intercepts.append(mean if fit is None else fit.intercept)
@@ -122,17 +126,21 @@ def _heard(model: MultimodalAutoencoder, windows: ScoredWindows, subject: str) -
     return Heard(bold, present, targets, {n: np.flatnonzero(own & whole) for n, own in learned.items()}, found)
 
 
-def _decoder(heard: Heard, name: str, run: np.ndarray, by_run: np.ndarray | None, tr: float) -> Decoder | None:
-    """Ridge of one modality; None where there are too few TRs, or nothing in them changes."""
-    learned, held = heard.learned[name], np.flatnonzero(heard.present)
-    gap = max(HRF_SECONDS, (heard.windows.shape[1] - 1) * tr)
-    folds = folds_of_rows(learned, run, tr, gap) if len(learned) else None
-    varies = np.ptp(heard.targets[name][learned], axis=0) > 0 if len(learned) else np.zeros(1, bool)
-    if folds is None or not varies.any() or not heard.bold.any():
+def _folds(heard: Heard, name: str, recording: Recording) -> list[Fold] | None:
+    """Folds of one modality's rows, between which no volume is shared; None where there are too few."""
+    learned, gap = heard.learned[name], max(HRF_SECONDS, (heard.windows.shape[1] - 1) * recording.tr)
+    return folds_of_rows(learned, recording.run, recording.tr, gap) if len(learned) else None
+
+
+def _decoder(heard: Heard, name: str, folds: Sequence[Fold], recording: Recording, centre_runs: bool) -> Decoder | None:
+    """Ridge of one modality; None where nothing of it changes, or of the BOLD."""
+    learned, held, run = heard.learned[name], np.flatnonzero(heard.present), recording.run
+    varies = np.ptp(heard.targets[name][learned], axis=0) > 0
+    if not varies.any() or not heard.bold.any():
         return None
     shown = heard.targets[name][learned].astype(np.float64)
-    y = without_levels(shown, None if by_run is None else by_run[learned], np.arange(len(learned)))[:, varies]
-    as_it_is = Cleaning.of(held, None, len(run), None, tr=tr, high_pass=None)  # it is normalised already
+    y = without_levels(shown, run[learned] if centre_runs else None, np.arange(len(learned)))[:, varies]
+    as_it_is = Cleaning.of(held, None, len(run), None, tr=recording.tr, high_pass=None)  # it is normalised already
     volumes = Volumes.of(heard.bold, as_it_is, np.arange(heard.bold.shape[1]), "columns")
     basis = WindowBasis.of(volumes, np.searchsorted(held, heard.windows[learned]), None)
     solution = solve_ridge_cv(basis.x, y, folds, np.asarray(ALPHAS), dtype=np.float64)

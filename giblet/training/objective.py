@@ -189,7 +189,7 @@ class Objective:
         self.model.train()
         found, path = {}, self.model.linear_path
         for name, course in courses.items():
-            if path is None or name not in (BOLD, *path.answers):
+            if path is None or name not in path.fitted:
                 found[name] = float(course[:, 2].sum() / course[:, 3].sum()) / knowing_nothing[name]
                 continue
             gain, loss = gain_of(course)

@@ -20,7 +20,6 @@ from torch.utils.data import DataLoader
 
 from giblet.errors import GibletError
 from giblet.files import check_writable, write_atomic
-from giblet.modalities import BOLD
 from giblet.progress import TrainingProgress, TrainingStep
 from giblet.signals import SIGNALS, Stop, delayed_signals
 from giblet.training.best import Best
@@ -34,7 +33,7 @@ from giblet.training.checkpoint import (
     restore,
     save_state,
 )
-from giblet.training.linear import fit_linear_path, is_fitted
+from giblet.training.linear import fit_linear_path
 from giblet.training.linear_decoding import fit_linear_decoding, merged
 from giblet.training.log import RunLog
 from giblet.training.objective import Batch, Losses, Objective
@@ -139,11 +138,10 @@ class _Fit:
         self.val_schedule = Schedule(self.val_windows, settings.batch_size, settings.seed, **share)
         self.last = settings.steps or settings.epochs * self.schedule.steps_per_epoch
         self.model, scales = model_of(settings, study)
+        centre = settings.data.centre_runs
         self.train_windows.linear = merged(
-            *(
-                fit(self.model, self.train_windows, centre_runs=settings.data.centre_runs)
-                for fit in (fit_linear_path, fit_linear_decoding)
-            )
+            fit_linear_path(self.model, self.train_windows, centre_runs=centre),
+            fit_linear_decoding(self.model, self.train_windows, centre_runs=centre),
         )
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -338,7 +336,7 @@ class _Fit:
     def _linear_val(self) -> dict[str, float]:
         """Losses of what a linear path predicts before the first step, when the network adds nothing."""
         path, first = self.model.linear_path, self.rows[0] if self.rows else {}
-        names = () if path is None else (*((BOLD,) if any(is_fitted(self.model).values()) else ()), *path.answers)
+        names = () if path is None else path.fitted
         return {name: float(first[f"val_{name}"]) for name in names if f"val_{name}" in first}
 
     def _result(self, status: str) -> RunResult:

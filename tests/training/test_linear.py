@@ -9,14 +9,17 @@ from scipy.optimize import minimize_scalar
 from sklearn.linear_model import Ridge
 
 from giblet.alignment import convolve_hrf
+from giblet.codec.quantizer import codebooks_of, rvq_dequantize
 from giblet.data.dataset.windows import Recording, fit_normalisers
-from giblet.encoding import EncodingModel, fit_ridge
+from giblet.encoding import DecodingModel, EncodingModel, fit_ridge
 from giblet.encoding.folds import BlockedFolds
 from giblet.evaluation.predictions import predict
 from giblet.models import Modality, ModelSettings, MultimodalAutoencoder
+from giblet.models.linear_path import LinearPath
 from giblet.statistics.correlation import correlations
 from giblet.training.gains import gain_of
 from giblet.training.linear import fit_linear_path, is_fitted, predict_left_out
+from giblet.training.linear_decoding import fit_linear_decoding
 from giblet.training.objective import Objective
 from giblet.training.scored_windows import ScoredWindows
 from giblet.training.trainer import Trainer
@@ -50,12 +53,18 @@ def fitted(subjects, ref=0.0, run=None, centre_runs=False, **options):
         ModelSettings.make(**SMALL, use_encodec=False, **options), kinds,
         {name: bold.shape[1] for name, (_, bold) in subjects.items()}, slice_time_ref=dict.fromkeys(subjects, ref),
     )  # fmt: skip
-    windows = ScoredWindows(
-        recordings, dict.fromkeys(subjects, TRAIN), window=42, context=model.context_trs, lead=model.lead_trs,
-        normalisers=normalisers, stimulus_trs={name: np.arange(N) for name in subjects},
+    windows = train_windows(model, *recordings, normalisers)
+    told = fit_linear_path(model, windows, centre_runs=centre_runs)
+    return model.eval(), recordings, normalisers, told
+
+
+def train_windows(model, *recordings_and_normalisers):
+    """Windows of the training part, of films that begin at row 0."""
+    *recordings, normalisers = recordings_and_normalisers
+    return ScoredWindows(
+        recordings, {one.subject: TRAIN for one in recordings}, window=42, context=model.context_trs,
+        lead=model.lead_trs, normalisers=normalisers, stimulus_trs={one.subject: np.arange(N) for one in recordings},
     )  # fmt: skip
-    left_out = fit_linear_path(model, windows, centre_runs=centre_runs)
-    return model.eval(), recordings, normalisers, left_out
 
 
 def predicted(model, recording, normalisers, trs):
@@ -131,20 +140,11 @@ def test_predictions_left_out_equal_those_of_scikit_learn():
                 assert np.abs(found[test, k] - wanted).max() < 1e-8
 
 
-def test_training_is_told_what_ridge_says_of_trs_that_it_did_not_see():
-    """Of pure noise it says nothing right: in sample it would seem to."""
-    rng = np.random.default_rng(7)
-    shown, bold = {"text": rng.standard_normal((N, 60)).astype(np.float32)}, rng.standard_normal((N, 40))
-    bold += convolve_hrf(shown["text"], tr=TR, kind="continuous")[:, :60] @ rng.standard_normal((60, 40)) / 8
-    model, (recording,), normalisers, left_out = fitted({"a": (shown, bold)})
-    measured = normalisers["a"]["bold"](bold[TRAIN])
-    in_sample = normalisers["a"]["bold"](predicted(model, recording, normalisers, TRAIN))
-    honest = left_out["a"]["bold"]
-    assert honest.shape == (N, 40) and not honest[len(TRAIN) :].any()
-    error = [np.square(measured - said).mean() for said in (in_sample, honest[TRAIN])]
-    on_test = np.square(normalisers["a"]["bold"](bold[TEST]) - normalisers["a"]["bold"](
-        predicted(model, recording, normalisers, TEST))).mean()  # fmt: skip
-    assert error[0] < error[1] and abs(error[1] - on_test) < abs(error[0] - on_test) / 2
+def test_training_is_told_what_the_linear_path_predicts():
+    shown, bold = brain(7)
+    model, (recording,), normalisers, told = fitted({"a": (shown, bold)})
+    said = normalisers["a"]["bold"](predicted(model, recording, normalisers, TRAIN))
+    assert np.allclose(told["a"]["bold"][TRAIN], said, atol=1e-4) and not told["a"]["bold"][len(TRAIN) :].any()
 
 
 def test_linear_path_keeps_its_seconds_at_another_tr_and_its_hrf_while_the_networks_learns():
@@ -181,8 +181,8 @@ def test_too_few_trs_for_folds_leave_the_network_alone(caplog):
 def test_without_a_linear_path_the_network_is_the_same():
     shown, bold = brain(10)
     with_path, *_ = fitted({"a": (shown, bold)})
-    without, *_, left_out = fitted({"a": (shown, bold)}, linear_path=False)
-    assert without.linear_path is None and left_out == {}
+    without, *_, told = fitted({"a": (shown, bold)}, linear_path=False)
+    assert without.linear_path is None and told == {}
     others = dict(with_path.named_parameters())
     for name, value in without.named_parameters():
         assert torch.equal(value, others[name]) or name.startswith("brains.0.to_voxels"), name
@@ -201,7 +201,9 @@ def test_gain_is_where_scipy_finds_the_least_loss_if_all_parts_agree():
         found = minimize_scalar(lambda g: loss(g).mean(), bounds=(0, 1), method="bounded", options={"xatol": 1e-9})
         gain, value = gain_of(course)
         assert gain == pytest.approx(found.x, abs=1e-4)
-        assert found.fun <= value < found.fun + 0.02 * (loss(0).mean() - found.fun)  # each part by the others' gain
+        assert (
+            found.fun - 1e-6 <= value < found.fun + 0.02 * (loss(0).mean() - found.fun)
+        )  # each part by the others' gain
 
 
 def test_a_useless_network_rarely_gets_a_gain():
@@ -212,7 +214,7 @@ def test_a_useless_network_rarely_gets_a_gain():
         truth, said = rng.standard_normal((2, 8, 20))
         courses = [np.square(truth - g * said).sum(1) for g in (0, 0.5, 1)]
         gains.append(gain_of(np.stack([*courses, np.full(8, 20.0)], axis=1))[0])
-    assert np.mean(np.array(gains) > 0) < 0.06
+    assert np.mean(np.array(gains) > 0) < 0.1
     same = np.tile([3.0, 3.0, 3.0, 5.0], (4, 1))
     assert gain_of(same) == (1.0, pytest.approx(0.6))  # a network that says 0
 
@@ -302,3 +304,82 @@ def test_run_of_before_each_way_kept_its_own_best_goes_on(settings):
     Trainer(whole).fit()
     for name, value in weights(whole).items():
         assert torch.equal(value, weights(run)[name]), name
+
+
+def heard_brain(seed, n_voxels=40):
+    """Vectors of three numbers, and BOLD of many voxels that answers to them with as much noise."""
+    return brain(seed, n_voxels=n_voxels, text=3)
+
+
+def test_untrained_model_decodes_as_the_decoding_model_does():
+    shown, bold = heard_brain(20)
+    model, (recording,), normalisers, _ = fitted({"a": (shown, bold)})
+    windows = train_windows(model, recording, normalisers)
+    left_out = fit_linear_decoding(model, windows, centre_runs=False)["a"]["text"]
+    (stretch,) = predict(model, recording, normalisers["a"], TEST, stimulus_trs=np.arange(N))
+    own = stretch.scored["text"]
+    ridge = DecodingModel(tr=TR, window=(0.0, (model.lead_trs) * TR)).fit(bold, shown["text"], train=TRAIN)
+    said = ridge.predict(bold[TEST])[own]
+    assert own.sum() == len(TEST) - model.lead_trs
+    assert np.abs(stretch.decoded["text"][own] - said).max() < 5e-3 * said.std()
+    assert correlations(shown["text"][TEST][own], stretch.decoded["text"][own]).r.min() > 0.4
+    # What training is told: as good as on TRs of no training, where in sample it would seem better.
+    learned = np.arange(len(TRAIN) - model.lead_trs)
+    truth = normalisers["a"]["text"](shown["text"])
+    error = np.square(truth[learned] - left_out[learned]).mean()
+    in_sample = np.square(truth[learned] - normalisers["a"]["text"](ridge.predict(bold))[learned]).mean()
+    on_test = np.square(truth[TEST][own] - normalisers["a"]["text"](said)).mean()
+    assert in_sample < 0.8 * on_test and abs(error - on_test) < 0.5 * (on_test - in_sample)
+
+
+def test_lesion_reaches_the_linear_decoder():
+    """With all voxels silenced it says the mean of all TRs; without those that answer nothing, about what it did."""
+    shown, bold = heard_brain(21)
+    bold[:, 30:] = np.random.default_rng(0).standard_normal((N, 10))
+    model, (recording,), normalisers, _ = fitted({"a": (shown, bold)})
+    fit_linear_decoding(model, train_windows(model, recording, normalisers), centre_runs=False)
+    series = torch.from_numpy(normalisers["a"]["bold"](bold))[None]
+    whole = model.decode(series, "a")["text"]
+    with model.lesion(torch.ones(40, dtype=torch.bool), "a"):
+        nothing = model.decode(series, "a")["text"]
+    assert torch.allclose(nothing, nothing[:, :1].expand_as(nothing)) and nothing.abs().max() < 0.3
+    with model.lesion(torch.arange(40) >= 30, "a"):
+        rest = model.decode(series, "a")["text"]
+    assert (rest - whole).std() < 0.5 * whole.std() and not torch.equal(rest, whole)
+
+
+@pytest.mark.parametrize(
+    ("modality", "size"),
+    [
+        (Modality("mel", (5,)), 5),
+        (Modality("mel", (5, 4)), 5),
+        (Modality("frames", (12, 20, 3)), 180),
+        (Modality("vector", (7,)), 7),
+    ],
+)
+def test_linear_answers_have_the_form_of_the_modality(modality, size):
+    name = {"mel": "audio", "frames": "video", "vector": "text"}[modality.kind]
+    settings = ModelSettings.make(**SMALL, use_encodec=False)
+    path = LinearPath(settings, {name: modality}, [3], [0.0])
+    x = torch.randn(4, *modality.shape)
+    targets = path.targets(name, x)
+    assert targets.shape == (4, size) and path.spread(name, targets).shape == x.shape
+    if modality.kind == "frames":  # fields of 2 x 2
+        wanted = x.numpy().reshape(4, 6, 2, 10, 2, 3).mean((2, 4)).transpose(0, 3, 1, 2).reshape(4, -1)
+        assert np.allclose(targets.numpy(), wanted, atol=1e-6)
+        flat = torch.full_like(x, 0.25)
+        assert torch.allclose(path.spread(name, path.targets(name, flat)), flat)
+    elif len(modality.shape) == 2:
+        assert torch.allclose(path.spread(name, targets), x.mean(2, keepdim=True).expand_as(x))
+    else:
+        assert torch.equal(path.spread(name, targets), x)
+
+
+def test_linear_answer_of_codes_is_the_mean_latent(bundled_model):
+    codebooks = codebooks_of(bundled_model.quantizer)[:8].detach()
+    settings = ModelSettings.make(tr=TR)
+    codes = torch.randint(0, 1024, (4, 8, 112), generator=torch.Generator().manual_seed(0))
+    path = LinearPath(settings, {"audio": Modality("codes", (8, 112))}, [3], [0.0], codebooks)
+    wanted = rvq_dequantize(codes, codebooks).mean(1)
+    assert torch.allclose(path.targets("audio", codes), wanted, atol=1e-4)
+    assert path.spread("audio", wanted).shape == (4, codebooks.shape[2], 112)
