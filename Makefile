@@ -3,6 +3,7 @@
 # make language-model   fetch the language model smollm2 into the environment (93 MB)
 # make calibration   measure again whether p-values and intervals are right, and write docs/calibration.md (long)
 # make encoding-calibration   the same of encoding maps, into docs/encoding.md (long)
+# make parity   the model beside ridge on simulated brains, into docs/parity.md; goes on where it stopped (hours)
 # make bench-features   speed of feature extraction beside plain loops (long)
 # make bench-encoding   speed and memory of encoding models beside himalaya and scikit-learn (long)
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 # What runs after installation needs no network, and says so.
 OFFLINE := HF_HUB_OFFLINE=1
 
-.PHONY: demo test test-slow lint calibration encoding-calibration bench-encoding bench-training bench-features language-model setup clean
+.PHONY: demo test test-slow lint calibration encoding-calibration parity bench-encoding bench-training bench-features language-model setup clean
 
 demo: setup
 	$(OFFLINE) $(BIN)/giblet demo --out-dir demo_output
@@ -34,6 +35,10 @@ calibration: setup
 
 encoding-calibration: setup
 	$(BIN)/python benchmarks/encoding_calibration.py
+
+parity: setup
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,language,text-offline]'
+	$(OFFLINE) $(BIN)/python benchmarks/parity.py --work parity_runs --write
 
 bench-encoding: setup
 	$(BIN)/python benchmarks/encoding_speed.py

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,14 +17,28 @@ Codec = Annotated[str | None, typer.Option(help="Where the file's codec is now, 
 
 
 @app.command()
-# 17 parameters, of a Typer command: one for each option.
+# 23 parameters, of a Typer command: one for each option.
 def simulate(
     features: Annotated[Path, typer.Argument(help="A feature file.", show_default=False)],
     out_dir: Annotated[Path, typer.Option("--out-dir", "-o", help="Folder for BOLD and truth.")] = Path(),
     snr: Annotated[float, typer.Option(help="Variance of signal over variance of noise; 0: noise alone.")] = 1.0,
     lag: Annotated[float, typer.Option(help="Seconds that the BOLD comes late; negative: early.")] = 0.0,
     n_voxels: Annotated[int, typer.Option(help="Voxels, or columns of a table.")] = 100,
-    mapping: Annotated[str, typer.Option(help="linear or tanh.")] = "linear",
+    answers_to: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What the brain answers to, once for each: features (the file itself), names (of codes), gammatone, "
+            "modulation, word_frequency, random_net, or another feature file. Default: the file itself.",
+        ),
+    ] = None,
+    film: Annotated[Path | None, typer.Option(help="The film or sound, for gammatone, modulation, random_net.")] = None,
+    words: Annotated[Path | None, typer.Option(help="The words with their times, for word_frequency.")] = None,
+    mapping: Annotated[str, typer.Option(help="linear, tanh or interaction.")] = "linear",
+    confounds: Annotated[float, typer.Option(help="Share of head motion and global signal in the noise.")] = 0.0,
+    subjects: Annotated[
+        int | None, typer.Option(help="Write so many, sub-01 and on, each with noise of its own.")
+    ] = None,
+    own: Annotated[float, typer.Option(help="Share of the mapping in which subjects differ.")] = 0.0,
     regressor: Annotated[
         str | None,
         typer.Option(help="Answer to envelope, word_rate, luminance or luminance_change alone; default: all features."),
@@ -42,20 +56,39 @@ def simulate(
 ) -> None:
     """Make BOLD that answers to features through a known mapping, with the truth beside it."""
     from giblet.pipeline import simulate as run
+    from giblet.pipeline import simulate_subjects
 
-    simulated = run(
-        features, out_dir, table=table, regressor=regressor, codec=codec, device=device, overwrite=overwrite, snr=snr,
-        lag=lag, n_voxels=n_voxels, mapping=mapping, hrf=hrf, ar=ar, drift=drift, seed=seed, noise_seed=noise_seed,
-    )  # fmt: skip
-    simulation, paths = simulated.simulation, simulated.files
-    n_trs, tr = len(simulation.bold), float(simulation.truth.attrs["tr"])
+    asked: dict[str, Any] = {
+        "answers_to": answers_to, "film": film, "words": words, "table": table, "overwrite": overwrite, "snr": snr,
+        "lag": lag, "n_voxels": n_voxels, "mapping": mapping, "hrf": hrf, "ar": ar, "drift": drift,
+        "confounds": confounds, "own": own, "seed": seed, "noise_seed": noise_seed,
+    }  # fmt: skip
+    if subjects is None:
+        scans = [run(features, out_dir, regressor=regressor, codec=codec, device=device, **asked)]
+    elif regressor is not None:
+        raise InputError(f"regressor is {regressor!r}: several subjects answer to features, leave it out")
+    else:
+        scans = simulate_subjects(features, out_dir, n_subjects=subjects, **asked)
+    n_trs, tr = len(scans[0].simulation.bold), float(scans[0].simulation.truth.attrs["tr"])
     if as_json:
         about = {"n_trs": n_trs, "n_voxels": n_voxels, "tr": tr, "snr": snr, "lag": lag, "seed": seed}
-        print_json({**about, "files": list(map(str, paths))})
+        about["circular"] = scans[0].circular
+        print_json({**about, "files": [str(path) for scan in scans for path in scan.files]})
         return
-    out.print(f"{paths[0]}: {n_trs} TRs of {tr:g} s, {n_voxels} columns, SNR {snr:g}, lag {lag:+g} s", markup=False)
-    for path in paths[1:]:
-        out.print(str(path), markup=False)
+    for scan in scans:
+        first, *beside = scan.files
+        told = f"{first}: {n_trs} TRs of {tr:g} s, {n_voxels} columns, SNR {snr:g}, lag {lag:+g} s"
+        out.print(f"{told}{CIRCULAR[scan.circular]}", markup=False)
+        for path in beside:
+            out.print(str(path), markup=False)
+
+
+CIRCULAR = {
+    "yes": "; circular: it answers to what a model of these features is given",
+    "in part": "; circular in part: it answers also to what a model of these features is given",
+    "no": "",
+}
+"""What is said of a simulation beside its size."""
 
 
 @app.command("check-alignment")

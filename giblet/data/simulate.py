@@ -5,15 +5,15 @@ For voxel ``v``::
     bold[:, v] = amplitude * signal[:, v] + noise[:, v],     snr = var(signal part) / var(noise)
 
 where ``signal`` is ``map(features) @ weights[:, v]`` convolved with the HRF and delayed by the lag. Both variances are
-taken over all TRs of the simulation, and their ratio is `snr` exactly, in each voxel; noise is an AR(1) process and a
-slow drift, together.
+taken over all TRs of the simulation, and their ratio is `snr` exactly, in each voxel. Noise is an AR(1) process, a slow
+drift and, if asked for, what head motion and a global signal add (:mod:`giblet.data.simulated_noise`).
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
@@ -24,9 +24,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import xarray as xr
-from nilearn.signal import create_cosine_drift
-from pydantic import Field
-from scipy.signal import lfilter
+from pydantic import Field, model_validator
 
 from giblet.alignment import convolve_hrf
 from giblet.alignment.checks import first_onset
@@ -35,6 +33,8 @@ from giblet.config import Settings
 from giblet.data.bold.scan_timing import sidecar_path
 from giblet.data.bold.tables import is_table
 from giblet.data.bold.volumes import write_image
+from giblet.data.simulated_mapping import generators, map_to_voxels
+from giblet.data.simulated_noise import confound_series, confound_weights, noise_of_runs
 from giblet.errors import InputError
 from giblet.features import (
     CODES,
@@ -53,11 +53,11 @@ from giblet.timing import TRGrid, check_tr, exact, same_tr, shown
 
 log = logging.getLogger(__name__)
 
-DRIFT_SECONDS = 128.0
-"""Drift is slower than this, as the usual high-pass filter assumes."""
 CODE_DIMENSIONS = 8
 """Numbers that stand for one code of one codebook."""
 VOXELS_AT_A_TIME = 4096
+ADDED: dict[str, Any] = {"confounds": 0.0, "own": 0.0, "answers_to": None}
+"""Settings that truths do not name where they have these values, as those of before there were such options."""
 BOX_AFFINE = np.diag([3.0, 3.0, 3.0, 1.0])
 """Voxels of 3 mm."""
 
@@ -66,16 +66,33 @@ class SimulateSettings(Settings):
     """Options of the simulated brain. Same features, same settings: same BOLD."""
 
     n_voxels: int = Field(100, ge=1, description="voxels, or columns of a table")
-    mapping: Literal["linear", "tanh"] = Field("linear", description="'tanh': each voxel's drive saturates")
+    mapping: Literal["linear", "tanh", "interaction"] = Field(
+        "linear",
+        description="'tanh': each voxel's drive saturates; 'interaction': half its variance is a product of two drives",
+    )
     hrf: Literal["glover", "spm"] = Field("glover", description="haemodynamic response, by nilearn's name")
     snr: float = Field(
         1.0, ge=0, allow_inf_nan=False, description="variance of signal over variance of noise; 0: noise"
     )
     ar: float = Field(0.3, gt=-1, lt=1, description="correlation of the noise from one TR to the next, before drift")
     drift: float = Field(0.2, ge=0, lt=1, description="share of slow drift in the noise")
+    confounds: float = Field(
+        0.0, ge=0, lt=1, description="share of the noise that head motion and a global signal make, half each"
+    )
+    own: float = Field(
+        0.0, ge=0, le=1, description="share of the mapping that is this subject's own, chosen by the noise seed"
+    )
     lag: float = Field(0.0, allow_inf_nan=False, description="s that the BOLD comes late, exact; negative: early")
     seed: int = Field(0, ge=0, description="chooses the mapping")
     noise_seed: int | None = Field(None, ge=0, description="chooses the noise; one per subject. Default: the seed")
+
+    @model_validator(mode="after")
+    def _shares_leave_room(self) -> SimulateSettings:
+        if self.drift + self.confounds >= 1:
+            raise ValueError(
+                f"drift is {self.drift:g} and confounds {self.confounds:g}: shares of the noise, below 1 together"
+            )
+        return self
 
 
 class SimulateOptions(TypedDict, total=False):
@@ -87,6 +104,8 @@ class SimulateOptions(TypedDict, total=False):
     snr: float
     ar: float
     drift: float
+    confounds: float
+    own: float
     lag: float
     seed: int
     noise_seed: int | None
@@ -100,7 +119,11 @@ class Simulation:
     """float32 (n_trs, n_voxels)."""
     truth: xr.Dataset
     """``signal`` (tr, voxel): the noiseless part of `bold`; ``features`` (tr, feature): z-scored, as mapped;
-    ``weights`` (feature, voxel); settings and lag in the attributes."""
+    ``weights`` (feature, voxel); ``gain`` (voxel); ``noise_ceiling`` (voxel): the correlation of signal and BOLD, which
+    no prediction exceeds but by chance. Of several sources ``band`` (feature), the place of each column's source among
+    ``answers_to`` of the settings, and ``share`` (band, voxel), that of each in the drive. With an interaction
+    ``factors`` (factor, feature, voxel), weights of the two drives whose product is taken; with confounds ``confounds``
+    (tr, confound), as added. Settings and lag are in the attributes."""
 
     def __repr__(self) -> str:
         (n_trs, n_voxels), attrs = self.bold.shape, self.truth.attrs
@@ -113,7 +136,7 @@ class Simulation:
 
 
 def simulate_bold(
-    features: np.ndarray | xr.Dataset | str | Path,
+    features: np.ndarray | xr.Dataset | str | Path | Mapping[str, np.ndarray | xr.Dataset],
     tr: float | None = None,
     *,
     run_lengths: Sequence[int] | None = None,
@@ -124,12 +147,13 @@ def simulate_bold(
 
     Parameters
     ----------
-    features : ndarray of float, shape (n_trs, ...), or feature file
+    features : ndarray of float, shape (n_trs, ...), feature file, or mapping of str to arrays or Datasets
         What is behind the first axis is flattened; the frames of a file are averaged within each TR. Codes of a file
         are categories: each entry of each codebook stands for 8 random numbers, drawn once by `seed`. Every column is
         z-scored over the TRs that are ``valid``; the others count as 0. Of a file that was cut from a longer one the
         scan begins where it does, and the ``onset`` of the truth and its attribute ``stimulus_time_at_volume_0`` (s)
-        say so.
+        say so. Of several sources, by name, each has a share in the drive of each voxel, however many columns it has:
+        shares are drawn evenly from all that sum to 1. The first source gives the clock.
     tr : float, optional
         Repetition time in seconds; needed for an array.
     run_lengths : sequence of int, optional
@@ -140,7 +164,8 @@ def simulate_bold(
         mean over voxels would be nothing. Features of several columns are left as they are.
     **settings
         Fields of :class:`SimulateSettings`: ``n_voxels``, ``mapping`` ("linear": ``drive = features @ weights``;
-        "tanh": ``tanh`` of that), ``hrf``, ``snr``, ``ar``, ``drift``, ``lag`` (s), ``seed``, ``noise_seed``.
+        "tanh": ``tanh`` of that; "interaction": that and, with as much variance, the product of two other drives),
+        ``hrf``, ``snr``, ``ar``, ``drift``, ``confounds``, ``own``, ``lag`` (s), ``seed``, ``noise_seed``.
 
     Returns
     -------
@@ -165,55 +190,85 @@ def simulate_bold(
     [2.0, 2.0, 2.0]
     """
     options = SimulateSettings.make(**settings)
-    rng = np.random.default_rng([options.seed, 0])
-    if isinstance(features, (str, Path)):
-        features = load_features(features)
-    begins = 0.0
-    if isinstance(features, xr.Dataset):
-        first_run = features.isel(tr=slice(None if run_lengths is None else int(run_lengths[0])))
-        begins = float(first_onset(first_run, str(features.attrs.get("desc", "the features"))))
-    x, own_tr, about = _numbers(features, rng)
-    seconds = _tr_of_both(tr, own_tr)
-    lengths = [len(x)] if run_lengths is None else [int(n) for n in run_lengths]
-    if sum(lengths) != len(x) or min(lengths) < 2:
-        raise InputError(f"runs of {lengths} TRs do not make the {len(x)} TRs of the features, at least 2 each")
-    signal, weights, gain = _signal(x, options, seconds, lengths, rng)
-    bold = _with_noise(signal, options, seconds, lengths)
-    weights = weights.astype(np.float32)
-    if positive and x.shape[1] == 1:
+    given = {name: _read(one) for name, one in _by_name(features).items()}
+    rngs = generators(options.seed, 0, len(given))
+    begins = _begins(next(iter(given.values())), run_lengths)
+    sources = [_numbers(one, rng) for one, rng in zip(given.values(), rngs, strict=True)]
+    x, about = [one[0] for one in sources], sources[0][2]
+    seconds = _tr_of_all(tr, [one[1] for one in sources])
+    lengths = [len(x[0])] if run_lengths is None else [int(n) for n in run_lengths]
+    if sum(lengths) != len(x[0]) or min(lengths) < 2:
+        raise InputError(f"runs of {lengths} TRs do not make the {len(x[0])} TRs of the features, at least 2 each")
+    if apart := [name for name, own in zip(given, x, strict=True) if len(own) != len(x[0])]:
+        raise InputError(f"{apart[0]} has another number of TRs than {next(iter(given))}: extract both for one scan")
+    mapped = map_to_voxels(
+        x, options.n_voxels, options.mapping, rngs, seed=options.seed, own=options.own, own_seed=_noise_seed(options)
+    )
+    signal, gain = _signal(mapped.drive, options, seconds, lengths)
+    bold, confounds = _with_noise(signal, options, seconds, lengths)
+    weights = mapped.weights
+    if positive and len(weights) == 1:
         sign = np.sign(weights[0])
         bold, signal, weights = bold * sign, signal * sign, weights * sign
     variables = {
         "signal": (("tr", "voxel"), signal),
-        "features": (("tr", "feature"), x.astype(np.float32)),
+        "features": (("tr", "feature"), np.concatenate(x, axis=1).astype(np.float32)),
         "weights": (("feature", "voxel"), weights),
         "gain": (("voxel",), gain),
+        "noise_ceiling": (("voxel",), _ceiling(signal, bold)),
+        **mapped.variables,
+        **({} if confounds is None else {"confounds": (("tr", "confound"), confounds)}),
     }
+    if len(given) > 1 or "" not in given:
+        about = {**about, "answers_to": list(given)}
     return Simulation(bold, _truth(variables, options, seconds, lengths, begins, about))
 
 
-def _tr_of_both(tr: float | None, of_features: float | None) -> float:
+def _by_name(features: Any) -> Mapping[str, Any]:
+    """Sources by name; "" for one that has none. A Dataset is a mapping too, and is one source."""
+    several = isinstance(features, Mapping) and not isinstance(features, xr.Dataset)
+    return features if several else {"": features}
+
+
+def _read(features: np.ndarray | xr.Dataset | str | Path) -> np.ndarray | xr.Dataset:
+    return load_features(features) if isinstance(features, (str, Path)) else features
+
+
+def _begins(features: np.ndarray | xr.Dataset, run_lengths: Sequence[int] | None) -> float:
+    """Second of its film at which the first TR begins."""
+    if not isinstance(features, xr.Dataset):
+        return 0.0
+    first_run = features.isel(tr=slice(None if run_lengths is None else int(run_lengths[0])))
+    return float(first_onset(first_run, str(features.attrs.get("desc", "the features"))))
+
+
+def _ceiling(signal: np.ndarray, bold: np.ndarray) -> np.ndarray:
+    """Correlation of the noiseless signal with the BOLD, by voxel; 0 where there is no signal."""
+    x, y = (one - one.mean(axis=0, dtype=np.float64) for one in (signal, bold))
+    size = np.sqrt((x * x).sum(axis=0) * (y * y).sum(axis=0))
+    return np.divide((x * y).sum(axis=0), size, out=np.zeros_like(size), where=size > 0).astype(np.float32)
+
+
+def _tr_of_all(tr: float | None, of_features: Sequence[float | None]) -> float:
     """The TR that was given, or that the features say, in seconds."""
-    if tr is not None and of_features is not None and not same_tr(tr, of_features):
-        raise InputError(
-            f"the features have TR {shown(of_features)} s, but tr is {shown(tr)} s; extract them again with that TR"
-        )
-    either = tr if tr is not None else of_features
+    said = [one for one in of_features if one is not None]
+    for own in said:
+        if tr is not None and not same_tr(tr, own):
+            raise InputError(
+                f"the features have TR {shown(own)} s, but tr is {shown(tr)} s; extract them again with that TR"
+            )
+        if not same_tr(own, said[0]):
+            raise InputError(f"features have TR {shown(said[0])} s and {shown(own)} s; extract them with one TR")
+    either = tr if tr is not None else next(iter(said), None)
     if either is None:
         raise InputError("an array carries no TR; pass tr in seconds")
     return float(check_tr(either))
 
 
 def _signal(
-    x: np.ndarray, options: SimulateSettings, tr: float, lengths: list[int], rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The noiseless part of the BOLD, its weights, and what it was multiplied with to have variance 1, by voxel."""
-    weights = rng.standard_normal((x.shape[1], options.n_voxels))
-    drive = x @ weights
-    spread = drive.std(axis=0)
-    weights, drive = weights / spread, drive / spread
-    if options.mapping == "tanh":
-        drive = np.tanh(drive)
+    drive: np.ndarray, options: SimulateSettings, tr: float, lengths: list[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The noiseless part of the BOLD, and what it was multiplied with to have variance 1, by voxel."""
     response = _respond(drive, tr, options.hrf, options.lag, lengths)
     spread = response.std(axis=0)
     if not (spread > 1e-9).all():
@@ -221,18 +276,29 @@ def _signal(
             f"with a lag of {options.lag:g} s nothing of the response falls into the scan; shorten the lag"
         )
     gain = (1.0 if options.snr else 0.0) / spread
-    return (response * gain).astype(np.float32), weights, gain
+    return (response * gain).astype(np.float32), gain
 
 
-def _with_noise(signal: np.ndarray, options: SimulateSettings, tr: float, lengths: list[int]) -> np.ndarray:
-    """The BOLD: signal and noise, float32 (n_trs, n_voxels)."""
+def _with_noise(
+    signal: np.ndarray, options: SimulateSettings, tr: float, lengths: list[int]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The BOLD, signal and noise, float32 (n_trs, n_voxels), and the confounds in it (n_trs, n_confounds)."""
     rng = np.random.default_rng([_noise_seed(options), 1])
     bold = np.empty_like(signal)
+    confounds, loadings = None, None
+    rest = 1 - options.confounds
+    if options.confounds:
+        confounds = confound_series(lengths, tr, np.random.default_rng([_noise_seed(options), 4, 0]))
+        loadings = confound_weights(options.n_voxels, np.random.default_rng([_noise_seed(options), 4, 1]))
     for start in range(0, options.n_voxels, VOXELS_AT_A_TIME):
         part = slice(start, min(start + VOXELS_AT_A_TIME, options.n_voxels))
-        noise = _noise(lengths, part.stop - part.start, options, tr, rng)
+        noise = noise_of_runs(lengths, part.stop - part.start, options.ar, options.drift / rest, tr, rng)
+        if confounds is not None and loadings is not None:
+            added = confounds @ loadings[:, part]
+            noise = np.sqrt(rest) * noise + np.sqrt(options.confounds) * added / added.std(axis=0)
+            noise = noise / noise.std(axis=0)
         bold[:, part] = signal[:, part] + noise / np.sqrt(options.snr or 1.0)
-    return bold
+    return bold, None if confounds is None else confounds.astype(np.float32)
 
 
 def _noise_seed(options: SimulateSettings) -> int:
@@ -245,6 +311,9 @@ def _truth(
 ) -> xr.Dataset:  # fmt: skip
     """What is known of a simulation, as the Dataset of a feature file."""
     n_trs = sum(lengths)
+    own = {name: value for name, value in options.model_dump(mode="json").items() if value != ADDED.get(name, ())}
+    if answers_to := about.pop("answers_to", None):
+        own["answers_to"] = answers_to
     truth = new_features(
         variables,
         TRGrid(tr, n_trs, 1 / exact(tr)),
@@ -255,7 +324,7 @@ def _truth(
         run_lengths=json.dumps(lengths),
         lag=options.lag,
         snr=options.snr,
-        settings={**options.model_dump(mode="json"), "noise_seed": _noise_seed(options), "tr": tr},
+        settings={**own, "noise_seed": _noise_seed(options), "tr": tr},
         **about,
     )
     truth.attrs["frame_rate"] = volume_rate(tr)
@@ -329,24 +398,6 @@ def _respond(drive: np.ndarray, tr: float, hrf: str, lag: float, lengths: list[i
     return out
 
 
-def _noise(
-    lengths: list[int], n_voxels: int, options: SimulateSettings, tr: float, rng: np.random.Generator
-) -> np.ndarray:
-    """AR(1) noise and drift, variance 1 over all TRs in each voxel, float64 (n_trs, n_voxels)."""
-    ar, drift = [], []
-    for n in lengths:
-        white = rng.standard_normal((n, n_voxels))
-        white[0] /= np.sqrt(1 - options.ar**2)  # stationary from the first TR on
-        ar.append(lfilter([1.0], [1.0, -options.ar], white, axis=0))
-        times = np.arange(n) * tr
-        slow = np.column_stack([create_cosine_drift(1 / DRIFT_SECONDS, times)[:, :-1], np.linspace(-1, 1, n)])
-        slow = (slow - slow.mean(axis=0)) / slow.std(axis=0)
-        drift.append(slow @ rng.standard_normal((slow.shape[1], n_voxels)))
-    fast, slow = np.concatenate(ar), np.concatenate(drift)
-    noise = np.sqrt(1 - options.drift) * fast / fast.std(axis=0) + np.sqrt(options.drift) * slow / slow.std(axis=0)
-    return noise / noise.std(axis=0)
-
-
 def write_simulation(simulation: Simulation, path: str | Path, *, overwrite: bool = False) -> list[Path]:
     """Write simulated BOLD as NIfTI or table, and the truth beside it.
 
@@ -383,13 +434,14 @@ def write_simulation(simulation: Simulation, path: str | Path, *, overwrite: boo
         own = [*targets, *map(sidecar_path, targets)]
         _check_replaced(simulation, own if table else [*own, mask], truth)
     inside = _box(simulation.bold.shape[1])
+    circular = {"Circular": simulation.truth.attrs["circular"]} if "circular" in simulation.truth.attrs else {}
     for target, (start, stop) in zip(targets, pairwise(np.cumsum([0, *lengths])), strict=True):
         if table:
             _write_table(simulation.bold[start:stop], target)
         else:
             _write_volumes(simulation.bold[start:stop], inside, tr, target)
         # A table says no TR, and an image of 1 s looks as if nobody had set it.
-        write_atomic(sidecar_path(target), json.dumps({"RepetitionTime": tr, "StartTime": 0.0}) + "\n")
+        write_atomic(sidecar_path(target), json.dumps({"RepetitionTime": tr, "StartTime": 0.0, **circular}) + "\n")
     if not table:
         write_image(nib.Nifti1Image(inside.astype(np.uint8), BOX_AFFINE), mask)
     save_features(simulation.truth, truth)
@@ -426,7 +478,7 @@ def _check_replaced(simulation: Simulation, targets: list[Path], truth: Path) ->
     """An error if one of the files stands already and is not known to be of this simulation: the truth tells."""
     attrs = simulation.truth.attrs
     same = {name: attrs[name] for name in ("source_sha256", "run_lengths") if name in attrs}
-    old = standing(truth, settings=json.loads(attrs["settings"]), **same)
+    old = standing(truth, defaults=ADDED, settings=json.loads(attrs["settings"]), **same)
     signal = simulation.truth["signal"].values
     if old is not None and not (old["signal"].shape == signal.shape and np.allclose(old["signal"], signal, 1e-3, 1e-3)):
         raise InputError(f"{truth} already exists and was made from other features: {REPLACE}")

@@ -21,7 +21,7 @@ __getattr__, __dir__, __all__ = lazily(
         "giblet.pipeline.round_trip": ("RoundTrip", "demo", "sample_film"),
         "giblet.pipeline.scoring": ("score",),
         "giblet.pipeline.stim_files": ("StimFile", "export_bids"),
-        "giblet.pipeline.simulation": ("SimulatedScan", "simulate"),
+        "giblet.pipeline.simulation": ("SimulatedScan", "simulate", "simulate_subjects"),
         "giblet.pipeline.trained_run": ("Prediction", "TrainedRun"),
         "giblet.pipeline.training": ("train",),
         "giblet.pipeline.word_times": ("WordTimes", "align_words"),

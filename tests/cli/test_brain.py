@@ -496,3 +496,21 @@ def test_a_training_on_a_table_without_tr_is_asked_for_it_as_the_yaml_calls_it(g
     status, said, err = giblet("train", tmp_path / "train.yaml")
     assert (status, said, len(err.splitlines())) == (2, "", 1)
     assert "is a table, which carries no TR; pass model.tr in seconds" in err
+
+
+def test_simulate_says_when_a_brain_is_circular_and_names_its_options_in_errors(giblet, words, tmp_path):
+    table = tmp_path / "words.tsv"
+    rows = pd.DataFrame({"onset": np.arange(0.5, 390, 1.7), "duration": 0.4, "text": "word"})
+    rows.assign(text=np.resize(["the", "elephant", "sings"], len(rows))).to_csv(table, sep="\t", index=False)
+    argv = ["simulate", words, "--table", "--n-voxels", 2, "-o"]
+    status, said, err = giblet(*argv, tmp_path / "own")
+    assert (status, err) == (0, "") and "circular: it answers to what a model of these features is given" in said
+    fair = ["--answers-to", "word_frequency", "--words", table, "--mapping", "interaction", "--confounds", 0.2]
+    status, said, err = giblet(*argv, tmp_path / "fair", *fair, "--subjects", 2, "--own", 0.5)
+    assert (status, err) == (0, "") and "circular" not in said and "sub-02_talk_desc-text_simulated_bold.tsv" in said
+    status, said, _ = giblet(*argv, tmp_path / "fair", *fair, "--subjects", 2, "--own", 0.5, "--json")
+    assert json.loads(said)["circular"] == "no" and len(json.loads(said)["files"]) == 4
+    status, _, err = giblet(*argv, tmp_path / "bad", "--answers-to", "word_frequency")
+    assert status == 2 and "--answers-to" in err and "--words" in err
+    status, _, err = giblet(*argv, tmp_path / "bad", "--regressor", "word_rate", "--subjects", 2)
+    assert status == 2 and "leave it out" in err

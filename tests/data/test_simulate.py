@@ -181,3 +181,104 @@ def test_unusable_features_and_options_are_refused_with_the_reason(tmp_path):
             simulate_bold(features, **options)
     with pytest.raises(InputError, match="neither image nor table"):
         write_simulation(simulate_bold(white(), 1.5), tmp_path / "a.mat")
+
+
+@pytest.mark.parametrize("options", [{"confounds": 0.5}, {"mapping": "interaction", "own": 0.4, "confounds": 0.2}])
+def test_the_snr_holds_with_confounds_interactions_and_own_parts(options):
+    simulation = simulate_bold(white(150), 2.0, n_voxels=7, snr=0.3, run_lengths=[90, 60], **options)
+    ratio = simulation.truth.signal.values.astype(float).var(axis=0) / noise_of(simulation).var(axis=0)
+    np.testing.assert_allclose(ratio, 0.3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.6])
+def test_the_confounds_of_the_truth_explain_their_share_of_the_noise(share):
+    simulation = simulate_bold(white(3000), 2.0, n_voxels=40, confounds=share, drift=0.0, ar=0.0)
+    confounds, noise = simulation.truth.confounds.values.astype(float), noise_of(simulation)
+    confounds = confounds - confounds.mean(axis=0)
+    noise = noise - noise.mean(axis=0)
+    left = noise - confounds @ np.linalg.lstsq(confounds, noise, rcond=None)[0]
+    explained = 1 - left.var(axis=0) / noise.var(axis=0)
+    assert abs(explained.mean() - share) < 0.03
+    r = np.array([[np.corrcoef(noise[:, v], one)[0, 1] for one in confounds.T] for v in range(40)])
+    assert (r[:, 6] > 0).all() and (r[:, :6] < 0).any(axis=0).all()  # a global signal has one sign, motion both
+    # Half of what is explained each, motion and global signal: over voxels, the mean of the latter's r2.
+    assert 0.3 < (r[:, 6] ** 2).mean() / share < 0.7
+
+
+def test_without_confounds_the_truth_has_none_and_names_no_new_option():
+    truth = simulate_bold(white(100), 2.0, n_voxels=2).truth
+    assert "confounds" not in truth and "factors" not in truth and "share" not in truth
+    assert not {"confounds", "own", "answers_to"} & set(json.loads(truth.attrs["settings"]))
+
+
+@pytest.mark.parametrize("own", [0.0, 0.36, 1.0])
+@pytest.mark.parametrize("mapping", ["linear", "interaction"])
+def test_subjects_share_what_is_not_their_own(own, mapping):
+    first, second = (
+        simulate_bold(white(2000, 12), 2.0, n_voxels=60, own=own, mapping=mapping, noise_seed=seed).truth.signal.values
+        for seed in (1, 2)
+    )
+    r = np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(first.T, second.T, strict=True)])
+    # A product of two drives that each correlate by 1 - own correlates by its square.
+    expected = 1 - own if mapping == "linear" else ((1 - own) + (1 - own) ** 2) / 2
+    assert abs(r - expected) < 0.1
+
+
+def response_of(drive, tr):
+    from nilearn.glm.first_level import glover_hrf
+
+    fine, kernel = np.repeat(drive, 50, axis=0), glover_hrf(tr, 50)
+    return np.stack([np.convolve(column, kernel)[: len(fine) : 50] for column in fine.T], axis=1)
+
+
+def test_an_interaction_is_half_a_product_of_the_drives_in_the_truth():
+    truth = simulate_bold(white(600), 1.5, n_voxels=4, mapping="interaction").truth
+    x = truth.features.values.astype(float)
+    linear, (a, b) = x @ truth.weights.values, x @ truth.factors.values
+    product = a * b - (a * b).mean(axis=0)
+    drive = linear + product / product.std(axis=0)
+    expected = response_of(drive, 1.5)
+    for v in range(4):
+        assert np.corrcoef(expected[:, v], truth.signal.values[:, v])[0, 1] > 0.999
+    design = response_of(x, 1.5)
+    design = design - design.mean(axis=0)
+    signal = truth.signal.values - truth.signal.values.mean(axis=0)
+    left = signal - design @ np.linalg.lstsq(design, signal, rcond=None)[0]
+    assert 0.3 < (left.var(axis=0) / signal.var(axis=0)).mean() < 0.7  # what no linear model gets
+
+
+def test_several_sources_share_the_drive_whatever_their_number_of_columns():
+    sources = {"wide": white(1500, 80), "narrow": white(1500, 2, seed=1)}
+    truth = simulate_bold(sources, 2.0, n_voxels=50).truth
+    assert json.loads(truth.attrs["settings"])["answers_to"] == ["wide", "narrow"]
+    share, band = truth.share.values, truth.band.values
+    np.testing.assert_allclose(share.sum(axis=0), 1, atol=1e-6)
+    assert band.tolist() == [0] * 80 + [1] * 2 and 0.35 < share[0].mean() < 0.65 and share[0].std() > 0.2
+    drives = [truth.features.values[:, band == k] @ truth.weights.values[band == k] for k in (0, 1)]
+    total = drives[0] + drives[1]
+    np.testing.assert_allclose(drives[0].var(axis=0) / total.var(axis=0), share[0], atol=0.12)
+    for v in range(3):
+        assert np.corrcoef(response_of(total, 2.0)[:, v], truth.signal.values[:, v])[0, 1] > 0.999
+
+
+@pytest.mark.parametrize("snr", [0.0, 0.1, 2.0])
+def test_the_noise_ceiling_is_the_correlation_of_signal_and_bold(snr):
+    simulation = simulate_bold(white(500), 2.0, n_voxels=5, snr=snr)
+    ceiling = simulation.truth.noise_ceiling.values
+    if not snr:
+        assert not ceiling.any()
+        return
+    pairs = zip(simulation.truth.signal.values.T, simulation.bold.T, strict=True)
+    np.testing.assert_allclose(ceiling, [np.corrcoef(s, b)[0, 1] for s, b in pairs], atol=1e-5)
+    assert abs(ceiling.mean() - np.sqrt(snr / (1 + snr))) < 0.1
+
+
+def test_sources_of_other_clocks_and_shares_without_room_are_refused():
+    for features, options, message in [
+        ({"a": white(100), "b": white(90)}, {"tr": 2.0}, "another number of TRs than a"),
+        (white(), {"tr": 1.5, "confounds": 0.8}, "shares of the noise, below 1 together"),
+        (white(), {"tr": 1.5, "own": 1.5}, "own is 1.5"),
+        (white(), {"tr": 1.5, "mapping": "cubic"}, "mapping is 'cubic'"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            simulate_bold(features, **options)
