@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -11,6 +12,7 @@ import numpy as np
 import xarray as xr
 from pydantic import Field
 
+from giblet.data.parts import Parts
 from giblet.data.picture import PictureReader, ShownFrame
 from giblet.data.processor import ExtractionSettings, MadeOfSettings
 from giblet.data.video_models import VideoModel
@@ -73,6 +75,7 @@ class ClipProcessor(MadeOfSettings):
     settings_type: ClassVar[type[ExtractionSettings]] = VideoClipSettings
     source_noun: ClassVar[str] = "film"
     padding: ClassVar[str] = "no clips"
+    resumable: ClassVar[bool] = True
     desc = CLIPS
 
     def __init__(
@@ -156,6 +159,7 @@ class ClipProcessor(MadeOfSettings):
         *,
         provenance: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
+        parts: Parts | None = None,
     ) -> xr.Dataset:
         """Vectors of a film's clips as the Dataset of a feature file (see :mod:`giblet.features`).
 
@@ -169,6 +173,8 @@ class ClipProcessor(MadeOfSettings):
             %(provenance)s
         progress : callable, optional
             %(progress)s
+        parts : Parts, optional
+            %(parts)s
 
         Returns
         -------
@@ -183,7 +189,10 @@ class ClipProcessor(MadeOfSettings):
             If the film cannot be read or has no picture.
         """
         reader, own = PictureReader(path, self.settings.track), self.settings
-        found = {k: self.model.embed([clip])[0] for k, clip in self._clips(reader, n_trs, progress)}
+        parts = parts or Parts()
+        found = {
+            k: parts.take(partial(self._vectors, clip))["vectors"] for k, clip in self._clips(reader, n_trs, progress)
+        }
         grid = volume_grid(own.tr, n_trs, reader.film_duration)
         there = np.isin(np.arange(grid.n_trs), list(found))
         vectors = np.zeros((grid.n_trs, len(self.model.layers or ()), self.model.dim), np.float32)
@@ -209,6 +218,9 @@ class ClipProcessor(MadeOfSettings):
             overlapping_frames=reader.overlapping,
             mended_frames=reader.mended,
         )
+
+    def _vectors(self, clip: np.ndarray) -> dict[str, np.ndarray]:
+        return {"vectors": self.model.embed([clip])[0]}
 
     def _moments(self, k: int) -> list[Fraction]:
         """When the frames of the clip of TR `k` are on the screen."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -15,6 +16,7 @@ from pydantic import Field
 
 from giblet.data.embeddings import ImageModel
 from giblet.data.frames import scaled
+from giblet.data.parts import Parts
 from giblet.data.picture import PictureReader, ShownFrame, write_pictures
 from giblet.data.processor import ExtractionSettings, MadeOfSettings
 from giblet.docs import fill_doc
@@ -97,6 +99,7 @@ class VideoProcessor(MadeOfSettings):
     settings_type: ClassVar[type[ExtractionSettings]] = VideoSettings
     source_noun: ClassVar[str] = "film"
     padding: ClassVar[str] = "black"
+    resumable: ClassVar[bool] = True
     desc = VIDEO
     looks_ahead: ClassVar[str] = ""
 
@@ -216,6 +219,7 @@ class VideoProcessor(MadeOfSettings):
         *,
         provenance: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
+        parts: Parts | None = None,
     ) -> xr.Dataset:
         """Features of a film's picture as the Dataset of a feature file (see :mod:`giblet.features`).
 
@@ -230,6 +234,8 @@ class VideoProcessor(MadeOfSettings):
             %(provenance)s
         progress : callable, optional
             %(progress)s
+        parts : Parts, optional
+            %(parts)s
 
         Returns
         -------
@@ -254,7 +260,7 @@ class VideoProcessor(MadeOfSettings):
         reader = PictureReader(path, self.settings.track)
         tr = exact(self.settings.tr, "TR")
         end = None if n_trs is None else volume_grid(self.settings.tr, n_trs, 0).duration
-        by_tr = _ByTR(tr, self.settings.size, self.settings.frame, self.model)
+        by_tr = _ByTR(tr, self.settings.size, self.settings.frame, self.model, parts)
         for shown, pixels in scaled(reader, self.settings.size, until=end):
             if pixels is not None:  # the film is read to its end: what is cut must be known, too
                 by_tr.add(shown if end is None else replace(shown, end=min(shown.end, end)), pixels)
@@ -308,10 +314,22 @@ class VideoProcessor(MadeOfSettings):
         return write_pictures(path, features, exact(self.settings.tr))
 
 
+def _embedded(model: ImageModel, shown: ShownFrame) -> dict[str, np.ndarray]:
+    return {"vector": model.embed([shown.pixels()])[0]}
+
+
 class _ByTR:
     """Sums over the TRs of a film, one frame after the other."""
 
-    def __init__(self, tr: Fraction, size: tuple[int, int], frame: str, model: ImageModel | None) -> None:
+    def __init__(
+        self,
+        tr: Fraction,
+        size: tuple[int, int],
+        frame: str,
+        model: ImageModel | None = None,
+        parts: Parts | None = None,
+    ) -> None:
+        self._parts = parts or Parts()
         self.tr, self.size, self.frame, self.model = tr, size, frame, model
         self.frames: dict[int, np.ndarray] = {}
         self.sums: dict[int, np.ndarray] = {}  # seconds shown, luminance x s, contrast x s, motion
@@ -338,7 +356,7 @@ class _ByTR:
             if self.frame == "middle":
                 self.frames[k] = pixels
             if self.model is not None:
-                self.embeddings[k] = self.model.embed([shown.pixels()])[0]
+                self.embeddings[k] = self._parts.take(partial(_embedded, self.model, shown))["vector"]
 
     def _close(self) -> None:
         if self._at >= 0:
