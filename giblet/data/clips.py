@@ -15,6 +15,7 @@ from pydantic import Field
 from giblet.data.parts import Parts
 from giblet.data.picture import PictureReader, ShownFrame
 from giblet.data.processor import ExtractionSettings, MadeOfSettings
+from giblet.data.sources import FromPicture
 from giblet.data.video_models import VideoModel
 from giblet.docs import fill_doc
 from giblet.features import CONTINUOUS, new_features
@@ -39,7 +40,7 @@ class VideoClipSettings(ExtractionSettings):
 
 
 @fill_doc
-class ClipProcessor(MadeOfSettings):
+class ClipProcessor(MadeOfSettings, FromPicture):
     """Turns the picture of a film into the vectors of a video model, one clip for each TR.
 
     Parameters
@@ -73,7 +74,6 @@ class ClipProcessor(MadeOfSettings):
     """
 
     settings_type: ClassVar[type[ExtractionSettings]] = VideoClipSettings
-    source_noun: ClassVar[str] = "film"
     padding: ClassVar[str] = "no clips"
     resumable: ClassVar[bool] = True
     desc = CLIPS
@@ -95,28 +95,6 @@ class ClipProcessor(MadeOfSettings):
             device=device,
         )  # fmt: skip
         self.model = VideoModel(model, device=device, fit=image_fit, layers=layers)
-
-    @classmethod
-    def check_source(cls, path: Path, settings: VideoClipSettings) -> float | None:
-        """Raise if a film's picture cannot be read, before a model is loaded for it.
-
-        Parameters
-        ----------
-        path : Path
-            The film.
-        settings : VideoClipSettings
-
-        Returns
-        -------
-        float or None
-            Seconds of film; None where it does not say.
-
-        Raises
-        ------
-        InputError
-            If the film cannot be read, or has no picture.
-        """
-        return PictureReader(path, settings.track).info.duration_hint
 
     @property
     def looks_ahead(self) -> str:

@@ -16,7 +16,15 @@ import numpy as np
 
 from giblet.data.language_tokens import Tokens, Window, step_of, tokens_of, windows_of
 from giblet.data.parts import Parts
-from giblet.data.pretrained import DECIDE_NOTHING, checked_layers, fingerprint_of, from_cache_or_hub, library, quiet
+from giblet.data.pretrained import (
+    DECIDE_NOTHING,
+    blocks_up_to,
+    checked_layers,
+    fingerprint_of,
+    from_cache_or_hub,
+    library,
+    quiet,
+)
 from giblet.docs import fill_doc
 from giblet.errors import InputError, reading
 from giblet.progress import Progress
@@ -272,7 +280,7 @@ class LanguageModel:
             )
         tokens = tokens_of(words, self.tokenizer, self._what)
         batch: list[Window] = []
-        with self._blocks_up_to(None if surprisal else max(chosen)):
+        with blocks_up_to(self.model, self.n_blocks, None if surprisal else max(chosen)):
             for window in windows_of(len(words), context, step):
                 self._check_length(tokens, window, context, step)
                 longest = max(self._length(tokens, one) for one in (*batch, window))
@@ -315,26 +323,6 @@ class LanguageModel:
                 f"context is {context} and context_step {step}: those {window.stop - window.begin} words are {needed} "
                 f"tokens, and {self.name} has {self.positions} positions; ask for less, about {fit} words together"
             )
-
-    @contextmanager
-    def _blocks_up_to(self, top: int | None) -> Iterator[None]:
-        """Run only the blocks that layer `top` needs, and one more, as a norm follows the last; None: all."""
-        lists = [
-            (parent, name)
-            for parent in self.model.modules()
-            for name, child in parent.named_children()
-            if isinstance(child, self.torch.nn.ModuleList) and len(child) == self.n_blocks
-        ]
-        if top is None or top + 1 >= self.n_blocks or len(lists) != 1:
-            yield
-            return
-        ((parent, name),) = lists
-        whole = getattr(parent, name)
-        setattr(parent, name, whole[: top + 1])
-        try:
-            yield
-        finally:
-            setattr(parent, name, whole)
 
     def _read(
         self, tokens: Tokens, batch: Sequence[Window], layers: Sequence[int], vector: str, surprisal: bool

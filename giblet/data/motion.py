@@ -21,6 +21,7 @@ from giblet.data.gabors import OFFSET, Answers, Carried, GaborPyramid
 from giblet.data.parts import Parts
 from giblet.data.picture import PictureReader, ShownFrame
 from giblet.data.processor import ExtractionSettings
+from giblet.data.sources import FromPicture
 from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.features import CONTINUOUS, load_features, new_features
@@ -62,7 +63,7 @@ class MotionSettings(ExtractionSettings):
 
 
 @fill_doc
-class MotionProcessor:
+class MotionProcessor(FromPicture):
     """Turns the picture of a film into motion energy by TR.
 
     The film is brought to a constant rate first (:func:`giblet.data.frames.at_constant_rate`), made grey (its luma, 0
@@ -106,7 +107,6 @@ class MotionProcessor:
     """
 
     settings_type: ClassVar[type[ExtractionSettings]] = MotionSettings
-    source_noun: ClassVar[str] = "film"
     padding: ClassVar[str] = "stillness"
     resumable: ClassVar[bool] = True
     desc = MOTION

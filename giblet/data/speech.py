@@ -20,6 +20,7 @@ from giblet.data.parts import Parts
 from giblet.data.pretrained import checked_layers
 from giblet.data.processor import ExtractionSettings, MadeOfSettings, causality_of
 from giblet.data.sound import SoundOnGrid
+from giblet.data.sources import FromSound
 from giblet.data.speech_models import SpeechModel
 from giblet.docs import fill_doc
 from giblet.errors import InputError
@@ -108,7 +109,7 @@ class Windows:
 
 
 @fill_doc
-class SpeechProcessor(MadeOfSettings):
+class SpeechProcessor(MadeOfSettings, FromSound):
     """Turns the sound of a film into hidden states of a speech model by TR.
 
     Speech models hear to and fro: a position's vector depends on all of the sound that it is computed from, so that
@@ -155,8 +156,6 @@ class SpeechProcessor(MadeOfSettings):
     """
 
     settings_type: ClassVar[type[ExtractionSettings]] = SpeechSettings
-    source_noun: ClassVar[str] = "film"
-    padding: ClassVar[str] = "silence"
     resumable: ClassVar[bool] = True
     desc = SPEECH
 
@@ -198,28 +197,6 @@ class SpeechProcessor(MadeOfSettings):
                 f"window {window:g} s: {model.name} hears {model.longest:g} s at once; use less context, or shorter "
                 "windows"
             )
-
-    @classmethod
-    def check_source(cls, path: Path, settings: SpeechSettings) -> float | None:
-        """Raise if a film's sound cannot be read, before a model is loaded for it.
-
-        Parameters
-        ----------
-        path : Path
-            The film.
-        settings : SpeechSettings
-
-        Returns
-        -------
-        float or None
-            Seconds of sound; None where the film does not say.
-
-        Raises
-        ------
-        InputError
-            If the film cannot be read, or has no sound.
-        """
-        return AudioReader(path, track=settings.track).duration_hint
 
     @property
     def looks_ahead(self) -> str:

@@ -19,6 +19,7 @@ from giblet.data.frames import scaled
 from giblet.data.parts import Parts
 from giblet.data.picture import PictureReader, ShownFrame, write_pictures
 from giblet.data.processor import ExtractionSettings, MadeOfSettings
+from giblet.data.sources import FromPicture
 from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.features import CONTINUOUS, VIDEO, main_variable, metadata_of, new_features
@@ -64,7 +65,7 @@ def luminance_of(pixels: np.ndarray) -> np.ndarray:
 
 
 @fill_doc
-class VideoProcessor(MadeOfSettings):
+class VideoProcessor(MadeOfSettings, FromPicture):
     """Turns the picture of a film into features by TR, and pictures by TR into a film.
 
     A frame belongs to every TR in which it is on the screen, by as many seconds as it is there.
@@ -97,7 +98,6 @@ class VideoProcessor(MadeOfSettings):
     """
 
     settings_type: ClassVar[type[ExtractionSettings]] = VideoSettings
-    source_noun: ClassVar[str] = "film"
     padding: ClassVar[str] = "black"
     resumable: ClassVar[bool] = True
     desc = VIDEO
@@ -120,28 +120,6 @@ class VideoProcessor(MadeOfSettings):
         if min(self.settings.size) < 1:
             raise InputError(f"size is {size}; expected height and width of at least 1 pixel")
         self.model = None if model is None else ImageModel(model, device=device, fit=image_fit)
-
-    @classmethod
-    def check_source(cls, path: Path, settings: VideoSettings) -> float | None:
-        """Raise if a film's picture cannot be read, before a model is loaded for it.
-
-        Parameters
-        ----------
-        path : Path
-            The film.
-        settings : VideoSettings
-
-        Returns
-        -------
-        float or None
-            Seconds of film; None where it does not say.
-
-        Raises
-        ------
-        InputError
-            If the film cannot be read, or has no picture.
-        """
-        return PictureReader(path, settings.track).info.duration_hint
 
     def provenance(self, path: str | Path, n_trs: int | None = None) -> dict[str, Any]:
         """The attributes that decide what the features of a film are; equal ones mean an equal file.
