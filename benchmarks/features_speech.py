@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-RATE, TR, CONTEXT, N_TRS = 16_000, 1.5, 8.0, 16
-"""N_TRS: one batch at the beginning, where windows grow, and one of windows that are equally long."""
+RATE, TR, CONTEXT, N_TRS = 16_000, 1.5, 8.0, 14
+"""The first six windows grow, and are computed one by one; a batch of eight that are equally long follows."""
 TOLERANCE = 1e-4
 
 
