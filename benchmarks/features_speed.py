@@ -2,6 +2,7 @@
 
     python benchmarks/features_speed.py              all parts
     python benchmarks/features_speed.py language     a language model's states of words with 512 words of context
+    python benchmarks/features_speed.py speech       a speech model's states of windows of sound
     python benchmarks/features_speed.py picture      features of the picture of a 720p film
     python benchmarks/features_speed.py motion       its Gabor motion energy, beside pymoten's own
 
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 import features_picture
+import features_speech
 import numpy as np
 
 CONTEXT, STEP, LAYERS = 512, 256, (0, 8, 16, 24, 30)
@@ -87,6 +89,7 @@ def language(repeats: int) -> int:
 
 PARTS: dict[str, Callable[[int], int]] = {
     "language": language,
+    "speech": features_speech.speech,
     "picture": features_picture.picture,
     "motion": features_picture.motion,
 }

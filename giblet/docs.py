@@ -14,6 +14,7 @@ DESCRIPTIONS = {
     "codec_now": "Where the codec that made the codes is now; by default where it was then.",
     "film": "Any film or sound file that FFmpeg reads.",
     "progress": "Called with seconds done and seconds in all (None while unknown).",
+    "parts": "Of a run that was stopped, and where those of this one go; by default nothing is kept.",
     "provenance": "What :meth:`provenance` returned, if it was called already: a long film is not hashed again then.",
 }
 """By the name that stands for it in a docstring, as ``%(tr)s``."""

@@ -32,6 +32,7 @@ module                           writes
 ``pipeline.stim_files``          features as continuous recordings of BIDS, and the JSON beside them
 ``pipeline.word_times``          tables of words and phonemes (.tsv), what they were made from, a transcript (.txt)
 ``data.words.annotations``       TextGrids
+``data.parts``                   what a long extraction has made so far (.npz), until it is done
 ``pipeline.codec``               measures of codecs (.json)
 ``codec.training.checkpoints``   states of a codec's training, and config.json of the codec
 ``codec.training.loop``          training.yaml, log.csv and samples (.wav) of a codec's training

@@ -26,6 +26,7 @@ from giblet.data.gain import Gain
 from giblet.data.media import AudioReader
 from giblet.data.processor import ExtractionSettings, MadeOfSettings, causality_of, check_causal
 from giblet.data.sound import SoundOnGrid
+from giblet.data.sources import FromSound
 from giblet.docs import fill_doc
 from giblet.features import CONTINUOUS, new_features
 from giblet.files import sha256_of
@@ -125,7 +126,7 @@ class MeansByTR:
 
 
 @fill_doc
-class AcousticsProcessor(MadeOfSettings):
+class AcousticsProcessor(MadeOfSettings, FromSound):
     """Turns the sound of a film into measures of it by TR.
 
     Each is computed a hundred times per second (see :mod:`giblet.data.acoustic_kinds`), and averaged over the TR. For a
@@ -163,8 +164,6 @@ class AcousticsProcessor(MadeOfSettings):
     """
 
     settings_type: ClassVar[type[ExtractionSettings]] = AcousticsSettings
-    source_noun: ClassVar[str] = "film"
-    padding: ClassVar[str] = "silence"
     desc = ACOUSTICS
 
     def __init__(
@@ -184,28 +183,6 @@ class AcousticsProcessor(MadeOfSettings):
         for name in kinds:
             if causal:
                 check_causal(KINDS[name].looks_ahead, name, "leave it out, or ")
-
-    @classmethod
-    def check_source(cls, path: Path, settings: AcousticsSettings) -> float | None:
-        """Raise if a film's sound cannot be read.
-
-        Parameters
-        ----------
-        path : Path
-            The film.
-        settings : AcousticsSettings
-
-        Returns
-        -------
-        float or None
-            Seconds of sound; None where the film does not say.
-
-        Raises
-        ------
-        InputError
-            If the film cannot be read, or has no sound.
-        """
-        return AudioReader(path, track=settings.track).duration_hint
 
     @property
     def looks_ahead(self) -> str:

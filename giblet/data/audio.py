@@ -18,6 +18,7 @@ from giblet.data.gain import Gain
 from giblet.data.media import AudioReader
 from giblet.data.processor import ExtractionSettings, MadeOfSettings
 from giblet.data.sound import SoundOnGrid, write_sound
+from giblet.data.sources import FromSound
 from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.features import main_variable, metadata_of, new_features
@@ -54,7 +55,7 @@ class AudioSettings(ExtractionSettings):
 
 
 @fill_doc
-class AudioProcessor(MadeOfSettings):
+class AudioProcessor(MadeOfSettings, FromSound):
     """Turns the sound of a film into TR-grouped features, and such features into sound.
 
     Parameters
@@ -95,8 +96,6 @@ class AudioProcessor(MadeOfSettings):
     """
 
     settings_type: ClassVar[type[ExtractionSettings]] = AudioSettings
-    source_noun: ClassVar[str] = "film"
-    padding: ClassVar[str] = "silence"
 
     def __init__(
         self,
@@ -129,28 +128,6 @@ class AudioProcessor(MadeOfSettings):
         else:
             self.features = MelFeatures(MelSpectrogram(n_mels=n_mels), mel_average)
         check_tr(tr, self.frame_rate)  # a TR shorter than a frame is an error now, not after the film
-
-    @classmethod
-    def check_source(cls, path: Path, settings: AudioSettings) -> float | None:
-        """Raise if a film's sound cannot be read, before a codec is loaded for it.
-
-        Parameters
-        ----------
-        path : Path
-            The film.
-        settings : AudioSettings
-
-        Returns
-        -------
-        float or None
-            Seconds of sound; None where the film does not say.
-
-        Raises
-        ------
-        InputError
-            If the film cannot be read, or has no sound.
-        """
-        return AudioReader(path, track=settings.track).duration_hint
 
     @property
     def use_encodec(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -11,8 +12,10 @@ import numpy as np
 import xarray as xr
 from pydantic import Field
 
+from giblet.data.parts import Parts
 from giblet.data.picture import PictureReader, ShownFrame
 from giblet.data.processor import ExtractionSettings, MadeOfSettings
+from giblet.data.sources import FromPicture
 from giblet.data.video_models import VideoModel
 from giblet.docs import fill_doc
 from giblet.features import CONTINUOUS, new_features
@@ -37,7 +40,7 @@ class VideoClipSettings(ExtractionSettings):
 
 
 @fill_doc
-class ClipProcessor(MadeOfSettings):
+class ClipProcessor(MadeOfSettings, FromPicture):
     """Turns the picture of a film into the vectors of a video model, one clip for each TR.
 
     Parameters
@@ -71,8 +74,8 @@ class ClipProcessor(MadeOfSettings):
     """
 
     settings_type: ClassVar[type[ExtractionSettings]] = VideoClipSettings
-    source_noun: ClassVar[str] = "film"
     padding: ClassVar[str] = "no clips"
+    resumable: ClassVar[bool] = True
     desc = CLIPS
 
     def __init__(
@@ -92,28 +95,6 @@ class ClipProcessor(MadeOfSettings):
             device=device,
         )  # fmt: skip
         self.model = VideoModel(model, device=device, fit=image_fit, layers=layers)
-
-    @classmethod
-    def check_source(cls, path: Path, settings: VideoClipSettings) -> float | None:
-        """Raise if a film's picture cannot be read, before a model is loaded for it.
-
-        Parameters
-        ----------
-        path : Path
-            The film.
-        settings : VideoClipSettings
-
-        Returns
-        -------
-        float or None
-            Seconds of film; None where it does not say.
-
-        Raises
-        ------
-        InputError
-            If the film cannot be read, or has no picture.
-        """
-        return PictureReader(path, settings.track).info.duration_hint
 
     @property
     def looks_ahead(self) -> str:
@@ -156,6 +137,7 @@ class ClipProcessor(MadeOfSettings):
         *,
         provenance: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
+        parts: Parts | None = None,
     ) -> xr.Dataset:
         """Vectors of a film's clips as the Dataset of a feature file (see :mod:`giblet.features`).
 
@@ -169,6 +151,8 @@ class ClipProcessor(MadeOfSettings):
             %(provenance)s
         progress : callable, optional
             %(progress)s
+        parts : Parts, optional
+            %(parts)s
 
         Returns
         -------
@@ -183,7 +167,10 @@ class ClipProcessor(MadeOfSettings):
             If the film cannot be read or has no picture.
         """
         reader, own = PictureReader(path, self.settings.track), self.settings
-        found = {k: self.model.embed([clip])[0] for k, clip in self._clips(reader, n_trs, progress)}
+        parts = parts or Parts()
+        found = {
+            k: parts.take(partial(self._vectors, clip))["vectors"] for k, clip in self._clips(reader, n_trs, progress)
+        }
         grid = volume_grid(own.tr, n_trs, reader.film_duration)
         there = np.isin(np.arange(grid.n_trs), list(found))
         vectors = np.zeros((grid.n_trs, len(self.model.layers or ()), self.model.dim), np.float32)
@@ -209,6 +196,9 @@ class ClipProcessor(MadeOfSettings):
             overlapping_frames=reader.overlapping,
             mended_frames=reader.mended,
         )
+
+    def _vectors(self, clip: np.ndarray) -> dict[str, np.ndarray]:
+        return {"vectors": self.model.embed([clip])[0]}
 
     def _moments(self, k: int) -> list[Fraction]:
         """When the frames of the clip of TR `k` are on the screen."""

@@ -17,6 +17,7 @@ from giblet.data.frames import scaled
 from giblet.data.picture import PictureReader
 from giblet.data.pretrained import library
 from giblet.data.processor import ExtractionSettings, MadeOfSettings
+from giblet.data.sources import FromPicture
 from giblet.docs import fill_doc
 from giblet.features import CONTINUOUS, new_features
 from giblet.files import sha256_of
@@ -42,7 +43,7 @@ class CutSettings(ExtractionSettings):
 
 
 @fill_doc
-class CutProcessor(MadeOfSettings):
+class CutProcessor(MadeOfSettings, FromPicture):
     """Turns the picture of a film into cuts by TR.
 
     A cut is a frame whose hue, saturation and brightness differ from those of the frame before by `threshold` or more,
@@ -69,7 +70,6 @@ class CutProcessor(MadeOfSettings):
     """
 
     settings_type: ClassVar[type[ExtractionSettings]] = CutSettings
-    source_noun: ClassVar[str] = "film"
     padding: ClassVar[str] = "no cuts"
     desc = CUTS
     looks_ahead: ClassVar[str] = ""
@@ -87,28 +87,6 @@ class CutProcessor(MadeOfSettings):
         suppress = importlib.import_module("scenedetect.detector").FlashFilter.Mode.SUPPRESS
         own = self.settings
         return scenedetect.ContentDetector(own.threshold, min_scene_len=float(own.shortest), filter_mode=suppress)
-
-    @classmethod
-    def check_source(cls, path: Path, settings: CutSettings) -> float | None:
-        """Raise if a film's picture cannot be read.
-
-        Parameters
-        ----------
-        path : Path
-            The film.
-        settings : CutSettings
-
-        Returns
-        -------
-        float or None
-            Seconds of film; None where it does not say.
-
-        Raises
-        ------
-        InputError
-            If the film cannot be read, or has no picture.
-        """
-        return PictureReader(path, settings.track).info.duration_hint
 
     def provenance(self, path: str | Path, n_trs: int | None = None) -> dict[str, Any]:
         """The attributes that decide what the features of a film are; equal ones mean an equal file.

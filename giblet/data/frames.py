@@ -61,6 +61,7 @@ def scaled(
     *,
     grey: bool = False,
     fit: str = "squash",
+    since: Fraction = Fraction(0),
     until: Fraction | None = None,
 ) -> Iterator[tuple[ShownFrame, np.ndarray | None]]:
     """The frames of a film and their pixels, scaled by other threads while the film is decoded.
@@ -72,19 +73,19 @@ def scaled(
         Height and width.
     grey, fit
         As for :func:`fitted`.
-    until : Fraction, optional
-        Second from which frames are read, but no longer scaled.
+    since, until : Fraction
+        Seconds between which frames are scaled; the others are only read.
 
     Yields
     ------
     shown : ShownFrame
     pixels : ndarray of uint8, shape (height, width, 3) or (height, width), or None
-        None for frames that begin at `until` or later.
+        None for frames that end at `since` or before, or begin at `until` or later.
     """
     waiting: deque[tuple[ShownFrame, Future[np.ndarray] | None]] = deque()
     with ThreadPoolExecutor(N_THREADS) as threads:
         for shown in reader:
-            wanted = until is None or shown.start < until
+            wanted = shown.end > since and (until is None or shown.start < until)
             waiting.append((shown, threads.submit(fitted, shown, size, grey=grey, fit=fit) if wanted else None))
             if len(waiting) > AHEAD * N_THREADS:
                 first, pixels = waiting.popleft()
@@ -95,7 +96,7 @@ def scaled(
 
 
 def at_constant_rate(
-    pictures: Iterable[tuple[ShownFrame, np.ndarray | None]], rate: int
+    pictures: Iterable[tuple[ShownFrame, np.ndarray | None]], rate: int, first: int = 0
 ) -> Iterator[np.ndarray | None]:
     """One picture for each 1/`rate` s from film zero on: the mean of what is on the screen then, by how long it is.
 
@@ -107,19 +108,23 @@ def at_constant_rate(
         As :func:`scaled` yields them; it ends with the first that has no pixels.
     rate : int
         Pictures per second.
+    first : int
+        The number of the first picture that is made; frames that end before it may be left out of `pictures`.
 
     Yields
     ------
     ndarray of float64, shape as the pixels, or None
         None while there is no picture yet.
     """
-    step, at, seconds = Fraction(1, rate), 0, 0.0
+    step, at, seconds = Fraction(1, rate), first, 0.0
     total: np.ndarray | None = None
     for shown, pixels in pictures:
         if pixels is None:
             break
         values = pixels.astype(np.float64)
         for k, share in shares(shown.start, shown.end, step):
+            if k < first:
+                continue
             while at < k:
                 yield None if total is None else total / seconds
                 at, total, seconds = at + 1, None, 0.0

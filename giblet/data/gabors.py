@@ -34,6 +34,19 @@ class Filters(NamedTuple):
     """From the top, in heights of the picture."""
 
 
+class Carried(NamedTuple):
+    """What the next answers need of the pictures before, those of the last ``width - 1``."""
+
+    first: int
+    """The number of the next picture."""
+    found: np.ndarray
+    """float64 (width - 1, 2 places): what the Gabors in space make of each."""
+    level: np.ndarray
+    """float64 (width - 1,): the mean over the pixels of each."""
+    there: np.ndarray
+    """float64 (width - 1,): 1 for each that there is."""
+
+
 class Answers(NamedTuple):
     """Of all filters to a series of pictures."""
 
@@ -41,6 +54,8 @@ class Answers(NamedTuple):
     """int64 (n,): the last picture in each window."""
     energy: np.ndarray
     """float64 (n, n_filters)."""
+    carried: Carried
+    """With which :meth:`GaborPyramid.answers` goes on after these."""
 
 
 class GaborPyramid:
@@ -162,7 +177,7 @@ class GaborPyramid:
         """Seconds from the middle of a window to that of the time for which its causal answer stands."""
         return (self.width / 2 + 1) / self.rate
 
-    def answers(self, pictures: Iterable[np.ndarray | None]) -> Iterator[Answers]:
+    def answers(self, pictures: Iterable[np.ndarray | None], carried: Carried | None = None) -> Iterator[Answers]:
         """The energy of each filter, for every window that holds a picture.
 
         Parameters
@@ -170,6 +185,9 @@ class GaborPyramid:
         pictures : iterable of (ndarray of float, shape size, or None)
             One for each 1/rate s. None where there is none: as before the first and after the last, the filters see the
             mean there, or 0 where that is kept.
+        carried : Carried, optional
+            That of earlier answers, to go on behind them: `pictures` begin with number ``carried.first``, which must be
+            a multiple of :data:`BATCH`, so that the same are multiplied together.
 
         Yields
         ------
@@ -182,8 +200,7 @@ class GaborPyramid:
             If a picture has another shape.
         """
         empty = np.zeros((self.width - 1, self._spatial.shape[1]))
-        before, means, there = empty, np.zeros(self.width - 1), np.zeros(self.width - 1)
-        first = 0
+        first, before, means, there = carried or (0, empty, np.zeros(self.width - 1), np.zeros(self.width - 1))
         for batch, last in _batches(pictures, BATCH):
             pixels, present = self._checked(batch)
             found = pixels @ self._spatial
@@ -198,9 +215,10 @@ class GaborPyramid:
             n = len(found)
             energy = self._energy(before, means, there)
             held = np.lib.stride_tricks.sliding_window_view(there, self.width).any(axis=1)
-            yield Answers(first + np.flatnonzero(held), energy[held])
+            newest = first + np.flatnonzero(held)
             first += n
             before, means, there = before[n:], means[n:], there[n:]
+            yield Answers(newest, energy[held], Carried(first, before, means, there))
 
     def _checked(self, batch: list[np.ndarray | None]) -> tuple[np.ndarray, np.ndarray]:
         """Pictures (n, pixels), 0 where there is none, and which there are (n,)."""

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from giblet.data.language_models import CONTEXT, SMOLLM2, LanguageModel, WordStates
 from giblet.data.language_tokens import step_of
+from giblet.data.parts import Parts
 from giblet.data.pretrained import checked_layers
 from giblet.data.processor import ExtractionSettings, MadeOfSettings, causality_of
 from giblet.data.timed_text import RowsOnScan, TimedTextSettings, check_timed_text, rows_on_scan
@@ -225,6 +226,7 @@ class LanguageProcessor(MadeOfSettings):
     settings_type: ClassVar[type[ExtractionSettings]] = LanguageSettings
     source_noun: ClassVar[str] = "text"
     padding: ClassVar[str] = "without a word that begins"
+    resumable: ClassVar[bool] = True
     desc = LANGUAGE
 
     def __init__(self, *, tr: float = 1.5, model: str | None = SMOLLM2, device: str = "auto", **options: Any) -> None:
@@ -301,6 +303,7 @@ class LanguageProcessor(MadeOfSettings):
         *,
         provenance: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
+        parts: Parts | None = None,
     ) -> xr.Dataset:
         """Features of a timed text as the Dataset of a feature file (see :mod:`giblet.features`).
 
@@ -314,6 +317,8 @@ class LanguageProcessor(MadeOfSettings):
             %(provenance)s
         progress : callable, optional
             Called with seconds done and seconds in all while the model reads.
+        parts : Parts, optional
+            %(parts)s
 
         Returns
         -------
@@ -345,7 +350,7 @@ class LanguageProcessor(MadeOfSettings):
         variables: dict[str, Any] = {}
         about_model: dict[str, Any] = {}
         if self.model is not None:
-            variables |= self._of_model(self.model, [word.text for word in words], trs, placed, progress)
+            variables |= self._of_model(self.model, [word.text for word in words], trs, placed, progress, parts)
             step = step_of(self.settings.context, self.settings.context_step)
             about_model = {
                 "model": self.model.name,
@@ -377,28 +382,35 @@ class LanguageProcessor(MadeOfSettings):
         return tr_of(moment[self.settings.word_at], tr)
 
     def _of_model(
-        self, model: LanguageModel, texts: list[str], trs: np.ndarray, placed: RowsOnScan, progress: Progress | None
+        self,
+        model: LanguageModel,
+        texts: list[str],
+        trs: np.ndarray,
+        placed: RowsOnScan,
+        progress: Progress | None,
+        parts: Parts | None,
     ) -> dict[str, Any]:
         """Hidden states and surprisal by TR."""
         settings, n_trs = self.settings, placed.grid.n_trs
         states = PooledByTR(n_trs, (len(self.layers), model.dim))
         bits = PooledByTR(n_trs)
-        parts, done = list[WordStates](), 0
+        held, done = list[WordStates](), 0
         for part in model.blocks(
             texts, layers=self.layers, context=settings.context, context_step=settings.context_step,
-            vector=settings.vector, surprisal=settings.surprisal, progress=in_units_of(progress, float(placed.end)),
+            vector=settings.vector, surprisal=settings.surprisal, parts=parts,
+            progress=in_units_of(progress, float(placed.end)),
         ):  # fmt: skip
             own = trs[done : done + len(part.vectors)]
             done += len(own)
             if part.surprisal is not None:
                 bits.add(part.surprisal, own)
             if settings.control in NOT_CAUSAL:
-                parts.append(part)
+                held.append(part)
             else:
                 states.add(part.vectors, own)
-        if parts:
+        if held:
             inside = (trs >= 0) & (trs < n_trs)
-            vectors = np.concatenate([part.vectors for part in parts])[inside]
+            vectors = np.concatenate([part.vectors for part in held])[inside]
             kept = [text for text, there in zip(texts, inside, strict=True) if there]
             states.add(controlled(vectors, kept, settings.control, settings.seed), trs[inside])
         values = states.result(settings.pool)

@@ -15,7 +15,16 @@ from typing import Any
 import numpy as np
 
 from giblet.data.language_tokens import Tokens, Window, step_of, tokens_of, windows_of
-from giblet.data.pretrained import DECIDE_NOTHING, checked_layers, fingerprint_of, from_cache_or_hub, library, quiet
+from giblet.data.parts import Parts
+from giblet.data.pretrained import (
+    DECIDE_NOTHING,
+    blocks_up_to,
+    checked_layers,
+    fingerprint_of,
+    from_cache_or_hub,
+    library,
+    quiet,
+)
 from giblet.docs import fill_doc
 from giblet.errors import InputError, reading
 from giblet.progress import Progress
@@ -226,7 +235,7 @@ class LanguageModel:
         own = [part.surprisal for part in parts if part.surprisal is not None]
         return WordStates(vectors, np.concatenate(own) if own else None)
 
-    def blocks(  # 8 parameters after self: as `states`
+    def blocks(  # 9 parameters after self: as `states`, and what was made before
         self,
         words: Sequence[str],
         *,
@@ -236,6 +245,7 @@ class LanguageModel:
         vector: str = "mean",
         surprisal: bool = True,
         progress: Progress | None = None,
+        parts: Parts | None = None,
     ) -> Iterator[WordStates]:
         """As :meth:`states`, of some words at a time, in their order.
 
@@ -243,6 +253,8 @@ class LanguageModel:
         ----------
         words, layers, context, context_step, vector, surprisal, progress
             As for :meth:`states`.
+        parts : Parts, optional
+            Of a run that was stopped, and where those of this one go.
 
         Yields
         ------
@@ -253,6 +265,7 @@ class LanguageModel:
         InputError
             As :meth:`states`.
         """
+        parts = parts or Parts()
         chosen = checked_layers(layers, self.n_blocks, self.name)
         step = step_of(context, context_step)
         if context < 0 or step < 1 or vector not in VECTORS:
@@ -267,19 +280,37 @@ class LanguageModel:
             )
         tokens = tokens_of(words, self.tokenizer, self._what)
         batch: list[Window] = []
-        with self._blocks_up_to(None if surprisal else max(chosen)):
+        with blocks_up_to(self.model, self.n_blocks, None if surprisal else max(chosen)):
             for window in windows_of(len(words), context, step):
                 self._check_length(tokens, window, context, step)
                 longest = max(self._length(tokens, one) for one in (*batch, window))
                 if batch and longest * (len(batch) + 1) > BATCH_TOKENS:
-                    yield from self._read(tokens, batch, chosen, vector, surprisal)
+                    yield from self._taken(parts, tokens, batch, chosen, vector, surprisal)
                     if progress is not None:
                         progress(batch[-1].stop, len(words))
                     batch = []
                 batch.append(window)
-            yield from self._read(tokens, batch, chosen, vector, surprisal)
+            yield from self._taken(parts, tokens, batch, chosen, vector, surprisal)
         if progress is not None:
             progress(len(words), len(words))
+
+    def _taken(self, parts: Parts, *what: Any) -> Iterator[WordStates]:
+        """What :meth:`_read` makes of windows, or made of them before."""
+        part = parts.take(lambda: self._as_arrays(self._read(*what)))
+        lengths = part["lengths"]
+        bits = part.get("surprisal")
+        for stop, n in zip(np.cumsum(lengths), lengths, strict=True):
+            own = slice(stop - n, stop)
+            yield WordStates(part["vectors"][own], None if bits is None else bits[own])
+
+    @staticmethod
+    def _as_arrays(read: Iterator[WordStates]) -> dict[str, np.ndarray]:
+        states = list(read)
+        arrays = {"lengths": np.array([len(one.vectors) for one in states])}
+        arrays["vectors"] = np.concatenate([one.vectors for one in states])
+        if bits := [one.surprisal for one in states if one.surprisal is not None]:
+            arrays["surprisal"] = np.concatenate(bits)
+        return arrays
 
     def _length(self, tokens: Tokens, window: Window) -> int:
         return len(self._before) + int(tokens.first[window.stop] - tokens.first[window.begin])
@@ -292,26 +323,6 @@ class LanguageModel:
                 f"context is {context} and context_step {step}: those {window.stop - window.begin} words are {needed} "
                 f"tokens, and {self.name} has {self.positions} positions; ask for less, about {fit} words together"
             )
-
-    @contextmanager
-    def _blocks_up_to(self, top: int | None) -> Iterator[None]:
-        """Run only the blocks that layer `top` needs, and one more, as a norm follows the last; None: all."""
-        lists = [
-            (parent, name)
-            for parent in self.model.modules()
-            for name, child in parent.named_children()
-            if isinstance(child, self.torch.nn.ModuleList) and len(child) == self.n_blocks
-        ]
-        if top is None or top + 1 >= self.n_blocks or len(lists) != 1:
-            yield
-            return
-        ((parent, name),) = lists
-        whole = getattr(parent, name)
-        setattr(parent, name, whole[: top + 1])
-        try:
-            yield
-        finally:
-            setattr(parent, name, whole)
 
     def _read(
         self, tokens: Tokens, batch: Sequence[Window], layers: Sequence[int], vector: str, surprisal: bool

@@ -17,9 +17,11 @@ import xarray as xr
 from pydantic import Field
 
 from giblet.data.frames import at_constant_rate, scaled
-from giblet.data.gabors import OFFSET, Answers, GaborPyramid
+from giblet.data.gabors import OFFSET, Answers, Carried, GaborPyramid
+from giblet.data.parts import Parts
 from giblet.data.picture import PictureReader, ShownFrame
 from giblet.data.processor import ExtractionSettings
+from giblet.data.sources import FromPicture
 from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.features import CONTINUOUS, load_features, new_features
@@ -34,6 +36,9 @@ MOTION = "motion"
 
 SAME_SHAPE, SAME_RATE = 0.02, 0.01
 """Relative differences up to which two pictures have one shape, and two films one frame rate (23.976 and 24)."""
+
+KEPT_EVERY = 16
+"""Batches of pictures from one part to the next that a film which is stopped may go on with."""
 
 FIRST = 50
 """Frames by which the rate of a film is told."""
@@ -58,7 +63,7 @@ class MotionSettings(ExtractionSettings):
 
 
 @fill_doc
-class MotionProcessor:
+class MotionProcessor(FromPicture):
     """Turns the picture of a film into motion energy by TR.
 
     The film is brought to a constant rate first (:func:`giblet.data.frames.at_constant_rate`), made grey (its luma, 0
@@ -102,8 +107,8 @@ class MotionProcessor:
     """
 
     settings_type: ClassVar[type[ExtractionSettings]] = MotionSettings
-    source_noun: ClassVar[str] = "film"
     padding: ClassVar[str] = "stillness"
+    resumable: ClassVar[bool] = True
     desc = MOTION
 
     # 11 parameters: the options of MotionSettings, as an editor shows them.
@@ -223,6 +228,7 @@ class MotionProcessor:
         *,
         provenance: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
+        parts: Parts | None = None,
     ) -> xr.Dataset:
         """Motion energy of a film as the Dataset of a feature file (see :mod:`giblet.features`).
 
@@ -236,6 +242,8 @@ class MotionProcessor:
             %(provenance)s
         progress : callable, optional
             %(progress)s
+        parts : Parts, optional
+            %(parts)s
 
         Returns
         -------
@@ -264,9 +272,15 @@ class MotionProcessor:
             )  # fmt: skip
         tr, window = exact(own.tr, "TR"), self.pyramid.width / Fraction(own.rate)
         until = None if n_trs is None else volume_grid(own.tr, n_trs, 0).duration + window
-        pooled = _Pooled(tr, self.pyramid, own)
-        for answers in self.pyramid.answers(_grey(reader, own, until, progress)):
+        pooled, parts = _Pooled(tr, self.pyramid, own), parts or Parts()
+        carried = None
+        for part in parts.kept():
+            carried = pooled.go_on(part)
+        pictures = _grey(reader, own, until, progress, 0 if carried is None else carried.first)
+        for number, answers in enumerate(self.pyramid.answers(pictures, carried), 1):
             pooled.add(answers)
+            if number % KEPT_EVERY == 0:
+                parts.keep(pooled.part(answers.carried))
         grid = volume_grid(own.tr, n_trs, reader.film_duration)
         filters = {name: (("filter",), values) for name, values in self.pyramid.filters._asdict().items()}
         return new_features(
@@ -291,18 +305,20 @@ class MotionProcessor:
 
 
 def _grey(
-    reader: PictureReader, own: MotionSettings, until: Fraction | None, progress: Progress | None
+    reader: PictureReader, own: MotionSettings, until: Fraction | None, progress: Progress | None, first: int = 0
 ) -> Iterator[np.ndarray | None]:
-    """The pictures that the filters see, 0 to 1; the film is read to its end."""
+    """The pictures that the filters see, 0 to 1, from number `first` on; the film is read from beginning to end."""
+    since = Fraction(first, own.rate)
 
     def told() -> Iterator[tuple[ShownFrame, np.ndarray | None]]:
-        for shown, pixels in scaled(reader, own.size, grey=True, fit=own.fit, until=until):
-            yield shown, pixels
+        for shown, pixels in scaled(reader, own.size, grey=True, fit=own.fit, since=since, until=until):
+            if shown.end > since:
+                yield shown, pixels
             if progress is not None:
                 progress(float(shown.end), reader.info.duration_hint)
 
     frames = told()
-    for picture in at_constant_rate(frames, own.rate):
+    for picture in at_constant_rate(frames, own.rate, first):
         yield None if picture is None else picture / 255
     for _ in frames:
         pass
@@ -315,6 +331,7 @@ class _Pooled:
         self.tr, self.pyramid, self.own = tr, pyramid, own
         self.means: dict[int, np.ndarray] = {}
         self._sum, self._seconds, self._at = np.zeros(len(pyramid)), 0.0, -1
+        self._kept = -1  # the TR from which on means are in no part yet
 
     def add(self, answers: Answers) -> None:
         values = np.log(answers.energy + OFFSET) if self.own.compress == "log" else answers.energy
@@ -328,6 +345,26 @@ class _Pooled:
                     self._at = k
                 self._sum += value * float(seconds)
                 self._seconds += float(seconds)
+
+    def part(self, carried: Carried) -> dict[str, np.ndarray]:
+        """What there is since the last part, and what is needed to go on."""
+        new = {k: mean for k, mean in self.means.items() if k >= self._kept}
+        self._kept = self._at
+        return {
+            "trs": np.array(list(new), np.int64),
+            "means": np.array(list(new.values()), np.float32).reshape(len(new), len(self.pyramid)),
+            "sum": self._sum.copy(),
+            "seconds": np.array(self._seconds),
+            "at": np.array(self._at),
+            **{name: np.array(value) for name, value in carried._asdict().items()},
+        }
+
+    def go_on(self, part: Mapping[str, np.ndarray]) -> Carried:
+        """Take what :meth:`part` gave, one after the other; with the last of what is returned the filters go on."""
+        self.means |= dict(zip(part["trs"].tolist(), part["means"], strict=True))
+        self._sum, self._seconds, self._at = part["sum"].copy(), float(part["seconds"]), int(part["at"])
+        self._kept = self._at
+        return Carried(int(part["first"]), part["found"], part["level"], part["there"])
 
     def _close(self) -> None:
         if self._seconds:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -156,3 +157,39 @@ def checked_layers(layers: Sequence[int] | None, n_blocks: int, name: str) -> tu
     if not layers or len(set(layers)) < len(layers):
         raise InputError(f"layers is {', '.join(map(str, layers)) or 'empty'}: name each layer once, and at least one")
     return tuple(layers)
+
+
+@contextmanager
+def blocks_up_to(model: Any, n_blocks: int, top: int | None) -> Iterator[None]:
+    """Run only the blocks of a transformer that a layer needs, and one more, as a norm may follow the last.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    n_blocks : int
+        How many it has; where its list of them cannot be told by that number, all are run.
+    top : int or None
+        The highest layer that is needed, 0 being what goes into the first block; None for all.
+
+    Yields
+    ------
+    None
+    """
+    import torch
+
+    lists = [
+        (parent, name)
+        for parent in model.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, torch.nn.ModuleList) and len(child) == n_blocks
+    ]
+    if top is None or top + 1 >= n_blocks or len(lists) != 1:
+        yield
+        return
+    ((parent, name),) = lists
+    whole = getattr(parent, name)
+    setattr(parent, name, whole[: top + 1])
+    try:
+        yield
+    finally:
+        setattr(parent, name, whole)

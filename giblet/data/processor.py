@@ -10,6 +10,7 @@ window and context             settings of the extractor, in seconds or words, k
 whether it is causal           ``looks_ahead``; ``causal=True`` refuses what is not, before any work
 where features come from       ``provenance``: source, settings and weights, by which a file is found to be up to date
 stimulus to feature file       ``extract``, which :func:`giblet.extract` calls; memory does not grow with the film
+that it can be stopped         ``resumable``, of those that take long: see :class:`Resumable`
 =============================  ========================================================================================
 
 Another extractor takes three files; ``docs/extractors.md`` adds one, whole, and a test runs that page:
@@ -26,12 +27,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import xarray as xr
 from pydantic import Field
 
 from giblet.config import Settings
+from giblet.data.parts import Parts
 from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.progress import Progress
@@ -215,5 +217,49 @@ class Processor(Protocol):
         Returns
         -------
         xarray.Dataset
+        """
+        ...
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """An extractor that goes on where it was stopped: what takes long goes through :meth:`Parts.take`, call by call.
+
+    See Also
+    --------
+    giblet.data.parts.Parts : keeps what was made.
+    giblet.data.speech.SpeechProcessor : an example.
+    """
+
+    resumable: ClassVar[bool]
+    """True: :func:`giblet.extract` gives `extract` a place for its parts."""
+
+    @fill_doc
+    def extract(
+        self,
+        path: str | Path,
+        n_trs: int | None = None,
+        *,
+        provenance: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+        parts: Parts | None = None,
+    ) -> xr.Dataset:
+        """As :meth:`Processor.extract`.
+
+        Parameters
+        ----------
+        path : str or Path
+        n_trs : int, optional
+        provenance : mapping, optional
+            %(provenance)s
+        progress : callable, optional
+            %(progress)s
+        parts : Parts, optional
+            %(parts)s
+
+        Returns
+        -------
+        xarray.Dataset
+            The same, bit by bit, whether there were parts of a run that was stopped or not.
         """
         ...

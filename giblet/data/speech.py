@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from math import ceil, floor
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -15,9 +16,11 @@ from pydantic import Field
 
 from giblet.data.gain import Gain
 from giblet.data.media import AudioReader
+from giblet.data.parts import Parts
 from giblet.data.pretrained import checked_layers
 from giblet.data.processor import ExtractionSettings, MadeOfSettings, causality_of
 from giblet.data.sound import SoundOnGrid
+from giblet.data.sources import FromSound
 from giblet.data.speech_models import SpeechModel
 from giblet.docs import fill_doc
 from giblet.errors import InputError
@@ -106,7 +109,7 @@ class Windows:
 
 
 @fill_doc
-class SpeechProcessor(MadeOfSettings):
+class SpeechProcessor(MadeOfSettings, FromSound):
     """Turns the sound of a film into hidden states of a speech model by TR.
 
     Speech models hear to and fro: a position's vector depends on all of the sound that it is computed from, so that
@@ -153,8 +156,7 @@ class SpeechProcessor(MadeOfSettings):
     """
 
     settings_type: ClassVar[type[ExtractionSettings]] = SpeechSettings
-    source_noun: ClassVar[str] = "film"
-    padding: ClassVar[str] = "silence"
+    resumable: ClassVar[bool] = True
     desc = SPEECH
 
     def __init__(  # 9 parameters: those of a film's sound, and what is heard of it
@@ -196,28 +198,6 @@ class SpeechProcessor(MadeOfSettings):
                 "windows"
             )
 
-    @classmethod
-    def check_source(cls, path: Path, settings: SpeechSettings) -> float | None:
-        """Raise if a film's sound cannot be read, before a model is loaded for it.
-
-        Parameters
-        ----------
-        path : Path
-            The film.
-        settings : SpeechSettings
-
-        Returns
-        -------
-        float or None
-            Seconds of sound; None where the film does not say.
-
-        Raises
-        ------
-        InputError
-            If the film cannot be read, or has no sound.
-        """
-        return AudioReader(path, track=settings.track).duration_hint
-
     @property
     def looks_ahead(self) -> str:
         """Why features depend on sound after their TR; empty where they do not."""
@@ -254,6 +234,7 @@ class SpeechProcessor(MadeOfSettings):
         *,
         provenance: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
+        parts: Parts | None = None,
     ) -> xr.Dataset:
         """Hidden states by TR as the Dataset of a feature file (see :mod:`giblet.features`).
 
@@ -268,6 +249,8 @@ class SpeechProcessor(MadeOfSettings):
             %(provenance)s
         progress : callable, optional
             %(progress)s
+        parts : Parts, optional
+            %(parts)s
 
         Returns
         -------
@@ -284,7 +267,7 @@ class SpeechProcessor(MadeOfSettings):
         sound = SoundOnGrid(reader, settings.tr, n_trs, model.sample_rate, 1, progress)
         by_tr: list[np.ndarray] = []
         held: list[np.ndarray] = []
-        for vectors in self.vectors(sound):
+        for vectors in self.vectors(sound, parts):
             held.append(vectors)
             if len(held) == per_tr:
                 by_tr.append(np.asarray(np.mean(held, axis=0, dtype=np.float64), np.float32))
@@ -310,32 +293,35 @@ class SpeechProcessor(MadeOfSettings):
             **sound.about(),
         )
 
-    def vectors(self, sound: Iterator[np.ndarray] | SoundOnGrid) -> Iterator[np.ndarray]:
+    def vectors(self, sound: Iterator[np.ndarray] | SoundOnGrid, parts: Parts | None = None) -> Iterator[np.ndarray]:
         """The vectors of all windows, one after the other.
 
         Parameters
         ----------
         sound : iterable of ndarray of float32, shape (n,)
             Blocks at the model's sample rate.
+        parts : Parts, optional
+            Of a run that was stopped, and where those of this one go.
 
         Yields
         ------
         ndarray of float32, shape (n_layers, dim)
             Of each window that the sound fills.
         """
+        parts = parts or Parts()
+        for batch in self._batches(sound):
+            yield from parts.take(partial(self._means, batch))["vectors"]
+
+    def _batches(self, sound: Iterator[np.ndarray] | SoundOnGrid) -> Iterator[list[tuple[np.ndarray, slice]]]:
+        """Windows that are computed at a time: all equally long, as nothing is padded."""
         batch: list[tuple[np.ndarray, slice]] = []
         for one in self._heard(sound):
-            if batch and len(one[0]) != len(
-                batch[0][0]
-            ):  # nothing is padded: what is computed at a time is equally long
-                yield from self._means(batch)
+            if batch and (len(batch) == BATCH or len(one[0]) != len(batch[0][0])):
+                yield batch
                 batch = []
             batch.append(one)
-            if len(batch) == BATCH:
-                yield from self._means(batch)
-                batch = []
         if batch:
-            yield from self._means(batch)
+            yield batch
 
     def _heard(self, sound: Iterator[np.ndarray] | SoundOnGrid) -> Iterator[tuple[np.ndarray, slice]]:
         """For each window what is heard, and which samples of it are its own."""
@@ -355,13 +341,15 @@ class SpeechProcessor(MadeOfSettings):
         (start, stop), (begin, end) = self.windows.heard(number), self.windows.edges(number)
         return held[start - first : stop - first], slice(begin - start, end - start)
 
-    def _means(self, batch: list[tuple[np.ndarray, slice]]) -> Iterator[np.ndarray]:
-        """Of each window the mean over the positions that lie in it, float32 (n_layers, dim)."""
+    def _means(self, batch: list[tuple[np.ndarray, slice]]) -> dict[str, np.ndarray]:
+        """Of each window the mean over the positions that lie in it, float32 (n_windows, n_layers, dim)."""
         states = self.model.states([heard for heard, _ in batch], self.layers)
         centres = self.model.centres(len(batch[0][0])) * self.model.sample_rate + ROUNDING
+        means = []
         for one, (_, own) in zip(states, batch, strict=True):
             inside = (centres >= own.start) & (centres < own.stop)
-            yield np.asarray(one[:, inside].mean(axis=1, dtype=np.float64), np.float32)
+            means.append(one[:, inside].mean(axis=1, dtype=np.float64))
+        return {"vectors": np.array(means, np.float32)}
 
 
 def _windows_per_tr(settings: SpeechSettings) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from giblet.data.pretrained import DECIDE_NOTHING, fingerprint_of, from_cache_or_hub
+from giblet.data.pretrained import DECIDE_NOTHING, blocks_up_to, fingerprint_of, from_cache_or_hub
 from giblet.docs import fill_doc
 from giblet.errors import InputError, reading
 
@@ -156,7 +156,7 @@ class SpeechModel:
 
         given = self.extractor(list(windows), sampling_rate=self.sample_rate, return_tensors="pt")
         sound = given["input_features" if self._whisper else "input_values"].to(self.device, self.torch.float32)
-        with exact_float32(self.device):
+        with exact_float32(self.device), blocks_up_to(self.model, self.n_blocks, max(layers)):
             made = self.model(sound, output_hidden_states=True)
         n = len(self.centres(len(windows[0])))
         # The last of `hidden_states` lacks the final norm in some versions of transformers and has it in others.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -15,8 +16,10 @@ from pydantic import Field
 
 from giblet.data.embeddings import ImageModel
 from giblet.data.frames import scaled
+from giblet.data.parts import Parts
 from giblet.data.picture import PictureReader, ShownFrame, write_pictures
 from giblet.data.processor import ExtractionSettings, MadeOfSettings
+from giblet.data.sources import FromPicture
 from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.features import CONTINUOUS, VIDEO, main_variable, metadata_of, new_features
@@ -62,7 +65,7 @@ def luminance_of(pixels: np.ndarray) -> np.ndarray:
 
 
 @fill_doc
-class VideoProcessor(MadeOfSettings):
+class VideoProcessor(MadeOfSettings, FromPicture):
     """Turns the picture of a film into features by TR, and pictures by TR into a film.
 
     A frame belongs to every TR in which it is on the screen, by as many seconds as it is there.
@@ -95,8 +98,8 @@ class VideoProcessor(MadeOfSettings):
     """
 
     settings_type: ClassVar[type[ExtractionSettings]] = VideoSettings
-    source_noun: ClassVar[str] = "film"
     padding: ClassVar[str] = "black"
+    resumable: ClassVar[bool] = True
     desc = VIDEO
     looks_ahead: ClassVar[str] = ""
 
@@ -117,28 +120,6 @@ class VideoProcessor(MadeOfSettings):
         if min(self.settings.size) < 1:
             raise InputError(f"size is {size}; expected height and width of at least 1 pixel")
         self.model = None if model is None else ImageModel(model, device=device, fit=image_fit)
-
-    @classmethod
-    def check_source(cls, path: Path, settings: VideoSettings) -> float | None:
-        """Raise if a film's picture cannot be read, before a model is loaded for it.
-
-        Parameters
-        ----------
-        path : Path
-            The film.
-        settings : VideoSettings
-
-        Returns
-        -------
-        float or None
-            Seconds of film; None where it does not say.
-
-        Raises
-        ------
-        InputError
-            If the film cannot be read, or has no picture.
-        """
-        return PictureReader(path, settings.track).info.duration_hint
 
     def provenance(self, path: str | Path, n_trs: int | None = None) -> dict[str, Any]:
         """The attributes that decide what the features of a film are; equal ones mean an equal file.
@@ -216,6 +197,7 @@ class VideoProcessor(MadeOfSettings):
         *,
         provenance: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
+        parts: Parts | None = None,
     ) -> xr.Dataset:
         """Features of a film's picture as the Dataset of a feature file (see :mod:`giblet.features`).
 
@@ -230,6 +212,8 @@ class VideoProcessor(MadeOfSettings):
             %(provenance)s
         progress : callable, optional
             %(progress)s
+        parts : Parts, optional
+            %(parts)s
 
         Returns
         -------
@@ -254,7 +238,7 @@ class VideoProcessor(MadeOfSettings):
         reader = PictureReader(path, self.settings.track)
         tr = exact(self.settings.tr, "TR")
         end = None if n_trs is None else volume_grid(self.settings.tr, n_trs, 0).duration
-        by_tr = _ByTR(tr, self.settings.size, self.settings.frame, self.model)
+        by_tr = _ByTR(tr, self.settings.size, self.settings.frame, self.model, parts)
         for shown, pixels in scaled(reader, self.settings.size, until=end):
             if pixels is not None:  # the film is read to its end: what is cut must be known, too
                 by_tr.add(shown if end is None else replace(shown, end=min(shown.end, end)), pixels)
@@ -308,10 +292,22 @@ class VideoProcessor(MadeOfSettings):
         return write_pictures(path, features, exact(self.settings.tr))
 
 
+def _embedded(model: ImageModel, shown: ShownFrame) -> dict[str, np.ndarray]:
+    return {"vector": model.embed([shown.pixels()])[0]}
+
+
 class _ByTR:
     """Sums over the TRs of a film, one frame after the other."""
 
-    def __init__(self, tr: Fraction, size: tuple[int, int], frame: str, model: ImageModel | None) -> None:
+    def __init__(
+        self,
+        tr: Fraction,
+        size: tuple[int, int],
+        frame: str,
+        model: ImageModel | None = None,
+        parts: Parts | None = None,
+    ) -> None:
+        self._parts = parts or Parts()
         self.tr, self.size, self.frame, self.model = tr, size, frame, model
         self.frames: dict[int, np.ndarray] = {}
         self.sums: dict[int, np.ndarray] = {}  # seconds shown, luminance x s, contrast x s, motion
@@ -338,7 +334,7 @@ class _ByTR:
             if self.frame == "middle":
                 self.frames[k] = pixels
             if self.model is not None:
-                self.embeddings[k] = self.model.embed([shown.pixels()])[0]
+                self.embeddings[k] = self._parts.take(partial(_embedded, self.model, shown))["vector"]
 
     def _close(self) -> None:
         if self._at >= 0:

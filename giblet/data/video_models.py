@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from giblet.data.embeddings import ImageModel
+from giblet.data.pretrained import blocks_up_to
 from giblet.docs import fill_doc
 from giblet.errors import InputError
 
@@ -58,6 +59,7 @@ class VideoModel(ImageModel):
         if n_frames is None:
             raise InputError(f"video model {self.name} is a {config.model_type}, which sees no clips: name another")
         self.n_frames, n_layers = int(n_frames), int(config.num_hidden_layers)
+        self._n_blocks = n_layers
         self.layers = (n_layers,) if self.layers is None else self.layers
         if not self.layers or min(self.layers) < 0 or max(self.layers) > n_layers:
             raise InputError(f"layers are {self.layers}, but video model {self.name} has 0 to {n_layers}")
@@ -103,8 +105,8 @@ class VideoModel(ImageModel):
         return next(given[name] for name in ("pixel_values", "pixel_values_videos") if name in given)
 
     def _vectors(self, pixels: Any) -> np.ndarray:
-        with self.torch.inference_mode():
-            states = self.model(pixels.to(self.device), output_hidden_states=True).hidden_states
         assert self.layers is not None
+        with self.torch.inference_mode(), blocks_up_to(self.model, self._n_blocks, max(self.layers)):
+            states = self.model(pixels.to(self.device), output_hidden_states=True).hidden_states
         chosen = self.torch.stack([states[layer].mean(dim=1) for layer in self.layers], dim=1)
         return chosen.float().cpu().numpy()

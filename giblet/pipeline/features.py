@@ -18,7 +18,8 @@ from giblet.data.clips import ClipProcessor
 from giblet.data.cuts import CutProcessor
 from giblet.data.language import LanguageProcessor
 from giblet.data.motion import MotionProcessor
-from giblet.data.processor import ExtractionSettings, Processor, check_causal
+from giblet.data.parts import Parts
+from giblet.data.processor import ExtractionSettings, Processor, Resumable, check_causal
 from giblet.data.speech import SpeechProcessor
 from giblet.data.text import TextProcessor
 from giblet.data.video import VideoProcessor
@@ -116,6 +117,16 @@ def _check_padding(source: Path, settings: ExtractionSettings, seconds: float | 
             source.name, shown(round(seconds, 3)), settings.n_trs, shown(settings.tr), shown(round(whole, 3)),
             shown(round(whole - seconds, 3)), kind.padding, kind.source_noun,
         )  # fmt: skip
+
+
+def _what_decides(provenance: dict[str, Any], settings: ExtractionSettings) -> dict[str, Any]:
+    """What decides features down to the last bit, for which parts of them are kept."""
+    from giblet.device import pick_device
+
+    told = {**provenance, "options": settings.model_dump(mode="json")}
+    if device := getattr(settings, "device", None):
+        told["device"] = str(pick_device(device))
+    return told
 
 
 @dataclass(frozen=True, repr=False)
@@ -346,8 +357,13 @@ class _Job:
             if old is not None and old.attrs["giblet_version"] != __version__:
                 log.warning("%s was made by giblet %s: it is replaced", path, old.attrs["giblet_version"])
         _check_padding(film, settings, source.seconds)
-        features = processor.extract(film, settings.n_trs, provenance=provenance, progress=self.progress)
-        save_features(features, path, options={"source": str(film), **settings.model_dump(mode="json")})
+        options: dict[str, Any] = {"provenance": provenance, "progress": self.progress}
+        resumable = isinstance(processor, Resumable)
+        with Parts(path, _what_decides(provenance, settings)) if resumable else Parts() as parts:
+            if resumable:
+                options["parts"] = parts
+            features = processor.extract(film, settings.n_trs, **options)
+            save_features(features, path, options={"source": str(film), **settings.model_dump(mode="json")})
         return FeatureFile(film, "written", path, describe(features), time.perf_counter() - source.began)
 
 

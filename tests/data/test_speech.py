@@ -64,6 +64,22 @@ def test_features_equal_a_plain_call_on_the_same_window(family, folders, tmp_pat
             np.testing.assert_allclose(found[f"layer_{layer}"][k], states[layer][own].mean(0), atol=2e-5)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("layer", [0, 1])
+def test_blocks_that_no_layer_needs_are_not_run_and_are_not_missed(layer, family, folders):
+    model = SpeechModel(str(folders[family]), device="cpu")
+    blocks = model.model.layers if family == "whisper" else model.model.encoder.layers
+    ran = []
+    for number, block in enumerate(blocks):
+        block.register_forward_pre_hook(lambda *_, number=number: ran.append(number))
+    found = model.states([sound(1)], (layer,))[0, 0]
+    assert ran == list(range(layer + 1))
+    np.testing.assert_allclose(found, plain(folders[family], sound(1))[layer][: len(found)], atol=2e-5)
+    ran.clear()
+    model.states([sound(1)], (3,))
+    assert ran == [0, 1, 2]
+
+
 @pytest.mark.parametrize("family", ["wav2vec2-layer", "hubert-layer"])
 def test_the_last_layer_has_the_final_norm(family, folders):
     model = SpeechModel(str(folders[family]), device="cpu")

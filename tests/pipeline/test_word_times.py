@@ -169,7 +169,7 @@ def test_twelve_times_the_clip_takes_twelve_times_as_long_with_the_same_figures(
         seconds.append((time.process_time() - began) / times)
         true = np.concatenate([onsets + k * len(clip) / RATE for k in range(times)])
         median, nine_tenths = milliseconds(found, true)
-        assert share > 0.9 and sum(word.status == "unheard" for word in found) <= 0.002 * len(found)
+        assert share > 0.9 and not any(word.status == "unheard" for word in found)
         assert median <= 15 and nine_tenths <= 40
     assert seconds[1] < 1.5 * seconds[0]
 
@@ -224,19 +224,41 @@ def test_texts_of_another_recording_are_refused_however_short(clip, n):
 
 
 @pytest.mark.slow
+def test_a_long_text_of_another_recording_is_refused_before_the_sound_ends(clip):
+    far = []
+    with pytest.raises(AlignmentError, match=r"its 1500 words account for [0-9]% of the speech in the first 1[0-9]+ s"):
+        time_words(
+            chunks(np.tile(clip, 12)), spoken(before=True)[0][:1500], total=12 * len(clip) / RATE / 2,
+            progress=lambda done, of: far.append(done),
+        )  # fmt: skip
+    assert 90 < far[-1] < 160
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["replaced", "missing"])
+def test_a_right_text_with_many_faults_is_not_refused_early(clip, fault):
+    """Where the text leaves no room for anything else, so that it must be found in the first 90 s of speech."""
+    words, rng = spoken()[0] * 3, random.Random(5)
+    wrong = [rng.random() < (0.15 if fault == "replaced" else 0.3) for _ in words]
+    if fault == "replaced":
+        given = [rng.choice(OTHER) if w else word for word, w in zip(words, wrong, strict=True)]
+    else:
+        given = [word for word, w in zip(words, wrong, strict=True) if not w]
+    found, share = time_words(chunks(np.tile(clip, 3)), given, total=1.0)
+    assert share > 0.6 and sum(word.onset is not None for word in found) > 0.8 * len(given)
+
+
+@pytest.mark.slow
 def test_music_at_10_db_moves_onsets_by_little(clip):
     """A song, an orchestra, and a trumpet alone, whose tone is nearest to a voice and which does worst."""
     words, onsets = spoken()
-    found_errors = []
     for music in ("Karissa_Hobbs", "Kevin_MacLeod", "sorohanro"):
         (path,) = (SHARED / "audio" / "librosa").glob(f"{music}*")
         played = np.resize(np.concatenate(list(AudioReader(path, RATE))), len(clip))
         level = np.sqrt((clip**2).mean() / (played**2).mean() / 10)
         found, _ = time_words(chunks(clip + level * played), words)
         assert sum(word.onset is not None for word in found) >= 0.95 * len(words)
-        found_errors.append(errors(found, onsets))
-        assert np.percentile(found_errors[-1], 90) <= 0.065, music
-    assert np.percentile(np.concatenate(found_errors), 90) <= 0.060
+        assert np.percentile(errors(found, onsets), 90) <= 0.060, music
 
 
 def test_the_tables_hold_what_the_result_holds(aligned):

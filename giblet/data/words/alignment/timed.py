@@ -19,14 +19,18 @@ from giblet.progress import Progress
 OK, DOUBTFUL, UNHEARD = "ok", "doubtful", "unheard"
 """Statuses of words: the sound fits; it does not, though a time is given; no time is given."""
 
-MIDDLE, SLOPE = -46.0, 8.0
-"""Score per frame of a confidence of one half, and how fast it changes: right words score -20 (median), wrong
-ones below -48.
+MIDDLE, SLOPE = -44.0, 8.0
+"""Score per frame of a confidence of one half, and how fast it changes: right words score -20 (median), nearly all
+wrong ones below -45.
 """
 ALONE = -35.0
 """The same of a word that stands in no row of words that fit: a place for one word is found by chance more easily."""
 FEW = 10
 """Words of a transcript below which they must also account for half of the speech: as few are found by chance."""
+QUICK, PATIENT, LONGEST = 3.3, 90.0, 300.0
+"""A transcript that is spoken to its end, at so many words per second, leaves a rest of the sound for what it lacks: at
+first so many seconds of speech may pass without it, and besides these the rest, up to so many.
+"""
 DECIMALS = 4
 
 
@@ -82,8 +86,8 @@ def confidence_of(score: float, *, alone: bool = False) -> float:
 
     Examples
     --------
-    >>> [round(confidence_of(score), 3) for score in (-20, -46, -72)]
-    [0.963, 0.5, 0.037]
+    >>> [round(confidence_of(score), 3) for score in (-20, -44, -68)]
+    [0.953, 0.5, 0.047]
     """
     middle = ALONE if alone else MIDDLE
     return 1 / (1 + exp(-(score - middle) / SLOPE))
@@ -113,7 +117,7 @@ def time_words(
     progress : callable, optional
         Called with seconds done and seconds in all.
     total : float, optional
-        Seconds of sound, for `progress`.
+        Seconds of sound, for `progress`, and to tell sooner that the transcript does not fit.
 
     Returns
     -------
@@ -128,23 +132,37 @@ def time_words(
         If pocketsphinx or what a word needs is not installed, or the transcript is in another script.
     AlignmentError
         If fewer words than `min_share` are heard in such rows, or words fewer than ten account for less than half of
-        the speech.
+        the speech; or, unless `min_share` is 0, as soon as so much speech has passed without the transcript that there
+        is no room left for it.
     """
     recogniser = Recogniser()
     transcript = said(list(words), recogniser.pronunciation, names[1])
     recogniser.add({one.pronunciation.spelling: one.pronunciation.ways for one in transcript if one.pronunciation.ways})
     spoken = [place for place, one in enumerate(transcript) if one.pronunciation.source != NONE]
     spellings = [transcript[place].pronunciation.spelling for place in spoken]
-    placement = place_words(sound, spellings, recogniser, progress=progress, total=total)
+    patience = _patience(len(words), total) if min_share else None
+    placement = place_words(sound, spellings, recogniser, patience=patience, progress=progress, total=total)
     _check_fit(placement, len(transcript), min_share, names)
     by_place = {spoken[one.index]: one for one in placement.words}
     timed = [_timed(one, by_place.get(place)) for place, one in enumerate(transcript)]
     return timed, placement.certain_words / len(transcript)
 
 
+def _patience(n_words: int, total: float | None) -> float:
+    """Seconds of speech that may pass at first without the transcript."""
+    rest = LONGEST if total is None else min(LONGEST, max(0.0, total - n_words / QUICK))
+    return PATIENT + rest
+
+
 def _check_fit(placement: Placement, n_words: int, min_share: float, names: tuple[str, str]) -> None:
     sound, transcript = names
     share = placement.certain_words / n_words
+    if placement.given_up:
+        raise AlignmentError(
+            f"{transcript} does not fit {sound}: its {n_words} words account for {placement.explained:.0%} of the "
+            f"speech in the first {placement.duration:.0f} s: is it the text of this recording, in English? If it "
+            "begins later, cut the sound to what it says, or hear all of it with min_share=0"
+        )
     if share < min_share:
         raise AlignmentError(
             f"{transcript} does not fit {sound}: {placement.certain_words} of its {n_words} words ({share:.0%}) are "
