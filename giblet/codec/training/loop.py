@@ -90,6 +90,7 @@ class _Run:
             mix=config.mix,
             silence=config.silence,
             as_recorded=config.as_recorded,
+            gain_range_db=config.gain_range_db,
             cache_mb=config.cache_mb,
             seed=config.seed,
         )
@@ -161,6 +162,7 @@ class _Run:
 
     def _save(self, samples: bool = True) -> None:
         output, state = self.config.output, {"minutes": self.minutes, "rows": self.rows, "means": self.means}
+        state["codes_of"] = self.learner.codes_of
         state["config"] = self.config.model_dump(mode="json")
         save_checkpoint(output / "checkpoints", self.step, self.learner.tensors(), state)
         export_model(self.model, output / "latest", self.config.half_precision_export)
@@ -203,6 +205,7 @@ class _Run:
                 " set at least as many, or a fresh output folder"
             )
         self.learner.restore(tensors, state["step"])
+        self.learner.codes_of = state.get("codes_of")  # older checkpoints have none
         self.step, self.minutes, self.rows = state["step"], state["minutes"], state["rows"]
         self.means = state.get("means", {})  # older checkpoints have none
         now = self.config.model_dump(mode="json")
