@@ -1,7 +1,7 @@
-"""The table of levels of docs/codec_quality.md: by how much held-out speech and music come back too loud or too quiet.
+"""The table of levels of docs/codec_quality.md: by how much held-out sound comes back too loud or too quiet.
 
-On a folder of sound and the training settings that say which of it the codec never saw. Each codec named fills columns of
-its own, so that one can be compared with the one before; with ``--write`` the table goes into the page:
+On a folder of sound and the training settings that say which of it the codec never saw. Each codec named fills columns
+of its own, so that one can be compared with the one before; with ``--write`` the table goes into the page:
 
     python benchmarks/codec_levels.py ../shared/audio --codec before=FOLDER --codec after=bundled --write
 """
