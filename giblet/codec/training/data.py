@@ -167,7 +167,7 @@ class CropSampler:
         If a weight is for a data set that is not there, none has any weight and duration, or a file cannot be read.
     """
 
-    def __init__(
+    def __init__(  # 11 parameters: where from, how long, and what is drawn how often, each one number of the settings
         self,
         files: list[AudioFile],
         sample_rate: int,
