@@ -46,9 +46,9 @@ def table(sounds: dict[str, list[np.ndarray]], codecs: dict[str, str]) -> str:
             row += [f"{errors.median:+.1f}", f"{errors.median_size:.1f}", f"{errors.largest_tenth:.1f}"]
         silence = codec.decode(codec.encode(np.zeros(2 * RATE, np.float32)))
         level = 10 * np.log10(np.mean(np.square(silence, dtype=np.float64)) + 1e-12)
-        notes.append(f"{label} (codec {codec.fingerprint[:8]}) silence comes back at {level:.0f} dB full scale")
+        notes.append(f"{label} (codec {codec.fingerprint[:8]}) it comes back at {level:.0f} dB full scale")
     counts = " and ".join(f"{len(some)} clips of {name}" for name, some in sounds.items())
-    return f"6 kbps, {counts}. {'; '.join(notes).capitalize()}.\n\n{markdown(heads, rows)}"
+    return f"At 6 kbps, {counts}.\n\n{markdown(heads, rows)}\n\nSilence: {'; '.join(notes)}."
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ function of (seed, step), so a stopped run resumes bit for bit; only `max_minute
 
 References
 ----------
+Wortsman et al. (2022). Robust fine-tuning of zero-shot models (`start_share`). https://arxiv.org/abs/2109.01903
 Défossez, Copet, Synnaeve, Adi (2022). High Fidelity Neural Audio Compression. https://arxiv.org/abs/2210.13438
 """
 
@@ -146,7 +147,7 @@ class _Run:
 
     def finish(self) -> Path:
         final = self.config.output / "final"
-        export_model(self.model, final, self.config.half_precision_export)
+        export_model(self.learner.result(), final, self.config.half_precision_export)
         return final
 
     def _validate(self) -> None:

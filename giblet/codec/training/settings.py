@@ -112,6 +112,9 @@ class CodecTrainingSettings(Settings):
         False,
         description="encoder and codebooks stand still, so that all codes stay as they were: only the decoder learns",
     )
+    start_share: float = Field(
+        0.0, ge=0, lt=1, description="with keep_codes: share of the starting decoder's weights in those of the result"
+    )
     seed: int = 0
     steps: Count = 8000
     steady_steps: int = Field(0, ge=0, description="steps at the full learning rate before it is annealed")
@@ -218,6 +221,13 @@ class CodecTrainingSettings(Settings):
     def _there_are_codes_to_keep(cls, value: bool, info: ValidationInfo) -> bool:
         if value and info.data.get("start_from") is None:
             raise ValueError("needs start_from: name the codec whose codes are to stay, such as bundled")
+        return value
+
+    @field_validator("start_share")
+    @classmethod
+    def _there_is_one_architecture(cls, value: float, info: ValidationInfo) -> float:
+        if value and not info.data.get("keep_codes"):
+            raise ValueError("needs keep_codes: true; leave out start_share where the encoder learns")
         return value
 
     @field_validator("adversarial")

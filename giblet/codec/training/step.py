@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -151,6 +152,29 @@ class Learner:
     def codes_of(self, value: dict[str, str] | None) -> None:
         if value is not None:
             setattr(self.model.config, CODES_OF, value)
+
+    def result(self) -> Any:
+        """The codec as it is to be used: the one that learned, or a mean of it and the one that it started from.
+
+        Returns
+        -------
+        transformers.EncodecModel
+
+        Raises
+        ------
+        CodecError
+            If `start_share` asks for the codec to start from and it is gone.
+        """
+        share = self.config.start_share
+        if not share:
+            return self.model
+        name = str(self.config.start_from)
+        start = read_model(*find_codec(name), name).decoder.state_dict()
+        mean = copy.deepcopy(self.model)
+        mean.decoder.load_state_dict(
+            {key: torch.lerp(value, start[key], share) for key, value in mean.decoder.state_dict().items()}
+        )
+        return mean
 
     def quantizes(self, step: int) -> bool:
         """Whether the codebooks are in use at a step.

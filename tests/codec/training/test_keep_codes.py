@@ -104,6 +104,18 @@ def test_a_run_that_let_the_encoder_learn_is_not_gone_on_with_by_the_decoder_alo
         train_codec(tiny(audio, tmp_path, start_from=first, **KEPT))
 
 
+def test_the_result_holds_a_share_of_the_decoder_it_started_from(audio, first, second, tmp_path):
+    train_codec(tiny(audio, tmp_path, start_from=first, start_share=0.25, **KEPT))
+    stored = [load_file(folder / "model.safetensors") for folder in (first, second, tmp_path / "final")]
+    start, learnt, mean = ({k: v.float() for k, v in one.items() if v.is_floating_point()} for one in stored)
+    for name, value in mean.items():
+        share = 0.25 if name.startswith("decoder.") else 0
+        expected = share * start[name] + (1 - share) * learnt[name]
+        torch.testing.assert_close(value, expected, rtol=2e-3, atol=1e-6)
+    with pytest.raises(InputError, match=r"start_share is 0\.5: .*needs keep_codes"):
+        CodecTrainingSettings.make(audio="a", output="b", start_share=0.5)
+
+
 @pytest.mark.parametrize("changes", [{"waken": True}, {"num_residual_layers": 2}])
 def test_a_run_that_would_begin_with_other_codes_is_refused(audio, first, tmp_path, changes):
     with pytest.raises(CheckpointError, match=r"keep_codes: .* has other codes") as caught:
