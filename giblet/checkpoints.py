@@ -203,4 +203,9 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
     optimizer_tensors : gives them.
     """
     state = {int(index): entry for index, entry in separated(tensors).items()}
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for index, entry in state.items():  # torch would say so at the next step, and not in a sentence
+        shapes = {value.shape for value in entry.values() if value.ndim}
+        if index >= len(parameters) or shapes - {parameters[index].shape}:
+            raise ValueError(f"the optimizer's state of parameter {index} is of other parameters")
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -170,7 +170,7 @@ def test_a_whole_scan_of_85810_voxels_and_920_trs_trains_in_8_gb(tmp_path, speec
          "spill_mask": (("tr", "extra"), (TRGrid(1.5, n_trs, 75).counts > 112)[:, None])},
         TRGrid(1.5, n_trs, 75), film_duration=1.5 * n_trs, kind="codes", desc="encodec24k", source="film.mp4",
         source_sha256="0", duration=1.5 * n_trs, settings={}, bandwidth=6.0, codebook_size=1024,
-        codec_fingerprint=codec.fingerprint,
+        codec_fingerprint=codec.codes_fingerprint,
     )  # fmt: skip
     shown = {"bold": str(tmp_path / "bold.nii"), "audio": str(save_features(film, tmp_path / "film.nc"))}
     config = {

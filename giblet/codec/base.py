@@ -54,6 +54,9 @@ class AudioCodec(ABC):
     fingerprint : str
         SHA-256, hexadecimal, of everything that changes the codes or the sound, configuration and weights, except the
         bandwidth.
+    codes_fingerprint : str
+        By which codes name the codec that made them. It is the `fingerprint` unless the decoder alone was trained on
+        from another codec; then it is that one's, as its codes and this one's are the same.
     device : str
         Where it computes, e.g. ``"cpu"`` or ``"cuda:0"``.
     runtime : str
@@ -81,6 +84,7 @@ class AudioCodec(ABC):
     latent_dim: int
     bandwidth: float
     fingerprint: str
+    codes_fingerprint: str
     device: str
     runtime: str
     block_frames: int

@@ -50,6 +50,8 @@ ARCHITECTURE = (
 )  # fmt: skip
 # Buffers that only training uses.
 TRAINING_ONLY = ("inited", "cluster_size", "embed_avg")
+# Entry of config.json: the fingerprint of the codec whose codes these are, and the digest of encoder and codebooks.
+CODES_OF = "codes_of"
 
 
 def build_config(
@@ -137,11 +139,72 @@ def fingerprint(model: EncodecModel) -> str:
     """
     fields = SUPPORTED | {key: getattr(model.config, key) for key in ARCHITECTURE}
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
-    for key, value in sorted(model.state_dict().items()):
+    _add_weights(digest, model.state_dict())
+    return digest.hexdigest()
+
+
+def codes_digest(model: EncodecModel) -> str:
+    """SHA-256, hexadecimal, of what decides the codes: encoder and codebooks as float32.
+
+    Parameters
+    ----------
+    model : transformers.EncodecModel
+
+    Returns
+    -------
+    str
+        64 lower-case hexadecimal digits.
+
+    See Also
+    --------
+    fingerprint : of the decoder too.
+    """
+    digest = hashlib.sha256()
+    _add_weights(digest, {k: v for k, v in model.state_dict().items() if not k.startswith("decoder.")})
+    return digest.hexdigest()
+
+
+def codes_fingerprint(model: EncodecModel) -> str:
+    """Fingerprint by which codes name the codec that made them: that of the first codec with these codes.
+
+    A codec of which the decoder alone was trained on (`keep_codes`) has the codes of the one it came from, and says so
+    in its configuration, as ``codes_of``.
+
+    Parameters
+    ----------
+    model : transformers.EncodecModel
+
+    Returns
+    -------
+    str
+        64 lower-case hexadecimal digits.
+
+    Raises
+    ------
+    CodecError
+        If the configuration names a codec and encoder or codebooks are no longer that one's.
+
+    See Also
+    --------
+    fingerprint : of this codec itself.
+    """
+    told = getattr(model.config, CODES_OF, None)
+    if told is None:
+        return fingerprint(model)
+    if not isinstance(told, dict) or told.get("digest") != codes_digest(model) or not told.get("fingerprint"):
+        raise CodecError(
+            f"config.json says that the codes are those of another codec ({CODES_OF}), and encoder or codebooks are not"
+            f" those it means: take {CODES_OF} out of config.json, or copy the folder again"
+        )
+    return str(told["fingerprint"])
+
+
+def _add_weights(digest: Any, weights: dict[str, Tensor]) -> None:
+    """Names, shapes and values as little-endian float32, in the order of their names."""
+    for key, value in sorted(weights.items()):
         if key.rpartition(".")[2] not in TRAINING_ONLY:
             array = np.ascontiguousarray(value.detach().cpu().float().numpy(), dtype="<f4")
             digest.update(f"{key}{array.shape}".encode() + array.tobytes())
-    return digest.hexdigest()
 
 
 def check_layout(config: EncodecConfig, name: str) -> None:
@@ -213,7 +276,7 @@ class EncodecCodec(AudioCodec):
         self.bandwidth, self.n_codebooks = _checked_bandwidth(config, bandwidth, name)
         self.sample_rate, self.hop_length = config.sampling_rate, config.hop_length
         self.codebook_size, self.latent_dim = config.codebook_size, config.hidden_size
-        self.fingerprint = fingerprint(model)
+        self.fingerprint, self.codes_fingerprint = fingerprint(model), codes_fingerprint(model)
         self._device = torch.device(device)
         self.device = str(self._device)
         self.runtime = pick_runtime(runtime, self._device)

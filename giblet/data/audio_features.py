@@ -107,7 +107,7 @@ class CodeFeatures:
         dict of str to str
             ``codec_fingerprint``.
         """
-        return {"codec_fingerprint": self.source.fingerprint}
+        return {"codec_fingerprint": self.source.codes_fingerprint}
 
     def about(self) -> dict[str, Any]:
         """See :class:`AudioFeatures`.
@@ -170,11 +170,11 @@ class CodeFeatures:
     def _frames(self, codes: np.ndarray, grid: TRGrid, metadata: Mapping[str, Any], fill: str) -> np.ndarray:
         """Codes on the clock, (n_codebooks, n_frames) int32, checked."""
         codec = self.source
-        made_by = metadata.get("codec_fingerprint", codec.fingerprint)
-        if made_by != codec.fingerprint:
+        made_by = metadata.get("codec_fingerprint", codec.codes_fingerprint)
+        if made_by != codec.codes_fingerprint:
             raise CodecError(
                 f"the codes were made by codec {metadata.get('codec', 'unknown')} ({made_by[:12]}), not by "
-                f"{codec.name} ({codec.fingerprint[:12]}): decode with the codec that made them (`codec`)"
+                f"{codec.name} ({codec.codes_fingerprint[:12]}): decode with the codec that made them (`codec`)"
             )
         codes = _whole_codes(codes, codec.codebook_size)
         spill = metadata.get("spill")

@@ -77,6 +77,8 @@ class CodecDescription:
         What computes the encoder: ``"torch"`` or ``"openvino"``.
     fingerprint : str
         SHA-256 of all that changes the codes or the sound.
+    codes_fingerprint : str
+        By which codes name the codec that made them; see :class:`giblet.codec.AudioCodec`.
     """
 
     codec: str
@@ -88,6 +90,7 @@ class CodecDescription:
     codebook_size: int
     runtime: str
     fingerprint: str
+    codes_fingerprint: str
 
 
 def describe_codec(codec: str = "bundled", *, bandwidth: float = 6.0, device: str = "auto") -> CodecDescription:
@@ -114,7 +117,7 @@ def describe_codec(codec: str = "bundled", *, bandwidth: float = 6.0, device: st
     loaded = load_codec(codec, bandwidth=bandwidth, device=device)
     return CodecDescription(
         codec, loaded.sample_rate, loaded.frame_rate, loaded.hop_length, loaded.bandwidth, loaded.n_codebooks,
-        loaded.codebook_size, loaded.runtime, loaded.fingerprint,
+        loaded.codebook_size, loaded.runtime, loaded.fingerprint, loaded.codes_fingerprint,
     )  # fmt: skip
 
 

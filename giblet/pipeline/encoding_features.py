@@ -209,10 +209,10 @@ class BandReader:
                 device="auto" if self._device == "cuda" else self._device,
             )  # fmt: skip
         made_by = features.attrs["codec_fingerprint"]
-        if made_by != self._codec.fingerprint:
+        if made_by != self._codec.codes_fingerprint:
             raise CodecError(
                 f"{path.name} holds codes of codec {made_by[:12]}, and {self._codec.name} is "
-                f"{self._codec.fingerprint[:12]}: name the one that made them (codec)"
+                f"{self._codec.codes_fingerprint[:12]}: name the one that made them (codec)"
             )
         return self._codec
 

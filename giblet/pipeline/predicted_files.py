@@ -212,7 +212,7 @@ def _codes(target: StretchFiles, codes: np.ndarray, codec: AudioCodec, bandwidth
     }
     return target.on_film(
         variables, codec.frame_rate, kind=CODES, desc="predicted", codec=codec.name, bandwidth=bandwidth,
-        codebook_size=codec.codebook_size, codec_fingerprint=codec.fingerprint, sample_rate=codec.sample_rate,
+        codebook_size=codec.codebook_size, codec_fingerprint=codec.codes_fingerprint, sample_rate=codec.sample_rate,
         hop_length=codec.hop_length,
     )  # fmt: skip
 

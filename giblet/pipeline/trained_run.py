@@ -161,10 +161,10 @@ class TrainedRun:
             return None
         assert self.study.bandwidth is not None
         loaded = load_codec(codec or self.settings.codec, bandwidth=self.study.bandwidth, device=str(device))
-        if loaded.fingerprint != self.study.codec_fingerprint:
+        if loaded.codes_fingerprint != self.study.codec_fingerprint:
             raise CheckpointError(
                 f"the run was trained on codes of codec {self.study.codec_fingerprint[:12]}, {loaded.name} is "
-                f"{loaded.fingerprint[:12]}: name the one that made them (`codec`)"
+                f"{loaded.codes_fingerprint[:12]}: name the one that made them (`codec`)"
             )
         return loaded
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from giblet.alignment.hrf_layer import HRFLayer
-from giblet.codec.encodec import fingerprint
+from giblet.codec.encodec import codes_fingerprint
 from giblet.codec.loading import find_codec, read_model
 from giblet.codec.quantizer import codebooks_of
 from giblet.data.dataset.windows import TRWindows
@@ -77,10 +77,10 @@ def model_of(
     settings, books = _with_tr_of(study, settings), codebooks
     if study.codec_fingerprint is not None and books is None:
         network = read_model(*find_codec(settings.codec, None), settings.codec)
-        if fingerprint(network) != study.codec_fingerprint:
+        if codes_fingerprint(network) != study.codec_fingerprint:
             raise CodecError(
                 f"the codes were made by codec {study.codec_fingerprint[:12]}, codec: {settings.codec} is "
-                f"{fingerprint(network)[:12]}: name the one that made them, or extract them again"
+                f"{codes_fingerprint(network)[:12]}: name the one that made them, or extract them again"
             )
         books = codebooks_of(network.quantizer)[: settings.model.n_codebooks]
     train = study.part("train")

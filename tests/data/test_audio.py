@@ -89,7 +89,7 @@ def test_audio_to_features(audio, speech_file, extracted, bundled_model):
     assert metadata["spill_mask"][:, 0].tolist() == [k % 2 == 0 for k in range(14)]
     assert metadata["valid"].tolist() == [True] * 13 + [False]
     assert metadata["duration"] == pytest.approx(20.3)
-    assert metadata["codec_fingerprint"] == audio.codec.fingerprint
+    assert metadata["codec_fingerprint"] == audio.codec.codes_fingerprint
     np.testing.assert_allclose(metadata["onset"], np.arange(14) * 1.5)
 
 

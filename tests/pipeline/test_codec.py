@@ -46,7 +46,10 @@ def test_a_description_says_what_the_loaded_codec_is():
     codec = load_codec("bundled", bandwidth=3.0, device="cpu")
     described = describe_codec("bundled", bandwidth=3.0, device="cpu")
     assert described.codec == "bundled"
-    for name in ("sample_rate", "frame_rate", "hop_length", "bandwidth", "n_codebooks", "codebook_size", "fingerprint"):
+    for name in (
+        "sample_rate", "frame_rate", "hop_length", "bandwidth", "n_codebooks", "codebook_size", "fingerprint",
+        "codes_fingerprint",
+    ):  # fmt: skip
         assert getattr(described, name) == getattr(codec, name), name
     assert described.runtime in ("torch", "openvino")
 

@@ -140,7 +140,7 @@ def test_a_mel_spectrogram_keeps_its_frames_and_its_mean_is_by_tr(speech, tmp_pa
 
 def test_latents_of_codes_are_those_of_the_codec(tmp_path):
     codec = load_codec("bundled", bandwidth=6.0)
-    features, _ = made(tr=1.5, n_trs=6, film=9.0, codec_fingerprint=codec.fingerprint)
+    features, _ = made(tr=1.5, n_trs=6, film=9.0, codec_fingerprint=codec.codes_fingerprint)
     source = save_features(features, tmp_path / "film_desc-encodec24k_features.nc")
     table, about = read(
         export_bids(source, tmp_path / "bids", **RUN, take=["latents_mean", "envelope"], recording="latents")

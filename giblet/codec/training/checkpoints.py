@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from giblet.checkpoints import read_state, read_tensors, write_tensors
+from giblet.codec.encodec import CODES_OF
 from giblet.codec.training.start import deepened
 from giblet.errors import CheckpointError, reading
 from giblet.files import write_atomic
@@ -109,7 +111,8 @@ def export_model(model: Any, folder: Path, half: bool = True) -> Path:
     folder : Path
         Gets `config.json` and `model.safetensors`.
     half : bool
-        Store weights as float16: half the size; the configuration still says float32, to which loading casts.
+        Store weights as float16: half the size; the configuration still says float32, to which loading casts. Where
+        the configuration says whose codes these are (`codes_of`), only those of the decoder are rounded.
 
     Returns
     -------
@@ -125,9 +128,12 @@ def export_model(model: Any, folder: Path, half: bool = True) -> Path:
     --------
     load_weights : reads them into a model.
     """
-    tensors = {}
+    tensors, keeps_codes = {}, getattr(model.config, CODES_OF, None) is not None
     for name, value in model.state_dict().items():
-        tensors[name] = value.half() if half and value.is_floating_point() and "inited" not in name else value
+        halved = half and value.is_floating_point() and "inited" not in name
+        if halved and keeps_codes and not name.startswith("decoder."):
+            halved = torch.equal(value.half().float(), value.float())
+        tensors[name] = value.half() if halved else value
     config = model.config.to_dict() | {"architectures": ["EncodecModel"], "dtype": "float32"}
     weights = write_tensors(folder / "model.safetensors", tensors, {"format": "pt"})
     write_atomic(folder / "config.json", json.dumps(config, indent=2, sort_keys=True))

@@ -103,7 +103,9 @@ class CodebookTrainer:
             book.inited.fill_(True)
             residual = residual - centres[chosen]
 
-    def quantize(self, latents: Tensor, n_books: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def quantize(
+        self, latents: Tensor, n_books: int, generator: torch.Generator, learn: bool = True
+    ) -> tuple[Tensor, Tensor]:
         """Quantize, learn, and return what the decoder and the loss need.
 
         Parameters
@@ -114,6 +116,8 @@ class CodebookTrainer:
             How many codebooks this step uses.
         generator : torch.Generator
             Chooses the vectors at which dead entries restart.
+        learn : bool
+            Whether the codebooks move.
 
         Returns
         -------
@@ -131,7 +135,8 @@ class CodebookTrainer:
         books = self.books[:n_books]
         # A step holds a copy of the entries chosen: the decoder sees them as they were before the codebook learns.
         for book, step in zip(books, residual_steps(flat.detach(), (Codebook(b.embed) for b in books)), strict=True):
-            self._learn(book, step.residual, step.codes, say, generator)
+            if learn:
+                self._learn(book, step.residual, step.codes, say, generator)
             quantized = quantized + step.entries
             commitment = commitment + F.mse_loss(flat, quantized)
         back = quantized.reshape(latents.shape[0], -1, latents.shape[1]).transpose(1, 2)  # (B * T, D) -> (B, D, T)

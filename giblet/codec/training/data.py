@@ -153,6 +153,9 @@ class CropSampler:
     mix, silence, as_recorded : float
         Probability that a second crop is added to the first, that a crop is digital silence, and that it keeps
         about its recorded level (pauses stay quiet) instead of being scaled to a random peak.
+    gain_range_db : (float, float), optional
+        Random gain of a crop that keeps its recorded level, and peak (dB full scale) of one that does not; by default
+        -10 to -0.15 and -20 to -0.3.
     cache_mb : float
         Decoded sound to keep in memory; files past it are read from disk crop by crop.
     seed : int
@@ -164,7 +167,7 @@ class CropSampler:
         If a weight is for a data set that is not there, none has any weight and duration, or a file cannot be read.
     """
 
-    def __init__(
+    def __init__(  # 11 parameters: where from, how long, and what is drawn how often, each one number of the settings
         self,
         files: list[AudioFile],
         sample_rate: int,
@@ -175,11 +178,13 @@ class CropSampler:
         mix: float = 0.0,
         silence: float = 0.0,
         as_recorded: float = 0.0,
+        gain_range_db: tuple[float, float] | None = None,
         cache_mb: float = 2048,
         seed: int = 0,
     ) -> None:
         self.sample_rate, self.crop, self.seed = sample_rate, crop, seed
         self.mix, self.silence, self.as_recorded = mix, silence, as_recorded
+        self.gain_range_db = gain_range_db
         self.groups: dict[str, list[AudioFile]] = {}
         for file in files:
             self.groups.setdefault(file.dataset, []).append(file)
@@ -219,7 +224,7 @@ class CropSampler:
         Returns
         -------
         ndarray of float32, shape (size, 1, crop)
-            In [-1, 1].
+            In [-1, 1], or as far as `gain_range_db` goes.
 
         Raises
         ------
@@ -237,11 +242,15 @@ class CropSampler:
         return out
 
     def _scaled(self, rng: np.random.Generator) -> np.ndarray:
-        """One crop: its peak between -20 and -0.3 dB full scale, or its recorded level less up to 10 dB."""
+        """One crop: its peak between -20 and -0.3 dB full scale, or its recorded level less up to 10 dB, by default."""
         name = str(rng.choice(list(self.shares), p=list(self.shares.values())))
         file = self.groups[name][int(rng.choice(len(self.groups[name]), p=self._odds[name]))]
         at = rng.random()
-        level = 10 ** rng.uniform(-1.0, -0.015)
+        if self.gain_range_db is None:
+            level = 10 ** rng.uniform(-1.0, -0.015)
+            gain = level**0.5
+        else:
+            gain = level = 10 ** (rng.uniform(*self.gain_range_db) / 20)
         recorded = rng.random() < self.as_recorded
         if file.path in self._cache:
             sound = self._cache[file.path]
@@ -252,7 +261,7 @@ class CropSampler:
             piece = read_mono(file.path, self.sample_rate, at * max(0.0, file.seconds - length), length)[: self.crop]
         out = np.zeros(self.crop, np.float32)
         if recorded:
-            out[: len(piece)] = np.clip(piece, -1, 1) * level**0.5
+            out[: len(piece)] = np.clip(piece, -1, 1) * gain
         else:
             out[: len(piece)] = piece / (np.abs(piece).max(initial=0) + 1e-3) * level
         return out

@@ -5,6 +5,7 @@ function of (seed, step), so a stopped run resumes bit for bit; only `max_minute
 
 References
 ----------
+Wortsman et al. (2022). Robust fine-tuning of zero-shot models (`start_share`). https://arxiv.org/abs/2109.01903
 Défossez, Copet, Synnaeve, Adi (2022). High Fidelity Neural Audio Compression. https://arxiv.org/abs/2210.13438
 """
 
@@ -90,6 +91,7 @@ class _Run:
             mix=config.mix,
             silence=config.silence,
             as_recorded=config.as_recorded,
+            gain_range_db=config.gain_range_db,
             cache_mb=config.cache_mb,
             seed=config.seed,
         )
@@ -145,7 +147,7 @@ class _Run:
 
     def finish(self) -> Path:
         final = self.config.output / "final"
-        export_model(self.model, final, self.config.half_precision_export)
+        export_model(self.learner.result(), final, self.config.half_precision_export)
         return final
 
     def _validate(self) -> None:
@@ -161,6 +163,7 @@ class _Run:
 
     def _save(self, samples: bool = True) -> None:
         output, state = self.config.output, {"minutes": self.minutes, "rows": self.rows, "means": self.means}
+        state["codes_of"] = self.learner.codes_of
         state["config"] = self.config.model_dump(mode="json")
         save_checkpoint(output / "checkpoints", self.step, self.learner.tensors(), state)
         export_model(self.model, output / "latest", self.config.half_precision_export)
@@ -203,6 +206,7 @@ class _Run:
                 " set at least as many, or a fresh output folder"
             )
         self.learner.restore(tensors, state["step"])
+        self.learner.codes_of = state.get("codes_of")  # older checkpoints have none
         self.step, self.minutes, self.rows = state["step"], state["minutes"], state["rows"]
         self.means = state.get("means", {})  # older checkpoints have none
         now = self.config.model_dump(mode="json")

@@ -33,6 +33,8 @@ ENVELOPE_RANGE_DB = 40.0  # a frame that is further below the loudest is silence
 PROBE_BANDS, PROBE_LOWEST_HZ = 10, 800.0  # third octaves, up to 7.1 kHz; below, the waveform itself is coded well
 PROBE_FLOOR = 1e-3  # power of a windowed frame; at a tenth of full scale a sine has some 60
 PROBE_RIDGE = 0.1  # of the mean variance of a latent dimension: some are nearly copies of others
+LEVEL_FRAME_S = 0.25  # about a syllable
+LEVEL_FLOOR = 1e-7  # mean square, -70 dB full scale: speech whose level is worth keeping is louder
 LOG_FLOOR = 1e-5  # below this a magnitude is silence: no gradient is spent on what nobody hears
 
 
@@ -179,6 +181,56 @@ class EnvelopeLoss(nn.Module):
     def _envelopes(self, power: Tensor) -> Tensor:
         """Of every stretch: (B, bands, stretches, frames)."""
         return (self.get_buffer("bank") @ power + LOG_FLOOR**2).sqrt().unfold(-1, ENVELOPE_FRAMES, 1)
+
+
+class LevelLoss(nn.Module):
+    """By how much a decoded sound is louder or quieter than its target, as a whole and every quarter of a second.
+
+    The other losses leave the level to the codec's doubt. What it cannot tell from the codes it leaves out, as that is
+    the least squared error, so the sound comes back too quiet, and the louder it was the more.
+
+    Parameters
+    ----------
+    sample_rate : int
+        In Hz.
+    """
+
+    def __init__(self, sample_rate: int = 24_000) -> None:
+        super().__init__()
+        self.frame = round(LEVEL_FRAME_S * sample_rate)
+
+    def forward(self, reconstruction: Tensor, target: Tensor) -> Tensor:
+        """Mean absolute difference of log10 energy; 1 where all is 10 dB too loud or too quiet, 0 for a flipped sign.
+
+        Half of it is that of whole waveforms, half that of stretches of 250 ms that overlap by half; a rest shorter
+        than that counts in the whole alone. What is quieter than -70 dB full scale counts as silence.
+
+        Parameters
+        ----------
+        reconstruction, target : Tensor of float32, shape (B, 1, N)
+            Waveforms, of at least `frame` samples (250 ms).
+
+        Returns
+        -------
+        Tensor of float32, shape ()
+
+        Raises
+        ------
+        InputError
+            If the waveforms differ in shape, or are too short.
+        """
+        y, x = _same_length(reconstruction, target)
+        if x.shape[-1] < self.frame:
+            raise InputError(
+                f"waveforms of {x.shape[-1]} samples are too short for the level loss; pass at least {self.frame}"
+            )
+        of_wholes = F.l1_loss(self._log_energy(y, y.shape[-1]), self._log_energy(x, x.shape[-1]))
+        of_frames = F.l1_loss(self._log_energy(y, self.frame), self._log_energy(x, self.frame))
+        return 0.5 * (of_wholes + of_frames)
+
+    def _log_energy(self, x: Tensor, frame: int) -> Tensor:
+        """Log10 of the mean square of stretches of so many samples."""
+        return (x.unfold(-1, frame, max(1, frame // 2)).square().mean(-1) + LEVEL_FLOOR).log10()
 
 
 class BandProbe(nn.Module):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from giblet.codec.training.losses import SCALES, EnvelopeLoss
+from giblet.codec.training.losses import SCALES, EnvelopeLoss, LevelLoss
 from giblet.config import Settings
 from giblet.errors import InputError, reading
 from giblet.lazy import lazily
@@ -27,6 +27,7 @@ class LossWeights(Settings):
     compressed: Weight = 0.0
     waveform: Weight = 1.0
     envelope: Weight = 0.0
+    level: Weight = 0.0
     probe: Weight = 0.0
     commitment: Weight = 0.25
 
@@ -81,6 +82,11 @@ class CodecTrainingSettings(Settings):
     mix: Share = 0.05
     silence: Share = 0.01
     as_recorded: Share = Field(0.5, description="share of crops that keep their recorded level")
+    gain_range_db: tuple[float, float] | None = Field(
+        None,
+        description="random gain of crops that keep their recorded level, and peak of the others in dB full scale; else"
+        " -10 to -0.15 and -20 to -0.3",
+    )
     cache_mb: Weight = 2048
 
     sample_rate: Count = 24_000
@@ -98,6 +104,16 @@ class CodecTrainingSettings(Settings):
     )
     waken: bool = Field(
         False, description="before the first step, scale the hidden units of residual blocks to unit variance"
+    )
+    match_level: bool = Field(
+        False, description="before the first step, scale the decoder's output so that the median crop keeps its level"
+    )
+    keep_codes: bool = Field(
+        False,
+        description="encoder and codebooks stand still, so that all codes stay as they were: only the decoder learns",
+    )
+    start_share: float = Field(
+        0.0, ge=0, lt=1, description="with keep_codes: share of the starting decoder's weights in those of the result"
     )
     seed: int = 0
     steps: Count = 8000
@@ -185,10 +201,33 @@ class CodecTrainingSettings(Settings):
         least = max(n_fft for n_fft, _ in SCALES) // 2 + 1
         if value.envelope:
             least = max(least, EnvelopeLoss(rate).shortest)
+        if value.level:
+            least = max(least, LevelLoss(rate).frame)
         if round(info.data["crop_seconds"] * rate) < least:
             raise ValueError(
                 f"crop_seconds is {info.data['crop_seconds']:g}: these losses need at least {least / rate:.3g} s"
             )
+        return value
+
+    @field_validator("gain_range_db")
+    @classmethod
+    def _quietest_first(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not -60 <= value[0] <= value[1] <= 12:
+            raise ValueError(f"is {list(value)}: write the lower gain first, both from -60 to 12 dB, such as [-30, 2]")
+        return value
+
+    @field_validator("keep_codes")
+    @classmethod
+    def _there_are_codes_to_keep(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("start_from") is None:
+            raise ValueError("needs start_from: name the codec whose codes are to stay, such as bundled")
+        return value
+
+    @field_validator("start_share")
+    @classmethod
+    def _there_is_one_architecture(cls, value: float, info: ValidationInfo) -> float:
+        if value and not info.data.get("keep_codes"):
+            raise ValueError("needs keep_codes: true; leave out start_share where the encoder learns")
         return value
 
     @field_validator("adversarial")

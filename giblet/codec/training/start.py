@@ -17,6 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from giblet.codec.quantizer import codebooks_of, rvq_quantize
+from giblet.codec.training.losses import LEVEL_FLOOR
+
 INPUT_GAIN = 0.3  # keeps activations where ELU bends by a few per cent only
 BRANCH_GAIN = 0.01  # residual branches start small beside the shortcut
 LSTM_GAIN = 0.02
@@ -132,6 +135,32 @@ def waken(model: Any, waveform: Tensor) -> None:
                 after.parametrizations.weight.original0 /= louder
                 x = x * louder
             x = layer(x)
+
+
+@torch.no_grad()
+def match_level(model: Any, waveform: Tensor) -> None:
+    """Scale what a codec's last convolution puts out, in place, so that the median sound keeps its level.
+
+    Codes stay as they are, and so does every score that is deaf to level, such as SI-SDR.
+
+    Parameters
+    ----------
+    model : transformers.EncodecModel
+        One whose codebooks are in use.
+    waveform : Tensor of float32, shape (B, 1, N)
+        Sounds, each with the level that it is to keep; silent ones do not count.
+    """
+    latents = model.encoder(waveform).transpose(1, 2)
+    quantized = rvq_quantize(latents, codebooks_of(model.quantizer))[0]
+    decoded = model.decoder(quantized.transpose(1, 2))[..., : waveform.shape[-1]]
+    before, after = (x.square().mean((1, 2)) for x in (waveform, decoded))
+    heard = before > LEVEL_FLOOR
+    if not heard.any():
+        return
+    gain = (before[heard] / after[heard].clamp(min=LEVEL_FLOOR)).sqrt().median()
+    last = [layer.conv for layer in model.decoder.layers if hasattr(layer, "conv")][-1]
+    last.parametrizations.weight.original0 *= gain
+    last.bias *= gain
 
 
 def _set_by_norm(conv: Any, weight: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -10,16 +11,16 @@ import torch
 from torch import Tensor
 
 from giblet.checkpoints import joined, optimizer_tensors, restore_optimizer, separated
-from giblet.codec.encodec import build_config, build_model
-from giblet.codec.loading import find_codec
+from giblet.codec.encodec import CODES_OF, build_config, build_model, codes_digest, codes_fingerprint
+from giblet.codec.loading import find_codec, read_model
 from giblet.codec.quantizer import codebooks_of, rvq_quantize
 from giblet.codec.training.adversary import Adversary
 from giblet.codec.training.checkpoints import load_weights
 from giblet.codec.training.codebooks import CodebookTrainer
 from giblet.codec.training.data import CropSampler
-from giblet.codec.training.losses import BandProbe, EnvelopeLoss, MultiScaleLoss
+from giblet.codec.training.losses import BandProbe, EnvelopeLoss, LevelLoss, MultiScaleLoss
 from giblet.codec.training.settings import CodecTrainingSettings
-from giblet.codec.training.start import transform_start, waken
+from giblet.codec.training.start import match_level, transform_start, waken
 from giblet.errors import CheckpointError
 
 RAMPED = ("mel", "magnitude")
@@ -67,6 +68,14 @@ def learning_rate(config: CodecTrainingSettings, step: int, annealed: float) -> 
     )
 
 
+def _keep_still(model: Any) -> None:
+    """Encoder, and biases of the decoder's convolutions: one step of Adam on those is as large as a quiet sound."""
+    model.encoder.requires_grad_(False)
+    for layer in model.decoder.modules():
+        if isinstance(layer, torch.nn.Conv1d | torch.nn.ConvTranspose1d) and layer.bias is not None:
+            layer.bias.requires_grad_(False)
+
+
 class Learner:
     """A codec in training, with everything that learns: its weights, codebooks, optimisers and, if any, the adversary.
 
@@ -93,6 +102,9 @@ class Learner:
         ).train()
         self.codebooks = CodebookTrainer(self.model.quantizer, config.codebook_decay, loudness=config.codebook_loudness)
         self.spectral, self.envelope = MultiScaleLoss(config.sample_rate), EnvelopeLoss(config.sample_rate)
+        self.level = LevelLoss(config.sample_rate)
+        if config.keep_codes:
+            _keep_still(self.model)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.probe = None
         if config.loss_weights.probe:
@@ -113,7 +125,7 @@ class Learner:
         CodecError
             If there is no codec to start from by that name, or it cannot be reached.
         CheckpointError
-            If it is of another architecture or damaged.
+            If it is of another architecture or damaged, or the codes cannot be kept.
         InputError
             If a file of sound cannot be read, or holds samples that are not finite numbers.
         """
@@ -124,8 +136,45 @@ class Learner:
             load_weights(self.model, find_codec(str(self.config.start_from))[0].parent)
         if self.config.waken:
             waken(self.model, torch.from_numpy(self.sampler.batch(2**43, 16)))
+        if self.config.match_level:
+            match_level(self.model, torch.from_numpy(self.sampler.batch(2**44, 64)))
         if self.probe is not None:
             self._start_probe(self.probe)
+        if self.config.keep_codes:
+            self._note_whose_codes()
+
+    @property
+    def codes_of(self) -> dict[str, str] | None:
+        """With `keep_codes`: whose codes they are, as the codec's configuration will say; see `codes_fingerprint`."""
+        return getattr(self.model.config, CODES_OF, None)
+
+    @codes_of.setter
+    def codes_of(self, value: dict[str, str] | None) -> None:
+        if value is not None:
+            setattr(self.model.config, CODES_OF, value)
+
+    def result(self) -> Any:
+        """The codec as it is to be used: the one that learned, or a mean of it and the one that it started from.
+
+        Returns
+        -------
+        transformers.EncodecModel
+
+        Raises
+        ------
+        CodecError
+            If `start_share` asks for the codec to start from and it is gone.
+        """
+        share = self.config.start_share
+        if not share:
+            return self.model
+        name = str(self.config.start_from)
+        start = read_model(*find_codec(name), name).decoder.state_dict()
+        mean = copy.deepcopy(self.model)
+        mean.decoder.load_state_dict(
+            {key: torch.lerp(value, start[key], share) for key, value in mean.decoder.state_dict().items()}
+        )
+        return mean
 
     def quantizes(self, step: int) -> bool:
         """Whether the codebooks are in use at a step.
@@ -172,14 +221,14 @@ class Learner:
         if step == config.unquantized_steps and config.start_from is None:
             self._start_codebooks(generator)
         # pauses are a tight cloud of latents that moves as a whole: its codes spread over it once it stands still
-        learns = annealed < config.encoder_until
+        learns = annealed < config.encoder_until and not config.keep_codes
         with torch.set_grad_enabled(learns), torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
             z = self.model.encoder(x).float()
         asked = {"commitment": z.new_zeros(())}  # of the latents
         if self.quantizes(step):
             counts, odds = zip(*config.codebooks_per_step.items(), strict=True)
             n_books = int(rng.choice(counts, p=np.array(odds) / sum(odds)))
-            z, asked["commitment"] = self.codebooks.quantize(z, n_books, generator)
+            z, asked["commitment"] = self.codebooks.quantize(z, n_books, generator, learn=not config.keep_codes)
         if self.probe is not None:
             asked["probe"] = self.probe(z, x)
         of_latents = torch.stack([self._weight(key, step) * value for key, value in asked.items()]).sum()
@@ -190,6 +239,8 @@ class Learner:
         terms: dict[str, Tensor] = self.spectral(decoded, x)
         if config.loss_weights.envelope:
             terms["envelope"] = self.envelope(decoded, x)
+        if config.loss_weights.level:
+            terms["level"] = self.level(decoded, x)
         reconstruction = torch.stack([self._weight(key, step) * value for key, value in terms.items()]).sum()
         (gradient,) = torch.autograd.grad(reconstruction, decoded)
         loss = float(reconstruction.detach() + of_latents.detach())
@@ -212,6 +263,17 @@ class Learner:
     def _weight(self, term: str, step: int) -> float:
         ramp = min(1.0, 0.2 + 0.8 * step / max(1, self.config.spectral_ramp_steps)) if term in RAMPED else 1.0
         return ramp * float(getattr(self.config.loss_weights, term))
+
+    def _note_whose_codes(self) -> None:
+        name = str(self.config.start_from)
+        start = read_model(*find_codec(name), name)
+        digest = codes_digest(self.model)
+        if digest != codes_digest(start):
+            raise CheckpointError(
+                f"keep_codes: {name} has other codes than this run begins with; set its num_residual_layers and leave"
+                " out waken, or leave out keep_codes"
+            )
+        self.codes_of = {"fingerprint": codes_fingerprint(start), "digest": digest}
 
     @torch.no_grad()
     def _start_probe(self, probe: BandProbe) -> None:

@@ -27,7 +27,7 @@ def test_each_stage_goes_on_from_the_one_before(stages):
         Path("runs/codec") / path.stem for path in sorted(CONFIGS.glob("*.yaml"))
     ]
     assert [stage.start_from for stage in stages] == [None, *(stage.output / "final" for stage in stages[:-1])]
-    assert len(stages) == 5
+    assert len(stages) == 6
 
 
 def test_all_stages_hold_out_the_26_speakers_and_two_pieces_of_the_one_list(stages):

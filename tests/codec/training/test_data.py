@@ -29,6 +29,21 @@ def test_batches_depend_on_seed_and_step_alone(audio):
     assert peaks.min() > 0.05 and peaks.max() <= 1 and peaks.std() > 0.1
 
 
+def test_gains_lie_in_the_range_asked_for_and_change_nothing_else(audio):
+    clips, _ = find_audio(audio, [])
+    for as_recorded in (0.0, 1.0):
+        by_default, asked = (
+            CropSampler(clips, RATE, 4800, seed=3, as_recorded=as_recorded, gain_range_db=gains).batch(0, 64)[:, 0]
+            for gains in (None, (-30.0, 2.0))
+        )
+        again = CropSampler(clips, RATE, 4800, seed=3, as_recorded=as_recorded, gain_range_db=(0.0, 0.0)).batch(0, 64)
+        gains = 20 * np.log10(np.abs(asked).max(1) / np.abs(again[:, 0]).max(1))
+        assert gains.min() >= -30.001 and gains.max() <= 2.001
+        assert gains.min() < -25 and gains.max() > -3
+        for one, other in zip(asked, by_default, strict=True):
+            assert np.corrcoef(one, other)[0, 1] > 0.9999
+
+
 def test_sound_past_the_cache_is_read_from_disk(audio):
     clips, _ = find_audio(audio, ["1-*.flac"])  # the rest needs no resampling, whose edges would differ
     cached, streamed = CropSampler(clips, RATE, 4800), CropSampler(clips, RATE, 4800, cache_mb=0)

@@ -11,7 +11,16 @@ import pytest
 import scipy.signal
 import torch
 
-from giblet.codec.training.losses import BandProbe, EnvelopeLoss, MultiScaleLoss, commitment_loss, loss, spectral_loss
+from giblet.codec.training.losses import (
+    LEVEL_FLOOR,
+    BandProbe,
+    EnvelopeLoss,
+    LevelLoss,
+    MultiScaleLoss,
+    commitment_loss,
+    loss,
+    spectral_loss,
+)
 from giblet.errors import InputError
 
 
@@ -164,6 +173,27 @@ def test_probe_moves_latents_and_its_map(speech):
     latents, probe = torch.zeros(1, 16, 75, requires_grad=True), BandProbe(16)
     probe(latents, batch_of(speech[:24_000])).backward()
     assert latents.grad.abs().sum() > 0 and probe.read.bias.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("gain", [0.5, -0.5, 2.0, -1.0])
+def test_level_term_is_the_difference_in_bels_and_deaf_to_sign(speech, gain):
+    x = batch_of(speech[:24_000])
+    assert float(LevelLoss()(gain * x, x)) == pytest.approx(2 * abs(math.log10(abs(gain))), rel=5e-3, abs=1e-6)
+
+
+def test_level_term_hears_a_level_that_is_right_on_the_whole_and_wrong_in_every_part():
+    noise = torch.randn(1, 1, 24_000, generator=torch.Generator().manual_seed(0)) * 0.1
+    rising, falling = torch.ones(24_000), torch.ones(24_000)
+    rising[12_000:] = falling[:12_000] = 10**0.5
+    # stretches of 6000 samples every 3000: three in either half, 10 dB off, and one across the middle, as loud in both
+    assert float(LevelLoss()(noise * rising, noise * falling)) == pytest.approx(0.5 * 6 / 7, abs=0.01)
+
+
+def test_level_term_counts_what_is_below_its_floor_as_silence():
+    quiet = torch.full((1, 1, 6000), (0.001 * LEVEL_FLOOR) ** 0.5)
+    assert float(LevelLoss()(quiet, torch.zeros_like(quiet))) < 1e-3
+    loud = torch.full((1, 1, 6000), (9 * LEVEL_FLOOR) ** 0.5)
+    assert float(LevelLoss()(loud, torch.zeros_like(loud))) == pytest.approx(1)
 
 
 def test_unequal_or_short_waveforms_are_refused(tone):
