@@ -146,7 +146,7 @@ class Source:
         elif not resample:
             raise AlignmentError(
                 f"{name} has TR {shown(self.tr)} s, the BOLD {shown(tr)} s: extract it again with tr={shown(tr)}, "
-                "or pass resample=True"
+                "or resample it (align_all_modalities with resample=True)"
             )
         self.valid = self.data["valid"].values.astype(bool) if "valid" in self.data else np.ones(self.n_trs, bool)
         self.present = present_in(self.data, str(main))

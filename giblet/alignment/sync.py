@@ -26,8 +26,8 @@ __all__ = ["Aligned", "AlignmentReport", "SourceReport", "align_all_modalities",
 log = logging.getLogger(__name__)
 
 REMEDY = (
-    ": check stimulus_time_at_volume_0, the TR and the run; if the scan was stopped early, pass on_short_bold='trim', "
-    "which cuts what was not scanned"
+    ": check stimulus_time_at_volume_0, the TR and the run; if the scan was stopped early, on_short_bold 'trim' cuts "
+    "what was not scanned"
 )
 ORDER = "align_all_modalities takes the features first, {'sound': file, ...}, and the BOLD second"
 OF_ROWS = (
@@ -155,7 +155,7 @@ def align_all_modalities(  # 14 parameters: the face of alignment, giblet.align;
         raise AlignmentError(f"no volume is left: {'; '.join(reasons)}; check stimulus_time_at_volume_0 and lag")
     short = [s.short_bold(placed[n], scan) for n, s in sources.items() if placed[n].unscanned >= s.tr]
     if short and on_short_bold == "error":
-        raise AlignmentError("; ".join(told + REMEDY for told in short))
+        raise AlignmentError("; ".join(short) + REMEDY)
     volumes = np.flatnonzero(used)
     if on_holes == "keep":
         # From the first that the stimulus covers: what was on while volumes are censored is still seen later.

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from giblet.cli.shared import Json, app, out, print_json
-from giblet.data.bids.files import OF_A_RUN
 
 COLUMNS = ("run", "BOLD", "mask", "confounds", "TR", "from", "slice ref", "from", "volume 0 at", "left out")
 
@@ -34,6 +33,8 @@ def bids(
 
 def _cells(run: dict[str, Any]) -> tuple[str, ...]:
     """A run as a row of the table; of files what follows the labels of the run, which come first."""
+    from giblet.data.bids.files import OF_A_RUN
+
     bold = Path(run["bold"])
     labels = [part for part in bold.name.split("_") if part.partition("-")[0] in OF_A_RUN]
 

@@ -14,12 +14,12 @@ from pydantic import Field, model_validator
 
 from giblet.config import Settings
 from giblet.data.bold.brain_rows import format_of
+from giblet.data.study_settings import Count, Positive
 from giblet.encoding.clip_scores import clip_folds
 from giblet.encoding.clips import COUNTS, FIRST_COUNTS, POOLED, THREE_WAYS
 from giblet.encoding.model import EncodingModel
 from giblet.encoding.ridge import ALPHAS
 from giblet.encoding.settings import EncodeSubjectSettings
-from giblet.training.settings import Count, Positive
 
 
 class ClipBandSettings(Settings):

@@ -12,13 +12,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from giblet.config import Settings, options_in
+from giblet.data.study_settings import Count, DataSettings, Positive, RunSettings, Share, SubjectSettings
 from giblet.encoding.delays import DELAYS
 from giblet.encoding.refits import LEAST_ROTATIONS
 from giblet.encoding.ridge import ALPHAS
 from giblet.encoding.rotation_cv import N_ROTATIONS
 from giblet.modalities import STIMULI
 from giblet.statistics.rotations import HIGH_PASS
-from giblet.training.settings import Count, DataSettings, Positive, RunSettings, Share, SubjectSettings
 
 LATENTS, LATENTS_MEAN, COUNTS, ENVELOPE, MEL_MEAN = "latents", "latents_mean", "counts", "envelope", "mel_mean"
 MADE = (LATENTS, LATENTS_MEAN, COUNTS, ENVELOPE, MEL_MEAN)

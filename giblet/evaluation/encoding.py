@@ -10,7 +10,7 @@ import numpy as np
 
 from giblet.encoding.scan_ridge import RidgeFit, fit_ridge
 from giblet.notebook import html_table
-from giblet.statistics.correlation import Correlations, correlations
+from giblet.statistics.correlation import Correlations, correlations, mean_correlation_influence
 from giblet.statistics.estimates import Chance, Estimate, ScoredTRs
 from giblet.statistics.rotation import RotationTest
 
@@ -64,6 +64,10 @@ class EncodingScore:
     """The mean of predictions that are rotated in time, all voxels together."""
     test: RotationTest | None
     """Voxel by voxel; None where the TRs are too few."""
+    ridge: Estimate | None = None
+    """Mean r of what ridge regression predicts of the same TRs."""
+    above_ridge: Estimate | None = None
+    """`mean` less that, with the interval of the difference."""
 
     def __repr__(self) -> str:
         """Mean r over voxels, with its interval and p."""
@@ -97,7 +101,7 @@ class EncodingScore:
         -------
         dict
             ``r`` with its interval, ``median`` and ``best_decile`` over voxels, ``n_voxels``, ``n_undefined``,
-            ``n_constant``, ``rotated``, ``p``, ``q``, ``n_rotations``.
+            ``n_constant``, ``rotated``, ``p``, ``q``, ``n_rotations``, ``ridge`` and ``above_ridge``.
         """
         r = self.by_voxel.r[self.by_voxel.defined]
         return {
@@ -111,10 +115,14 @@ class EncodingScore:
             "p": self.chance.p,
             "q": self.chance.q,
             "n_rotations": self.chance.n,
+            "ridge": None if self.ridge is None else self.ridge.as_dict(),
+            "above_ridge": None if self.above_ridge is None else self.above_ridge.as_dict(),
         }
 
 
-def score_encoding(bold: np.ndarray, predicted: np.ndarray, trs: ScoredTRs) -> EncodingScore:
+def score_encoding(
+    bold: np.ndarray, predicted: np.ndarray, trs: ScoredTRs, *, ridge: np.ndarray | None = None
+) -> EncodingScore:
     """Correlation of measured and predicted BOLD voxel by voxel, the interval of its mean, and its chance.
 
     Parameters
@@ -122,6 +130,8 @@ def score_encoding(bold: np.ndarray, predicted: np.ndarray, trs: ScoredTRs) -> E
     bold, predicted : ndarray of float, shape (n_trs, n_voxels)
     trs : ScoredTRs
         Their TR, and of which stretch each is.
+    ridge : ndarray of float, shape (n_trs, n_voxels), optional
+        What ridge regression predicts of the same TRs.
 
     Returns
     -------
@@ -142,8 +152,22 @@ def score_encoding(bold: np.ndarray, predicted: np.ndarray, trs: ScoredTRs) -> E
         return EncodingScore(by_voxel, Estimate(None, why=why), Chance(None, None, 0), None)
     test = trs.test(bold, predicted)
     if test is None:
-        return EncodingScore(by_voxel, Estimate(by_voxel.mean), Chance(None, None, 0), None)
-    by_voxel = replace(by_voxel, r=test.r, defined=np.isfinite(test.r))
-    mean = Estimate(test.mean, *(test.mean_interval if trs.has_intervals else ()))
-    chance = Chance.of(test.whitened_by_rotation, float(test.mean_by_rotation.mean()))
-    return EncodingScore(by_voxel, mean, chance, test)
+        score = EncodingScore(by_voxel, Estimate(by_voxel.mean), Chance(None, None, 0), None)
+    else:
+        by_voxel = replace(by_voxel, r=test.r, defined=np.isfinite(test.r))
+        mean = Estimate(test.mean, *(test.mean_interval if trs.has_intervals else ()))
+        chance = Chance.of(test.whitened_by_rotation, float(test.mean_by_rotation.mean()))
+        score = EncodingScore(by_voxel, mean, chance, test)
+    return score if ridge is None else _beside(score, bold, predicted, ridge, trs)
+
+
+def _beside(
+    score: EncodingScore, bold: np.ndarray, predicted: np.ndarray, ridge: np.ndarray, trs: ScoredTRs
+) -> EncodingScore:
+    """The score with that of ridge regression, and how sure the difference of the two is."""
+    truth, own, other = (trs.flat(values) for values in (bold, predicted, ridge))
+    theirs = correlations(truth, other, trs.run).mean
+    if score.mean.value is None or theirs is None:
+        return score
+    apart = mean_correlation_influence(truth, own, trs.run) - mean_correlation_influence(truth, other, trs.run)
+    return replace(score, ridge=Estimate(theirs), above_ridge=trs.estimate(score.mean.value - theirs, apart))

@@ -18,7 +18,7 @@ Machine Intelligence 5, 1097-1107. (Top-k accuracy of segments of sound among th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,8 @@ class Identification:
     """The prediction rotated in time, whole run by whole run."""
     top_rotated: Mapping[int, Chance]
     """By `k`, the same."""
+    ridge: Identification | None = None
+    """Of the same passages, as ridge regression decodes them."""
 
     def __str__(self) -> str:
         tops = ", ".join(f"top-{k} {one} (chance {self.chance[k]:.3f})" for k, one in self.top.items())
@@ -69,18 +71,20 @@ class Identification:
         -------
         dict
             ``name``, ``seconds``, ``n_passages``, ``pairwise`` and ``top`` (by `k`), each with ``chance``, ``rotated``
-            and ``p``.
+            and ``p``; and ``ridge``, None or the same of it.
         """
 
-        def told(own: Estimate, chance: float, rotated: Chance) -> dict[str, Any]:
+        def told(own: Estimate, chance: float | None, rotated: Chance) -> dict[str, Any]:
             return {**own.as_dict(), "chance": chance, "rotated": rotated.mean, "p": rotated.p, "n": rotated.n}
 
+        expected = {k: None if np.isnan(chance) else chance for k, chance in self.chance.items()}
         return {
             "name": self.name,
             "seconds": self.seconds,
             "n_passages": self.n_passages,
             "pairwise": told(self.pairwise, 0.5, self.pairwise_rotated),
-            "top": {str(k): told(one, self.chance[k], self.top_rotated[k]) for k, one in self.top.items()},
+            "top": {str(k): told(one, expected[k], self.top_rotated[k]) for k, one in self.top.items()},
+            "ridge": None if self.ridge is None else self.ridge.as_dict(),
         }
 
 
@@ -92,7 +96,7 @@ def identify_passages(
     *,
     seconds: float = SECONDS[0],
     top: Sequence[int] = TOP,
-    rescaled: bool = False,
+    rescaled: bool = True,
 ) -> Identification:
     """Tell the passages of each run apart by what was decoded.
 
@@ -181,6 +185,44 @@ def identify_passages(
     )  # fmt: skip
 
 
+def told_apart(
+    name: str, truth: np.ndarray, predicted: np.ndarray, trs: ScoredTRs, *, ridge: np.ndarray | None = None
+) -> list[Identification]:
+    """Passages of each of the usual lengths told apart, beside what ridge regression decodes of them.
+
+    Parameters
+    ----------
+    name : str
+    truth, predicted : ndarray of float, shape (n_trs, n_features, ...)
+        What is behind the second axis is within the TR; its mean counts.
+    trs : ScoredTRs
+    ridge : ndarray of float, of the same shape, optional
+
+    Returns
+    -------
+    list of Identification
+        Of the lengths in :data:`SECONDS` of which the TRs hold two passages.
+
+    Raises
+    ------
+    InputError
+        As :func:`identify_passages`.
+    """
+    found = []
+    for seconds in SECONDS:
+        one, *beside = (
+            identify_passages(name, _tr_means(truth), _tr_means(values), trs, seconds=seconds)
+            for values in (predicted, ridge)
+            if values is not None
+        )
+        found += [replace(one, ridge=beside[0] if beside else None)] if one.n_passages else []
+    return found
+
+
+def _tr_means(values: np.ndarray) -> np.ndarray:
+    return values.reshape(*values.shape[:2], -1).mean(axis=2, dtype=np.float64)
+
+
 def _checked(truth: np.ndarray, predicted: np.ndarray, trs: ScoredTRs) -> tuple[np.ndarray, np.ndarray]:
     truth, predicted = (np.asarray(side, np.float64) for side in (truth, predicted))
     if truth.ndim < 2 or truth.shape != predicted.shape or len(truth) != trs.n_trs:
@@ -202,6 +244,30 @@ def _stretches(trs: ScoredTRs) -> Iterator[slice]:
         start += length
 
 
+@dataclass(frozen=True)
+class _Sums:
+    """Sums over the values of TRs, or of passages."""
+
+    total: np.ndarray
+    square: np.ndarray
+    count: int
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> _Sums:
+        return cls(values.sum(1), (values**2).sum(1), values.shape[1])
+
+    def of_passages(self, n: int, width: int, shift: int) -> _Sums:
+        """Of each passage, with the TRs `shift` later."""
+        total, square = (np.roll(own, shift)[: n * width].reshape(n, width).sum(1) for own in (self.total, self.square))
+        return _Sums(total, square, self.count * width)
+
+    @property
+    def about_mean(self) -> np.ndarray:
+        """Sums of squares about the mean; what only rounding leaves is 0."""
+        found = self.square - self.total**2 / self.count
+        return np.where(found > 1e-12 * self.square, found, 0.0)
+
+
 class _Run:
     """One run: its true passages, and the prediction at any rotation."""
 
@@ -218,20 +284,20 @@ class _Run:
         self.n = self.length // width if basis.shape[1] < self.length else 0
         if self.n < 2:
             return
-        truth, self.predicted = (without_drifts(side, basis) for side in (truth, predicted))
+        truth, predicted = (without_drifts(side, basis) for side in (truth, predicted))
         if rescaled:
-            own_spread = self.predicted.std(0)
-            self.predicted *= np.divide(truth.std(0), own_spread, out=np.zeros_like(own_spread), where=own_spread > 0)
-        self.true = self.passages(truth)
-
-    def passages(self, values: np.ndarray) -> np.ndarray:
-        """Standardised values of each passage, (n_passages, n_values)."""
-        flat = values[: self.n * self.width].reshape(self.n, -1)
-        return _directions(flat - flat.mean(1, keepdims=True))
+            own_spread = predicted.std(0)
+            predicted *= np.divide(truth.std(0), own_spread, out=np.zeros_like(own_spread), where=own_spread > 0)
+        self.products = predicted @ truth.T  # all that rotations need of the features
+        self.said, self.true = _Sums.of(predicted), _Sums.of(truth).of_passages(self.n, width, 0)
 
     def scores(self, shift: int) -> np.ndarray:
         """Pairwise score and hits of each passage, (1 + n_top, n_passages), with the prediction `shift` TRs later."""
-        alike = np.round(self.passages(np.roll(self.predicted, shift, axis=0)) @ self.true.T, 12)
+        said, end = self.said.of_passages(self.n, self.width, shift), self.n * self.width
+        rolled = np.roll(self.products, shift, axis=0)[:end, :end].reshape(self.n, self.width, self.n, self.width)
+        together = np.einsum("iuju->ij", rolled) - np.outer(said.total, self.true.total) / said.count
+        size = np.sqrt(np.outer(said.about_mean, self.true.about_mean))
+        alike = np.round(np.divide(together, size, out=np.zeros_like(together), where=size > 0), 10)
         own = alike.diagonal()[:, None]
         nearer, equal = (alike > own).sum(1), (alike == own).sum(1) - 1
         pairwise = 1 - (nearer + equal / 2) / (self.n - 1)
@@ -259,7 +325,8 @@ def identification(name: str, truth: np.ndarray, predicted: np.ndarray, trs: Sco
     identify_passages : Of stretches of several seconds.
     """
     wins = identification_wins(truth, predicted) / (2 * (len(truth) - 1))
-    return Score(name, trs.mean(wins.diagonal()), None, {}, trs.chance_of_pairs(wins))
+    own = wins.diagonal()
+    return Score(name, trs.mean(own), None, {}, trs.chance_of_pairs(wins), own)
 
 
 def identification_wins(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:

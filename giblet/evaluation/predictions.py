@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,11 @@ class Stretch:
     """By modality, what was shown."""
     scored: dict[str, np.ndarray]
     """By modality, bool (n_trs,): it was shown, and the BOLD that it is decoded from lies in this part of the scan."""
+    bold_ridge: np.ndarray | None = None
+    """float32 (n_trs, n_voxels): what the ridge regression in the model, its linear path, predicts by itself; None
+    where it has none for this subject."""
+    decoded_ridge: dict[str, np.ndarray] = field(default_factory=dict)
+    """By modality, as `decoded`: what the linear path decodes by itself, where it does."""
 
 
 def predict(
@@ -54,6 +59,7 @@ def predict(
     stimulus_trs: np.ndarray | None = None,
     bold: np.ndarray | None = None,
     expected: bool = False,
+    ridge: MultimodalAutoencoder | None = None,
     device: str | torch.device = "cpu",
 ) -> list[Stretch]:
     """Both ways for the TRs of one part of a scan.
@@ -76,6 +82,8 @@ def predict(
     expected : bool
         Of a classification head, the codes nearest to the mean latent under its probabilities instead of the most
         probable ones.
+    ridge : MultimodalAutoencoder, optional
+        Of which the linear path is the ridge regression beside; by default the model itself.
     device : str or torch.device
         ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
 
@@ -97,6 +105,7 @@ def predict(
         if name in recording.series
     }
     model = model.to(device)
+    linear = model if ridge is None else ridge.to(device)
     for start, stop in segments(trs, recording.run):
         run_start = int(np.argmax(recording.run == recording.run[start]))
         first = max(run_start, start - model.context_trs)
@@ -110,9 +119,9 @@ def predict(
         measured[present] = own_run[BOLD](rows[present])
         onsets = np.arange(first, stop) + 1 if stimulus_trs is None else stimulus_trs[first:stop]
         with torch.no_grad():
-            answer, context = _bold_of(model, data, mask, recording.subject, onsets)
-            decoded = _decoded(
-                model, torch.from_numpy(measured), torch.from_numpy(present), recording.subject, expected
+            answer, by_ridge, context = _bold_of(model, linear, data, mask, recording.subject, onsets)
+            decoded, decoded_by_ridge = _decoded(
+                model, linear, torch.from_numpy(measured), torch.from_numpy(present), recording.subject, expected
             )
         ahead = np.array([present[k : k + model.lead_trs + 1].sum() == model.lead_trs + 1 for k in range(len(present))])
         found.append(
@@ -122,6 +131,8 @@ def predict(
                 {name: _in_units(values, normalisers.get(name)) for name, values in decoded.items()},
                 {n: recording.series[n].read(start, stop) for n in model.modalities if n in recording.series},
                 {name: mask[name][own] & ahead for name in model.modalities},
+                None if by_ridge is None else by_ridge[own],
+                {name: _in_units(values, normalisers.get(name)) for name, values in decoded_by_ridge.items()},
             )
         )  # fmt: skip
     return found
@@ -144,43 +155,69 @@ def _read(
 
 def _bold_of(
     model: MultimodalAutoencoder,
+    ridge: MultimodalAutoencoder,
     data: dict[str, np.ndarray],
     mask: dict[str, np.ndarray],
     subject: str,
     onsets: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Predicted BOLD of all rows given, and of which the whole context is known, piece by piece."""
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """BOLD of all rows given, predicted, and by ridge alone, and of which the whole context is known; in pieces."""
     n, context = len(onsets), model.context_trs
-    answers, known = [], []
+    answers, by_ridge, known = [], list[np.ndarray](), []
     device = next(model.parameters()).device
+    has_ridge = BOLD in _linear_ways(ridge, subject)
     for start in range(0, n, AT_A_TIME):
         first = max(0, start - context)
         part = slice(first, min(n, start + AT_A_TIME))
         x = {name: torch.from_numpy(values[part])[None].to(device) for name, values in data.items()}
         there = {name: torch.from_numpy(values[part])[None].to(device) for name, values in mask.items()}
         answers.append(model.predict_bold(x, there, subject)[0, start - first :].cpu().numpy())
+        linear = ridge.linear_bold(x, there, subject) if has_ridge else None
+        by_ridge += [] if linear is None else [linear[0, start - first :].cpu().numpy()]
         since_start = onsets[part][start - first :]
         row = np.arange(start, part.stop)
         known.append((row >= context) | (since_start - row <= 0))
-    return np.concatenate(answers), np.concatenate(known)
+    return np.concatenate(answers), np.concatenate(by_ridge) if by_ridge else None, np.concatenate(known)
+
+
+def _linear_ways(model: MultimodalAutoencoder, subject: str) -> set[str]:
+    """What the linear path has weights for: BOLD, and modalities. One of too little training data has none."""
+    path = model.linear_path
+    if path is None:
+        return set()
+    place = model.place(subject)
+    found = {BOLD} if bool(path.weights(place)[0].any()) else set()
+    parts = path.decoding_weights(place)[0].split(list(path.answers.values()), dim=2)
+    return found | {name for name, own in zip(path.answers, parts, strict=True) if bool(own.any())}
 
 
 def _decoded(
-    model: MultimodalAutoencoder, bold: Tensor, present: Tensor, subject: str, expected: bool
-) -> dict[str, np.ndarray]:
-    """Each modality of all rows, in pieces that overlap by the volumes ahead."""
+    model: MultimodalAutoencoder,
+    ridge: MultimodalAutoencoder,
+    bold: Tensor,
+    present: Tensor,
+    subject: str,
+    expected: bool,
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Each modality of all rows, and what ridge decodes alone, in pieces that overlap by the volumes ahead."""
     n, lead = len(bold), model.lead_trs
-    pieces: dict[str, list[np.ndarray]] = {}
-    device = next(model.parameters()).device
+    pieces: tuple[dict[str, list[np.ndarray]], dict[str, list[np.ndarray]]] = ({}, {})
+    device, ways = next(model.parameters()).device, _linear_ways(ridge, subject)
     for start in range(0, n, AT_A_TIME):
         stop = min(n, start + AT_A_TIME)
         part = slice(start, min(n, stop + lead))
-        outputs = model.decode(bold[part][None].to(device), subject, present[part][None].to(device))
-        if AUDIO in outputs and model.settings.use_encodec:
-            outputs = {**outputs, AUDIO: _codes(model, outputs, expected)}
-        for name, values in outputs.items():
-            pieces.setdefault(name, []).append(values[0, : stop - start].cpu().numpy())
-    return {name: np.concatenate(values) for name, values in pieces.items()}
+        x, there = bold[part][None].to(device), present[part][None].to(device)
+        linear = ridge.linear_decoded(x, subject, there) if ways - {BOLD} else {}
+        for who, outputs, found in (
+            (model, model.decode(x, subject, there), pieces[0]),
+            (ridge, {name: values for name, values in linear.items() if name in ways}, pieces[1]),
+        ):
+            if AUDIO in outputs and model.settings.use_encodec:
+                outputs = {**outputs, AUDIO: _codes(who, outputs, expected and who is model)}
+            for name, values in outputs.items():
+                found.setdefault(name, []).append(values[0, : stop - start].cpu().numpy())
+    own, by_ridge = ({name: np.concatenate(values) for name, values in found.items()} for found in pieces)
+    return own, by_ridge
 
 
 def _codes(model: MultimodalAutoencoder, outputs: dict[str, Any], expected: bool) -> Tensor:

@@ -21,7 +21,7 @@ from giblet.evaluation.reconstruction import (
 )
 from giblet.evaluation.scorecard import FREQUENT, MEAN, Null, Score
 from giblet.sound_metrics import level_error, missing, si_sdr, stoi
-from giblet.statistics.correlation import correlations, pooled_correlation
+from giblet.statistics.correlation import correlations, mean_correlation_influence, pooled_correlation
 from giblet.statistics.estimates import Chance, Estimate, ScoredTRs
 from giblet.statistics.rotation import RotationTest
 
@@ -46,6 +46,7 @@ def score_codes(
     *,
     original: np.ndarray | None = None,
     trs: ScoredTRs | None = None,
+    ridge: np.ndarray | None = None,
 ) -> CodeScores:
     """Score predicted codes and their sound.
 
@@ -64,6 +65,8 @@ def score_codes(
         otherwise with that of the true codes.
     trs : ScoredTRs, optional
         Of which stretch each TR is; one by default.
+    ridge : ndarray of int, shape (n_trs, n_codebooks, frames_per_tr), optional
+        Codes that ridge regression decodes, whose scores stand beside.
 
     Returns
     -------
@@ -82,14 +85,17 @@ def score_codes(
     trs = trs or ScoredTRs.of(len(truth), tr)
     constants = constant_codes(train, truth, codec)
     scores = _accuracies(truth, predicted, constants, trs)
-    latents = {
-        name: latents_by_tr(codes, codec) for name, codes in {"true": truth, "own": predicted, **constants}.items()
-    }
+    if ridge is not None:
+        theirs = _accuracies(truth, ridge, {}, trs)
+        scores = [one.beside(other, trs) for one, other in zip(scores, theirs, strict=True)]
+    said = {"true": truth, "own": predicted, **constants, **({} if ridge is None else {"ridge": ridge})}
+    latents = {name: latents_by_tr(codes, codec) for name, codes in said.items()}
     same = bool((predicted == predicted[:1]).all())
-    scores += compare("latent r", latents["true"], latents["own"], {n: latents[n] for n in constants}, trs, same=same)
-    sounds = {
-        name: sound_of(codes, codec, tr) for name, codes in {"true": truth, "own": predicted, **constants}.items()
-    }
+    scores += compare(
+        "latent r", latents["true"], latents["own"], {n: latents[n] for n in constants}, trs, same=same,
+        ridge=latents.get("ridge"),
+    )  # fmt: skip
+    sounds = {name: sound_of(codes, codec, tr) for name, codes in said.items()}
     notes = list(trs.notes)
     reference = sounds["true"]
     if original is None:
@@ -113,7 +119,7 @@ def score_codes(
     mels = {name: log_mel(mel, loudest) for name, mel in mels.items()}
     scores += compare(
         "mel r", log_mel(target, loudest), mels["own"], {n: mels[n] for n in constants}, trs,
-        ceiling=None if original is None else mels["true"], same=same,
+        ceiling=None if original is None else mels["true"], same=same, ridge=mels.get("ridge"),
     )  # fmt: skip
     if "stoi" in missing():
         notes.append("STOI is not measured: the package pystoi is not installed (pip install 'giblet[quality]')")
@@ -168,6 +174,7 @@ def _accuracies(
                 for name, of in nulls.items()
             },
             shifted=trs.chance_of_pairs(code_pairs(truth[:, book], predicted[:, book])),
+            influence=right[:, book],
         )
         for book in range(truth.shape[1])
     ]
@@ -182,6 +189,7 @@ def compare(
     *,
     ceiling: np.ndarray | None = None,
     same: bool = False,
+    ridge: np.ndarray | None = None,
 ) -> list[Score]:
     """Two correlations of continuous features with their prediction.
 
@@ -199,6 +207,8 @@ def compare(
         The best prediction that the codec allows.
     same : bool
         `predicted` says the same of every TR too.
+    ridge : ndarray, optional
+        What ridge regression predicts, of the same shape; its scores stand beside.
 
     Returns
     -------
@@ -213,10 +223,20 @@ def compare(
         If the shapes differ, or values are not finite.
     """
     test = trs.test(truth.reshape(len(truth), -1), predicted.reshape(len(predicted), -1))
-    return [
+    found = [
         _pooled(name, truth, predicted, nulls, trs, ceiling, _alike(test, same)),
         _over_time(f"{name} over time", truth, predicted, nulls, trs, ceiling, same),
     ]
+    if ridge is None:
+        return found
+    pooled, x, y = pooled_correlation(truth, ridge), trs.flat(_tr_means(truth)), trs.flat(_tr_means(ridge))
+    own = Estimate(_finite(pooled.r), why=None if np.isfinite(pooled.r) else CONSTANT)
+    mean = correlations(x, y, trs.run).mean
+    theirs = (
+        Score(name, own, influence=pooled.influence),
+        Score(name, Estimate(mean), influence=mean_correlation_influence(x, y, trs.run)),
+    )
+    return [one.beside(other, trs) for one, other in zip(found, theirs, strict=True)]
 
 
 def _alike(test: RotationTest | None, same: bool) -> np.ndarray | None:
@@ -256,7 +276,7 @@ def _pooled(
         chance = Chance.of(by_rotation, _finite(alike))
     best = None if ceiling is None else _finite(pooled_correlation(truth, ceiling).r)
     mine = trs.estimate(own.r, own.influence, -1, 1) if np.isfinite(own.r) else Estimate(None, why=CONSTANT)
-    return Score(name, mine, best, found, chance)
+    return Score(name, mine, best, found, chance, own.influence)
 
 
 def _over_time(
@@ -277,12 +297,12 @@ def _over_time(
     plain = correlations(x, y, trs.run)
     if same or plain.mean is None or plain.constant[plain.defined].all():
         return Score(name, Estimate(None, why=CONSTANT), best, absent, Chance(None, None, 0))
-    test = trs.test(x, y)
+    test, influence = trs.test(x, y), mean_correlation_influence(trs.flat(x), trs.flat(y), trs.run)
     if test is None:
-        return Score(name, Estimate(plain.mean), best, absent, Chance(None, None, 0))
+        return Score(name, Estimate(plain.mean), best, absent, Chance(None, None, 0), influence)
     interval = test.mean_interval if trs.has_intervals else ()
     chance = Chance.of(test.whitened_by_rotation, float(test.mean_by_rotation.mean()))
-    return Score(name, Estimate(test.mean, *interval), best, absent, chance)
+    return Score(name, Estimate(test.mean, *interval), best, absent, chance, influence)
 
 
 def _sound_scores(
@@ -302,6 +322,7 @@ def _sound_scores(
             _plain(measure(sounds["own"])),
             _finite(measure(sounds["true"])) if has_original else None,
             {name: Null(_plain(measure(sounds[name]))) for name in (MEAN, FREQUENT)},
+            ridge=Null(_plain(measure(sounds["ridge"]))) if "ridge" in sounds else None,
         )
         for label, measure in measures.items()
     ]

@@ -118,17 +118,18 @@ class LinearPath(nn.Module):
     ) -> None:
         super().__init__()
         self.modalities = dict(modalities)
-        self.features = nn.ModuleDict({n: FixedFeatures(m, codebooks, statistics) for n, m in modalities.items()})
+        features = {name: FixedFeatures(modality, codebooks, statistics) for name, modality in modalities.items()}
+        self.features = nn.ModuleDict(features)
         # Its own, as that of the network may learn while the weights stay.
         hrf = settings.linear_hrf or settings.hrf
         late = max(slice_time_refs) * settings.tr  # the brain does not look ahead
         delays = tuple(delay for delay in FIR_DELAYS if delay >= late) if hrf == "fir" else None
         self.hrf = HRFLayer(tr=settings.tr, hrf=hrf, delays=delays, slice_time_ref=slice_time_refs)
-        n = (1 if delays is None else len(delays)) * sum(int(own.n) for own in self.features.values())
+        n = (1 if delays is None else len(delays)) * sum(own.n for own in features.values())
         self.answers = {
-            name: _answer_size(own, self.features[name])
-            for name, own in self.modalities.items()
-            if own.kind != "codes" or (settings.head == "latent" and self.features[name].n)
+            name: own.n // 2 if own.kind == "codes" else own.n  # of codes the mean latent alone
+            for name, own in features.items()
+            if own.kind != "codes" or (settings.head == "latent" and own.n)
         }
         self.n_lags, n_answers = settings.decode_trs, sum(self.answers.values())
         for name in (BOLD, *self.answers):
@@ -347,9 +348,3 @@ class LinearPath(nn.Module):
         own, level = self.decoding_weights(place)
         own.copy_(weights)
         level.copy_(intercept)
-
-
-def _answer_size(modality: Modality, features: nn.Module) -> int:
-    """Numbers that are decoded of a TR: of codes the mean latent alone."""
-    n = int(features.n)  # type: ignore[call-overload]
-    return n // 2 if modality.kind == "codes" else n

@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazily(
         "giblet.pipeline.brain": ("check_alignment",),
         "giblet.pipeline.codec": ("CodecDescription", "CodecEvaluation", "describe_codec", "evaluate_codec"),
         "giblet.pipeline.codec_training": ("TrainedCodec", "train_codec"),
+        "giblet.pipeline.doctor": ("Checkup", "doctor"),
         "giblet.pipeline.encoding": ("encode",),
         "giblet.pipeline.encoding_film": ("PredictedScan", "predict_film"),
         "giblet.pipeline.encoding_result": ("EncodingResult",),

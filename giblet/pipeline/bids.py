@@ -8,11 +8,11 @@ from typing import Any
 from giblet.config import options_in
 from giblet.data.bids.files import KEYS
 from giblet.data.bids.query import BidsRun
+from giblet.data.bids.settings import BidsSettings
 from giblet.data.bold.strategies import strategy_confounds
+from giblet.data.study_settings import SubjectSettings
 from giblet.encoding.settings import EncodeSubjectSettings
 from giblet.errors import InputError
-from giblet.training.bids import BidsSettings
-from giblet.training.settings import SubjectSettings
 
 
 def bids_runs(config: str | Path) -> list[dict[str, Any]]:

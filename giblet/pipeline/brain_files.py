@@ -18,10 +18,10 @@ from giblet.data.bold.row_masks import read_row_mask
 from giblet.data.bold.surfaces import with_other_hemisphere
 from giblet.data.bold.tables import is_table
 from giblet.data.bold.volumes import check_grid, read_mask
+from giblet.data.study_settings import SubjectSettings
 from giblet.docs import fill_doc
 from giblet.errors import InputError, reading
 from giblet.files import sha256_of
-from giblet.training.settings import SubjectSettings
 
 log = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from giblet.alignment.checks import check_applied_once
 from giblet.alignment.lags import HIGH_PASS
 from giblet.config import options_in
+from giblet.data.study_settings import RunSettings, SubjectSettings
 from giblet.encoding.settings import EncodeSettings
 from giblet.errors import InputError
 from giblet.evaluation.alignment import AlignmentCheck, Regressor
@@ -17,7 +18,6 @@ from giblet.features import load_features
 from giblet.modalities import STIMULI
 from giblet.pipeline.brain import checks_of, regressors_in
 from giblet.pipeline.training import read_config
-from giblet.training.settings import RunSettings, SubjectSettings
 
 log = logging.getLogger(__name__)
 

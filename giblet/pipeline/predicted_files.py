@@ -15,6 +15,7 @@ import xarray as xr
 
 from giblet.codec import AudioCodec
 from giblet.data.audio import AudioProcessor
+from giblet.data.study_settings import SubjectSettings
 from giblet.data.text import TextProcessor, nearest_segments
 from giblet.data.video import VideoProcessor
 from giblet.docs import fill_doc
@@ -26,7 +27,6 @@ from giblet.modalities import AUDIO, TEXT, VIDEO
 from giblet.pipeline.trained_run import Prediction
 from giblet.spans import volume_rate
 from giblet.timing import TRGrid, exact
-from giblet.training.settings import SubjectSettings
 from giblet.version import __version__
 
 

@@ -166,6 +166,8 @@ def _reconstruct(
     before = files_of_result(path, options, overwrite)
     prediction = part.predict(device)
     card = score(prediction, codec=codec, original=original)
+    for note in card.below_ridge:
+        log.warning("subject %s: %s", part.subject, note)
     path.unlink(missing_ok=True)  # of two results, the files would not be those that it describes
     files, stretches = write_prediction(prediction, out_dir, codec, search)
     files += [path, path.with_suffix(".md")]

@@ -12,8 +12,8 @@ from giblet.data.media import AudioReader
 from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.evaluation.encoding import EncodingScore, score_encoding
-from giblet.evaluation.identification import identification
-from giblet.evaluation.reconstruction import log_mel
+from giblet.evaluation.identification import Identification, identification, told_apart
+from giblet.evaluation.reconstruction import latents_by_tr, log_mel
 from giblet.evaluation.scorecard import MEAN, Score, Scorecard
 from giblet.evaluation.scores import compare, score_codes
 from giblet.features import load_features
@@ -49,7 +49,7 @@ def score(prediction: Prediction, *, codec: AudioCodec | None = None, original: 
         If `original` is another film, or the part has several stretches.
     """
     part, stretches, notes = prediction.part, prediction.stretches, list(prediction.notes)
-    scores, tr = list[Score](), part.run.settings.model.tr
+    scores, passages, tr = list[Score](), list[Identification](), part.run.settings.model.tr
     if part.split != "test":
         notes.append(f"TRs of {part.split} were used in training: these scores are no evidence")
     if len(stretches) > 1:
@@ -59,11 +59,16 @@ def score(prediction: Prediction, *, codec: AudioCodec | None = None, original: 
         if n < LEAST_TRS:
             notes.append(f"{name} is not scored: {n} TRs have all of their BOLD in this part, {LEAST_TRS} are needed")
             continue
-        found, told = _score_modality(prediction, name, codec, original)
+        found, apart, told = _score_modality(prediction, name, codec, original)
         scores += found
+        passages += apart
         notes += told
     encoding, told = _score_encoding(prediction, tr)
-    return Scorecard.of(_about(prediction, codec), scores, encoding, [*notes, *told])
+    if any(s.bold_ridge is None for s in stretches):
+        notes.append(
+            "no ridge beside encoding: this subject has too little training data for folds to choose penalties by"
+        )
+    return Scorecard.of(_about(prediction, codec), scores, encoding, [*notes, *told], passages)
 
 
 @fill_doc
@@ -94,14 +99,16 @@ def check_original(path: str | Path, part: Part, codec: AudioCodec | None) -> No
 
 def _score_modality(
     prediction: Prediction, name: str, codec: AudioCodec | None, original: str | Path | None
-) -> tuple[list[Score], list[str]]:
-    """Scores of one modality, and what is to be said of them."""
+) -> tuple[list[Score], list[Identification], list[str]]:
+    """Scores of one modality, how its passages are told apart, and what is to be said of them."""
     part, stretches = prediction.part, prediction.stretches
     keep = [s.scored[name] for s in stretches]
-    truth, own = (
+    with_ridge = all(name in s.decoded_ridge for s in stretches)
+    truth, own, *linear = (
         np.concatenate([getattr(s, what)[name][k] for s, k in zip(stretches, keep, strict=True)])
-        for what in ("truth", "decoded")
+        for what in ("truth", "decoded", *(["decoded_ridge"] if with_ridge else []))
     )
+    ridge = linear[0] if linear else None
     tr = part.run.settings.model.tr
     trs = ScoredTRs(tr, np.repeat(np.arange(len(keep)), [int(k.sum()) for k in keep]))
     if name == AUDIO and codec is not None:
@@ -109,18 +116,23 @@ def _score_modality(
         train = [int(k) for k in part.run.study.part("train")[part.subject] if codes.valid[k]]
         seen = np.concatenate([codes.read(k, k + 1) for k in train])
         sound = None if original is None else _original(original, prediction, keep, codec)
-        of_codes = score_codes(truth, own, seen, codec, tr, original=sound, trs=trs)
-        return list(of_codes.scores), list(of_codes.notes)
+        of_codes = score_codes(truth, own, seen, codec, tr, original=sound, trs=trs, ridge=ridge)
+        heard, said = latents_by_tr(truth, codec), latents_by_tr(own, codec)
+        theirs = None if ridge is None else latents_by_tr(ridge, codec)
+        return list(of_codes.scores), told_apart("latents", heard, said, trs, ridge=theirs), list(of_codes.notes)
     mean = np.broadcast_to(part.normalisers[name].mean, truth.shape)
     if name == AUDIO:
         loudest = float(truth.max())
-        truth, own, mean = (log_mel(values, loudest) for values in (truth, own, mean))
+        truth, own, mean, *linear = (log_mel(values, loudest) for values in (truth, own, mean, *linear))
     elif truth.ndim == 4:  # (n, H, W, 3): each pixel and colour is a feature
-        truth, own, mean = (values.reshape(len(values), -1) for values in (truth, own, mean))
-    scores = compare("mel r" if name == AUDIO else f"{name} r", truth, own, {MEAN: mean}, trs)
+        truth, own, mean, *linear = (values.reshape(len(values), -1) for values in (truth, own, mean, *linear))
+    ridge, label = linear[0] if linear else None, "mel" if name == AUDIO else name
+    scores = compare(f"{label} r", truth, own, {MEAN: mean}, trs, ridge=ridge)
     if name == TEXT and truth.shape[1] > 1:  # a word rate has no direction
         scores.append(identification("text identification", truth, own, trs))
-    return scores, list(trs.notes)
+        if ridge is not None:
+            scores[-1] = scores[-1].beside(identification("", truth, ridge, trs), trs)
+    return scores, told_apart(label, truth, own, trs, ridge=ridge), list(trs.notes)
 
 
 def _score_encoding(prediction: Prediction, tr: float) -> tuple[EncodingScore | None, list[str]]:
@@ -133,7 +145,9 @@ def _score_encoding(prediction: Prediction, tr: float) -> tuple[EncodingScore | 
         np.concatenate([getattr(s, what) for s in stretches])[rows] for what in ("bold", "bold_predicted")
     )
     trs = ScoredTRs(tr, np.repeat(np.arange(len(stretches)), [int(s.bold_scored.sum()) for s in stretches]))
-    return score_encoding(measured, predicted, trs), list(trs.notes)
+    linear = [s.bold_ridge for s in stretches if s.bold_ridge is not None]
+    ridge = np.concatenate(linear)[rows] if len(linear) == len(stretches) else None
+    return score_encoding(measured, predicted, trs, ridge=ridge), list(trs.notes)
 
 
 def _about(prediction: Prediction, codec: AudioCodec | None) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from giblet.models import MultimodalAutoencoder
 from giblet.pipeline.brain_files import Paths, brain_about, default_folder, lesion_of, listed, replacement_bold
 from giblet.pipeline.run_checks import checked_run, fitted_to_part
 from giblet.training.columns import unit_of
+from giblet.training.ridge import ridge_of
 from giblet.training.settings import SubjectSettings, TrainSettings
 from giblet.training.study import Study
 
@@ -101,6 +102,14 @@ class TrainedRun:
             "source": self.folder.absolute().name,
             "source_sha256": sha256_of(self.folder / "best" / "model.safetensors"),
         }
+
+    @cached_property
+    def ridge(self) -> MultimodalAutoencoder:
+        """A model whose linear path is the ridge regression that scores stand beside: the run's own where it has one.
+
+        See :func:`giblet.training.ridge.ridge_of`.
+        """
+        return ridge_of(self.model, self.settings, self.study)
 
     def named(self, subject: str) -> str:
         """The run's own spelling of a subject, with or without ``sub-``.
@@ -289,12 +298,13 @@ class Part:
         with ExitStack() as stack:
             if self.silenced is not None:
                 lesion = torch.from_numpy(self.silenced)
-                stack.enter_context(model.to(device).lesion(lesion, self.subject))
+                for one in {id(own): own for own in (model, self.run.ridge)}.values():
+                    stack.enter_context(one.to(device).lesion(lesion, self.subject))
                 unit = unit_of(study.columns[self.subject])
                 notes.append(f"{int(lesion.sum())} of {len(lesion)} {unit} are silenced in decoding")
             stretches = predict(
                 model, self.recording, self.normalisers, self.trs, stimulus_trs=study.stimulus_trs[self.subject],
-                bold=self.bold, device=device,
+                bold=self.bold, device=device, ridge=self.run.ridge,
             )  # fmt: skip
         return Prediction(self, tuple(stretches), tuple(notes))
 

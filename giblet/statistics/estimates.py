@@ -19,7 +19,7 @@ from scipy.stats import t as student
 from giblet.alignment.prewhitening import without_drifts
 from giblet.statistics.correction import normal_p, rank_p
 from giblet.statistics.rotation import RotationTest, rotation_test
-from giblet.statistics.rotations import HIGH_PASS, basis_of, joint_draws, too_short
+from giblet.statistics.rotations import HIGH_PASS, basis_of, flattened, joint_draws, too_short
 from giblet.timing import check_tr
 
 if TYPE_CHECKING:
@@ -165,6 +165,28 @@ class ScoredTRs:
     def rotations(self) -> np.ndarray:
         """By how many TRs each stretch is rotated, int64 (n_rotations, n_stretches); first none."""
         return joint_draws(self.lengths, 0)
+
+    def flat(self, values: np.ndarray) -> np.ndarray:
+        """Series without the drifts of each stretch; as they are, where the TRs are too few for that.
+
+        Parameters
+        ----------
+        values : ndarray of float, shape (n_trs, n_columns)
+
+        Returns
+        -------
+        ndarray of float64, shape (n_trs, n_columns)
+            Of which the correlations are :attr:`RotationTest.r`.
+        """
+        found = flattened(values)
+        if self.too_short is not None:
+            return found
+        start = 0
+        for length in self.lengths:
+            own = slice(start, start + length)
+            found[own] = without_drifts(found[own], basis_of(length, float(check_tr(self.tr)), self.high_pass))
+            start += length
+        return found
 
     @property
     def has_intervals(self) -> bool:

@@ -14,6 +14,8 @@ from giblet.models import MultimodalAutoencoder
 from giblet.models.checkpoint import WEIGHTS
 
 WAYS = ("encoding", "decoding")
+BELOW = 1.001
+"""Times the loss of the linear path from which the model's own is called worse, and not equal but for rounding."""
 
 
 class Best:
@@ -157,6 +159,13 @@ class Best:
             found.append(
                 f"no validation was better than that of the untrained model (step 0) in {way} ({names}), which is what "
                 f"{folder} holds for it: nothing that carries over was learned"
+            )
+        below = [name for name, loss in self.val.items() if loss > BELOW * linear_val.get(name, loss)]
+        if below:
+            told = ", ".join(f"{name} ({self.val[name]:.4g}, ridge {linear_val[name]:.4g})" for name in below)
+            found.append(
+                f"below ridge: the best validation of {told} is worse than that of the linear path alone; train with "
+                "more data or a lower learning_rate"
             )
         if poor:
             told = ", ".join(f"{name} ({self.val[name]:.4g})" for name in poor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import torch
+from torch import Tensor
 
 from giblet.alignment.hrf_layer import HRFLayer
 from giblet.codec.encodec import fingerprint
@@ -49,13 +50,17 @@ def check_columns(settings: TrainSettings, study: Study) -> None:
         log.warning("%s; left out of losses and scores", text)
 
 
-def model_of(settings: TrainSettings, study: Study) -> tuple[MultimodalAutoencoder, Scales]:
+def model_of(
+    settings: TrainSettings, study: Study, codebooks: Tensor | None = None
+) -> tuple[MultimodalAutoencoder, Scales]:
     """An untrained model for a study, and the scales of its losses; both know of training TRs alone.
 
     Parameters
     ----------
     settings : TrainSettings
     study : Study
+    codebooks : Tensor, shape (K, V, D), optional
+        Of the codec that made the codes; by default it is looked for.
 
     Returns
     -------
@@ -69,8 +74,8 @@ def model_of(settings: TrainSettings, study: Study) -> tuple[MultimodalAutoencod
     InputError
         If model and data do not fit.
     """
-    settings, books = _with_tr_of(study, settings), None
-    if study.codec_fingerprint is not None:
+    settings, books = _with_tr_of(study, settings), codebooks
+    if study.codec_fingerprint is not None and books is None:
         network = read_model(*find_codec(settings.codec, None), settings.codec)
         if fingerprint(network) != study.codec_fingerprint:
             raise CodecError(

@@ -10,8 +10,8 @@ import numpy as np
 from giblet.data.dataset.stimulus_split import ShownRun, StimulusSplit, alone, leaked, split_stimulus
 from giblet.data.dataset.windows import Recording
 from giblet.data.splits import Splits, make_splits
+from giblet.data.study_settings import DataSettings, SubjectSettings
 from giblet.errors import InputError
-from giblet.training.settings import DataSettings, SubjectSettings
 
 Notes = dict[str, list[str]]
 """By subject what is to be said of its split; under "" of that of all."""

@@ -153,7 +153,10 @@ def launch(settings: TrainSettings) -> Fabric:
             accelerator=kind, devices=settings.devices, num_nodes=settings.num_nodes, precision=settings.precision,
             # A step is of one subject: the brain layers of the others get no gradient. With one there is nothing to
             # look for, and looking costs a walk through the graph per step.
-            strategy=DDPStrategy(find_unused_parameters=len(settings.data.subjects) > 1) if several else "auto",
+            # Buffers are the same in all, and large: none is sent.
+            strategy=DDPStrategy(find_unused_parameters=len(settings.data.subjects) > 1, broadcast_buffers=False)
+            if several
+            else "auto",
             # One process has none to find: what a cluster's job says of its tasks is not about it.
             plugins=[LightningEnvironment()] if wanted == 1 else None,
         )  # fmt: skip

@@ -17,12 +17,12 @@ from giblet.data.bold.brain_rows import PLACES
 from giblet.data.dataset.stimulus_split import ShownRun
 from giblet.data.dataset.windows import Recording
 from giblet.data.splits import HRF_SECONDS
+from giblet.data.study_settings import SubjectSettings
 from giblet.errors import AlignmentError, InputError
 from giblet.features import CONTINUOUS
 from giblet.modalities import BOLD
 from giblet.timing import same_tr, shown
 from giblet.training.films import Films, Joined
-from giblet.training.settings import SubjectSettings
 
 log = logging.getLogger(__name__)
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from giblet.data.study_settings import RunSettings
 from giblet.encoding import BlockedFolds, EncodingModel, rotation_test
 from giblet.encoding.held_out import predict_held_out, score_held_out
 from giblet.encoding.settings import BandSettings, EncodeDataSettings, EncodeRunSettings, EncodeSettings
 from giblet.errors import InputError
-from giblet.training.settings import RunSettings
 
 TR = 2.0
 

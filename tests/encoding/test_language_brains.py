@@ -111,6 +111,33 @@ def test_layer_16_predicts_unseen_stories_from_ten_others_better_than_the_word_r
     assert by_layer > by_rate + 0.07
 
 
+@needs_lebel
+@needs_model
+@pytest.mark.slow
+def test_passages_of_unseen_stories_are_told_apart_by_what_ten_others_taught(tmp_path):
+    told, model = script(), LanguageModel(SMOLLM2, device="cpu")
+    stories, bold = told.read_stories(LEBEL), told.read_bold(LEBEL, 2)
+    chosen = [name for name in told.chosen_stories(LEBEL, stories, "train25") if name in bold]
+    training = [name for name in chosen if stories.split[name] == "train"][:N_STORIES]
+    names = [*training, *(name for name in chosen if stories.split[name] == "test")]
+
+    def states(words):
+        return model.states(words, layers=(16,), context=512, context_step=told.AT_A_TIME, surprisal=False)
+
+    runs = told.written(LEBEL, tmp_path, names, [2], told.language(states, (16,)), {"model": model.name})
+    settings = EncodeSettings.make(
+        data={"subjects": [{"name": "02", "runs": runs[2]}]}, output=tmp_path / "out", tr=2.0,
+        bands={"layer_16": {"of": "story", "take": "layer_16"}},
+    )  # fmt: skip
+    apart = script("told_apart")
+    found = apart.table(settings, apart.Options("layer_16")).groupby("seconds")
+    for seconds, top, pairwise in ((10.0, (0.47, 0.56), (0.94, 0.96)), (20.0, (0.73, 0.88), (0.988, 0.994))):
+        own = found.get_group(seconds)
+        assert own["top-1"].agg(["min", "max"]).tolist() == pytest.approx(top, abs=0.05)
+        assert own["pairwise"].agg(["min", "max"]).tolist() == pytest.approx(pairwise, abs=0.01)
+        assert own["p 1"].max() < 0.005 and own["chance 1"].max() < 0.04
+
+
 class Stories:
     """BOLD of some stories, and which rows are of which."""
 

@@ -169,8 +169,7 @@ def test_listeners_agree_as_the_readme_of_the_data_says():
     assert (found.expected > found.lower).all()
 
 
-def script():
-    name = "spoken_stories"
+def script(name="spoken_stories"):
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
         sys.modules[name] = module = importlib.util.module_from_spec(spec)

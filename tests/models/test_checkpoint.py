@@ -54,6 +54,18 @@ def test_a_model_comes_back_bit_for_bit(tiny, tmp_path, head, codebook_init):
     assert torch.equal(*(m.decoder.to_codes(o["decoded"]) for m, o in ((model, one), (again, two))))
 
 
+def test_a_model_of_before_there_was_a_linear_path_opens_without_one(tiny, tmp_path):
+    model = tiny(MODALITIES, {"sub-01": 5}, torch.randn(2, 30, 6), head="latent", linear_path=False, **OPTIONS).eval()
+    folder = model.save(tmp_path)
+    settings = json.loads((folder / "model.json").read_text())["settings"]
+    assert settings.pop("linear_path") is False and settings.pop("linear_hrf") is None
+    rewrite(folder, settings=settings)
+    again = MultimodalAutoencoder.from_pretrained(folder)
+    assert again.linear_path is None and again.settings == model.settings
+    batch = batch_of(model)
+    assert torch.equal(*(m.predict_bold(batch["data"], batch["mask"], 0) for m in (model, again)))
+
+
 def test_the_folder_holds_two_files_and_no_lesion(saved):
     model, folder = saved
     with model.lesion(torch.ones(5, dtype=torch.bool), 0):

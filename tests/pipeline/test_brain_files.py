@@ -9,9 +9,9 @@ import pytest
 from nilearn import signal
 from nilearn.maskers import NiftiLabelsMasker
 
+from giblet.data.study_settings import SubjectSettings
 from giblet.errors import InputError
 from giblet.pipeline.brain_files import default_folder, lesion_of, replacement_bold, training_columns
-from giblet.training.settings import SubjectSettings
 
 TR, SHAPE, N = 1.5, (4, 5, 3), 30
 AFFINE = np.diag([3.0, 3.0, 3.5, 1.0])

@@ -17,14 +17,16 @@ from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import nibabel as nib
 import numpy as np
 
 from giblet.cells import is_number
 from giblet.errors import InputError, reading
 from giblet.timing import LONGEST_TR, check_tr, exact, same_tr, shown
+
+if TYPE_CHECKING:
+    import nibabel as nib
 
 log = logging.getLogger(__name__)
 
