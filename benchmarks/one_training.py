@@ -54,8 +54,8 @@ def train(audio: str, codec: str, n_voxels: int, steps: int, batch: int, gradien
     made the codes; `gradients` a file to write the first step's to.
     """
     from giblet.models.settings import ModelSettings
+    from giblet.training import trainer
     from giblet.training.settings import TrainSettings
-    from giblet.training.trainer import Trainer
 
     sound = np.load(audio)
     codes = bool(np.issubdtype(sound.dtype, np.integer))
@@ -69,13 +69,18 @@ def train(audio: str, codec: str, n_voxels: int, steps: int, batch: int, gradien
         losses.append((told[-1] if len(told) > 1 else told[0].losses)["train"])  # three arguments up to 189995b
 
     found: dict[str, np.ndarray] = {}
-    clip = torch.nn.utils.clip_grad_norm_
+    models: list[Any] = []
+    clip, make_losses = torch.nn.utils.clip_grad_norm_, trainer.Losses
 
-    def clip_and_keep(parameters: Any, *args: Any, **kwargs: Any) -> Any:
-        own = list(parameters)
-        if not found:
-            found.update({str(i): p.grad.numpy().copy() for i, p in enumerate(own) if p.grad is not None})
-        return clip(own, *args, **kwargs)
+    def losses_of(network: Any, scales: Any) -> Any:
+        models.append(network)
+        return make_losses(network, scales)
+
+    def clip_and_keep(*args: Any, **kwargs: Any) -> Any:
+        if not found:  # all of them, before the first is clipped
+            named = models[0].named_parameters()
+            found.update({name: p.grad.numpy().copy() for name, p in named if p.grad is not None})
+        return clip(*args, **kwargs)
 
     with tempfile.TemporaryDirectory() as folder:
         settings = TrainSettings.make(
@@ -83,8 +88,8 @@ def train(audio: str, codec: str, n_voxels: int, steps: int, batch: int, gradien
             model=model, steps=steps, batch_size=batch, device="cpu", validate_every=10_000, codec=codec,
         )  # fmt: skip
         if gradients is not None:
-            torch.nn.utils.clip_grad_norm_ = clip_and_keep
-        result = Trainer(settings, after_step, study=study_of(sound, codec, n_voxels, codes)).fit()
+            trainer.Losses, torch.nn.utils.clip_grad_norm_ = losses_of, clip_and_keep  # type: ignore[misc]
+        result = trainer.Trainer(settings, after_step, study=study_of(sound, codec, n_voxels, codes)).fit()
     if gradients is not None:
         np.savez(gradients, **found)
     processor, clock = (median(np.diff(column)) for column in zip(*times, strict=True))
