@@ -138,8 +138,9 @@ class LinearPath(nn.Module):
         for place, voxels in enumerate(n_voxels):
             self.register_buffer(f"weights_{place}", torch.zeros(n, voxels))
             self.register_buffer(f"intercept_{place}", torch.zeros(voxels))
-            self.register_buffer(f"decoding_weights_{place}", torch.zeros(self.n_lags, voxels, n_answers))
-            self.register_buffer(f"decoding_intercept_{place}", torch.zeros(n_answers))
+            if n_answers:
+                self.register_buffer(f"decoding_weights_{place}", torch.zeros(self.n_lags, voxels, n_answers))
+                self.register_buffer(f"decoding_intercept_{place}", torch.zeros(n_answers))
 
     def bands(self, data: Mapping[str, Tensor], mask: Mapping[str, Tensor], which: int = 0) -> dict[str, Tensor]:
         """Features of each modality as the scanner would see them.
