@@ -144,8 +144,10 @@ def window_batches(windows: ScoredWindows, subject: str) -> Iterator[tuple[dict[
         yield batch, starts[:, None] + torch.arange(windows.windows.window)
 
 
-def folds_of_rows(rows: np.ndarray, run: np.ndarray, tr: float, gap: float = HRF_SECONDS) -> list[Fold] | None:
-    """Contiguous folds of some rows of a scan, with gaps.
+def folds_of_rows(
+    rows: np.ndarray, run: np.ndarray, tr: float, gap: float = HRF_SECONDS, moments: np.ndarray | None = None
+) -> list[Fold] | None:
+    """Contiguous folds of some rows of a scan, with gaps; a moment of film that is left out is so in all its runs.
 
     Parameters
     ----------
@@ -156,6 +158,9 @@ def folds_of_rows(rows: np.ndarray, run: np.ndarray, tr: float, gap: float = HRF
         Repetition time in seconds.
     gap : float
         Seconds around what is left out.
+    moments : ndarray of float, shape (n_trs, 2), optional
+        Film of each row and where in it the row is, in TRs (:func:`giblet.training.parts.moments_of`). Penalties that
+        were chosen by film which the other folds had heard too would be too small for film that is new.
 
     Returns
     -------
@@ -164,10 +169,28 @@ def folds_of_rows(rows: np.ndarray, run: np.ndarray, tr: float, gap: float = HRF
     """
     for n in FOLDS:
         try:
-            return BlockedFolds(n, gap, tr=tr).of_rows(rows, run)
+            blocked = BlockedFolds(n, gap, tr=tr)
+            folds = blocked.of_rows(rows, run)
         except InputError:  # too few rows for so many: fewer and longer ones leave more to learn from
             continue
+        if moments is not None:
+            own = moments[rows]
+            folds = [(train[~_shown_near(own[train], own[test], blocked.gap_trs)], test) for train, test in folds]
+        if min(len(train) for train, _ in folds) >= 2:
+            return folds
     return None
+
+
+def _shown_near(moments: np.ndarray, others: np.ndarray, gap: int) -> np.ndarray:
+    """Which rows show film within `gap` TRs of what other rows show."""
+    near = np.zeros(len(moments), bool)
+    for film in np.unique(others[:, 0]):
+        places = np.sort(others[others[:, 0] == film, 1])
+        own = moments[:, 1]
+        right = np.minimum(np.searchsorted(places, own), len(places) - 1)
+        distance = np.minimum(np.abs(places[right] - own), np.abs(places[np.maximum(right - 1, 0)] - own))
+        near |= (moments[:, 0] == film) & (distance <= gap)
+    return near
 
 
 def _ridge(scored: Scored, folds: Sequence[Fold], *, centre_runs: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -56,7 +56,11 @@ class Decoder:
 
 
 def fit_linear_decoding(
-    model: MultimodalAutoencoder, windows: ScoredWindows, *, centre_runs: bool
+    model: MultimodalAutoencoder,
+    windows: ScoredWindows,
+    *,
+    centre_runs: bool,
+    moments: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, dict[str, np.ndarray]]:
     """Give the decoding of the linear path its weights, and the heads beside it the start at 0.
 
@@ -68,6 +72,9 @@ def fit_linear_decoding(
         Of the training part.
     centre_runs : bool
         Whether the level of each run is taken out of what was shown too, as of BOLD.
+    moments : mapping of str to ndarray of float, shape (n_trs, 2), optional
+        By subject, as :func:`giblet.training.linear.folds_of_rows` takes them: what a run shows again is no new film
+        to a decoder that knows it.
 
     Returns
     -------
@@ -87,7 +94,7 @@ def fit_linear_decoding(
         weights, intercepts, said = [], [], dict[str, np.ndarray]()
         for name, n in path.answers.items():
             fit = None
-            if (folds := _folds(heard, name, recording)) is not None:
+            if (folds := _folds(heard, name, recording, (moments or {}).get(recording.subject))) is not None:
                 fit = _decoder(heard, name, folds, recording, centre_runs)
             mean = heard.targets[name][heard.learned[name]].mean(0) if len(heard.learned[name]) else np.zeros(n)
             weights.append(np.zeros((n_lags, n_voxels, n)) if fit is None else fit.weights)
@@ -126,10 +133,10 @@ def _heard(model: MultimodalAutoencoder, windows: ScoredWindows, subject: str) -
     return Heard(bold, present, targets, {n: np.flatnonzero(own & whole) for n, own in learned.items()}, found)
 
 
-def _folds(heard: Heard, name: str, recording: Recording) -> list[Fold] | None:
+def _folds(heard: Heard, name: str, recording: Recording, moments: np.ndarray | None) -> list[Fold] | None:
     """Folds of one modality's rows, between which no volume is shared; None where there are too few."""
     learned, gap = heard.learned[name], max(HRF_SECONDS, (heard.windows.shape[1] - 1) * recording.tr)
-    return folds_of_rows(learned, recording.run, recording.tr, gap) if len(learned) else None
+    return folds_of_rows(learned, recording.run, recording.tr, gap, moments) if len(learned) else None
 
 
 def _decoder(heard: Heard, name: str, folds: Sequence[Fold], recording: Recording, centre_runs: bool) -> Decoder | None:

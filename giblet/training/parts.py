@@ -70,6 +70,37 @@ def split_study(
     return splits, notes
 
 
+def moments_of(shown: Sequence[ShownRun], run: np.ndarray, tr: float) -> np.ndarray:
+    """Which film each row shows, and where in it.
+
+    Parameters
+    ----------
+    shown : sequence of ShownRun
+        What was shown in the runs, in their order.
+    run : ndarray of int, shape (n_trs,)
+        Run of each row.
+    tr : float
+        Repetition time in seconds.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_trs, 2)
+        Number of the film, and TRs since where its first run began. Runs that have a file in common show one film.
+    """
+    found, begun = np.zeros((len(run), 2)), list[tuple[float, float]]()
+    for number, (own, label) in enumerate(zip(shown, dict.fromkeys(run.tolist()), strict=True)):
+        begins = (float(number), 0.0)
+        for earlier, (film, place) in zip(shown, begun, strict=False):
+            later = own.rows_before(earlier, tr)
+            if later is not None:
+                begins = (film, place + later)
+                break
+        begun.append(begins)
+        rows = np.flatnonzero(run == label)
+        found[rows, 0], found[rows, 1] = begins[0], begins[1] + np.arange(len(rows))
+    return found
+
+
 def _notes_of_stimulus(found: StimulusSplit, shown: Mapping[str, Sequence[ShownRun]]) -> Notes:
     notes: Notes = {"": [], **{name: [] for name in shown}}
     for part, n in found.moved.items():

@@ -52,6 +52,7 @@ def ridge_of(model: MultimodalAutoencoder, settings: TrainSettings, study: Study
     with torch.random.fork_rng(devices=[]):
         found, _ = model_of(settings, study, model.decoder.codebooks)
     windows = windows_of(settings, study, "train")
-    for fit in (fit_linear_path, fit_linear_decoding):
-        fit(found, windows, centre_runs=settings.data.centre_runs)
+    centre = settings.data.centre_runs
+    fit_linear_path(found, windows, centre_runs=centre)
+    fit_linear_decoding(found, windows, centre_runs=centre, moments=study.moments)
     return found.eval()

@@ -23,7 +23,7 @@ from giblet.timing import same_tr
 from giblet.training.columns import learnable
 from giblet.training.films import Films
 from giblet.training.holes import Holes, unused_volumes, with_damaged
-from giblet.training.parts import is_cleaned, split_study
+from giblet.training.parts import is_cleaned, moments_of, split_study
 from giblet.training.recordings import Rows, agreed_tr, columns_of, read_bold, read_recording
 from giblet.training.settings import RunSettings, SubjectSettings, TrainSettings
 
@@ -63,6 +63,8 @@ class Study:
     """By subject what is to be said of its split; under "" of that of all."""
     holes: dict[str, Holes] = field(default_factory=dict)
     """By subject, NaN outside training and validation, where ``bad: mask`` keeps such voxels."""
+    moments: dict[str, np.ndarray] = field(default_factory=dict)
+    """By subject, float64 (n_trs, 2): which film each row shows, and where in it, in TRs."""
 
     @cached_property
     def sources(self) -> dict[str, str]:
@@ -155,7 +157,7 @@ def build_study(settings: TrainSettings, *, min_trs: int = 1) -> Study:
         next(iter(said["codec_fingerprint"]), None), next(iter(said["bandwidth"]), None),
         files_of(settings), {name: rows.film_seconds for name, rows in read.items()}, columns, unlearnable,
         {name: rows.slice_time_ref for name, rows in read.items()}, films, notes,
-        holes,
+        holes, {r.subject: moments_of(read[r.subject].shown, r.run, r.tr) for r in recordings},
     )  # fmt: skip
 
 

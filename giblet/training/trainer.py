@@ -141,7 +141,7 @@ class _Fit:
         centre = settings.data.centre_runs
         self.train_windows.linear = merged(
             fit_linear_path(self.model, self.train_windows, centre_runs=centre),
-            fit_linear_decoding(self.model, self.train_windows, centre_runs=centre),
+            fit_linear_decoding(self.model, self.train_windows, centre_runs=centre, moments=study.moments),
         )
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay,

@@ -10,6 +10,7 @@ from sklearn.linear_model import Ridge
 
 from giblet.alignment import convolve_hrf
 from giblet.codec.quantizer import codebooks_of, rvq_dequantize
+from giblet.data.dataset.stimulus_split import ShownRun
 from giblet.data.dataset.windows import Recording, fit_normalisers
 from giblet.encoding import DecodingModel, EncodingModel, fit_ridge
 from giblet.encoding.folds import BlockedFolds
@@ -18,10 +19,12 @@ from giblet.models import Modality, ModelSettings, MultimodalAutoencoder
 from giblet.models.linear_path import LinearPath
 from giblet.statistics.correlation import correlations
 from giblet.training.gains import gain_of
-from giblet.training.linear import fit_linear_path, is_fitted, predict_left_out
+from giblet.training.linear import fit_linear_path, folds_of_rows, is_fitted, predict_left_out
 from giblet.training.linear_decoding import fit_linear_decoding
 from giblet.training.objective import Objective
+from giblet.training.parts import moments_of
 from giblet.training.scored_windows import ScoredWindows
+from giblet.training.study import build_study
 from giblet.training.trainer import Trainer
 from tests.training.test_trainer import weights
 
@@ -383,3 +386,22 @@ def test_linear_answer_of_codes_is_the_mean_latent(bundled_model):
     wanted = rvq_dequantize(codes, codebooks).mean(1)
     assert torch.allclose(path.targets("audio", codes), wanted, atol=1e-4)
     assert path.spread("audio", wanted).shape == (4, codebooks.shape[2], 112)
+
+
+def test_film_that_is_left_out_is_so_in_all_runs_that_show_it(shown, settings):
+    """Heard in two runs, the second from its 10th TR on; and another film, at the same places."""
+    study = build_study(settings())
+    codes = [study.moments["01"][study.recordings[0].run == run, 0] for run in (1, 2, 3, 4)]
+    assert [set(one) for one in codes] == [{0.0}, {1.0}, {2.0}, {3.0}]  # films of their own
+    shows = [ShownRun({"a": 0.0}, 60), ShownRun({"a": 15.0}, 40), ShownRun({"b": 0.0}, 60)]
+    run = np.repeat([1, 2, 3], [60, 40, 60])
+    moments = moments_of(shows, run, TR)
+    assert moments[[0, 60, 99, 100]].tolist() == [[0, 0], [0, 10], [0, 49], [2, 0]]
+    plain, apart = (folds_of_rows(np.arange(160), run, TR, 9.0, seen) for seen in (None, moments))
+    for (train, test), (learned, same) in zip(plain, apart, strict=True):
+        assert np.array_equal(test, same) and set(learned) <= set(train)
+        gone = set(train) - set(learned)
+        apart_in_film = np.abs(moments[train, 1][:, None] - moments[test, 1])
+        same_film = moments[train, 0][:, None] == moments[test, 0]
+        assert gone == set(train[(same_film & (apart_in_film < 7)).any(1)])
+    assert any(len(a[0]) < len(b[0]) for a, b in zip(apart, plain, strict=True))
