@@ -24,8 +24,11 @@ GAUSSIANS, IN_NOISE = 4, 16
 """By which a sound is scored, the nearest ones: with 16, a third fewer words are doubtful in music; but in clear sound
 a wrong word may pass for a right one.
 """
-NOISY, WRONG = -26.0, -45.0
-"""The median score of the words of a stretch between which it is taken for noisy: below, another text is spoken."""
+NOISY, WRONG = -20.0, -45.0
+"""Scores of the words of a stretch that is taken for noisy: the upper quartile is below the first, as even right words
+fit less well (-18 where some words are wrong, -21 to -25 in music), and the median not below the second, as in another
+text.
+"""
 SHORT, POOR = 3, -40.0
 """Phonemes of other speech in a row, below which they are taken for a part of the words beside them, unless one of
 these fits as poorly as that without them: it was drawn out over a short word that the transcript lacks.
@@ -151,7 +154,9 @@ class Recogniser:
         """
         found = self._heard(sound, words, jump)
         scores = [one.score for one in found if one.index is not None]
-        if self._n_gaussians == IN_NOISE or not scores or not WRONG < median(scores) < NOISY:
+        if self._n_gaussians == IN_NOISE or not scores:
+            return found
+        if np.percentile(scores, 75) > NOISY or median(scores) < WRONG:
             return found
         if self._in_noise is None:
             self._in_noise = Recogniser(IN_NOISE)
