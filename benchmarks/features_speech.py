@@ -28,7 +28,12 @@ def saved(folder: Path, family: str) -> Path:
     torch.manual_seed(0)
     if family == "whisper":
         config = transformers.WhisperConfig(
-            d_model=512, encoder_layers=6, encoder_attention_heads=8, encoder_ffn_dim=2048, decoder_layers=1
+            d_model=512,
+            encoder_layers=6,
+            encoder_attention_heads=8,
+            encoder_ffn_dim=2048,
+            decoder_layers=1,
+            decoder_attention_heads=8,
         )
         transformers.WhisperModel(config).save_pretrained(folder)
         transformers.WhisperFeatureExtractor().save_pretrained(folder)

@@ -16,10 +16,18 @@ from giblet.errors import InputError
 LATE = 0.0128
 """Seconds from the beginning of a frame, by which pocketsphinx counts, to its centre: half of the 25.6 ms it spans."""
 
-WIDE = {"beam": 1e-60, "pbeam": 1e-60, "wbeam": 1e-40, "maxhmmpf": -1, "bestpath": False, "topn": 16}
+WIDE = {"beam": 1e-60, "pbeam": 1e-60, "wbeam": 1e-40, "maxhmmpf": -1, "bestpath": False}
 """Of the search: narrower beams lose the path behind words that the transcript lacks; the best path through the lattice
-drops words without a word of warning; of the Gaussians by which a sound is scored pocketsphinx sums the 4 nearest, by
-which noise loses a third of the words that are found with 16.
+drops words without a word of warning.
+"""
+GAUSSIANS, IN_NOISE = 4, 16
+"""By which a sound is scored, the nearest ones: with 16, a third fewer words are doubtful in music; but in clear sound
+a wrong word may pass for a right one.
+"""
+NOISY, WRONG = -20.0, -45.0
+"""Scores of the words of a stretch that is taken for noisy: the upper quartile is below the first, as even right words
+fit less well (-18 where some words are wrong, -21 to -25 in music), and the median not below the second, as in another
+text.
 """
 SHORT, POOR = 3, -40.0
 """Phonemes of other speech in a row, below which they are taken for a part of the words beside them, unless one of
@@ -67,13 +75,18 @@ class HeardWord:
 class Recogniser:
     """pocketsphinx, its English acoustic model, and a dictionary that grows.
 
+    Parameters
+    ----------
+    n_gaussians : int
+        By which a sound is scored.
+
     Raises
     ------
     InputError
         If pocketsphinx is not installed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, n_gaussians: int = GAUSSIANS) -> None:
         try:
             import pocketsphinx
         except ModuleNotFoundError as exc:
@@ -81,7 +94,10 @@ class Recogniser:
                 f"{exc.name} is not installed, which finds words in sound: pip install 'giblet[words]'"
             ) from exc
         self._library = pocketsphinx
-        self._decoder = pocketsphinx.Decoder(lm=None, loglevel="FATAL", **WIDE)
+        self._decoder = pocketsphinx.Decoder(lm=None, loglevel="FATAL", topn=n_gaussians, **WIDE)
+        self._n_gaussians = n_gaussians
+        self._added: dict[str, Sequence[str]] = {}
+        self._in_noise: Recogniser | None = None
         for name in OTHER_SPEECH:
             self._decoder.add_word(OTHER + name.lower(), name, False)
 
@@ -108,9 +124,15 @@ class Recogniser:
         pronunciations : mapping of str to sequence of str
             By word, each way to say it, as phonemes separated by spaces.
         """
+        self._added |= pronunciations
+        if self._in_noise is not None:
+            self._in_noise.add(pronunciations)
         for word, ways in pronunciations.items():
-            for number, phonemes in enumerate(ways, 1):
-                self._decoder.add_word(word if number == 1 else f"{word}({number})", phonemes, False)
+            self._add(word, ways)
+
+    def _add(self, word: str, ways: Sequence[str]) -> None:
+        for number, phonemes in enumerate(ways, 1):
+            self._decoder.add_word(word if number == 1 else f"{word}({number})", phonemes, False)
 
     def hear(self, sound: np.ndarray, words: Sequence[str], *, jump: bool = False) -> list[HeardWord]:
         """Which of the next words are spoken in a stretch of sound, and when.
@@ -130,6 +152,19 @@ class Recogniser:
         list of HeardWord
             In order of time; empty if nothing is heard.
         """
+        found = self._heard(sound, words, jump)
+        scores = [one.score for one in found if one.index is not None]
+        if self._n_gaussians == IN_NOISE or not scores:
+            return found
+        if np.percentile(scores, 75) > NOISY or median(scores) < WRONG:
+            return found
+        if self._in_noise is None:
+            self._in_noise = Recogniser(IN_NOISE)
+            self._in_noise.add(self._added)
+        return self._in_noise.hear(sound, words, jump=jump) or found
+
+    def _heard(self, sound: np.ndarray, words: Sequence[str], jump: bool) -> list[HeardWord]:
+        """As :meth:`hear`, by one number of Gaussians."""
         raw = _raw(sound)
         names = aliases(words)
         self._know(words, names)
@@ -192,7 +227,7 @@ class Recogniser:
         for word, name in zip(words, names, strict=True):
             if known(name) is None:
                 ways = [known(word), *(known(f"{word}({number})") for number in range(2, 12))]
-                self.add({name: [way for way in ways if way is not None]})
+                self._add(name, [way for way in ways if way is not None])
 
     def _aligned(self, raw: bytes, sequence: Sequence[str], index: Mapping[str, int]) -> list[HeardWord]:
         """The times of all of a sequence of words; empty if they do not get through."""

@@ -19,9 +19,9 @@ from giblet.progress import Progress
 OK, DOUBTFUL, UNHEARD = "ok", "doubtful", "unheard"
 """Statuses of words: the sound fits; it does not, though a time is given; no time is given."""
 
-MIDDLE, SLOPE = -44.0, 8.0
-"""Score per frame of a confidence of one half, and how fast it changes: right words score -20 (median), nearly all
-wrong ones below -45.
+MIDDLE, SLOPE = -46.0, 8.0
+"""Score per frame of a confidence of one half, and how fast it changes: right words score -20 (median), wrong
+ones below -48.
 """
 ALONE = -35.0
 """The same of a word that stands in no row of words that fit: a place for one word is found by chance more easily."""
@@ -86,8 +86,8 @@ def confidence_of(score: float, *, alone: bool = False) -> float:
 
     Examples
     --------
-    >>> [round(confidence_of(score), 3) for score in (-20, -44, -68)]
-    [0.953, 0.5, 0.047]
+    >>> [round(confidence_of(score), 3) for score in (-20, -46, -72)]
+    [0.963, 0.5, 0.037]
     """
     middle = ALONE if alone else MIDDLE
     return 1 / (1 + exp(-(score - middle) / SLOPE))
