@@ -315,7 +315,7 @@ class MultimodalAutoencoder(nn.Module):
         answers = self.decoder.decode(self.bottleneck_from_bold(bold, subject, mask))
         for name, linear in self.linear_decoded(bold, subject, mask).items():
             assert self.linear_path is not None  # or there would be nothing linear
-            answers[name] = linear + self.linear_path.gain(name) * answers[name]
+            answers[name] = linear + self.linear_path.gain(name) * (answers[name] - linear)
         return answers
 
     @torch.no_grad()
@@ -368,16 +368,15 @@ class MultimodalAutoencoder(nn.Module):
         trs : Tensor of int64, shape (B, W), optional
             TR of the stimulus in each row, -1 where a window is filled up; only for ``"scored"``.
         linear : mapping of str to Tensor, optional
-            In place of what the linear path answers, from fits to other TRs: ``"bold"``, shape (B, W, n_voxels), and
-            by modality what :meth:`giblet.models.linear_path.LinearPath.targets` gives of a TR.
+            In place of what the linear path answers, where it is known already: ``"bold"``, shape (B, W, n_voxels).
         waiting : bool
             Decode no row before it is taken of the answers (:class:`giblet.models.decoder.WaitingAnswer`).
 
         Returns
         -------
         dict
-            ``"bold"``: prediction of BOLD, Tensor, shape (B, W, n_voxels). ``"decoded"``: what `decode` answers, a dict
-            by modality. ``"scored"``: what `scored_rows` answers, a dict of Tensor of bool (B, W). ``"linear"``: the
+            ``"bold"``: prediction of BOLD, Tensor, shape (B, W, n_voxels). ``"decoded"``: by modality what the network
+            answers. ``"scored"``: what `scored_rows` answers, a dict of Tensor of bool (B, W). ``"linear"``: the
             part of the linear path in them, by modality; empty without one.
 
         Raises
@@ -393,11 +392,12 @@ class MultimodalAutoencoder(nn.Module):
         whole |= decode(self.bottleneck_from_bold(data[BOLD], subject, mask[BOLD]))
         parts: dict[str, Tensor] = {}
         if path is not None and linear is not None:
-            parts = {name: part if name == BOLD else path.spread(name, part) for name, part in linear.items()}
+            parts = dict(linear)
         elif path is not None:
             parts = {BOLD: path(data, mask, self.place(subject), self.which_ref(self.place(subject)))}
             parts |= self.linear_decoded(data[BOLD], subject, mask[BOLD])
-        whole |= {name: part + whole[name] for name, part in parts.items()}
+        if BOLD in parts:
+            whole[BOLD] = parts[BOLD] + whole[BOLD]
         decoded = {name: answer for name, answer in whole.items() if name != BOLD}
         return {"bold": whole[BOLD], "decoded": decoded, "scored": self.scored_rows(mask, trs), "linear": parts}
 
@@ -674,12 +674,6 @@ class MultimodalAutoencoder(nn.Module):
         to_voxels = self._brain(subject).to_voxels
         to_voxels.weight.zero_()
         to_voxels.bias.zero_()
-
-    @torch.no_grad()
-    def start_at_linear_decoding(self) -> None:
-        """Let the network's part in what the linear path decodes be 0 at first, for all subjects."""
-        for name in () if self.linear_path is None else self.linear_path.answers:
-            self.decoder.heads[name].start_at_zero()  # type: ignore[operator]
 
     def _brain(self, subject: Subject) -> BrainLayer:
         return self.brains[self.place(subject)]  # type: ignore[return-value]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -31,20 +31,13 @@ class WaitingAnswer:
     head : torch.nn.Module
     hidden : Tensor, shape (..., features)
         What the head is given.
-    beside : Tensor, shape (..., of an answer), optional
-        Added to the answer; ``tensor + answer`` waits as well.
     """
 
     head: nn.Module
     hidden: Tensor
-    beside: Tensor | None = None
-
-    def __radd__(self, other: Tensor) -> WaitingAnswer:
-        """The same with a Tensor added to it."""
-        return replace(self, beside=other if self.beside is None else other + self.beside)
 
     def __getitem__(self, rows: Tensor) -> Any:
-        """The answer to some rows, as ``(beside + head(hidden))[rows]`` would be.
+        """The answer to some rows, as ``head(hidden)[rows]`` would be.
 
         Parameters
         ----------
@@ -54,8 +47,7 @@ class WaitingAnswer:
         -------
         Tensor or CodeLogits
         """
-        answer = self.head(self.hidden[rows])
-        return answer if self.beside is None else self.beside[rows] + answer
+        return self.head(self.hidden[rows])
 
 
 class MultimodalDecoder(nn.Module):

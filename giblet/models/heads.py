@@ -421,11 +421,6 @@ class LatentHead(CodeHead):
         """
         return self.latent(self.frames(hidden)).transpose(-1, -2)
 
-    @torch.no_grad()
-    def start_at_zero(self) -> None:
-        """Answer 0 at first, beside a linear path."""
-        quiet(self.latent, 0.0)
-
     @classmethod
     def build(cls, settings: ModelSettings, n_frames: int, codebooks: Tensor | None, counts: Tensor | None) -> Self:
         mean = None

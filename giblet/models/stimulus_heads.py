@@ -40,11 +40,6 @@ class ShapedHead(nn.Module):
         """
         return self.linear(hidden).unflatten(-1, self.shape)
 
-    @torch.no_grad()
-    def start_at_zero(self) -> None:
-        """Answer 0 at first, beside a linear path."""
-        quiet(self.linear, 0.0)
-
 
 class PictureHead(nn.Module):
     """Transposed convolutions from an eighth of the picture's size.
@@ -84,11 +79,3 @@ class PictureHead(nn.Module):
         lead = hidden.shape[:-1]
         picture = self.up(self.linear(hidden).reshape(-1, *self.small))[:, :, : self.height, : self.width]
         return picture.permute(0, 2, 3, 1).reshape(*lead, self.height, self.width, 3)
-
-    @torch.no_grad()
-    def start_at_zero(self) -> None:
-        """Answer 0 at first, beside a linear path."""
-        last: nn.ConvTranspose2d = self.up[-1]  # type: ignore[assignment]
-        nn.init.zeros_(last.weight)
-        if last.bias is not None:
-            nn.init.zeros_(last.bias)

@@ -34,7 +34,8 @@ class Best:
     ----------
     ways : dict of str to dict
         For ``"encoding"`` and ``"decoding"``: ``step``, ``total`` (the weighted sum of its losses; None where there are
-        none), ``val`` (each of them) and ``since`` (validations that were no better).
+        none), ``val`` (each of them), ``whole`` (the least total with the whole of the network's part) and ``since``
+        (validations in which neither total was better: a network may learn long before it surely adds something).
     tensors : dict of str to Tensor
         By name, the weights of both at their best, on the CPU.
     """
@@ -42,11 +43,11 @@ class Best:
     def __init__(self, model: MultimodalAutoencoder, total: Callable[[Mapping[str, float]], float]) -> None:
         self.model, self._total = model, total
         self.ways: dict[str, dict[str, Any]] = {
-            way: {"step": 0, "total": None, "val": {}, "since": 0} for way in WAYS
+            way: {"step": 0, "total": None, "val": {}, "whole": None, "since": 0} for way in WAYS
         }  # fmt: skip
         self.tensors: dict[str, Tensor] = {}
 
-    def better(self, step: int, val: Mapping[str, float]) -> bool:
+    def better(self, step: int, val: Mapping[str, float], whole: Mapping[str, float]) -> bool:
         """Take note of a validation, and keep the weights of what is better now.
 
         Parameters
@@ -54,6 +55,8 @@ class Best:
         step : int
         val : mapping of str to float
             Each loss, by name.
+        whole : mapping of str to float
+            The same with the whole of the network's part.
 
         Returns
         -------
@@ -64,17 +67,19 @@ class Best:
         scored = [way for way in WAYS if own[way]]
         improved = []
         for way in scored:
-            total, before = self._total(own[way]), self.ways[way]["total"]
-            if before is None or total < before:
-                self.ways[way] = {"step": step, "total": total, "val": own[way], "since": 0}
+            best, total = self.ways[way], self._total(own[way])
+            learned = self._total({name: whole[name] for name in own[way]})
+            best["since"] += 1
+            if best["whole"] is None or learned < best["whole"]:
+                best |= {"whole": learned, "since": 0}
+            if best["total"] is None or total < best["total"]:
+                best |= {"step": step, "total": total, "val": own[way], "since": 0}
                 improved.append(way)
-            else:
-                self.ways[way]["since"] += 1
         for way in WAYS:
             if way in scored:
                 continue
             if improved:
-                self.ways[way] = {"step": step, "total": None, "val": {}, "since": 0}
+                self.ways[way] |= {"step": step, "since": 0}
                 improved.append(way)
             else:
                 self.ways[way]["since"] += 1
@@ -100,13 +105,16 @@ class Best:
             If that model cannot be read.
         """
         if "step" not in ways:
-            self.ways, self.tensors = {way: dict(ways[way]) for way in WAYS}, dict(tensors)
+            self.ways = {way: {"whole": None, **ways[way]} for way in WAYS}
+            self.tensors = dict(tensors)
             return
         whole = read_tensors(folder / WEIGHTS, "put the best model of the run back, or use another output folder")
         for way in WAYS:
             own = {name: loss for name, loss in ways["val"].items() if (name == BOLD) == (way == "encoding")}
             total = self._total(own) if own else None
-            self.ways[way] = {"step": ways["step"], "total": total, "val": own, "since": ways["since"]}
+            self.ways[way] = {
+                "step": ways["step"], "total": total, "val": own, "whole": total, "since": ways["since"],
+            }  # fmt: skip
             self.tensors |= {name: whole[name] for name in self.model.chosen(way)}
 
     @property

@@ -18,11 +18,9 @@ import numpy as np
 import torch
 
 from giblet.data.splits import HRF_SECONDS
-from giblet.encoding.engine import Engine
 from giblet.encoding.folds import BlockedFolds
 from giblet.encoding.held_out import quiet_fits
 from giblet.encoding.model import EncodingModel
-from giblet.encoding.products import Tall, Wide
 from giblet.errors import InputError
 from giblet.modalities import BOLD
 from giblet.models import MultimodalAutoencoder
@@ -213,42 +211,6 @@ def _ridge(scored: Scored, folds: Sequence[Fold], *, centre_runs: bool) -> tuple
     x = np.concatenate(list(scored.bands.values()), axis=1)
     intercept = np.where(fitted, scored.bold.mean(0) - x.mean(0) @ weights, 0)
     return weights.astype(np.float32), intercept.astype(np.float32), (x @ weights + intercept).astype(np.float32)
-
-
-def predict_left_out(
-    x: np.ndarray, y: np.ndarray, folds: Sequence[Fold], band: np.ndarray, penalties: tuple[np.ndarray, np.ndarray]
-) -> np.ndarray:
-    """What ridge regression with given penalties predicts of each fold when it learns from the others.
-
-    Parameters
-    ----------
-    x : ndarray of float, shape (n, n_columns)
-        Prepared features.
-    y : ndarray of float, shape (n, n_targets)
-    folds : sequence of (train, test)
-        Rows to learn from, and rows left out.
-    band : ndarray of int, shape (n_columns,)
-        Which band a column is of.
-    penalties : tuple of ndarray
-        Weights of the bands, shape (n_bands, n_targets), and alphas, shape (n_targets,).
-
-    Returns
-    -------
-    ndarray of float64, shape (n, n_targets)
-        0 in rows that no fold leaves out.
-    """
-    engine, predicted = Engine("numpy"), np.zeros(y.shape)
-    gammas, alphas = penalties
-    each, which = np.unique(gammas, axis=1, return_inverse=True)
-    for train, test in folds:
-        mean, level = x[train].mean(0), y[train].mean(0)
-        design = (Wide if x.shape[1] > len(train) else Tall)(engine, x[train] - mean, band, [])
-        for number, gamma in enumerate(each.T):
-            own = np.flatnonzero(which.ravel() == number)
-            basis = design.basis(gamma, None)
-            weights = design.weights(gamma, basis, (y[train] - level)[:, own], alphas[own])
-            predicted[np.ix_(test, own)] = (x[test] - mean) @ weights + level[own]
-    return predicted
 
 
 def is_fitted(model: MultimodalAutoencoder) -> Mapping[str, bool]:

@@ -1,9 +1,11 @@
 """The linear path of decoding, in closed form from training TRs: ridge from the volumes after a TR to what was shown.
 
 As :class:`giblet.encoding.DecodingModel` fits it: each number that is decoded with the penalty that contiguous folds of
-training TRs choose, the fit in the span of the training windows, for any number of voxels. Windows of BOLD have more
-values than there are TRs, and ridge leaves far less of the TRs that it was fitted to than of others. So in training its
-place is taken by predictions of folds that were left out.
+training TRs choose, the fit in the span of the training windows, for any number of voxels.
+
+The network beside it learns to decode by itself, as if there were no linear path: what ridge leaves of the TRs that it
+was fitted to is far less than what it leaves of others, since windows of BOLD have more values than there are TRs. The
+gain makes a weighted mean of the two, which errs less than either where they err in different places.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from giblet.encoding.windows import Cleaning, Volumes, WindowBasis, window_rows
 from giblet.modalities import BOLD
 from giblet.models import MultimodalAutoencoder
 from giblet.models.losses import scored_mask
-from giblet.training.linear import Fold, folds_of_rows, predict_left_out, window_batches
+from giblet.training.linear import Fold, folds_of_rows, window_batches
 from giblet.training.objective import own_rows
 from giblet.training.scored_windows import ScoredWindows
 
@@ -51,8 +53,6 @@ class Decoder:
     """float64 (n_lags, n_voxels, n)"""
     intercept: np.ndarray
     """float64 (n,)"""
-    left_out: np.ndarray
-    """float64 (n_learned, n): predictions of each fold from the others."""
 
 
 def fit_linear_decoding(
@@ -61,8 +61,8 @@ def fit_linear_decoding(
     *,
     centre_runs: bool,
     moments: Mapping[str, np.ndarray] | None = None,
-) -> dict[str, dict[str, np.ndarray]]:
-    """Give the decoding of the linear path its weights, and the heads beside it the start at 0.
+) -> None:
+    """Give the decoding of the linear path its weights; of a modality with too few TRs for folds the training mean.
 
     Parameters
     ----------
@@ -75,23 +75,15 @@ def fit_linear_decoding(
     moments : mapping of str to ndarray of float, shape (n_trs, 2), optional
         By subject, as :func:`giblet.training.linear.folds_of_rows` takes them: what a run shows again is no new film
         to a decoder that knows it.
-
-    Returns
-    -------
-    dict of str to dict of str to ndarray of float32
-        By subject and modality, (n_trs, n): what fits to other folds say of the training TRs that are scored, in the
-        form of :meth:`giblet.models.linear_path.LinearPath.targets`; the training mean elsewhere. Of a modality with
-        too few TRs for folds the training mean everywhere.
     """
-    path, found = model.linear_path, dict[str, dict[str, np.ndarray]]()
+    path = model.linear_path
     if path is None or not path.answers:
-        return found
-    model.start_at_linear_decoding()
+        return
     for recording in windows.windows.recordings:
         place = model.place(recording.subject)
         heard = _heard(model, windows, recording.subject)
         n_lags, n_voxels, _ = path.decoding_weights(place)[0].shape
-        weights, intercepts, said = [], [], dict[str, np.ndarray]()
+        weights, intercepts = [], []
         for name, n in path.answers.items():
             fit = None
             if (folds := _folds(heard, name, recording, (moments or {}).get(recording.subject))) is not None:
@@ -99,14 +91,11 @@ def fit_linear_decoding(
             mean = heard.targets[name][heard.learned[name]].mean(0) if len(heard.learned[name]) else np.zeros(n)
             weights.append(np.zeros((n_lags, n_voxels, n)) if fit is None else fit.weights)
             intercepts.append(mean if fit is None else fit.intercept)
-            said[name] = np.tile(mean.astype(np.float32), (len(recording.run), 1))
-            if fit is not None:
-                said[name][heard.learned[name]] = fit.left_out
         path.set_decoding(
             place, torch.from_numpy(np.concatenate(weights, axis=2)), torch.from_numpy(np.concatenate(intercepts))
         )
-        found[recording.subject] = said
-    return found
+    for name in set(path.fitted) & set(path.answers):
+        path.gain(name).zero_()  # the network has learned nothing yet
 
 
 @torch.no_grad()
@@ -155,27 +144,4 @@ def _decoder(heard: Heard, name: str, folds: Sequence[Fold], recording: Recordin
     weights[:, :, varies] = basis.weights(solution.coef) / volumes.divisor[:, None]
     mean = shown.mean(0)
     intercept = mean - np.einsum("lv,lvf->f", volumes.mean_of(basis.windows), weights)
-    left_out = np.tile(mean, (len(learned), 1))
-    penalties = (np.ones((1, int(varies.sum()))), solution.alphas)
-    band = np.zeros(basis.x.shape[1], np.int64)
-    left_out[:, varies] += predict_left_out(basis.x, y, folds, band, penalties) - y.mean(0)
-    return Decoder(weights, intercept, left_out)
-
-
-def merged(*predictions: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, dict[str, np.ndarray]]:
-    """Predictions of both ways, by subject.
-
-    Parameters
-    ----------
-    *predictions : mapping of str to mapping of str to ndarray
-        By subject and modality.
-
-    Returns
-    -------
-    dict of str to dict of str to ndarray
-    """
-    subjects: Sequence[str] = [name for one in predictions for name in one]
-    return {
-        name: {what: values for one in predictions for what, values in one.get(name, {}).items()}
-        for name in dict.fromkeys(subjects)
-    }
+    return Decoder(weights, intercept)

@@ -168,7 +168,9 @@ class Objective:
         return sum(self.model.settings.modality_weights.get(name, 1.0) * loss for name, loss in losses.items())
 
     @torch.no_grad()
-    def validate(self, batches: Iterable[Batch], knowing_nothing: Mapping[str, float]) -> dict[str, float]:
+    def validate(
+        self, batches: Iterable[Batch], knowing_nothing: Mapping[str, float], *, untrained: bool = False
+    ) -> tuple[dict[str, float], dict[str, float]]:
         """Mean of each loss over all TRs of all processes; a loss that no TR counts for is left out.
 
         Where there is a linear path, the network's part beside it gets the gain of
@@ -181,24 +183,28 @@ class Objective:
         knowing_nothing : mapping of str to float
             What :meth:`know_nothing` found for the same TRs: the unit of the losses. Validation TRs may be louder, or
             easier to guess, than the training TRs that the losses are scaled by.
+        untrained : bool
+            Nothing was learned yet: the gain is 0.
 
         Returns
         -------
-        dict of str to float
+        losses : dict of str to float
             By the names of the losses; 1 is no better than the training mean.
+        whole : dict of str to float
+            The same with the whole of the network's part, whatever the gain.
         """
         self.model.eval()
         courses = self._courses(batches)
         self.model.train()
-        found, path = {}, self.model.linear_path
-        for name, course in courses.items():
-            if path is None or name not in path.fitted:
-                found[name] = float(course[:, 2].sum() / course[:, 3].sum()) / knowing_nothing[name]
-                continue
-            gain, loss = gain_of(course)
+        path = self.model.linear_path
+        means = {name: course[:, :3].sum(0) / course[:, 3].sum() for name, course in courses.items()}
+        whole = {name: float(at_gain[2]) / knowing_nothing[name] for name, at_gain in means.items()}
+        found = dict(whole)
+        for name in () if path is None else found.keys() & path.fitted:
+            gain, loss = (0.0, float(means[name][0])) if untrained else gain_of(courses[name])
             path.gain(name).fill_(gain)
             found[name] = loss / knowing_nothing[name]
-        return found
+        return found, whole
 
     def _courses(self, batches: Iterable[Batch]) -> dict[str, np.ndarray]:
         """Sums of each loss at three gains, and how many TRs, by fold of validation TRs; of what any TR counts for."""

@@ -34,7 +34,7 @@ from giblet.training.checkpoint import (
     save_state,
 )
 from giblet.training.linear import fit_linear_path
-from giblet.training.linear_decoding import fit_linear_decoding, merged
+from giblet.training.linear_decoding import fit_linear_decoding
 from giblet.training.log import RunLog
 from giblet.training.objective import Batch, Losses, Objective
 from giblet.training.processes import alone, check_devices, check_launcher, ignore_signals, launch
@@ -139,10 +139,8 @@ class _Fit:
         self.last = settings.steps or settings.epochs * self.schedule.steps_per_epoch
         self.model, scales = model_of(settings, study)
         centre = settings.data.centre_runs
-        self.train_windows.linear = merged(
-            fit_linear_path(self.model, self.train_windows, centre_runs=centre),
-            fit_linear_decoding(self.model, self.train_windows, centre_runs=centre, moments=study.moments),
-        )
+        self.train_windows.linear = fit_linear_path(self.model, self.train_windows, centre_runs=centre)
+        fit_linear_decoding(self.model, self.train_windows, centre_runs=centre, moments=study.moments)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay,
             # One pass over the weights where the default takes ten; on GPUs torch chooses.
@@ -264,7 +262,7 @@ class _Fit:
         return {"val": self.rows[-1]["val"]} if self.rows else {}
 
     def _validate(self, train: dict[str, float]) -> None:
-        val = self.objective.validate(self._val_batches(), self.knowing_nothing)
+        val, alone = self.objective.validate(self._val_batches(), self.knowing_nothing, untrained=not self.step)
         total = self.objective.total(val)
         row: dict[str, Any] = {
             "step": self.step, "epoch": self.step / self.schedule.steps_per_epoch, "seconds": round(self.seconds, 3),
@@ -282,7 +280,7 @@ class _Fit:
                 "at these data, or train with a lower learning_rate in another output folder"
             )
         self.rows.append(row)
-        if self.best.better(self.step, val) and self.main:
+        if self.best.better(self.step, val, alone) and self.main:
             self.model.save(self.output / "best", self.best.tensors)
         if self.log is not None:
             self.log.add(row)

@@ -6,20 +6,18 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize_scalar
-from sklearn.linear_model import Ridge
 
 from giblet.alignment import convolve_hrf
 from giblet.codec.quantizer import codebooks_of, rvq_dequantize
 from giblet.data.dataset.stimulus_split import ShownRun
 from giblet.data.dataset.windows import Recording, fit_normalisers
 from giblet.encoding import DecodingModel, EncodingModel, fit_ridge
-from giblet.encoding.folds import BlockedFolds
 from giblet.evaluation.predictions import predict
 from giblet.models import Modality, ModelSettings, MultimodalAutoencoder
 from giblet.models.linear_path import LinearPath
 from giblet.statistics.correlation import correlations
 from giblet.training.gains import gain_of
-from giblet.training.linear import fit_linear_path, folds_of_rows, is_fitted, predict_left_out
+from giblet.training.linear import fit_linear_path, folds_of_rows, is_fitted
 from giblet.training.linear_decoding import fit_linear_decoding
 from giblet.training.objective import Objective
 from giblet.training.parts import moments_of
@@ -128,21 +126,6 @@ def test_each_subject_has_a_ridge_of_its_own_and_voxels_without_change_stay_0():
     assert not together.linear_path.weights(1)[0][:, 2].any() and np.all(both[0][:, 2] == 7.0)
 
 
-def test_predictions_left_out_equal_those_of_scikit_learn():
-    rng = np.random.default_rng(6)
-    for n_columns in (6, 90):  # fewer and more than rows
-        x, band = rng.standard_normal((80, n_columns)), np.arange(n_columns) % 2
-        y = x[:, :6] @ rng.standard_normal((6, 3)) + rng.standard_normal((80, 3)) + 5
-        gammas, alphas = np.array([[0.5, 0.9, 0.9], [0.5, 0.1, 0.1]]), np.array([3.0, 20.0, 20.0])
-        folds = BlockedFolds(4, 9.0, tr=TR).of_rows(np.arange(80), np.zeros(80, int))
-        found = predict_left_out(x, y, folds, band, (gammas, alphas))
-        for train, test in folds:
-            for k in range(3):
-                scaled = x * np.sqrt(gammas[band, k])
-                wanted = Ridge(alphas[k]).fit(scaled[train], y[train, k]).predict(scaled[test])
-                assert np.abs(found[test, k] - wanted).max() < 1e-8
-
-
 def test_training_is_told_what_the_linear_path_predicts():
     shown, bold = brain(7)
     model, (recording,), normalisers, told = fitted({"a": (shown, bold)})
@@ -243,9 +226,9 @@ def test_each_way_keeps_its_own_best(settings, monkeypatch):
     for until in (2, 4, 6):
         calls = iter(range(4))
 
-        def said(self, batches, knowing_nothing, calls=calls):
+        def said(self, batches, knowing_nothing, calls=calls, **_):
             k = next(calls)
-            return {name: course[k] for name, course in courses.items()}
+            return ({name: course[k] for name, course in courses.items()},) * 2
 
         monkeypatch.setattr(Objective, "validate", said)
         run = settings(f"until-{until}", epochs=3)
@@ -269,7 +252,11 @@ def test_each_way_keeps_its_own_best(settings, monkeypatch):
 
 def test_patience_is_that_of_the_way_that_still_grows_better(settings, monkeypatch):
     calls = iter(range(99))
-    monkeypatch.setattr(Objective, "validate", lambda *_: {"bold": 0.9, "audio": max(1 - 0.01 * next(calls), 0.96)})
+
+    def said(*_, **__):
+        return ({"bold": 0.9, "audio": max(1 - 0.01 * next(calls), 0.96)},) * 2
+
+    monkeypatch.setattr(Objective, "validate", said)
     result = Trainer(settings(epochs=50, patience=3)).fit()
     assert result.status == "stopped early" and result.best_steps == {"encoding": 0, "decoding": 8}
     assert result.step == 14
@@ -318,7 +305,7 @@ def test_untrained_model_decodes_as_the_decoding_model_does():
     shown, bold = heard_brain(20)
     model, (recording,), normalisers, _ = fitted({"a": (shown, bold)})
     windows = train_windows(model, recording, normalisers)
-    left_out = fit_linear_decoding(model, windows, centre_runs=False)["a"]["text"]
+    fit_linear_decoding(model, windows, centre_runs=False)
     (stretch,) = predict(model, recording, normalisers["a"], TEST, stimulus_trs=np.arange(N))
     own = stretch.scored["text"]
     ridge = DecodingModel(tr=TR, window=(0.0, (model.lead_trs) * TR)).fit(bold, shown["text"], train=TRAIN)
@@ -326,13 +313,6 @@ def test_untrained_model_decodes_as_the_decoding_model_does():
     assert own.sum() == len(TEST) - model.lead_trs
     assert np.abs(stretch.decoded["text"][own] - said).max() < 5e-3 * said.std()
     assert correlations(shown["text"][TEST][own], stretch.decoded["text"][own]).r.min() > 0.4
-    # What training is told: as good as on TRs of no training, where in sample it would seem better.
-    learned = np.arange(len(TRAIN) - model.lead_trs)
-    truth = normalisers["a"]["text"](shown["text"])
-    error = np.square(truth[learned] - left_out[learned]).mean()
-    in_sample = np.square(truth[learned] - normalisers["a"]["text"](ridge.predict(bold))[learned]).mean()
-    on_test = np.square(truth[TEST][own] - normalisers["a"]["text"](said)).mean()
-    assert in_sample < 0.8 * on_test and abs(error - on_test) < 0.5 * (on_test - in_sample)
 
 
 def test_lesion_reaches_the_linear_decoder():
