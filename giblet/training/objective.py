@@ -200,7 +200,9 @@ class Objective:
         means = {name: course[:, :3].sum(0) / course[:, 3].sum() for name, course in courses.items()}
         whole = {name: float(at_gain[2]) / knowing_nothing[name] for name, at_gain in means.items()}
         found = dict(whole)
-        for name in () if path is None else found.keys() & path.fitted:
+        if path is None:
+            return found, whole
+        for name in found.keys() & path.fitted:
             gain, loss = (0.0, float(means[name][0])) if untrained else gain_of(courses[name])
             path.gain(name).fill_(gain)
             found[name] = loss / knowing_nothing[name]
