@@ -169,7 +169,7 @@ class Objective:
 
     @torch.no_grad()
     def validate(
-        self, batches: Iterable[Batch], knowing_nothing: Mapping[str, float], *, untrained: bool = False
+        self, batches: Iterable[Batch], knowing_nothing: Mapping[str, float], before: dict[str, list[Any]]
     ) -> tuple[dict[str, float], dict[str, float]]:
         """Mean of each loss over all TRs of all processes; a loss that no TR counts for is left out.
 
@@ -183,8 +183,10 @@ class Objective:
         knowing_nothing : mapping of str to float
             What :meth:`know_nothing` found for the same TRs: the unit of the losses. Validation TRs may be louder, or
             easier to guess, than the training TRs that the losses are scaled by.
-        untrained : bool
-            Nothing was learned yet: the gain is 0.
+        before : dict of str to list
+            What the validations before this one found, by the names of the losses, to which this one is added: lists of
+            plain numbers (n_folds, 4), as :func:`giblet.training.gains.gain_of` takes them. While it is empty nothing
+            was learned, and the gain is 0.
 
         Returns
         -------
@@ -203,7 +205,9 @@ class Objective:
         if path is None:
             return found, whole
         for name in found.keys() & path.fitted:
-            gain, loss = (0.0, float(means[name][0])) if untrained else gain_of(courses[name])
+            known = before.setdefault(name, [])
+            known.append(courses[name].tolist())
+            gain, loss = gain_of(np.array(known)) if len(known) > 1 else (0.0, float(means[name][0]))
             path.gain(name).fill_(gain)
             found[name] = loss / knowing_nothing[name]
         return found, whole

@@ -154,7 +154,7 @@ class _Fit:
         self.log = RunLog(self.output, tensorboard=settings.log == "tensorboard", after=after) if self.main else None
         self.step, self.seconds, self.rows = 0, 0.0, list[dict[str, Any]]()
         self.best = Best(self.model, self.objective.total)
-        self.knowing_nothing = dict[str, float]()
+        self.knowing_nothing, self.courses = dict[str, float](), dict[str, list[Any]]()
         self.running = {name: [0.0, 0.0] for name in ("gradient", *self.objective.names)}
         if state is not None:
             self._restore(state)
@@ -262,7 +262,7 @@ class _Fit:
         return {"val": self.rows[-1]["val"]} if self.rows else {}
 
     def _validate(self, train: dict[str, float]) -> None:
-        val, alone = self.objective.validate(self._val_batches(), self.knowing_nothing, untrained=not self.step)
+        val, alone = self.objective.validate(self._val_batches(), self.knowing_nothing, self.courses)
         total = self.objective.total(val)
         row: dict[str, Any] = {
             "step": self.step, "epoch": self.step / self.schedule.steps_per_epoch, "seconds": round(self.seconds, 3),
@@ -316,7 +316,7 @@ class _Fit:
             state = {
                 "settings": self.settings.model_dump(mode="json"), **self.now, "giblet_version": __version__,
                 "seconds": self.seconds, "rows": self.rows, "best": self.best.ways, "running": self.running,
-                "knowing_nothing": self.knowing_nothing,
+                "knowing_nothing": self.knowing_nothing, "courses": self.courses,
             }  # fmt: skip
             save_state(self.output / "checkpoints", self.model, self.optimizer, self.step, state, self.best.tensors)
             # With the state, so that both speak of the same files.
@@ -327,7 +327,7 @@ class _Fit:
         self.best.restore(state["best"], restore(state, self.model, self.optimizer), self.output / "best")
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
         self.rows, self.running = state["rows"], state["running"]
-        self.knowing_nothing = state["knowing_nothing"]
+        self.knowing_nothing, self.courses = state["knowing_nothing"], state.get("courses", {})
         if self.log is not None:
             self.log.rows = list(self.rows)
             self.log.write()

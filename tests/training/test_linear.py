@@ -185,7 +185,7 @@ def test_gain_is_where_scipy_finds_the_least_loss_if_all_parts_agree():
 
         course = np.stack([loss(0).sum(1), loss(0.5).sum(1), loss(1).sum(1), np.full(8, 400.0)], axis=1)
         found = minimize_scalar(lambda g: loss(g).mean(), bounds=(0, 1), method="bounded", options={"xatol": 1e-9})
-        gain, value = gain_of(course)
+        gain, value = gain_of(course[None])
         assert gain == pytest.approx(found.x, abs=1e-4)
         assert (
             found.fun - 1e-6 <= value < found.fun + 0.02 * (loss(0).mean() - found.fun)
@@ -193,15 +193,24 @@ def test_gain_is_where_scipy_finds_the_least_loss_if_all_parts_agree():
 
 
 def test_a_useless_network_rarely_gets_a_gain():
-    """Of 300 networks of noise; found on the TRs on which it is judged, half of all gains would be above 0."""
+    """Of 400 networks of noise, and of 200 runs with 30 of them each, whichever of these is luckiest.
+
+    Found on the TRs on which it is judged, half of all gains would be above 0, and nearly all of the luckiest.
+    """
     rng = np.random.default_rng(12)
-    gains = []
-    for _ in range(300):
-        truth, said = rng.standard_normal((2, 8, 20))
-        courses = [np.square(truth - g * said).sum(1) for g in (0, 0.5, 1)]
-        gains.append(gain_of(np.stack([*courses, np.full(8, 20.0)], axis=1))[0])
-    assert np.mean(np.array(gains) > 0) < 0.1
-    same = np.tile([3.0, 3.0, 3.0, 5.0], (4, 1))
+
+    def course(truth, said):
+        return np.stack([*(np.square(truth - g * said).sum(1) for g in (0, 0.5, 1)), np.full(8, 20.0)], axis=1)
+
+    alone = [gain_of(course(*rng.standard_normal((2, 8, 20)))[None])[0] for _ in range(400)]
+    assert np.mean(np.array(alone) > 0) < 0.04
+    runs = []
+    for _ in range(200):
+        truth = rng.standard_normal((8, 20))
+        courses = np.array([course(truth, said) for said in rng.standard_normal((30, 8, 20))])
+        runs.append(max(gain_of(courses[: k + 1])[0] for k in range(len(courses))))
+    assert np.mean(np.array(runs) > 0) < 0.07
+    same = np.tile([3.0, 3.0, 3.0, 5.0], (1, 4, 1))
     assert gain_of(same) == (1.0, pytest.approx(0.6))  # a network that says 0
 
 
@@ -226,7 +235,7 @@ def test_each_way_keeps_its_own_best(settings, monkeypatch):
     for until in (2, 4, 6):
         calls = iter(range(4))
 
-        def said(self, batches, knowing_nothing, calls=calls, **_):
+        def said(*_, calls=calls):
             k = next(calls)
             return ({name: course[k] for name, course in courses.items()},) * 2
 
@@ -253,7 +262,7 @@ def test_each_way_keeps_its_own_best(settings, monkeypatch):
 def test_patience_is_that_of_the_way_that_still_grows_better(settings, monkeypatch):
     calls = iter(range(99))
 
-    def said(*_, **__):
+    def said(*_):
         return ({"bold": 0.9, "audio": max(1 - 0.01 * next(calls), 0.96)},) * 2
 
     monkeypatch.setattr(Objective, "validate", said)
