@@ -125,7 +125,7 @@ class LinearPath(nn.Module):
         late = max(slice_time_refs) * settings.tr  # the brain does not look ahead
         delays = tuple(delay for delay in FIR_DELAYS if delay >= late) if hrf == "fir" else None
         self.hrf = HRFLayer(tr=settings.tr, hrf=hrf, delays=delays, slice_time_ref=slice_time_refs)
-        n = (1 if delays is None else len(delays)) * sum(own.n for own in features.values())
+        n = (1 if delays is None else len(delays)) * sum(own.n + 1 for own in features.values() if own.n)
         self.answers = {
             name: own.n // 2 if own.kind == "codes" else own.n  # of codes the mean latent alone
             for name, own in features.items()
@@ -143,7 +143,9 @@ class LinearPath(nn.Module):
                 self.register_buffer(f"decoding_intercept_{place}", torch.zeros(n_answers))
 
     def bands(self, data: Mapping[str, Tensor], mask: Mapping[str, Tensor], which: int = 0) -> dict[str, Tensor]:
-        """Features of each modality as the scanner would see them.
+        """Features of each modality, and where it is absent, as the scanner would see them.
+
+        Brains tell silence from speech, and features of an absent TR are those of the mean one.
 
         Parameters
         ----------
@@ -157,7 +159,8 @@ class LinearPath(nn.Module):
         Returns
         -------
         dict of str to Tensor, shape (B, W, n_columns)
-            By modality; those without features are left out. One column for each feature, or each feature and delay.
+            By modality, as ``"text"``, and by ``"text_absent"``, before the HRF 1 where the modality is absent;
+            modalities without features are left out. One column for each feature, or each feature and delay.
 
         Raises
         ------
@@ -170,6 +173,7 @@ class LinearPath(nn.Module):
             series = features(x.flatten(0, 1), present.flatten()).unflatten(0, present.shape)
             if series.shape[2]:
                 found[name] = self.hrf(series, which).flatten(2)
+                found[f"{name}_absent"] = self.hrf((~present)[..., None].to(series.dtype), which).flatten(2)
         return found
 
     def forward(self, data: Mapping[str, Tensor], mask: Mapping[str, Tensor], place: int, which: int = 0) -> Tensor:
@@ -209,7 +213,7 @@ class LinearPath(nn.Module):
         Returns
         -------
         weights : Tensor, shape (n_columns, n_voxels)
-            Of the columns of all modalities, in their order.
+            Of the columns of all :meth:`bands`, in their order.
         intercept : Tensor, shape (n_voxels,)
         """
         return getattr(self, f"weights_{place}"), getattr(self, f"intercept_{place}")

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from scipy.optimize import minimize_scalar
 
 from giblet.alignment import convolve_hrf
@@ -394,3 +395,26 @@ def test_film_that_is_left_out_is_so_in_all_runs_that_show_it(shown, settings):
         same_film = moments[train, 0][:, None] == moments[test, 0]
         assert gone == set(train[(same_film & (apart_in_film < 7)).any(1)])
     assert any(len(a[0]) < len(b[0]) for a, b in zip(apart, plain, strict=True))
+
+
+def test_linear_path_knows_where_words_are_absent():
+    """A brain that answers to speech of any kind: ridge on the vectors with 0 for silence predicts it, the path too."""
+    rng = np.random.default_rng(30)
+    spoken = np.repeat(rng.random(N // 4) < 0.6, 4)
+    words = rng.standard_normal((N, 7)).astype(np.float32)
+    heard = convolve_hrf(spoken[:, None].astype(np.float32), tr=TR, kind="continuous")
+    bold = heard / heard.std() + rng.standard_normal((N, 5))
+    said = xr.DataArray(words, dims=("tr", "dim"), coords={"mask": ("tr", spoken)}, attrs={"kind": "continuous"})
+    recording = Recording.of("a", {"text": said, "bold": bold}, tr=TR)
+    normalisers = fit_normalisers([recording], TRAIN)
+    torch.manual_seed(0)
+    model = MultimodalAutoencoder(
+        ModelSettings.make(**SMALL, use_encodec=False), {"text": Modality("vector", (7,))}, {"a": 5}
+    )
+    fit_linear_path(model, train_windows(model, recording, normalisers), centre_runs=False)
+    (stretch,) = predict(model.eval(), recording, normalisers["a"], TEST, stimulus_trs=np.arange(N))
+    own = stretch.bold_scored
+    known = np.column_stack([words * spoken[:, None], spoken]).astype(np.float32)
+    ridge = fit_ridge(known, bold, TRAIN, TR).predicted[TEST][own]
+    r, wanted = (correlations(bold[TEST][own], said).r.mean() for said in (stretch.bold_predicted[own], ridge))
+    assert r > 0.5 and r > wanted - 0.02
