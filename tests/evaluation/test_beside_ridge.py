@@ -129,6 +129,7 @@ def test_ridge_beside_a_model_is_fit_ridge_and_the_decoding_model_on_its_trainin
     with torch.no_grad():  # a network that spoils both ways
         for parameter in model.parameters():
             parameter += 0.3 * torch.randn_like(parameter)
+        model.linear_path.gain("text").fill_(1)
     (stretch,) = predict(model, recording, normalisers["a"], TEST, stimulus_trs=np.arange(N))
     ridge = fit_ridge(shown["text"], bold, TRAIN, TR).predicted[TEST]
     own = normalisers["a"]["bold"].inverse(stretch.bold_ridge)
