@@ -29,6 +29,8 @@ from giblet.training.trainer import Trainer
 
 CONFOUNDS, OWN = 0.2, 0.3
 """Share of confounds in the noise, and of the mapping in which subjects differ."""
+CODEC_RATE = 75
+"""Frames per second of the bundled codec."""
 BAND_WEIGHTS = 30
 """Weights of several bands that ridge tries in each voxel."""
 TABLE_UP_TO = 1000
@@ -96,8 +98,9 @@ def settings_of(cell: Cell, files: dict[str, Path], scans: Sequence[Sequence[Pat
     test = test_share(cell.minutes)
     fractions = ((1 - test) * 8 / 9, (1 - test) / 9, test)
     return TrainSettings.make(
-        data={"subjects": subjects, "fractions": fractions}, model={"tr": cell.tr}, output=output, device="cpu"
-    )
+        data={"subjects": subjects, "fractions": fractions}, output=output, device="cpu",
+        model={"tr": cell.tr, "frames_per_tr": int(CODEC_RATE * cell.tr)},
+    )  # fmt: skip
 
 
 def ridge(cell: Cell, files: dict[str, Path], bold: np.ndarray, train: np.ndarray) -> np.ndarray:
