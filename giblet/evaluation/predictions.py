@@ -187,6 +187,8 @@ def _linear_ways(model: MultimodalAutoencoder, subject: str) -> set[str]:
         return set()
     place = model.place(subject)
     found = {BOLD} if bool(path.weights(place)[0].any()) else set()
+    if not path.answers:  # of codes as categories nothing is linear
+        return found
     parts = path.decoding_weights(place)[0].split(list(path.answers.values()), dim=2)
     return found | {name for name, own in zip(path.answers, parts, strict=True) if bool(own.any())}
 

@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 import torch
 
+from giblet.data.dataset.series import Series
+from giblet.data.dataset.windows import Recording, fit_normalisers
 from giblet.encoding import DecodingModel, fit_ridge
 from giblet.evaluation.encoding import score_encoding
 from giblet.evaluation.identification import told_apart
 from giblet.evaluation.predictions import predict
 from giblet.evaluation.scorecard import Scorecard, group_scorecard
 from giblet.evaluation.scores import compare
+from giblet.models import Modality, ModelSettings, MultimodalAutoencoder
 from giblet.statistics.estimates import ScoredTRs
 from giblet.training.best import Best
 from giblet.training.linear_decoding import fit_linear_decoding
@@ -156,3 +159,20 @@ def test_training_says_at_its_end_of_what_the_best_validation_is_below_ridge():
     (note,) = best.notes(Path("best"), {"bold": 0.5, "text": 0.4})
     assert note.startswith("below ridge: the best validation of bold (0.6, ridge 0.5) is worse than")
     assert best.notes(Path("best"), {"bold": 0.6, "text": 0.5}) == []
+
+
+@pytest.mark.parametrize("head", ["classification", "regression"])
+def test_a_head_that_knows_codes_as_categories_is_predicted_with_beside_ridge_of_encoding(head):
+    rng = np.random.default_rng(0)
+    codes, bold = rng.integers(0, 16, (N, 2, 4)).astype(np.int32), rng.standard_normal((N, 3))
+    recording = Recording.of("a", {"audio": Series(codes, "codes"), "bold": bold}, tr=TR)
+    normalisers = fit_normalisers([recording], TRAIN)
+    settings = ModelSettings.make(
+        tr=TR, features=16, bottleneck=8, rank=8, head=head, n_codebooks=2, codebook_size=16, frames_per_tr=4,
+        embedding_dim=4,
+    )  # fmt: skip
+    books = torch.as_tensor(rng.standard_normal((2, 16, 5)), dtype=torch.float32)
+    model = MultimodalAutoencoder(settings, {"audio": Modality("codes", (2, 4))}, {"a": 3}, codebooks=books).eval()
+    model.linear_path.set_weights(0, torch.ones_like(model.linear_path.weights(0)[0]), torch.zeros(3))
+    (stretch,) = predict(model, recording, normalisers["a"], TEST, stimulus_trs=np.arange(N))
+    assert stretch.bold_ridge is not None and stretch.decoded_ridge == {}
