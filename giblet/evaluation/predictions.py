@@ -181,16 +181,8 @@ def _bold_of(
 
 
 def _linear_ways(model: MultimodalAutoencoder, subject: str) -> set[str]:
-    """What the linear path has weights for: BOLD, and modalities. One of too little training data has none."""
-    path = model.linear_path
-    if path is None:
-        return set()
-    place = model.place(subject)
-    found = {BOLD} if bool(path.weights(place)[0].any()) else set()
-    if not path.answers:  # of codes as categories nothing is linear
-        return found
-    parts = path.decoding_weights(place)[0].split(list(path.answers.values()), dim=2)
-    return found | {name for name, own in zip(path.answers, parts, strict=True) if bool(own.any())}
+    """What ridge beside a model predicts: BOLD, and modalities."""
+    return set() if model.linear_path is None else model.linear_path.fitted_of(model.place(subject))
 
 
 def _decoded(

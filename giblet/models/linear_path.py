@@ -1,8 +1,7 @@
 """The linear path, both ways: what ridge regression would be given of a TR or of BOLD, and the weights that it finds.
 
 The weights are not learned by steps. :mod:`giblet.training.linear` and :mod:`giblet.training.linear_decoding` compute
-them in closed form when training begins; after that nothing changes them, and the network beside them learns only what
-they leave.
+them in closed form when training begins; after that nothing changes them.
 """
 
 from __future__ import annotations
@@ -83,8 +82,9 @@ class LinearPath(nn.Module):
     Decoding: the volumes from a TR on, times weights of each subject, to what of the TR is the same in all its frames
     and fields of the picture.
 
-    Before :meth:`set_weights` and :meth:`set_decoding` it answers 0. The gain of BOLD and of each modality is the share
-    of the network's own part that is added outside training, as validation TRs found it best: 0 to 1.
+    Before :meth:`set_weights` and :meth:`set_decoding` it answers 0. Outside training the gain, 0 to 1 as validation
+    TRs found it best, says how much of the network is heard: of BOLD the share of its part that is added, of a modality
+    that is decoded its weight in the mean of the two.
 
     Parameters
     ----------
@@ -235,13 +235,26 @@ class LinearPath(nn.Module):
     @property
     def fitted(self) -> tuple[str, ...]:
         """What it has weights for, of any subject: ``"bold"`` and modalities that it decodes."""
-        known = range(self.n_subjects)
-        found = [BOLD] if any(bool(self.weights(place)[0].any()) for place in known) else []
-        sizes = list(self.answers.values())
-        for number, name in enumerate(self.answers):
-            parts = (self.decoding_weights(place)[0].split(sizes, dim=2)[number] for place in known)
-            found += [name] if any(bool(part.any()) for part in parts) else []
-        return tuple(found)
+        known = set[str]().union(*map(self.fitted_of, range(self.n_subjects)))
+        return tuple(name for name in (BOLD, *self.answers) if name in known)
+
+    def fitted_of(self, place: int) -> set[str]:
+        """What it has weights for of one subject; what there was too little training data for has none.
+
+        Parameters
+        ----------
+        place : int
+
+        Returns
+        -------
+        set of str
+            ``"bold"``, and modalities that it decodes.
+        """
+        found = {BOLD} if bool(self.weights(place)[0].any()) else set()
+        if self.answers:
+            parts = self.decoding_weights(place)[0].split(list(self.answers.values()), dim=2)
+            found |= {name for name, own in zip(self.answers, parts, strict=True) if bool(own.any())}
+        return found
 
     def gain(self, name: str) -> Tensor:
         """The share of the network's part in BOLD, or in a decoded modality.

@@ -1,16 +1,17 @@
-"""The linear path of a model, in closed form from training TRs, and what it predicts of TRs that it did not see.
+"""The linear path of encoding, in closed form from training TRs, and what it predicts of them.
 
-The weights of each subject are banded ridge regression (:class:`giblet.encoding.EncodingModel`), one band per modality,
-on the TRs whose BOLD the training scores, with penalties of each voxel chosen by contiguous folds of these TRs alone.
-The network then learns what ridge leaves. Ridge leaves a little less in the TRs that it was fitted to than in others;
-predictions of folds that were left out, which are free of that, taught the network no better (brains with products of
-features, 10 and 23 minutes, SNR 0.1 to 1: r within 0.003), and less where folds are short: they are of other weights.
+The weights of each subject are banded ridge regression (:class:`giblet.encoding.EncodingModel`), one band per modality
+and one for where it is absent, on the TRs whose BOLD the training scores, with penalties of each voxel chosen by
+contiguous folds of these TRs alone. The network then learns what ridge leaves. Ridge leaves a little less in the TRs
+that it was fitted to than in others; predictions of folds that were left out, which are free of that, taught the
+network no better (brains with products of features, 10 and 23 minutes, SNR 0.1 to 1: r within 0.003), and less where
+folds are short: they are of other weights.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,8 @@ from giblet.encoding.model import EncodingModel
 from giblet.errors import InputError
 from giblet.modalities import BOLD
 from giblet.models import MultimodalAutoencoder
+from giblet.models.losses import scored_mask
+from giblet.training.objective import own_rows
 from giblet.training.scored_windows import ScoredWindows
 
 log = logging.getLogger(__name__)
@@ -46,7 +49,7 @@ class Scored:
     rows: np.ndarray
     """int64 (n,): rows of the recording, ascending."""
     bands: dict[str, np.ndarray]
-    """float32 (n, n_columns) by modality: convolved features."""
+    """float32 (n, n_columns) by modality, and by where it is absent: convolved features."""
     bold: np.ndarray
     """float32 (n, n_voxels): normalised."""
     run: np.ndarray
@@ -103,7 +106,7 @@ def _scored(model: MultimodalAutoencoder, windows: ScoredWindows, subject: str) 
     recording = windows.windows.recordings[place]
     rows, bold, bands = [], [], dict[str, list[np.ndarray]]()
     for batch, places in window_batches(windows, subject):
-        scored = model.scored_rows(batch["mask"], batch["trs"])[BOLD] & batch["own"] & batch["mask"][BOLD]
+        scored = scored_mask(BOLD, own_rows(model, batch), batch)
         rows.append(places[scored].numpy())
         bold.append(batch["data"][BOLD][scored].numpy())
         series = {} if path is None else path.bands(batch["data"], batch["mask"], model.which_ref(place))
@@ -211,19 +214,3 @@ def _ridge(scored: Scored, folds: Sequence[Fold], *, centre_runs: bool) -> tuple
     x = np.concatenate(list(scored.bands.values()), axis=1)
     intercept = np.where(fitted, scored.bold.mean(0) - x.mean(0) @ weights, 0)
     return weights.astype(np.float32), intercept.astype(np.float32), (x @ weights + intercept).astype(np.float32)
-
-
-def is_fitted(model: MultimodalAutoencoder) -> Mapping[str, bool]:
-    """Whether a subject's linear path has weights.
-
-    Parameters
-    ----------
-    model : MultimodalAutoencoder
-
-    Returns
-    -------
-    dict of str to bool
-        By subject.
-    """
-    path = model.linear_path
-    return {name: path is not None and bool(path.weights(place)[0].any()) for place, name in enumerate(model.subjects)}

@@ -112,7 +112,7 @@ def _heard(model: MultimodalAutoencoder, windows: ScoredWindows, subject: str) -
         there = batch["mask"][BOLD]
         bold[rows[there].numpy()] = batch["data"][BOLD][there].numpy()
         present[rows[there].numpy()] = True
-        scored = own_rows(model.scored_rows(batch["mask"], batch["trs"]), batch)
+        scored = own_rows(model, batch)
         for name in path.answers:
             own = scored_mask(name, scored, batch)
             targets[name][rows[own].numpy()] = path.targets(name, batch["data"][name][own]).numpy()

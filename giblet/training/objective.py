@@ -89,7 +89,7 @@ class Losses(nn.Module):
 
     def _outputs(self, batch: Batch, *, waiting: bool = False) -> dict[str, Any]:
         """What the model answers, its rows those that are the windows' own."""
-        scored = own_rows(self.model.scored_rows(batch["mask"], batch["trs"]), batch)
+        scored = own_rows(self.model, batch)
         # What no scored volume depends on need not be encoded, nor decoded what is not scored.
         needed = self.model.rows_before(scored[BOLD])
         mask = {name: rows if name == BOLD else rows & needed for name, rows in batch["mask"].items()}
@@ -98,20 +98,21 @@ class Losses(nn.Module):
         return outputs | {"scored": scored}
 
 
-def own_rows(scored: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+def own_rows(model: MultimodalAutoencoder, batch: Batch) -> dict[str, Tensor]:
     """Of the rows that can be scored, those that are these windows' own.
 
     Parameters
     ----------
-    scored : mapping of str to Tensor of bool, shape (B, W)
-        ``"bold"`` and ``"decode"``, as the model gives them.
+    model : MultimodalAutoencoder
     batch : dict
-        With ``own``, bool (B, W).
+        As for :meth:`Losses.forward`.
 
     Returns
     -------
     dict of str to Tensor of bool, shape (B, W)
+        ``"bold"`` and ``"decode"``, as :meth:`giblet.models.MultimodalAutoencoder.scored_rows` has them.
     """
+    scored = model.scored_rows(batch["mask"], batch["trs"])
     return {way: rows & batch["own"] for way, rows in scored.items()}
 
 
@@ -150,7 +151,7 @@ class Objective:
         dict of str to int
             By the names of the losses.
         """
-        scored = own_rows(self.model.scored_rows(batch["mask"], batch["trs"]), batch)
+        scored = own_rows(self.model, batch)
         return {name: int(scored_mask(name, scored, batch).sum()) for name in self.names}
 
     def total(self, losses: Mapping[str, float]) -> float:
@@ -216,7 +217,7 @@ class Objective:
         """Sums of each loss at three gains, and how many TRs, by fold of validation TRs; of what any TR counts for."""
         sums = torch.zeros(len(self.names), FOLDS, 4, dtype=torch.float64)
         for batch in batches:
-            scored = own_rows(self.model.scored_rows(batch["mask"], batch["trs"]), batch)
+            scored = own_rows(self.model, batch)
             on_device = self.fabric.to_device(batch)
             with self.fabric.autocast():
                 losses = self.losses.at_gains(on_device)
@@ -245,7 +246,7 @@ class Objective:
         settings, scales, books = self.model.settings, self.losses.scales, self.model.decoder.codebooks
 
         def parts(batch: Batch) -> dict[str, Tensor]:
-            scored = own_rows(self.model.scored_rows(batch["mask"], batch["trs"]), batch)
+            scored = own_rows(self.model, batch)
             return mean_loss(scored, batch, settings, scales, books)
 
         return {name: loss if loss > CONSTANT else 1.0 for name, loss in self._means(batches, parts).items()}

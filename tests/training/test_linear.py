@@ -18,7 +18,7 @@ from giblet.models import Modality, ModelSettings, MultimodalAutoencoder
 from giblet.models.linear_path import LinearPath
 from giblet.statistics.correlation import correlations
 from giblet.training.gains import gain_of
-from giblet.training.linear import fit_linear_path, folds_of_rows, is_fitted
+from giblet.training.linear import fit_linear_path, folds_of_rows
 from giblet.training.linear_decoding import fit_linear_decoding
 from giblet.training.objective import Objective
 from giblet.training.parts import moments_of
@@ -121,7 +121,7 @@ def test_each_subject_has_a_ridge_of_its_own_and_voxels_without_change_stay_0():
     bold[TRAIN, 2] = 7.0
     together, recordings, normalisers, _ = fitted({"a": one, "b": (shown, bold)})
     alone, (recording,), own, _ = fitted({"b": (shown, bold)})
-    assert is_fitted(together) == {"a": True, "b": True}
+    assert all("bold" in together.linear_path.fitted_of(place) for place in (0, 1))
     both = [predicted(m, r, n, TEST) for m, r, n in ((together, recordings[1], normalisers), (alone, recording, own))]
     assert np.allclose(both[0], both[1], atol=1e-5)
     assert not together.linear_path.weights(1)[0][:, 2].any() and np.all(both[0][:, 2] == 7.0)
@@ -162,7 +162,7 @@ def test_too_few_trs_for_folds_leave_the_network_alone(caplog):
     windows = ScoredWindows([recording], {"a": np.arange(40)}, window=10, context=22, lead=7)
     assert fit_linear_path(model, windows, centre_runs=True) == {}
     assert "too little training data for the linear path" in caplog.text
-    assert not is_fitted(model)["a"] and model.brains[0].to_voxels.weight.any()
+    assert "bold" not in model.linear_path.fitted_of(0) and model.brains[0].to_voxels.weight.any()
 
 
 def test_without_a_linear_path_the_network_is_the_same():

@@ -31,7 +31,7 @@ def plainly(losses, batch, counts):
     """The losses of all rows encoded and decoded."""
     model = losses.model
     outputs = model(batch["data"], batch["mask"], 0, batch["trs"])
-    outputs["scored"] = own_rows(outputs["scored"], batch)
+    outputs["scored"] = own_rows(model, batch)
     return combined_loss(batch, outputs, model.settings, losses.scales, model.decoder.codebooks, counts)
 
 
