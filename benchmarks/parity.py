@@ -18,9 +18,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,24 @@ def _row(one: dict[str, Any]) -> str:
     return f"| {' | '.join(map(str, cells))} |"
 
 
+def kept(path: Path, compute: Callable[[], dict[str, Any]], *, known: bool) -> list[dict[str, Any]]:
+    """Figures of a cell: those of its file, unless the code that decides them has changed; if `known`, as they are."""
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    if known:
+        return [] if found is None else [found]
+    if found is None or found["build"] != build_digest():
+        found = compute()
+        path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        print(f"{path.stem}: {found['model']:.3f} / {found['ridge']:.3f} = {found['ratio']['value']:.3f}", flush=True)
+    return [found]
+
+
+def write_table(text: str, start: str, end: str) -> None:
+    """Put a table between its two marks on the page."""
+    before, rest = PAGE.read_text(encoding="utf-8").split(start)
+    PAGE.write_text(f"{before}{start}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
+
+
 def interval(one: dict[str, Any]) -> str:
     """A figure with its 95 % interval."""
     ends = "" if one["low"] is None else f" ({one['low']:.3f} to {one['high']:.3f})"
@@ -105,22 +124,11 @@ def main() -> None:
     found = []
     for cell in cells:
         path = work / "cells" / f"{cell.name}.json"
-        known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-        if options.known:
-            found += [] if known is None else [known]
-            continue
-        if known is None or known["build"] != build_digest():
-            known = measure(cell, SETS[options.set], work)
-            path.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
-            print(
-                f"{cell.name}: {known['model']:.3f} / {known['ridge']:.3f} = {known['ratio']['value']:.3f}", flush=True
-            )
-        found.append(known)
+        found += kept(path, partial(measure, cell, SETS[options.set], work), known=options.known)
     text = table(found)
     print(text)
     if options.write:
-        before, rest = PAGE.read_text(encoding="utf-8").split(START)
-        PAGE.write_text(f"{before}{START}\n{text}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+        write_table(text, START, END)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from giblet.modalities import BOLD
 from giblet.models import MultimodalAutoencoder
 from giblet.statistics.correlation import correlations, mean_correlation_influence
 from giblet.statistics.estimates import ScoredTRs
+from giblet.timing import TRGrid
 from giblet.training.settings import TrainSettings
 from giblet.training.study import Study, build_study
 from giblet.training.trainer import Trainer
@@ -99,7 +100,7 @@ def settings_of(cell: Cell, files: dict[str, Path], scans: Sequence[Sequence[Pat
     fractions = ((1 - test) * 8 / 9, (1 - test) / 9, test)
     return TrainSettings.make(
         data={"subjects": subjects, "fractions": fractions}, output=output, device="cpu",
-        model={"tr": cell.tr, "frames_per_tr": int(CODEC_RATE * cell.tr)},
+        model={"tr": cell.tr, "frames_per_tr": TRGrid(cell.tr, 1, CODEC_RATE).frames_per_tr},
     )  # fmt: skip
 
 

@@ -15,17 +15,17 @@ TRs and HRF. A cell that is there is not computed again, unless the code of mode
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 import yaml
-from parity import interval
+from parity import interval, kept, write_table
 from parity_cells import build_digest, compared
 from parity_stimuli import ROOT
 from sklearn.decomposition import PCA
@@ -43,7 +43,6 @@ from giblet.training.study import Study, build_study
 from giblet.training.trainer import Trainer
 
 START, END = "<!-- real: start -->", "<!-- real: end -->"
-PAGE = ROOT / "docs" / "parity.md"
 TR = 2.0
 LAYER, COMPONENTS = "layer_16", 100
 CONSTANT_LISTENER = "33"
@@ -258,22 +257,13 @@ def main() -> None:
                 print(cell.name)
                 continue
             path = options.work / "cells" / f"{cell.name}.json"
-            known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-            if options.known:
-                found += [] if known is None else [known]
-                continue
-            if known is None or known["build"] != build_digest():
-                known = measure(cell, subjects, options.work)
-                path.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
-                print(f"{cell.name}: {known['model']:.3f} / {known['ridge']:.3f}", flush=True)
-            found.append(known)
+            found += kept(path, partial(measure, cell, subjects, options.work), known=options.known)
     if options.list:
         return
     text = table(found)
     print(text)
     if options.write:
-        before, rest = PAGE.read_text(encoding="utf-8").split(START)
-        PAGE.write_text(f"{before}{START}\n{text}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+        write_table(text, START, END)
 
 
 if __name__ == "__main__":
