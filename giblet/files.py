@@ -38,9 +38,9 @@ module                           writes
 ``codec.training.loop``          training.yaml, log.csv and samples (.wav) of a codec's training
 ===============================  ===================================================================================
 
-Besides, :func:`claimed` keeps a file ``.lock`` in a folder where a process is at work. Two libraries write files of
-their own: TensorBoard its events, if :mod:`giblet.training.log` is asked for them, and huggingface_hub its cache, when
-:mod:`giblet.hub` asks it for a model.
+Besides, :func:`claimed` keeps a file ``.lock`` in a folder where a process is at work. Three libraries write files of
+their own: numba what it compiles, in the folder of :mod:`giblet.compiled`, TensorBoard its events, if
+:mod:`giblet.training.log` is asked for them, and huggingface_hub its cache, when :mod:`giblet.hub` asks it for a model.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import numpy as np
 import soundfile
 from markupsafe import Markup
 
+from giblet.compiled import import_librosa
 from giblet.errors import InputError
 from giblet.files import write_atomic
 from giblet.version import __version__
@@ -196,7 +197,7 @@ def spectrograms(sounds: dict[str, np.ndarray], sample_rate: int) -> bytes | Non
     """
     if importlib.util.find_spec("matplotlib") is None:
         return None
-    import librosa
+    librosa = import_librosa()
     from matplotlib.figure import Figure
 
     powers = [

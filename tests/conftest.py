@@ -13,8 +13,11 @@ from hypothesis import settings
 from transformers import EncodecConfig, EncodecModel
 
 from giblet.cli import main
+from giblet.compiled import import_librosa
 
 DATA = Path(__file__).parents[1] / "samples"
+
+import_librosa()  # before a test does it: tests run in several processes, which would write one cache
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no fault of what is tested
 settings.load_profile("untimed")

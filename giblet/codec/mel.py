@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from functools import cached_property
 
-import librosa
 import numpy as np
 
+from giblet.compiled import import_librosa
 from giblet.errors import InputError
 
 BLOCK_FRAMES = 1024
@@ -77,7 +77,7 @@ class MelSpectrogram:
         with warnings.catch_warnings():
             # librosa warns of filters that no bin falls into: see `n_mels` for why they are there.
             warnings.filterwarnings("ignore", message="Empty filters detected")
-            filters = librosa.filters.mel(sr=self.sample_rate, n_fft=self.n_fft, n_mels=self.n_mels)
+            filters = import_librosa().filters.mel(sr=self.sample_rate, n_fft=self.n_fft, n_mels=self.n_mels)
         return np.asarray(filters, np.float32)
 
     def stream(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -220,7 +220,7 @@ class MelSpectrogram:
 
     def _analyse(self, samples: np.ndarray, n_frames: int) -> np.ndarray:
         used = samples[: (n_frames - 1) * self.hop_length + self.n_fft]
-        spectrum = librosa.stft(used, n_fft=self.n_fft, hop_length=self.hop_length, center=False)
+        spectrum = import_librosa().stft(used, n_fft=self.n_fft, hop_length=self.hop_length, center=False)
         return np.asarray(self.filters @ np.abs(spectrum) ** 2)
 
     @cached_property
@@ -234,7 +234,7 @@ class MelSpectrogram:
 
     def _synthesise(self, mel: np.ndarray) -> np.ndarray:
         """Sound of one block, from the centre of its first frame to that of its last, float32."""
-        sound = librosa.griffinlim(
+        sound = import_librosa().griffinlim(
             np.sqrt(self.power(mel)),
             hop_length=self.hop_length,
             n_fft=self.n_fft,

@@ -12,6 +12,8 @@ from typing import ClassVar
 import numpy as np
 from scipy import signal
 
+from giblet.compiled import import_librosa
+
 Variables = dict[str, tuple[tuple[str, ...], np.ndarray]]
 """By name, dimensions and values."""
 
@@ -407,7 +409,7 @@ class OnsetStrength(Kind):
         ndarray of float64, shape (n_frames, 1)
             In dB.
         """
-        import librosa  # here, as it takes a second
+        librosa = import_librosa()
 
         heard = np.concatenate([self._before, np.asarray(sound, np.float32)])
         self._before = heard[len(heard) - len(self._before) :]
@@ -487,7 +489,7 @@ class Pitch(Kind):
 
     def _block(self, n_frames: int) -> np.ndarray:
         """The next frames; what no later block needs is let go."""
-        import librosa  # here, as it takes a second
+        librosa = import_librosa()
 
         hop = self.hop_length
         stop = self._done + n_frames

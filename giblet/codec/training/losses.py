@@ -15,11 +15,11 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 
-import librosa
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from giblet.compiled import import_librosa
 from giblet.errors import InputError
 
 SCALES: tuple[tuple[int, int], ...] = ((2048, 80), (1024, 64), (512, 40), (256, 24), (128, 12))
@@ -58,7 +58,7 @@ class MultiScaleLoss(nn.Module):
         super().__init__()
         self.scales = tuple(scales)
         for n_fft, n_mels in self.scales:
-            bank = torch.from_numpy(librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels))
+            bank = torch.from_numpy(import_librosa().filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels))
             self.register_buffer(f"mel_{n_fft}", bank, persistent=False)
             self.register_buffer(f"window_{n_fft}", torch.hann_window(n_fft), persistent=False)
 
