@@ -31,7 +31,7 @@ from giblet.encoding import fit_ridge
 from giblet.evaluation.encoding import score_encoding
 from giblet.evaluation.predictions import predict
 from giblet.evaluation.reconstruction import latents_by_tr
-from giblet.evaluation.scorecard import FREQUENT, MEAN, Score
+from giblet.evaluation.score import FREQUENT, MEAN, Score
 from giblet.evaluation.scores import compare, constant_codes, score_codes
 from giblet.features import load_features
 from giblet.models import MultimodalAutoencoder
@@ -155,7 +155,7 @@ def head_rows(name: str, study: Study, settings: TrainSettings, codec: AudioCode
             expected=expected,
         )  # fmt: skip
         keep = stretch.scored["audio"]
-        scores, _ = score_codes(stretch.truth["audio"][keep], stretch.decoded["audio"][keep], train, codec, TR)
+        scores, _ = score_codes(stretch.truth["audio"][keep], stretch.decoded["audio"][keep], train, codec, TR).scores
         by_name = {one.name: one for one in scores}
         first = by_name["accuracy, codebook 1"]
         cells = [f"{_value(first.reconstruction)}, {_value(first.nulls[FREQUENT].margin)} above"]

@@ -26,12 +26,15 @@ from giblet.encoding import DecodingModel
 from giblet.encoding.settings import EncodeSettings
 from giblet.encoding.windows import Cleaning
 from giblet.errors import GibletError, InputError
-from giblet.evaluation.identification import SECONDS, identify_passages
+from giblet.evaluation.identification import identify_passages
 from giblet.pipeline.encoding_data import SubjectData, read_subject, tr_of
 from giblet.pipeline.encoding_features import BandReader
 from giblet.statistics.estimates import ScoredTRs
 from giblet.statistics.rotations import HIGH_PASS
 from giblet.training.films import Films
+
+SECONDS = (10.0, 20.0)
+"""Lengths of passages, unless told otherwise."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from giblet.codec.base import AudioCodec
+from giblet.evaluation.heard import SoundOptions, Sounds, heard_scores
+from giblet.evaluation.identification import Identification, told_apart
 from giblet.evaluation.reconstruction import (
     code_matches,
     code_pairs,
@@ -19,7 +21,8 @@ from giblet.evaluation.reconstruction import (
     silent_trs,
     sound_of,
 )
-from giblet.evaluation.scorecard import FREQUENT, MEAN, Null, Score
+from giblet.evaluation.score import FREQUENT, MEAN, Null, Score
+from giblet.evaluation.sound_correlation import envelope_by_tr
 from giblet.sound_metrics import level_error, missing, si_sdr, stoi
 from giblet.statistics.correlation import correlations, mean_correlation_influence, pooled_correlation
 from giblet.statistics.estimates import Chance, Estimate, ScoredTRs
@@ -34,6 +37,8 @@ class CodeScores:
 
     scores: tuple[Score, ...]
     """Accuracy of each codebook, then latents, mel spectrogram and sound."""
+    passages: tuple[Identification, ...] = ()
+    """How often passages are told apart by latents, and by the mel spectrogram of their sound."""
     notes: tuple[str, ...] = ()
 
 
@@ -47,6 +52,8 @@ def score_codes(
     original: np.ndarray | None = None,
     trs: ScoredTRs | None = None,
     ridge: np.ndarray | None = None,
+    place: np.ndarray | None = None,
+    options: SoundOptions | None = None,
 ) -> CodeScores:
     """Score predicted codes and their sound.
 
@@ -67,6 +74,10 @@ def score_codes(
         Of which stretch each TR is; one by default.
     ridge : ndarray of int, shape (n_trs, n_codebooks, frames_per_tr), optional
         Codes that ridge regression decodes, whose scores stand beside.
+    place : ndarray of int, shape (n_trs,), optional
+        Row of the scan of each TR, where some were left out: no passage reaches over what is missing.
+    options : SoundOptions, optional
+        What is measured besides; by default neither pitch nor CLAP.
 
     Returns
     -------
@@ -112,19 +123,40 @@ def score_codes(
             + (f"; accuracy of codebook 1 without them is {matches.mean():.3f}" if len(matches) else "")
         )
     if silent.all():
-        return CodeScores(tuple(scores), (*notes, "all TRs are silent: sound has no scores"))
+        return CodeScores(tuple(scores), (), (*notes, "all TRs are silent: sound has no scores"))
     mels = {name: mel_by_tr(sound, codec, len(truth), tr) for name, sound in sounds.items()}
     target = mel_by_tr(reference, codec, len(truth), tr)
     loudest = float(target.max())
-    mels = {name: log_mel(mel, loudest) for name, mel in mels.items()}
-    scores += compare(
-        "mel r", log_mel(target, loudest), mels["own"], {n: mels[n] for n in constants}, trs,
-        ceiling=None if original is None else mels["true"], same=same, ridge=mels.get("ridge"),
+    mels, target = {name: log_mel(mel, loudest) for name, mel in mels.items()}, log_mel(target, loudest)
+    if original is not None:
+        mels["ceiling"], sounds["ceiling"] = mels["true"], sounds["true"]
+    envelopes = {name: envelope_by_tr(sound, codec.sample_rate, len(truth), tr) for name, sound in sounds.items()}
+    envelope = envelope_by_tr(reference, codec.sample_rate, len(truth), tr)
+    for name, true, sides in (("mel r", target, mels), ("envelope r", envelope, envelopes)):
+        scores += compare(
+            name, true, sides["own"], {n: sides[n] for n in constants}, trs, ceiling=sides.get("ceiling"), same=same,
+            ridge=sides.get("ridge"),
+        )  # fmt: skip
+    rows = np.arange(len(truth)) if place is None else np.asarray(place)
+    heard = Sounds(
+        reference, sounds["own"], {n: sounds[n] for n in constants}, sounds.get("ceiling"), sounds.get("ridge"),
+        codec.sample_rate, same,
     )  # fmt: skip
+    found, told = heard_scores(heard, mels, target, trs, silent, rows, options or SoundOptions())
+    scores, notes = scores + found, notes + told
+    passages = [
+        *told_apart(
+            "latents", latents["true"], latents["own"], trs, ridge=latents.get("ridge"), used=~silent, place=rows,
+        ),
+        *told_apart(
+            "mel", target, mels["own"], trs, ridge=mels.get("ridge"), ceiling=mels.get("ceiling"), used=~silent,
+            place=rows,
+        ),
+    ]  # fmt: skip
     if "stoi" in missing():
         notes.append("STOI is not measured: the package pystoi is not installed (pip install 'giblet[quality]')")
     scores += _sound_scores(reference, sounds, codec, original is not None)
-    return CodeScores(tuple(scores), tuple(notes))
+    return CodeScores(tuple(scores), tuple(passages), tuple(notes))
 
 
 def constant_codes(train: np.ndarray, like: np.ndarray, codec: AudioCodec) -> dict[str, np.ndarray]:
