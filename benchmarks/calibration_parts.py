@@ -359,8 +359,8 @@ def collapsed_codes(cell: Cell, rng: np.random.Generator, shared: Path) -> list[
 
 def collapsed_latents(cell: Cell, rng: np.random.Generator, shared: Path) -> list[Result]:
     """A decoder that says one latent in every frame."""
+    from giblet.evaluation.compared import compare
     from giblet.evaluation.score import MEAN
-    from giblet.evaluation.scores import compare
     from giblet.statistics.estimates import ScoredTRs
 
     n, p, above = cell["n_trs"], [], []

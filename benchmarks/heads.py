@@ -28,11 +28,12 @@ from giblet.data.audio import AudioSettings
 from giblet.data.brain_sources import brain_bands
 from giblet.data.simulate import simulate_bold, write_simulation
 from giblet.encoding import fit_ridge
+from giblet.evaluation.compared import compare
 from giblet.evaluation.encoding import score_encoding
 from giblet.evaluation.predictions import predict
 from giblet.evaluation.reconstruction import latents_by_tr
 from giblet.evaluation.score import FREQUENT, MEAN, Score
-from giblet.evaluation.scores import compare, constant_codes, score_codes
+from giblet.evaluation.scores import constant_codes, score_codes
 from giblet.features import load_features
 from giblet.models import MultimodalAutoencoder
 from giblet.pipeline import extract

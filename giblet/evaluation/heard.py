@@ -7,11 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from giblet.codec.base import AudioCodec
 from giblet.data.clap import ClapModel
 from giblet.evaluation.clap_scores import DISTANCE, clap_scores, hear
+from giblet.evaluation.compared import compare
+from giblet.evaluation.identification import Identification, told_apart
 from giblet.evaluation.pitch_scores import pitch_by_tr, pitch_scores
+from giblet.evaluation.reconstruction import log_mel, mel_by_tr
 from giblet.evaluation.score import Score
-from giblet.evaluation.sound_correlation import spectral_scores
+from giblet.evaluation.sound_correlation import envelope_by_tr, spectral_scores
 from giblet.statistics.estimates import ScoredTRs
 
 LEAST_TRS = 3
@@ -32,8 +36,6 @@ class Sounds:
         Constants, by name.
     ceiling, ridge : ndarray of float, optional
         Of the true codes, where the reference is the film's own sound; and of what ridge regression decodes.
-    sample_rate : int
-        In Hz.
     constant : bool
         `own` says the same of every TR, but for how a codec settles.
     """
@@ -43,7 +45,6 @@ class Sounds:
     nulls: Mapping[str, np.ndarray]
     ceiling: np.ndarray | None
     ridge: np.ndarray | None
-    sample_rate: int
     constant: bool = False
 
     @property
@@ -63,72 +64,95 @@ class SoundOptions:
     """Also what this model hears."""
 
 
+@dataclass(frozen=True)
+class HeardScores:
+    """Scores of what sounds are like."""
+
+    scores: tuple[Score, ...]
+    passages: tuple[Identification, ...]
+    notes: tuple[str, ...]
+
+
 def heard_scores(
-    sounds: Sounds,
-    mels: Mapping[str, np.ndarray],
-    target: np.ndarray,
-    trs: ScoredTRs,
-    silent: np.ndarray,
-    place: np.ndarray,
-    options: SoundOptions,
-) -> tuple[list[Score], list[str]]:
-    """Scores of what sounds are like, over the TRs with sound.
+    sounds: Sounds, codec: AudioCodec, trs: ScoredTRs, silent: np.ndarray, place: np.ndarray, options: SoundOptions
+) -> HeardScores:
+    """Scores of what sounds are like.
 
     Parameters
     ----------
     sounds : Sounds
-    mels : mapping of str to ndarray of float, shape (n_trs, n_bands, frames_per_tr)
-        Log mel spectrograms of `sounds`, by the same names.
-    target : ndarray of float, shape (n_trs, n_bands, frames_per_tr)
-        That of the reference.
+    codec : AudioCodec
+        Its sample rate and frames are used.
     trs : ScoredTRs
-        All TRs.
     silent : ndarray of bool, shape (n_trs,)
-        TRs in which the reference is silent, and that are left out.
+        TRs in which the reference is silent: left out, but for correlations of all TRs (``mel r``, ``envelope r``).
     place : ndarray of int, shape (n_trs,)
         Row of the scan of each TR.
     options : SoundOptions
 
     Returns
     -------
-    scores : list of Score
-        Of spectra and, if asked for, of voicing and F0 and of CLAP.
-    notes : list of str
+    HeardScores
+        Of mel spectrograms, envelopes and spectra and, if asked for, of voicing and F0 and of CLAP; and how often
+        passages are told apart by mel spectrograms.
     """
-    used = ~silent
+    used, nulls, same, n = ~silent, list(sounds.nulls), sounds.constant, trs.n_trs
+    target = mel_by_tr(sounds.reference, codec, n, trs.tr)
+    loudest = float(target.max())
+    target = log_mel(target, loudest)
+    mels = {name: log_mel(mel_by_tr(sound, codec, n, trs.tr), loudest) for name, sound in sounds.named.items()}
+    envelope = envelope_by_tr(sounds.reference, codec.sample_rate, n, trs.tr)
+    envelopes = {name: envelope_by_tr(s, codec.sample_rate, n, trs.tr) for name, s in sounds.named.items()}
+    scores = [
+        score
+        for name, true, sides in (("mel r", target, mels), ("envelope r", envelope, envelopes))
+        for score in compare(
+            name, true, sides["own"], {null: sides[null] for null in nulls}, trs, ceiling=sides.get("ceiling"),
+            same=same, ridge=sides.get("ridge"),
+        )
+    ]  # fmt: skip
+    passages = told_apart(
+        "mel", target, mels["own"], trs, ridge=mels.get("ridge"), ceiling=mels.get("ceiling"), used=used, place=place
+    )
     if used.sum() < LEAST_TRS:
-        return [], [f"{int(used.sum())} TRs have sound: its spectrum is not scored, {LEAST_TRS} are needed"]
+        note = f"{int(used.sum())} TRs have sound: its spectrum is not scored, {LEAST_TRS} are needed"
+        return HeardScores(tuple(scores), tuple(passages), (note,))
     heard = ScoredTRs(trs.tr, trs.run[used], trs.high_pass)
-    nulls, constant = list(sounds.nulls), sounds.constant
-    sides = {name: mel[used] for name, mel in mels.items() if name in sounds.named}
-    scores = spectral_scores(
+    sides = {name: mel[used] for name, mel in mels.items()}
+    scores += spectral_scores(
         target[used], sides["own"], {null: sides[null] for null in nulls}, heard, ceiling=sides.get("ceiling"),
-        ridge=sides.get("ridge"), constant=constant,
+        ridge=sides.get("ridge"), constant=same,
     )  # fmt: skip
     notes = []
     if options.pitch:
-        told = {
-            name: pitch_by_tr(sound, sounds.sample_rate, trs.n_trs, trs.tr, constant=name in nulls)[used]
-            for name, sound in sounds.named.items()
-        }
-        true = pitch_by_tr(sounds.reference, sounds.sample_rate, trs.n_trs, trs.tr)[used]
-        scores += pitch_scores(
-            true, told["own"], {null: told[null] for null in nulls}, heard, ceiling=told.get("ceiling"),
-            ridge=told.get("ridge"), constant=constant,
-        )  # fmt: skip
+        scores += _pitch(sounds, codec.sample_rate, trs, used, heard)
     else:
         notes.append("voicing and F0 are not measured: pass pitch=True (--pitch)")
     if options.clap is not None:
-        of_clap = hear(
-            {"reference": sounds.reference, **sounds.named}, sounds.sample_rate, options.clap, trs, used, place
-        )
-        n = of_clap.trs.n_trs
-        if n < LEAST_TRS:
-            notes.append(f"CLAP is not scored: {n} passages of {of_clap.trs.tr:g} s have sound, {LEAST_TRS} are needed")
-        else:
-            scores += clap_scores(of_clap, nulls, constant=constant)
-            notes.append(
-                f"CLAP: model {options.clap.name}, {n} passages of {of_clap.trs.tr:g} s; {DISTANCE} is less where "
-                "sounds are alike, and too large for few passages"
-            )
-    return scores, notes
+        found, note = _clap(sounds, codec.sample_rate, options.clap, trs, used, place)
+        scores, notes = scores + found, [*notes, note]
+    return HeardScores(tuple(scores), tuple(passages), tuple(notes))
+
+
+def _pitch(sounds: Sounds, sample_rate: int, trs: ScoredTRs, used: np.ndarray, heard: ScoredTRs) -> list[Score]:
+    told = {
+        name: pitch_by_tr(sound, sample_rate, trs.n_trs, trs.tr, constant=name in sounds.nulls)[used]
+        for name, sound in sounds.named.items()
+    }
+    true = pitch_by_tr(sounds.reference, sample_rate, trs.n_trs, trs.tr)[used]
+    return pitch_scores(
+        true, told["own"], {null: told[null] for null in sounds.nulls}, heard, ceiling=told.get("ceiling"),
+        ridge=told.get("ridge"), constant=sounds.constant,
+    )  # fmt: skip
+
+
+def _clap(
+    sounds: Sounds, sample_rate: int, model: ClapModel, trs: ScoredTRs, used: np.ndarray, place: np.ndarray
+) -> tuple[list[Score], str]:
+    """Scores, and what is to be said of them."""
+    heard = hear({"reference": sounds.reference, **sounds.named}, sample_rate, model, trs, used, place)
+    n, seconds = heard.trs.n_trs, heard.trs.tr
+    if n < LEAST_TRS:
+        return [], f"CLAP is not scored: {n} passages of {seconds:g} s have sound, {LEAST_TRS} are needed"
+    note = f"CLAP: model {model.name}, {n} passages of {seconds:g} s; {DISTANCE} is less where sounds are alike, and "
+    return clap_scores(heard, list(sounds.nulls), constant=sounds.constant), note + "too large for few passages"

@@ -11,13 +11,14 @@ from giblet.codec import AudioCodec
 from giblet.data.media import AudioReader
 from giblet.docs import fill_doc
 from giblet.errors import InputError
+from giblet.evaluation.compared import compare
 from giblet.evaluation.encoding import EncodingScore, score_encoding
 from giblet.evaluation.heard import SoundOptions
 from giblet.evaluation.identification import SECONDS, SECONDS_OF_WORDS, Identification, identification, told_apart
 from giblet.evaluation.reconstruction import log_mel
 from giblet.evaluation.score import MEAN, Score
 from giblet.evaluation.scorecard import Scorecard
-from giblet.evaluation.scores import compare, score_codes
+from giblet.evaluation.scores import score_codes
 from giblet.features import load_features
 from giblet.files import sha256_of
 from giblet.modalities import AUDIO, TEXT

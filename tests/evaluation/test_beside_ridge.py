@@ -10,12 +10,12 @@ import torch
 from giblet.data.dataset.series import Series
 from giblet.data.dataset.windows import Recording, fit_normalisers
 from giblet.encoding import DecodingModel, fit_ridge
+from giblet.evaluation.compared import compare
 from giblet.evaluation.encoding import score_encoding
 from giblet.evaluation.group_scorecard import group_scorecard
 from giblet.evaluation.identification import told_apart
 from giblet.evaluation.predictions import predict
 from giblet.evaluation.scorecard import Scorecard
-from giblet.evaluation.scores import compare
 from giblet.models import Modality, ModelSettings, MultimodalAutoencoder
 from giblet.statistics.estimates import ScoredTRs
 from giblet.training.best import Best

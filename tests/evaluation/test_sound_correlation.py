@@ -51,9 +51,10 @@ def test_spectral_r_knows_no_levels_of_bands_and_stretches():
 
 
 def test_spectra_that_know_nothing_are_at_chance():
-    p = []
-    for seed in range(0, 120, 2):
-        p.append([one.shifted.p for one in spectral_scores(spectra(seed), spectra(seed + 1), {}, TRS)])
+    p = [
+        [one.shifted.p for one in spectral_scores(spectra(seed), spectra(seed + 1), {}, TRS)]
+        for seed in range(0, 120, 2)
+    ]
     rate = (np.array(p) < 0.05).mean(axis=0)
     assert (rate <= 0.12).all() and np.median(p) == pytest.approx(0.5, abs=0.15)
     same = np.broadcast_to(spectra(0).mean(0), (80, 6, 4)) + 1e-3 * spectra(3)
@@ -116,9 +117,9 @@ def test_voicing_and_f0_agreement_are_shares_of_frames_and_of_frames_with_two_vo
 
 
 def test_pitches_that_know_nothing_are_at_chance_and_a_constant_has_p_1():
-    p = []
-    for seed in range(0, 120, 2):
-        p.append([one.shifted.p for one in pitch_scores(pitches(seed), pitches(seed + 1), {}, TRS)])
+    p = [
+        [one.shifted.p for one in pitch_scores(pitches(seed), pitches(seed + 1), {}, TRS)] for seed in range(0, 120, 2)
+    ]
     rate = (np.array(p) < 0.05).mean(axis=0)
     assert (rate <= 0.12).all() and np.median(p, axis=0) == pytest.approx(0.5, abs=0.17)
     always = pitch_scores(pitches(0), np.full((80, 20), 150.0), {}, TRS)
