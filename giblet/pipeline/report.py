@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from giblet.errors import InputError
+from giblet.encoding.clip_settings import ClipSettings
+from giblet.errors import InputError, reading
+from giblet.files import check_writable
+from giblet.pages import Report
+from giblet.pipeline.codec_report import DATA, PAGE, quality_page, read_quality
+from giblet.pipeline.derivative import DESCRIPTION
+from giblet.pipeline.encoding import ROWS
+from giblet.pipeline.encoding_clips_report import clips_page
+from giblet.pipeline.encoding_files import SubjectEncoding, subject_folder
+from giblet.pipeline.encoding_group import GroupEncoding
+from giblet.pipeline.encoding_report import encoding_page
+from giblet.pipeline.encoding_result import EncodingResult
 from giblet.pipeline.run_files import CARD, CONFIG
 from giblet.pipeline.run_report import run_report
-from giblet.report import Report
 
 OF_A_RUN = ("splits.json", "log.csv", "summary.json", "best", "checkpoints")
 
@@ -48,10 +59,52 @@ def report(
     originals = [Path(original)] if isinstance(original, (str, Path)) else [Path(one) for one in original]
     if is_training_run(folder):
         return run_report(folder, originals, None if alignment is None else Path(alignment))
-    inside = " It holds scorecards: name the training run that it lies in." if [*folder.glob(f"*{CARD}")] else ""
+    if originals or alignment is not None:
+        raise InputError(f"original and alignment go with a training run, and {folder} is none: leave them out")
+    if (folder / DATA).is_file():
+        return quality_page(read_quality(folder))
+    if is_encoding(folder):
+        return _of_encoding(folder)
+    inside = "; it holds scorecards: name the training run that it lies in" if [*folder.glob(f"*{CARD}")] else ""
     raise InputError(
-        f"{folder} is no run; expected a folder that giblet train, giblet encode or giblet codec evaluate wrote.{inside}"
+        f"{folder} is no run; expected a folder of giblet train, giblet encode or giblet codec evaluate{inside}"
     )
+
+
+def page_path(folder: str | Path, path: str | Path | None = None, *, overwrite: bool = False) -> Path:
+    """Where the page of a run shall be, once it is clear that it may stand there.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Of the run.
+    path : str or Path, optional
+        By default where the run's own page is: ``report.html``, or ``codec_report.html`` of a codec.
+    overwrite : bool
+        Replace a file that is no page of giblet's.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    InputError
+        If another file stands there, or it could not be written.
+    """
+    path = (
+        Path(path) if path is not None else Path(folder) / (PAGE if (Path(folder) / DATA).is_file() else "report.html")
+    )
+    if path.exists() and not overwrite:
+        with reading(path, "name another file"):
+            ours = path.is_file() and b'<meta name="generator" content="giblet ' in path.read_bytes()[:4096]
+        if not ours:
+            raise InputError(
+                f"{path} already exists and is no page of giblet's; name another file, or pass overwrite=True"
+            )
+    if Path(folder).is_dir():
+        check_writable(path.parent)
+    return path
 
 
 def is_training_run(folder: Path) -> bool:
@@ -66,3 +119,34 @@ def is_training_run(folder: Path) -> bool:
     bool
     """
     return (folder / CONFIG).is_file() and any((folder / name).exists() for name in OF_A_RUN)
+
+
+def is_encoding(folder: Path) -> bool:
+    """Whether a folder is one that `encode` wrote, with the summary that it ends with.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    bool
+    """
+    return (folder / DESCRIPTION).is_file() and (folder / "summary.json").is_file()
+
+
+def _of_encoding(folder: Path) -> Report:
+    path, remedy = folder / "summary.json", "encode again (overwrite=True)"
+    with reading(path, remedy):
+        told = json.loads(path.read_text(encoding="utf-8"))
+        options = told["settings"]
+        settings = ROWS[options.get("rows", "volumes")].make(**options)
+        subjects = tuple(
+            SubjectEncoding(name, subject_folder(folder, name), "unchanged", summary)
+            for name, summary in told["subjects"].items()
+        )
+        group = None if told["group"] is None else GroupEncoding(folder, told["group"])
+        failed, notes = told["failed"], tuple(told["notes"])
+    if isinstance(settings, ClipSettings):
+        return clips_page(EncodingResult(folder, subjects, group, failed, notes, "clips"), settings)
+    return encoding_page(settings, subjects, group, failed, notes)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from giblet.evaluation.scorecard import SHIFTED
-from giblet.report.drawings import ACCENT, INK, LINE, PAPER, SOFT, TEST, VALIDATION, svg_of
+from giblet.pages.drawings import ACCENT, INK, LINE, PAPER, SOFT, TEST, VALIDATION, svg_of
 
 WIDTH = 7.0
 PARTS = {"train": ("training", ACCENT), "val": ("validation", VALIDATION), "test": ("test", TEST)}
@@ -156,7 +156,9 @@ def lag_scan(checks: Sequence[Mapping[str, Any]]) -> str:
         for one, axis in zip(checks, np.atleast_1d(axes), strict=True):
             axis.axhline(0, color=LINE, linewidth=0.9)
             axis.axvline(0, color=SOFT, linewidth=0.9)
-            axis.axhline(one["null_95"], color=TEST, linestyle="--", linewidth=1.2, label="95 % of surrogates stay below")
+            axis.axhline(
+                one["null_95"], color=TEST, linestyle="--", linewidth=1.2, label="95 % of surrogates stay below"
+            )
             axis.plot(one["lags"], one["r_by_lag"], color=ACCENT, linewidth=1.8, label="mean r")
             axis.plot([one["best_lag"]], [one["r"]], "o", color=ACCENT, markersize=6, label="best lag")
             axis.set_title(str(one["regressor"]).replace("_", " "), fontsize=9.5, loc="left")
@@ -210,5 +212,3 @@ def scores_drawing(rows: Sequence[Mapping[str, Any]]) -> str:
         figure.legend(loc="outside upper left", ncols=5, fontsize=8.5)
 
     return svg_of(draw, WIDTH, 0.95 + 0.27 * len(rows))
-
-

@@ -33,7 +33,11 @@ class Card:
     def whose(self) -> str:
         """Subject and part, in words."""
         about = self.content
-        who = f"subject {about['subject']}" if "subject" in about else f"mean of {len(about.get('subjects', []))} subjects"
+        who = (
+            f"subject {about['subject']}"
+            if "subject" in about
+            else f"mean of {len(about.get('subjects', []))} subjects"
+        )
         brain = [f"{name} {_name(about[name])}" for name in ("bold", "lesion") if about.get(name)]
         return ", ".join([who, f"{about.get('split', 'scored')} part", *brain])
 
@@ -137,12 +141,14 @@ class RunFiles:
 
     @cached_property
     def results(self) -> list[Card]:
-        """Scorecards of `giblet reconstruct` in the run: those of groups first, those of lesions and other scans last."""
+        """Scorecards of `giblet reconstruct` in the run: groups first, lesions and other scans last."""
         found = []
         for path in sorted(self.folder.glob(f"reconstruction*/*{CARD}")):
             with reading(path, "reconstruct again (overwrite=True)"):
                 found.append(Card(path, dict(json.loads(path.read_text(encoding="utf-8")))))
-        return sorted(found, key=lambda one: (one.path.parent.name, not one.is_group, one.content.get("split") != "test"))
+        return sorted(
+            found, key=lambda one: (one.path.parent.name, not one.is_group, one.content.get("split") != "test")
+        )
 
     def audio_of(self, subject: str, run: int) -> Path | None:
         """The feature file of the sound of a run.

@@ -11,24 +11,18 @@ import pandas as pd
 import yaml
 
 from giblet.errors import InputError, reading
+from giblet.pages import Details, Drawing, Report, Section, Table
+from giblet.pages.drawings import can_draw
 from giblet.pipeline import run_figures as figures
-from giblet.pipeline.run_files import CONFIG, LOG, Card, RunFiles
+from giblet.pipeline.run_files import LOG, Card, RunFiles
+from giblet.pipeline.run_found import NAMES, found
 from giblet.pipeline.run_sounds import listens
-from giblet.pipeline.score_tables import headline, notes_of, p_value, number, score_section, verdict
-from giblet.report import Details, Drawing, Report, Section, Table
-from giblet.report.drawings import can_draw
+from giblet.pipeline.score_tables import notes_of, number, p_value, score_section
 
-MOST_HEADLINES = 6
-"""Subjects whose figures stand at the top; of more, their mean does."""
 MOST_TEXTS = 12
 """Rows of decoded words that are shown."""
 NO_DRAWINGS = "Drawings need matplotlib: pip install 'giblet[plot]'."
 ALIGNMENT = "alignment.json"
-NAMES = {"audio": "sound", "video": "picture", "text": "words"}
-READ_FIGURES = (
-    "Large: the score on TRs that the model never learned from. Below it its 95 % interval, what the same prediction "
-    "scores when it is rotated in time (chance), and ridge regression on the same TRs: a network has to better that."
-)
 
 
 def run_report(folder: Path, originals: Sequence[Path] = (), alignment: Path | None = None) -> Report:
@@ -56,7 +50,7 @@ def run_report(folder: Path, originals: Sequence[Path] = (), alignment: Path | N
     cards = files.results
     single = [card for card in cards if not card.is_group]
     heard, notes = listens(files, single, originals)
-    sections = [_found(files, cards)]
+    sections = [found(files, cards)]
     if cards:
         sections.append(Section("Listen", notes, heard))
     sections += [score_section(card.content, card.whose) for card in cards]
@@ -78,67 +72,6 @@ def _listed(names: Sequence[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _found(files: RunFiles, cards: Sequence[Card]) -> Section:
-    """The figures that matter, and what they cannot show."""
-    warnings = _state(files)
-    if not cards:
-        text = [
-            "Nothing was reconstructed yet, so there are no scores: run giblet reconstruct on the run, and make this "
-            "page again."
-        ]
-        return Section("What was found", text, warnings=warnings)
-    main = [card for card in cards if card.path.parent.name == "reconstruction"] or list(cards)
-    groups = [card for card in main if card.is_group]
-    shown = groups if groups and len(main) > MOST_HEADLINES else main[:MOST_HEADLINES]
-    now = files.model_sha256
-    for card in main:
-        if not card.is_group:
-            made = (card.content.get("options") or {}).get("model_sha256")
-            if made and now and made != now:
-                warnings.append(
-                    f"{card.whose}: it was reconstructed with another model than best/ holds now. Reconstruct again."
-                )
-    warnings += [sentence for card in main for sentence in verdict(card.content, card.whose)]
-    text = [READ_FIGURES]
-    if not groups and len(files.subjects) == 1:
-        text.append("One subject: nothing here says whether it holds for other people.")
-    absent = [NAMES[name] for name in NAMES if name not in files.modalities]
-    if absent:
-        text.append(f"The run has no {' and no '.join(absent)}: nothing is said of {'it' if len(absent) == 1 else 'them'}.")
-    return Section("What was found", text, [one for card in shown for one in headline(card.content, card.whose)], warnings)
-
-
-def _state(files: RunFiles) -> list[str]:
-    """What is off about the run itself."""
-    found = []
-    if files.simulated:
-        found.append("The brain is simulated with known truth. These figures test the method and say nothing about people.")
-    if files.summary is None:
-        how = "has not validated yet" if files.log is None else f"came to step {int(files.log['step'].iloc[-1])}"
-        found.append(
-            f"The run did not end: it failed, was stopped, or is still training; it {how}. Go on with it: giblet train "
-            f"{CONFIG} of the run."
-        )
-    elif files.summary.get("status") == "paused":
-        found.append(f"The run was stopped at step {files.summary.get('step')}. Go on with it: giblet train {CONFIG} of the run.")
-    if files.model_sha256 is None:
-        found.append("There is no best model (best/): nothing can be reconstructed from this run.")
-    linear = (files.summary or {}).get("linear_val") or {}
-    val = (files.summary or {}).get("val") or {}
-    for way, step in files.best_steps.items():
-        own = [name for name in val if (name == "bold") == (way == "encoding")]
-        if step == 0 and files.model_sha256 is not None:
-            found.append(
-                f"In {way} best/ holds the linear path alone, ridge regression: no validation of the network was better."
-                if own and all(linear.get(name, 1.0) < 1 for name in own)
-                else f"In {way} best/ holds the untrained model (step 0): no validation was better, nothing was learned."
-            )
-    poor = (files.summary or {}).get("no_better_than_mean") or []
-    if poor:
-        found.append(f"The best validation is no better than the training mean in {', '.join(poor)}.")
-    return found
-
-
 def _words(cards: Sequence[Card]) -> list[Section]:
     """Texts that are nearest to what was decoded."""
     parts = []
@@ -150,10 +83,8 @@ def _words(cards: Sequence[Card]) -> list[Section]:
             with reading(path, "reconstruct again (overwrite=True)"):
                 table = pd.read_csv(path, sep="\t", keep_default_na=False)
                 best = table[table["rank"] == 1]
-                rows = [
-                    [f"{one.onset:g}", str(one.text), number(float(one.cosine)), number(float(one.mean_cosine))]
-                    for one in best.head(MOST_TEXTS).itertuples()
-                ]
+                columns = best.head(MOST_TEXTS)[["onset", "text", "cosine", "mean_cosine"]].values.tolist()
+                rows = [[f"{at:g}", str(said), number(own), number(usual)] for at, said, own, usual in columns]
             headers = ["second of the film", "nearest text", "cosine", "its mean cosine"]
             parts.append(Table(headers, rows, f"{card.whose}: the first {len(rows)} of {len(best)} TRs", words=True))
     if not parts:
@@ -164,15 +95,17 @@ def _words(cards: Sequence[Card]) -> list[Section]:
 
 def _training(files: RunFiles) -> Section:
     if files.log is None:
-        return Section("Training", [f"There is no {LOG} with a validation: the run failed or was stopped before the first."])
+        return Section(
+            "Training", [f"There is no {LOG} with a validation: the run failed or was stopped before the first."]
+        )
     text, parts = [], list[Any]()
     steps = files.best_steps
     best = " and ".join(f"step {step} ({way})" for way, step in steps.items()) or "not known"
     summary = files.summary or {}
     text.append(
         f"{len(files.log)} validations up to step {int(files.log['step'].iloc[-1])}; it ended: "
-        f"{summary.get('status', 'not by itself')}. Best validation: {best}; encoding and decoding share no weights, and "
-        "each keeps its own."
+        f"{summary.get('status', 'not by itself')}. Best validation: {best}. Encoding and decoding share no "
+        "weights, and each keeps its best."
     )
     if not can_draw():
         text.append(NO_DRAWINGS)
@@ -184,15 +117,17 @@ def _training(files: RunFiles) -> Section:
             if f"val_{name}" in last and pd.notna(last[f"val_{name}"])
         )
         caption = (
-            "Loss by step: 1 is no better than the training mean, 0 is perfect. Validation that stays as it began while "
-            "training falls: the network adds nothing to the linear path. Training that falls while validation rises: "
-            "too few data; best/ holds the best of each direction (dashed). Training losses are taken with dropout."
+            "Loss by step: 1 is no better than the training mean, 0 is perfect. If validation stays as it began while "
+            "training falls, the network adds nothing to the linear path. If training falls while validation rises, "
+            "the data are too few; best/ holds the best of each direction (dashed). Training losses are taken with dropout."
         )
         parts.append(Drawing(figures.curves(files.log, steps), f"Training curves; {alt}", caption))
     val, linear = summary.get("val") or {}, summary.get("linear_val") or {}
     if val:
         rows = [[name, number(loss), number(linear.get(name))] for name, loss in val.items()]
-        parts.append(Table(["loss", "best validation", "linear path alone"], rows, "1 is no better than the training mean."))
+        parts.append(
+            Table(["loss", "best validation", "linear path alone"], rows, "1 is no better than the training mean.")
+        )
     return Section("Training", text, parts)
 
 
@@ -215,8 +150,11 @@ def _alignment(folder: Path, path: Path | None) -> Section:
             for one in run["regressors"]
         ]  # fmt: skip
         rows = [
-            [str(one["regressor"]), f"{one['best_lag']:+g}", number(one["r"]), number(one["null_95"]), p_value(one["p"]),
-             str(one["verdict"])] for one in checks
+            [
+                str(one["regressor"]), f"{one['best_lag']:+g}", number(one["r"]), number(one["null_95"]),
+                p_value(one["p"]), str(one["verdict"]),
+            ]
+            for one in checks
         ]  # fmt: skip
     headers = ["regressor", "best lag, s", "r", "95 % null", "p", "verdict"]
     parts: list[Any] = [Table(headers, rows)]
@@ -228,29 +166,43 @@ def _alignment(folder: Path, path: Path | None) -> Section:
             "are on one clock. A peak elsewhere: the film began earlier or later than the configuration says."
         )
         parts.insert(0, Drawing(figures.lag_scan(drawn), f"Correlation by lag; {alt}", caption))
-    advice = [f"{one['regressor']}: {one['advice']}" for one in checks if one.get("verdict") != "aligned"]
+    advice = [str(one["advice"]) for one in checks if one.get("verdict") != "aligned"]
     return Section("Alignment", parts=parts, warnings=advice[:6])
 
 
 def _splits(files: RunFiles) -> Section:
     if not files.splits:
-        return Section("What each TR was used for", ["There is no splits.json: the run failed before its data were read."])
+        return Section(
+            "What each TR was used for", ["There is no splits.json: the run failed before its data were read."]
+        )
     rows = [
-        [name, str(own["n_trs"]), str(len(set(own["run"]))), *(str(len(own.get(part, []))) for part in ("train", "val", "test", "gap"))]
+        [
+            name,
+            str(own["n_trs"]),
+            str(len(set(own["run"]))),
+            *(str(len(own.get(part, []))) for part in ("train", "val", "test", "gap")),
+        ]
         for name, own in files.splits.items()
     ]
     parts: list[Any] = [Table(["subject", "TRs", "runs", "training", "validation", "test", "gap"], rows)]
     split = (files.settings.get("data") or {}).get("split", "stimulus")
     text = [
-        "Training TRs are learned from, validation TRs choose the best model, test TRs are scored. Gaps are in none, as "
-        "the response to one part is still present in the next.",
+        "Training TRs are learned from, validation TRs choose the best model, test TRs are scored. Gaps are in no "
+        "part, because the response to the part before is still present in them.",
         "The stimulus is split, once for all subjects: no second of film is in two parts."
         if split == "stimulus"
         else "The scan of each subject is split by itself: others may have been trained on the film of its test part.",
     ]
     if can_draw():
-        alt = "; ".join(f"{row[0]}: {row[3]} training, {row[4]} validation, {row[5]} test and {row[6]} gap TRs of {row[1]}" for row in rows[:6])
-        more = "" if len(rows) <= figures.MOST_SUBJECTS else f" The first {figures.MOST_SUBJECTS} of {len(rows)} subjects are drawn."
+        alt = "; ".join(
+            f"{row[0]}: {row[3]} training, {row[4]} validation, {row[5]} test and {row[6]} gap TRs of {row[1]}"
+            for row in rows[:6]
+        )
+        more = (
+            ""
+            if len(rows) <= figures.MOST_SUBJECTS
+            else f" The first {figures.MOST_SUBJECTS} of {len(rows)} subjects are drawn."
+        )
         caption = f"Time line of all runs, one line for each subject.{more}"
         parts.insert(0, Drawing(figures.used_for(files.splits), f"Time line of runs, splits and gaps; {alt}", caption))
     return Section("What each TR was used for", text, parts)
@@ -259,16 +211,20 @@ def _splits(files: RunFiles) -> Section:
 def _left_out(files: RunFiles, cards: Sequence[Card]) -> Section:
     rows = []
     for card in cards:
-        about = card.content
-        for name, scored in (about.get("n_trs_scored") or {}).items():
-            if scored < about.get("n_trs", scored):
-                rows.append([card.whose, f"{name}: {about['n_trs'] - scored} of {about['n_trs']} TRs are not scored, as they are "
-                             "missing, or not all of their BOLD is in the part"])  # fmt: skip
-        encoding = about.get("encoding") or {}
-        if encoding.get("n_undefined"):
-            rows.append([card.whose, f"{encoding['n_undefined']} of {encoding['n_voxels']} {about.get('unit', 'voxels')} have no r: their BOLD never changes"])
-        if encoding == {}:
-            rows.append([card.whose, "BOLD is not scored: too few volumes have all of their stimulus in the part"])
+        about, encoding = card.content, card.content.get("encoding")
+        unit, n_trs = about.get("unit", "voxels"), about.get("n_trs", 0)
+        what = [
+            f"{name}: {n_trs - scored} of {n_trs} TRs are not scored: they are missing, or not all of their BOLD is in "
+            "the part"
+            for name, scored in (about.get("n_trs_scored") or {}).items()
+            if scored < n_trs
+        ]
+        if encoding is None:
+            what.append("BOLD is not scored: too few volumes have all of their stimulus in the part")
+        elif encoding.get("n_undefined"):
+            undefined, n_voxels = encoding["n_undefined"], encoding["n_voxels"]
+            what.append(f"{undefined} of {n_voxels} {unit} have no r: their BOLD never changes")
+        rows += [[card.whose, one] for one in what]
     rows += notes_of([(card.whose, card.content) for card in cards])
     for name, own in (files.splits or {}).items():
         if own.get("gap"):
@@ -284,7 +240,9 @@ def _made(files: RunFiles, cards: Sequence[Card]) -> Section:
     codec = fingerprints.get("codec") if isinstance(fingerprints, Mapping) else fingerprints
     facts = {
         "giblet, training": summary.get("giblet_version") or state.get("giblet_version"),
-        "giblet, reconstruction": ", ".join(sorted({str(c.content["giblet_version"]) for c in cards if "giblet_version" in c.content})),
+        "giblet, reconstruction": ", ".join(
+            sorted({str(c.content["giblet_version"]) for c in cards if "giblet_version" in c.content})
+        ),
         "seed": settings.get("seed", 0),
         "device": summary.get("device") or settings.get("device"),
         "parameters": None if "parameters" not in summary else f"{summary['parameters']:,}",

@@ -13,8 +13,8 @@ from giblet.data.media import AudioReader
 from giblet.errors import GibletError, InputError
 from giblet.features import load_features
 from giblet.files import sha256_of
+from giblet.pages import Listen, Player
 from giblet.pipeline.run_files import Card, RunFiles
-from giblet.report import Listen, Player
 
 MOST = 4
 """Stretches that can be listened to; of more, the first."""
@@ -42,9 +42,7 @@ class _Stretch:
     predicted: list[tuple[str, Path]] = field(default_factory=list)
 
 
-def listens(
-    files: RunFiles, cards: Sequence[Card], originals: Sequence[Path] = ()
-) -> tuple[list[Listen], list[str]]:
+def listens(files: RunFiles, cards: Sequence[Card], originals: Sequence[Path] = ()) -> tuple[list[Listen], list[str]]:
     """Sounds that were decoded, for each stretch of the film.
 
     Parameters
@@ -109,7 +107,9 @@ def _players(one: _Stretch, known: Mapping[str, Path]) -> tuple[list[Player], li
     original = known.get(sha256 or "") or known.get("")
     if original is not None:
         rate = Player.of_file("", one.predicted[0][1]).sample_rate
-        players.append(Player("original", cut(original, one.start, one.seconds, rate), rate, f"{original.name}, as shown"))
+        players.append(
+            Player("original", cut(original, one.start, one.seconds, rate), rate, f"{original.name}, as shown")
+        )
     else:
         notes.append(
             "The original cannot be heard: the film is not stored in the run. Name it (giblet report RUN --original "
@@ -157,8 +157,8 @@ def _known(originals: Sequence[Path], stretches: Sequence[_Stretch], cards: Sequ
             raise InputError(
                 f"{path} is not what a decoded part of the run was made from; name that film, or leave it out"
                 if sources | scored
-                else f"{path} cannot be compared: neither the features of the run nor a scorecard say what the sound was "
-                "made from; put the features back where they were, or leave it out"
+                else f"{path} cannot be compared, as neither features nor scorecards of the run say what they are of; "
+                "put the features back where they were, or leave it out"
             )
         found[sha256] = path
         if sha256 not in sources and not sources:

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from giblet.evaluation.scorecard import ENCODING, SHIFTED, SIGNIFICANT
+from giblet.pages import Drawing, Section, Table
+from giblet.pages.cells import number, p_value
+from giblet.pages.drawings import can_draw
 from giblet.pipeline.run_figures import scores_drawing
-from giblet.report import Drawing, Figure, Section, Table
-from giblet.report.drawings import can_draw
 
 READ_SCORES = (
     "Each row is one measure on TRs that the model never learned from, in brackets its 95 % interval. Codec alone is "
@@ -18,42 +19,13 @@ READ_SCORES = (
     "TRs. A score is above its nulls if the interval of its difference from each lies above 0, and q <= .05."
 )
 READ_PASSAGES = (
-    "The part is cut into passages. Each decoded passage is compared with the true features of all passages of its run; "
+    "The part is cut into passages. Each decoded one is compared with the true features of all passages of its run: "
     "pairwise is the share of others that it is less like than its own (chance .5), top-k the share of passages whose "
     "own is among the k most alike. Rotated is the same with the prediction rotated in time, and p the share of "
     "rotations that do as well. Few passages make wide intervals."
 )
 TITLES = {"passages": "Passages told apart", "segments": "Segments told apart"}
 PASSAGES = ("passages", "segments")
-
-
-def number(value: Any) -> str:
-    """A score as it is shown.
-
-    Parameters
-    ----------
-    value : float or None
-
-    Returns
-    -------
-    str
-        With three decimals; a dash where there is none.
-    """
-    return "-" if not isinstance(value, (int, float)) else f"{value:.3f}"
-
-
-def p_value(value: Any) -> str:
-    """A p as it is shown.
-
-    Parameters
-    ----------
-    value : float or None
-
-    Returns
-    -------
-    str
-    """
-    return "-" if not isinstance(value, (int, float)) else "<.001" if value < 0.001 else f"{value:.3f}"
 
 
 def estimate(one: Mapping[str, Any] | None) -> str:
@@ -114,17 +86,18 @@ def score_table(card: Mapping[str, Any]) -> Table:
     """
     rows = rows_of(card)
     nulls = list(dict.fromkeys(name for one in rows for name in one.get("nulls") or {} if name != SHIFTED))
-    headers = ["score", "reconstruction (95 %)", "codec alone", *nulls, f"{SHIFTED} (p, q)"]
-    headers += ["ridge (difference, 95 %)", "above its nulls"]
+    headers = ["score", "reconstruction (95 %)", "codec alone", *nulls, SHIFTED, "p", "q"]
+    headers += ["ridge", "difference (95 %)", "above its nulls"]
     cells = []
     for one in rows:
         beside, shifted, ridge = one.get("nulls") or {}, (one.get("nulls") or {}).get(SHIFTED), one.get("ridge")
         cells.append([
             str(one["name"]), estimate(one["reconstruction"]), number(one.get("ceiling")),
             *(number(beside[name].get("value")) if name in beside else "" for name in nulls),
-            "" if shifted is None else f"{number(shifted.get('value'))} ({p_value(shifted.get('p'))}, "
-            f"{p_value(shifted.get('q'))})",
-            "" if ridge is None else f"{number(ridge.get('value'))} ({signed(ridge.get('margin'))})",
+            *(["", "", ""] if shifted is None else [
+                number(shifted.get("value")), p_value(shifted.get("p")), p_value(shifted.get("q"))
+            ]),
+            *(["", ""] if ridge is None else [number(ridge.get("value")), signed(ridge.get("margin"))]),
             {True: "yes", False: "no", None: "not tested"}[one.get("above_nulls")],
         ])  # fmt: skip
     return Table(headers, cells)
@@ -207,97 +180,6 @@ def _estimates(one: Mapping[str, Any], prefix: str = "") -> set[str]:
     return found
 
 
-def headline(card: Mapping[str, Any], whose: str) -> list[Figure]:
-    """The three figures that matter of a card: encoding, the sound or what else is decoded first, identification.
-
-    Parameters
-    ----------
-    card : mapping
-    whose : str
-        Whose figures they are.
-
-    Returns
-    -------
-    list of Figure
-    """
-    rows = rows_of(card)
-    encoding = [one for one in rows if str(one["name"]).startswith(ENCODING)]
-    decoded = [one for one in rows if one not in encoding and one["reconstruction"].get("value") is not None]
-    over_time = [one for one in decoded if "over time" in str(one["name"])]
-    found = [_headline(one, whose) for one in [*encoding, *(over_time or decoded)[:1]]]
-    passages = [one for key in PASSAGES for one in card.get(key) or [] if _pairwise(one).get("value") is not None]
-    if passages:
-        longest = max(passages, key=lambda one: one.get("seconds", 0))
-        told = _pairwise(longest)
-        p = told.get("p")
-        beside = [
-            f"pairwise, {longest['name']}, {longest.get('n_passages', '?')} passages of {longest.get('seconds', 0):g} s; "
-            f"{whose}",
-            *_interval(told), f"chance {number(told.get('chance'))}, rotated {number(told.get('rotated'))}, "
-            f"p {p_value(p)}",
-        ]  # fmt: skip
-        ridge = longest.get("ridge")
-        if ridge:
-            beside.append(f"ridge {number(_pairwise(ridge).get('value'))}")
-        above = None if p is None else bool(p <= SIGNIFICANT)
-        found.append(Figure("identification of passages", number(told["value"]), beside, above))
-    return found
-
-
-def _pairwise(one: Mapping[str, Any]) -> Mapping[str, Any]:
-    return one.get("pairwise") or {}
-
-
-def _interval(one: Mapping[str, Any]) -> list[str]:
-    if one.get("low") is None:
-        return ["no interval: too few TRs"]
-    return [f"95 %: {number(one['low'])} to {number(one['high'])}"]
-
-
-def _headline(one: Mapping[str, Any], whose: str) -> Figure:
-    value, nulls = one["reconstruction"], one.get("nulls") or {}
-    beside = [whose, *(_interval(value) if value.get("value") is not None else [str(value.get("why", "no value"))])]
-    shifted = nulls.get(SHIFTED)
-    if shifted is not None:
-        beside.append(f"{SHIFTED} {number(shifted.get('value'))}, p {p_value(shifted.get('p'))}, q {p_value(shifted.get('q'))}")
-    beside += [f"{name} {number(null.get('value'))}" for name, null in nulls.items() if name != SHIFTED]
-    if one.get("ceiling") is not None:
-        beside.append(f"codec alone {number(one['ceiling'])}")
-    if one.get("ridge"):
-        beside.append(f"ridge {number(one['ridge'].get('value'))} (difference {signed(one['ridge'].get('margin'))})")
-    return Figure(str(one["name"]), number(value.get("value")), beside, one.get("above_nulls"))
-
-
-def verdict(card: Mapping[str, Any], whose: str) -> list[str]:
-    """Sentences on what is not above its null; none where all is.
-
-    Parameters
-    ----------
-    card : mapping
-    whose : str
-
-    Returns
-    -------
-    list of str
-    """
-    rows = [one for one in rows_of(card) if one["reconstruction"].get("value") is not None]
-    below = [str(one["name"]) for one in rows if one.get("above_nulls") is False]
-    untested = [str(one["name"]) for one in rows if one.get("above_nulls") is None]
-    found = []
-    if card.get("split") not in (None, "test"):
-        found.append(f"{whose}: TRs of {card['split']} were used in training. These scores are no evidence.")
-    if rows and len(below) == len(rows):
-        found.append(
-            f"{whose}: no score is above its null. Nothing here shows that the model knows anything of the brain; what "
-            "is heard below would be decoded from noise as well."
-        )
-    elif below:
-        found.append(f"{whose}: not above its null, and so no evidence: {'; '.join(below)}.")
-    if untested:
-        found.append(f"{whose}: not tested, as the part is too short or a null is missing: {'; '.join(untested)}.")
-    return found
-
-
 def score_section(card: Mapping[str, Any], whose: str) -> Section:
     """The scores of a card: a drawing, and all tables.
 
@@ -330,7 +212,12 @@ def score_section(card: Mapping[str, Any], whose: str) -> Section:
 
 def _is_share(one: Mapping[str, Any]) -> bool:
     """Whether a score and all beside it lie between -1 and 1: decibels would leave no room on one axis."""
-    beside = [one["reconstruction"], one.get("ridge"), {"value": one.get("ceiling")}, *(one.get("nulls") or {}).values()]
+    beside = [
+        one["reconstruction"],
+        one.get("ridge"),
+        {"value": one.get("ceiling")},
+        *(one.get("nulls") or {}).values(),
+    ]
     return all(abs(found["value"]) <= 1 for found in beside if found and found.get("value") is not None)
 
 

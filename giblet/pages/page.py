@@ -18,8 +18,8 @@ import jinja2
 from markupsafe import Markup, escape
 
 from giblet.files import atomic_path, write_atomic
-from giblet.report.parts import Listen, Section, data_uri
-from giblet.report.sounds import Player
+from giblet.pages.parts import Listen, Section, data_uri
+from giblet.pages.sounds import Player
 from giblet.version import __version__
 
 LONG, LONG_TOGETHER = 600.0, 2400.0

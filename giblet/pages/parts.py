@@ -10,7 +10,7 @@ from functools import cached_property
 from markupsafe import Markup
 
 from giblet.errors import InputError
-from giblet.report.sounds import Player, strips
+from giblet.pages.sounds import Player, strips
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Drawing:
     Parameters
     ----------
     svg : str
-        As :func:`giblet.report.drawings.svg_of` gives it: it is put into the page as it is.
+        As :func:`giblet.pages.drawings.svg_of` gives it: it is put into the page as it is.
     alt : str
         What it shows, for those who cannot see it.
     caption : str
@@ -118,7 +118,9 @@ class Drawing:
         Markup
         """
         own = f"d{number}-"
-        text = self.svg.replace('id="', f'id="{own}').replace("url(#", f"url(#{own}").replace('href="#', f'href="#{own}')
+        text = self.svg
+        for before in ('id="', "url(#", 'href="#'):
+            text = text.replace(before, before + own)
         head = Markup('<svg role="img" aria-label="{}" ').format(self.alt)
         return Markup(text.replace("<svg ", head, 1))
 
@@ -178,7 +180,7 @@ Part = Table | Figure | Picture | Drawing | Details | Listen
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page: a heading, paragraphs of plain text, then tables, pictures and sounds in their order.
+    """A part of a page: a heading, figures, warnings, plain text, then tables, pictures and sounds in their order.
 
     Parameters
     ----------
@@ -186,7 +188,7 @@ class Section:
     text : sequence of str
     parts : sequence of Table, Figure, Picture, Drawing, Details or Listen
     warnings : sequence of str
-        What a reader must not overlook, set apart above the text.
+        What a reader must not overlook, set apart below the figures and above the text.
     """
 
     title: str

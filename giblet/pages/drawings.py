@@ -15,7 +15,7 @@ PALETTE = {
     VALIDATION: "validation",
 }  # fmt: skip
 """Colours that drawings may have, and what the style sheet calls them."""
-SETTINGS = {
+SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none", "svg.hashsalt": "giblet", "font.family": "sans-serif", "font.size": 9,
     "text.parse_math": False, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": SOFT,
     "xtick.color": SOFT, "ytick.color": SOFT, "xtick.labelcolor": INK, "ytick.labelcolor": INK,
@@ -66,7 +66,8 @@ def svg_of(draw: Callable[[Any, Any], None], width: float, height: float, rows: 
 def _of_page(svg: str, width: float) -> str:
     """The drawing alone, without what stands before it, in the colours of the style sheet."""
     svg = svg[svg.index("<svg ") :]
-    for pattern in (r"<metadata>.*?</metadata>\s*", r"<!--.*?-->\s*", r"<style .*?</style>\s*", r"font-family: [^;\"]*; ?"):
+    own = (r"<metadata>.*?</metadata>\s*", r"<!--.*?-->\s*", r"<style .*?</style>\s*", r"font-family: [^;\"]*; ?")
+    for pattern in own:
         svg = re.sub(pattern, "", svg, flags=re.DOTALL)
     svg = re.sub(r'(<svg [^>]*?) width="[^"]*" height="[^"]*"', rf'\1 style="width: {width * 96:.0f}px"', svg, count=1)
     for colour, name in PALETTE.items():
