@@ -27,9 +27,11 @@ class Browser:
         self._folder = tempfile.mkdtemp(prefix="chromium-")
         down, to_browser = os.pipe()
         from_browser, up = os.pipe()
-        command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run",
-                   "--autoplay-policy=no-user-gesture-required", "--hide-scrollbars", "--disable-background-networking",
-                   f"--user-data-dir={self._folder}"]  # fmt: skip
+        command = [
+            str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run",
+            "--autoplay-policy=no-user-gesture-required", "--hide-scrollbars", "--disable-background-networking",
+            f"--user-data-dir={self._folder}",
+        ]  # fmt: skip
 
         def place() -> None:  # Chromium reads from 3 and writes to 4
             os.dup2(down, 13)
