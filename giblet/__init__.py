@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from giblet.pipeline.features import extract as extract
     from giblet.pipeline.features import extract_many as extract_many
     from giblet.pipeline.reconstruction import reconstruct as reconstruct
+    from giblet.pipeline.report import report as report
     from giblet.pipeline.round_trip import demo as demo
     from giblet.pipeline.scoring import score as score
     from giblet.pipeline.simulation import simulate as simulate
@@ -99,6 +100,7 @@ __getattr__, __dir__, __all__ = _lazily(
         "giblet.pipeline.encoding_sounds": ("predict_clips",),
         "giblet.pipeline.features": ("extract", "extract_many"),
         "giblet.pipeline.reconstruction": ("reconstruct",),
+        "giblet.pipeline.report": ("report",),
         "giblet.pipeline.round_trip": ("demo",),
         "giblet.pipeline.scoring": ("score",),
         "giblet.pipeline.simulation": ("simulate",),
