@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from giblet.cli.shared import Json, app, bar, err, out, print_json, table
+from giblet.cli.shared import Json, app, bar, err, print_json, table
 from giblet.errors import InputError
 
 if TYPE_CHECKING:

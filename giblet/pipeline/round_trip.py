@@ -18,7 +18,6 @@ from giblet.pipeline.features import FeatureFile, extract_anew
 from giblet.progress import Progress
 from giblet.sound_metrics import level_error, si_sdr
 
-
 FILM = "sintel_trailer.mp4"
 
 
@@ -66,7 +65,7 @@ def sample(name: str) -> Path:
 
 @dataclass(frozen=True, repr=False)
 class RoundTrip:
-    """Result of :func:`measure_round_trip`: features of a film's sound, the decoded sound, and the loss of the round trip."""
+    """Result of :func:`measure_round_trip`: features of a film's sound, the decoded sound, and what was lost."""
 
     features: FeatureFile
     sound: DecodedFile

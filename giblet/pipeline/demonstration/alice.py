@@ -24,8 +24,8 @@ from giblet.files import write_atomic
 from giblet.pipeline.demonstration.real import SIGNIFICANT, folder_with
 from giblet.pipeline.encoding_bands import each_band
 from giblet.pipeline.features import extract
-from giblet.report import Drawing, Section, Table
-from giblet.report.drawings import ACCENT, INK, NULL, can_draw, svg_of
+from giblet.pages import Drawing, Section, Table
+from giblet.pages.drawings import ACCENT, INK, NULL, can_draw, svg_of
 
 NAME, TR = "alice", 2.0
 VOLUME_0 = 20.0
@@ -64,7 +64,7 @@ class Alice:
         found = []
         for band, own in self.group.groupby("band", sort=False):
             above = own[own["p"] <= SIGNIFICANT].sort_values("p")
-            named = ", ".join(f"{one.region} {one.r:.3f}" for one in above.itertuples())
+            named = ", ".join(f"{region} {r:.3f}" for region, r in zip(above["region"], above["r"], strict=True))
             text = f"above chance in {len(above)} of {len(own)} regions ({named})" if len(above) else "not above chance"
             found.append((TOLD[str(band)], f"{self.n_listeners} listeners, held-out r {text}"))
         return found
@@ -78,10 +78,10 @@ class Alice:
         """
         rows = [
             [
-                TOLD[str(one.band)], REGIONS.get(str(one.region), str(one.region)), f"{one.r:.3f}", f"{one.p:.2g}",
-                f"{one.ceiling:.2f}", "yes" if one.p <= SIGNIFICANT else "no",
+                TOLD[one["band"]], REGIONS.get(one["region"], one["region"]), f"{one['r']:.3f}", f"{one['p']:.2g}",
+                f"{one['ceiling']:.2f}", "yes" if one["p"] <= SIGNIFICANT else "no",
             ]
-            for one in self.group.itertuples()
+            for one in self.group.to_dict("records")
         ]  # fmt: skip
         headers = ["followed", "region", "r, mean over listeners", "p", "ceiling", "above chance"]
         table = Table(headers, rows, "p by rotations of the BOLD of all listeners together, with all fits made anew")
@@ -224,7 +224,7 @@ def show_alice(
 
     found = each_band(asked, overwrite=overwrite, progress=told)
     found = found[found["who"] == "group"]
-    regions = [name.removesuffix(" r") for name in found if str(name).endswith(" r")]
+    regions = [name.removesuffix(" r") for name in map(str, found) if name.endswith(" r")]
     rows = [
         {"band": row["band"], "region": region, **{name: row[f"{region} {name}"] for name in ("r", "p", "ceiling")}}
         for row in found.to_dict("records")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from giblet.errors import InputError
-from giblet.report import Section
+from giblet.pages import Section
 
 SIGNIFICANT = 0.05
 

@@ -29,8 +29,8 @@ from giblet.pipeline.spoken_stories import (
     vectors_of,
     write_stories,
 )
-from giblet.report import Drawing, Section, Table
-from giblet.report.drawings import ACCENT, INK, TEST, can_draw, svg_of
+from giblet.pages import Drawing, Section, Table
+from giblet.pages.drawings import ACCENT, INK, TEST, can_draw, svg_of
 
 NAME = "lebel"
 LAYERS = (0, 8, 16, 24, 30)
@@ -87,9 +87,9 @@ class Stories:
             "Data: LeBel et al. (2023), OpenNeuro ds003020, CC0. The words of the stories are in no file of this run."
         )
         layers = [
-            f"Real brains: listeners heard hours of spoken stories. The vectors that a language model ({self.model}) makes "
-            "of the words, layer by layer, predict the BOLD of stories that the fit has not seen. The dashed line is "
-            "what the mere number of words per second predicts.",
+            f"Real brains: listeners heard hours of spoken stories. The vectors that a language model ({self.model}) "
+            "makes of the words, layer by layer, predict the BOLD of stories that the fit has not seen. The dashed line "
+            "is what the mere number of words per second predicts.",
             source,
         ]
         by_band = [
@@ -102,9 +102,9 @@ class Stories:
             svg = svg_of(self._draw, 7.5, 3.0, columns=self.bands["who"].nunique())
             parts.insert(0, Drawing(svg, alt, "Mean r over components of cortex, in stories that were never seen."))
         apart = [
-            f"Real brains: which passage of an unseen story did a person hear? Layer {self.decoded} of the language model "
-            "is decoded from the scan; each passage that was decoded is compared with all passages of its story, and "
-            "is right if it is most like its own. The null rotates what was decoded in time.",
+            f"Real brains: which passage of an unseen story did a person hear? Layer {self.decoded} of the language "
+            "model is decoded from the scan; each passage that was decoded is compared with all passages of its story, "
+            "and is right if it is most like its own. The null rotates what was decoded in time.",
             source,
         ]
         rows = [

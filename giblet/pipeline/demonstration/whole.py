@@ -1,4 +1,4 @@
-"""The demonstration from end to end: a film and speech, a simulated brain, a model, sound from the brain, and a page."""
+"""The whole demonstration: a film and speech, a simulated brain, a model, sound from that brain, and a page."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from giblet.pipeline.simulation import SimulatedScan
 from giblet.pipeline.trained_run import open_run
 from giblet.pipeline.training import train
 from giblet.progress import TrainingStep
-from giblet.report import Figure, Report, Section, Table
+from giblet.pages import Figure, Report, Section, Table
 from giblet.training.result import RunResult
 
 ON_THE_PAGE = "report.html"
@@ -119,11 +119,12 @@ class Demonstration:
         return {
             "page": str(self.page), "folder": str(self.folder),
             "simulated": {
-                "answers_to": ANSWERS_TO, "circular": self.scans[-1].circular, "n_voxels": N_VOXELS, "snr": SNR, "tr": TR,
+                "answers_to": ANSWERS_TO, "circular": self.scans[-1].circular, "n_voxels": N_VOXELS, "snr": SNR,
+                "tr": TR,
             },
             "encoding": {
-                "r": self.encoding_r, "ceiling": self.ceiling.mean.value, "p": summary["mean_p"], "found": summary["n_q"],
-                "of": summary["n_tested"],
+                "r": self.encoding_r, "ceiling": self.ceiling.mean.value, "p": summary["mean_p"],
+                "found": summary["n_q"], "of": summary["n_tested"],
             },
             "identification": self.identification.as_dict(),
             "round_trip": self.round_trip.as_dict(),
@@ -227,10 +228,11 @@ def _page_of(shown: Demonstration) -> Report:
     """The page: what matters first, then what real brains add, then each run as its own page has it."""
     sections = [_first(shown)]
     sections += [section for one in shown.real for section in one.sections()]
-    for folder, what in ((shown.training.folder, "Model"), (shown.encoding.folder, "Encoding")):
+    runs_shown = ((shown.training.folder, "Model", sample(OTHER_READERS)), (shown.encoding.folder, "Encoding", ()))
+    for folder, what, original in runs_shown:
         sections += [
             Section(f"{what}: {section.title}", section.text, section.parts, section.warnings)
-            for section in report(folder).sections
+            for section in report(folder, original=original).sections
         ]
     beside = ", and real ones" if shown.real else ""
     summary = (
