@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from giblet.pipeline.features import extract as extract
     from giblet.pipeline.features import extract_many as extract_many
     from giblet.pipeline.reconstruction import reconstruct as reconstruct
+    from giblet.pipeline.report import report as report
     from giblet.pipeline.round_trip import measure_round_trip as measure_round_trip
     from giblet.pipeline.scoring import score as score
     from giblet.pipeline.simulation import simulate as simulate
@@ -101,6 +102,7 @@ __getattr__, __dir__, __all__ = _lazily(
         "giblet.pipeline.encoding_sounds": ("predict_clips",),
         "giblet.pipeline.features": ("extract", "extract_many"),
         "giblet.pipeline.reconstruction": ("reconstruct",),
+        "giblet.pipeline.report": ("report",),
         "giblet.pipeline.round_trip": ("measure_round_trip",),
         "giblet.pipeline.scoring": ("score",),
         "giblet.pipeline.simulation": ("simulate",),
