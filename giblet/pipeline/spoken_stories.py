@@ -20,6 +20,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,6 +44,7 @@ TEXT_BEGINS, BOLD_BEGINS = 8.0, 10.0
 TRAIN25 = "train25"
 CONTEXT, AT_A_TIME = 512, 2560
 """Words that stand before each where the story has them; most stories are read in one pass."""
+REMEDY = "name the folder of the exported stories, or copy them again"
 Vectors = Callable[[Sequence[str]], dict[str, tuple[tuple[str, ...], np.ndarray]]]
 """Of the words of each row, variables by row."""
 
@@ -77,7 +79,7 @@ def read_stories(folder: Path) -> Stories:
     InputError
         If a file is missing or damaged, or labels and words have different numbers of rows.
     """
-    with reading("the stories", folder):
+    with reading(f"the stories in {folder}", REMEDY):
         told = json.loads(gzip.decompress((folder / "stories.json.gz").read_bytes()))
         texts, split = told["text_per_row"], told["split"]
         with np.load(folder / "labels.npz", allow_pickle=False) as packed:
@@ -111,7 +113,7 @@ def read_bold(folder: Path, listener: int) -> dict[str, np.ndarray]:
         If the file is missing or damaged.
     """
     with (
-        reading("the BOLD", folder / f"uts{listener:02d}_bold.npz"),
+        reading(folder / f"uts{listener:02d}_bold.npz", REMEDY),
         np.load(folder / f"uts{listener:02d}_bold.npz", allow_pickle=False) as packed,
     ):
         values, stories, n_rows = packed["bold_z100"], packed["stories"], packed["n_rows"]
@@ -139,7 +141,7 @@ def chosen_stories(folder: Path, stories: Stories, which: str) -> list[str]:
     """
     training = [story for story, part in stories.split.items() if part == "train"]
     if which == TRAIN25:
-        with reading("the list of stories", folder / "train25.txt"):
+        with reading(folder / "train25.txt", REMEDY):
             training = (folder / "train25.txt").read_text(encoding="utf-8").split()
     return [*training, *(story for story, part in stories.split.items() if part == "test")]
 
@@ -209,7 +211,7 @@ def language(states: Callable[[Sequence[str]], WordStates], layers: Sequence[int
     return of_rows
 
 
-def provenance_of(story: str, source: Path, about: Mapping[str, str]) -> dict[str, object]:
+def provenance_of(story: str, source: Path, about: Mapping[str, str]) -> dict[str, Any]:
     """The attributes that decide what the features of a story are."""
     settings = {"story": story, "tr": TR, "begins_at_second_of_sound": TEXT_BEGINS}
     return {"source_sha256": sha256_of(source), "settings": settings, **about}

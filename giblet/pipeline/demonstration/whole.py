@@ -11,6 +11,7 @@ from giblet.evaluation.encoding import EncodingScore
 from giblet.evaluation.identification import Identification
 from giblet.files import check_writable
 from giblet.notebook import html_facts
+from giblet.pages import Figure, Report, Section, Table
 from giblet.pipeline.demonstration.alice import find_alice, show_alice
 from giblet.pipeline.demonstration.brain import (
     ANSWERS_TO,
@@ -37,7 +38,6 @@ from giblet.pipeline.simulation import SimulatedScan
 from giblet.pipeline.trained_run import open_run
 from giblet.pipeline.training import train
 from giblet.progress import TrainingStep
-from giblet.pages import Figure, Report, Section, Table
 from giblet.training.result import RunResult
 
 ON_THE_PAGE = "report.html"
