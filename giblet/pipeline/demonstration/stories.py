@@ -23,14 +23,13 @@ from giblet.pipeline.demonstration.real import SIGNIFICANT, folder_with, verdict
 from giblet.pipeline.encoding_bands import each_band
 from giblet.pipeline.passages import PassageOptions, tell_apart
 from giblet.pipeline.spoken_stories import (
-    TR,
     TRAIN25,
     chosen_stories,
     listeners_in,
     read_stories,
-    vectors_of,
     write_stories,
 )
+from giblet.pipeline.story_words import TR, vectors_of
 
 NAME = "lebel"
 LAYERS = (0, 8, 16, 24, 30)
@@ -88,7 +87,7 @@ class Stories:
         )
         layers = [
             "Real brains: listeners heard hours of spoken stories. The vectors that a language model "
-            f"({self.model}) makes of the words, layer by layer, predict the BOLD of stories that the fit has not seen. "
+            f"({self.model}) makes of the words, layer by layer, predict the BOLD of stories that the fit never saw. "
             "The dashed line is what the mere number of words per second predicts.",
             source,
         ]

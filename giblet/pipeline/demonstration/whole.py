@@ -261,7 +261,8 @@ def _first(shown: Demonstration) -> Section:
         Figure(
             f"Identification of {one.seconds:g}-s passages, simulated brain",
             "-" if one.pairwise.value is None else f"{100 * one.pairwise.value:.0f} %",
-            ["of pairs; chance: 50 %", f"{one.n_passages} passages, p {p_value(p)}", *first], p is not None and p <= 0.05,
+            ["of pairs; chance: 50 %", f"{one.n_passages} passages, p {p_value(p)}", *first],
+            p is not None and p <= 0.05,
         ),
         Figure(
             "Round trip, no brain", f"{shown.round_trip.si_sdr:.2f} dB",
