@@ -20,10 +20,11 @@ from giblet.data.fmri import FMRIProcessor
 from giblet.data.text import TextSettings
 from giblet.encoding.settings import EncodeSettings
 from giblet.errors import InputError, reading
+from giblet.evaluation.score import SIGNIFICANT
 from giblet.files import write_atomic
 from giblet.pages import Drawing, Section, Table
 from giblet.pages.drawings import ACCENT, INK, NULL, can_draw, svg_of
-from giblet.pipeline.demonstration.real import SIGNIFICANT, folder_with
+from giblet.pipeline.demonstration.real import folder_with
 from giblet.pipeline.encoding_bands import each_band
 from giblet.pipeline.features import extract
 

@@ -17,9 +17,10 @@ import pandas as pd
 
 from giblet.data.language_models import SMOLLM2, LanguageModel
 from giblet.encoding.settings import EncodeSettings
+from giblet.evaluation.score import SIGNIFICANT
 from giblet.pages import Drawing, Section, Table
 from giblet.pages.drawings import ACCENT, INK, TEST, can_draw, svg_of
-from giblet.pipeline.demonstration.real import SIGNIFICANT, folder_with, verdict
+from giblet.pipeline.demonstration.real import folder_with, verdict
 from giblet.pipeline.encoding_bands import each_band
 from giblet.pipeline.passages import PassageOptions, tell_apart
 from giblet.pipeline.spoken_stories import (

@@ -9,6 +9,7 @@ from typing import Any
 from giblet.data.audio import AudioSettings
 from giblet.evaluation.encoding import EncodingScore
 from giblet.evaluation.identification import Identification
+from giblet.evaluation.score import SIGNIFICANT
 from giblet.files import check_writable
 from giblet.notebook import html_facts
 from giblet.pages import Figure, Report, Section, Table
@@ -256,13 +257,13 @@ def _first(shown: Demonstration) -> Section:
         Figure(
             "Encoding, simulated brain", f"r = {shown.encoding_r:.3f}",
             [f"ceiling: {ceiling:.3f}, the noiseless signal", "chance: 0", f"p {p_value(summary['mean_p'])}"],
-            summary["mean_p"] is not None and summary["mean_p"] <= 0.05,
+            summary["mean_p"] is not None and summary["mean_p"] <= SIGNIFICANT,
         ),
         Figure(
             f"Identification of {one.seconds:g}-s passages, simulated brain",
             "-" if one.pairwise.value is None else f"{100 * one.pairwise.value:.0f} %",
             ["of pairs; chance: 50 %", f"{one.n_passages} passages, p {p_value(p)}", *first],
-            p is not None and p <= 0.05,
+            p is not None and p <= SIGNIFICANT,
         ),
         Figure(
             "Round trip, no brain", f"{shown.round_trip.si_sdr:.2f} dB",
