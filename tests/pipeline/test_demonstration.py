@@ -204,6 +204,7 @@ def test_the_whole_way_ends_below_the_ceiling_and_above_chance(whole):
     encoding, pairs = shown["encoding"], shown["identification"]["pairwise"]
     assert 0.25 < encoding["r"] < encoding["ceiling"] < 0.8 and encoding["p"] < 0.001
     assert pairs["value"] > 0.6 and pairs["p"] <= 0.05 and pairs["chance"] == 0.5
+    assert shown["codec_identification"]["pairwise"]["value"] > 0.95
     assert shown["round_trip"]["si_sdr"] == pytest.approx(5.05, abs=0.05)
     lines = whole[1].stderr.splitlines()
     stages = [re.match(r"(\d)/7 (\w[\w ]*\w) +.* \(\d+ s\)$", line) for line in lines if re.match(r"\d/7", line)]

@@ -81,11 +81,18 @@ class Demonstration:
         return max(many, key=lambda one: one.seconds) if many else max(found, key=lambda one: one.n_passages)
 
     @property
+    def codec_identification(self) -> Identification | None:
+        """Of the same passages, in the spectra of the codec's round trip: what a perfect decoder would reach."""
+        length = self.identification.seconds
+        codec = [one.ceiling for one in self.reconstruction.scorecard.passages if one.seconds == length]
+        return next((one for one in codec if one is not None), None)
+
+    @property
     def lines(self) -> list[tuple[str, str]]:
         """What is printed at the end: the three figures that matter, what real brains add, and where the page is."""
         one, summary = self.identification, self.encoding.subjects[0].summary
-        p = one.pairwise_rotated.p
-        pairs = "-" if one.pairwise.value is None else f"{100 * one.pairwise.value:.0f} %"
+        p, codec = one.pairwise_rotated.p, self.codec_identification
+        kept = "" if codec is None else f"; {_percent(codec.pairwise.value)} of the pairs told apart"
         return [
             (
                 "encoding",
@@ -94,13 +101,13 @@ class Demonstration:
             ),
             (
                 "identification",
-                f"{pairs} of pairs of {one.seconds:g}-s passages told apart from the simulated scan, chance 50 %; "
+                f"{_percent(one.pairwise.value)} of pairs of {one.seconds:g}-s passages told apart from the simulated scan, chance 50 %; "
                 f"{verdict(p)}",
             ),
             (
                 "round trip",
                 f"SI-SDR {self.round_trip.si_sdr:.2f} dB against the film's own sound, level "
-                f"{self.round_trip.level_error:+.2f} dB (the codec alone, no brain)",
+                f"{self.round_trip.level_error:+.2f} dB{kept} (the codec alone, no brain)",
             ),
             *((f"{one.name}: {what}", text) for one in self.real for what, text in one.lines),
             ("page", str(self.page)),
@@ -120,9 +127,9 @@ class Demonstration:
         dict of str to object
             ``page`` and ``folder`` (paths), ``simulated`` (what the brain is), ``encoding`` (``r``, ``ceiling``,
             ``p``), ``identification`` (as :meth:`giblet.evaluation.identification.Identification.as_dict`),
-            ``round_trip`` (as :meth:`RoundTrip.as_dict`), ``training``, ``real`` (by data set), ``seconds`` (by stage).
+            ``codec_identification`` (the same of the codec alone), ``round_trip`` (as :meth:`RoundTrip.as_dict`), ``training``, ``real`` (by data set), ``seconds`` (by stage).
         """
-        summary = self.encoding.subjects[0].summary
+        summary, codec = self.encoding.subjects[0].summary, self.codec_identification
         return {
             "page": str(self.page), "folder": str(self.folder),
             "simulated": {
@@ -134,6 +141,7 @@ class Demonstration:
                 "found": summary["n_q"], "of": summary["n_tested"],
             },
             "identification": self.identification.as_dict(),
+            "codec_identification": None if codec is None else codec.as_dict(),
             "round_trip": self.round_trip.as_dict(),
             "training": self.training.as_dict(),
             "real": {one.name: one.as_dict() for one in self.real},
@@ -249,10 +257,20 @@ def _page_of(shown: Demonstration) -> Report:
     return Report(f"giblet demo: a simulated brain{beside}", sections, summary)
 
 
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.0f} %"
+
+
 def _first(shown: Demonstration) -> Section:
     one, ceiling, summary = shown.identification, shown.ceiling.mean.value, shown.encoding.subjects[0].summary
     p, right = one.pairwise_rotated.p, one.top.get(1)
     first = [] if right is None else [f"its own passage is the most alike: {right}; chance {one.chance[1]:.3f}"]
+    codec = shown.codec_identification
+    kept = (
+        []
+        if codec is None
+        else [f"{_percent(codec.pairwise.value)} of pairs of {codec.seconds:g}-s passages of speech"]
+    )
     figures = [
         Figure(
             "Encoding, simulated brain", f"r = {shown.encoding_r:.3f}",
@@ -261,13 +279,13 @@ def _first(shown: Demonstration) -> Section:
         ),
         Figure(
             f"Identification of {one.seconds:g}-s passages, simulated brain",
-            "-" if one.pairwise.value is None else f"{100 * one.pairwise.value:.0f} %",
+            _percent(one.pairwise.value),
             ["of pairs; chance: 50 %", f"{one.n_passages} passages, p {p_value(p)}", *first],
             p is not None and p <= SIGNIFICANT,
         ),
         Figure(
             "Round trip, no brain", f"{shown.round_trip.si_sdr:.2f} dB",
-            ["SI-SDR against the film's own sound", f"level {shown.round_trip.level_error:+.2f} dB"],
+            ["SI-SDR against the film's own sound", f"level {shown.round_trip.level_error:+.2f} dB", *kept],
         ),
     ]  # fmt: skip
     truth = [
