@@ -92,7 +92,7 @@ class Demonstration:
         """What is printed at the end: the three figures that matter, what real brains add, and where the page is."""
         one, summary = self.identification, self.encoding.subjects[0].summary
         p, codec = one.pairwise_rotated.p, self.codec_identification
-        kept = "" if codec is None else f"; {_percent(codec.pairwise.value)} of the pairs told apart"
+        kept = "" if codec is None else f", {_percent(codec.pairwise.value)} of those pairs told apart"
         return [
             (
                 "encoding",
@@ -101,13 +101,13 @@ class Demonstration:
             ),
             (
                 "identification",
-                f"{_percent(one.pairwise.value)} of pairs of {one.seconds:g}-s passages told apart from the simulated scan, chance 50 %; "
-                f"{verdict(p)}",
+                f"{_percent(one.pairwise.value)} of pairs of {one.seconds:g}-s passages told apart from the simulated "
+                f"scan, chance 50 %; {verdict(p)}",
             ),
             (
                 "round trip",
-                f"SI-SDR {self.round_trip.si_sdr:.2f} dB against the film's own sound, level "
-                f"{self.round_trip.level_error:+.2f} dB{kept} (the codec alone, no brain)",
+                f"SI-SDR {self.round_trip.si_sdr:.2f} dB, level {self.round_trip.level_error:+.2f} dB against the "
+                f"film's own sound{kept} (codec alone)",
             ),
             *((f"{one.name}: {what}", text) for one in self.real for what, text in one.lines),
             ("page", str(self.page)),
@@ -127,7 +127,8 @@ class Demonstration:
         dict of str to object
             ``page`` and ``folder`` (paths), ``simulated`` (what the brain is), ``encoding`` (``r``, ``ceiling``,
             ``p``), ``identification`` (as :meth:`giblet.evaluation.identification.Identification.as_dict`),
-            ``codec_identification`` (the same of the codec alone), ``round_trip`` (as :meth:`RoundTrip.as_dict`), ``training``, ``real`` (by data set), ``seconds`` (by stage).
+            ``codec_identification`` (the same of the codec alone), ``round_trip`` (as :meth:`RoundTrip.as_dict`),
+            ``training``, ``real`` (by data set), ``seconds`` (by stage).
         """
         summary, codec = self.encoding.subjects[0].summary, self.codec_identification
         return {
@@ -266,11 +267,7 @@ def _first(shown: Demonstration) -> Section:
     p, right = one.pairwise_rotated.p, one.top.get(1)
     first = [] if right is None else [f"its own passage is the most alike: {right}; chance {one.chance[1]:.3f}"]
     codec = shown.codec_identification
-    kept = (
-        []
-        if codec is None
-        else [f"{_percent(codec.pairwise.value)} of pairs of {codec.seconds:g}-s passages of speech"]
-    )
+    kept = [] if codec is None else [f"{_percent(codec.pairwise.value)} of pairs of {codec.seconds:g}-s passages"]
     figures = [
         Figure(
             "Encoding, simulated brain", f"r = {shown.encoding_r:.3f}",
