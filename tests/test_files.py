@@ -141,7 +141,7 @@ def test_the_list_of_what_writes_files_is_whole():
         if writing:
             opened[module] = writing
     assert listed == written
-    # To memory: the bytes go to write_atomic in features; the pictures into a report.
-    assert opened.keys() - written == {"netcdf", "pipeline.encoding_figures", "pipeline.encoding_brains"}
-    assert opened["netcdf"] == {"to_netcdf"} and opened["pipeline.encoding_figures"] == {"savefig"}
-    assert {"data.sound", "data.picture", "data.simulate", "report"} <= opened.keys()
+    # To memory: the bytes go to write_atomic in features; pictures and sounds into a page, or to a path that it gives.
+    assert opened.keys() - written == {"netcdf", "pages.drawings", "pages.sounds", "pipeline.encoding_brains"}
+    assert opened["netcdf"] == {"to_netcdf"} and opened["pages.drawings"] == {"savefig"}
+    assert {"data.sound", "data.picture", "data.simulate", "pages.sounds"} <= opened.keys()

@@ -144,7 +144,7 @@ def test_help_does_not_import_torch():
     )
     commands = [
         [], ["extract"], ["decode"], ["info"], ["bids"], ["simulate"], ["check-alignment"], ["train"], ["encode"],
-        ["align-words"], ["reconstruct"], ["codec"], ["codec", "train"], ["codec", "evaluate"],
+        ["align-words"], ["reconstruct"], ["report"], ["codec"], ["codec", "train"], ["codec", "evaluate"],
     ]  # fmt: skip
     for argv in (*([*command, "--help"] for command in commands), ["--version"]):
         subprocess.run([sys.executable, "-c", check, *argv], check=True, stdout=subprocess.DEVNULL)

@@ -47,6 +47,7 @@ def analyse(film: Path, scan: Path, mask: Path) -> dict[str, float]:
     prediction = run.predict("test", run.subjects[0])
     card = gb.score(prediction, codec=run.load_codec())
     files = (*simulated.files, *gb.reconstruct(gb.open_run(result.folder), overwrite=True).files)
+    files += (gb.report(result.folder, original=film).save_as_html("page.html"),)
     tested = gb.rotation_test(bold.bold.values, simulated.simulation.bold, tr=1.5)
     encoded = gb.encode(gb.EncodeSettings.from_yaml("encode.yaml"))
     other_film: Path = gb.predict_film("encode.yaml", pictures[0])[0].path

@@ -54,7 +54,17 @@ class Card:
         return [(one, stem + (f"_rows-{one['first_row']}" if len(found) > 1 else "")) for one in found]
 
     def file(self, name: str) -> Path | None:
-        """A file beside the scorecard; None where it is not there."""
+        """A file beside the scorecard.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        Path or None
+            None where it is not there.
+        """
         path = self.path.with_name(name)
         return path if path.is_file() else None
 

@@ -121,6 +121,7 @@ def headline(card: Mapping[str, Any], whose: str) -> list[Figure]:
     encoding = [one for one in rows if str(one["name"]).startswith(ENCODING)]
     decoded = [one for one in rows if one not in encoding and one["reconstruction"].get("value") is not None]
     over_time = [one for one in decoded if "over time" in str(one["name"])]
+    over_time = over_time or [one for one in decoded if str(one["name"]).endswith(" r")]
     found = [_headline(one, whose) for one in [*encoding, *(over_time or decoded)[:1]]]
     passages = [one for key in PASSAGES for one in card.get(key) or [] if _pairwise(one).get("value") is not None]
     if passages:

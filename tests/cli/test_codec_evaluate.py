@@ -1,6 +1,8 @@
 """``giblet codec evaluate``: what it prints and writes, what it leaves out by name, and what it says of bad input."""
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from giblet.errors import InputError
 from giblet.evaluation import sound_scores
+from giblet.pipeline.report import report
 
 LABELS = [
     "codes, 1.5 kbps", "codes, 3 kbps", "codes, 6 kbps", "mel, mean of each TR", "mel, 16 bands x 56 per TR",
@@ -97,6 +101,26 @@ def test_the_page_plays_the_original_and_every_row(evaluated):
     assert page.count("data:audio/flac;base64,") == 1 + len(LABELS)
     assert "two &amp; three.wav" in page
     assert sorted(p.name for p in out.iterdir()) == ["codec_report.html", "codec_report.json"]
+
+
+def test_the_page_is_made_again_from_scores_and_sounds_and_without_sounds_where_the_page_is_gone(
+    giblet, evaluated, tmp_path
+):
+    def without_pictures(text):  # of 16-bit sounds, which differ from the floats by rounding
+        return re.sub(r"data:image/png[^\"]*", "", text)
+
+    out, _ = evaluated
+    page = (out / "codec_report.html").read_text()
+    assert without_pictures(report(out).html) == without_pictures(page)
+    copy = Path(shutil.copytree(out, tmp_path / "copy"))
+    status, said, _ = giblet("report", copy, "--json")
+    assert status == 0 and json.loads(said)["page"] == str(copy / "codec_report.html")
+    assert without_pictures((copy / "codec_report.html").read_text()) == without_pictures(page)
+    (copy / "codec_report.html").unlink()
+    assert "<audio" not in report(copy).html
+    (copy / "codec_report.json").write_text("{}")
+    with pytest.raises(InputError, match=r"codec_report\.json"):
+        report(copy)
 
 
 def test_a_limit_spreads_over_the_files_and_json_goes_to_stdout(giblet, folder, tmp_path):

@@ -15,6 +15,7 @@ from giblet.features import load_features
 from giblet.files import sha256_of
 from giblet.pipeline import encode, predict_film
 from giblet.pipeline.encoding_subject import SUMMARY
+from giblet.pipeline.report import report
 from tests.encoding_study import N_TRS, RESPOND, TR, make_encoding_study, words_file
 
 
@@ -67,6 +68,9 @@ def test_tables_open_in_pandas_and_the_page_stands_alone(result):
     )
     page = result.report.read_text()
     assert "How to read this" in page and "<script" not in page and 'src="http' not in page
+    assert report(result.folder).html == page
+    with pytest.raises(InputError, match="go with a training run"):
+        report(result.folder, original="film.mp4")
     summary = json.loads((result.folder / "summary.json").read_text())
     assert summary["subjects"]["01"]["n_trs_test"] + summary["subjects"]["01"]["n_trs_train"][0] < N_TRS
     assert all(path.is_file() for path in result.files)

@@ -18,6 +18,7 @@ from giblet.encoding.clips import clip_features
 from giblet.errors import CheckpointError, InputError
 from giblet.pipeline import encode, predict_clips, predict_film
 from giblet.pipeline.encoding_clips import encode_clips
+from giblet.pipeline.report import report
 from tests.bids import problems_in
 from tests.encoding.clip_sounds import RATE, sounds
 
@@ -153,6 +154,10 @@ def test_the_page_says_chance_bands_what_was_left_out_and_how_to_read_it(result)
     ):  # fmt: skip
         assert said in page, said
     assert "<script" not in page and 'src="http' not in page and "TRs" not in page
+
+
+def test_the_page_is_made_again_from_its_folder(result):
+    assert report(result.folder).html == result.report.read_text()
 
 
 def test_the_null_of_the_page_is_that_of_the_permutations(study, result):

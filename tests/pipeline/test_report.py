@@ -78,7 +78,7 @@ def test_the_page_begins_with_the_figures_that_matter_beside_chance_and_ridge(ex
     card = json.loads(card_of(example.run).read_text())
     encoding, sound, *_ = page.sections[0].parts
     assert encoding.name == "encoding r, mean of regions" and encoding.value == f"{card['encoding']['r']['value']:.3f}"
-    assert any(line.startswith("rotated in time") for line in encoding.beside) and "over time" in sound.name
+    assert any(line.startswith("rotated in time") for line in encoding.beside) and sound.name == "latent r"
     assert [one.title for one in page.sections] == [
         "What was found", "Listen", "Scores: subject 01, test part", "Training", "Alignment",
         "What each TR was used for", "What was left out, and what is off", "How it was made",
