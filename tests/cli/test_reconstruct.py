@@ -324,7 +324,7 @@ def test_the_card_has_voicing_and_f0_where_they_are_asked_for(giblet, trained, t
         (["--texts", "words.tsv"], "decodes no text"),
         (["--device", "cuda:99"], "cuda:99' is not on this machine"),
         (["--codec", "nowhere"], "nowhere"),
-        (["--clap", "./nowhere"], "CLAP model ./nowhere cannot be read: there is no such folder"),
+        (["--clap", "./nowhere"], "cannot read CLAP model ./nowhere (there is no such folder): name a folder"),
         (["--codec", "stereo"], "audio_channels=2"),
     ],
 )
