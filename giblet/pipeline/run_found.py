@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from giblet.evaluation.scorecard import ENCODING, SHIFTED, SIGNIFICANT
+from giblet.evaluation.score import SHIFTED, SIGNIFICANT
+from giblet.evaluation.scorecard import ENCODING
 from giblet.pages import Figure, Section
 from giblet.pages.cells import number, p_value
 from giblet.pipeline.run_files import CONFIG, Card, RunFiles

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from giblet.evaluation.scorecard import ENCODING, SHIFTED, SIGNIFICANT
+from giblet.evaluation.score import SHIFTED, SIGNIFICANT
+from giblet.evaluation.scorecard import ENCODING
 from giblet.pages import Drawing, Section, Table
 from giblet.pages.cells import number, p_value
 from giblet.pages.drawings import can_draw
