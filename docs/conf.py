@@ -126,7 +126,7 @@ def write_commands(_: Sphinx) -> None:
     )
     folder = ROOT / "docs" / "_api"
     folder.mkdir(exist_ok=True)
-    (folder / "commands.md").write_text(f"# Commands\n\n{text}", encoding="utf-8")
+    (folder / "commands.md").write_text(text, encoding="utf-8")
 
 
 def list_options(_: Sphinx, what: str, name: str, documented: object, options: object, lines: list[str]) -> None:
