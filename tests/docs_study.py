@@ -73,9 +73,19 @@ def scan(folder: Path, n_trs: int, tr: float, stem: str = "") -> None:
     write_table(folder / f"{stem}bold.tsv", bold(n_trs)[:, :6], tr)
 
 
-def readme(folder: Path) -> None:
-    """A long film with its scan, and configurations to encode and to train."""
+def make_long(folder: Path) -> Path:
+    """A film of :data:`LONG` TRs, the features of its sound and those of its words, which several pages share."""
     film(folder / "film.mp4", LONG * 1.5)
+    words(folder, LONG * 1.5)
+    gb.extract(folder / "film.mp4", gb.AudioSettings.make(tr=1.5), folder / "features")
+    made = gb.extract(folder / "words.tsv", gb.TextSettings.make(tr=1.5, model=None), folder / "features").path
+    made.rename(made.with_name("film_desc-text_features.nc"))
+    return folder
+
+
+def readme(folder: Path, long: Path) -> None:
+    """A long film with its scan, and configurations to encode and to train."""
+    shutil.copy(long / "film.mp4", folder)
     scan(folder, LONG, 1.5)
 
 
@@ -126,7 +136,6 @@ def data(folder: Path) -> None:
     for run in (1, 2):
         shutil.copy(folder / "bold.nii.gz", folder / f"sub-01_run-{run}_bold.nii.gz")
     shutil.copy(folder / "mask.nii.gz", folder / "sub-01_desc-brain_mask.nii.gz")
-    film(folder / "long.mp4", 150)
     gb.extract(folder / "film.mp4", gb.AudioSettings.make(tr=1.5), folder / "features")
 
 
@@ -142,7 +151,7 @@ def picture(folder: Path) -> None:
     save_video_model(folder / "MCG-NJU", "videomae").rename(folder / "MCG-NJU" / "videomae-base")
 
 
-def clips(folder: Path) -> None:
+def clips(folder: Path, long: Path) -> None:
     """Forty short sounds, responses to them of two listeners, other sounds; and a film for the first configuration."""
     rng = np.random.default_rng(0)
     (folder / "sounds").mkdir()
@@ -160,11 +169,8 @@ def clips(folder: Path) -> None:
     write_nifti(folder / "bob.nii", bold(40), 2.0)
     nib.save(nib.load(folder / "bob.nii"), folder / "bob_betas.nii.gz")
     nib.save(nib.load(folder / "mask.nii"), folder / "bob_mask.nii.gz")
-    howto_film(folder)
-    for kind in (gb.AudioSettings.make(tr=1.5), gb.TextSettings.make(tr=1.5, model=None)):
-        source = folder / ("story.tsv" if isinstance(kind, gb.TextSettings) else "film.mp4")
-        gb.extract(source, kind, folder / "features")
-    (folder / "features" / "story_desc-text_features.nc").rename(folder / "features" / "film_desc-text_features.nc")
+    readme(folder, long)
+    shutil.copytree(long / "features", folder / "features")
     shutil.copy(folder / "bold.nii.gz", folder / "sub-01_bold.nii.gz")
     shutil.copy(folder / "mask.nii.gz", folder / "sub-01_desc-brain_mask.nii.gz")
     pd.DataFrame(rng.standard_normal((LONG, 2)), columns=["a", "b"]).to_csv(
@@ -172,22 +178,15 @@ def clips(folder: Path) -> None:
     )
 
 
-def howto_film(folder: Path) -> None:
+def howto_film(folder: Path, long: Path) -> None:
     """A long film with words and scan."""
-    film(folder / "film.mp4", LONG * 1.5)
-    kept = folder / "words.tsv"
-    ours = kept.read_bytes() if kept.exists() else None
+    readme(folder, long)
     words(folder, LONG * 1.5)
-    if ours is not None:
-        kept.rename(folder / "story.tsv")
-        kept.write_bytes(ours)
-    scan(folder, LONG, 1.5)
 
 
-def cifti(folder: Path) -> None:
+def cifti(folder: Path, long: Path) -> None:
     """A dense series, and features of the film."""
-    film(folder / "film.mp4", LONG * 1.5)
-    gb.extract(folder / "film.mp4", gb.AudioSettings.make(tr=1.5), folder / "features")
+    shutil.copytree(long / "features", folder / "features")
     write_cifti(folder / "sub-01_task-film_space-fsLR_den-91k_bold.dtseries.nii", bold(LONG), 1.5)
 
 
@@ -202,11 +201,11 @@ def offline(folder: Path) -> None:
     bundled(folder / "encodec_24khz")
 
 
-def slurm(folder: Path) -> None:
+def slurm(folder: Path, long: Path) -> None:
     """Films and their list; programs ``giblet`` and ``srun``, the second of which only runs what follows it."""
-    howto_film(folder)
+    readme(folder, long)
+    shutil.copytree(long / "features", folder / "features")
     (folder / "films.txt").write_text("film.mp4\n")
-    gb.extract(folder / "film.mp4", gb.AudioSettings.make(tr=1.5), folder / "features")
     train_config(folder)
     (folder / "config.yaml").rename(folder / "train.yaml")
     encode_config(folder)
@@ -236,10 +235,6 @@ def codec(folder: Path) -> None:
     soundfile.write(folder / "FOLDER" / "speech.wav", at_24k("speech.flac")[: 4 * RATE], RATE)
     bundled(folder / "facebook" / "encodec_24khz")
     bundled(folder / "runs" / "codec" / "1-transform-start" / "final")
-
-
-def nothing(folder: Path) -> None:
-    """Pages that need no file of their own, or only those of the repository."""
 
 
 def language(folder: Path) -> None:
