@@ -29,25 +29,9 @@ from tests.speech_folders import speech_folder
 from tests.test_docs import ROOT
 
 RATE = 24_000
-SENTENCE = [
-    "Alice",
-    "was",
-    "beginning",
-    "to",
-    "get",
-    "very",
-    "tired",
-    "of",
-    "sitting",
-    "by",
-    "her",
-    "sister",
-    "on",
-    "the",
-    "bank",
-]
-LONG = 250
-"""TRs of 1.5 s: a fifth of what is left after gaps is long enough for a p."""
+SENTENCE = "Alice was beginning to get very tired of sitting by her sister on the bank".split()  # noqa: SIM905
+LONG = 150
+"""TRs of 1.5 s of the film: enough for folds with gaps of 32 s between them."""
 
 
 def film(path: Path, seconds: float) -> Path:
@@ -94,7 +78,7 @@ def encode_config(folder: Path) -> None:
     run = {"bold": "bold.tsv", "audio": "features/film_desc-encodec24k_features.nc"}
     bands = {"sound": {"of": "audio", "take": "latents", "n_components": 4}}
     data = {"subjects": [{"name": "01", "runs": [run]}]}
-    write_yaml(folder / "config.yaml", {"data": data, "bands": bands, "output": "encoded", "n_rotations": 20})
+    write_yaml(folder / "config.yaml", {"data": data, "bands": bands, "output": "results", "n_rotations": 20})
 
 
 def train_config(folder: Path) -> None:
