@@ -101,6 +101,7 @@ def alignment(folder: Path) -> None:
     words(folder, 150)
     gb.extract(folder / "film.mp4", gb.AudioSettings.make(tr=2.0), folder / "features")
     gb.extract(folder / "film.mp4", gb.VideoSettings.make(tr=2.0), folder / "features")
+    gb.extract(folder / "words.tsv", gb.TextSettings.make(tr=2.0, model=None), folder / "features")
     scan(folder, 65, 2.0)
     scan(folder, 75, 2.0, "sub-01_")
     names = [f"{kind}_{axis}" for kind in ("trans", "rot") for axis in "xyz"]
