@@ -113,7 +113,7 @@ def data(folder: Path) -> None:
     """A short film with its words and features, and models of random weights where hub names are looked for."""
     film(folder / "film.mp4", 24)
     words(folder, 24)
-    speech_folder(folder / "openai" / "whisper-small", "whisper")
+    speech_folder(folder / "openai" / "whisper-small", "whisper", encoder_layers=12)
     speech_folder(folder / "facebook" / "wav2vec2-base", "wav2vec2-layer")
     gb.extract(folder / "film.mp4", gb.AudioSettings.make(tr=1.5), folder)
     gb.extract(folder / "words.tsv", gb.TextSettings.make(tr=1.5, model=None), folder)
@@ -133,7 +133,7 @@ def picture(folder: Path) -> None:
     transformers.ViTModel(config).save_pretrained(folder / "facebook" / "dinov2-small")
     processor = transformers.ViTImageProcessor(size={"height": 32, "width": 32})
     processor.save_pretrained(folder / "facebook" / "dinov2-small")
-    save_video_model(folder / "MCG-NJU", "videomae").rename(folder / "MCG-NJU" / "videomae-base")
+    save_video_model(folder / "MCG-NJU", "videomae", num_hidden_layers=12).rename(folder / "MCG-NJU" / "videomae-base")
 
 
 def clips(folder: Path, long: Path) -> None:
