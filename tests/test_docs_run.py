@@ -159,7 +159,8 @@ def test_what_the_page_says_can_be_done(page, tmp_path, monkeypatch, giblet, req
     if page in FOLDERS:
         FOLDERS[page](tmp_path, *([request.getfixturevalue("long")] if page in LONG else []))
     reader = Reader(page, tmp_path, giblet)
-    for language, block in sorted(blocks_of(page), key=lambda block: block[0] != "yaml"):  # some stand below the command
+    # A configuration may stand below the command that reads it.
+    for language, block in sorted(blocks_of(page), key=lambda block: block[0] != "yaml"):
         getattr(reader, language)(block)
 
 
