@@ -1,8 +1,9 @@
 # make demo   set up, and go the whole way on a simulated brain: a page in demo_output (giblet demo --quick: the codec alone)
 # make test   set up, run the tests (test-slow: the long ones, lint: ruff and mypy)
+# make docs   build the documentation, docs/_build/html/index.html (RUN=cache: run the notebooks, and show what they draw)
 # make language-model   fetch the language model smollm2 into the environment (93 MB)
 # make calibration   measure again whether p-values and intervals are right, and write docs/calibration.md (long)
-# make encoding-calibration   the same of encoding maps, into docs/encoding.md (long)
+# make encoding-calibration   the same of encoding maps, into docs/encoding_calibration.md (long)
 # make parity   the model beside ridge on simulated brains, into docs/parity.md; goes on where it stopped (hours)
 # make bench-features   speed of feature extraction beside plain loops (long)
 # make bench-encoding   speed and memory of encoding models beside himalaya and scikit-learn (long)
@@ -11,8 +12,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 # What runs after installation needs no network, and says so.
 OFFLINE := HF_HUB_OFFLINE=1
+# Whether `make docs` runs the notebooks: off, or cache.
+RUN := off
 
-.PHONY: demo test test-slow lint calibration encoding-calibration parity bench-encoding bench-training bench-features language-model setup clean
+.PHONY: demo test test-slow lint docs calibration encoding-calibration parity bench-encoding bench-training bench-features language-model setup clean
 
 demo: setup
 	$(OFFLINE) $(BIN)/giblet demo --out-dir demo_output
@@ -29,6 +32,11 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m tests.docstrings
+
+docs: setup
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
+	rm -rf docs/_api
+	$(OFFLINE) $(BIN)/python -m sphinx -q -W --keep-going -D nb_execution_mode=$(RUN) -b html -c docs . docs/_build/html
 
 calibration: setup
 	$(BIN)/python benchmarks/calibration.py
@@ -62,4 +70,4 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo_output build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) demo_output docs/_api docs/_build build dist .pytest_cache .mypy_cache .ruff_cache

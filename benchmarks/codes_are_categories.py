@@ -1,6 +1,6 @@
 """What each way of moving codes in time, or convolving them, leaves of the sound and of the features.
 
-On samples/speech.flac and the bundled codec; prints two tables, and with ``--write`` puts them into docs/alignment.md:
+On samples/speech.flac and the bundled codec; prints two tables, and with ``--write`` puts them into docs/codes.md:
 
     python benchmarks/codes_are_categories.py --write
 """
@@ -140,12 +140,12 @@ def tables(codec: AudioCodec, path: Path) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/alignment.md")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/codes.md")
     write = parser.parse_args().write
     text = tables(load_codec("bundled", device="cpu"), ROOT / "samples/speech.flac")
     print(text)
     if write:
-        page = ROOT / "docs/alignment.md"
+        page = ROOT / "docs/codes.md"
         before, rest = page.read_text(encoding="utf-8").split(START)
         page.write_text(f"{before}{START}\n{text}\n{END}{rest.split(END)[1]}", encoding="utf-8")
 

@@ -4,7 +4,7 @@
 
 In every study a ridge is fitted on the first part of a scan and its prediction tested on the rest, a gap apart. BOLD is
 noise of the kind that the row names, one scan long, drifts included; features drift too. The section of
-docs/encoding.md between its two marks is written anew, and docs/encoding_calibration.json holds the figures. Results
+docs/encoding_calibration.md between its two marks is written anew; the JSON file beside it holds the figures. Results
 are appended to WORK/results.jsonl, so that a run that was interrupted goes on.
 """
 
@@ -256,7 +256,9 @@ def run(options: argparse.Namespace) -> list[Cell]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "encoding_calibration", help="folder for results")
-    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "encoding.md", help="page with the two marks")
+    parser.add_argument(
+        "--page", type=Path, default=ROOT / "docs" / "encoding_calibration.md", help="page with the two marks"
+    )
     parser.add_argument("--draws", type=int, help="at most so many data sets in each cell")
     parser.add_argument("--only", choices=sorted(PARTS), help="measure this part alone, and leave the page as it is")
     parser.add_argument("--jobs", type=int, default=2, help="processes (2)")

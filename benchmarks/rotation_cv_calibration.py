@@ -2,8 +2,8 @@
 
     python benchmarks/rotation_cv_calibration.py
 
-Every TR is predicted by a ridge of the other folds, 32 s apart. Prints the table of docs/encoding.md, section "Is the
-p-value right?", cross-validated predictions.
+Every TR is predicted by a ridge of the other folds, 32 s apart. Prints the last table of
+docs/encoding_calibration.md.
 """
 
 from __future__ import annotations

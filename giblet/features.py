@@ -2,17 +2,17 @@
 
 ``<film>_desc-encodec24k_features.nc`` holds
 
-======================  ===========================  =======  ==================================================
-variable                dimensions                   dtype    meaning
-======================  ===========================  =======  ==================================================
-``codes``               (tr, codebook, frame)        int32    frames that every TR has
-``spill``               (tr, codebook, extra)        int32    the odd frame that some TRs have more
-``spill_mask``          (tr, extra)                  bool     which TRs have it
-``mel``                 (tr, mel, frame) or (tr, mel) float32  legacy mode: power mel spectrogram, or its TR mean
-``frame_mask``          (tr, frame)                  bool     which mel columns are the TR's own
-``onset``               (tr)                         float64  seconds from the start of the film
-``valid``               (tr)                         bool     the film lasts through this TR; False: padding
-======================  ===========================  =======  ==================================================
+======================  ============================  =======  ==================================================
+variable                dimensions                    dtype    meaning
+======================  ============================  =======  ==================================================
+``codes``               (tr, codebook, frame)         int32    frames that every TR has
+``spill``               (tr, codebook, extra)         int32    the odd frame that some TRs have more
+``spill_mask``          (tr, extra)                   bool     which TRs have it
+``mel``                 (tr, mel, frame), (tr, mel)   float32  legacy mode: power mel spectrogram, or its TR mean
+``frame_mask``          (tr, frame)                   bool     which mel columns are the TR's own
+``onset``               (tr)                          float64  seconds from the start of the film
+``valid``               (tr)                          bool     the film lasts through this TR; False: padding
+======================  ============================  =======  ==================================================
 
 and a JSON sidecar in the manner of BIDS beside it. ``attrs["kind"]``, never a dtype, says whether the numbers are
 ``"codes"`` (categories) or ``"continuous"``.

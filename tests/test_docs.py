@@ -50,12 +50,37 @@ def test_there_are_pages_commands_and_snippets_to_check():
     assert sum(len(blocks(page, "python")) for page in PAGES) >= 5
 
 
+def anchors(page: Path) -> set[str]:
+    """What a code host and the site call the headings of a page in addresses."""
+    text = re.sub(FENCED, "", page.read_text(encoding="utf-8"))
+    said = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", line) for line in re.findall(r"^#+ +(.+?) *$", text, re.MULTILINE)]
+    return {re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in said}
+
+
 @pages
-def test_every_relative_link_leads_to_a_file(page):
+def test_every_relative_link_leads_to_a_file_and_a_heading(page):
     text = re.sub(FENCED, "", page.read_text(encoding="utf-8"))
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
-        if not re.match(r"[a-z]+:|#", target):
-            assert (page.parent / target.partition("#")[0]).exists(), target
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, heading = target.partition("#")
+        there = page.parent / path if path else page
+        assert there.exists(), target
+        if heading:
+            assert heading in anchors(there), f"{target}: no such heading in {there.name}"
+
+
+def test_headings_are_addressed_as_code_hosts_do(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# What is `p`, and q?\n\n## 1. [Here](a.md)\n```sh\n# a comment\n```\n")
+    assert anchors(page) == {"what-is-p-and-q", "1-here"}
+
+
+def test_every_page_is_in_the_tree_of_the_site():
+    tree = (ROOT / "docs" / "_toc.yml").read_text(encoding="utf-8")
+    for page in PAGES:
+        name = str(page.relative_to(ROOT).with_suffix(""))
+        assert re.search(rf"(file|root): {re.escape(name)}$", tree, re.MULTILINE), f"docs/_toc.yml lacks {name}"
 
 
 @pages

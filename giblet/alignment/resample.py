@@ -98,7 +98,7 @@ def resample_features(  # 11 parameters: what is moved (x, times, kind, mask), a
     method : str, optional
         Codes: ``"nearest"`` (default: the code at the nearest time, the earlier of two as near), ``"latent"``
         (interpolate the codec's latents, requantize), ``"round"`` (interpolate codes as numbers, round half to even,
-        clip: what the specification of ``use_encodec`` asks for; it leaves no speech, see docs/alignment.md).
+        clip: what the specification of ``use_encodec`` asks for; it leaves no speech, see docs/codes.md).
         Continuous: ``"linear"`` (default), ``"mean"`` (of the stretch from each target time to the next, each sample
         weighted by its overlap), ``"lanczos"`` (3 lobes, band-limited to the coarser of the two clocks: no aliasing).
     codebook_size : int

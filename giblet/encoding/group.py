@@ -28,7 +28,7 @@ FALSE_AGREEMENT = {
 }
 """How often noise passes it: by number of subjects, and by the part of their variance that people share, the share of
 studies with p <= .05 where the prediction, one for all, knows nothing (300 TRs of 1.5 s; docs/calibration.md, Several
-subjects). Where each subject has a fit of its own it is about half as often (docs/encoding.md)."""
+subjects). Where each subject has a fit of its own it is about half as often (docs/encoding_calibration.md)."""
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 Where each TR is predicted by a model of the other folds, the folds' predictions depend on each other's BOLD: what one
 fold has by chance the others have learned. A rotation of predictions that stay as they are knows nothing of it, and
-finds too much (docs/encoding.md has the rates). Here the BOLD is rotated instead, before anything is learned, and goes
-through all fits again (:mod:`giblet.encoding.refits`); its drifts stay where they are.
+finds too much (docs/encoding_calibration.md has the rates). Here the BOLD is rotated instead, before anything is
+learned, and goes through all fits again (:mod:`giblet.encoding.refits`); its drifts stay where they are.
 """
 
 from __future__ import annotations

@@ -95,8 +95,8 @@ class RotationTest:
         """The `r` that the best of all columns reaches in 5 % of rotations, none included.
 
         A map of `r` cut there should have a false voxel in 5 % of studies in which nothing answers, and has one in 6
-        to 10 % (docs/encoding.md). `p_fwe` is the better test: slow columns, whose `r` is far from 0 by chance, set
-        the threshold for all, and they do not there.
+        to 10 % (docs/encoding_calibration.md). `p_fwe` is the better test: slow columns, whose `r` is far from 0 by
+        chance, set the threshold for all, and they do not there.
         """
         return family_wise_threshold(self.highest_by_rotation)
 

@@ -1,4 +1,4 @@
-"""Central cells of the section "Is the p-value right?" of docs/encoding.md, seeded and small; slow: cells at full size.
+"""Central cells of docs/encoding_calibration.md, seeded and small; slow: cells at full size.
 
 Every prediction comes from a ridge that was fitted on another part of the same scan.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "encoding.md"
+PAGE = ROOT / "docs" / "encoding_calibration.md"
 
 
 def module(name):

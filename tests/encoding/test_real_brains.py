@@ -1,6 +1,6 @@
 """Real brains: listeners to Alice in Wonderland, and to spoken stories; and the script and configurations for them.
 
-The figures are those of docs/encoding.md, "On real brains".
+The figures are those of docs/real_brains.md.
 """
 
 import gzip
