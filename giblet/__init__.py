@@ -50,13 +50,15 @@ if TYPE_CHECKING:
     from giblet.pipeline.brain import check_alignment as check_alignment
     from giblet.pipeline.codec import evaluate_codec as evaluate_codec
     from giblet.pipeline.decoding import decode as decode
+    from giblet.pipeline.demonstration.whole import demo as demo
     from giblet.pipeline.encoding import encode as encode
     from giblet.pipeline.encoding_film import predict_film as predict_film
     from giblet.pipeline.encoding_sounds import predict_clips as predict_clips
     from giblet.pipeline.features import extract as extract
     from giblet.pipeline.features import extract_many as extract_many
     from giblet.pipeline.reconstruction import reconstruct as reconstruct
-    from giblet.pipeline.round_trip import demo as demo
+    from giblet.pipeline.report import report as report
+    from giblet.pipeline.round_trip import measure_round_trip as measure_round_trip
     from giblet.pipeline.scoring import score as score
     from giblet.pipeline.simulation import simulate as simulate
     from giblet.pipeline.stim_files import export_bids as export_bids
@@ -94,12 +96,14 @@ __getattr__, __dir__, __all__ = _lazily(
         "giblet.pipeline.brain": ("check_alignment",),
         "giblet.pipeline.codec": ("evaluate_codec",),
         "giblet.pipeline.decoding": ("decode",),
+        "giblet.pipeline.demonstration.whole": ("demo",),
         "giblet.pipeline.encoding": ("encode",),
         "giblet.pipeline.encoding_film": ("predict_film",),
         "giblet.pipeline.encoding_sounds": ("predict_clips",),
         "giblet.pipeline.features": ("extract", "extract_many"),
         "giblet.pipeline.reconstruction": ("reconstruct",),
-        "giblet.pipeline.round_trip": ("demo",),
+        "giblet.pipeline.report": ("report",),
+        "giblet.pipeline.round_trip": ("measure_round_trip",),
         "giblet.pipeline.scoring": ("score",),
         "giblet.pipeline.simulation": ("simulate",),
         "giblet.pipeline.stim_files": ("export_bids",),

@@ -7,7 +7,7 @@ module                           writes
 ===============================  ===================================================================================
 ``features``                     feature files (.nc) and the JSON beside them
 ``checkpoints``                  tensors (.safetensors) of both trainings
-``report``                       one-page reports (.html)
+``pages.page``                   one-page reports (.html), and the sounds of long ones beside them (.flac)
 ``data.sound``                   sound (.wav, .flac)
 ``data.picture``                 films of one picture per TR (.mp4)
 ``data.bold.volumes``            images (.nii, .nii.gz)

@@ -12,53 +12,9 @@ import logging
 import sys
 from pathlib import Path
 
-import pandas as pd
-
 from giblet.encoding.settings import EncodeSettings
 from giblet.errors import GibletError
-from giblet.pipeline.encoding import encode
-
-MOST_REGIONS = 10
-
-
-def table(settings: EncodeSettings, *, overwrite: bool = False) -> pd.DataFrame:
-    """One row for each band and who was predicted.
-
-    Parameters
-    ----------
-    settings : EncodeSettings
-    overwrite : bool
-        Replace results of other settings.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns band, who, r (mean over voxels, components or regions), found (how many have q <= .05) and of (how many
-        were tested), and r and p of each region where there are few.
-
-    Raises
-    ------
-    GibletError
-        If a run of the configuration fails.
-    """
-    rows = []
-    for name, band in settings.bands.items():
-        alone = settings.model_copy(
-            update={"bands": {name: band}, "output": settings.output / name, "unique": False, "weights": False}
-        )
-        result = encode(alone, overwrite=overwrite)
-        everyone = [(subject.name, subject.stats) for subject in result.subjects]
-        if result.group is not None:
-            everyone.append(("group", result.group.stats))
-        for who, stats in everyone:
-            tested = stats["q"].notna()
-            row = {"band": name, "who": who, "r": stats["r"].mean(), "found": (stats["q"] <= 0.05).sum()}
-            row["of"] = tested.sum()
-            if "region" in stats and len(stats) <= MOST_REGIONS:
-                for region, r, p in zip(stats["region"], stats["r"], stats["p"], strict=True):
-                    row |= {f"{region} r": r, f"{region} p": p}
-            rows.append(row)
-    return pd.DataFrame(rows)
+from giblet.pipeline.encoding_bands import each_band
 
 
 def main() -> int:
@@ -70,7 +26,7 @@ def main() -> int:
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
     try:
         settings = EncodeSettings.from_yaml(options.config)
-        found = table(settings, overwrite=options.overwrite)
+        found = each_band(settings, overwrite=options.overwrite)
     except GibletError as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 2

@@ -15,149 +15,18 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from sklearn.decomposition import PCA
 
-from giblet.encoding import DecodingModel
+from giblet.cli.shared import in_options
 from giblet.encoding.settings import EncodeSettings
-from giblet.encoding.windows import Cleaning
-from giblet.errors import GibletError, InputError
-from giblet.evaluation.identification import SECONDS, identify_passages
-from giblet.pipeline.encoding_data import SubjectData, read_subject, tr_of
-from giblet.pipeline.encoding_features import BandReader
-from giblet.statistics.estimates import ScoredTRs
+from giblet.errors import GibletError
+from giblet.pipeline.passages import SECONDS, PassageOptions, tell_apart
 from giblet.statistics.rotations import HIGH_PASS
-from giblet.training.films import Films
 
-
-@dataclass(frozen=True)
-class Options:
-    """How passages are told apart."""
-
-    band: str
-    n_components: int = 50
-    window: tuple[float, float] = (2.0, 10.0)
-    """Seconds after the TR's onset from and to which volumes of its window begin."""
-    seconds: tuple[float, ...] = SECONDS
-    """Lengths of passages."""
-    high_pass: float | None = HIGH_PASS
-    """Hz, of the decoder. The scores have drifts taken out as rotation tests have."""
-    rescaled: bool = True
-    """Each decoded component gets the deviation of the true one."""
-
-
-def components(data: SubjectData, options: Options) -> np.ndarray:
-    """Main components of the band's training rows, of all rows, without drifts.
-
-    Parameters
-    ----------
-    data : SubjectData
-    options : Options
-
-    Returns
-    -------
-    ndarray of float64, shape (n_trs, n_components)
-
-    Raises
-    ------
-    InputError
-        If the band has fewer columns or training rows.
-    """
-    features, train = np.asarray(data.bands[options.band], np.float64), data.folds[0].train
-    rows = np.arange(len(features))
-    clean = Cleaning.of(rows, data.run, len(rows), None, tr=data.tr, high_pass=options.high_pass)(features)
-    deviation = clean[train].std(0)
-    clean = np.divide(clean, deviation, out=np.zeros_like(clean), where=deviation > 0)
-    if options.n_components > min(clean[train].shape):
-        raise InputError(
-            f"--components is {options.n_components}, and {len(train)} training rows of {clean.shape[1]} columns have "
-            "fewer"
-        )
-    # Of covariances: exact, and fast where rows are many.
-    return PCA(options.n_components, svd_solver="covariance_eigh").fit(clean[train]).transform(clean)
-
-
-def told_apart(data: SubjectData, options: Options) -> list[dict[str, object]]:
-    """One row for each test run and length of a passage.
-
-    Parameters
-    ----------
-    data : SubjectData
-        Of which whole runs are test runs.
-    options : Options
-
-    Returns
-    -------
-    list of dict
-
-    Raises
-    ------
-    InputError
-        If there are folds, or a run has rows of both parts.
-    """
-    if len(data.folds) != 1 or set(data.run[data.folds[0].train]) & set(data.run[data.folds[0].test]):
-        raise InputError(
-            "passages are those of whole test runs: give each run of the configuration part: train or test"
-        )
-    (fold,) = data.folds
-    heard, present = components(data, options), np.isfinite(data.bold).any(1)
-    model = DecodingModel(tr=data.tr, window=options.window, high_pass=options.high_pass)
-    model.fit(data.bold, heard, run=data.run, train=fold.train, sample_mask=present)
-    rows = []
-    for run in np.unique(data.run[fold.test]):
-        own = data.run == run
-        decoded = model.predict(data.bold[own], sample_mask=present[own])
-        known = np.flatnonzero(np.isfinite(decoded).all(1))
-        if not len(known) or len(known) != known[-1] - known[0] + 1:
-            raise InputError(f"{data.run_names[run - 1]} has censored volumes: its passages would not be of one length")
-        for seconds in options.seconds:
-            found = identify_passages(
-                options.band, heard[own][known], decoded[known], ScoredTRs.of(len(known), data.tr), seconds=seconds,
-                rescaled=options.rescaled,
-            )  # fmt: skip
-            told = found.as_dict()
-            row = {"who": data.name, "run": data.run_names[run - 1], "seconds": found.seconds}
-            row |= {"passages": found.n_passages, "pairwise": found.pairwise.value}
-            row |= {"pairwise p": told["pairwise"]["p"]}
-            for k, own_share in found.top.items():
-                row |= {f"top-{k}": own_share.value, f"chance {k}": found.chance[k], f"p {k}": told["top"][str(k)]["p"]}
-            rows.append(row)
-    return rows
-
-
-def table(settings: EncodeSettings, options: Options) -> pd.DataFrame:
-    """All subjects.
-
-    Parameters
-    ----------
-    settings : EncodeSettings
-    options : Options
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns who, run, seconds, passages, pairwise (chance is .5) and its p, and for the best and the best five
-        ``top-k``, ``chance k`` and ``p k``.
-
-    Raises
-    ------
-    GibletError
-        If the files cannot be used, or the configuration has no such band.
-    """
-    if options.band not in settings.bands:
-        raise InputError(f"--band is {options.band!r}: the configuration has {', '.join(settings.bands)}")
-    bands = {options.band: settings.bands[options.band]}
-    alone, films = settings.model_copy(update={"bands": bands}), Films()
-    reader = BandReader(bands, codec=settings.codec, films=films)
-    tr = tr_of(alone, films)
-    rows = []
-    for subject in settings.data.subjects:
-        rows += told_apart(read_subject(alone, subject, reader, films, tr), options)
-    return pd.DataFrame(rows)
+CALLED = {"band": "--band", "n_components": "--components"}
+"""What errors call options of :class:`giblet.pipeline.passages.PassageOptions`, and what they are called here."""
 
 
 def ranges(found: pd.DataFrame) -> str:
@@ -166,7 +35,7 @@ def ranges(found: pd.DataFrame) -> str:
     Parameters
     ----------
     found : pandas.DataFrame
-        As :func:`table` gives it.
+        As :func:`giblet.pipeline.passages.tell_apart` gives it.
 
     Returns
     -------
@@ -189,9 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path, help="YAML file of giblet encode")
     parser.add_argument("--band", required=True, help="the band that is decoded")
-    parser.add_argument("--components", type=int, default=Options.n_components, help="of the band (50)")
+    parser.add_argument("--components", type=int, default=PassageOptions.n_components, help="of the band (50)")
     parser.add_argument(
-        "--window", type=float, nargs=2, default=Options.window, metavar=("FROM", "TO"),
+        "--window", type=float, nargs=2, default=PassageOptions.window, metavar=("FROM", "TO"),
         help="seconds after a TR's onset at which the volumes begin that it is decoded from (2 10)",
     )  # fmt: skip
     parser.add_argument("--seconds", type=float, nargs="+", default=SECONDS, help="lengths of passages (10 20)")
@@ -202,15 +71,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help="write OUTPUT/told_apart.tsv too")
     given = parser.parse_args(argv)
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
-    options = Options(
+    options = PassageOptions(
         given.band, given.components, tuple(given.window), tuple(given.seconds), given.high_pass or None,
         not given.as_decoded,
     )  # fmt: skip
     try:
         settings = EncodeSettings.from_yaml(given.config)
-        found = table(settings, options)
+        found = tell_apart(settings, options)
     except GibletError as exc:
-        print(f"error: {exc}", file=sys.stderr)
+        print(f"error: {in_options(str(exc), CALLED)}", file=sys.stderr)
         return 2
     if given.write:
         settings.output.mkdir(parents=True, exist_ok=True)

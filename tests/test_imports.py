@@ -22,7 +22,7 @@ FLOORS = [
     {"data", "models"},
     {"statistics"},
     {"training", "evaluation", "encoding"},
-    {"pipeline", "report"},
+    {"pipeline", "pages"},
     {"cli", "__main__"},
 ]
 

@@ -271,14 +271,14 @@ def test_pictures_are_not_decoded_over_another_film_either(tmp_path):
 
 def test_demo_runs_again_but_does_not_replace_features_of_other_settings(giblet, tmp_path):
     source, out = talk(tmp_path / "a"), tmp_path / "out"
-    assert giblet("demo", source, "-o", out)[0] == 0
-    assert giblet("demo", source, "-o", out)[0] == 0
+    assert giblet("demo", "--quick", source, "-o", out)[0] == 0
+    assert giblet("demo", "--quick", source, "-o", out)[0] == 0
     other = tmp_path / "other"
     giblet("extract", source, "--tr", 2, "-o", other)
     before = contents(other)
-    assert "tr 2.0 -> 1.5" in refused(giblet, "demo", source, "-o", other)
+    assert "tr 2.0 -> 1.5" in refused(giblet, "demo", "--quick", source, "-o", other)
     assert contents(other) == before
-    assert giblet("demo", source, "-o", other, "--overwrite")[0] == 0
+    assert giblet("demo", "--quick", source, "-o", other, "--overwrite")[0] == 0
     assert contents(other) != before
 
 

@@ -12,7 +12,7 @@ import soundfile
 
 from giblet import report
 from giblet.errors import InputError
-from giblet.report import Picture, Player, Section, Table, render, spectrograms, write_report
+from giblet.pages import Picture, Player, Section, Table, render, spectrograms, write_report
 
 RATE = 24_000
 VOID = {"meta", "img", "br", "link", "input"}

@@ -55,7 +55,8 @@ def analyse(film: Path, scan: Path, mask: Path) -> dict[str, float]:
     quality = gb.evaluate_codec("sounds").quality
     models = [gb.AudioEncoder, gb.MultimodalDecoder, gb.MultimodalAutoencoder]
     processors = [gb.AudioProcessor(codec=codec, tr=1.5), gb.VideoProcessor(tr=1.5)]
-    lost: float = gb.demo(film).si_sdr
+    lost: float = gb.measure_round_trip(film).si_sdr
+    page: Path = gb.demo("demo_output", alice="alice").page
     return {
         "p": tested.mean_p, "lag": checked[0].scan.mean_best_lag, "trs": float(len(splits.test)),
         "clips": float(quality.n_clips), "scores": float(len(card.scores)), "files": float(len(files)),
@@ -63,5 +64,6 @@ def analyse(film: Path, scan: Path, mask: Path) -> dict[str, float]:
         "found": float(encoded.subjects[0].stats["q"].min()), "other": other_film.stat().st_mtime,
         "heard": float(heard.subjects[0].stats["q"].min()), "other sounds": other_sounds.stat().st_mtime,
         "rate": rate, "lost": lost, "seconds": decoded.stat().st_mtime, "exported": exported.stat().st_mtime,
+        "page": page.stat().st_mtime,
         "words": float(timed.count("ok")),
     }  # fmt: skip

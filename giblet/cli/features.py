@@ -1,4 +1,4 @@
-"""``giblet extract``, ``decode``, ``info``, ``export-bids``, ``demo``: films and their words to features, and back."""
+"""``giblet extract``, ``decode``, ``info``, ``export-bids``: films and their words to features, and back."""
 
 from __future__ import annotations
 
@@ -541,33 +541,3 @@ def export_bids(
             f"{one.start_time:g} s on ({one.status})",
             markup=False,
         )
-
-
-@app.command()
-def demo(
-    film: Annotated[Path | None, typer.Argument(help="Default: the sample film.", show_default=False)] = None,
-    out_dir: Annotated[Path, typer.Option("--out-dir", "-o", help="Folder for what the demo writes.")] = Path(
-        "demo_output"
-    ),
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace what stands there of another film or other settings.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Extract a film, decode it again, and say how long it took and what was lost."""
-    from giblet.pipeline import demo as run
-
-    with bar("demo") as progress:
-        result = run(film, out_dir, overwrite=overwrite, progress=progress)
-    if as_json:
-        print_json(result.as_dict())
-        return
-    features = result.features
-    table("giblet demo", {
-        "features": f"{features.path}  {tuple(features.about['shape'])}",
-        "sound": result.sound.path,
-        "speed": f"{features.realtime_factor:.1f}x real time (extraction)",
-        "duration": f"{features.about['film_duration']:.3f} s in, {result.decoded_duration:.3f} s out",
-        "round trip": f"SI-SDR {result.si_sdr:.2f} dB against the film's own sound",
-        "level error": f"{result.level_error:+.2f} dB",
-    })  # fmt: skip

@@ -23,12 +23,10 @@ from giblet.evaluation.codec_quality import Clip, CodecQuality, score_codec
 from giblet.files import check_writable, write_atomic
 from giblet.lazy import lazily
 from giblet.notebook import html_table
-from giblet.pipeline.codec_report import quality_sections, quality_table, summary
+from giblet.pipeline.codec_report import DATA, PAGE, quality_page, quality_table
 from giblet.progress import Progress
-from giblet.report import write_report
 from giblet.sound_files import find_sound_files
 
-PAGE, DATA = "codec_report.html", "codec_report.json"
 TOP_BANDWIDTH = 6.0
 MIN_SECONDS = 1.0
 """Shorter clips hold too little speech for PESQ and STOI."""
@@ -205,7 +203,7 @@ def evaluate_codec(  # 11 parameters: what to score, on what, where to, and six 
     quality.skipped = skipped
     text = json.dumps(quality.as_dict() | {"seconds_per_file": seconds}, indent=2, allow_nan=False)
     write_atomic(data, text + "\n")
-    write_report(page, f"Sound quality of codec {codec}", quality_sections(quality), summary=summary(quality))
+    quality_page(quality).save_as_html(page)
     return CodecEvaluation(quality, page, data)
 
 

@@ -2,13 +2,121 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import json
 from collections.abc import Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
+import soundfile
 
+from giblet.errors import reading
 from giblet.evaluation.codec_quality import CodecQuality, Row
 from giblet.evaluation.sound_scores import SCORES
-from giblet.report import Picture, Player, Section, Table, spectrograms
+from giblet.pages import Listen, Player, Report, Section, Table
+
+PAGE, DATA = "codec_report.html", "codec_report.json"
+
+
+def quality_page(quality: CodecQuality) -> Report:
+    """The page of a comparison, with sounds to listen to.
+
+    Parameters
+    ----------
+    quality : CodecQuality
+
+    Returns
+    -------
+    Report
+
+    See Also
+    --------
+    read_quality : what a page was made from.
+    """
+    return Report(f"Sound quality of codec {quality.codec}", quality_sections(quality), summary(quality))
+
+
+def read_quality(folder: Path) -> CodecQuality:
+    """The comparison that `giblet codec evaluate` wrote: scores from its JSON, sounds from its page.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    CodecQuality
+        Without sounds where the page is gone.
+
+    Raises
+    ------
+    InputError
+        If a file is damaged.
+
+    See Also
+    --------
+    quality_page : the page of it.
+    """
+    path = folder / DATA
+    with reading(path, "evaluate the codec again (overwrite=True)"):
+        told = json.loads(path.read_text(encoding="utf-8"))
+        rows = [
+            Row(
+                one["label"], one["numbers_per_tr"], one["number"], one["bits_per_second"],
+                {clip: _numbers(scores) for clip, scores in one["per_clip"].items()},
+                one["perplexity"],
+            )
+            for one in told["rows"]
+        ]  # fmt: skip
+        kept, rate = _sounds_in(folder / PAGE)
+        return CodecQuality(
+            told["codec"], told["fingerprint"], told["tr"], rate or told.get("sample_rate", 24_000), rows,
+            told["seconds"], told["frames"], kept, told["skipped"],
+        )  # fmt: skip
+
+
+def _numbers(scores: dict[str, Any]) -> dict[str, float | None]:
+    """Scores of a clip, of which the JSON has infinities as text."""
+    return {name: None if value is None else float(value) for name, value in scores.items()}
+
+
+class _Sounds(HTMLParser):
+    """Where the sounds of a page are, by what is heard and by whom."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[str, dict[str, str]] = {}
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, Any]]) -> None:
+        """Take note of a group of sounds, or of a sound."""
+        given = dict(attrs)
+        if "data-listen" in given:
+            self.found[given["data-name"]] = {}
+        elif tag == "audio" and self.found:
+            [*self.found.values()][-1][given["aria-label"]] = given["src"]
+
+
+def _sounds_in(page: Path) -> tuple[dict[str, dict[str, np.ndarray]], int | None]:
+    """Sounds of a page that stands there, and their rate; none where there is no page."""
+    kept, rate = dict[str, dict[str, np.ndarray]](), None
+    if not page.is_file():
+        return kept, rate
+    with reading(page, "evaluate the codec again (overwrite=True)"):
+        parser = _Sounds()
+        parser.feed(page.read_text(encoding="utf-8"))
+        for name, sounds in parser.found.items():
+            kept[name] = {}
+            for label, source in sounds.items():
+                head, _, content = source.partition(";base64,")
+                file = (
+                    io.BytesIO(base64.b64decode(content)) if head.startswith("data:") else page.parent / unquote(source)
+                )
+                kept[name][label], rate = soundfile.read(file, dtype="float32")
+    return kept, rate
 
 
 def quality_table(quality: CodecQuality) -> tuple[list[str], list[list[str]]]:
@@ -55,18 +163,12 @@ def quality_sections(quality: CodecQuality) -> list[Section]:
     """
     parts = [Table(*quality_table(quality), caption=f"Means over {quality.n_clips} clips.")]
     sections = [Section("Scores", [*READING, *quality.notes], parts)]
-    for number, (name, sounds) in enumerate(quality.kept.items()):
-        shown: list[Table | Player | Picture] = [
-            Player(label, sound, quality.sample_rate) for label, sound in sounds.items()
-        ]
-        text = []
-        if number == 0:
-            png = spectrograms(sounds, quality.sample_rate)
-            if png is None:
-                text.append("Pictures of the sounds need matplotlib: pip install 'giblet[plot]'.")
-            else:
-                shown.append(Picture(png, f"Spectrograms of {name}, as recorded and as each row brings it back"))
-        sections.append(Section(f"Listen: {name}", text, shown))
+    listens = [
+        Listen(name, [Player(label, sound, quality.sample_rate) for label, sound in sounds.items()], LISTENING)
+        for name, sounds in quality.kept.items()
+    ]
+    if listens:
+        sections.append(Section("Listen", (), listens))
     sections.append(_codebooks([row for row in quality.rows if row.perplexity is not None], quality.frames))
     sections.append(_each_clip(quality))
     return sections
@@ -79,6 +181,13 @@ READING = (
     "at several scales, less is.",
     "The mel rows keep the numbers named, as float32, and Griffin-Lim finds phases for them. No phase is kept, so "
     "their SI-SDR is low even where they sound well.",
+)
+
+
+LISTENING = (
+    "All sounds of a clip share one playhead: choose another row while one plays, and it goes on from there. The "
+    "pictures go from 0 to 8 kHz, brighter is louder, on the scale of the original: what is bright there and dark in a "
+    "row was not kept."
 )
 
 

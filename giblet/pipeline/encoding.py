@@ -16,7 +16,7 @@ from giblet.pipeline.encoding_data import tr_of
 from giblet.pipeline.encoding_features import BandReader
 from giblet.pipeline.encoding_files import SubjectEncoding
 from giblet.pipeline.encoding_group import encode_group
-from giblet.pipeline.encoding_report import write_page
+from giblet.pipeline.encoding_report import encoding_page
 from giblet.pipeline.encoding_result import EncodingResult, Tell, each_subject, write_result
 from giblet.pipeline.encoding_subject import encode_subject, needs_held_out, standing
 from giblet.training.films import Films
@@ -98,7 +98,7 @@ def encode(
                 notes.append(f"subjects are not compared: {exc}")
         result = EncodingResult(settings.output, tuple(subjects), group, failed, tuple(notes))
         write_result(result, settings)
-        write_page(result.report, settings, subjects, group, failed, notes)
+        encoding_page(settings, subjects, group, failed, notes).save_as_html(result.report)
     return result
 
 

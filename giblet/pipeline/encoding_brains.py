@@ -6,6 +6,7 @@ fsaverage6 and fsaverage, which are drawn by these.
 
 from __future__ import annotations
 
+import io
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ from giblet.data.bold.brain_rows import CIFTI, CORTEX, ROWS, BrainRows
 from giblet.data.bold.grayordinates import read_cifti_map
 from giblet.data.bold.surfaces import read_surface_map
 from giblet.data.bold.volumes import open_image
-from giblet.pipeline.encoding_figures import FOUND, figure_png
+from giblet.pipeline.encoding_figures import FOUND
 from giblet.pipeline.encoding_files import map_path
 
 N_DRAWN = 10_242
@@ -170,7 +171,9 @@ def _cortex(parts: dict[str, np.ndarray], top: float) -> bytes:
         axis.set_box_aspect(None, zoom=1.5)
     bar = figure.add_axes((0.925, 0.15, 0.012, 0.7))
     figure.colorbar(ScalarMappable(Normalize(-top, top), "RdBu_r"), cax=bar).ax.tick_params(labelsize=7)
-    return figure_png(figure)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=120)
+    return file.getvalue()
 
 
 def _strongest(corners: np.ndarray) -> float:

@@ -21,7 +21,7 @@ from giblet.encoding.permutation import PermutationTest
 from giblet.encoding.responses import Responses, read_responses
 from giblet.files import check_writable, claimed, write_atomic
 from giblet.pipeline.derivative import check_derivative
-from giblet.pipeline.encoding_clips_report import write_clips_page
+from giblet.pipeline.encoding_clips_report import clips_page
 from giblet.pipeline.encoding_files import (
     SubjectEncoding,
     label_of,
@@ -109,7 +109,7 @@ def encode_clips(
         subjects, failed = each_subject(there, work, progress)
         result = EncodingResult(settings.output, tuple(subjects), None, failed, (), "clips")
         write_result(result, settings)
-        write_clips_page(result, settings)
+        clips_page(result, settings).save_as_html(result.report)
     return result
 
 

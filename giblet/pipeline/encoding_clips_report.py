@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from giblet.encoding.clip_settings import ClipBandSettings, ClipSettings
+from giblet.pages import Report, Section, Table
+from giblet.pages.cells import count, number, p_value
+from giblet.pages.drawings import can_draw
 from giblet.pipeline import encoding_figures as figures
 from giblet.pipeline.encoding_files import SubjectEncoding
+from giblet.pipeline.encoding_found import MOST_PICTURED, headlines, made_with
 from giblet.pipeline.encoding_report import (
     ABOUT_BANDS,
     ABOUT_PENALTIES,
-    MOST_PICTURED,
     MOST_ROWS,
     bands_table,
-    count,
     excluded,
-    number,
-    p_value,
     pictures_of,
     regions_table,
 )
 from giblet.pipeline.encoding_result import EncodingResult
-from giblet.report import Picture, Section, Table, write_report
 
 HOW_TO_READ = (
     "r is the correlation, over clips, of responses with their prediction by a model that did not learn from these "
@@ -36,13 +37,17 @@ HOW_TO_READ = (
 )
 
 
-def write_clips_page(result: EncodingResult, settings: ClipSettings) -> None:
-    """Write the page.
+def clips_page(result: EncodingResult, settings: ClipSettings) -> Report:
+    """The page of an encoding run over clips.
 
     Parameters
     ----------
     result : EncodingResult
     settings : ClipSettings
+
+    Returns
+    -------
+    Report
     """
     grouped = settings.group_column is not None
     by_group = (settings.exchange or ("groups" if grouped else "clips")) == "groups"
@@ -55,11 +60,12 @@ def write_clips_page(result: EncodingResult, settings: ClipSettings) -> None:
     sections += [_of_subject(one, draw=k < MOST_PICTURED) for k, one in enumerate(result.subjects)]
     sections.append(excluded(result.subjects, result.failed, result.notes))
     sections.append(Section("How to read this", [text.format(**words) for text in HOW_TO_READ]))
+    sections.append(made_with(settings, result.subjects))
     n_subjects = len(result.subjects)
     bands = ", ".join(f"{name} ({_of_band(band)})" for name, band in settings.bands.items())
     level = "at the levels they have" if settings.level is None else f"at {settings.level:g} dB"
     told = f"{n_subjects} subject{'s' if n_subjects > 1 else ''}; clips {level}; bands: {bands}."
-    write_report(result.report, "Encoding models of clips", sections, summary=told)
+    return Report("Encoding models of clips", sections, told)
 
 
 def _of_band(band: ClipBandSettings) -> str:
@@ -76,7 +82,8 @@ def _found(subjects: tuple[SubjectEncoding, ...]) -> Section:
             one.name, f"{s['n_tested']:,} of {s['n_columns']:,} {s['unit']}s", count(s["n_clips"]), number(s["mean_r"]),
             number(s["best_r"]), p_value(s["mean_p"]), count(s["n_q"]), count(s["n_fwe"]),
         ])  # fmt: skip
-    return Section("What was found", parts=[Table(headers, rows)])
+    cards, warnings = headlines(subjects)
+    return Section("What was found", parts=[*cards, Table(headers, rows)], warnings=warnings)
 
 
 def _of_subject(one: SubjectEncoding, *, draw: bool) -> Section:
@@ -85,9 +92,12 @@ def _of_subject(one: SubjectEncoding, *, draw: bool) -> Section:
     size = str(folds[0]) if len(set(folds)) == 1 else f"{min(folds)} to {max(folds)}"
     groups = "" if summary["n_groups"] is None else f" in {summary['n_groups']:,} groups"
     text = [f"{summary['n_clips']:,} clips{groups}, in {len(folds)} folds of {size}, each predicted from the others."]
-    parts: list[Table | Picture] = []
-    if draw and figures.can_draw():
-        caption = "Held-out r of all columns, and what fits of responses in other orders give"
+    parts: list[Any] = []
+    if draw and can_draw():
+        caption = (
+            "Filled: held-out r of all columns. Line: what fits of responses in other orders give. Where the two agree "
+            "there is no answer; what lies to the right of the line is more than chance gives."
+        )
         pictures, notes = pictures_of(one, caption, figures.OF_CLIPS)
         parts += pictures
         text += notes

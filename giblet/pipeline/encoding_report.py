@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from giblet.encoding.settings import EncodeSettings
+from giblet.pages import Drawing, Picture, Report, Section, Table
+from giblet.pages.cells import count, number, p_value
+from giblet.pages.drawings import can_draw
 from giblet.pipeline import encoding_figures as figures
 from giblet.pipeline.encoding_brains import brain_maps
 from giblet.pipeline.encoding_files import SubjectEncoding
+from giblet.pipeline.encoding_found import MOST_PICTURED, headlines, made_with
 from giblet.pipeline.encoding_group import LABEL, GroupEncoding
-from giblet.report import Picture, Section, Table, write_report
 
-MOST_PICTURED = 6
-"""Subjects that are drawn one by one; of more, these, and all in tables."""
 MOST_ROWS = 60
 """Regions up to which a table lists them."""
 ABOUT_BANDS = (
@@ -41,22 +40,36 @@ HOW_TO_READ = (
     ABOUT_PENALTIES,
 )
 
+READ_HISTOGRAM = (
+    "Filled: held-out r of all columns. Line: what the same predictions score when they are rotated in time. Where the "
+    "two agree there is no answer; what lies to the right of the line is more than chance gives."
+)
+READ_REGIONS = "A dot is the r of a region, filled where q <= .05; a bar is its ceiling, where one was asked for."
+READ_MAPS = "Red: the model predicts the place; blue: r below 0, which is chance. One scale for all maps of a subject."
+READ_TIME_LINE = (
+    "One line for each fold: its TRs were predicted by a model of the TRs that were learned from; hatched ones are in "
+    "neither, as the response to one part is still present in the next."
+)
 
-def write_page(  # 6 parameters: all that a run found
-    path: Path, settings: EncodeSettings, subjects: Sequence[SubjectEncoding], group: GroupEncoding | None,
+
+def encoding_page(
+    settings: EncodeSettings, subjects: Sequence[SubjectEncoding], group: GroupEncoding | None,
     failed: Mapping[str, str], notes: Sequence[str],
-) -> None:  # fmt: skip
-    """Write the page.
+) -> Report:  # fmt: skip
+    """The page of an encoding run.
 
     Parameters
     ----------
-    path : Path
     settings : EncodeSettings
     subjects : sequence of SubjectEncoding
     group : GroupEncoding or None
     failed : mapping of str to str
         By subject that was left out, why.
     notes : sequence of str
+
+    Returns
+    -------
+    Report
     """
     sections = [_found(subjects)]
     if group is not None:
@@ -65,10 +78,11 @@ def write_page(  # 6 parameters: all that a run found
     sections.append(excluded(subjects, failed, [*notes, *(group.summary["notes"] if group else [])]))
     high_pass = "" if settings.high_pass is None else f", and cosines slower than 1/{1 / settings.high_pass:g} Hz"
     sections.append(Section("How to read this", [text.format(high_pass=high_pass) for text in HOW_TO_READ]))
+    sections.append(made_with(settings, subjects))
     bands = ", ".join(f"{name} ({_of_band(band)})" for name, band in settings.bands.items())
     response = "as they are, without a response" if settings.hrf is None else f"response {settings.hrf}"
     told = f"{len(subjects)} subject{'s' if len(subjects) > 1 else ''}; bands: {bands}; {response}."
-    write_report(path, "Encoding models", sections, summary=told)
+    return Report("Encoding models", sections, told)
 
 
 def _of_band(band: Any) -> str:
@@ -90,13 +104,14 @@ def _found(subjects: Sequence[SubjectEncoding]) -> Section:
             one.name, f"{s['n_tested']:,} of {s['n_columns']:,} {s['unit']}s", learned, str(s["n_trs_test"]),
             number(s["mean_r"]), number(one.stats["r"].max()), p_value(s["mean_p"]), count(s["n_q"]), count(s["n_fwe"]),
         ])  # fmt: skip
-    return Section("What was found", parts=[Table(headers, rows)])
+    cards, warnings = headlines(subjects)
+    return Section("What was found", parts=[*cards, Table(headers, rows)], warnings=warnings)
 
 
 def _of_group(group: GroupEncoding, space: Mapping[str, Any]) -> Section:
     summary, stats = group.summary, group.stats
     text = [f"{summary['n_subjects']} subjects, {summary['n_trs']} TRs that all of them were tested on."]
-    parts: list[Table | Picture] = []
+    parts: list[Any] = []
     if "r" in stats:
         text.append(
             f"Mean over subjects of Fisher's z: mean r {number(summary['mean_r'])}; there is no test."
@@ -105,11 +120,11 @@ def _of_group(group: GroupEncoding, space: Mapping[str, Any]) -> Section:
             f"{number(summary['mean_r'])}, p = {p_value(summary['mean_p'])}; {summary['n_q']} of "
             f"{int(stats['r'].notna().sum())} columns have q <= .05, {summary['n_fwe']} p_fwe <= .05."
         )
-        if figures.can_draw() and "region" in stats and len(stats) <= figures.FEW:
-            parts.append(Picture(figures.by_region(stats), "r of each region, mean over subjects"))
-        if figures.can_draw():
+        if can_draw() and "region" in stats and len(stats) <= figures.FEW:
+            parts.append(Drawing(figures.by_region(stats), "r of each region, mean over subjects", READ_REGIONS))
+        if can_draw():
             pictures, notes = brain_maps(group.folder, LABEL, space)
-            parts += [Picture(png, name, name) for name, png in pictures]
+            parts += [Picture(png, f"brain map, mean over subjects: {name}", _of_map(name)) for name, png in pictures]
             text += notes
     if "region" in stats and len(stats) <= MOST_ROWS:
         names = [n for n in ("r", "p", "q", "p_fwe", "ceiling", "ceiling_upper", "ratio", "agreement_t") if n in stats]
@@ -151,7 +166,7 @@ def regions_table(stats: pd.DataFrame, names: Sequence[str]) -> Table:
 
 def pictures_of(
     one: SubjectEncoding, caption: str, words: figures.Words = figures.OF_FILMS
-) -> tuple[list[Picture], list[str]]:
+) -> tuple[list[Drawing | Picture], list[str]]:
     """The histogram of r beside its null, r of each region where there are few, and maps where there are any.
 
     Parameters
@@ -164,28 +179,38 @@ def pictures_of(
 
     Returns
     -------
-    pictures : list of Picture
+    pictures : list of Drawing or Picture
     notes : list of str
         What is not drawn, and why.
     """
     stats = one.stats
-    histogram = figures.histogram(stats, one.summary, words)
-    found = [Picture(histogram, "histogram of held-out r, and of its null", caption)]
+    r = stats["r"].dropna()
+    spread = f"{len(r):,} {one.summary['unit']}s from {r.min():.2f} to {r.max():.2f}"
+    alt = f"histogram of held-out r of {spread}, and of its null"
+    found: list[Drawing | Picture] = [Drawing(figures.histogram(stats, one.summary, words), alt, caption)]
     if "region" in stats and len(stats) <= figures.FEW:
-        found.append(Picture(figures.by_region(stats, words), "r of each region"))
+        found.append(Drawing(figures.by_region(stats, words), f"r of each region of {one.name}", READ_REGIONS))
     maps, notes = brain_maps(one.folder, one.label, one.summary["space"])
-    return found + [Picture(png, name, name) for name, png in maps], notes
+    return found + [Picture(png, f"brain map of {one.name}: {name}", _of_map(name)) for name, png in maps], notes
+
+
+def _of_map(name: str) -> str:
+    """How to read a brain map."""
+    return f"{name[:1].upper()}{name[1:]}. {READ_MAPS}"
 
 
 def _of_subject(one: SubjectEncoding, *, draw: bool) -> Section:
     stats, summary = one.stats, one.summary
-    parts: list[Table | Picture] = []
+    parts: list[Any] = []
     text = [f"Runs: {', '.join(summary['run_names'])}."]
-    if draw and figures.can_draw() and stats["r"].notna().any():
-        pictures, notes = pictures_of(one, "Held-out r of all columns, and what rotations give")
+    if draw and not can_draw():
+        text.append("Drawings and maps need matplotlib: pip install 'giblet[plot]'.")
+    if draw and can_draw() and stats["r"].notna().any():
+        pictures, notes = pictures_of(one, READ_HISTOGRAM)
         parts += pictures
         text += notes
-        parts.append(Picture(figures.time_line(summary), "time line of folds and gaps", "What was learned from"))
+        alt = f"time line of {len(summary['timeline'])} folds and their gaps over {summary['n_trs']} TRs"
+        parts.append(Drawing(figures.time_line(summary), alt, READ_TIME_LINE))
     if bands := list(summary["bands"]):
         parts.append(bands_table(stats, bands, summary))
     if "ceiling" in stats and stats["ceiling"].notna().any():
@@ -248,47 +273,3 @@ def excluded(subjects: Sequence[SubjectEncoding], failed: Mapping[str, str], not
     parts = [Table(["subject", "what"], rows, words=True)] if rows else []
     text = [] if rows else ["Nothing was left out, and nothing is off."]
     return Section("What was left out, and what is off", text, parts)
-
-
-def number(value: Any) -> str:
-    """A score as it is shown; a dash where there is none.
-
-    Parameters
-    ----------
-    value : float or None
-
-    Returns
-    -------
-    str
-    """
-    return "-" if value is None or not np.isfinite(value) else f"{value:.3f}"
-
-
-def count(value: int | None) -> str:
-    """A whole number as it is shown; a dash where there is none.
-
-    Parameters
-    ----------
-    value : int or None
-
-    Returns
-    -------
-    str
-    """
-    return "-" if value is None else f"{value:,}"
-
-
-def p_value(value: float | None) -> str:
-    """A p as it is shown; a dash where there is none.
-
-    Parameters
-    ----------
-    value : float or None
-
-    Returns
-    -------
-    str
-    """
-    if value is None or not np.isfinite(value):
-        return "-"
-    return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}"

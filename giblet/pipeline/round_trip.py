@@ -1,4 +1,4 @@
-"""The demonstration: a film extracted and decoded again, and what was lost."""
+"""The round trip: a film extracted and decoded again, and what was lost. And the samples that come with giblet."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from giblet.pipeline.features import FeatureFile, extract_anew
 from giblet.progress import Progress
 from giblet.sound_metrics import level_error, si_sdr
 
+FILM = "sintel_trailer.mp4"
+
 
 def sample_film() -> Path:
     """The short film that comes with giblet (see `samples/README.md` for its licence).
@@ -31,16 +33,39 @@ def sample_film() -> Path:
     InputError
         If it did not come with this installation.
     """
+    return sample(FILM)
+
+
+def sample(name: str) -> Path:
+    """A film or sound that comes with giblet (see `samples/README.md` for their licences).
+
+    Parameters
+    ----------
+    name : str
+        Of the file, such as ``"readers.flac"``.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    InputError
+        If it did not come with this installation.
+    """
     for folder in (resources.files("giblet") / "samples", Path(__file__).parents[2] / "samples"):
-        film = Path(str(folder)) / "sintel_trailer.mp4"
-        if film.is_file():
-            return film
-    raise InputError("this installation came without the sample film: name a film of your own, giblet demo FILM")
+        path = Path(str(folder)) / name
+        if path.is_file():
+            return path
+    raise InputError(
+        f"this installation came without the sample {name}: install giblet again, or name a film of your own, giblet "
+        "demo --quick FILM"
+    )
 
 
 @dataclass(frozen=True, repr=False)
 class RoundTrip:
-    """Result of :func:`demo`: features of a film's sound, the decoded sound, and the loss of the round trip."""
+    """Result of :func:`measure_round_trip`: features of a film's sound, the decoded sound, and what was lost."""
 
     features: FeatureFile
     sound: DecodedFile
@@ -58,7 +83,7 @@ class RoundTrip:
         return html_facts(repr(self), self.as_dict())
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it as plain values, as ``giblet demo --json`` prints it.
+        """All of it as plain values, as ``giblet demo --quick --json`` prints it.
 
         Returns
         -------
@@ -79,7 +104,7 @@ class RoundTrip:
 
 
 @fill_doc
-def demo(
+def measure_round_trip(
     film: str | Path | None = None,
     out_dir: str | Path = "demo_output",
     *,
@@ -107,8 +132,36 @@ def demo(
     ------
     GibletError
         As :func:`giblet.pipeline.extract` and :func:`giblet.pipeline.decode`.
+
+    See Also
+    --------
+    giblet.pipeline.demo : The whole way, with a simulated brain.
     """
     extracted = extract_anew(film or sample_film(), out_dir, replace=overwrite, progress=progress)
+    return round_trip_of(extracted, overwrite=overwrite, progress=progress)
+
+
+@fill_doc
+def round_trip_of(extracted: FeatureFile, *, overwrite: bool = False, progress: Progress | None = None) -> RoundTrip:
+    """Decode the features of a film's sound, and measure what was lost.
+
+    Parameters
+    ----------
+    extracted : FeatureFile
+    overwrite : bool
+        Replace a sound of other features that stands beside them.
+    progress : callable, optional
+        %(progress)s
+
+    Returns
+    -------
+    RoundTrip
+
+    Raises
+    ------
+    GibletError
+        As :func:`giblet.pipeline.decode`.
+    """
     decoded = decode(extracted.path, overwrite=overwrite, progress=progress)
     rate = int(extracted.about["sample_rate"])
     original = np.concatenate(list(AudioReader(extracted.film, sample_rate=rate)))

@@ -13,6 +13,8 @@ import yaml
 from giblet.data.language import LanguageProcessor
 from giblet.data.language_models import SMOLLM2, LanguageModel
 from giblet.encoding.settings import EncodeSettings
+from giblet.pipeline import spoken_stories
+from giblet.pipeline.passages import PassageOptions, tell_apart
 from tests.encoding.test_real_brains import (
     ALICE,
     LEBEL,
@@ -23,7 +25,6 @@ from tests.encoding.test_real_brains import (
     mean_r,
     needs_alice,
     needs_lebel,
-    script,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -88,7 +89,7 @@ def test_layers_predict_listeners_to_alice_and_words_that_change_places_do_not(a
 @needs_model
 @pytest.mark.slow
 def test_layer_16_predicts_unseen_stories_from_ten_others_better_than_the_word_rate():
-    told, model = script(), LanguageModel(SMOLLM2, device="cpu")
+    told, model = spoken_stories, LanguageModel(SMOLLM2, device="cpu")
     stories, bold = told.read_stories(LEBEL), told.read_bold(LEBEL, 2)
     chosen = [name for name in told.chosen_stories(LEBEL, stories, "train25") if name in bold]
     training = [name for name in chosen if stories.split[name] == "train"][:N_STORIES]
@@ -115,7 +116,7 @@ def test_layer_16_predicts_unseen_stories_from_ten_others_better_than_the_word_r
 @needs_model
 @pytest.mark.slow
 def test_passages_of_unseen_stories_are_told_apart_by_what_ten_others_taught(tmp_path):
-    told, model = script(), LanguageModel(SMOLLM2, device="cpu")
+    told, model = spoken_stories, LanguageModel(SMOLLM2, device="cpu")
     stories, bold = told.read_stories(LEBEL), told.read_bold(LEBEL, 2)
     chosen = [name for name in told.chosen_stories(LEBEL, stories, "train25") if name in bold]
     training = [name for name in chosen if stories.split[name] == "train"][:N_STORIES]
@@ -124,13 +125,12 @@ def test_passages_of_unseen_stories_are_told_apart_by_what_ten_others_taught(tmp
     def states(words):
         return model.states(words, layers=(16,), context=512, context_step=told.AT_A_TIME, surprisal=False)
 
-    runs = told.written(LEBEL, tmp_path, names, [2], told.language(states, (16,)), {"model": model.name})
+    runs = told.write_stories(LEBEL, tmp_path, names, [2], told.language(states, (16,)), {"model": model.name})
     settings = EncodeSettings.make(
         data={"subjects": [{"name": "02", "runs": runs[2]}]}, output=tmp_path / "out", tr=2.0,
         bands={"layer_16": {"of": "story", "take": "layer_16"}},
     )  # fmt: skip
-    apart = script("told_apart")
-    found = apart.table(settings, apart.Options("layer_16")).groupby("seconds")
+    found = tell_apart(settings, PassageOptions("layer_16")).groupby("seconds")
     for seconds, top, pairwise in ((10.0, (0.47, 0.56), (0.94, 0.96)), (20.0, (0.73, 0.88), (0.988, 0.994))):
         own = found.get_group(seconds)
         assert own["top-1"].agg(["min", "max"]).tolist() == pytest.approx(top, abs=0.05)

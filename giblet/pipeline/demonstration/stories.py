@@ -1,0 +1,250 @@
+"""Real brains: which layer of a language model listeners to spoken stories follow, and which passage they hear.
+
+References
+----------
+LeBel et al. (2023). A natural language fMRI dataset for voxelwise encoding models. Scientific Data 10, 555. (The data:
+OpenNeuro ds003020, CC0.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from giblet.data.language_models import SMOLLM2, LanguageModel
+from giblet.encoding.settings import EncodeSettings
+from giblet.pipeline.demonstration.real import SIGNIFICANT, folder_with, verdict
+from giblet.pipeline.encoding_bands import each_band
+from giblet.pipeline.passages import PassageOptions, tell_apart
+from giblet.pipeline.spoken_stories import (
+    TR,
+    TRAIN25,
+    chosen_stories,
+    listeners_in,
+    read_stories,
+    vectors_of,
+    write_stories,
+)
+from giblet.pages import Drawing, Section, Table
+from giblet.pages.drawings import ACCENT, INK, TEST, can_draw, svg_of
+
+NAME = "lebel"
+LAYERS = (0, 8, 16, 24, 30)
+DECODED = 16
+"""The layer in the middle, from which passages are told apart."""
+N_COMPONENTS, N_DECODED = 100, 50
+"""Main components of a layer that predict BOLD, and that are decoded from it."""
+DELAYS = (4.0, 6.0, 8.0, 10.0)
+"""Seconds after the two seconds in which the words were spoken."""
+PASSAGE = 20.0
+"""Seconds."""
+
+
+@dataclass(frozen=True)
+class Stories:
+    """What was found in listeners to spoken stories."""
+
+    bands: pd.DataFrame
+    """By band and listener: mean ``r`` over components of cortex, and how many are ``found`` ``of`` how many."""
+    passages: pd.DataFrame
+    """As :func:`giblet.pipeline.passages.tell_apart` gives it."""
+    model: str
+    folder: Path
+    """Of the results."""
+    decoded: int = DECODED
+    name: str = NAME
+
+    @property
+    def lines(self) -> list[tuple[str, str]]:
+        """What is printed."""
+        found = []
+        for who, own in self.bands.groupby("who"):
+            best = own.loc[own["r"].idxmax()]
+            rate = float(own.loc[own["band"] == "word_rate", "r"].iloc[0])
+            text = f"{best['band'].replace('_', ' ')} predicts best, mean r {best['r']:.3f} (word rate {rate:.3f}), "
+            found.append((f"listener {who}", text + f"q <= .05 in {best['found']} of {best['of']} components"))
+        for who, own in self.passages.groupby("who"):
+            n = int(own["passages"].sum())
+            right = float((own["top-1"] * own["passages"]).sum())
+            chance = float((own["chance 1"] * own["passages"]).sum())
+            p = None if own["p 1"].isna().any() else float(own["p 1"].max())
+            text = f"{right:.0f} of {n} passages of {own['seconds'].iloc[0]:g} s are recognised from the scan alone"
+            found.append((f"listener {who}", f"{text} (chance {chance:.1f}; in each story {verdict(p)})"))
+        return found
+
+    def sections(self) -> list[Section]:
+        """What stands on the page.
+
+        Returns
+        -------
+        list of Section
+        """
+        source = (
+            "Data: LeBel et al. (2023), OpenNeuro ds003020, CC0. The words of the stories are in no file of this run."
+        )
+        layers = [
+            f"Real brains: listeners heard hours of spoken stories. The vectors that a language model ({self.model}) "
+            "makes of the words, layer by layer, predict the BOLD of stories that the fit has not seen. The dashed line "
+            "is what the mere number of words per second predicts.",
+            source,
+        ]
+        by_band = [
+            [str(one.band).replace("_", " "), str(one.who), f"{one.r:.3f}", f"{one.found} of {one.of}"]
+            for one in self.bands.itertuples()
+        ]
+        parts: list[Drawing | Table] = [Table(["band", "listener", "mean r", "components with q <= .05"], by_band)]
+        if can_draw():
+            alt = "held-out r by layer of the language model, a bar for each layer and listener, and of the word rate"
+            svg = svg_of(self._draw, 7.5, 3.0, columns=self.bands["who"].nunique())
+            parts.insert(0, Drawing(svg, alt, "Mean r over components of cortex, in stories that were never seen."))
+        apart = [
+            f"Real brains: which passage of an unseen story did a person hear? Layer {self.decoded} of the language "
+            "model is decoded from the scan; each passage that was decoded is compared with all passages of its story, "
+            "and is right if it is most like its own. The null rotates what was decoded in time.",
+            source,
+        ]
+        rows = [
+            [
+                str(one["who"]), str(one["run"]), f"{one['passages']} of {one['seconds']:g} s", f"{one['top-1']:.2f}",
+                f"{one['chance 1']:.3f}", _p(one["p 1"]), f"{one['pairwise']:.2f}", _p(one["pairwise p"]),
+            ]
+            for one in self.passages.to_dict("records")
+        ]  # fmt: skip
+        headers = ["listener", "story", "passages", "right", "chance", "p", "of pairs (chance .5)", "p"]
+        missed = [row for row in self.passages.to_dict("records") if not row["p 1"] <= SIGNIFICANT]
+        warnings = [f"listener {one['who']}, {one['run']}: not above chance" for one in missed]
+        return [
+            Section("Real brains: layer by layer", layers, parts),
+            Section("Real brains: which passage was heard", apart, [Table(headers, rows)], warnings),
+        ]
+
+    def _draw(self, _figure: Any, axes: Any) -> None:
+        listeners = list(self.bands.groupby("who"))
+        for axis, (who, own) in zip([axes] if len(listeners) == 1 else axes, listeners, strict=True):
+            r = own.set_index("band")["r"]
+            layers = r[r.index.str.startswith("layer_")]
+            names = [str(name).removeprefix("layer_") for name in layers.index]
+            axis.bar(names, layers, color=[TEST if r == layers.max() else ACCENT for r in layers])
+            axis.axhline(r["word_rate"], color=INK, linestyle="--", linewidth=1.2, label="word rate")
+            axis.set(title=f"listener {who}", xlabel=f"layer of {self.model}", ylabel="mean held-out r")
+            axis.legend(loc="upper right")
+            axis.margins(y=0.25)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON.
+
+        Returns
+        -------
+        dict of str to object
+        """
+        bands = [
+            {
+                "band": str(one.band),
+                "listener": str(one.who),
+                "r": float(one.r),
+                "found": int(one.found),
+                "of": int(one.of),
+            }
+            for one in self.bands.itertuples()
+        ]
+        passages = [
+            {key: value.item() if hasattr(value, "item") else value for key, value in row.items()}
+            for row in self.passages.to_dict("records")
+        ]
+        return {
+            "name": self.name, "model": self.model, "bands": bands, "passages": passages, "folder": str(self.folder)
+        }  # fmt: skip
+
+
+def _p(value: float | None) -> str:
+    return "-" if value is None or pd.isna(value) else f"{value:.3f}"
+
+
+def find_stories(data: str | Path, model: str = SMOLLM2) -> Path:
+    """The folder of the stories, once it is clear that the language model is there too.
+
+    Parameters
+    ----------
+    data : str or Path
+        It, or the folder above.
+    model : str
+        Of :class:`giblet.data.language_models.LanguageModel`.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    InputError
+        If either is missing.
+    """
+    folder = folder_with(data, NAME, "stories.json.gz")
+    listeners_in(folder)
+    LanguageModel(model, device="cpu")
+    return folder
+
+
+# 8 parameters: what a test of seconds makes smaller.
+def show_stories(
+    folder: Path, out_dir: Path, *, model: str = SMOLLM2, layers: Sequence[int] = LAYERS, decoded: int = DECODED,
+    n_components: int = N_COMPONENTS, n_decoded: int = N_DECODED, overwrite: bool = False,
+    progress: Callable[[float], None] | None = None,
+) -> Stories:  # fmt: skip
+    """Predict the BOLD of unseen stories from each layer of a language model, and tell their passages apart.
+
+    Parameters
+    ----------
+    folder : Path
+        As :func:`find_stories` finds it.
+    out_dir : Path
+        Gets features, BOLD and results.
+    model : str
+        Of :class:`giblet.data.language_models.LanguageModel`.
+    layers : sequence of int
+    decoded : int
+        The layer that passages are told apart by, one of `layers`.
+    n_components, n_decoded : int
+        Main components of a layer that predict BOLD, and that are decoded from it.
+    overwrite : bool
+        Replace results of other settings or files.
+    progress : callable, optional
+        Called with the share that is done.
+
+    Returns
+    -------
+    Stories
+
+    Raises
+    ------
+    GibletError
+        If the files or the model cannot be used.
+
+    See Also
+    --------
+    giblet.pipeline.encoding_bands.each_band : What is run; ``configs/encode/lebel_language.yaml`` has more bands.
+    """
+
+    def part(first: float, last: float) -> Callable[[float, float | None], None]:
+        return lambda done, of: None if progress is None else progress(first + (last - first) * done / (of or 1))
+
+    names = chosen_stories(folder, read_stories(folder), TRAIN25)
+    vectors, about = vectors_of(model, layers)
+    runs = write_stories(folder, out_dir, names, listeners_in(folder), vectors, about, part(0.0, 0.7))
+    bands = {"word_rate": {"of": "story", "take": "word_rate"}}
+    bands |= {
+        f"layer_{layer}": {"of": "story", "take": f"layer_{layer}", "n_components": n_components} for layer in layers
+    }
+    subjects = [{"name": f"{listener:02d}", "runs": own} for listener, own in runs.items()]
+    settings = EncodeSettings.make(
+        data={"subjects": subjects}, output=out_dir, tr=TR, bands=bands, hrf="fir", delays=DELAYS, high_pass=None,
+        seed=0, weights=False,
+    )  # fmt: skip
+    tell = part(0.7, 0.95)
+    found = each_band(settings, overwrite=overwrite, progress=lambda _, done, of: tell(done, of))
+    apart = tell_apart(settings, PassageOptions(f"layer_{decoded}", n_components=n_decoded, seconds=(PASSAGE,)))
+    return Stories(found, apart, model, out_dir, decoded)
