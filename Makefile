@@ -1,4 +1,4 @@
-# make demo   set up, extract the sample film, decode it, show what came out
+# make demo   set up, and go the whole way on a simulated brain: a page in demo_output (giblet demo --quick: the codec alone)
 # make test   set up, run the tests (test-slow: the long ones, lint: ruff and mypy)
 # make docs   build the documentation, docs/_build/html/index.html (RUN=cache: run the notebooks, and show what they draw)
 # make language-model   fetch the language model smollm2 into the environment (93 MB)

@@ -342,7 +342,7 @@ def _verdicts(scores: list[Any]) -> tuple[list[float], bool]:
 
 def collapsed_codes(cell: Cell, rng: np.random.Generator, shared: Path) -> list[Result]:
     """A decoder that says one code in every frame, in 8 codebooks."""
-    from giblet.evaluation.scorecard import Score
+    from giblet.evaluation.score import Score
     from giblet.statistics.estimates import Estimate, ScoredTRs
 
     n, p, above = cell["n_trs"], [], []
@@ -359,8 +359,8 @@ def collapsed_codes(cell: Cell, rng: np.random.Generator, shared: Path) -> list[
 
 def collapsed_latents(cell: Cell, rng: np.random.Generator, shared: Path) -> list[Result]:
     """A decoder that says one latent in every frame."""
-    from giblet.evaluation.scorecard import MEAN
-    from giblet.evaluation.scores import compare
+    from giblet.evaluation.compared import compare
+    from giblet.evaluation.score import MEAN
     from giblet.statistics.estimates import ScoredTRs
 
     n, p, above = cell["n_trs"], [], []
@@ -378,7 +378,8 @@ def collapsed_latents(cell: Cell, rng: np.random.Generator, shared: Path) -> lis
 def group(cell: Cell, rng: np.random.Generator, shared: Path) -> list[Result]:
     """Subjects who share part of their noise, and one prediction; a t-test over them beside the joint rotations."""
     from giblet.evaluation.encoding import score_encoding
-    from giblet.evaluation.scorecard import Scorecard, group_scorecard
+    from giblet.evaluation.group_scorecard import group_scorecard
+    from giblet.evaluation.scorecard import Scorecard
     from giblet.statistics.estimates import ScoredTRs
 
     n, share, trs, joint, naive = cell["n_trs"], cell["shared"], ScoredTRs.of(cell["n_trs"], TR), [], []

@@ -28,11 +28,12 @@ from giblet.data.audio import AudioSettings
 from giblet.data.brain_sources import brain_bands
 from giblet.data.simulate import simulate_bold, write_simulation
 from giblet.encoding import fit_ridge
+from giblet.evaluation.compared import compare
 from giblet.evaluation.encoding import score_encoding
 from giblet.evaluation.predictions import predict
 from giblet.evaluation.reconstruction import latents_by_tr
-from giblet.evaluation.scorecard import FREQUENT, MEAN, Score
-from giblet.evaluation.scores import compare, constant_codes, score_codes
+from giblet.evaluation.score import FREQUENT, MEAN, Score
+from giblet.evaluation.scores import constant_codes, score_codes
 from giblet.features import load_features
 from giblet.models import MultimodalAutoencoder
 from giblet.pipeline import extract
@@ -155,7 +156,7 @@ def head_rows(name: str, study: Study, settings: TrainSettings, codec: AudioCode
             expected=expected,
         )  # fmt: skip
         keep = stretch.scored["audio"]
-        scores, _ = score_codes(stretch.truth["audio"][keep], stretch.decoded["audio"][keep], train, codec, TR)
+        scores, _ = score_codes(stretch.truth["audio"][keep], stretch.decoded["audio"][keep], train, codec, TR).scores
         by_name = {one.name: one for one in scores}
         first = by_name["accuracy, codebook 1"]
         cells = [f"{_value(first.reconstruction)}, {_value(first.nulls[FREQUENT].margin)} above"]

@@ -9,7 +9,8 @@ Alice: each TR's mean sentence vector of its words, the number of words and of l
 listener by himself, and all at once. LeBel: 100 components of layer 16 of SmolLM2, fitted to stories of no test; each
 listener by himself, and both at once; three stories that nobody trained on are the test. Each with the canonical HRF
 and, of the model's linear path too, with one that is fitted at delays (FIR). Ridge has the model's own input, training
-TRs and HRF. A cell that is there is not computed again, unless the code of models, training or encoding changed.
+TRs and HRF. Of LeBel, passages of the test stories are decoded from the BOLD too, by the model and
+by ridge. A cell that is there is not computed again, unless the code of models, training or encoding changed.
 """
 
 from __future__ import annotations
@@ -38,11 +39,14 @@ from giblet.encoding.delays import DELAYS
 from giblet.evaluation.predictions import predict
 from giblet.features import load_features, save_features
 from giblet.models import MultimodalAutoencoder
+from giblet.pipeline import TrainedRun
+from giblet.pipeline.reconstruction import reconstruct
 from giblet.training.settings import TrainSettings
 from giblet.training.study import Study, build_study
 from giblet.training.trainer import Trainer
 
 START, END = "<!-- real: start -->", "<!-- real: end -->"
+DECODED_START, DECODED_END = "<!-- decoded: start -->", "<!-- decoded: end -->"
 TR = 2.0
 LAYER, COMPONENTS = "layer_16", 100
 CONSTANT_LISTENER = "33"
@@ -170,6 +174,8 @@ def measure(cell: Cell, subjects: Sequence[dict[str, Any]], work: Path) -> dict[
     study = build_study(settings)
     result = Trainer(settings, study=study).fit()
     found = scored(cell, study, MultimodalAutoencoder.from_pretrained(folder / "best"))
+    if cell.data != "alice":  # of whom a quarter of twelve minutes is too short to hold passages
+        found["passages"] = passages(folder)
     about = {"steps": result.step, "best_step": result.best_step, "training_s": round(result.seconds, 1)}
     return {**found, **about, "cell": cell.name, "build": build_digest()}
 
@@ -204,6 +210,12 @@ def scored(cell: Cell, study: Study, model: MultimodalAutoencoder) -> dict[str, 
     return {**together, "ceiling": ceiling, "listeners": listeners}
 
 
+def passages(folder: Path) -> list[dict[str, Any]]:
+    """How often passages of the test stories are told apart by what the model and ridge decode of them."""
+    made = reconstruct(TrainedRun.open(folder), out_dir=folder / "reconstruction", overwrite=True, device="cpu")
+    return [one.as_dict() for one in made.scorecard.passages]
+
+
 def _mean(each: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Of listeners with other TRs: means without an interval."""
     ours, theirs = (float(np.mean([one[name] for one in each])) for name in ("model", "ridge"))
@@ -236,6 +248,24 @@ def table(found: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def decoded_table(found: Sequence[dict[str, Any]]) -> str:
+    """Passages told apart by model and by ridge, those first of which the model tells fewer."""
+    lines = [
+        "| data, who, HRF | passages of | passages | top-1, model (95 %) | top-1, ridge (95 %) | chance | p "
+        "| pairwise, model | pairwise, ridge |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    told = [(one["cell"], own) for one in found for own in one.get("passages", [])]
+    for name, own in sorted(told, key=lambda row: row[1]["top"]["1"]["value"] - row[1]["ridge"]["top"]["1"]["value"]):
+        ours, theirs = own["top"]["1"], own["ridge"]["top"]["1"]
+        less = ours["value"] < theirs["value"]
+        cells = [name, f"{own['seconds']:g} s", str(own["n_passages"])]
+        cells += [f"**{interval(ours)}**" if less else interval(ours), interval(theirs), f"{ours['chance']:.3f}"]
+        cells += [f"{ours['p']:.3f}", f"{own['pairwise']['value']:.3f}", f"{own['ridge']['pairwise']['value']:.3f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Compute the cells that are asked for, print the table, and write it if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -260,10 +290,12 @@ def main() -> None:
             found += kept(path, partial(measure, cell, subjects, options.work), known=options.known)
     if options.list:
         return
-    text = table(found)
-    print(text)
+    tables = [(table(found), START, END), (decoded_table(found), DECODED_START, DECODED_END)]
+    for text, *_ in tables:
+        print(text)
     if options.write:
-        write_table(text, START, END)
+        for one in tables:
+            write_table(*one)
 
 
 if __name__ == "__main__":

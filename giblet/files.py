@@ -29,6 +29,8 @@ module                           writes
 ``pipeline.encoding_files``      maps and tables of scores
 ``pipeline.encoding_subject``    held-out predictions of a subject, and its summary
 ``pipeline.encoding_clips``      the summary of a subject where rows are clips
+``pipeline.spoken_stories``      BOLD of stories as tables (.tsv), and study.yaml, which names them
+``pipeline.demonstration.alice`` the power of a sound as a table (.tsv)
 ``pipeline.stim_files``          features as continuous recordings of BIDS, and the JSON beside them
 ``pipeline.word_times``          tables of words and phonemes (.tsv), what they were made from, a transcript (.txt)
 ``data.words.annotations``       TextGrids

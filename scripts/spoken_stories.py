@@ -28,7 +28,8 @@ import sys
 from pathlib import Path
 
 from giblet.errors import GibletError
-from giblet.pipeline.spoken_stories import TRAIN25, chosen_stories, read_stories, vectors_of, write_stories
+from giblet.pipeline.spoken_stories import TRAIN25, chosen_stories, read_stories, write_stories
+from giblet.pipeline.story_words import vectors_of
 
 log = logging.getLogger("spoken_stories")
 

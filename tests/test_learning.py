@@ -18,7 +18,7 @@ from giblet.encoding import fit_ridge
 from giblet.evaluation.encoding import score_encoding
 from giblet.evaluation.predictions import predict
 from giblet.evaluation.reconstruction import latents_by_tr
-from giblet.evaluation.scorecard import FREQUENT
+from giblet.evaluation.score import FREQUENT
 from giblet.evaluation.scores import score_codes
 from giblet.models import MultimodalAutoencoder
 from giblet.pipeline import extract

@@ -11,7 +11,7 @@ from giblet.cli.shared import Device, Json, app, err, out, print_json
 
 
 @app.command()
-# 14 parameters, of a Typer command: one for each option.
+# 16 parameters, of a Typer command: one for each option.
 def reconstruct(
     run: Annotated[Path, typer.Argument(help="Folder of a training run.", show_default=False)],
     bold: Annotated[
@@ -43,6 +43,16 @@ def reconstruct(
         Path | None, typer.Option(help="Texts of which the nearest to what is decoded are named.", show_default=False)
     ] = None,
     codec: Annotated[str | None, typer.Option(help="Where the run's codec is now, if it has moved.")] = None,
+    pitch: Annotated[
+        bool, typer.Option("--pitch", help="Score voicing and F0 of the sound too; takes some time.")
+    ] = False,
+    clap: Annotated[
+        str | None,
+        typer.Option(
+            help="CLAP model, a folder or hub name, by which sound is compared with what was heard.",
+            show_default=False,
+        ),
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder where the run's data are now, if they have moved.", show_default=False)
     ] = None,
@@ -60,13 +70,14 @@ def reconstruct(
     pick_device(device)  # an absent one is told before the run's data are read
     result = job(
         TrainedRun.open(run, data), bold or None, confounds=confounds or None, split=split, lesion=lesion,
-        out_dir=out_dir, subject=subject, original=original, texts=texts, codec=codec, overwrite=overwrite,
-        device=device,
+        out_dir=out_dir, subject=subject, original=original, texts=texts, codec=codec, pitch=pitch,
+        clap=clap, overwrite=overwrite, device=device,
     )  # fmt: skip
     if as_json:
         print_json({**result.scorecard.as_dict(), "files": list(map(str, result.files))})
     else:
-        out.print(result.scorecard.table(), markup=False)
+        for table in result.scorecard.tables():
+            out.print(table.markdown(), markup=False)
         for path in result.files:
             out.print(str(path), markup=False)
     for note in result.scorecard.notes:

@@ -166,8 +166,8 @@ class AlignmentCheck:
         -------
         dict
             ``regressor``, ``best_lag`` and ``best_lag_interval`` (s), ``high_pass`` (Hz), ``r``, ``p``, ``null_95``,
-            ``tr`` (s), ``n_volumes``, ``slice_time_ref``, ``verdict``, ``advice``, and ``targets``: a dict for each
-            column.
+            ``tr`` (s), ``n_volumes``, ``slice_time_ref``, ``verdict``, ``advice``, ``lags`` (s) and ``r_by_lag``, the
+            mean over columns at each of them, and ``targets``: a dict for each column.
         """
         return {
             "regressor": self.name,
@@ -182,6 +182,8 @@ class AlignmentCheck:
             "slice_time_ref": self.slice_time_ref,
             "verdict": self.verdict,
             "advice": self.advice,
+            "lags": [float(lag) for lag in self.scan.lags],
+            "r_by_lag": [float(r) for r in self.scan.mean_r],
             "targets": [
                 {"name": name, "best_lag": float(lag), "r": float(r), "p": float(p), "null_95": float(limit)}
                 for name, lag, r, p, limit in zip(

@@ -24,15 +24,17 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from giblet.alignment.prewhitening import without_drifts
 from giblet.errors import InputError
-from giblet.evaluation.scorecard import Score
+from giblet.evaluation.passages import RankedRun, passage_starts
+from giblet.evaluation.score import Score
 from giblet.statistics.estimates import Chance, Estimate, ScoredTRs
 from giblet.statistics.rotations import basis_of
 from giblet.timing import check_tr
 
-SECONDS = (10.0, 20.0)
-"""Lengths of passages, unless told otherwise."""
+SECONDS = (1.5, 6.0, 15.0)
+"""Lengths of passages of sound and pictures."""
+SECONDS_OF_WORDS = (1.5, 6.0, 10.0, 15.0, 20.0)
+"""Of words, of which most studies tell longer passages apart."""
 TOP = (1, 5)
 """Of how many best candidates one has to be the right one."""
 
@@ -59,6 +61,8 @@ class Identification:
     """By `k`, the same."""
     ridge: Identification | None = None
     """Of the same passages, as ridge regression decodes them."""
+    ceiling: Identification | None = None
+    """Of the same passages, as the codec alone brings them back; None where that is the truth itself."""
 
     def __str__(self) -> str:
         tops = ", ".join(f"top-{k} {one} (chance {self.chance[k]:.3f})" for k, one in self.top.items())
@@ -71,7 +75,7 @@ class Identification:
         -------
         dict
             ``name``, ``seconds``, ``n_passages``, ``pairwise`` and ``top`` (by `k`), each with ``chance``, ``rotated``
-            and ``p``; and ``ridge``, None or the same of it.
+            and ``p``; and ``ridge`` and ``ceiling``, None or the same of them.
         """
 
         def told(own: Estimate, chance: float | None, rotated: Chance) -> dict[str, Any]:
@@ -85,6 +89,7 @@ class Identification:
             "pairwise": told(self.pairwise, 0.5, self.pairwise_rotated),
             "top": {str(k): told(one, expected[k], self.top_rotated[k]) for k, one in self.top.items()},
             "ridge": None if self.ridge is None else self.ridge.as_dict(),
+            "ceiling": None if self.ceiling is None else self.ceiling.as_dict(),
         }
 
 
@@ -94,9 +99,11 @@ def identify_passages(
     predicted: np.ndarray,
     trs: ScoredTRs,
     *,
-    seconds: float = SECONDS[0],
+    seconds: float = 10.0,
     top: Sequence[int] = TOP,
     rescaled: bool = True,
+    used: np.ndarray | None = None,
+    place: np.ndarray | None = None,
 ) -> Identification:
     """Tell the passages of each run apart by what was decoded.
 
@@ -119,6 +126,10 @@ def identify_passages(
     rescaled : bool
         Give each predicted feature the deviation of the true one in the run. A ridge predicts little of what it knows
         little of; so each feature counts by how much it varies in truth.
+    used : ndarray of bool, shape (n_trs,), optional
+        TRs in which something was shown, such as those that are not silent. The others are in no passage.
+    place : ndarray of int, shape (n_trs,), optional
+        Row of the scan of each TR, where some were left out: a passage does not reach over what is missing.
 
     Returns
     -------
@@ -136,6 +147,15 @@ def identify_passages(
     --------
     identification : Of single TRs, by the direction of their vectors.
 
+    References
+    ----------
+    Santoro, Moerel, De Martino, Valente, Ugurbil, Yacoub, Formisano (2017). Reconstructing the spectrotemporal
+    modulations of real-life sounds from fMRI response patterns. PNAS 114, 4799-4804. (Sounds identified by what is
+    reconstructed of them.)
+    Denk et al. (2023). Brain2Music: reconstructing music from human brain activity. arXiv:2307.11078. (Identification
+    of music by the correlation of decoded features.)
+    Défossez et al. (2023), as at the head of this file. (Top-k.)
+
     Examples
     --------
     >>> rng = np.random.default_rng(0)
@@ -152,10 +172,13 @@ def identify_passages(
         raise InputError(f"top is {top!r}: whole numbers of at least 1 are needed, such as (1, 5)")
     tr = float(check_tr(trs.tr))
     width = max(1, round(seconds / tr))
-    runs = [
-        _Run(truth[own], predicted[own], basis_of(own.stop - own.start, tr, trs.high_pass), width, tuple(top), rescaled)
-        for own in _stretches(trs)
-    ]
+    used = np.ones(trs.n_trs, bool) if used is None else np.asarray(used, bool)
+    place = np.arange(trs.n_trs) if place is None else np.asarray(place)
+    runs = []
+    for part in _stretches(trs):
+        basis = basis_of(part.stop - part.start, tr, trs.high_pass)
+        starts = passage_starts(place[part], used[part], width)
+        runs.append(RankedRun(truth[part], predicted[part], basis, starts, width, top, rescaled))
     told = [(run, shifts) for run, shifts in zip(runs, trs.rotations.T, strict=True) if run.n >= 2]
     total = sum(run.n for run, _ in told)
     if not total:
@@ -166,7 +189,7 @@ def identify_passages(
             name, width * tr, 0, none, dict.fromkeys(top, none), dict.fromkeys(top, np.nan), empty,
             dict.fromkeys(top, empty),
         )  # fmt: skip
-    own = np.concatenate([run.scores(0) for run, _ in told], axis=1)
+    own = np.concatenate([run.scores() for run, _ in told], axis=1)
     # A score by passage, at each of its TRs, is the series of which the interval is read.
     by_tr = np.repeat(own, width, axis=1)
     held = ScoredTRs(trs.tr, np.repeat(np.arange(len(told)), [run.n * width for run, _ in told]), trs.high_pass)
@@ -175,8 +198,7 @@ def identify_passages(
     if trs.too_short is None:
         rotated = np.zeros((len(own), len(trs.rotations)))
         for run, shifts in told:
-            by_shift = np.stack([run.scores(int(shift)).sum(1) for shift in range(run.length)], axis=1)
-            rotated += by_shift[:, shifts] / total
+            rotated += run.by_rotation()[:, shifts] / total
         chances = [Chance.of(one, float(one.mean()), ranked=True) for one in rotated]
     expected = {k: float(sum(min(k, run.n) for run, _ in told) / total) for k in top}
     return Identification(
@@ -186,9 +208,18 @@ def identify_passages(
 
 
 def told_apart(
-    name: str, truth: np.ndarray, predicted: np.ndarray, trs: ScoredTRs, *, ridge: np.ndarray | None = None
+    name: str,
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    trs: ScoredTRs,
+    *,
+    ridge: np.ndarray | None = None,
+    ceiling: np.ndarray | None = None,
+    seconds: Sequence[float] = SECONDS,
+    used: np.ndarray | None = None,
+    place: np.ndarray | None = None,
 ) -> list[Identification]:
-    """Passages of each of the usual lengths told apart, beside what ridge regression decodes of them.
+    """Passages of several lengths told apart, beside what ridge regression decodes of them, and the codec alone.
 
     Parameters
     ----------
@@ -197,11 +228,17 @@ def told_apart(
         What is behind the second axis is within the TR; its mean counts.
     trs : ScoredTRs
     ridge : ndarray of float, of the same shape, optional
+    ceiling : ndarray of float, of the same shape, optional
+        What a perfect prediction would be, such as the sound of the true codes.
+    seconds : sequence of float
+        Lengths; those that are the same number of TRs count once.
+    used, place
+        As for :func:`identify_passages`.
 
     Returns
     -------
     list of Identification
-        Of the lengths in :data:`SECONDS` of which the TRs hold two passages.
+        Of the lengths of which the TRs hold two passages.
 
     Raises
     ------
@@ -209,13 +246,16 @@ def told_apart(
         As :func:`identify_passages`.
     """
     found = []
-    for seconds in SECONDS:
-        one, *beside = (
-            identify_passages(name, _tr_means(truth), _tr_means(values), trs, seconds=seconds)
-            for values in (predicted, ridge)
-            if values is not None
-        )
-        found += [replace(one, ridge=beside[0] if beside else None)] if one.n_passages else []
+    true = _tr_means(truth)
+    sides = {"own": predicted, "ridge": ridge, "ceiling": ceiling}
+    means = {side: _tr_means(values) for side, values in sides.items() if values is not None}
+    for length in dict.fromkeys(max(1, round(one / float(check_tr(trs.tr)))) * trs.tr for one in seconds):
+        told = {
+            side: identify_passages(name, true, values, trs, seconds=length, used=used, place=place)
+            for side, values in means.items()
+        }
+        own = replace(told["own"], ridge=told.get("ridge"), ceiling=told.get("ceiling"))
+        found += [own] if own.n_passages else []
     return found
 
 
@@ -242,67 +282,6 @@ def _stretches(trs: ScoredTRs) -> Iterator[slice]:
     for length in trs.lengths:
         yield slice(start, start + length)
         start += length
-
-
-@dataclass(frozen=True)
-class _Sums:
-    """Sums over the values of TRs, or of passages."""
-
-    total: np.ndarray
-    square: np.ndarray
-    count: int
-
-    @classmethod
-    def of(cls, values: np.ndarray) -> _Sums:
-        return cls(values.sum(1), (values**2).sum(1), values.shape[1])
-
-    def of_passages(self, n: int, width: int, shift: int) -> _Sums:
-        """Of each passage, with the TRs `shift` later."""
-        total, square = (np.roll(own, shift)[: n * width].reshape(n, width).sum(1) for own in (self.total, self.square))
-        return _Sums(total, square, self.count * width)
-
-    @property
-    def about_mean(self) -> np.ndarray:
-        """Sums of squares about the mean; what only rounding leaves is 0."""
-        found = self.square - self.total**2 / self.count
-        return np.where(found > 1e-12 * self.square, found, 0.0)
-
-
-class _Run:
-    """One run: its true passages, and the prediction at any rotation."""
-
-    def __init__(
-        self,
-        truth: np.ndarray,
-        predicted: np.ndarray,
-        basis: np.ndarray,
-        width: int,
-        top: tuple[int, ...],
-        rescaled: bool,
-    ) -> None:
-        self.length, self.width, self.top = len(truth), width, top
-        self.n = self.length // width if basis.shape[1] < self.length else 0
-        if self.n < 2:
-            return
-        truth, predicted = (without_drifts(side, basis) for side in (truth, predicted))
-        if rescaled:
-            own_spread = predicted.std(0)
-            predicted *= np.divide(truth.std(0), own_spread, out=np.zeros_like(own_spread), where=own_spread > 0)
-        self.products = predicted @ truth.T  # all that rotations need of the features
-        self.said, self.true = _Sums.of(predicted), _Sums.of(truth).of_passages(self.n, width, 0)
-
-    def scores(self, shift: int) -> np.ndarray:
-        """Pairwise score and hits of each passage, (1 + n_top, n_passages), with the prediction `shift` TRs later."""
-        said, end = self.said.of_passages(self.n, self.width, shift), self.n * self.width
-        rolled = np.roll(self.products, shift, axis=0)[:end, :end].reshape(self.n, self.width, self.n, self.width)
-        together = np.einsum("iuju->ij", rolled) - np.outer(said.total, self.true.total) / said.count
-        size = np.sqrt(np.outer(said.about_mean, self.true.about_mean))
-        alike = np.round(np.divide(together, size, out=np.zeros_like(together), where=size > 0), 10)
-        own = alike.diagonal()[:, None]
-        nearer, equal = (alike > own).sum(1), (alike == own).sum(1) - 1
-        pairwise = 1 - (nearer + equal / 2) / (self.n - 1)
-        # Of those that are equal, each is as likely to come first.
-        return np.stack([pairwise, *(np.clip((k - nearer) / (equal + 1), 0, 1) for k in self.top)])
 
 
 def identification(name: str, truth: np.ndarray, predicted: np.ndarray, trs: ScoredTRs) -> Score:

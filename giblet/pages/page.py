@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import jinja2
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from giblet.files import atomic_path, write_atomic
 from giblet.pages.parts import Listen, Section, data_uri
@@ -60,7 +60,7 @@ class Report:
         """The page in a frame of its own, for notebooks."""
         source = _without_sound if self.sounds_beside else _within
         frame = '<iframe title="{}" srcdoc="{}" width="100%" height="800" style="border: 0"></iframe>'
-        return str(Markup(frame).format(self.title, str(escape(self._html(source)))))
+        return str(Markup(frame).format(self.title, self._html(source)))
 
     @property
     def listens(self) -> list[Listen]:

@@ -147,11 +147,9 @@ class Player:
         straight = _of_file(self.sound, stack) if isinstance(self.sound, Path) else _of_array(self.sound)
 
         def read(start: int, n: int) -> np.ndarray:
-            found = []
-            for begin, end in _turned(start, n, first, self.n_samples):
-                found.append(straight(begin, end - begin))
-            sound = np.concatenate(found) if found else np.zeros(0, np.float32)
-            return np.pad(sound, (0, n - len(sound)))
+            found = [straight(begin, end - begin) for begin, end in _turned(start, n, first, self.n_samples)]
+            missing = n - sum(map(len, found))
+            return np.concatenate([*found, np.zeros(missing, np.float32)]) if missing or len(found) > 1 else found[0]
 
         return read
 
@@ -225,10 +223,11 @@ def _power(player: Player, seconds: float) -> np.ndarray:
     with ExitStack() as stack:
         read = player.reader(stack)
         for column in range(n_columns):
-            middles = (column + (np.arange(n_each) + 0.5) / n_each) * width
-            windows = np.zeros((n_each, WINDOW), np.float32)
-            for k, middle in enumerate(middles):
-                start = round(middle) - WINDOW // 2
-                windows[k, max(0, -start) :] = read(max(0, start), WINDOW - max(0, -start))
+            middles = np.round((column + (np.arange(n_each) + 0.5) / n_each) * width).astype(int)
+            first = max(0, middles[0] - WINDOW // 2)
+            sound = read(first, middles[-1] + WINDOW // 2 - first)
+            if middles[0] < WINDOW // 2:  # the first windows begin before the sound
+                sound = np.r_[np.zeros(WINDOW // 2 - middles[0], np.float32), sound]
+            windows = sound[(middles - middles[0])[:, None] + np.arange(WINDOW)]
             power[column] = (np.abs(np.fft.rfft(windows * taper, axis=1)[:, :bins]) ** 2).mean(0)
     return power.reshape(n_columns, bins // POOLED, POOLED).mean(2).T

@@ -27,8 +27,8 @@ def each_band(settings: EncodeSettings, *, overwrite: bool = False, progress: Te
     -------
     pandas.DataFrame
         One row for each band and who was predicted. Columns band, who, r (mean over voxels, components or regions),
-        found (how many have q <= .05) and of (how many were tested), and r, p and, where the configuration asks for it,
-        ceiling of each region where there are few.
+        found (how many have q <= .05) and of (how many were tested), and r, p, q and, where the configuration asks for
+        it, ceiling of each region where there are few.
 
     Raises
     ------
@@ -56,6 +56,6 @@ def each_band(settings: EncodeSettings, *, overwrite: bool = False, progress: Te
             row["of"] = tested.sum()
             if "region" in stats and len(stats) <= MOST_REGIONS:
                 for own in stats.to_dict("records"):
-                    row |= {f"{own['region']} {name}": own[name] for name in ("r", "p", "ceiling") if name in own}
+                    row |= {f"{own['region']} {name}": own[name] for name in ("r", "p", "q", "ceiling") if name in own}
             rows.append(row)
     return pd.DataFrame(rows)

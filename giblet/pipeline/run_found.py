@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from giblet.evaluation.scorecard import ENCODING, SHIFTED, SIGNIFICANT
+from giblet.evaluation.score import SHIFTED, SIGNIFICANT
+from giblet.evaluation.scorecard import ENCODING
 from giblet.pages import Figure, Section
 from giblet.pages.cells import number, p_value
 from giblet.pipeline.run_files import CONFIG, Card, RunFiles
@@ -17,6 +18,8 @@ NAMES = {"audio": "sound", "video": "picture", "text": "words"}
 """What users call the modalities."""
 ENOUGH = 10
 """Passages from which on a length is told at the top: of these the longest."""
+RIDGE_ALONE = "In {ways} the best model is ridge regression alone: no validation of the network was better."
+UNTRAINED = "In {ways} the best model is the untrained one (step 0): nothing that carries over was learned."
 READ_FIGURES = (
     "Large: the score on TRs that the model never learned from. Below it its 95 % interval, what the same prediction "
     "scores when it is rotated in time (chance), and ridge regression on the same TRs: a network has to better that."
@@ -88,14 +91,13 @@ def _state(files: RunFiles) -> list[str]:
         found.append("There is no best model (best/): nothing can be reconstructed from this run.")
     linear = (files.summary or {}).get("linear_val") or {}
     val = (files.summary or {}).get("val") or {}
+    by_sentence: dict[str, list[str]] = {}
     for way, step in files.best_steps.items():
         own = [name for name in val if (name == "bold") == (way == "encoding")]
         if step == 0 and files.model_sha256 is not None:
-            found.append(
-                f"In {way} the best model is ridge regression alone: no validation of the network was better."
-                if own and all(linear.get(name, 1.0) < 1 for name in own)
-                else f"In {way} the best model is the untrained one (step 0): nothing that carries over was learned."
-            )
+            is_ridge = own and all(linear.get(name, 1.0) < 1 for name in own)
+            by_sentence.setdefault(RIDGE_ALONE if is_ridge else UNTRAINED, []).append(way)
+    found += [sentence.format(ways=" and ".join(ways)) for sentence, ways in by_sentence.items()]
     poor = (files.summary or {}).get("no_better_than_mean") or []
     if poor:
         found.append(f"The best validation is no better than the training mean in {', '.join(poor)}.")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from giblet.evaluation.scorecard import ENCODING, SHIFTED, SIGNIFICANT
+from giblet.evaluation.score import SHIFTED, SIGNIFICANT
+from giblet.evaluation.scorecard import ENCODING
 from giblet.pages import Drawing, Section, Table
 from giblet.pages.cells import number, p_value
 from giblet.pages.drawings import can_draw
@@ -86,19 +87,20 @@ def score_table(card: Mapping[str, Any]) -> Table:
     """
     rows = rows_of(card)
     nulls = list(dict.fromkeys(name for one in rows for name in one.get("nulls") or {} if name != SHIFTED))
-    headers = ["score", "reconstruction (95 %)", "codec alone", *nulls, SHIFTED, "p", "q"]
-    headers += ["ridge", "difference (95 %)", "above its nulls"]
+    headers = ["score", "reconstruction (95 %)", "above its nulls", "codec alone", SHIFTED, "p", "q", *nulls]
+    headers += ["ridge", "difference (95 %)"]
     cells = []
     for one in rows:
-        beside, shifted, ridge = one.get("nulls") or {}, (one.get("nulls") or {}).get(SHIFTED), one.get("ridge")
+        beside, ridge = one.get("nulls") or {}, one.get("ridge")
+        shifted = beside.get(SHIFTED)
         cells.append([
-            str(one["name"]), estimate(one["reconstruction"]), number(one.get("ceiling")),
-            *(number(beside[name].get("value")) if name in beside else "" for name in nulls),
+            str(one["name"]), estimate(one["reconstruction"]),
+            {True: "yes", False: "no", None: "not tested"}[one.get("above_nulls")], number(one.get("ceiling")),
             *(["", "", ""] if shifted is None else [
                 number(shifted.get("value")), p_value(shifted.get("p")), p_value(shifted.get("q"))
             ]),
+            *(number(beside[name].get("value")) if name in beside else "" for name in nulls),
             *(["", ""] if ridge is None else [number(ridge.get("value")), signed(ridge.get("margin"))]),
-            {True: "yes", False: "no", None: "not tested"}[one.get("above_nulls")],
         ])  # fmt: skip
     return Table(headers, cells)
 

@@ -11,11 +11,14 @@ from giblet.codec import AudioCodec
 from giblet.data.media import AudioReader
 from giblet.docs import fill_doc
 from giblet.errors import InputError
+from giblet.evaluation.compared import compare
 from giblet.evaluation.encoding import EncodingScore, score_encoding
-from giblet.evaluation.identification import Identification, identification, told_apart
-from giblet.evaluation.reconstruction import latents_by_tr, log_mel
-from giblet.evaluation.scorecard import MEAN, Score, Scorecard
-from giblet.evaluation.scores import compare, score_codes
+from giblet.evaluation.heard import SoundOptions
+from giblet.evaluation.identification import SECONDS, SECONDS_OF_WORDS, Identification, identification, told_apart
+from giblet.evaluation.reconstruction import log_mel
+from giblet.evaluation.score import MEAN, Score
+from giblet.evaluation.scorecard import Scorecard
+from giblet.evaluation.scores import score_codes
 from giblet.features import load_features
 from giblet.files import sha256_of
 from giblet.modalities import AUDIO, TEXT
@@ -28,7 +31,13 @@ LEAST_TRS = 3
 """Fewer have no correlation."""
 
 
-def score(prediction: Prediction, *, codec: AudioCodec | None = None, original: str | Path | None = None) -> Scorecard:
+def score(
+    prediction: Prediction,
+    *,
+    codec: AudioCodec | None = None,
+    original: str | Path | None = None,
+    options: SoundOptions | None = None,
+) -> Scorecard:
     """Score a prediction, next to null predictions that know nothing of the brain.
 
     Parameters
@@ -38,6 +47,8 @@ def score(prediction: Prediction, *, codec: AudioCodec | None = None, original: 
         The one that made the codes, as :meth:`TrainedRun.load_codec` gives it; None for mel spectrograms.
     original : str or Path, optional
         The film or sound that the features were made from: sound is compared with it. Needs a part of one stretch.
+    options : SoundOptions, optional
+        What is measured of the sound of codes besides; by default neither pitch nor CLAP.
 
     Returns
     -------
@@ -59,7 +70,7 @@ def score(prediction: Prediction, *, codec: AudioCodec | None = None, original: 
         if n < LEAST_TRS:
             notes.append(f"{name} is not scored: {n} TRs have all of their BOLD in this part, {LEAST_TRS} are needed")
             continue
-        found, apart, told = _score_modality(prediction, name, codec, original)
+        found, apart, told = _score_modality(prediction, name, codec, original, options)
         scores += found
         passages += apart
         notes += told
@@ -68,7 +79,10 @@ def score(prediction: Prediction, *, codec: AudioCodec | None = None, original: 
         notes.append(
             "no ridge beside encoding: this subject has too little training data for folds to choose penalties by"
         )
-    return Scorecard.of(_about(prediction, codec), scores, encoding, [*notes, *told], passages)
+    about = _about(prediction, codec)
+    if codec is not None and options is not None and options.clap is not None:
+        about["clap"] = {"name": options.clap.name, "fingerprint": options.clap.fingerprint}
+    return Scorecard.of(about, scores, encoding, [*notes, *told], passages)
 
 
 @fill_doc
@@ -98,7 +112,11 @@ def check_original(path: str | Path, part: Part, codec: AudioCodec | None) -> No
 
 
 def _score_modality(
-    prediction: Prediction, name: str, codec: AudioCodec | None, original: str | Path | None
+    prediction: Prediction,
+    name: str,
+    codec: AudioCodec | None,
+    original: str | Path | None,
+    options: SoundOptions | None,
 ) -> tuple[list[Score], list[Identification], list[str]]:
     """Scores of one modality, how its passages are told apart, and what is to be said of them."""
     part, stretches = prediction.part, prediction.stretches
@@ -109,6 +127,7 @@ def _score_modality(
         for what in ("truth", "decoded", *(["decoded_ridge"] if with_ridge else []))
     )
     ridge = linear[0] if linear else None
+    place = np.concatenate([np.arange(s.start, s.stop)[k] for s, k in zip(stretches, keep, strict=True)])
     tr = part.run.settings.model.tr
     trs = ScoredTRs(tr, np.repeat(np.arange(len(keep)), [int(k.sum()) for k in keep]))
     if name == AUDIO and codec is not None:
@@ -116,10 +135,10 @@ def _score_modality(
         train = [int(k) for k in part.run.study.part("train")[part.subject] if codes.valid[k]]
         seen = np.concatenate([codes.read(k, k + 1) for k in train])
         sound = None if original is None else _original(original, prediction, keep, codec)
-        of_codes = score_codes(truth, own, seen, codec, tr, original=sound, trs=trs, ridge=ridge)
-        heard, said = latents_by_tr(truth, codec), latents_by_tr(own, codec)
-        theirs = None if ridge is None else latents_by_tr(ridge, codec)
-        return list(of_codes.scores), told_apart("latents", heard, said, trs, ridge=theirs), list(of_codes.notes)
+        of_codes = score_codes(
+            truth, own, seen, codec, tr, original=sound, trs=trs, ridge=ridge, place=place, options=options
+        )
+        return list(of_codes.scores), list(of_codes.passages), list(of_codes.notes)
     mean = np.broadcast_to(part.normalisers[name].mean, truth.shape)
     if name == AUDIO:
         loudest = float(truth.max())
@@ -132,7 +151,8 @@ def _score_modality(
         scores.append(identification("text identification", truth, own, trs))
         if ridge is not None:
             scores[-1] = scores[-1].beside(identification("", truth, ridge, trs), trs)
-    return scores, told_apart(label, truth, own, trs, ridge=ridge), list(trs.notes)
+    seconds = SECONDS_OF_WORDS if name == TEXT else SECONDS
+    return scores, told_apart(label, truth, own, trs, ridge=ridge, seconds=seconds, place=place), list(trs.notes)
 
 
 def _score_encoding(prediction: Prediction, tr: float) -> tuple[EncodingScore | None, list[str]]:

@@ -17,34 +17,27 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 import yaml
 
-from giblet.data.embeddings import OFFLINE, SentenceModel
-from giblet.data.language import PooledByTR
-from giblet.data.language_models import LanguageModel, WordStates
-from giblet.data.pretrained import checked_layers
-from giblet.data.word_statistics import frequencies_of
 from giblet.errors import InputError, reading
 from giblet.features import CONTINUOUS, is_current, new_features, save_features, standing
 from giblet.files import sha256_of, write_atomic
+from giblet.pipeline.story_words import TR, Vectors, counted
 from giblet.progress import Progress
 from giblet.timing import TRGrid
 
-TR = 2.0
 TEXT_BEGINS, BOLD_BEGINS = 8.0, 10.0
 """Seconds of the sound at the first bin of words and at the first volume."""
 TRAIN25 = "train25"
-CONTEXT, AT_A_TIME = 512, 2560
-"""Words that stand before each where the story has them; most stories are read in one pass."""
-Vectors = Callable[[Sequence[str]], dict[str, tuple[tuple[str, ...], np.ndarray]]]
-"""Of the words of each row, variables by row."""
+REMEDY = "name the folder of the exported stories, or copy them again"
 
 
 @dataclass(frozen=True)
@@ -77,7 +70,7 @@ def read_stories(folder: Path) -> Stories:
     InputError
         If a file is missing or damaged, or labels and words have different numbers of rows.
     """
-    with reading("the stories", folder):
+    with reading(f"the stories in {folder}", REMEDY):
         told = json.loads(gzip.decompress((folder / "stories.json.gz").read_bytes()))
         texts, split = told["text_per_row"], told["split"]
         with np.load(folder / "labels.npz", allow_pickle=False) as packed:
@@ -111,7 +104,7 @@ def read_bold(folder: Path, listener: int) -> dict[str, np.ndarray]:
         If the file is missing or damaged.
     """
     with (
-        reading("the BOLD", folder / f"uts{listener:02d}_bold.npz"),
+        reading(folder / f"uts{listener:02d}_bold.npz", REMEDY),
         np.load(folder / f"uts{listener:02d}_bold.npz", allow_pickle=False) as packed,
     ):
         values, stories, n_rows = packed["bold_z100"], packed["stories"], packed["n_rows"]
@@ -139,78 +132,26 @@ def chosen_stories(folder: Path, stories: Stories, which: str) -> list[str]:
     """
     training = [story for story, part in stories.split.items() if part == "train"]
     if which == TRAIN25:
-        with reading("the list of stories", folder / "train25.txt"):
+        with reading(folder / "train25.txt", REMEDY):
             training = (folder / "train25.txt").read_text(encoding="utf-8").split()
     return [*training, *(story for story, part in stories.split.items() if part == "test")]
 
 
-def counted(texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Words and letters of each row, per second, float32 (n_rows,) each."""
-    rows = list(texts)
-    words = [len(text.split()) for text in rows]
-    letters = [sum(char.isalpha() for char in text) for text in rows]
-    return np.array(words, np.float32) / TR, np.array(letters, np.float32) / TR
-
-
-def embedded(texts: Iterable[str], model: SentenceModel) -> np.ndarray:
-    """The vector of each row's words, float32 (n_rows, dim); 0 where nobody speaks."""
-    rows = list(texts)
-    spoken = [row for row, text in enumerate(rows) if text.strip()]
-    found = model.embed([rows[row] for row in spoken])
-    vectors = np.zeros((len(rows), found.shape[1]), np.float32)
-    vectors[spoken] = found
-    return vectors
-
-
-def sentences(model: SentenceModel) -> Vectors:
-    """The vector of each row's words, and where there are any."""
-
-    def of_rows(texts: Sequence[str]) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
-        spoken = np.array([bool(text.strip()) for text in texts])
-        return {"embedding": (("tr", "dim"), embedded(texts, model)), "embedding_mask": (("tr",), spoken)}
-
-    return of_rows
-
-
-def language(states: Callable[[Sequence[str]], WordStates], layers: Sequence[int]) -> Vectors:
-    """Sums over each row's words of what a language model makes of them when it reads the whole story.
+def provenance_of(story: str, source: Path, about: Mapping[str, str]) -> dict[str, Any]:
+    """The attributes that decide what the features of a story are.
 
     Parameters
     ----------
-    states : callable
-        Of all words of a story, vectors (n_words, n_layers, dim) and surprisal.
-    layers : sequence of int
-        What they are of.
+    story : str
+    source : Path
+        The file of the words.
+    about : mapping of str to str
+        What the file shall say of the model.
 
     Returns
     -------
-    callable
-        ``layer_<k>``, ``surprisal`` (bits), ``word_frequency`` (Zipf scale) and ``word_length`` (letters), sums; a word
-        of which one of these is not known adds nothing.
+    dict of str to object
     """
-
-    def of_rows(texts: Sequence[str]) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
-        by_row = [text.split() for text in texts]
-        words = [word for row in by_row for word in row]
-        rows = np.repeat(np.arange(len(texts)), [len(row) for row in by_row])
-        found = states(words)
-        letters = np.array([sum(char.isalpha() for char in word) for word in words], float)
-        sums = {f"layer_{layer}": found.vectors[:, index] for index, layer in enumerate(layers)}
-        sums |= {"word_frequency": frequencies_of(words).zipf, "word_length": letters}
-        if found.surprisal is not None:
-            sums["surprisal"] = found.surprisal
-        variables = {}
-        for name, values in sums.items():
-            pooled = PooledByTR(len(texts), values.shape[1:])
-            pooled.add(values, rows)
-            variables[name] = (("tr", "dim")[: values.ndim], pooled.result("sum"))
-        return variables
-
-    return of_rows
-
-
-def provenance_of(story: str, source: Path, about: Mapping[str, str]) -> dict[str, object]:
-    """The attributes that decide what the features of a story are."""
     settings = {"story": story, "tr": TR, "begins_at_second_of_sound": TEXT_BEGINS}
     return {"source_sha256": sha256_of(source), "settings": settings, **about}
 
@@ -223,7 +164,7 @@ def features_of(story: str, stories: Stories, vectors: Vectors, source: Path, ab
     story : str
     stories : Stories
     vectors : callable
-        As :func:`sentences` or :func:`language` makes it.
+        As :func:`giblet.pipeline.story_words.vectors_of` makes it.
     source : Path
         The file of the words.
     about : mapping of str to str
@@ -347,39 +288,3 @@ def write_stories(
 
 def _features_path(out: Path, story: str) -> Path:
     return out / "features" / f"{story}_desc-stories_features.nc"
-
-
-def vectors_of(model: str | None, layers: Sequence[int] | None = None) -> tuple[Vectors, dict[str, str]]:
-    """What makes vectors of words, and what files say of it.
-
-    Parameters
-    ----------
-    model : str or None
-        A language model, as :class:`giblet.data.language_models.LanguageModel` takes its name; None for vectors of each
-        row's words by the sentence model that a package carries.
-    layers : sequence of int, optional
-        Of the language model; by default the one in the middle.
-
-    Returns
-    -------
-    vectors : callable
-        As :func:`sentences` or :func:`language` makes it.
-    about : dict of str to str
-
-    Raises
-    ------
-    InputError
-        If the model cannot be loaded, or has no such layer.
-    """
-    if model is None:
-        sentence = SentenceModel(OFFLINE)
-        return sentences(sentence), {"model": sentence.name, "model_fingerprint": sentence.fingerprint}
-    loaded = LanguageModel(model)
-    chosen = checked_layers(layers, loaded.n_blocks, loaded.name)
-
-    def states(words: Sequence[str]) -> WordStates:
-        return loaded.states(words, layers=chosen, context=CONTEXT, context_step=AT_A_TIME)
-
-    layers_read = ",".join(map(str, chosen))
-    about = {"model": loaded.name, "model_fingerprint": loaded.fingerprint, "model_layers": layers_read}
-    return language(states, chosen), about

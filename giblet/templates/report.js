@@ -32,6 +32,7 @@ for (const box of document.querySelectorAll("[data-listen]")) {
     requestAnimationFrame(follow);
   }
   function stop() {
+    if (playing) at = sounds[now].currentTime;
     playing = false;
     sounds.forEach((sound) => sound.pause());
     show();
@@ -51,12 +52,11 @@ for (const box of document.querySelectorAll("[data-listen]")) {
   bar.addEventListener("input", () => seek(Number(bar.value)));
   radios.forEach((radio, k) => radio.addEventListener("change", () => {
     const before = playing;
-    if (before) at = sounds[now].currentTime;
     stop();
     now = k;
     if (before) start(); else seek(at);
   }));
-  sounds.forEach((sound, k) => sound.addEventListener("ended", () => { if (k === now) { at = sound.duration; stop(); } }));
+  sounds.forEach((sound, k) => sound.addEventListener("ended", () => { if (k === now) stop(); }));
   box.querySelectorAll(".strip").forEach((strip) => strip.addEventListener("click", (event) => {
     const place = strip.getBoundingClientRect();
     seek(seconds * (event.clientX - place.left) / place.width);

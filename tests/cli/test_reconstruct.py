@@ -14,6 +14,7 @@ import yaml
 from giblet.cli import main
 from giblet.features import load_features, new_features, save_features
 from giblet.timing import TRGrid
+from tests.clap_folders import clap_folder
 from tests.trained import N_REGIONS, N_TRS, TR, Trained, train_tiny
 
 ROOT = Path(__file__).parents[2]
@@ -280,6 +281,38 @@ def test_a_run_that_learned_nothing_is_told(giblet, trained, tmp_path):
     assert status == 0 and "warning" in err and "is the untrained model" in err
 
 
+def sound_scores(giblet, trained, folder, *options) -> dict:
+    status, said, err = giblet(
+        "reconstruct", trained.run, "-o", folder, "--original", trained.sound, "--json", *options
+    )
+    assert status == 0, err
+    return json.loads(said)
+
+
+def test_the_card_has_the_scores_of_a_clap_model_and_passages_beside_the_codec(giblet, trained, tmp_path):
+    clap = clap_folder(tmp_path / "clap")
+    card = sound_scores(giblet, trained, tmp_path / "out", "--clap", clap)
+    scores = {one["name"]: one for one in card["scores"]}
+    assert len(card["clap"]["fingerprint"]) == 64 and card["options"]["clap"] == card["clap"]["fingerprint"]
+    assert 0 <= scores["CLAP similarity"]["ceiling"] <= 1 and scores["FAD (CLAP)"]["ceiling"] >= 0
+    assert scores["spectral r"]["ceiling"] > 0.7 and scores["envelope r"]["ceiling"] > 0.7
+    told = {(one["name"], one["seconds"]): one for one in card["passages"]}
+    assert told["mel", 1.5]["ceiling"]["pairwise"]["value"] > 0.95
+    (page,) = (tmp_path / "out").glob("*_scorecard.md")
+    assert "| mel, 1.5 s, codec alone |" in page.read_text() and "| CLAP similarity |" in page.read_text()
+    assert any("pass pitch=True" in note for note in card["notes"])
+    status, _, err = giblet("reconstruct", trained.run, "-o", tmp_path / "out", "--original", trained.sound)
+    assert status == 2 and "clap was" in err
+
+
+@pytest.mark.slow
+def test_the_card_has_voicing_and_f0_where_they_are_asked_for(giblet, trained, tmp_path):
+    card = sound_scores(giblet, trained, tmp_path / "out", "--pitch")
+    scores = {one["name"]: one for one in card["scores"]}
+    assert scores["voicing agreement (1 - VDE)"]["ceiling"] > 0.8 and scores["F0 agreement (1 - GPE)"]["ceiling"] > 0.9
+    assert card["options"]["pitch"] is True and not any("pass pitch=True" in note for note in card["notes"])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -291,6 +324,7 @@ def test_a_run_that_learned_nothing_is_told(giblet, trained, tmp_path):
         (["--texts", "words.tsv"], "decodes no text"),
         (["--device", "cuda:99"], "cuda:99' is not on this machine"),
         (["--codec", "nowhere"], "nowhere"),
+        (["--clap", "./nowhere"], "CLAP model ./nowhere cannot be read: there is no such folder"),
         (["--codec", "stereo"], "audio_channels=2"),
     ],
 )

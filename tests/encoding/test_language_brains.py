@@ -13,7 +13,7 @@ import yaml
 from giblet.data.language import LanguageProcessor
 from giblet.data.language_models import SMOLLM2, LanguageModel
 from giblet.encoding.settings import EncodeSettings
-from giblet.pipeline import spoken_stories
+from giblet.pipeline import spoken_stories, story_words
 from giblet.pipeline.passages import PassageOptions, tell_apart
 from tests.encoding.test_real_brains import (
     ALICE,
@@ -96,11 +96,11 @@ def test_layer_16_predicts_unseen_stories_from_ten_others_better_than_the_word_r
     test = [name for name in chosen if stories.split[name] == "test"]
 
     def states(words):
-        return model.states(words, layers=(16,), context=512, context_step=told.AT_A_TIME, surprisal=False)
+        return model.states(words, layers=(16,), context=512, context_step=story_words.AT_A_TIME, surprisal=False)
 
-    vectors = told.language(states, (16,))
+    vectors = story_words.language(states, (16,))
     layer = {name: vectors(stories.texts[name])["layer_16"][1] for name in (*training, *test)}
-    rate = {name: told.counted(stories.texts[name])[0][:, None] for name in (*training, *test)}
+    rate = {name: story_words.counted(stories.texts[name])[0][:, None] for name in (*training, *test)}
 
     def predicted(features, **options):
         parts = [Stories(bold, names) for names in (training, test)]
@@ -123,9 +123,9 @@ def test_passages_of_unseen_stories_are_told_apart_by_what_ten_others_taught(tmp
     names = [*training, *(name for name in chosen if stories.split[name] == "test")]
 
     def states(words):
-        return model.states(words, layers=(16,), context=512, context_step=told.AT_A_TIME, surprisal=False)
+        return model.states(words, layers=(16,), context=512, context_step=story_words.AT_A_TIME, surprisal=False)
 
-    runs = told.write_stories(LEBEL, tmp_path, names, [2], told.language(states, (16,)), {"model": model.name})
+    runs = told.write_stories(LEBEL, tmp_path, names, [2], story_words.language(states, (16,)), {"model": model.name})
     settings = EncodeSettings.make(
         data={"subjects": [{"name": "02", "runs": runs[2]}]}, output=tmp_path / "out", tr=2.0,
         bands={"layer_16": {"of": "story", "take": "layer_16"}},

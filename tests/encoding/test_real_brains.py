@@ -33,7 +33,7 @@ from giblet.encoding import (
 from giblet.encoding.rotation_cv import group_of
 from giblet.encoding.settings import EncodeSettings
 from giblet.features import load_features
-from giblet.pipeline import spoken_stories
+from giblet.pipeline import spoken_stories, story_words
 from giblet.pipeline.encoding import encode
 from tests.language_folders import saved
 
@@ -192,11 +192,11 @@ class Part:
         self.bold = np.concatenate([bold[name] for name in names])
         self.run = np.repeat(np.arange(len(names)), [len(bold[name]) for name in names])
         texts = [text for name in names for text in stories.texts[name]]
-        words, letters = told.counted(texts)
+        words, letters = story_words.counted(texts)
         labels = np.concatenate([stories.labels[name] for name in names])
         self.bands = {"words": words[:, None], "letters": letters[:, None], "labels": labels}
         if model is not None:
-            self.bands["embedding"] = told.embedded(texts, model)
+            self.bands["embedding"] = story_words.embedded(texts, model)
 
     def side_by_side(self, names):
         return np.concatenate([self.bands[name] for name in names], axis=1)

@@ -10,11 +10,12 @@ import torch
 from giblet.data.dataset.series import Series
 from giblet.data.dataset.windows import Recording, fit_normalisers
 from giblet.encoding import DecodingModel, fit_ridge
+from giblet.evaluation.compared import compare
 from giblet.evaluation.encoding import score_encoding
+from giblet.evaluation.group_scorecard import group_scorecard
 from giblet.evaluation.identification import told_apart
 from giblet.evaluation.predictions import predict
-from giblet.evaluation.scorecard import Scorecard, group_scorecard
-from giblet.evaluation.scores import compare
+from giblet.evaluation.scorecard import Scorecard
 from giblet.models import Modality, ModelSettings, MultimodalAutoencoder
 from giblet.statistics.estimates import ScoredTRs
 from giblet.training.best import Best
@@ -64,7 +65,7 @@ def test_what_is_decoded_is_compared_with_ridge_in_each_measure():
         gap = one.reconstruction.value - other.reconstruction.value
         assert one.ridge.margin.value == pytest.approx(gap, abs=1e-12)
         assert one.ridge.wins and one.ridge.margin.low < gap < one.ridge.margin.high < 0
-    (ten, twenty) = told_apart("text", truth, model, TRS, ridge=ridge)
+    (ten, twenty) = told_apart("text", truth, model, TRS, ridge=ridge, seconds=(10.0, 20.0))
     assert (ten.seconds, twenty.seconds) == (10.5, 19.5)
     assert ten.ridge.top[1].value > ten.top[1].value > ten.chance[1]
 
@@ -73,7 +74,7 @@ def card(seed, worse=1.0):
     truth, model, ridge = predictions(seed, worse)
     scores = compare("text r", truth, model, {}, TRS, ridge=ridge)
     encoding = score_encoding(truth, model, TRS, ridge=ridge)
-    passages = told_apart("text", truth, model, TRS, ridge=ridge)
+    passages = told_apart("text", truth, model, TRS, ridge=ridge, seconds=(10.0, 20.0))
     return Scorecard.of({"subject": str(seed), "tr": TR}, scores, encoding, [], passages)
 
 

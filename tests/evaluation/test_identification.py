@@ -7,7 +7,7 @@ from scipy.stats import kstest, pearsonr
 
 from giblet.alignment.prewhitening import slow_basis
 from giblet.errors import InputError
-from giblet.evaluation.identification import identification, identification_wins, identify_passages
+from giblet.evaluation.identification import identification, identification_wins, identify_passages, told_apart
 from giblet.statistics.estimates import ScoredTRs
 
 TR = 2.0
@@ -66,6 +66,74 @@ def test_predictions_that_know_nothing_are_at_chance_and_their_p_is_uniform():
             assert np.mean(np.array(p) <= 0.05) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / len(p))
             if chance == 0.5:  # top-1 has few values, and equal ones count against it
                 assert kstest(p, "uniform").pvalue > 0.001
+
+
+def rates(draws, seconds, n_trs=240, tr=1.5):
+    """How often p is below .05 for predictions that know nothing, both sides slow: pairwise, top-1."""
+    p = []
+    for seed in range(draws):
+        rng = np.random.default_rng(seed)
+        trs = ScoredTRs(tr, np.repeat([0, 1], [130, 110]) if seed % 2 else np.zeros(n_trs, int))
+        found = identify_passages("", slow(rng, n_trs), slow(rng, n_trs), trs, seconds=seconds)
+        p.append((found.pairwise_rotated.p, found.top_rotated[1].p))
+    return (np.array(p) < 0.05).mean(axis=0)
+
+
+def test_a_decoder_that_knows_nothing_is_seldom_below_05():
+    pairwise, top = rates(60, 6.0)
+    assert pairwise <= 0.11 and top <= 0.11  # at a rate of .05, more than 6 of 60 come once in 30 times
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [1.5, 6.0, 15.0])
+def test_p_below_05_occurs_in_3_to_7_percent_of_200_draws_of_nothing(seconds):
+    """Half of them of one run, half of two. (Of 1000 draws of two runs: 5.1 % at 1.5 s, 4.9 % at 6 s.)"""
+    pairwise, top = rates(200, seconds)
+    assert 0.03 <= pairwise <= 0.07
+    assert top <= 0.07  # hits are few whole numbers, and rotations that hit as often count against it
+
+
+def test_each_rotation_ranks_the_prediction_rolled_by_so_many_trs():
+    rng = np.random.default_rng(8)
+    truth, predicted = slow(rng, 90), slow(rng, 90)
+    trs = ScoredTRs.of(90, TR)
+    tested = identify_passages("", truth, predicted, trs, seconds=6.0).pairwise_rotated.by_rotation
+    basis = slow_basis(np.arange(90), tr=TR, detrend=True, high_pass=1 / 128)
+    flat = predicted - basis @ (basis.T @ predicted)
+    true = truth - basis @ (basis.T @ truth)
+    flat *= true.std(0) / flat.std(0)
+    for shift in (0, 1, 44, 89):
+        rolled = np.roll(flat, shift, axis=0)
+        said, shown = ([side[at : at + 3].ravel() for at in range(0, 88, 3)] for side in (rolled, true))
+        wins = []
+        for place, one in enumerate(said):
+            r = np.array([pearsonr(one, other)[0] for other in shown])
+            wins.append((r < r[place]).sum() / (len(r) - 1))
+        assert tested[shift] == pytest.approx(np.mean(wins)), shift
+
+
+def test_no_passage_holds_a_tr_that_is_silent_or_reaches_over_missing_ones():
+    truth = slow(np.random.default_rng(9), 60)
+    used, place = np.ones(60, bool), np.arange(60)
+    used[[10, 31]] = False
+    place[40:] += 5
+    found = identify_passages("", truth, truth, ScoredTRs.of(60, TR), seconds=8.0, used=used, place=place)
+    assert found.n_passages == 2 + 5 + 2 + 5  # of TRs 0 to 9, 11 to 30, 32 to 39, 40 to 59
+    spoiled = truth.copy()
+    spoiled[[10, 31]] += 1e3  # would win or lose passages, were it in one
+    own = identify_passages("", truth, spoiled, ScoredTRs.of(60, TR, None), seconds=8.0, used=used, place=place)
+    same = identify_passages("", truth, truth, ScoredTRs.of(60, TR, None), seconds=8.0, used=used, place=place)
+    assert own.n_passages == same.n_passages == 14 and same.pairwise.value == 1.0
+    fewer = identify_passages("", truth, truth, ScoredTRs.of(60, TR), seconds=8.0, used=np.arange(60) < 5)
+    assert fewer.pairwise.value is None
+
+
+def test_lengths_that_are_the_same_number_of_trs_are_told_apart_once():
+    truth = slow(np.random.default_rng(10), 80)
+    found = told_apart("mel", truth, truth, ScoredTRs.of(80, 4.0), ceiling=truth)
+    assert [one.seconds for one in found] == [4.0, 8.0, 16.0]
+    assert all(one.ceiling.pairwise.value == one.pairwise.value == 1.0 and one.ridge is None for one in found)
+    assert [one.seconds for one in told_apart("mel", truth, truth, ScoredTRs.of(80, 20.0))] == [20.0]
 
 
 def test_a_prediction_that_says_the_same_of_all_is_at_chance_exactly():

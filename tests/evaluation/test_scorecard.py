@@ -9,9 +9,12 @@ from scipy.stats import false_discovery_control, pearsonr, ttest_1samp
 
 from giblet.codec import load_codec
 from giblet.errors import InputError
+from giblet.evaluation.compared import compare
 from giblet.evaluation.encoding import score_encoding
-from giblet.evaluation.scorecard import FREQUENT, MEAN, Score, Scorecard, group_scorecard
-from giblet.evaluation.scores import compare, score_codes
+from giblet.evaluation.group_scorecard import group_scorecard
+from giblet.evaluation.score import FREQUENT, MEAN, Score
+from giblet.evaluation.scorecard import Scorecard
+from giblet.evaluation.scores import score_codes
 from giblet.statistics.estimates import Chance, Estimate, ScoredTRs
 from giblet.timing import group_codes_by_tr
 

@@ -20,12 +20,13 @@ from giblet.data.fmri import FMRIProcessor
 from giblet.data.text import TextSettings
 from giblet.encoding.settings import EncodeSettings
 from giblet.errors import InputError, reading
+from giblet.evaluation.score import SIGNIFICANT
 from giblet.files import write_atomic
-from giblet.pipeline.demonstration.real import SIGNIFICANT, folder_with
-from giblet.pipeline.encoding_bands import each_band
-from giblet.pipeline.features import extract
 from giblet.pages import Drawing, Section, Table
 from giblet.pages.drawings import ACCENT, INK, NULL, can_draw, svg_of
+from giblet.pipeline.demonstration.real import folder_with
+from giblet.pipeline.encoding_bands import each_band
+from giblet.pipeline.features import extract
 
 NAME, TR = "alice", 2.0
 VOLUME_0 = 20.0
@@ -41,6 +42,11 @@ REGIONS = {
     "LPTL": "left posterior temporal lobe", "LIPL": "left inferior parietal lobe", "LPreM": "left premotor cortex",
     "LIFG": "left inferior frontal gyrus",
 }  # fmt: skip
+RULE = (
+    "p by rotations of the BOLD of all listeners together, with all fits made anew; q is p corrected for the regions; "
+    "above chance: q <= .05"
+)
+SCORES = ("r", "p", "q", "ceiling")
 N_ROTATIONS = 361
 """Of 362 volumes all there are."""
 
@@ -50,7 +56,7 @@ class Alice:
     """What was found in the listeners to Alice in Wonderland."""
 
     group: pd.DataFrame
-    """By band and region: ``r``, mean over listeners, ``p`` and ``ceiling``."""
+    """By band and region: ``r``, mean over listeners, ``p``, ``q`` (corrected for the regions) and ``ceiling``."""
     n_listeners: int
     left_out: dict[str, str]
     """By listener who cannot be used, why."""
@@ -63,7 +69,7 @@ class Alice:
         """What is printed."""
         found = []
         for band, own in self.group.groupby("band", sort=False):
-            above = own[own["p"] <= SIGNIFICANT].sort_values("p")
+            above = own[own["q"] <= SIGNIFICANT].sort_values("q")
             named = ", ".join(f"{region} {r:.3f}" for region, r in zip(above["region"], above["r"], strict=True))
             text = f"above chance in {len(above)} of {len(own)} regions ({named})" if len(above) else "not above chance"
             found.append((TOLD[str(band)], f"{self.n_listeners} listeners, held-out r {text}"))
@@ -79,12 +85,12 @@ class Alice:
         rows = [
             [
                 TOLD[one["band"]], REGIONS.get(one["region"], one["region"]), f"{one['r']:.3f}", f"{one['p']:.2g}",
-                f"{one['ceiling']:.2f}", "yes" if one["p"] <= SIGNIFICANT else "no",
+                f"{one['q']:.2g}", f"{one['ceiling']:.2f}", "yes" if one["q"] <= SIGNIFICANT else "no",
             ]
             for one in self.group.to_dict("records")
         ]  # fmt: skip
-        headers = ["followed", "region", "r, mean over listeners", "p", "ceiling", "above chance"]
-        table = Table(headers, rows, "p by rotations of the BOLD of all listeners together, with all fits made anew")
+        headers = ["followed", "region", "r, mean over listeners", "p", "q", "ceiling", "above chance"]
+        table = Table(headers, rows, RULE)
         text = [
             f"Real brains: {self.n_listeners} people listened to the first chapter of Alice in Wonderland. Does a "
             "region follow how many words are spoken per second, or how loud the sound is? Each fifth of the story is "
@@ -97,7 +103,7 @@ class Alice:
         if can_draw():
             svg = svg_of(self._draw, 7.5, 3.2)
             alt = "bars of held-out r by region, of word rate and of sound power, with the ceiling of each region"
-            parts.insert(0, Drawing(svg, alt, "Full bars are above chance (p <= .05), hollow ones are not."))
+            parts.insert(0, Drawing(svg, alt, "Full bars are above chance (q <= .05), hollow ones are not."))
         return [Section("Real brains: words and sound, region by region", text, parts)]
 
     def _draw(self, _figure: Any, axis: Any) -> None:
@@ -105,7 +111,7 @@ class Alice:
         for number, (band, colour) in enumerate(zip(bands, (ACCENT, NULL), strict=False)):
             own = self.group[self.group["band"] == band]
             places = np.arange(len(own)) + (number - 0.5) * width
-            above = own["p"].to_numpy() <= SIGNIFICANT
+            above = own["q"].to_numpy() <= SIGNIFICANT
             for which, face in ((above, colour), (~above, "none")):
                 axis.bar(places[which], own["r"][which], width * 0.92, facecolor=face, edgecolor=colour, linewidth=1.4)
             axis.bar([0], [0], width, color=colour, label=TOLD[str(band)])
@@ -226,7 +232,11 @@ def show_alice(
     found = found[found["who"] == "group"]
     regions = [name.removesuffix(" r") for name in map(str, found) if name.endswith(" r")]
     rows = [
-        {"band": row["band"], "region": region, **{name: row[f"{region} {name}"] for name in ("r", "p", "ceiling")}}
+        {
+            "band": row["band"],
+            "region": region,
+            **{name: row[f"{region} {name}"] for name in ("r", "p", "q", "ceiling")},
+        }
         for row in found.to_dict("records")
         for region in regions
     ]

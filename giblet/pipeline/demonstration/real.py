@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from giblet.errors import InputError
+from giblet.evaluation.score import SIGNIFICANT
 from giblet.pages import Section
-
-SIGNIFICANT = 0.05
 
 
 class RealBrains(Protocol):

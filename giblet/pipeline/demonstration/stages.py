@@ -62,12 +62,11 @@ class Stages:
         now = Stage(name, what, len(self.ended) + 1, self.of)
         began = time.perf_counter()
 
-        def told(done: float | None = None, seconds: float | None = None) -> Stage:
-            stage = replace(now, done=done, seconds=seconds)
+        def told(stage: Stage) -> None:
             if self.tell is not None:
                 self.tell(stage)
-            return stage
 
-        told()
-        yield told
-        self.ended.append(told(1.0, time.perf_counter() - began))
+        told(now)
+        yield lambda done: told(replace(now, done=done))
+        self.ended.append(replace(now, done=1.0, seconds=time.perf_counter() - began))
+        told(self.ended[-1])

@@ -17,24 +17,24 @@ import pandas as pd
 
 from giblet.data.language_models import SMOLLM2, LanguageModel
 from giblet.encoding.settings import EncodeSettings
-from giblet.pipeline.demonstration.real import SIGNIFICANT, folder_with, verdict
+from giblet.evaluation.score import SIGNIFICANT
+from giblet.pages import Drawing, Section, Table
+from giblet.pages.drawings import ACCENT, INK, TEST, can_draw, svg_of
+from giblet.pipeline.demonstration.real import folder_with, verdict
 from giblet.pipeline.encoding_bands import each_band
 from giblet.pipeline.passages import PassageOptions, tell_apart
 from giblet.pipeline.spoken_stories import (
-    TR,
     TRAIN25,
     chosen_stories,
     listeners_in,
     read_stories,
-    vectors_of,
     write_stories,
 )
-from giblet.pages import Drawing, Section, Table
-from giblet.pages.drawings import ACCENT, INK, TEST, can_draw, svg_of
+from giblet.pipeline.story_words import TR, vectors_of
 
 NAME = "lebel"
 LAYERS = (0, 8, 16, 24, 30)
-DECODED = 16
+DECODED, RATE = 16, "word_rate"
 """The layer in the middle, from which passages are told apart."""
 N_COMPONENTS, N_DECODED = 100, 50
 """Main components of a layer that predict BOLD, and that are decoded from it."""
@@ -48,10 +48,10 @@ PASSAGE = 20.0
 class Stories:
     """What was found in listeners to spoken stories."""
 
-    bands: pd.DataFrame
-    """By band and listener: mean ``r`` over components of cortex, and how many are ``found`` ``of`` how many."""
-    passages: pd.DataFrame
-    """As :func:`giblet.pipeline.passages.tell_apart` gives it."""
+    bands: list[dict[str, Any]]
+    """By ``band`` and ``who``: mean ``r`` over components of cortex, and how many are ``found`` ``of`` how many."""
+    passages: list[dict[str, Any]]
+    """Rows of what :func:`giblet.pipeline.passages.tell_apart` gives."""
     model: str
     folder: Path
     """Of the results."""
@@ -62,17 +62,17 @@ class Stories:
     def lines(self) -> list[tuple[str, str]]:
         """What is printed."""
         found = []
-        for who, own in self.bands.groupby("who"):
-            best = own.loc[own["r"].idxmax()]
-            rate = float(own.loc[own["band"] == "word_rate", "r"].iloc[0])
+        for who, own in _by_listener(self.bands):
+            best = max(own, key=lambda one: one["r"])
+            rate = next(one["r"] for one in own if one["band"] == RATE)
             text = f"{best['band'].replace('_', ' ')} predicts best, mean r {best['r']:.3f} (word rate {rate:.3f}), "
             found.append((f"listener {who}", text + f"q <= .05 in {best['found']} of {best['of']} components"))
-        for who, own in self.passages.groupby("who"):
-            n = int(own["passages"].sum())
-            right = float((own["top-1"] * own["passages"]).sum())
-            chance = float((own["chance 1"] * own["passages"]).sum())
-            p = None if own["p 1"].isna().any() else float(own["p 1"].max())
-            text = f"{right:.0f} of {n} passages of {own['seconds'].iloc[0]:g} s are recognised from the scan alone"
+        for who, own in _by_listener(self.passages):
+            n = sum(one["passages"] for one in own)
+            right, chance = (sum(one["passages"] * one[share] for one in own) for share in ("top-1", "chance 1"))
+            ps = [one["p 1"] for one in own]
+            p = None if any(map(pd.isna, ps)) else max(ps)
+            text = f"{right:.0f} of {n} passages of {own[0]['seconds']:g} s are recognised from the scan alone"
             found.append((f"listener {who}", f"{text} (chance {chance:.1f}; in each story {verdict(p)})"))
         return found
 
@@ -87,35 +87,36 @@ class Stories:
             "Data: LeBel et al. (2023), OpenNeuro ds003020, CC0. The words of the stories are in no file of this run."
         )
         layers = [
-            f"Real brains: listeners heard hours of spoken stories. The vectors that a language model ({self.model}) "
-            "makes of the words, layer by layer, predict the BOLD of stories that the fit has not seen. The dashed line "
-            "is what the mere number of words per second predicts.",
+            "Real brains: listeners heard hours of spoken stories. The vectors that a language model "
+            f"({self.model}) makes of the words, layer by layer, predict the BOLD of stories that the fit never saw. "
+            "The dashed line is what the mere number of words per second predicts.",
             source,
         ]
         by_band = [
-            [str(one.band).replace("_", " "), str(one.who), f"{one.r:.3f}", f"{one.found} of {one.of}"]
-            for one in self.bands.itertuples()
+            [one["band"].replace("_", " "), one["who"], f"{one['r']:.3f}", f"{one['found']} of {one['of']}"]
+            for one in self.bands
         ]
         parts: list[Drawing | Table] = [Table(["band", "listener", "mean r", "components with q <= .05"], by_band)]
         if can_draw():
             alt = "held-out r by layer of the language model, a bar for each layer and listener, and of the word rate"
-            svg = svg_of(self._draw, 7.5, 3.0, columns=self.bands["who"].nunique())
+            svg = svg_of(self._draw, 7.5, 3.0, columns=len(_by_listener(self.bands)))
             parts.insert(0, Drawing(svg, alt, "Mean r over components of cortex, in stories that were never seen."))
         apart = [
-            f"Real brains: which passage of an unseen story did a person hear? Layer {self.decoded} of the language "
-            "model is decoded from the scan; each passage that was decoded is compared with all passages of its story, "
-            "and is right if it is most like its own. The null rotates what was decoded in time.",
+            "Real brains: which passage of an unseen story did a person hear? What was said, as layer "
+            f"{self.decoded} of the language model has it, is decoded from the scan. Each passage that was decoded is "
+            "compared with all passages of its story, and is right if it is most like its own. The null rotates what "
+            "was decoded in time.",
             source,
         ]
         rows = [
             [
-                str(one["who"]), str(one["run"]), f"{one['passages']} of {one['seconds']:g} s", f"{one['top-1']:.2f}",
+                one["who"], one["run"], f"{one['passages']} of {one['seconds']:g} s", f"{one['top-1']:.2f}",
                 f"{one['chance 1']:.3f}", _p(one["p 1"]), f"{one['pairwise']:.2f}", _p(one["pairwise p"]),
             ]
-            for one in self.passages.to_dict("records")
+            for one in self.passages
         ]  # fmt: skip
         headers = ["listener", "story", "passages", "right", "chance", "p", "of pairs (chance .5)", "p"]
-        missed = [row for row in self.passages.to_dict("records") if not row["p 1"] <= SIGNIFICANT]
+        missed = [one for one in self.passages if not one["p 1"] <= SIGNIFICANT]
         warnings = [f"listener {one['who']}, {one['run']}: not above chance" for one in missed]
         return [
             Section("Real brains: layer by layer", layers, parts),
@@ -123,14 +124,14 @@ class Stories:
         ]
 
     def _draw(self, _figure: Any, axes: Any) -> None:
-        listeners = list(self.bands.groupby("who"))
+        listeners = _by_listener(self.bands)
         for axis, (who, own) in zip([axes] if len(listeners) == 1 else axes, listeners, strict=True):
-            r = own.set_index("band")["r"]
-            layers = r[r.index.str.startswith("layer_")]
-            names = [str(name).removeprefix("layer_") for name in layers.index]
-            axis.bar(names, layers, color=[TEST if r == layers.max() else ACCENT for r in layers])
-            axis.axhline(r["word_rate"], color=INK, linestyle="--", linewidth=1.2, label="word rate")
-            axis.set(title=f"listener {who}", xlabel=f"layer of {self.model}", ylabel="mean held-out r")
+            r = {one["band"].removeprefix("layer_"): one["r"] for one in own}
+            rate = r.pop(RATE)
+            best = max(r.values())
+            axis.bar(list(r), list(r.values()), color=[TEST if one == best else ACCENT for one in r.values()])
+            axis.axhline(rate, color=INK, linestyle="--", linewidth=1.2, label="word rate")
+            axis.set(title=f"listener {who}", xlabel=f"layer of {Path(self.model).name}", ylabel="mean held-out r")
             axis.legend(loc="upper right")
             axis.margins(y=0.25)
 
@@ -141,23 +142,22 @@ class Stories:
         -------
         dict of str to object
         """
-        bands = [
-            {
-                "band": str(one.band),
-                "listener": str(one.who),
-                "r": float(one.r),
-                "found": int(one.found),
-                "of": int(one.of),
-            }
-            for one in self.bands.itertuples()
-        ]
-        passages = [
-            {key: value.item() if hasattr(value, "item") else value for key, value in row.items()}
-            for row in self.passages.to_dict("records")
-        ]
         return {
-            "name": self.name, "model": self.model, "bands": bands, "passages": passages, "folder": str(self.folder)
+            "name": self.name, "model": self.model, "bands": self.bands, "passages": self.passages,
+            "folder": str(self.folder),
         }  # fmt: skip
+
+
+def _by_listener(rows: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    return [(who, [one for one in rows if one["who"] == who]) for who in dict.fromkeys(one["who"] for one in rows)]
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a table as plain values."""
+    return [
+        {str(key): value.item() if hasattr(value, "item") else value for key, value in row.items()}
+        for row in table.to_dict("records")
+    ]
 
 
 def _p(value: float | None) -> str:
@@ -235,7 +235,7 @@ def show_stories(
     names = chosen_stories(folder, read_stories(folder), TRAIN25)
     vectors, about = vectors_of(model, layers)
     runs = write_stories(folder, out_dir, names, listeners_in(folder), vectors, about, part(0.0, 0.7))
-    bands = {"word_rate": {"of": "story", "take": "word_rate"}}
+    bands: dict[str, dict[str, object]] = {RATE: {"of": "story", "take": RATE}}
     bands |= {
         f"layer_{layer}": {"of": "story", "take": f"layer_{layer}", "n_components": n_components} for layer in layers
     }
@@ -247,4 +247,4 @@ def show_stories(
     tell = part(0.7, 0.95)
     found = each_band(settings, overwrite=overwrite, progress=lambda _, done, of: tell(done, of))
     apart = tell_apart(settings, PassageOptions(f"layer_{decoded}", n_components=n_decoded, seconds=(PASSAGE,)))
-    return Stories(found, apart, model, out_dir, decoded)
+    return Stories(_records(found), _records(apart), model, out_dir, decoded)

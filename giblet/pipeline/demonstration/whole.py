@@ -9,11 +9,15 @@ from typing import Any
 from giblet.data.audio import AudioSettings
 from giblet.evaluation.encoding import EncodingScore
 from giblet.evaluation.identification import Identification
+from giblet.evaluation.score import SIGNIFICANT
 from giblet.files import check_writable
 from giblet.notebook import html_facts
+from giblet.pages import Figure, Report, Section, Table
+from giblet.pages.cells import p_value
 from giblet.pipeline.demonstration.alice import find_alice, show_alice
 from giblet.pipeline.demonstration.brain import (
     ANSWERS_TO,
+    HRF,
     N_VOXELS,
     OTHER_READERS,
     SNR,
@@ -37,10 +41,11 @@ from giblet.pipeline.simulation import SimulatedScan
 from giblet.pipeline.trained_run import open_run
 from giblet.pipeline.training import train
 from giblet.progress import TrainingStep
-from giblet.pages import Figure, Report, Section, Table
 from giblet.training.result import RunResult
 
 ON_THE_PAGE = "report.html"
+MANY = 10
+"""Passages from which a share is told."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,8 +75,10 @@ class Demonstration:
 
     @property
     def identification(self) -> Identification:
-        """Of the shortest passages that the scorecard has: those of which there are most."""
-        return min(self.reconstruction.scorecard.passages, key=lambda one: one.seconds)
+        """Of the longest passages of which there are many; where none are, of those of which there are most."""
+        found = self.reconstruction.scorecard.passages
+        many = [one for one in found if one.n_passages >= MANY]
+        return max(many, key=lambda one: one.seconds) if many else max(found, key=lambda one: one.n_passages)
 
     @property
     def lines(self) -> list[tuple[str, str]]:
@@ -244,22 +251,19 @@ def _page_of(shown: Demonstration) -> Report:
 
 def _first(shown: Demonstration) -> Section:
     one, ceiling, summary = shown.identification, shown.ceiling.mean.value, shown.encoding.subjects[0].summary
-    p = one.pairwise_rotated.p
-    tops = "; ".join(
-        f"the right one among the {k} most alike: {share.value:.2f} (chance {one.chance[k]:.2f})"
-        for k, share in one.top.items()
-        if share.value is not None
-    )
+    p, right = one.pairwise_rotated.p, one.top.get(1)
+    first = [] if right is None else [f"its own passage is the most alike: {right}; chance {one.chance[1]:.3f}"]
     figures = [
         Figure(
             "Encoding, simulated brain", f"r = {shown.encoding_r:.3f}",
-            [f"ceiling: {ceiling:.3f}, the noiseless signal", "chance: 0", verdict(summary["mean_p"])],
-            summary["mean_p"] is not None and summary["mean_p"] <= 0.05,
+            [f"ceiling: {ceiling:.3f}, the noiseless signal", "chance: 0", f"p {p_value(summary['mean_p'])}"],
+            summary["mean_p"] is not None and summary["mean_p"] <= SIGNIFICANT,
         ),
         Figure(
             f"Identification of {one.seconds:g}-s passages, simulated brain",
             "-" if one.pairwise.value is None else f"{100 * one.pairwise.value:.0f} %",
-            ["of pairs; chance: 50 %", verdict(p), f"{one.n_passages} passages; {tops}"], p is not None and p <= 0.05,
+            ["of pairs; chance: 50 %", f"{one.n_passages} passages, p {p_value(p)}", *first],
+            p is not None and p <= SIGNIFICANT,
         ),
         Figure(
             "Round trip, no brain", f"{shown.round_trip.si_sdr:.2f} dB",
@@ -272,6 +276,7 @@ def _first(shown: Demonstration) -> Section:
         ["what the model is given", "codes of the sound"],
         ["voxels, TR", f"{N_VOXELS}, {TR:g} s"],
         ["signal and noise", f"variance of the signal {SNR:g} times that of the noise"],
+        ["response", f"{HRF}, which the encoding models assume too"],
         ["circular", shown.scans[-1].circular],
         [
             "noise ceiling",
