@@ -4,8 +4,8 @@
 
 In every study a ridge is fitted on the first part of a scan and its prediction tested on the rest, a gap apart. BOLD is
 noise of the kind that the row names, one scan long, drifts included; features drift too. The section of
-docs/encoding_calibration.md between its two marks is written anew; the JSON file beside it holds the figures. Results are
-appended to WORK/results.jsonl, so that a run that was interrupted goes on.
+docs/encoding_calibration.md between its two marks is written anew; the JSON file beside it holds the figures. Results
+are appended to WORK/results.jsonl, so that a run that was interrupted goes on.
 """
 
 from __future__ import annotations

@@ -105,6 +105,8 @@ autosummary_context = {"first_here": first_here}
 html_theme = "pydata_sphinx_theme"
 html_title = f"giblet {release}"
 html_extra_path = ["_root"]  # index.html, which leads to docs/index.html
+html_static_path = ["_static"]
+html_css_files = ["giblet.css"]
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options = {
@@ -141,6 +143,11 @@ def list_options(_: Sphinx, what: str, name: str, documented: object, options: o
         lines += [f"``{option}``, {default}", f"    {field.description or ''}", ""]
 
 
+def without_defaults(_: Sphinx, what: str, name: str, documented: object, *about: object) -> tuple[str, None] | None:
+    """Settings show no signature: it would list all defaults, which their options have."""
+    return ("", None) if isinstance(documented, type) and issubclass(documented, BaseModel) else None
+
+
 def is_inherited_machinery(_: Sphinx, what: str, name: str, *about: object) -> bool | None:
     """True of what scikit-learn and pydantic add to each class: None leaves the rest as it is."""
     return True if name.endswith("_request") or name.startswith("model_") else None
@@ -150,4 +157,5 @@ def setup(sphinx: Sphinx) -> None:
     """What Sphinx calls first."""
     sphinx.connect("builder-inited", write_commands, priority=1)
     sphinx.connect("autodoc-process-docstring", list_options, priority=900)  # after numpydoc
+    sphinx.connect("autodoc-process-signature", without_defaults)
     sphinx.connect("autodoc-skip-member", is_inherited_machinery)

@@ -29,25 +29,9 @@ from tests.speech_folders import speech_folder
 from tests.test_docs import ROOT
 
 RATE = 24_000
-SENTENCE = [
-    "Alice",
-    "was",
-    "beginning",
-    "to",
-    "get",
-    "very",
-    "tired",
-    "of",
-    "sitting",
-    "by",
-    "her",
-    "sister",
-    "on",
-    "the",
-    "bank",
-]
-LONG = 250
-"""TRs of 1.5 s: a fifth of what is left after gaps is long enough for a p."""
+SENTENCE = "Alice was beginning to get very tired of sitting by her sister on the bank".split()  # noqa: SIM905
+LONG = 150
+"""TRs of 1.5 s of the film: enough for folds with gaps of 32 s between them."""
 
 
 def film(path: Path, seconds: float) -> Path:
@@ -73,9 +57,19 @@ def scan(folder: Path, n_trs: int, tr: float, stem: str = "") -> None:
     write_table(folder / f"{stem}bold.tsv", bold(n_trs)[:, :6], tr)
 
 
-def readme(folder: Path) -> None:
-    """A long film with its scan, and configurations to encode and to train."""
+def make_long(folder: Path) -> Path:
+    """A film of :data:`LONG` TRs, the features of its sound and those of its words, which several pages share."""
     film(folder / "film.mp4", LONG * 1.5)
+    words(folder, LONG * 1.5)
+    gb.extract(folder / "film.mp4", gb.AudioSettings.make(tr=1.5), folder / "features")
+    made = gb.extract(folder / "words.tsv", gb.TextSettings.make(tr=1.5, model=None), folder / "features").path
+    made.rename(made.with_name("film_desc-text_features.nc"))
+    return folder
+
+
+def readme(folder: Path, long: Path) -> None:
+    """A long film with its scan, and configurations to encode and to train."""
+    shutil.copy(long / "film.mp4", folder)
     scan(folder, LONG, 1.5)
 
 
@@ -84,7 +78,7 @@ def encode_config(folder: Path) -> None:
     run = {"bold": "bold.tsv", "audio": "features/film_desc-encodec24k_features.nc"}
     bands = {"sound": {"of": "audio", "take": "latents", "n_components": 4}}
     data = {"subjects": [{"name": "01", "runs": [run]}]}
-    write_yaml(folder / "config.yaml", {"data": data, "bands": bands, "output": "encoded", "n_rotations": 20})
+    write_yaml(folder / "config.yaml", {"data": data, "bands": bands, "output": "results", "n_rotations": 20})
 
 
 def train_config(folder: Path) -> None:
@@ -107,6 +101,7 @@ def alignment(folder: Path) -> None:
     words(folder, 150)
     gb.extract(folder / "film.mp4", gb.AudioSettings.make(tr=2.0), folder / "features")
     gb.extract(folder / "film.mp4", gb.VideoSettings.make(tr=2.0), folder / "features")
+    gb.extract(folder / "words.tsv", gb.TextSettings.make(tr=2.0, model=None), folder / "features")
     scan(folder, 65, 2.0)
     scan(folder, 75, 2.0, "sub-01_")
     names = [f"{kind}_{axis}" for kind in ("trans", "rot") for axis in "xyz"]
@@ -118,7 +113,7 @@ def data(folder: Path) -> None:
     """A short film with its words and features, and models of random weights where hub names are looked for."""
     film(folder / "film.mp4", 24)
     words(folder, 24)
-    speech_folder(folder / "openai" / "whisper-small", "whisper")
+    speech_folder(folder / "openai" / "whisper-small", "whisper", encoder_layers=12)
     speech_folder(folder / "facebook" / "wav2vec2-base", "wav2vec2-layer")
     gb.extract(folder / "film.mp4", gb.AudioSettings.make(tr=1.5), folder)
     gb.extract(folder / "words.tsv", gb.TextSettings.make(tr=1.5, model=None), folder)
@@ -126,7 +121,6 @@ def data(folder: Path) -> None:
     for run in (1, 2):
         shutil.copy(folder / "bold.nii.gz", folder / f"sub-01_run-{run}_bold.nii.gz")
     shutil.copy(folder / "mask.nii.gz", folder / "sub-01_desc-brain_mask.nii.gz")
-    film(folder / "long.mp4", 150)
     gb.extract(folder / "film.mp4", gb.AudioSettings.make(tr=1.5), folder / "features")
 
 
@@ -139,10 +133,10 @@ def picture(folder: Path) -> None:
     transformers.ViTModel(config).save_pretrained(folder / "facebook" / "dinov2-small")
     processor = transformers.ViTImageProcessor(size={"height": 32, "width": 32})
     processor.save_pretrained(folder / "facebook" / "dinov2-small")
-    save_video_model(folder / "MCG-NJU", "videomae").rename(folder / "MCG-NJU" / "videomae-base")
+    save_video_model(folder / "MCG-NJU", "videomae", num_hidden_layers=12).rename(folder / "MCG-NJU" / "videomae-base")
 
 
-def clips(folder: Path) -> None:
+def clips(folder: Path, long: Path) -> None:
     """Forty short sounds, responses to them of two listeners, other sounds; and a film for the first configuration."""
     rng = np.random.default_rng(0)
     (folder / "sounds").mkdir()
@@ -160,11 +154,8 @@ def clips(folder: Path) -> None:
     write_nifti(folder / "bob.nii", bold(40), 2.0)
     nib.save(nib.load(folder / "bob.nii"), folder / "bob_betas.nii.gz")
     nib.save(nib.load(folder / "mask.nii"), folder / "bob_mask.nii.gz")
-    howto_film(folder)
-    for kind in (gb.AudioSettings.make(tr=1.5), gb.TextSettings.make(tr=1.5, model=None)):
-        source = folder / ("story.tsv" if isinstance(kind, gb.TextSettings) else "film.mp4")
-        gb.extract(source, kind, folder / "features")
-    (folder / "features" / "story_desc-text_features.nc").rename(folder / "features" / "film_desc-text_features.nc")
+    readme(folder, long)
+    shutil.copytree(long / "features", folder / "features")
     shutil.copy(folder / "bold.nii.gz", folder / "sub-01_bold.nii.gz")
     shutil.copy(folder / "mask.nii.gz", folder / "sub-01_desc-brain_mask.nii.gz")
     pd.DataFrame(rng.standard_normal((LONG, 2)), columns=["a", "b"]).to_csv(
@@ -172,22 +163,15 @@ def clips(folder: Path) -> None:
     )
 
 
-def howto_film(folder: Path) -> None:
+def howto_film(folder: Path, long: Path) -> None:
     """A long film with words and scan."""
-    film(folder / "film.mp4", LONG * 1.5)
-    kept = folder / "words.tsv"
-    ours = kept.read_bytes() if kept.exists() else None
+    readme(folder, long)
     words(folder, LONG * 1.5)
-    if ours is not None:
-        kept.rename(folder / "story.tsv")
-        kept.write_bytes(ours)
-    scan(folder, LONG, 1.5)
 
 
-def cifti(folder: Path) -> None:
+def cifti(folder: Path, long: Path) -> None:
     """A dense series, and features of the film."""
-    film(folder / "film.mp4", LONG * 1.5)
-    gb.extract(folder / "film.mp4", gb.AudioSettings.make(tr=1.5), folder / "features")
+    shutil.copytree(long / "features", folder / "features")
     write_cifti(folder / "sub-01_task-film_space-fsLR_den-91k_bold.dtseries.nii", bold(LONG), 1.5)
 
 
@@ -202,11 +186,11 @@ def offline(folder: Path) -> None:
     bundled(folder / "encodec_24khz")
 
 
-def slurm(folder: Path) -> None:
+def slurm(folder: Path, long: Path) -> None:
     """Films and their list; programs ``giblet`` and ``srun``, the second of which only runs what follows it."""
-    howto_film(folder)
+    readme(folder, long)
+    shutil.copytree(long / "features", folder / "features")
     (folder / "films.txt").write_text("film.mp4\n")
-    gb.extract(folder / "film.mp4", gb.AudioSettings.make(tr=1.5), folder / "features")
     train_config(folder)
     (folder / "config.yaml").rename(folder / "train.yaml")
     encode_config(folder)
@@ -236,10 +220,6 @@ def codec(folder: Path) -> None:
     soundfile.write(folder / "FOLDER" / "speech.wav", at_24k("speech.flac")[: 4 * RATE], RATE)
     bundled(folder / "facebook" / "encodec_24khz")
     bundled(folder / "runs" / "codec" / "1-transform-start" / "final")
-
-
-def nothing(folder: Path) -> None:
-    """Pages that need no file of their own, or only those of the repository."""
 
 
 def language(folder: Path) -> None:

@@ -28,7 +28,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
 """By name, how the classes of transformers begin, and options of their configuration."""
 
 
-def speech_folder(path: Path, family: str, *, dtype: torch.dtype = torch.float32, head: str = "") -> Path:
+def speech_folder(path: Path, family: str, *, dtype: torch.dtype = torch.float32, head: str = "", **more: int) -> Path:
     """Save a model with its extractor.
 
     Parameters
@@ -40,6 +40,8 @@ def speech_folder(path: Path, family: str, *, dtype: torch.dtype = torch.float32
         Of its weights.
     head : str
         ``"ForCTC"``, ``"ForConditionalGeneration"``: what stands upon the encoder, as in most checkpoints.
+    **more : int
+        Further options of the configuration.
 
     Returns
     -------
@@ -48,7 +50,7 @@ def speech_folder(path: Path, family: str, *, dtype: torch.dtype = torch.float32
     """
     begins, options = FAMILIES[family]
     torch.manual_seed(0)
-    config = getattr(transformers, f"{begins}Config")(**options)
+    config = getattr(transformers, f"{begins}Config")(**{**options, **more})
     model = getattr(transformers, f"{begins}{head or 'Model'}")(config)
     model.to(dtype).save_pretrained(path)
     if begins == "Whisper":

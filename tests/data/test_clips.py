@@ -27,11 +27,11 @@ FAMILIES = {
 }
 
 
-def saved(folder, family, dtype=torch.float32):
+def saved(folder, family, dtype=torch.float32, **more):
     """A folder with a small model of the family, of random weights."""
     torch.manual_seed(0)
     name, own, processor = FAMILIES[family]
-    config = getattr(transformers, f"{name}Config")(**TINY, **own)
+    config = getattr(transformers, f"{name}Config")(**{**TINY, **own, **more})
     getattr(transformers, f"{name}Model")(config).to(dtype).save_pretrained(folder / family)
     getattr(transformers, processor)(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(
         folder / family

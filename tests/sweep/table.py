@@ -65,7 +65,7 @@ Not in the sweep, because the ffmpeg used cannot write them: HE-AAC, AMR, field-
 
 ```sh
 python -m pytest -m slow tests/test_media_sweep.py     # one test per file
-python -m tests.sweep.table docs/media.md              # this page anew
+python -m tests.sweep.table docs/media.md              # writes this page again
 ```
 
 Both need ffmpeg on the PATH. The figures are those of ffmpeg {ffmpeg} and libsndfile {sndfile} beside PyAV {pyav} with
