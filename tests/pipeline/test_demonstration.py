@@ -171,7 +171,8 @@ def labels(block: str) -> list[str]:
 
 
 def shown_in_the_readme(first_line: str) -> str:
-    blocks = re.findall(r"^```\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = [block for _, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)]
     return next(block for block in blocks if first_line in block.splitlines())
 
 
