@@ -72,14 +72,21 @@ class Score:
 
     @property
     def above_nulls(self) -> bool | None:
-        """Whether it is above each null that has a score, by more than chance; None where that cannot be told."""
-        if self.reconstruction.value is None:
+        """Whether it is above each null that has a score, by more than chance; None where that cannot be told.
+
+        The interval of the difference from a null lies above 0, and no more than the usual share of rotations does as
+        well. Where the part is too short for intervals, rotations alone tell chance, and the difference is above 0.
+        """
+        own = self.reconstruction.value
+        if own is None:
             return None
-        verdicts = [null.margin.low > 0 for null in self.nulls.values() if null.margin and null.margin.low is not None]
+        margins = [null.margin for null in self.nulls.values()]
+        verdicts = [margin.low > 0 for margin in margins if margin is not None and margin.low is not None]
         if self.shifted is not None:
             if self.shifted.p is None:
                 return None if all(verdicts) else False
             verdicts.append((self.shifted.p if self.shifted.q is None else self.shifted.q) <= SIGNIFICANT)
+            verdicts += [own > null.score.value for null in self.nulls.values() if null.score.value is not None]
         return all(verdicts) if verdicts else None
 
     def as_dict(self) -> dict[str, Any]:

@@ -17,7 +17,8 @@ READ_SCORES = (
     "what the true codes score once they are decoded: no prediction can be expected above it. The training mean and "
     "the most frequent code know nothing of the brain. Rotated in time is the mean over rotations of the same "
     "prediction against the truth, with p, and q for all tests of this table. Ridge is ridge regression on the same "
-    "TRs. A score is above its nulls if the interval of its difference from each lies above 0, and q <= .05."
+    "TRs. A score is above its nulls if the interval of its difference from each lies above 0 (the difference itself, "
+    "where the part is too short for intervals), and q <= .05."
 )
 READ_PASSAGES = (
     "The part is cut into passages. Each decoded one is compared with the true features of all passages of its run: "

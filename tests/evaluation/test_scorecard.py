@@ -1,6 +1,7 @@
 """The scorecard, on a tiny codec whose answers are known."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from giblet.errors import InputError
 from giblet.evaluation.compared import compare
 from giblet.evaluation.encoding import score_encoding
 from giblet.evaluation.group_scorecard import group_scorecard
-from giblet.evaluation.score import FREQUENT, MEAN, Score
+from giblet.evaluation.score import FREQUENT, MEAN, Null, Score
 from giblet.evaluation.scorecard import Scorecard
 from giblet.evaluation.scores import score_codes
 from giblet.statistics.estimates import Chance, Estimate, ScoredTRs
@@ -182,6 +183,19 @@ def test_the_scorecard_is_json_and_a_table(spoiled_scores):
     assert len(lines) == 2 + len(scores) + 1
     with pytest.raises(InputError, match="there is no score 'loudness'"):
         card.score("loudness")
+
+
+def test_a_null_that_scores_higher_is_not_passed_over_where_the_part_is_too_short_for_intervals():
+    """Rotations alone do not make a result of what the training mean does better: 70 TRs, no interval, p .0001."""
+    better = Null(Estimate(0.53), Estimate(0.47 - 0.53))
+    worse = Null(Estimate(0.45), Estimate(0.47 - 0.45))
+    rotated = Chance(0.46, 0.0001, 63)
+    assert Score("mel r", Estimate(0.47), None, {MEAN: worse, FREQUENT: better}, rotated).above_nulls is False
+    assert Score("mel r", Estimate(0.47), None, {MEAN: worse, FREQUENT: worse}, rotated).above_nulls is True
+    without_margins = {name: replace(null, margin=None) for name, null in ((MEAN, worse), (FREQUENT, better))}
+    assert Score("mel r", Estimate(0.47), None, without_margins, rotated).above_nulls is False  # means of a group
+    untested = Score("SI-SDR, dB", Estimate(-5.0), None, {MEAN: Null(Estimate(-9.0), Estimate(4.0))})
+    assert untested.above_nulls is None
 
 
 def test_p_values_of_a_card_are_corrected_for_their_number():
