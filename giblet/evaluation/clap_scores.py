@@ -150,7 +150,7 @@ def frechet_distance(truth: np.ndarray, predicted: np.ndarray) -> float:
     Examples
     --------
     >>> cross = np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]])
-    >>> frechet_distance(cross, cross + [3, 4]), round(frechet_distance(cross, 2 * cross), 6)
+    >>> round(frechet_distance(cross, cross + [3, 4]), 6), round(frechet_distance(cross, 2 * cross), 6)
     (25.0, 1.333333)
     """
     sides = [np.asarray(one, np.float64) for one in (truth, predicted)]

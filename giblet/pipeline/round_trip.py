@@ -58,8 +58,7 @@ def sample(name: str) -> Path:
         if path.is_file():
             return path
     raise InputError(
-        f"this installation came without the sample {name}: install giblet again, or name a film of your own, giblet "
-        "demo --quick FILM"
+        f"this installation came without the sample {name}: install giblet again, or name a film of your own"
     )
 
 

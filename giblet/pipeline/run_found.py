@@ -123,7 +123,7 @@ def headline(card: Mapping[str, Any], whose: str) -> list[Figure]:
     over_time = [one for one in decoded if "over time" in str(one["name"])]
     over_time = over_time or [one for one in decoded if str(one["name"]).endswith(" r")]
     found = [_headline(one, whose) for one in [*encoding, *(over_time or decoded)[:1]]]
-    passages = [one for key in PASSAGES for one in card.get(key) or [] if _pairwise(one).get("value") is not None]
+    passages = [one for one in card.get(PASSAGES) or [] if _pairwise(one).get("value") is not None]
     if passages:
         enough = [one for one in passages if one.get("n_passages", 0) >= ENOUGH]
         longest = (
@@ -188,7 +188,7 @@ def verdict(card: Mapping[str, Any], whose: str) -> list[str]:
     """
     rows = [one for one in rows_of(card) if one["reconstruction"].get("value") is not None]
     below = [str(one["name"]) for one in rows if one.get("above_nulls") is False]
-    apart = [one for key in PASSAGES for one in card.get(key) or [] if _pairwise(one).get("p") is not None]
+    apart = [one for one in card.get(PASSAGES) or [] if _pairwise(one).get("p") is not None]
     confused = [one for one in apart if _pairwise(one)["p"] > SIGNIFICANT]
     untested = [str(one["name"]) for one in rows if one.get("above_nulls") is None]
     found = []

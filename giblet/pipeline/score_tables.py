@@ -26,8 +26,10 @@ READ_PASSAGES = (
     "own is among the k most alike. Rotated is the same with the prediction rotated in time, and p the share of "
     "rotations that do as well. Few passages make wide intervals."
 )
-TITLES = {"passages": "Passages told apart", "segments": "Segments told apart"}
-PASSAGES = ("passages", "segments")
+PASSAGES = "passages"
+TITLES = {PASSAGES: "Passages told apart"}
+BESIDE = {"ridge": "ridge", "ceiling": "codec alone"}
+"""Entries of an entry that are the same of another prediction, and what their columns are called."""
 
 
 def estimate(one: Mapping[str, Any] | None) -> str:
@@ -161,9 +163,9 @@ def _flat(one: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
                 cells[f"{name}: chance"] = number(value["chance"])
             if "rotated" in value:
                 cells[f"{name}: rotated (p)"] = f"{number(value['rotated'])} ({p_value(value.get('p'))})"
-        elif key == "ridge" and isinstance(value, Mapping):
+        elif key in BESIDE and isinstance(value, Mapping):
             own = {k: v for k, v in _flat(value).items() if k in _estimates(value)}
-            cells |= {f"ridge: {k}": v for k, v in own.items()}
+            cells |= {f"{BESIDE[key]}: {k}": v for k, v in own.items()}
         elif isinstance(value, Mapping):
             cells |= _flat(value, f"{name}-")
         elif isinstance(value, float):

@@ -106,16 +106,19 @@ def test_scores_and_lists_that_a_later_giblet_adds_appear_by_themselves(run):
     card = json.loads(card_of(run).read_text())
     new = {**card["scores"][0], "name": "voicing agreement", "nulls": {"a new null": {"value": 0.125}}}
     told = {"value": 0.75, "low": 0.6, "high": 0.9, "chance": 0.5, "rotated": 0.51, "p": 0.01, "n": 99}
-    segments = [{"name": "mel", "seconds": 1.5, "n_passages": 40, "pairwise": told, "top": {"1": told}, "ridge": None}]
-    change(card_of(run), scores=[*card["scores"], new], segments=segments)
+    beside = {"ridge": None, "ceiling": {"name": "mel", "pairwise": {"value": 0.99}, "top": {"1": {"value": 0.97}}}}
+    longer = {"name": "mel", "seconds": 6.0, "n_passages": 40, "pairwise": told, "top": {"1": told}, **beside}
+    change(card_of(run), scores=[*card["scores"], new], passages=[longer], syllables=[{**longer, "seconds": 0.2}])
     page = report(run)
     scores, *others = [part for part in section(page, "Scores").parts if hasattr(part, "rows")]
     assert scores.rows[-1][0] == "voicing agreement" and "0.125" in scores.rows[-1] and "a new null" in scores.headers
-    added = next(one for one in others if one.caption == "Segments told apart")
+    assert [one.caption for one in others] == ["Passages told apart", "Syllables"]
+    added = others[1]
     assert dict(zip(added.headers, added.rows[0], strict=True))["pairwise"] == "0.750 (0.600 to 0.900)"
     assert {"pairwise: chance", "pairwise: rotated (p)", "top-1"} <= set(added.headers)
+    assert dict(zip(added.headers, added.rows[0], strict=True))["codec alone: pairwise"] == "0.990"
     figure = page.sections[0].parts[-1]
-    assert (figure.value, figure.above) == ("0.750", True) and "mel, 40 passages of 1.5 s" in figure.beside[0]
+    assert (figure.value, figure.above) == ("0.750", True) and "mel, 40 passages of 6 s" in figure.beside[0]
 
 
 @pytest.mark.parametrize("above", [True, False, None])
