@@ -33,7 +33,8 @@ def test_full_pipeline(giblet, tmp_path):
     check_scorecard(
         card,
         ["accuracy, codebook 1", "accuracy, codebook 2", "latent r", "latent r over time", "mel r", "mel r over time",
-         "envelope r", "envelope r over time", "spectral r", "spectral shape r", "STOI", "SI-SDR, dB", "level error, dB"],
+         "envelope r", "envelope r over time", "spectral r", "spectral shape r",
+         "STOI", "SI-SDR, dB", "level error, dB"],
     )  # fmt: skip
     out = trained.run / "reconstruction"
     predicted, truth = (
