@@ -33,6 +33,8 @@ NOT_RUN = {
     "python scripts/natural_sounds.py": "needs data that are not shipped; tests/test_natural_sounds.py makes some",
     "python scripts/train.py": "tests/test_scripts.py runs the script",
     "giblet train configs/train/example.yaml": "tests/training/test_command.py runs it, marked slow",
+    "giblet report runs/example": "needs a trained run; tests/cli/test_report.py runs it on one",
+    "giblet check-alignment configs/train/example.yaml": "needs that run's features; tests/cli/test_brain.py runs it",
     "giblet codec train": "takes hours; tests/codec/training trains a smaller codec",
     "giblet align-words film.mkv --asr-model": "a model of random weights writes no words; tests/data/words/alignment",
 }
@@ -41,6 +43,7 @@ ELSEWHERE = {
     ("docs/neighbours.md", "octave"): "tests/test_neighbours.py",
     ("docs/neighbours.md", "r"): "tests/test_neighbours.py",
     ("docs/neighbours.md", "matlab"): "no MATLAB is at hand; tests/test_neighbours.py holds the types of the files",
+    ("docs/report.md", "python"): "tests/pipeline/test_report.py, on a run that it trains",
     ("docs/extractors.md", "python"): "tests/data/test_processor.py",
 }
 FOLDERS = {

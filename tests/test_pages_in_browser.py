@@ -75,7 +75,7 @@ def test_switching_keeps_the_playhead_and_one_sound_plays_at_a_time(report, tmp_
         before = browser.run(f"{choose(1)}; {AT}")
         until(browser, f"{PLAYING}[1]")
         assert browser.run(PLAYING) == [False, True, False, False]
-        assert 0 <= browser.run(AT)[1] - before[0] < 1.0
+        assert -0.02 < browser.run(AT)[1] - before[0] < 1.0  # where a player begins, it rounds to its samples
         browser.run(PLAY)
         until(browser, f"!{PLAYING}.some(Boolean)")
         at = browser.run(AT)[1]
