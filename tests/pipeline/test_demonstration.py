@@ -89,6 +89,7 @@ def made_up_alice(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_each_region_of_listeners_is_found_to_follow_what_it_follows(made_up_alice, tmp_path):
     done = []
     shown = show_alice(find_alice(made_up_alice.parent), tmp_path / "out", progress=done.append)
@@ -138,6 +139,7 @@ def made_up_stories(tmp_path):
     return folder, model
 
 
+@pytest.mark.slow
 def test_the_layer_that_listeners_answer_to_is_found_and_what_they_heard_and_nothing_of_one_who_does_not(
     made_up_stories, tmp_path
 ):
