@@ -63,7 +63,7 @@ def compare(
     ]
     if ridge is None:
         return found
-    pooled, x, y = pooled_correlation(truth, ridge), trs.flat(_tr_means(truth)), trs.flat(_tr_means(ridge))
+    pooled, x, y = pooled_correlation(truth, ridge), trs.flat(tr_means(truth)), trs.flat(tr_means(ridge))
     own = Estimate(finite(pooled.r), why=None if np.isfinite(pooled.r) else CONSTANT)
     mean = correlations(x, y, trs.run).mean
     theirs = (
@@ -78,7 +78,17 @@ def _alike(test: RotationTest | None, same: bool) -> np.ndarray | None:
     return None if test is None else test.pooled_by_rotation * (not same)
 
 
-def _tr_means(values: np.ndarray) -> np.ndarray:
+def tr_means(values: np.ndarray) -> np.ndarray:
+    """Means over what is within a TR.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (n_trs, n_features, ...)
+
+    Returns
+    -------
+    ndarray of float64, shape (n_trs, n_features)
+    """
     return values.reshape(*values.shape[:2], -1).mean(axis=2, dtype=np.float64)
 
 
@@ -123,11 +133,11 @@ def _over_time(
     same: bool,
 ) -> Score:
     """Of TR means, feature by feature; nulls that say the same of every TR have none."""
-    x, y = _tr_means(truth), _tr_means(predicted)
+    x, y = tr_means(truth), tr_means(predicted)
     absent = {null: Null(Estimate(None, why=CONSTANT)) for null in nulls}
     best = None
     if ceiling is not None:
-        best = correlations(x, _tr_means(ceiling), trs.run).mean
+        best = correlations(x, tr_means(ceiling), trs.run).mean
     plain = correlations(x, y, trs.run)
     if same or plain.mean is None or plain.constant[plain.defined].all():
         return Score(name, Estimate(None, why=CONSTANT), best, absent, Chance(None, None, 0))

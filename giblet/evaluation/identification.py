@@ -25,6 +25,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from giblet.errors import InputError
+from giblet.evaluation.compared import tr_means
 from giblet.evaluation.passages import RankedRun, passage_starts
 from giblet.evaluation.score import Score
 from giblet.statistics.estimates import Chance, Estimate, ScoredTRs
@@ -246,9 +247,9 @@ def told_apart(
         As :func:`identify_passages`.
     """
     found = []
-    true = _tr_means(truth)
+    true = tr_means(truth)
     sides = {"own": predicted, "ridge": ridge, "ceiling": ceiling}
-    means = {side: _tr_means(values) for side, values in sides.items() if values is not None}
+    means = {side: tr_means(values) for side, values in sides.items() if values is not None}
     for length in dict.fromkeys(max(1, round(one / float(check_tr(trs.tr)))) * trs.tr for one in seconds):
         told = {
             side: identify_passages(name, true, values, trs, seconds=length, used=used, place=place)
@@ -257,10 +258,6 @@ def told_apart(
         own = replace(told["own"], ridge=told.get("ridge"), ceiling=told.get("ceiling"))
         found += [own] if own.n_passages else []
     return found
-
-
-def _tr_means(values: np.ndarray) -> np.ndarray:
-    return values.reshape(*values.shape[:2], -1).mean(axis=2, dtype=np.float64)
 
 
 def _checked(truth: np.ndarray, predicted: np.ndarray, trs: ScoredTRs) -> tuple[np.ndarray, np.ndarray]:

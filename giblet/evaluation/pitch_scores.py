@@ -19,12 +19,11 @@ from math import ceil
 
 import numpy as np
 
-from giblet.data.acoustic_kinds import FRAME_RATE, Pitch
+from giblet.data.acoustic_kinds import Pitch
 from giblet.evaluation.paired import SHARE, paired_score, undefined
 from giblet.evaluation.score import Null, Score
-from giblet.evaluation.sound_correlation import at_rate
+from giblet.evaluation.sound_correlation import frames_by_tr
 from giblet.statistics.estimates import Estimate, ScoredTRs
-from giblet.timing import TRGrid
 
 VOICING, PITCH = "voicing agreement (1 - VDE)", "F0 agreement (1 - GPE)"
 GROSS = 0.2
@@ -64,11 +63,7 @@ def pitch_by_tr(sound: np.ndarray, sample_rate: int, n_trs: int, tr: float, *, c
     giblet.data.acoustic_kinds.Pitch : the measure.
     """
     measured = min(n_trs, ceil(SETTLED / tr) + 1) if constant else n_trs
-    grid, pitch = TRGrid(tr, measured, FRAME_RATE), Pitch()
-    heard = at_rate(sound, sample_rate, pitch.sample_rate, grid.n_frames * pitch.hop_length)
-    frames = np.concatenate([pitch.add(heard), pitch.end()])[:, 0]
-    columns, _ = grid.columns(grid.frames_per_tr)
-    by_tr = frames[columns]
+    by_tr = frames_by_tr(Pitch(), sound, sample_rate, measured, tr)
     return np.concatenate([by_tr, np.repeat(by_tr[-1:], n_trs - measured, axis=0)])
 
 

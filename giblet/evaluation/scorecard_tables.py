@@ -63,7 +63,7 @@ def score_table(caption: str, scores: Sequence[Score], unit: str) -> Table:
     for one in scores:
         encoding = one.name == ENCODING
         nulls = ["" if encoding or n not in one.nulls else _number(one.nulls[n].score.value) for n in names]
-        ridge = "" if one.ridge is None else f"{_number(one.ridge.score.value)} ({_signed(one.ridge.margin)})"
+        ridge = "" if one.ridge is None else f"{_number(one.ridge.score.value)} ({signed(one.ridge.margin)})"
         rows.append(
             (
                 f"{ENCODING}, mean of {unit}" if encoding else one.name,
@@ -130,7 +130,17 @@ def _told(chance: Chance) -> str:
     return f"{_number(chance.mean)} ({_p(chance.p)})"
 
 
-def _signed(margin: Estimate | None) -> str:
+def signed(margin: Estimate | None) -> str:
+    """A difference with its sign and its interval; a dash where there is none.
+
+    Parameters
+    ----------
+    margin : Estimate or None
+
+    Returns
+    -------
+    str
+    """
     if margin is None or margin.value is None:
         return "-"
     # A zero has no sign of its own.

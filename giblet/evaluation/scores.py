@@ -21,6 +21,7 @@ from giblet.evaluation.reconstruction import (
     sound_of,
 )
 from giblet.evaluation.score import FREQUENT, MEAN, Null, Score
+from giblet.evaluation.sound_correlation import at_rate
 from giblet.sound_metrics import level_error, missing, si_sdr, stoi
 from giblet.statistics.estimates import Estimate, ScoredTRs
 
@@ -103,9 +104,7 @@ def score_codes(
     if original is None:
         notes.append("sound is compared with that of the true codes; pass the film's own sound to compare with that")
     else:
-        reference = np.pad(
-            np.asarray(original, np.float32)[: len(reference)], (0, max(0, len(reference) - len(original)))
-        )
+        reference = at_rate(original, codec.sample_rate, codec.sample_rate, len(reference))
     silent = silent_trs(reference, codec.sample_rate, len(truth), tr)
     if silent.any():
         matches = code_matches(truth[~silent], predicted[~silent])[:, 0] if not silent.all() else np.array([])

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 import numpy as np
 import soxr
 
-from giblet.data.acoustic_kinds import FRAME_RATE, Envelope
+from giblet.data.acoustic_kinds import FRAME_RATE, Envelope, Kind
 from giblet.data.acoustics import BIESMANS
 from giblet.evaluation.paired import CORRELATION, paired_score
 from giblet.evaluation.score import Score
@@ -143,12 +143,38 @@ def envelope_by_tr(sound: np.ndarray, sample_rate: int, n_trs: int, tr: float) -
     InputError
         If the TR cannot be used.
     """
-    measure = Envelope()
-    grid, hop = TRGrid(tr, n_trs, FRAME_RATE), measure.hop_length
-    heard = at_rate(sound, sample_rate, measure.sample_rate, grid.n_frames * hop)
-    frames = measure.add(heard)[:, 0] ** BIESMANS
+    return (frames_by_tr(Envelope(), sound, sample_rate, n_trs, tr) ** BIESMANS)[:, None]
+
+
+def frames_by_tr(measure: Kind, sound: np.ndarray, sample_rate: int, n_trs: int, tr: float) -> np.ndarray:
+    """The first column of a measure of sound, by the frames that every TR has.
+
+    Parameters
+    ----------
+    measure : Kind
+        One that has heard nothing yet.
+    sound : ndarray of float, shape (n_samples,)
+        From the onset of the first TR; what is missing at the end is silence.
+    sample_rate : int
+        In Hz.
+    n_trs : int
+    tr : float
+        Repetition time in seconds.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_trs, frames_per_tr)
+        100 frames per second.
+
+    Raises
+    ------
+    InputError
+        If the TR cannot be used.
+    """
+    grid = TRGrid(tr, n_trs, FRAME_RATE)
+    heard = at_rate(sound, sample_rate, measure.sample_rate, grid.n_frames * measure.hop_length)
     columns, _ = grid.columns(grid.frames_per_tr)
-    return frames[columns][:, None]
+    return np.concatenate([measure.add(heard), measure.end()])[:, 0][columns]
 
 
 def at_rate(sound: np.ndarray, sample_rate: int, wanted: int, n_samples: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from giblet.evaluation.scorecard import ENCODING
 from giblet.pages import Figure, Section
 from giblet.pages.cells import number, p_value
 from giblet.pipeline.run_files import CONFIG, Card, RunFiles
-from giblet.pipeline.score_tables import PASSAGES, rows_of, signed
+from giblet.pipeline.score_tables import PASSAGES, margin_of, rows_of
 
 MOST_HEADLINES = 6
 """Subjects whose figures stand at the top; of more, their mean does."""
@@ -170,7 +170,7 @@ def _headline(one: Mapping[str, Any], whose: str) -> Figure:
     if one.get("ceiling") is not None:
         beside.append(f"codec alone {number(one['ceiling'])}")
     if one.get("ridge"):
-        beside.append(f"ridge {number(one['ridge'].get('value'))} (difference {signed(one['ridge'].get('margin'))})")
+        beside.append(f"ridge {number(one['ridge'].get('value'))} (difference {margin_of(one['ridge'].get('margin'))})")
     return Figure(str(one["name"]), number(value.get("value")), beside, one.get("above_nulls"))
 
 

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from giblet.evaluation.score import SHIFTED, SIGNIFICANT
-from giblet.evaluation.scorecard import ENCODING
+from giblet.evaluation.scorecard_tables import ENCODING, signed
 from giblet.pages import Drawing, Section, Table
 from giblet.pages.cells import number, p_value
 from giblet.pages.drawings import can_draw
 from giblet.pipeline.run_figures import scores_drawing
+from giblet.statistics.estimates import Estimate
 
 READ_SCORES = (
     "Each row is one measure on TRs that the model never learned from, in brackets its 95 % interval. Codec alone is "
@@ -103,28 +104,24 @@ def score_table(card: Mapping[str, Any]) -> Table:
                 number(shifted.get("value")), p_value(shifted.get("p")), p_value(shifted.get("q"))
             ]),
             *(number(beside[name].get("value")) if name in beside else "" for name in nulls),
-            *(["", ""] if ridge is None else [number(ridge.get("value")), signed(ridge.get("margin"))]),
+            *(["", ""] if ridge is None else [number(ridge.get("value")), margin_of(ridge.get("margin"))]),
         ])  # fmt: skip
     return Table(headers, cells)
 
 
-def signed(margin: Mapping[str, Any] | None) -> str:
+def margin_of(margin: Mapping[str, Any] | None) -> str:
     """A difference with its interval.
 
     Parameters
     ----------
     margin : mapping or None
+        ``value``, ``low``, ``high``.
 
     Returns
     -------
     str
     """
-    if margin is None or margin.get("value") is None:
-        return "-"
-    value, *ends = (
-        f"{round(margin[name], 3) + 0.0:+.3f}" for name in ("value", "low", "high") if margin.get(name) is not None
-    )
-    return value + (f", {' to '.join(ends)}" if ends else "")
+    return signed(None if margin is None else Estimate(*(margin.get(name) for name in ("value", "low", "high"))))
 
 
 def other_tables(card: Mapping[str, Any]) -> list[Table]:
