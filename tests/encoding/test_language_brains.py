@@ -4,6 +4,7 @@ The figures are those of docs/language.md; the model is fetched by ``make langua
 """
 
 import importlib.util
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -85,10 +86,9 @@ def test_layers_predict_listeners_to_alice_and_words_that_change_places_do_not(a
     assert abs(surprisal.r.mean() + 0.010) <= 0.02 and surprisal.p.min() > 0.05
 
 
-@needs_lebel
-@needs_model
-@pytest.mark.slow
-def test_layer_16_predicts_unseen_stories_from_ten_others_better_than_the_word_rate():
+@pytest.fixture(scope="module")
+def lebel():
+    """Ten stories to learn from and those of the test, the BOLD of listener 2, and the states of their words."""
     told, model = spoken_stories, LanguageModel(SMOLLM2, device="cpu")
     stories, bold = told.read_stories(LEBEL), told.read_bold(LEBEL, 2)
     chosen = [name for name in told.chosen_stories(LEBEL, stories, "train25") if name in bold]
@@ -98,7 +98,15 @@ def test_layer_16_predicts_unseen_stories_from_ten_others_better_than_the_word_r
     def states(words):
         return model.states(words, layers=(16,), context=512, context_step=story_words.AT_A_TIME, surprisal=False)
 
-    vectors = story_words.language(states, (16,))
+    computed_once = cache(story_words.language(states, (16,)))
+    return stories, bold, training, test, lambda texts: computed_once(tuple(texts)), {"model": model.name}
+
+
+@needs_lebel
+@needs_model
+@pytest.mark.slow
+def test_layer_16_predicts_unseen_stories_from_ten_others_better_than_the_word_rate(lebel):
+    stories, bold, training, test, vectors, _ = lebel
     layer = {name: vectors(stories.texts[name])["layer_16"][1] for name in (*training, *test)}
     rate = {name: story_words.counted(stories.texts[name])[0][:, None] for name in (*training, *test)}
 
@@ -115,17 +123,9 @@ def test_layer_16_predicts_unseen_stories_from_ten_others_better_than_the_word_r
 @needs_lebel
 @needs_model
 @pytest.mark.slow
-def test_passages_of_unseen_stories_are_told_apart_by_what_ten_others_taught(tmp_path):
-    told, model = spoken_stories, LanguageModel(SMOLLM2, device="cpu")
-    stories, bold = told.read_stories(LEBEL), told.read_bold(LEBEL, 2)
-    chosen = [name for name in told.chosen_stories(LEBEL, stories, "train25") if name in bold]
-    training = [name for name in chosen if stories.split[name] == "train"][:N_STORIES]
-    names = [*training, *(name for name in chosen if stories.split[name] == "test")]
-
-    def states(words):
-        return model.states(words, layers=(16,), context=512, context_step=story_words.AT_A_TIME, surprisal=False)
-
-    runs = told.write_stories(LEBEL, tmp_path, names, [2], story_words.language(states, (16,)), {"model": model.name})
+def test_passages_of_unseen_stories_are_told_apart_by_what_ten_others_taught(lebel, tmp_path):
+    _, _, training, test, vectors, about = lebel
+    runs = spoken_stories.write_stories(LEBEL, tmp_path, [*training, *test], [2], vectors, about)
     settings = EncodeSettings.make(
         data={"subjects": [{"name": "02", "runs": runs[2]}]}, output=tmp_path / "out", tr=2.0,
         bands={"layer_16": {"of": "story", "take": "layer_16"}},
