@@ -6,7 +6,6 @@ python -m tests.golden       make the file anew, after a change that is meant to
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from giblet.features import load_features
+from tests.commands import giblet
 from tests.trained import train_tiny
 
 HERE = Path(__file__).parent
@@ -22,14 +22,6 @@ PATH = HERE / "golden.npz"
 FILM = HERE.parent / "samples" / "sintel_trailer.mp4"
 SHOWN = 8
 """TRs of each feature that are kept whole."""
-
-
-def giblet(*argv: object) -> tuple[int, str, str]:
-    """The command in a process of its own: status, and what it said on stdout and stderr."""
-    done = subprocess.run(
-        [sys.executable, "-m", "giblet", *map(str, argv)], capture_output=True, text=True, check=False
-    )
-    return done.returncode, done.stdout, done.stderr
 
 
 def figures(folder: Path) -> dict[str, np.ndarray]:

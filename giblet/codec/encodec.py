@@ -21,8 +21,8 @@ from transformers import EncodecConfig, EncodecModel
 from transformers.models.encodec import modeling_encodec as parts
 
 from giblet.codec.base import AudioCodec, reblock
-from giblet.codec.layers import Core, Encoder, ResidualCore, build_decoder, build_encoder, folded
-from giblet.codec.openvino import pick_runtime, with_openvino
+from giblet.codec.layers import Core, Decoder, Encoder, ResidualCore, build_decoder, build_encoder, folded
+from giblet.codec.openvino import decoder_with_openvino, encoder_with_openvino, pick_runtime
 from giblet.codec.quantizer import ResidualQuantizer
 from giblet.device import exact_float32
 from giblet.errors import CodecError, InputError
@@ -250,7 +250,7 @@ class EncodecCodec(AudioCodec):
     block_frames : int
         Frames that are encoded or decoded at a time.
     runtime : str
-        What computes the encoder's convolutions, ``"torch"``, ``"openvino"`` or ``"auto"``, see `load_codec`.
+        What computes the convolutions, ``"torch"``, ``"openvino"`` or ``"auto"``, see `load_codec`.
 
     Raises
     ------
@@ -295,7 +295,8 @@ class EncodecCodec(AudioCodec):
         shape = (config.upsampling_ratios, config.num_residual_layers, block_frames)
         encoder_cores = cores(weights.encoder)
         self._encoder = self._encoder_of_short = build_encoder(encoder_cores, *shape)
-        self._decoder = build_decoder(cores(weights.decoder), *shape)
+        decoder_cores = cores(weights.decoder)
+        self._decoder = self._decoder_of_short = build_decoder(decoder_cores, *shape)
         # 4. Blocks that are long enough for the layers.
         lead = max(self._encoder.lead, self._decoder.lead)
         if block_frames < lead:
@@ -303,15 +304,20 @@ class EncodecCodec(AudioCodec):
                 f"block_frames is {block_frames}; pass at least {lead}, what the convolutions look back on"
             )
         self.block_frames = block_frames
-        # 5. OpenVINO for the encoder's front, of all sounds or of long ones only.
+        # 5. OpenVINO for the encoder's front and the decoder's back, of all sounds or of long ones only.
         if self.runtime == "openvino":
-            self._encoder = with_openvino(self._encoder, encoder_cores)
+            self._encoder = encoder_with_openvino(self._encoder, encoder_cores)
+            self._decoder = decoder_with_openvino(self._decoder, decoder_cores)
             if is_wide or runtime != "auto":
-                self._encoder_of_short = self._encoder
+                self._encoder_of_short, self._decoder_of_short = self._encoder, self._decoder
 
     def _encoder_for(self, n_samples: int) -> Encoder:
         """The encoder for a stream whose first block has so many samples, to be kept until the stream ends."""
         return self._encoder if n_samples >= LONG_FRAMES * self.hop_length else self._encoder_of_short
+
+    def _decoder_for(self, n_frames: int) -> Decoder:
+        """The decoder for a stream whose first block has so many frames, to be kept until the stream ends."""
+        return self._decoder if n_frames >= LONG_FRAMES else self._decoder_of_short
 
     def _new_encoder(self) -> Callable[[np.ndarray, bool], np.ndarray]:
         encoder, state = self._encoder, None
@@ -349,12 +355,16 @@ class EncodecCodec(AudioCodec):
         return [np.concatenate(pieces, axis=1) for pieces in codes_of]
 
     def _new_decoder(self) -> Callable[[np.ndarray, bool], np.ndarray]:
-        state = self._decoder.new_state()
+        decoder, state = self._decoder, None
 
         def decode(codes: np.ndarray, last: bool) -> np.ndarray:
+            nonlocal decoder, state
+            if state is None:
+                decoder = self._decoder_for(codes.shape[1])
+                state = decoder.new_state()
             with exact_float32(self._device, self._threads):
                 latents = self._quantizer.dequantize(self._tensor(codes))  # (K, t) -> (t, D)
-                rows = self._decoder(latents, state, last)  # (t, D) -> (t * hop_length, 1)
+                rows = decoder(latents, state, last)  # (t, D) -> (t * hop_length, 1)
                 return rows[:, 0].cpu().numpy()
 
         return decode

@@ -125,6 +125,41 @@ class Encoder(Chain):
         return Encoder(front, self.strided, self.by_frame, self.front_tile)
 
 
+class Decoder(Chain):
+    """Latents, rows (T, D), to samples, rows (N, 1).
+
+    Parameters
+    ----------
+    by_frame : sequence of Layer
+        What comes at one row per frame: rows (T, D) to rows (T, C).
+    strided : Layer
+        The first transposed convolution, the one with the largest weights: rows (T, C) to rows (n, C / 2).
+    back : Layer
+        What follows: to rows (N, 1).
+    tile : int
+        Frames that `strided` and `back` take at a time.
+    """
+
+    def __init__(self, by_frame: Sequence[Layer[Any]], strided: Layer[Any], back: Layer[Any], tile: int) -> None:
+        super().__init__([*by_frame, Chain([strided, back], tile)])
+        self.by_frame, self.strided, self.back, self.back_tile = list(by_frame), strided, back, tile
+
+    def with_back(self, back: Layer[Any]) -> Decoder:
+        """The same decoder with another layer in the place of its back.
+
+        Parameters
+        ----------
+        back : Layer
+            Computes what the present one does, on another runtime.
+
+        Returns
+        -------
+        Decoder
+            Sharing all other layers.
+        """
+        return Decoder(self.by_frame, self.strided, back, self.back_tile)
+
+
 def build_encoder(cores: Sequence[Core], ratios: Sequence[int], n_residual: int, block_frames: int) -> Encoder:
     """The encoder as a chain of streaming layers.
 
@@ -174,7 +209,7 @@ def build_encoder(cores: Sequence[Core], ratios: Sequence[int], n_residual: int,
     return Encoder(Chain(front, tile * hop), strided, by_frame, max(tile, WEIGHTY_FRAMES) * hop)
 
 
-def build_decoder(cores: Sequence[Core], ratios: Sequence[int], n_residual: int, block_frames: int) -> Chain:
+def build_decoder(cores: Sequence[Core], ratios: Sequence[int], n_residual: int, block_frames: int) -> Decoder:
     """The decoder as a chain of streaming layers.
 
     Parameters
@@ -190,7 +225,7 @@ def build_decoder(cores: Sequence[Core], ratios: Sequence[int], n_residual: int,
 
     Returns
     -------
-    Chain
+    Decoder
         Rows (T, D) of latents to rows (N, 1) of samples, ``N = T * prod(ratios)``.
 
     Raises
@@ -219,8 +254,8 @@ def build_decoder(cores: Sequence[Core], ratios: Sequence[int], n_residual: int,
     first_elu, strided, *back = back
     lead = max(part.lead for part in [*by_frame, strided, *back])
     tile = _tile_frames(lead, block_frames)
-    tiled = Chain([strided, Chain(back, tile * ratios[0])], max(tile, WEIGHTY_FRAMES))
-    return Chain([*by_frame, first_elu, tiled])
+    by_frame = [*by_frame, first_elu]
+    return Decoder(by_frame, strided, Chain(back, tile * ratios[0]), max(tile, WEIGHTY_FRAMES))
 
 
 def _tile_frames(lead: int, block_frames: int) -> int:

@@ -1,11 +1,12 @@
-"""An encoder's convolutions through OpenVINO, where it is installed and the codec computes on a CPU.
+"""A codec's convolutions through OpenVINO, where it is installed and the codec computes on a CPU.
 
-The last strided one stays with torch, as OpenVINO takes three times as long over its large weights as a matrix product
-does, and so does the decoder: its transposed convolutions are slower in OpenVINO (measured: the whole decoder by half).
+The strided one with the largest weights, the encoder's last and the decoder's first, stays with torch: OpenVINO takes
+three times as long over its weights as a matrix product does. Transposed convolutions are given as plain ones whose
+channels are then laid out in time, as OpenVINO's own transposed ones are slower than torch.
 
-A row of the convolutions' output depends on few samples before it. So each tile of a signal is computed from its own
-samples and those few before, with nothing carried from layer to layer, in a network of one shape that OpenVINO compiles
-once. The two ends of a signal, where rows are mirrored, are left to the layers of `convolutions`.
+A row of the convolutions' output depends on few rows before it. So each tile of a signal is computed from its own rows
+and those few before, with nothing carried from layer to layer, in a network of one shape that OpenVINO compiles once.
+The two ends of a signal, where rows are mirrored, are left to the layers of `convolutions`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import importlib.util
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -21,8 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from giblet.codec.convolutions import padding
-from giblet.codec.layers import Core, Encoder, ResidualCore
+from giblet.codec.convolutions import padding, transposed_blocks
+from giblet.codec.layers import Core, Decoder, Encoder, ResidualCore
 from giblet.codec.streaming import Chain, Layer, State
 from giblet.errors import InputError
 
@@ -36,7 +38,7 @@ EVEN = (0.08333029, -0.0013625212)
 
 
 def pick_runtime(runtime: str, device: torch.device) -> str:
-    """What computes the encoder's convolutions.
+    """What computes the codec's convolutions.
 
     Parameters
     ----------
@@ -66,7 +68,7 @@ def pick_runtime(runtime: str, device: torch.device) -> str:
     return runtime
 
 
-def with_openvino(encoder: Encoder, cores: Sequence[Core]) -> Encoder:
+def encoder_with_openvino(encoder: Encoder, cores: Sequence[Core]) -> Encoder:
     """An encoder whose front is computed by OpenVINO.
 
     Parameters
@@ -85,21 +87,62 @@ def with_openvino(encoder: Encoder, cores: Sequence[Core]) -> Encoder:
     ------
     TypeError
         If the front is not a chain of torch's layers.
+
+    See Also
+    --------
+    decoder_with_openvino : the same of a decoder.
     """
-    if not isinstance(encoder.front, Chain):
-        raise TypeError(f"the encoder's front is a {type(encoder.front).__name__}: expected a Chain")
-    return encoder.with_front(CompiledChain(encoder.front, cores[: len(encoder.front.layers)]))
+    front = _chain(encoder.front)
+    # Codes hang on digits that OpenVINO's own ELU loses where the sound is quiet.
+    return encoder.with_front(CompiledChain(front, cores[: len(front.layers)], exact=True))
+
+
+def decoder_with_openvino(decoder: Decoder, cores: Sequence[Core]) -> Decoder:
+    """A decoder whose back is computed by OpenVINO.
+
+    Parameters
+    ----------
+    decoder : Decoder
+        As `build_decoder` makes it.
+    cores : sequence of Core
+        The parts that it was built from.
+
+    Returns
+    -------
+    Decoder
+        Sharing all other layers with the one given. Its sound is the same up to rounding.
+
+    Raises
+    ------
+    TypeError
+        If the back is not a chain of torch's layers.
+
+    See Also
+    --------
+    encoder_with_openvino : the same of an encoder.
+    """
+    back = _chain(decoder.back)
+    return decoder.with_back(CompiledChain(back, cores[len(cores) - len(back.layers) :], exact=False))
+
+
+def _chain(layer: Layer[Any]) -> Chain:
+    if not isinstance(layer, Chain):
+        raise TypeError(f"OpenVINO is to take the place of a {type(layer).__name__}: expected a Chain")
+    return layer
 
 
 @dataclass
 class CompiledState(State):
-    """The last samples, (lead * stride, 1), that a chain has seen; None before the first piece."""
+    """The last rows, (lead * rows_in, in), that a chain has seen; None before the first piece."""
 
     past: Tensor | None = None
 
 
 class CompiledChain(Layer[CompiledState]):
-    """What a chain of an encoder's convolutions gives, up to rounding, computed by OpenVINO.
+    """What a chain of convolutions gives, up to rounding, computed by OpenVINO.
+
+    A step is the shortest stretch that has whole rows at both ends: one row of an encoder's output, one row of a
+    decoder's input.
 
     Parameters
     ----------
@@ -107,23 +150,25 @@ class CompiledChain(Layer[CompiledState]):
         The same convolutions by torch, for the ends of a signal. In tiles.
     cores : sequence of Core
         The parts that the chain consists of.
+    exact : bool
+        Whether the ELU keeps all digits where it is near 0, which takes longer to compile.
 
     Attributes
     ----------
-    stride : int
-        Samples per row of the output.
+    rows_in, rows_out : int
+        Rows of the input and of the output per step.
     tile, reach : int
-        In rows of the output: how many are computed at a time, and on how many before it a row depends.
+        In steps: how many are computed at a time, and on how many before it the output of a step depends.
     """
 
-    def __init__(self, chain: Chain, cores: Sequence[Core]) -> None:
+    def __init__(self, chain: Chain, cores: Sequence[Core], *, exact: bool) -> None:
         if chain.tile is None:
             raise ValueError("the chain has no tile: OpenVINO compiles for one length")
         self.chain = chain
         self.cores = list(cores)
-        n_samples, self.stride = _reach(self.cores)
-        self.tile = chain.tile // self.stride
-        self.reach = math.ceil(n_samples / self.stride)
+        self.exact = exact
+        self.reach, self.rows_in, self.rows_out = _reach(self.cores)
+        self.tile = chain.tile // self.rows_in
         self.lead = max(chain.lead, self.reach)
         self._compiled: dict[int, Any] = {}
 
@@ -140,74 +185,85 @@ class CompiledChain(Layer[CompiledState]):
         return CompiledState()
 
     def __call__(self, x: Tensor, state: CompiledState, last: bool) -> Tensor:
-        """(samples, 1) rows to (samples / stride, out) rows."""
+        """(steps * rows_in, in) rows to (steps * rows_out, out) rows; the end of the signal rounds up."""
         outputs = []
         if state.past is None:
             # The mirrored start, and enough behind it that nothing after it depends on the mirror.
-            n_first = len(x) if len(x) < (self.lead + 1) * self.stride else self.lead * self.stride
+            n_first = len(x) if len(x) < (self.lead + 1) * self.rows_in else self.lead * self.rows_in
             is_all = last and n_first == len(x)
             outputs.append(self.chain(x[:n_first].clone(), self.chain.new_state(), is_all))
             state.past, x = x[:n_first], x[n_first:]
         seen = torch.cat([state.past, x])
         n_before = len(state.past)
-        n_whole = len(x) // self.stride * self.stride
-        for start in range(n_before, n_before + n_whole, self.tile * self.stride):
-            stop = min(start + self.tile * self.stride, n_before + n_whole)
-            outputs.append(self._infer(seen[start - self.reach * self.stride : stop]))
+        n_whole = len(x) // self.rows_in * self.rows_in
+        for start in range(n_before, n_before + n_whole, self.tile * self.rows_in):
+            stop = min(start + self.tile * self.rows_in, n_before + n_whole)
+            outputs.append(self._infer(seen[start - self.reach * self.rows_in : stop]))
         if n_whole < len(x):
-            # The last, incomplete row sees the mirrored end. The rows before it bring a fresh state into step.
+            # The last, incomplete step sees the mirrored end. The rows before it bring a fresh state into step.
             end_state = self.chain.new_state()
             cut = n_before + n_whole
-            self.chain(seen[cut - self.lead * self.stride : cut].clone(), end_state, False)
+            self.chain(seen[cut - self.lead * self.rows_in : cut].clone(), end_state, False)
             outputs.append(self.chain(seen[cut:].clone(), end_state, True))
-        state.past = seen[-self.lead * self.stride :].clone()
+        state.past = seen[-self.lead * self.rows_in :].clone()
         return torch.cat(outputs)
 
     def _infer(self, x: Tensor) -> Tensor:
-        """The output for these samples, without the first `reach` rows, which only tell what was before."""
+        """The output for these rows, without the first `reach` steps, which only tell what was before."""
         n_threads = torch.get_num_threads()
-        n_samples = (self.reach + self.tile) * self.stride
+        n_rows = (self.reach + self.tile) * self.rows_in
         if n_threads not in self._compiled:
-            self._compiled[n_threads] = _compile(self.cores, n_samples, n_threads)
+            self._compiled[n_threads] = _compile(self.cores, n_rows, n_threads, self.exact)
         request = self._compiled[n_threads]
-        missing = n_samples - len(x)
+        missing = n_rows - len(x)
         # A causal output never depends on what follows, so zeros will do.
-        samples = torch.cat([x, x.new_zeros(missing, x.shape[1])]) if missing else x.contiguous()
-        request.infer([samples.numpy()], share_inputs=True)
-        n_rows = len(x) // self.stride
+        rows = torch.cat([x, x.new_zeros(missing, x.shape[1])]) if missing else x.contiguous()
+        request.infer([rows.numpy()], share_inputs=True)
+        first, stop = self.reach * self.rows_out, len(x) // self.rows_in * self.rows_out
         # Copied by NumPy: torch's threads would wait for more to do for a while, and OpenVINO's have to wait for them.
-        return torch.from_numpy(request.get_output_tensor().data[self.reach : n_rows].copy())
+        return torch.from_numpy(request.get_output_tensor().data[first:stop].copy())
 
 
-def _reach(cores: Sequence[Core]) -> tuple[int, int]:
-    """How many samples before it a row of the output depends on, and how many samples it stands for."""
-    reach, stride = 0, 1
-    for core in cores:
-        conv = core.conv if isinstance(core, ResidualCore) else core
-        if isinstance(conv, nn.Conv1d):
-            reach += padding(conv) * stride
-            stride *= conv.stride[0]
-    return reach, stride
+def _reach(cores: Sequence[Core]) -> tuple[int, int, int]:
+    """On how many steps before it the output of a step depends; and rows of the input and of the output per step."""
+    convolutions = [core.conv if isinstance(core, ResidualCore) else core for core in cores]
+    rows_in = math.prod(conv.stride[0] for conv in convolutions if isinstance(conv, nn.Conv1d))
+    row, reach = Fraction(1, rows_in), Fraction(0)  # in steps: what a row stands for, and how far it looks back
+    for conv in convolutions:
+        match conv:
+            case nn.Conv1d():
+                reach += padding(conv) * row
+                row *= conv.stride[0]
+            case nn.ConvTranspose1d():
+                reach += (conv.kernel_size[0] // conv.stride[0] - 1) * row
+                row /= conv.stride[0]
+    return math.ceil(reach), rows_in, int(1 / row)
 
 
-def _compile(cores: Sequence[Core], n_samples: int, n_threads: int) -> Any:
-    """An inference request from rows (n_samples, in) to rows (n_samples / stride, out), with zeros before the first."""
+def _compile(cores: Sequence[Core], n_rows: int, n_threads: int, exact: bool) -> Any:
+    """An inference request from (n_rows, in) rows to what they give, with zeros before the first."""
     import openvino as ov
     import openvino.opset13 as op
 
-    first = next(core for core in cores if isinstance(core, nn.Conv1d))
-    rows = op.parameter([n_samples, first.in_channels], np.float32)
-    x = op.unsqueeze(op.transpose(rows, op.constant([1, 0])), op.constant([0]))  # (1, in, n_samples)
+    def elu(x: Any) -> Any:
+        return _elu(op, x) if exact else op.elu(x, 1.0)
+
+    convolutions = [core.conv if isinstance(core, ResidualCore) else core for core in cores]
+    n_in = next(conv.in_channels for conv in convolutions if not isinstance(conv, nn.ELU))
+    rows = op.parameter([n_rows, n_in], np.float32)
+    x = op.unsqueeze(op.transpose(rows, op.constant([1, 0])), op.constant([0]))  # (1, in, n_rows)
     for core in cores:
-        if isinstance(core, ResidualCore):
-            conv, pointwise, shortcut = core
-            hidden = _conv(op, _elu(op, _conv(op, _elu(op, x), conv)), pointwise)
-            x = op.add(x if shortcut is None else _conv(op, x, shortcut), hidden)
-        elif isinstance(core, nn.ELU):
-            x = _elu(op, x)
-        else:
-            x = _conv(op, x, core)
-    x = op.transpose(op.squeeze(x, op.constant([0])), op.constant([1, 0]))  # (n_samples / stride, out)
+        match core:
+            case ResidualCore(conv, pointwise, shortcut):
+                hidden = _conv(op, elu(_conv(op, elu(x), conv)), pointwise)
+                x = op.add(x if shortcut is None else _conv(op, x, shortcut), hidden)
+            case nn.ELU():
+                x = elu(x)
+            case nn.ConvTranspose1d():
+                x = _transposed_conv(op, x, core)
+            case _:
+                x = _conv(op, x, core)
+    x = op.transpose(op.squeeze(x, op.constant([0])), op.constant([1, 0]))
     options = {
         "INFERENCE_PRECISION_HINT": "f32",
         "INFERENCE_NUM_THREADS": n_threads,
@@ -237,6 +293,19 @@ def _conv(op: Any, x: Any, conv: Any) -> Any:
     if conv.bias is None:
         return y
     return op.add(y, op.constant(conv.bias.detach().numpy().reshape(1, -1, 1)))
+
+
+def _transposed_conv(op: Any, x: Any, conv: nn.ConvTranspose1d) -> Any:
+    """A transposed convolution: a plain one to `stride` times as many channels, then laid out one after another."""
+    (stride,), n_out = conv.stride, conv.out_channels
+    blocks = transposed_blocks(conv.weight.detach(), stride)  # (width / stride, in, stride * out), the present first
+    n_blocks, n_in, _ = blocks.shape
+    by_channel = blocks.flip(0).view(n_blocks, n_in, stride, n_out).permute(3, 2, 1, 0)
+    weight = by_channel.reshape(n_out * stride, n_in, n_blocks).numpy()
+    y = op.convolution(x, op.constant(np.ascontiguousarray(weight)), [1], [n_blocks - 1], [0], [1])
+    if conv.bias is not None:
+        y = op.add(y, op.constant(conv.bias.detach().numpy().repeat(stride).reshape(1, -1, 1)))
+    return op.depth_to_space(y, "depth_first", stride)  # (1, out * stride, n) -> (1, out, n * stride)
 
 
 def _elu(op: Any, x: Any) -> Any:

@@ -12,10 +12,10 @@ import pytest
 import soundfile
 import yaml
 
-from giblet.cli import main
 from giblet.evaluation.pitch_scores import pitch_by_tr
 from giblet.features import load_features, new_features, save_features
 from giblet.timing import TRGrid
+from tests import commands
 from tests.clap_folders import clap_folder
 from tests.trained import N_REGIONS, N_TRS, TR, Trained, train_tiny
 
@@ -24,20 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Trained:
-    def run(*argv):
-        import contextlib
-        import io
-
-        out, old = io.StringIO(), sys.argv
-        sys.argv = ["giblet", *map(str, argv)]
-        try:
-            with contextlib.redirect_stdout(out), pytest.raises(SystemExit) as left:
-                main()
-        finally:
-            sys.argv = old
-        return int(left.value.code or 0), out.getvalue(), ""
-
-    return train_tiny(run, tmp_path_factory.mktemp("trained"), use_encodec=True)
+    return train_tiny(commands.giblet, tmp_path_factory.mktemp("trained"), use_encodec=True)
 
 
 def predicted(folder: Path) -> np.ndarray:

@@ -13,12 +13,20 @@ from transformers import EncodecModel
 
 from giblet.codec import load_codec
 from giblet.codec.encodec import EncodecCodec, build_config, cores
-from giblet.codec.openvino import CompiledChain, _compile, pick_runtime, with_openvino
+from giblet.codec.openvino import (
+    CompiledChain,
+    _compile,
+    decoder_with_openvino,
+    encoder_with_openvino,
+    pick_runtime,
+)
 from giblet.errors import InputError
 
 RATE = 24_000
 HOP = 40
-"""Samples per row of the compiled chain's output: the encoder's last stride is left to torch."""
+"""Samples per row of the compiled front's output: the encoder's last stride is left to torch."""
+ROWS_OUT = 40
+"""And per row of the compiled back's input: so is the decoder's first."""
 CPU = torch.device("cpu")
 needs_openvino = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="openvino is not installed: pip install 'giblet[fast]'"
@@ -56,6 +64,38 @@ def test_compiled_chain_in_pieces_equals_whole(pair, speech, cuts):
     torch.testing.assert_close(joined, expected, atol=1e-6 * float(expected.abs().max()), rtol=1e-4)
 
 
+def before_the_back(codec, speech: np.ndarray, n: int) -> torch.Tensor:
+    """Rows (n, C) that a decoder's back is given for real speech."""
+    decoder = codec._decoder
+    rows = codec._quantizer.dequantize(torch.from_numpy(codec.encode(speech[: (n // 8 + 1) * 320])))
+    for layer in (*decoder.by_frame, decoder.strided):
+        rows = layer(rows, layer.new_state(), True)
+    return rows[:n]
+
+
+@needs_openvino
+@pytest.mark.parametrize("n", [1, 8, 9, 20, 400, 401, 720])
+def test_compiled_back_of_a_decoder_equals_its_chain_at_any_length(pair, speech, n):
+    with torch.inference_mode():
+        x = before_the_back(pair[0], speech[RATE:], n)
+        expected, compiled = (c._decoder.back(x.clone(), c._decoder.back.new_state(), True) for c in pair)
+    assert expected.shape == (n * ROWS_OUT, 1)
+    torch.testing.assert_close(compiled, expected, atol=3e-6 * float(expected.abs().max()), rtol=1e-4)
+
+
+@needs_openvino
+@pytest.mark.parametrize("cuts", [[11], [11, 12, 300], [20, 21, 22], [400]])
+def test_compiled_back_in_pieces_equals_whole(pair, speech, cuts):
+    ours, compiled = (codec._decoder.back for codec in pair)
+    with torch.inference_mode():
+        x = before_the_back(pair[0], speech[RATE:], 720)
+        expected = ours(x.clone(), ours.new_state(), True)
+        state = compiled.new_state()
+        pieces = torch.tensor_split(x, cuts)
+        joined = torch.cat([compiled(p.clone(), state, i == len(pieces)) for i, p in enumerate(pieces, 1)])
+    torch.testing.assert_close(joined, expected, atol=3e-6 * float(expected.abs().max()), rtol=1e-4)
+
+
 @needs_openvino
 @pytest.mark.parametrize("level", [1e-4, 1.0])
 def test_compiled_latents_are_as_exact_as_those_of_transformers(pair, bundled_model, speech, level):
@@ -74,7 +114,7 @@ def test_compiled_elu_keeps_the_digits_of_small_values():
     same = torch.nn.Conv1d(1, 1, 1, bias=False).requires_grad_(False)
     same.weight.fill_(1)
     x = np.concatenate([-np.logspace(-6, 2, 5000), np.logspace(-6, 2, 50), [0]]).astype(np.float32)
-    request = _compile([torch.nn.ELU(), same], len(x), 1)
+    request = _compile([torch.nn.ELU(), same], len(x), 1, exact=True)
     request.infer([x[:, None]])
     elu, exact = request.get_output_tensor().data[:, 0], np.where(x > 0, x, np.expm1(x.astype(np.float64)))
     np.testing.assert_allclose(elu, exact, rtol=4e-7)
@@ -99,7 +139,7 @@ def test_no_row_depends_on_samples_before_the_reach_of_the_compiled_chain(pair):
 def test_the_runtime_changes_neither_fingerprint_nor_codes_nor_sound(pair, speech):
     a, b = pair
     assert (a.runtime, b.runtime) == ("torch", "openvino")
-    assert isinstance(b._encoder.front, CompiledChain)
+    assert isinstance(b._encoder.front, CompiledChain) and isinstance(b._decoder.back, CompiledChain)
     assert a.fingerprint == b.fingerprint
     codes = a.encode(speech[: 10 * RATE])
     assert (b.encode(speech[: 10 * RATE]) == codes).mean() >= 0.9999
@@ -107,7 +147,7 @@ def test_the_runtime_changes_neither_fingerprint_nor_codes_nor_sound(pair, speec
 
 
 @needs_openvino
-def test_compiled_encoder_of_other_strides_and_dilations_equals_transformers(speech):
+def test_compiled_codec_of_other_strides_and_dilations_equals_transformers(speech):
     torch.manual_seed(0)
     config = build_config(num_codebooks=2, num_filters=8, num_lstm_layers=1)
     config.num_residual_layers, config.use_conv_shortcut, config.upsampling_ratios = 2, False, [6, 3]
@@ -117,18 +157,31 @@ def test_compiled_encoder_of_other_strides_and_dilations_equals_transformers(spe
     with torch.inference_mode():
         expected = model.encoder(wave[None, None])[0].t()
         latents = codec._encoder(wave[:, None].clone(), codec._encoder.new_state(), True)
+        sound = model.decoder(expected.t()[None])[0].t()
+        decoded = codec._decoder(expected.clone(), codec._decoder.new_state(), True)
     torch.testing.assert_close(latents, expected, atol=1e-5 * float(expected.abs().max()), rtol=1e-4)
+    torch.testing.assert_close(decoded, sound, atol=1e-5 * float(sound.abs().max()), rtol=1e-4)
 
 
 @needs_openvino
-def test_only_the_front_of_an_encoder_is_replaced_and_once(pair, bundled_model):
+def test_only_the_front_of_an_encoder_and_the_back_of_a_decoder_are_replaced_and_once(pair, bundled_model):
     by_torch, compiled = (codec._encoder for codec in pair)
-    other = with_openvino(by_torch, cores(bundled_model.encoder))
+    other = encoder_with_openvino(by_torch, cores(bundled_model.encoder))
     assert isinstance(other.front, CompiledChain) and other.front.chain is by_torch.front
     assert other.strided is by_torch.strided and other.by_frame == by_torch.by_frame
-    assert (other.front.stride, other.front.tile) == (compiled.front.stride, compiled.front.tile) == (HOP, 50 * 8)
-    with pytest.raises(TypeError, match="front is a CompiledChain"):
-        with_openvino(compiled, [])
+    for front in other.front, compiled.front:
+        assert (front.rows_in, front.rows_out, front.tile) == (HOP, 1, 50 * 8)
+    with pytest.raises(TypeError, match="the place of a CompiledChain"):
+        encoder_with_openvino(compiled, [])
+
+    by_torch, compiled = (codec._decoder for codec in pair)
+    other = decoder_with_openvino(by_torch, cores(bundled_model.decoder))
+    assert isinstance(other.back, CompiledChain) and other.back.chain is by_torch.back
+    assert other.strided is by_torch.strided and other.by_frame == by_torch.by_frame
+    for back in other.back, compiled.back:
+        assert (back.rows_in, back.rows_out, back.tile) == (1, ROWS_OUT, 50 * 8)
+    with pytest.raises(TypeError, match="the place of a CompiledChain"):
+        decoder_with_openvino(compiled, [])
 
 
 @needs_openvino
@@ -161,13 +214,18 @@ def test_narrow_codec_starts_openvino_for_long_sounds_only(speech):
     assert not codec._encoder.front._compiled
     assert (codec.encode(long) == by_torch.encode(long)).mean() >= 0.9999
     assert codec._encoder.front._compiled
+    codes = by_torch.encode(long)
+    np.testing.assert_array_equal(codec.decode(codes[:, :2999]), by_torch.decode(codes[:, :2999]))
+    assert not codec._decoder.back._compiled
+    np.testing.assert_allclose(codec.decode(codes), by_torch.decode(codes), atol=1e-5)
+    assert codec._decoder.back._compiled
 
 
 @needs_openvino
 def test_wide_codec_or_explicit_runtime_takes_openvino_for_all_sounds(speech, official_model):
     for codec in EncodecCodec(official_model, 6.0), load_codec("bundled", device="cpu", runtime="openvino"):
-        codec.encode(speech[:RATE])
-        assert codec._encoder.front._compiled
+        codec.decode(codec.encode(speech[:RATE]))
+        assert codec._encoder.front._compiled and codec._decoder.back._compiled
 
 
 def test_unavailable_runtime_is_refused(monkeypatch):

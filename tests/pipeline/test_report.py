@@ -1,10 +1,8 @@
 """The page of a training run: whatever became of it, it renders, says what is missing, and escapes what users typed."""
 
-import contextlib
 import io
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,33 +11,22 @@ import pytest
 import soundfile
 import yaml
 
-from giblet.cli import main
 from giblet.errors import InputError
 from giblet.evaluation.alignment import Regressor, check
 from giblet.pages import Report
 from giblet.pipeline.report import page_path, report
+from tests import commands
 from tests.test_pages import Page
 from tests.trained import N_TRS, TR, Trained, train_tiny
 
 SECONDS = N_TRS * TR
 
 
-def run_giblet(*argv: object) -> tuple[int, str, str]:
-    said, old = io.StringIO(), sys.argv
-    sys.argv = ["giblet", *map(str, argv)]
-    try:
-        with contextlib.redirect_stdout(said), pytest.raises(SystemExit) as left:
-            main()
-    finally:
-        sys.argv = old
-    return int(left.value.code or 0), said.getvalue(), ""
-
-
 @pytest.fixture(scope="module")
 def example(tmp_path_factory) -> Trained:
     """A run, reconstructed, with an alignment check in it."""
-    made = train_tiny(run_giblet, tmp_path_factory.mktemp("trained"), use_encodec=True)
-    assert run_giblet("reconstruct", made.run)[0] == 0
+    made = train_tiny(commands.giblet, tmp_path_factory.mktemp("trained"), use_encodec=True)
+    assert commands.giblet("reconstruct", made.run)[0] == 0
     rng = np.random.default_rng(0)
     heard = Regressor("envelope", rng.standard_normal(160), np.arange(161) * TR)
     checked = check(heard, rng.standard_normal((160, 3)), TR, targets=list("abc"), lags=np.arange(-4, 5) * TR)
