@@ -6,26 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
-import soxr
 import torch
 from hypothesis import settings
 from transformers import EncodecConfig, EncodecModel
 
 from giblet.cli import main
 from giblet.compiled import import_librosa
-
-DATA = Path(__file__).parents[1] / "samples"
+from tests.sounds import DATA, at_24k
+from tests.trained import Trained, trained_once
 
 import_librosa()  # before a test does it: tests run in several processes, which would write one cache
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no fault of what is tested
 settings.load_profile("untimed")
-
-
-def at_24k(name: str) -> np.ndarray:
-    wave, rate = soundfile.read(DATA / name, dtype="float32")
-    return soxr.resample(wave, rate, 24_000)
 
 
 @pytest.fixture(scope="session")
@@ -96,6 +89,12 @@ def stereo_folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("stereo")
     EncodecModel(config).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory) -> Trained:
+    """A tiny training run of codes: `tests.trained.own_copy` makes one that a test may change."""
+    return trained_once(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture

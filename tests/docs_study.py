@@ -22,9 +22,9 @@ from tests.alice_clip import RATE as CLIP_RATE
 from tests.alice_clip import spoken as words_of_the_clip
 from tests.bids_tree import make_tree
 from tests.brains import bold, write_cifti, write_nifti, write_table
-from tests.conftest import at_24k
 from tests.data.test_clips import saved as save_video_model
 from tests.films import Track, write_film
+from tests.sounds import at_24k
 from tests.speech_folders import speech_folder
 from tests.test_docs import ROOT
 

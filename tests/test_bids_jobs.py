@@ -20,8 +20,8 @@ from giblet.pipeline.encoding_features import BandReader
 from giblet.pipeline.encoding_subject import model_of
 from giblet.training.films import Films
 from tests.bids_tree import MNI, RUNS, TR, Tree, make_tree
-from tests.conftest import at_24k
 from tests.encoding_study import words_file
+from tests.sounds import at_24k
 
 pytest.importorskip("bids2table")
 N_TRS = 24

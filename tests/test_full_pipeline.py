@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from giblet.features import load_features
-from tests.trained import N_REGIONS, N_TRS, TR, Trained, train_tiny
+from tests.trained import N_REGIONS, N_TRS, TR, Trained, own_copy, train_tiny
 
 
 def reconstructed(giblet, trained: Trained, *options) -> dict:
@@ -27,8 +27,8 @@ def check_scorecard(card: dict, names: list[str]) -> None:
     json.dumps(card, allow_nan=False)
 
 
-def test_full_pipeline(giblet, tmp_path):
-    trained = train_tiny(giblet, tmp_path, use_encodec=True)
+def test_full_pipeline(giblet, trained_run, tmp_path):
+    trained = own_copy(trained_run, tmp_path)
     card = reconstructed(giblet, trained, "--original", trained.sound)
     check_scorecard(
         card,

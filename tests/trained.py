@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import soundfile
 import xarray as xr
 import yaml
+from filelock import FileLock
 
 from giblet.features import save_features
-from tests.conftest import at_24k
+from tests import commands
+from tests.sounds import at_24k
 
 TR = 1.5
 N_TRS, N_REGIONS = 24, 6
@@ -68,3 +72,28 @@ def train_tiny(giblet: Callable, folder: Path, *, use_encodec: bool) -> Trained:
     assert status == 0, err
     assert json.loads(said)["status"] == "finished"
     return Trained(folder, folder / "run", sound, features, bold, use_encodec)
+
+
+def trained_once(made: Path) -> Trained:
+    """The tiny run of codes, trained by the first of the processes that ask for it; do not write into its folders.
+
+    Parameters
+    ----------
+    made : Path
+        Where pytest keeps what this process makes.
+    """
+    shared = made.parent if "PYTEST_XDIST_WORKER" in os.environ else made
+    told = shared / "trained.json"
+    with FileLock(shared / "trained.lock"):
+        if not told.exists():
+            folder = shared / "trained"
+            folder.mkdir()
+            one = train_tiny(commands.giblet, folder, use_encodec=True)
+            told.write_text(json.dumps(asdict(one), default=str))
+    known = json.loads(told.read_text())
+    return Trained(**{name: value if name == "use_encodec" else Path(value) for name, value in known.items()})
+
+
+def own_copy(trained: Trained, folder: Path) -> Trained:
+    """The same with a copy of the run, to be written into."""
+    return replace(trained, run=Path(shutil.copytree(trained.run, folder / "run")))

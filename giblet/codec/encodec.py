@@ -30,8 +30,9 @@ from giblet.errors import CodecError, InputError
 # Frames per block, by measurement (benchmarks/codec_speed.py): the LSTM's stretches side by side should be long.
 BLOCK_FRAMES = 4800
 # Channels of the first convolution from which more than one thread pays; the published model has 32. And frames from
-# which a narrower codec gains more from OpenVINO than its start takes (0.7 s, saved in 45 s of sound).
-WIDE, LONG_FRAMES = 32, 3000
+# which a narrower codec gains more from OpenVINO than its start takes: the encoder's 0.7 s are saved in 45 s of sound,
+# the decoder's 0.2 s in 8.
+WIDE, LONG_FRAMES, LONG_DECODED = 32, 3000, 750
 # The layout that can be streamed exactly; the 48 kHz model differs in most of it.
 SUPPORTED = {
     "audio_channels": 1,
@@ -317,7 +318,7 @@ class EncodecCodec(AudioCodec):
 
     def _decoder_for(self, n_frames: int) -> Decoder:
         """The decoder for a stream whose first block has so many frames, to be kept until the stream ends."""
-        return self._decoder if n_frames >= LONG_FRAMES else self._decoder_of_short
+        return self._decoder if n_frames >= LONG_DECODED else self._decoder_of_short
 
     def _new_encoder(self) -> Callable[[np.ndarray, bool], np.ndarray]:
         encoder, state = self._encoder, None

@@ -15,16 +15,15 @@ import yaml
 from giblet.evaluation.pitch_scores import pitch_by_tr
 from giblet.features import load_features, new_features, save_features
 from giblet.timing import TRGrid
-from tests import commands
 from tests.clap_folders import clap_folder
-from tests.trained import N_REGIONS, N_TRS, TR, Trained, train_tiny
+from tests.trained import N_REGIONS, N_TRS, TR, Trained, own_copy
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Trained:
-    return train_tiny(commands.giblet, tmp_path_factory.mktemp("trained"), use_encodec=True)
+def trained(trained_run, tmp_path_factory) -> Trained:
+    return own_copy(trained_run, tmp_path_factory.mktemp("trained"))
 
 
 def predicted(folder: Path) -> np.ndarray:

@@ -29,7 +29,7 @@ from giblet.evaluation.codec_quality import (
 from giblet.evaluation.mel_baseline import MelBaseline
 from giblet.evaluation.sound_scores import score
 from giblet.pipeline.codec import evaluate_codec as run
-from tests.conftest import at_24k
+from tests.sounds import at_24k
 
 ROOT = Path(__file__).parents[2]
 SPEECH = ROOT.parent / "shared" / "audio" / "librispeech"

@@ -11,8 +11,8 @@ from giblet.evaluation.scores import score_codes
 from giblet.evaluation.sound_correlation import SHAPE, SPECTRAL, envelope_by_tr, spectral_scores
 from giblet.statistics.estimates import ScoredTRs
 from giblet.timing import group_codes_by_tr
-from tests.conftest import at_24k
 from tests.evaluation.test_identification import slow
+from tests.sounds import at_24k
 
 TRS = ScoredTRs.of(80, 1.5)
 

@@ -16,7 +16,7 @@ from giblet.pipeline.reconstruction import reconstruct
 from giblet.pipeline.trained_run import TrainedRun
 from giblet.pipeline.training import train
 from giblet.training.settings import TrainSettings
-from tests.conftest import at_24k
+from tests.sounds import at_24k
 
 SPEECH = Path(__file__).parents[2] / "samples" / "speech.flac"
 TR, OFFSET, N = 1.5, 4.5, 32

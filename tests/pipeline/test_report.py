@@ -17,15 +17,15 @@ from giblet.pages import Report
 from giblet.pipeline.report import page_path, report
 from tests import commands
 from tests.test_pages import Page
-from tests.trained import N_TRS, TR, Trained, train_tiny
+from tests.trained import N_TRS, TR, Trained, own_copy
 
 SECONDS = N_TRS * TR
 
 
 @pytest.fixture(scope="module")
-def example(tmp_path_factory) -> Trained:
+def example(trained_run, tmp_path_factory) -> Trained:
     """A run, reconstructed, with an alignment check in it."""
-    made = train_tiny(commands.giblet, tmp_path_factory.mktemp("trained"), use_encodec=True)
+    made = own_copy(trained_run, tmp_path_factory.mktemp("trained"))
     assert commands.giblet("reconstruct", made.run)[0] == 0
     rng = np.random.default_rng(0)
     heard = Regressor("envelope", rng.standard_normal(160), np.arange(161) * TR)

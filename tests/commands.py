@@ -1,0 +1,23 @@
+"""The giblet command in this process, for fixtures and programs that pytest's own capture does not reach."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+
+from giblet.cli import main
+
+
+def giblet(*argv: object) -> tuple[int, str, str]:
+    """Exit status, and what it said on stdout and stderr."""
+    out, err, before = io.StringIO(), io.StringIO(), sys.argv
+    sys.argv = ["giblet", *map(str, argv)]
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            main()
+    except SystemExit as left:
+        return int(left.code or 0), out.getvalue(), err.getvalue()
+    finally:
+        sys.argv = before
+    raise AssertionError("the command did not leave by an exit status")
