@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,13 @@ class Browser:
         )
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
+
+    def violations(self) -> list[str]:
+        """Rules of accessibility that axe-core finds broken, with what breaks them."""
+        script = resources.files("axe_core_python") / "axe.min.js"
+        self.run(f"{script.read_text(encoding='utf-8')}; 0")
+        found = self.run("axe.run().then(told => told.violations)")
+        return [f"{one['id']} ({one['impact']}): {node['html']}" for one in found for node in one["nodes"]]
 
     def press(self, key: str, code: int, text: str = "") -> None:
         """A key, down and up."""

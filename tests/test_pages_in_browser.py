@@ -146,6 +146,16 @@ def test_nothing_overflows_no_picture_is_blank_and_colours_follow_the_reader(rep
         assert browser.errors == []
 
 
+@pytest.mark.parametrize("dark", [False, True])
+def test_axe_finds_nothing_that_keeps_readers_out(report, tmp_path, dark):
+    with Browser(report.save_as_html(tmp_path / "page.html").as_uri(), dark=dark) as browser:
+        assert browser.violations() == []
+        browser.run("document.querySelector('.transport button').removeAttribute('aria-label');"
+                    "document.querySelector('.transport button').textContent = '';"
+                    "document.body.style.color = '#999'; document.body.style.background = '#888'")  # fmt: skip
+        assert {one.partition(" ")[0] for one in browser.violations()} >= {"button-name", "color-contrast"}
+
+
 def test_a_page_prints_in_light_colours_even_where_the_reader_chose_dark(report, tmp_path):
     with Browser(report.save_as_html(tmp_path / "page.html").as_uri(), dark=True) as browser:
         assert browser.pdf().startswith(b"%PDF") and len(browser.pdf()) > 20_000

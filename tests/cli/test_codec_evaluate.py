@@ -14,6 +14,7 @@ import soundfile
 from giblet.errors import InputError
 from giblet.evaluation import sound_scores
 from giblet.pipeline.report import report
+from tests.chromium import CHROMIUM, Browser
 
 LABELS = [
     "codes, 1.5 kbps", "codes, 3 kbps", "codes, 6 kbps", "mel, mean of each TR", "mel, 16 bands x 56 per TR",
@@ -101,6 +102,14 @@ def test_the_page_plays_the_original_and_every_row(evaluated):
     assert page.count("data:audio/flac;base64,") == 1 + len(LABELS)
     assert "two &amp; three.wav" in page
     assert sorted(p.name for p in out.iterdir()) == ["codec_report.html", "codec_report.json"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_axe_finds_nothing_on_the_page_that_keeps_readers_out(evaluated):
+    out, _ = evaluated
+    with Browser((out / "codec_report.html").as_uri()) as browser:
+        assert browser.violations() == []
 
 
 def test_the_page_is_made_again_from_scores_and_sounds_and_without_sounds_where_the_page_is_gone(

@@ -16,6 +16,7 @@ from giblet.evaluation.alignment import Regressor, check
 from giblet.pages import Report
 from giblet.pipeline.report import page_path, report
 from tests import commands
+from tests.chromium import CHROMIUM, Browser
 from tests.test_pages import Page
 from tests.trained import N_TRS, TR, Trained, own_copy
 
@@ -302,6 +303,13 @@ def test_without_matplotlib_there_is_a_page_without_drawings(example, monkeypatc
     monkeypatch.setattr(sounds, "strips", lambda players: [None] * len(players))
     found = Page(report(example.run).html)
     assert "svg" not in found.tags and "Drawings need matplotlib" in found.text
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_axe_finds_nothing_on_the_page_that_keeps_readers_out(example, tmp_path):
+    with Browser(report(example.run).save_as_html(tmp_path / "page.html").as_uri()) as browser:
+        assert browser.violations() == [] and browser.errors == []
 
 
 def test_the_config_hashes_and_seed_are_in_the_page(example):
