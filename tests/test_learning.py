@@ -70,13 +70,12 @@ def learned(heads, codec, tmp_path_factory):
     first_two = load_features(all_books).isel(codebook=slice(2)).assign_attrs(bandwidth=1.5)
 
     def learn(brain: str, head: str, way: str, linear_path: bool = True):
-        features = all_books
+        features, changes = all_books, {"linear_path": linear_path}
         if head == "classification":  # eight codebooks would take four times as long, and the first is asked about
-            features = save_features(first_two, work / "first_two_features.nc")
+            features, changes = save_features(first_two, work / "first_two_features.nc"), {"n_codebooks": 2}
         bold = heads.brain(features, codec, brain, 200, work)
         settings = heads.settings_of(features, bold, head, way, work / f"run_{brain}_{way}_{linear_path}", OPTIONS)
-        model = settings.model.model_copy(update={"linear_path": linear_path})
-        settings = settings.model_copy(update={"model": model})
+        settings = settings.model_copy(update={"model": settings.model.model_copy(update=changes)})
         study = build_study(settings)
         Trainer(settings, study=study).fit()
         model = MultimodalAutoencoder.from_pretrained(settings.output / "best")

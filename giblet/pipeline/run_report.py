@@ -14,7 +14,10 @@ from giblet.errors import InputError, reading
 from giblet.pages import Details, Drawing, Report, Section, Table
 from giblet.pages.drawings import can_draw
 from giblet.pipeline import run_figures as figures
-from giblet.pipeline.run_files import LOG, Card, RunFiles
+from giblet.pipeline.encoding_brains import map_pictures
+from giblet.pipeline.encoding_found import MOST_PICTURED
+from giblet.pipeline.predicted_files import ENCODED
+from giblet.pipeline.run_files import CARD, LOG, Card, RunFiles
 from giblet.pipeline.run_found import NAMES, found
 from giblet.pipeline.run_sounds import listens
 from giblet.pipeline.score_tables import notes_of, number, p_value, score_section
@@ -54,6 +57,7 @@ def run_report(folder: Path, originals: Sequence[Path] = (), alignment: Path | N
     if cards:
         sections.append(Section("Listen", notes, heard))
     sections += [score_section(card.content, card.whose) for card in cards]
+    sections += _maps(single)
     sections += _words(single)
     sections.append(_training(files))
     sections.append(_alignment(folder, alignment))
@@ -70,6 +74,24 @@ def run_report(folder: Path, originals: Sequence[Path] = (), alignment: Path | N
 
 def _listed(names: Sequence[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _maps(cards: Sequence[Card]) -> list[Section]:
+    """Where the BOLD of a part was predicted, for scans that are images."""
+    pictures, notes = list[Any](), list[str]()
+    pictured = [card for card in cards if card.content.get("space")]
+    if pictured and not can_draw():
+        notes.append(NO_DRAWINGS)
+    for card in pictured[:MOST_PICTURED] if can_draw() else []:
+        label = card.path.name.removesuffix(CARD) + ENCODED
+        own, told = map_pictures(card.path.parent, label, card.content["space"], card.whose)
+        pictures += own
+        notes += [one for one in told if one not in notes]
+    if len(pictured) > MOST_PICTURED and can_draw():
+        notes.append(
+            f"The maps of the first {MOST_PICTURED} of {len(pictured)} scorecards are here; those of all are files."
+        )
+    return [Section("Where the BOLD was predicted", notes, pictures)] if pictures or notes else []
 
 
 def _words(cards: Sequence[Card]) -> list[Section]:

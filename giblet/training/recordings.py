@@ -159,7 +159,7 @@ def read_recording(
         np.concatenate(volumes), np.concatenate(stimulus_trs), np.concatenate(film_seconds), columns_of(bold),
         float(bold.attrs["slice_time_ref"]), films_of_runs,
         json.loads(bold.attrs["run_lengths"]), n_bad,
-        bold.isel(tr=slice(0, 1)).copy(deep=True),
+        first_volume(bold),
     )  # fmt: skip
     return Recording.of(subject.name, sources, run=runs), known
 
@@ -206,6 +206,22 @@ def read_bold(subject: SubjectSettings, asked_tr: float | None, unused: list[np.
         )
     except InputError as exc:
         raise InputError(f"subject {subject.name}: {exc}") from exc
+
+
+def first_volume(bold: xr.Dataset) -> xr.Dataset:
+    """One volume with all that is known of its columns, in memory of its own.
+
+    Parameters
+    ----------
+    bold : xarray.Dataset
+        As :meth:`giblet.data.fmri.FMRIProcessor.load` gives it.
+
+    Returns
+    -------
+    xarray.Dataset
+        With ``bold``, float32 (1, n_columns).
+    """
+    return bold.isel(tr=slice(0, 1)).copy(deep=True)
 
 
 def columns_of(bold: xr.Dataset) -> dict[str, np.ndarray]:

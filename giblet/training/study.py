@@ -24,7 +24,7 @@ from giblet.training.columns import learnable
 from giblet.training.films import Films
 from giblet.training.holes import Holes, unused_volumes, with_damaged
 from giblet.training.parts import is_cleaned, moments_of, split_study
-from giblet.training.recordings import Rows, agreed_tr, columns_of, read_bold, read_recording
+from giblet.training.recordings import Rows, agreed_tr, columns_of, first_volume, read_bold, read_recording
 from giblet.training.settings import RunSettings, SubjectSettings, TrainSettings
 
 log = logging.getLogger(__name__)
@@ -65,6 +65,8 @@ class Study:
     """By subject, NaN outside training and validation, where ``bad: mask`` keeps such voxels."""
     moments: dict[str, np.ndarray] = field(default_factory=dict)
     """By subject, float64 (n_trs, 2): which film each row shows, and where in it, in TRs."""
+    like: dict[str, xr.Dataset] = field(default_factory=dict)
+    """By subject, the first volume of the BOLD, with its columns and attributes, for images on its voxels."""
 
     @cached_property
     def sources(self) -> dict[str, str]:
@@ -158,6 +160,7 @@ def build_study(settings: TrainSettings, *, min_trs: int = 1) -> Study:
         files_of(settings), {name: rows.film_seconds for name, rows in read.items()}, columns, unlearnable,
         {name: rows.slice_time_ref for name, rows in read.items()}, films, notes,
         holes, {r.subject: moments_of(read[r.subject].shown, r.run, r.tr) for r in recordings},
+        {name: rows.like for name, rows in read.items()},
     )  # fmt: skip
 
 
@@ -237,7 +240,7 @@ def _with_damaged(
         log.warning(
             "subject %s: %d of these are kept, as no TR of training or validation is bad in them", subject.name, kept
         )
-    read[subject.name] = known._replace(columns=columns_of(bold))
+    read[subject.name] = known._replace(columns=columns_of(bold), like=first_volume(bold))
     return with_damaged(recording, bold, known.volumes, unused)
 
 

@@ -159,16 +159,42 @@ def vectors(study):
     )
 
 
-def test_two_epochs_of_training_lose_the_same_in_every_format(study, vectors):
+@pytest.fixture(scope="module")
+def runs(study, vectors) -> dict[str, Path]:
     folder, _, _, files = study
-    losses = {}
-    for k, (name, given) in enumerate(files.items()):
-        train(training(folder, f"train-{k}", given, vectors))
-        losses[name] = pd.read_csv(folder / f"train-{k}" / "log.csv").drop(columns="seconds")
+    return {
+        name: train(training(folder, f"train-{k}", given, vectors)).folder
+        for k, (name, given) in enumerate(files.items())
+    }
+
+
+def test_two_epochs_of_training_lose_the_same_in_every_format(runs):
+    losses = {name: pd.read_csv(folder / "log.csv").drop(columns="seconds") for name, folder in runs.items()}
     first = losses["TSV"]
     assert first["epoch"].iloc[-1] == 2 and first[["train_bold", "val_bold"]].iloc[1:].notna().all().all()
     for name, own in losses.items():
         assert np.allclose(own, first, atol=1e-6, rtol=0, equal_nan=True), name
+
+
+def test_a_reconstruction_has_maps_of_encoding_in_the_scans_own_space_and_its_page_shows_them(runs, tmp_path):
+    stats = {}
+    for name in ("NIfTI, s", "CIFTI", "GIFTI, frames", "TSV"):
+        folder = tmp_path / name
+        made = gb.reconstruct(gb.open_run(runs[name]), out_dir=folder, device="cpu")
+        stats[name] = pd.read_csv(folder / "sub-1_split-test_desc-encoding_stats.tsv", sep="\t", na_values=["n/a"])
+        assert stats[name]["r"].mean() == pytest.approx(made.scorecard.encoding.mean.value, abs=1e-6)
+        assert np.allclose(stats[name][["r", "p", "q"]], stats["NIfTI, s"][["r", "p", "q"]], atol=1e-5, equal_nan=True)
+        maps = [one for one in made.files if "statmap" in one.name and "hemi-R" not in one.name]
+        if name == "TSV":
+            assert not maps
+            continue
+        r = next(one for one in maps if "stat-r_" in one.name)
+        assert np.allclose(values_in(r), stats[name]["r"], atol=1e-6) and len(maps) == 3
+    place = shutil.copytree(runs["NIfTI, s"], tmp_path / "run")
+    shutil.copytree(tmp_path / "NIfTI, s", place / "reconstruction")
+    (section,) = [one for one in gb.report(place).sections if one.title == "Where the BOLD was predicted"]
+    assert [type(one).__name__ for one in section.parts] == ["Picture"]
+    assert section.parts[0].alt.startswith("brain map of subject 1, test part: axial slices")
 
 
 def subject(given, **more) -> SubjectSettings:
