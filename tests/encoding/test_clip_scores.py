@@ -208,7 +208,7 @@ def test_half_of_the_p_values_of_noise_are_below_a_half_and_a_twentieth_below_a_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("n", "n_features"), [(60, 3), (60, 30), (165, 100)])
+@pytest.mark.parametrize(("n", "n_features"), [(60, 3), (60, 30), pytest.param(165, 100, marks=pytest.mark.long)])
 def test_silent_voxels_have_small_p_as_often_as_they_should(n, n_features):
     p, p_rank = calibration(80, n, n_features, n_permutations=400)
     for found in (p, p_rank):

@@ -1,6 +1,7 @@
 """Cross-validated predictions are tested by fits on rotated BOLD: these are what a brute-force fit gives, and hold."""
 
 import importlib
+import itertools
 import tracemalloc
 from pathlib import Path
 
@@ -221,14 +222,20 @@ def test_noise_passes_as_often_as_p_says_where_rotated_predictions_find_too_much
     assert found["fixed predictions rotated"][0] > 0.075
 
 
+SCANS = {
+    "short": {"n_trs": 150}, "long": {"n_trs": 360}, "runs": {"n_trs": 360, "n_runs": 3, "folds": "runs"},
+    "drifts": {"n_trs": 360, "drift": 3.0},
+}  # fmt: skip
+FEW = {("short", 100.0, 0.0), ("long", None, 0.9), ("runs", None, 0.6), ("drifts", 100.0, 0.9)}
+"""The kinds of noise that are not left to ``make test-long``."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("phi", [0.0, 0.6, 0.9])
-@pytest.mark.parametrize("penalty", [100.0, None])
-@pytest.mark.parametrize(
-    "scan_of",
-    [{"n_trs": 150}, {"n_trs": 360}, {"n_trs": 360, "n_runs": 3, "folds": "runs"}, {"n_trs": 360, "drift": 3.0}],
-)
-def test_noise_of_every_kind_passes_as_often_as_p_says(phi, penalty, scan_of):
+@pytest.mark.parametrize(("scan", "penalty", "phi"), [
+    pytest.param(*kind, marks=[] if kind in FEW else pytest.mark.long)
+    for kind in itertools.product(SCANS, (100.0, None), (0.0, 0.6, 0.9))
+])  # fmt: skip
+def test_noise_of_every_kind_passes_as_often_as_p_says(scan, penalty, phi):
     """60 data sets x 50 voxels and more: 3.5 to 7 % at .05 and at most 2 % at .01."""
-    found = calibration().measure(100, phi=phi, penalty=penalty, **scan_of)
+    found = calibration().measure(100, phi=phi, penalty=penalty, **SCANS[scan])
     assert 0.035 <= found["refitted"][0] <= 0.07 and found["refitted"][1] <= 0.02
