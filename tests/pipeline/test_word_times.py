@@ -211,7 +211,9 @@ def test_words_keep_their_times_where_others_are_missing_in_the_text(clip):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n", [1, 2, 3, 5, 8, 15, 40, 200])
+@pytest.mark.parametrize(
+    "n", [pytest.param(n, marks=[] if n in (1, 5, 40) else pytest.mark.long) for n in (1, 2, 3, 5, 8, 15, 40, 200)]
+)
 def test_texts_of_another_recording_are_refused_however_short(clip, n):
     words = spoken(before=True)[0]
     rng = random.Random(n)
