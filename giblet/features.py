@@ -36,18 +36,19 @@ import json
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import pandas as pd
-import xarray as xr
 
 from giblet.errors import InputError
 from giblet.files import sha256_of, write_atomic
-from giblet.netcdf import netcdf_bytes, read_netcdf
 from giblet.renamed import now_called
 from giblet.timing import TAIL, TRGrid, exact
 from giblet.version import __version__
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
 
 CODES: Final = "codes"
 CONTINUOUS: Final = "continuous"
@@ -163,6 +164,8 @@ def new_features(
     InputError
         If `film_duration` is not a finite number.
     """
+    import xarray as xr
+
     tr = exact(grid.tr)
     covered = int((exact(film_duration) + TAIL) // tr)
     data: dict[str, Any] = dict(variables)
@@ -283,6 +286,8 @@ def save_features(features: xr.Dataset, path: str | Path, *, options: Mapping[st
     --------
     load_features : reads it again.
     """
+    from giblet.netcdf import netcdf_bytes
+
     path = Path(path)
     write_atomic(path, netcdf_bytes(features))
     write_atomic(sidecar_path(path), sidecar_text(features, options))
@@ -317,6 +322,8 @@ def load_features(path: str | Path) -> xr.Dataset:
         raise InputError(f"no such feature file: {path}; giblet extract makes one from a film")
     if path.is_dir():
         raise InputError(f"{path} is a folder: name one feature file (*_features.nc)")
+    from giblet.netcdf import read_netcdf  # here, as xarray takes a second to import
+
     features = read_netcdf(path)
     features.attrs = in_todays_words(features.attrs)
     missing = [name for name in REQUIRED if name not in features.attrs]
@@ -524,6 +531,8 @@ def table_of(features: xr.Dataset) -> pd.DataFrame:
     0.0          2.0   True
     2.0          0.5   True
     """
+    import pandas as pd
+
     columns = []
     for name, variable in features.data_vars.items():
         if variable.dims[:1] != ("tr",) or name == "onset":

@@ -63,13 +63,15 @@ def load_codec(
     >>> codec.encode(np.zeros(48_000, np.float32)).shape
     (8, 150)
     """
-    # Imported here: torch and transformers take seconds to import, and `giblet info` needs neither.
-    from giblet.codec.encodec import BLOCK_FRAMES, EncodecCodec
     from giblet.codec.loading import find_codec, read_model
-    from giblet.device import pick_device
 
     name = os.fspath(name)
+    files = find_codec(name, revision)
+    # Imported here: torch and transformers take seconds to import, and a codec that is not there is told before.
+    from giblet.codec.encodec import BLOCK_FRAMES, EncodecCodec
+    from giblet.device import pick_device
+
     picked = pick_device(device)
-    model = read_model(*find_codec(name, revision), name)
+    model = read_model(*files, name)
     frames = BLOCK_FRAMES if block_frames is None else block_frames
     return EncodecCodec(model, bandwidth, picked, name, frames, runtime)

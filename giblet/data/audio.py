@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import xarray as xr
 from pydantic import Field
 
 from giblet.codec import AudioCodec, load_codec
@@ -25,6 +24,9 @@ from giblet.features import main_variable, metadata_of, new_features
 from giblet.files import sha256_of
 from giblet.progress import Progress
 from giblet.timing import Number, TRGrid, check_tr, same_tr, shown
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 class AudioSettings(ExtractionSettings):

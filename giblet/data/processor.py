@@ -27,9 +27,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
 
-import xarray as xr
 from pydantic import Field
 
 from giblet.config import Settings
@@ -37,6 +36,9 @@ from giblet.data.parts import Parts
 from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.progress import Progress
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 class ExtractionSettings(Settings):

@@ -7,10 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-import pandas as pd
-import xarray as xr
+from typing import TYPE_CHECKING, Any, Literal
 
 from giblet.data.acoustics import AcousticsProcessor
 from giblet.data.audio import AudioProcessor, AudioSettings
@@ -39,6 +36,10 @@ from giblet.notebook import html_facts
 from giblet.progress import Progress
 from giblet.timing import check_tr, shown
 from giblet.version import __version__
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
 
 log = logging.getLogger(__name__)
 

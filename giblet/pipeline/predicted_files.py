@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 
 from giblet.codec import AudioCodec
 from giblet.data.audio import AudioProcessor
@@ -28,6 +27,9 @@ from giblet.pipeline.trained_run import Prediction
 from giblet.spans import volume_rate
 from giblet.timing import TRGrid, exact
 from giblet.version import __version__
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True)
