@@ -216,6 +216,24 @@ def _lock(handle: int) -> bool | None:
     return True
 
 
+def user_cache() -> Path | None:
+    """The user's cache folder for giblet.
+
+    Returns
+    -------
+    Path or None
+        None where there is none that can be written to.
+    """
+    import platformdirs
+
+    root = platformdirs.user_cache_path("giblet", appauthor=False)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return root if os.access(root, os.W_OK) else None
+
+
 def sha256_of(path: str | Path) -> str:
     """SHA-256 of a file's bytes, as hexadecimal digits.
 

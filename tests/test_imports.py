@@ -16,7 +16,7 @@ ROOT = Path(giblet.__file__).parent
 FLOORS = [
     {"docs", "errors", "lazy", "version"},
     {"timing", "files", "netcdf", "device", "signals", "cells", "renamed", "notebook"}
-    | {"progress", "hub", "compiled", "checkpoints", "sound_files", "sound_metrics"},
+    | {"progress", "hub", "compiled", "remembered", "checkpoints", "sound_files", "sound_metrics"},
     {"config", "features", "modalities", "spans", "runs"},
     {"codec", "alignment"},
     {"data", "models"},

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 
 from giblet.codec.base import AudioCodec
+from giblet.remembered import known_fingerprint, remember_fingerprint, stamps_of
 
-__all__ = ["AudioCodec", "load_codec"]
+__all__ = ["AudioCodec", "known_codes_fingerprint", "load_codec"]
 
 
 def load_codec(
@@ -67,6 +68,7 @@ def load_codec(
 
     name = os.fspath(name)
     files = find_codec(name, revision)
+    stamps = stamps_of(files)
     # Imported here: torch and transformers take seconds to import, and a codec that is not there is told before.
     from giblet.codec.encodec import BLOCK_FRAMES, EncodecCodec
     from giblet.device import pick_device
@@ -74,4 +76,29 @@ def load_codec(
     picked = pick_device(device)
     model = read_model(*files, name)
     frames = BLOCK_FRAMES if block_frames is None else block_frames
-    return EncodecCodec(model, bandwidth, picked, name, frames, runtime)
+    codec = EncodecCodec(model, bandwidth, picked, name, frames, runtime)
+    remember_fingerprint(files, codec.codes_fingerprint, stamps)
+    return codec
+
+
+def known_codes_fingerprint(name: str | os.PathLike[str] = "bundled") -> str | None:
+    """The `codes_fingerprint` of a codec that was loaded before from the same files, without loading it.
+
+    Parameters
+    ----------
+    name : str or path
+        As for :func:`load_codec`.
+
+    Returns
+    -------
+    str or None
+        None where it is not known.
+
+    Raises
+    ------
+    CodecError
+        If there is no such codec, or it cannot be reached.
+    """
+    from giblet.codec.loading import find_codec
+
+    return known_fingerprint(find_codec(os.fspath(name)))

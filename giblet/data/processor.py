@@ -224,6 +224,33 @@ class Processor(Protocol):
 
 
 @runtime_checkable
+class KnownUnloaded(Protocol):
+    """An extractor of which it may be known, without its codec or model, what its features would be.
+
+    See Also
+    --------
+    giblet.data.audio.AudioProcessor : an example.
+    """
+
+    @classmethod
+    def known(cls, settings: Any) -> tuple[str, dict[str, Any]] | None:
+        """What the extractor that `settings` ask for is called, and what decides its features beside the source.
+
+        Parameters
+        ----------
+        settings : ExtractionSettings
+            Of the extractor's `settings_type`.
+
+        Returns
+        -------
+        desc : str
+        provenance : dict of str to object
+            As :meth:`Processor.provenance`, without ``source_sha256``. In place of both None, where it is not known.
+        """
+        ...
+
+
+@runtime_checkable
 class Resumable(Protocol):
     """An extractor that goes on where it was stopped: what takes long goes through :meth:`Parts.take`, call by call.
 

@@ -496,7 +496,8 @@ def _check_replaced(simulation: Simulation, targets: list[Path], truth: Path) ->
     same = {name: attrs[name] for name in ("source_sha256", "run_lengths") if name in attrs}
     old = standing(truth, defaults=ADDED, settings=json.loads(attrs["settings"]), **same)
     signal = simulation.truth["signal"].values
-    if old is not None and not (old["signal"].shape == signal.shape and np.allclose(old["signal"], signal, 1e-3, 1e-3)):
+    before = signal if old is None else old["signal"].values
+    if before.shape != signal.shape or not np.allclose(before, signal, 1e-3, 1e-3):
         raise InputError(f"{truth} already exists and was made from other features: {REPLACE}")
     there = [target for target in targets if target.exists()]
     if old is None and there:
