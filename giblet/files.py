@@ -38,6 +38,7 @@ module                           writes
 ``pipeline.codec``               measures of codecs (.json)
 ``codec.training.checkpoints``   states of a codec's training, and config.json of the codec
 ``codec.training.loop``          training.yaml, log.csv and samples (.wav) of a codec's training
+``remembered``                   fingerprints of codecs (.json), in the user's cache
 ===============================  ===================================================================================
 
 Besides, :func:`claimed` keeps a file ``.lock`` in a folder where a process is at work. Three libraries write files of

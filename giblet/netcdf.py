@@ -96,7 +96,7 @@ def read_stored(path: Path) -> Stored | None:
     import h5netcdf
 
     _check_readable(path)
-    with reading(path, DAMAGED), h5netcdf.File(path, "r") as file:
+    with reading(path, DAMAGED), h5netcdf.File(path, "r", phony_dims="access") as file:
         attrs = {name: _as_xarray_has_it(value) for name, value in file.attrs.items()}
         variables = {}
         for name, stored in file.variables.items():
