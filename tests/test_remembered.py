@@ -5,7 +5,6 @@ import shutil
 
 import pytest
 
-from giblet import files
 from giblet.codec import known_codes_fingerprint, load_codec
 from giblet.codec.loading import find_codec
 from giblet.data.audio import AudioProcessor, AudioSettings
@@ -17,7 +16,6 @@ FINGERPRINT = "0a" * 32
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "user_cache", lambda: tmp_path / "cache")
     monkeypatch.setattr("giblet.remembered.user_cache", lambda: tmp_path / "cache")
     (tmp_path / "cache").mkdir()
     return tmp_path / "cache"
