@@ -23,6 +23,7 @@ from pathlib import Path
 from types import ModuleType
 
 from giblet.errors import InputError
+from giblet.files import user_cache
 
 VARIABLE = "NUMBA_CACHE_DIR"
 """Where numba keeps what it compiled. Who has set it knows of another place, and that one is used."""
@@ -81,15 +82,8 @@ def _compiled() -> Path:
 
 def _cache_root() -> Path:
     """The user's cache folder for giblet or, where it cannot be written to, one for this process alone."""
-    import platformdirs
-
-    root = platformdirs.user_cache_path("giblet", appauthor=False)
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        if os.access(root, os.W_OK):
-            return root
-    except OSError:
-        pass
+    if (root := user_cache()) is not None:
+        return root
     own = Path(tempfile.mkdtemp(prefix="giblet-"))
     atexit.register(shutil.rmtree, own, ignore_errors=True)
     return own

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from giblet.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def pick_device(wanted: str | torch.device = "auto") -> torch.device:
@@ -28,6 +29,8 @@ def pick_device(wanted: str | torch.device = "auto") -> torch.device:
     InputError
         If there is no such device on this machine.
     """
+    import torch
+
     there = ["cpu"]
     if torch.backends.mps.is_available():
         there.insert(0, "mps")
@@ -52,6 +55,8 @@ def exact_float32(device: torch.device, threads: int | None = None) -> Iterator[
     ------
     None
     """
+    import torch
+
     n_before = torch.get_num_threads()
     n_inside = n_before if threads is None else min(threads, n_before)
     backends: Any = torch.backends

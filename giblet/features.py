@@ -36,19 +36,23 @@ import json
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
-import pandas as pd
-import xarray as xr
 
 from giblet.errors import InputError
 from giblet.files import sha256_of, write_atomic
-from giblet.netcdf import netcdf_bytes, read_netcdf
 from giblet.renamed import now_called
 from giblet.timing import TAIL, TRGrid, exact
 from giblet.version import __version__
 
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+    from giblet.netcdf import Stored
+
+F = TypeVar("F", "xr.Dataset", "Stored")
 CODES: Final = "codes"
 CONTINUOUS: Final = "continuous"
 REPLACE = "use another output folder, or pass overwrite=True to replace it"
@@ -163,6 +167,8 @@ def new_features(
     InputError
         If `film_duration` is not a finite number.
     """
+    import xarray as xr
+
     tr = exact(grid.tr)
     covered = int((exact(film_duration) + TAIL) // tr)
     data: dict[str, Any] = dict(variables)
@@ -238,7 +244,7 @@ def present_in(features: xr.Dataset, variable: str) -> np.ndarray:
     return here
 
 
-def grid_of(features: xr.Dataset) -> TRGrid:
+def grid_of(features: xr.Dataset | Stored) -> TRGrid:
     """The clock that a feature file is on.
 
     Parameters
@@ -283,6 +289,8 @@ def save_features(features: xr.Dataset, path: str | Path, *, options: Mapping[st
     --------
     load_features : reads it again.
     """
+    from giblet.netcdf import netcdf_bytes
+
     path = Path(path)
     write_atomic(path, netcdf_bytes(features))
     write_atomic(sidecar_path(path), sidecar_text(features, options))
@@ -312,12 +320,50 @@ def load_features(path: str | Path) -> xr.Dataset:
     giblet.pipeline.decoding.decode : Turn a feature file back into sound or a film.
     save_features : writes one.
     """
+    path = _named(path)
+    from giblet.netcdf import read_netcdf  # here, as xarray takes a second to import
+
+    return _checked(read_netcdf(path), path)
+
+
+def load_outline(path: str | Path) -> xr.Dataset | Stored:
+    """As :func:`load_features`, if possible without xarray: to say what a file holds, and whether it is up to date.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    Stored or xarray.Dataset
+        With the same attributes, sizes and numbers. A Dataset where the file's main variable is no number.
+
+    Raises
+    ------
+    InputError
+        As :func:`load_features`.
+    """
+    path = _named(path)
+    from giblet.netcdf import read_stored
+
+    stored = read_stored(path)
+    if stored is None or str(stored.attrs.get("variable")) not in stored:
+        return load_features(path)
+    return _checked(stored, path)
+
+
+def _named(path: str | Path) -> Path:
+    """The path of a file that is there."""
     path = Path(path)
     if not path.exists():
         raise InputError(f"no such feature file: {path}; giblet extract makes one from a film")
     if path.is_dir():
         raise InputError(f"{path} is a folder: name one feature file (*_features.nc)")
-    features = read_netcdf(path)
+    return path
+
+
+def _checked(features: F, path: Path) -> F:
+    """What a file holds, found to be features, under today's names."""
     features.attrs = in_todays_words(features.attrs)
     missing = [name for name in REQUIRED if name not in features.attrs]
     if missing or "tr" not in features.sizes or features.attrs["variable"] not in features:
@@ -329,7 +375,7 @@ def load_features(path: str | Path) -> xr.Dataset:
     return features
 
 
-def _check(features: xr.Dataset, path: Path) -> None:
+def _check(features: xr.Dataset | Stored, path: Path) -> None:
     """The shapes that the clock asks for, and codes that are codes."""
     grid = grid_of(features)
     if "codes" not in features:
@@ -350,7 +396,9 @@ def _check(features: xr.Dataset, path: Path) -> None:
             raise InputError(f"{path}: {name} hold {bad}, outside [0, {size - 1}]; extract the film again")
 
 
-def standing(path: str | Path, *, defaults: Mapping[str, Any] | None = None, **expected: Any) -> xr.Dataset | None:
+def standing(
+    path: str | Path, *, defaults: Mapping[str, Any] | None = None, **expected: Any
+) -> xr.Dataset | Stored | None:
     """The feature file that stands where one with these attributes shall be written, if it is of the same work.
 
     Parameters
@@ -363,8 +411,8 @@ def standing(path: str | Path, *, defaults: Mapping[str, Any] | None = None, **e
 
     Returns
     -------
-    xarray.Dataset or None
-        None where nothing stands.
+    Stored, xarray.Dataset or None
+        As :func:`load_outline` reads it; None where nothing stands.
 
     Raises
     ------
@@ -377,7 +425,7 @@ def standing(path: str | Path, *, defaults: Mapping[str, Any] | None = None, **e
     if not path.exists():
         return None
     try:
-        features = load_features(path)
+        features = load_outline(path)
     except InputError as exc:
         raise InputError(f"{path} already exists and is not a complete feature file ({exc}): {REPLACE}") from exc
     if found := _differences(features, defaults or {}, expected):
@@ -386,7 +434,7 @@ def standing(path: str | Path, *, defaults: Mapping[str, Any] | None = None, **e
     return features
 
 
-def is_current(features: xr.Dataset, path: str | Path) -> bool:
+def is_current(features: xr.Dataset | Stored, path: str | Path) -> bool:
     """Whether features that were read from `path` were made by this version and have their own sidecar there.
 
     Parameters
@@ -402,7 +450,7 @@ def is_current(features: xr.Dataset, path: str | Path) -> bool:
     return features.attrs["giblet_version"] == __version__ and read_sidecar(path) == own_attributes(features)
 
 
-def _differences(features: xr.Dataset, defaults: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+def _differences(features: xr.Dataset | Stored, defaults: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
     """In which of the expected attributes features differ, in words: each with its old and its new value."""
     attrs, found = features.attrs, []
     for name, value in expected.items():
@@ -524,6 +572,8 @@ def table_of(features: xr.Dataset) -> pd.DataFrame:
     0.0          2.0   True
     2.0          0.5   True
     """
+    import pandas as pd
+
     columns = []
     for name, variable in features.data_vars.items():
         if variable.dims[:1] != ("tr",) or name == "onset":
@@ -533,7 +583,7 @@ def table_of(features: xr.Dataset) -> pd.DataFrame:
     return pd.concat(columns, axis=1).set_index(pd.Index(features["onset"].values, name="onset"))
 
 
-def main_variable(features: xr.Dataset) -> str:
+def main_variable(features: xr.Dataset | Stored) -> str:
     """The variable that a feature file is about.
 
     Parameters
@@ -582,7 +632,7 @@ def sidecar_text(features: xr.Dataset, options: Mapping[str, Any] | None = None)
     return json.dumps(content, indent=2, sort_keys=False) + "\n"
 
 
-def own_attributes(features: xr.Dataset) -> dict[str, Any]:
+def own_attributes(features: xr.Dataset | Stored) -> dict[str, Any]:
     """The attributes of a feature file as JSON holds them.
 
     Parameters
@@ -598,7 +648,7 @@ def own_attributes(features: xr.Dataset) -> dict[str, Any]:
     return dict(json.loads(json.dumps(attrs, default=lambda v: v.tolist())))
 
 
-def describe(features: xr.Dataset) -> dict[str, Any]:
+def describe(features: xr.Dataset | Stored) -> dict[str, Any]:
     """What a user wants to know of a feature file, as plain values for a table or JSON.
 
     Parameters
@@ -624,7 +674,7 @@ def describe(features: xr.Dataset) -> dict[str, Any]:
         "dtype": str(features[name].dtype),
         "tr": attrs["tr"],
         "n_trs": grid.n_trs,
-        "valid_trs": int(features["valid"].sum()),
+        "valid_trs": int(features["valid"].values.sum()),
         "grid_duration": whole,
         "film_duration": film,
         "cut": max(0.0, film - whole),

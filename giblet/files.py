@@ -38,6 +38,7 @@ module                           writes
 ``pipeline.codec``               measures of codecs (.json)
 ``codec.training.checkpoints``   states of a codec's training, and config.json of the codec
 ``codec.training.loop``          training.yaml, log.csv and samples (.wav) of a codec's training
+``remembered``                   fingerprints of codecs (.json), in the user's cache
 ===============================  ===================================================================================
 
 Besides, :func:`claimed` keeps a file ``.lock`` in a folder where a process is at work. Three libraries write files of
@@ -214,6 +215,24 @@ def _lock(handle: int) -> bool | None:
     except (OSError, ModuleNotFoundError):  # a file system without locks; Windows
         return None
     return True
+
+
+def user_cache() -> Path | None:
+    """The user's cache folder for giblet.
+
+    Returns
+    -------
+    Path or None
+        None where there is none that can be written to.
+    """
+    import platformdirs
+
+    root = platformdirs.user_cache_path("giblet", appauthor=False)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return root if os.access(root, os.W_OK) else None
 
 
 def sha256_of(path: str | Path) -> str:

@@ -12,8 +12,6 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-import huggingface_hub.constants as hub
-
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 """A model's name, with or without its owner; see :func:`is_hub_name`."""
 PATIENCE = 4.0
@@ -94,6 +92,8 @@ def unreachable(name: str, filename: str, revision: str | None = None) -> str:
     --------
     hub_file : gets it.
     """
+    import huggingface_hub.constants as hub
+
     if hub.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set, so it cannot be downloaded"
     url = f"{hub.ENDPOINT}/{name}/resolve/{revision or 'main'}/{filename}"

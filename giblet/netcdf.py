@@ -10,14 +10,18 @@ what every netCDF4 reader knows.
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
-import xarray as xr
 
 from giblet.errors import InputError, reading
+
+if TYPE_CHECKING:
+    import xarray as xr
+
 
 PACKED = {"zlib": True, "complevel": 4}
 """Deflate has a check sum of its own."""
@@ -25,6 +29,95 @@ CHECKED = {"fletcher32": True}
 HDF5 = b"\x89HDF\r\n\x1a\n"
 DAMAGED = "it is not a feature file, or is damaged: copy or extract it again"
 INT32 = np.iinfo(np.int32)
+DECODED = ("scale_factor", "add_offset", "_Unsigned", "calendar")
+"""Attributes of a variable whose values xarray may turn into others."""
+
+
+@dataclass(frozen=True)
+class StoredVariable:
+    """A variable as a file holds it, with what a variable of xarray says of its shape."""
+
+    dims: tuple[str, ...]
+    values: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of its values."""
+        return self.values.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of its values."""
+        return self.values.dtype
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Length of each dimension."""
+        return dict(zip(self.dims, self.shape, strict=True))
+
+
+@dataclass
+class Stored:
+    """What a netCDF4 file holds, read without xarray, which takes longer to import than a file to read."""
+
+    attrs: dict[str, Any]
+    sizes: dict[str, int]
+    variables: dict[str, StoredVariable] = field(repr=False)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.variables
+
+    def __getitem__(self, name: str) -> StoredVariable:
+        return self.variables[name]
+
+
+def read_stored(path: Path) -> Stored | None:
+    """A netCDF4 file in memory, where that takes no more than reading numbers.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Stored or None
+        Its numbers and truth values, and its attributes, as :func:`read_netcdf` gives them; variables of text are left
+        out. None of a file that only xarray makes sense of.
+
+    Raises
+    ------
+    InputError
+        As :func:`open_netcdf`.
+
+    See Also
+    --------
+    read_netcdf : reads all of any file.
+    """
+    import h5netcdf
+
+    _check_readable(path)
+    with reading(path, DAMAGED), h5netcdf.File(path, "r", phony_dims="access") as file:
+        attrs = {name: _as_xarray_has_it(value) for name, value in file.attrs.items()}
+        variables = {}
+        for name, stored in file.variables.items():
+            if stored.dtype.kind not in "biuf":
+                continue
+            marked = stored.dtype.kind != "f" and ("_FillValue" in stored.attrs or "missing_value" in stored.attrs)
+            if marked or any(told in stored.attrs for told in DECODED):
+                return None
+            values = np.asarray(stored[...])
+            if _as_xarray_has_it(stored.attrs.get("dtype")) == "bool":
+                values = values.astype(bool)
+            variables[name] = StoredVariable(tuple(stored.dimensions), values)
+        sizes = {name: int(length.size) for name, length in file.dimensions.items()}
+    return Stored(attrs, sizes, variables)
+
+
+def _as_xarray_has_it(value: Any) -> Any:
+    """An attribute of h5netcdf as :func:`read_netcdf` gives it."""
+    if isinstance(value, bytes):
+        return value.decode()
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def netcdf_bytes(dataset: xr.Dataset) -> memoryview:
@@ -75,6 +168,16 @@ def open_netcdf(path: Path) -> xr.Dataset:
     --------
     read_netcdf : reads it into memory.
     """
+    _check_readable(path)
+    import xarray as xr
+
+    with reading(path, DAMAGED):
+        # Named, as its default warns of itself where a file of HDF5 has no dimensions.
+        return xr.open_dataset(path, engine="h5netcdf", cache=False, phony_dims="access")
+
+
+def _check_readable(path: Path) -> None:
+    """Raise if a file cannot be opened, is locked by another program, is no netCDF4 file, or its head is damaged."""
     with reading(path, "you have no access to it, or its disk is gone; check its permissions"), path.open("rb") as file:
         start = file.read(len(HDF5))
     if start != HDF5:
@@ -91,8 +194,6 @@ def open_netcdf(path: Path) -> xr.Dataset:
                     "close that program, or set HDF5_USE_FILE_LOCKING=FALSE"
                 ) from exc
             raise
-        # Named, as its default warns of itself where a file of HDF5 has no dimensions.
-        return xr.open_dataset(path, engine="h5netcdf", cache=False, phony_dims="access")
 
 
 def read_netcdf(path: Path) -> xr.Dataset:

@@ -14,7 +14,6 @@ import importlib.util
 import warnings
 
 import numpy as np
-import soxr
 
 from giblet.errors import InputError
 
@@ -166,6 +165,7 @@ def pesq(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float
     --------
     stoi : intelligibility, by another package.
     """
+    import soxr
     from pesq import BufferTooShortError, NoUtterancesError
     from pesq import pesq as measure
 

@@ -1,14 +1,21 @@
 """Imports point one way, are declared, and the command line starts without the heavy libraries."""
 
 import ast
+import json
+import os
 import re
 import subprocess
 import sys
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import numpy as np
+import soundfile
+
 import giblet
+from giblet.cli import app
 from giblet.data.word_statistics import EXTRA, SOURCES
+from giblet.pipeline import extract
 
 ROOT = Path(giblet.__file__).parent
 
@@ -16,7 +23,7 @@ ROOT = Path(giblet.__file__).parent
 FLOORS = [
     {"docs", "errors", "lazy", "version"},
     {"timing", "files", "netcdf", "device", "signals", "cells", "renamed", "notebook"}
-    | {"progress", "hub", "compiled", "checkpoints", "sound_files", "sound_metrics"},
+    | {"progress", "hub", "compiled", "remembered", "checkpoints", "sound_files", "sound_metrics"},
     {"config", "features", "modalities", "spans", "runs"},
     {"codec", "alignment"},
     {"data", "models"},
@@ -134,20 +141,96 @@ def test_one_module_imports_transformers_encodec():
     assert [p.relative_to(ROOT).as_posix() for p in importers] == ["codec/encodec.py"]
 
 
-def test_help_does_not_import_torch():
-    check = (
-        "import sys; from giblet.cli import main\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
-        "heavy = {'torch', 'transformers', 'xarray', 'librosa', 'av', 'nilearn', 'matplotlib', 'jinja2'}\n"
-        "assert not heavy & set(sys.modules)"
-    )
-    commands = [
-        [], ["extract"], ["decode"], ["info"], ["bids"], ["simulate"], ["check-alignment"], ["train"], ["encode"],
-        ["align-words"], ["reconstruct"], ["report"], ["codec"], ["codec", "train"], ["codec", "evaluate"],
+HEAVY = {
+    "torch", "transformers", "xarray", "pandas", "librosa", "numba", "sklearn", "scipy", "nilearn", "nibabel",
+    "matplotlib", "jinja2", "himalaya", "lightning_fabric", "safetensors", "huggingface_hub", "openvino",
+}  # fmt: skip
+"""Libraries that take from a quarter of a second to several to import."""
+RUN = """
+import io, json, sys
+import giblet.cli
+from giblet.cli import shared
+
+heavy, commands = json.loads(sys.stdin.read())
+heavy = set(heavy)
+
+class Screen(io.StringIO):
+    def isatty(self):
+        return True
+
+told = []
+for argv in commands:
+    shared.err.file = screen = Screen()
+    try:
+        giblet.cli.main(argv)
+    except SystemExit as exc:
+        told.append([exc.code, sorted(heavy & set(sys.modules)), screen.getvalue()])
+print(json.dumps(told))
+"""
+
+
+def one_after_another(commands, heavy=HEAVY, **environment):
+    """Of each command, all in one new process: its exit status, what of `heavy` is imported after it, what it said."""
+    done = subprocess.run(
+        [sys.executable, "-c", RUN], input=json.dumps([sorted(heavy), [list(map(str, argv)) for argv in commands]]),
+        capture_output=True, text=True, check=True, env={**os.environ, **environment},
+    )  # fmt: skip
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+COMMANDS = [
+    ["extract"], ["decode"], ["info"], ["export-bids"], ["demo"], ["bids"], ["simulate"], ["check-alignment"],
+    ["doctor"], ["encode"], ["train"], ["reconstruct"], ["report"], ["align-words"], ["codec", "train"],
+    ["codec", "evaluate"], ["codec", "info"],
+]  # fmt: skip
+
+
+def test_help_and_wrong_options_import_nothing_heavy():
+    asked = [[], *COMMANDS, ["codec"]]
+    commands = [["--version"], *([*one, "--help"] for one in asked), *([*one, "--no-such-option"] for one in COMMANDS)]
+    known = {one.name or one.callback.__name__ for one in app.registered_commands} | {"codec"}
+    assert {name for name, *_ in COMMANDS} == known
+    found = one_after_another(commands, HEAVY | {"numpy", "yaml", "av", "h5py"})
+    for argv, (status, heavy, _) in zip(commands, found, strict=True):
+        assert (status, heavy) == (2 if argv[-1] == "--no-such-option" else 0, []), argv
+
+
+def test_wrong_paths_are_told_before_anything_heavy_is_imported(tmp_path):
+    odd = tmp_path / "odd.yaml"
+    odd.write_text("nonsense: 1\n")
+    out = ["-o", tmp_path / "out"]
+    at_once = [
+        ["extract", "no.mp4", *out], ["extract", "--text", "no.tsv", *out], ["extract", "--language", "no.tsv", *out],
+        ["extract", "--motion", "no.mp4", *out], ["extract", "no.mp4", "--tr", "-1", *out], ["decode", "no.nc"],
+        ["export-bids", "no.nc", "--root", "bids", "--subject", "1", "--task", "film"],
+        ["demo", "--quick", "no.mp4", *out], ["demo", "--real", "alice", "--data", "no", *out],
+        ["simulate", "no.nc", *out], ["check-alignment", "no.nc", "bold.tsv"], ["check-alignment", "no.yaml"],
+        ["encode", "no.yaml"], ["encode", odd], ["bids", "no.yaml"], ["reconstruct", "no"],
+        ["align-words", "no.mp4", "no.txt", *out], ["report", "no"], ["codec", "evaluate", "no", *out],
+        ["codec", "info", "./no"],
     ]  # fmt: skip
-    for argv in (*([*command, "--help"] for command in commands), ["--version"]):
-        subprocess.run([sys.executable, "-c", check, *argv], check=True, stdout=subprocess.DEVNULL)
+    read_first = [
+        ["info", "no.nc"], ["train", "no.yaml"], ["train", odd], ["encode", "no.yaml", "--features", "no.nc"],
+        ["codec", "train", "no.yaml"], ["codec", "train", odd],
+    ]  # fmt: skip
+    assert {argv[0] for argv in at_once + read_first} == {name for name, *_ in COMMANDS} - {"doctor"}
+    found = one_after_another(at_once + read_first)
+    for argv, (status, heavy, said) in zip(at_once + read_first, found, strict=True):
+        assert (status, heavy) == (2, []), (argv, said)
+        assert "giblet: error: " in said, argv
+        if argv in at_once:  # a first word before what may take long
+            assert said.index("giblet: error: ") > 0, argv
+
+
+def test_what_is_up_to_date_is_told_without_codec_and_torch(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    soundfile.write(tmp_path / "talk.wav", np.zeros(24_000, np.float32), 24_000)
+    path = extract(tmp_path / "talk.wav", out_dir=tmp_path).path
+    argv = ["extract", tmp_path / "talk.wav", "-o", tmp_path]
+    commands = [["info", path], argv, ["-v", *argv, "--tr", "1"]]
+    info, again, other = one_after_another(commands, XDG_CACHE_HOME=str(tmp_path / "cache"))
+    assert info[:2] == [0, []] and again[:2] == [0, []]
+    assert other[:2] == [2, []] and "tr 1.5 -> 1.0" in other[2]
 
 
 def declared() -> tuple[set[str], dict[str, str]]:

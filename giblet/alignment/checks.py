@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from fractions import Fraction
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
-import xarray as xr
 
 from giblet.errors import AlignmentError, InputError
 from giblet.features import CODES, CONTINUOUS, in_todays_words
 from giblet.timing import Number, exact, shown
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 Kind = Literal["codes", "continuous"]
 

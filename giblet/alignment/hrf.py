@@ -15,7 +15,6 @@ from functools import cache
 from typing import Any, Literal
 
 import numpy as np
-from scipy import sparse
 
 from giblet.alignment.checks import Kind, LatentCodec, array_of_kind, increasing, kind_of, rows_in_time
 from giblet.alignment.kernels import HRF, OVERSAMPLING, check_hrf, interval_weights, several, tr_kernel
@@ -345,6 +344,8 @@ def response_at(
     convolve_hrf : for features that have the TR of the scan.
     lag_scan : correlates the response with BOLD at many lags.
     """
+    from scipy import sparse
+
     values = array_of_kind(x, "continuous")
     edges, times = increasing(edges, "edges"), increasing(times, "times")
     if len(edges) != len(values) + 1:

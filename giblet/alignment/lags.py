@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import xarray as xr
 
 from giblet.alignment.checks import array_of_kind, increasing
 from giblet.alignment.prewhitening import Prewhitened, lag_one, slow_basis, whitened, without_drifts
@@ -24,6 +23,7 @@ from giblet.timing import check_tr
 
 if TYPE_CHECKING:
     import pandas as pd
+    import xarray as xr
 
 SPAN = 15.0
 """Lags that are scanned if none are given, in seconds to either side."""
@@ -116,6 +116,8 @@ class LagScan:
             ``r`` (lag, target), ``best_lag`` (s), ``p`` and ``threshold`` (target), ``mean_r`` (lag); attributes:
             ``mean_best_lag`` and ``mean_interval`` (s), ``mean_p``, ``mean_threshold``, ``n_volumes``.
         """
+        import xarray as xr
+
         names = np.arange(self.r.shape[1]) if targets is None else list(targets)
         variables = {
             "r": (("lag", "target"), self.r),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from scipy import sparse
 
 from giblet.alignment.checks import Kind, LatentCodec, array_of_kind, check_finite, increasing, kind_of
 from giblet.alignment.hrf import round_to_codes
@@ -15,6 +14,9 @@ from giblet.errors import AlignmentError, InputError
 from giblet.features import CODES
 from giblet.renamed import renamed
 from giblet.timing import first_frames
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 Method = Literal["linear", "mean", "lanczos", "round", "nearest", "latent"]
 METHODS = {"codes": ("nearest", "latent", "round"), "continuous": ("linear", "mean", "lanczos")}
@@ -234,6 +236,8 @@ def _present_only(
     `reach` has the weights, none negative, that say what belongs to a target; a row that reaches nothing present keeps
     these.
     """
+    from scipy import sparse
+
     if present.all():
         return weights, np.ones(weights.shape[0], bool)
     share = present.astype(np.float64)
@@ -322,6 +326,8 @@ def _lanczos(source: np.ndarray, target: np.ndarray) -> tuple[sparse.csr_array, 
 
 
 def _rows(column: np.ndarray, weight: np.ndarray, n_source: int) -> sparse.csr_array:
+    from scipy import sparse
+
     pointer = np.arange(len(column) + 1) * column.shape[1]
     return sparse.csr_array((weight.ravel(), column.ravel(), pointer), shape=(len(column), n_source))
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from giblet.errors import AlignmentError, InputError, one_line
 from giblet.timing import check_tr, same_tr, shown, volumes_at
@@ -210,6 +209,8 @@ def knows_its_volumes(bold: Any) -> bool:
     bool
         True for a Dataset, and for a DataArray whose first dimension is ``tr``.
     """
+    import xarray as xr
+
     return isinstance(bold, xr.Dataset) or (isinstance(bold, xr.DataArray) and bold.dims[:1] == ("tr",))
 
 
@@ -238,6 +239,8 @@ def scan_of(bold: Any, *, tr: float | None, order: str = "", one_run: bool = Tru
     AlignmentError
         If TRs differ, runs are mixed, or onsets are not those of volumes in their order.
     """
+    import xarray as xr
+
     attrs: Mapping[str, Any] = {}
     beside: dict[str, np.ndarray] = {}
     if isinstance(bold, xr.Dataset):

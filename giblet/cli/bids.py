@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from giblet.cli.shared import Json, app, out, print_json
+from giblet.cli.shared import Json, app, busy, out, print_json
 
 COLUMNS = ("run", "BOLD", "mask", "confounds", "TR", "from", "slice ref", "from", "volume 0 at", "left out")
 
@@ -18,9 +18,10 @@ def bids(
     as_json: Json = False,
 ) -> None:
     """Print which scans a configuration takes from a BIDS dataset, and their clock, and read none of them."""
-    from giblet.pipeline.bids import bids_runs
+    with busy("looking for scans"):
+        from giblet.pipeline.bids import bids_runs
 
-    runs = bids_runs(config)
+        runs = bids_runs(config)
     if as_json:
         print_json({"runs": runs})
         return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from giblet.cli.shared import Device, Json, app, err, for_shell, out, print_json
+from giblet.cli.shared import Device, Json, app, busy, err, for_shell, out, print_json
 from giblet.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,20 +55,21 @@ def simulate(
     as_json: Json = False,
 ) -> None:
     """Make BOLD that answers to features through a known mapping, with the truth beside it."""
-    from giblet.pipeline import simulate as run
-    from giblet.pipeline import simulate_subjects
-
     asked: dict[str, Any] = {
         "answers_to": answers_to, "film": film, "words": words, "table": table, "overwrite": overwrite, "snr": snr,
         "lag": lag, "n_voxels": n_voxels, "mapping": mapping, "hrf": hrf, "ar": ar, "drift": drift,
         "confounds": confounds, "own": own, "seed": seed, "noise_seed": noise_seed,
     }  # fmt: skip
-    if subjects is None:
-        scans = [run(features, out_dir, regressor=regressor, codec=codec, device=device, **asked)]
-    elif regressor is not None:
+    if subjects is not None and regressor is not None:
         raise InputError(f"regressor is {regressor!r}: several subjects answer to features, leave it out")
-    else:
-        scans = simulate_subjects(features, out_dir, n_subjects=subjects, **asked)
+    with busy("simulating"):
+        from giblet.pipeline import simulate as run
+        from giblet.pipeline import simulate_subjects
+
+        if subjects is None:
+            scans = [run(features, out_dir, regressor=regressor, codec=codec, device=device, **asked)]
+        else:
+            scans = simulate_subjects(features, out_dir, n_subjects=subjects, **asked)
     n_trs, tr = len(scans[0].simulation.bold), float(scans[0].simulation.truth.attrs["tr"])
     if as_json:
         about = {"n_trs": n_trs, "n_voxels": n_voxels, "tr": tr, "snr": snr, "lag": lag, "seed": seed}
@@ -158,16 +159,18 @@ def check_alignment(
         raise InputError(f"one file was given, {files[0]}: name feature files, and the BOLD last")
     if subject is not None or run is not None:
         raise InputError("--subject and --run choose from a YAML file of settings, and none was given")
-    from giblet.pipeline import check_alignment as job
+    asked: dict[str, Any] = {
+        "mask": mask, "atlas": atlas, "background_label": background_label, "columns": _names(columns),
+        "decimal": decimal, "tr": tr, "overrule_tr": overrule_tr, "slice_time_ref": slice_time_ref,
+        "stimulus_time_at_volume_0": stimulus_time_at_volume_0, "lags": _range(lags), "hrf": hrf,
+        "n_surrogates": n_surrogates, "high_pass": None if no_high_pass else high_pass, "confounds": confounds,
+        "confound_columns": _names(confound_columns), "bad": bad, "trim": trim, "seed": seed, "plot": plot,
+        "overwrite": overwrite, "codec": codec, "device": device,
+    }  # fmt: skip
+    with busy("checking the alignment"):
+        from giblet.pipeline import check_alignment as job
 
-    checks = job(
-        files[:-1], files[-1], mask=mask, atlas=atlas, background_label=background_label, columns=_names(columns),
-        decimal=decimal, tr=tr, overrule_tr=overrule_tr, slice_time_ref=slice_time_ref,
-        stimulus_time_at_volume_0=stimulus_time_at_volume_0, lags=_range(lags), hrf=hrf, n_surrogates=n_surrogates,
-        high_pass=None if no_high_pass else high_pass, confounds=confounds,
-        confound_columns=_names(confound_columns), bad=bad, trim=trim, seed=seed, plot=plot,
-        overwrite=overwrite, codec=codec, device=device,
-    )  # fmt: skip
+        checks = job(files[:-1], files[-1], **asked)
     if as_json:
         rows = [{**checked.row(), "advice": for_shell(checked.advice)} for checked in checks]
         print_json({"regressors": rows, "plot": None if plot is None else str(plot)})
@@ -187,20 +190,20 @@ def _check_configured(context: typer.Context, config: Path, as_json: bool) -> No
         if name not in (*OF_SETTINGS, "files", "as_json") and said is not None and said.name == "COMMANDLINE":
             option = f"--{name.replace('_', '-')}"
             raise InputError(f"{option} ({value}) is for files named one by one: with {config.name} it stands there")
-    from giblet.pipeline.brain_study import check_configured
-
-    found = check_configured(
-        config, lags=_range(given["lags"]), high_pass=None if given["no_high_pass"] else given["high_pass"],
-        **{name: given[name] for name in ("subject", "run", "hrf", "n_surrogates", "seed", "codec", "device")},
-    )  # fmt: skip
     runs = []
-    for one in found:
-        if not as_json:
-            out.print(f"subject {one.subject}, run {one.number} ({one.bold.name})", markup=False)
-        for checked in one.checks:
-            _tell(checked, as_json)
-        rows = [{**checked.row(), "advice": for_shell(checked.advice)} for checked in one.checks]
-        runs.append({"subject": one.subject, "run": one.number, "bold": str(one.bold), "regressors": rows})
+    with busy("checking the alignment"):
+        from giblet.pipeline.brain_study import check_configured
+
+        for one in check_configured(
+            config, lags=_range(given["lags"]), high_pass=None if given["no_high_pass"] else given["high_pass"],
+            **{name: given[name] for name in ("subject", "run", "hrf", "n_surrogates", "seed", "codec", "device")},
+        ):  # fmt: skip
+            if not as_json:
+                out.print(f"subject {one.subject}, run {one.number} ({one.bold.name})", markup=False)
+            for checked in one.checks:
+                _tell(checked, as_json)
+            rows = [{**checked.row(), "advice": for_shell(checked.advice)} for checked in one.checks]
+            runs.append({"subject": one.subject, "run": one.number, "bold": str(one.bold), "regressors": rows})
     if as_json:
         print_json({"runs": runs})
 

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Column
 
-from giblet.cli.shared import Device, Json, app, bar, err, know_options, out, print_json, table
+from giblet.cli.shared import Device, Json, OneByOne, app, bar, busy, err, know_options, out, print_json, table
 
 if TYPE_CHECKING:
     from giblet.progress import TrainingProgress, TrainingStep
 
-codec = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Train a codec, measure it, or say what one is.")
+codec = typer.Typer(
+    cls=OneByOne, no_args_is_help=True, rich_markup_mode=None, help="Train a codec, measure it, or say what one is."
+)
 codec.callback()(know_options)
 app.add_typer(codec, name="codec")
 
@@ -58,6 +58,9 @@ def train(
 @contextmanager
 def _losses() -> Iterator[TrainingProgress | None]:
     """A bar on stderr with step, time left and losses; None, to have them logged, where it is no terminal."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Column
+
     if not err.is_terminal:
         yield None
         return
@@ -66,10 +69,13 @@ def _losses() -> Iterator[TrainingProgress | None]:
         TextColumn("{task.description}", table_column=Column(overflow="fold")),
     )  # fmt: skip
     with Progress(*columns, console=err, transient=True, speed_estimate_period=300) as bars:
+        waiting = [bars.add_task("reading sounds", total=None, step="-", steps="-")]
 
         def show(at: TrainingStep) -> None:
             losses = "  ".join(f"{name} {value:.4g}" for name, value in at.means.items() if name not in NOT_LOSSES)
             now: dict[str, Any] = {"description": losses, "completed": at.done, "step": at.step, "steps": at.steps}
+            if waiting:
+                bars.remove_task(waiting.pop())
             if bars.tasks:
                 bars.update(bars.task_ids[0], **now)
             else:  # only now: what earlier runs did is no part of this one's speed
@@ -98,10 +104,10 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure what a codec keeps of sound, beside mel spectrograms, and write a page to listen to."""
-    from giblet.pipeline.codec import evaluate_codec
-    from giblet.pipeline.codec_report import quality_table
-
     with bar("scoring") as progress:
+        from giblet.pipeline.codec import evaluate_codec
+        from giblet.pipeline.codec_report import quality_table
+
         result = evaluate_codec(
             sounds, name, out_dir, seconds=seconds, limit=limit, held_out=held_out, tr=tr, players=players,
             device=device, overwrite=overwrite, progress=progress,
@@ -133,9 +139,10 @@ def info(
     as_json: Json = False,
 ) -> None:
     """Say what a codec does: its clock, its codebooks, its fingerprint."""
-    from giblet.pipeline.codec import describe_codec
+    with busy("loading the codec"):
+        from giblet.pipeline.codec import describe_codec
 
-    about = asdict(describe_codec(name, bandwidth=bandwidth, device=device))
+        about = asdict(describe_codec(name, bandwidth=bandwidth, device=device))
     if as_json:
         print_json(about)
     else:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from giblet.cli.shared import Json, app, bar, err, print_json, table
 from giblet.errors import InputError
@@ -61,9 +60,9 @@ def demo(
     if bool(names) != (data is not None):
         lacking = "--data FOLDER" if names else f"--real {' or '.join(REAL)}"
         raise InputError(f"--real and --data belong together: give {lacking} too")
-    from giblet.pipeline import demo as run
-
     with _lines() as tell:
+        from giblet.pipeline import demo as run
+
         shown = run(out_dir, **dict.fromkeys(names, data), overwrite=overwrite, progress=tell)
     if as_json:
         print_json(shown.as_dict())
@@ -73,9 +72,9 @@ def demo(
 
 def _quick(film: Path | None, out_dir: Path, overwrite: bool, as_json: bool) -> None:
     """A film through the codec and back."""
-    from giblet.pipeline import measure_round_trip
-
     with bar("demo") as progress:
+        from giblet.pipeline import measure_round_trip
+
         result = measure_round_trip(film, out_dir, overwrite=overwrite, progress=progress)
     if as_json:
         print_json(result.as_dict())
@@ -94,6 +93,8 @@ def _quick(film: Path | None, out_dir: Path, overwrite: bool, as_json: bool) -> 
 @contextmanager
 def _lines() -> Iterator[Tell]:
     """A line on stderr for each stage that has ended; on a terminal, a bar of the one that goes on."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task("demo", total=1.0)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import typer
 
-from giblet.cli.shared import Json, app, err, print_json, table
+from giblet.cli.shared import Json, app, busy, err, print_json, table
 
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """Print versions, device, codec, models and free disk, as a bug report needs them; 1 if something is wrong."""
-    from giblet.pipeline.doctor import doctor as look
+    with busy("looking around"):
+        from giblet.pipeline.doctor import doctor as look
 
-    found = look()
+        found = look()
     if as_json:
         print_json(found.as_dict())
     else:

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from giblet.cli.shared import Json, app, err, fail, out, print_json
+from giblet.cli.shared import Json, app, busy, err, fail, out, print_json
 from giblet.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,9 +39,9 @@ def encode(
         return
     if out_dir is not None:
         raise InputError("--out-dir is for --features: a run goes where `output` of its settings says")
-    from giblet.pipeline.encoding import encode as run
-
     with _bar() as tell:
+        from giblet.pipeline.encoding import encode as run
+
         result = run(config, overwrite=overwrite, device=device, progress=tell)
     if as_json:
         print_json(result.as_dict())
@@ -72,8 +71,6 @@ def _lines(result: EncodingResult) -> Iterator[str]:
 def _predict(config: Path, features: list[str], out_dir: Path | None, overwrite: bool, as_json: bool) -> None:
     from giblet.encoding.clip_settings import ClipSettings
     from giblet.pipeline.encoding import read_encode_config
-    from giblet.pipeline.encoding_film import predict_film
-    from giblet.pipeline.encoding_sounds import predict_clips
 
     settings = read_encode_config(config)
     if isinstance(settings, ClipSettings):
@@ -83,7 +80,10 @@ def _predict(config: Path, features: list[str], out_dir: Path | None, overwrite:
                 f"--features names {len(tables)} tables of clips: give one, and NAME=FILE for each band that is a file"
             )
         bands = _by_name([one for one in features if not _is_path(one)])
-        found = predict_clips(settings, tables[0], bands, out_dir, overwrite=overwrite)
+        with busy("predicting"):
+            from giblet.pipeline.encoding_sounds import predict_clips
+
+            found = predict_clips(settings, tables[0], bands, out_dir, overwrite=overwrite)
         if as_json:
             print_json([{"subject": r.subject, "path": str(r.path), "n_clips": len(r.names)} for r in found])
             return
@@ -91,7 +91,10 @@ def _predict(config: Path, features: list[str], out_dir: Path | None, overwrite:
             out.print(f"{responses.path}: {len(responses.names)} clips", markup=False)
         return
     given: Any = features[0] if len(features) == 1 and _is_path(features[0]) else _by_name(features)
-    scans = predict_film(settings, given, out_dir, overwrite=overwrite)
+    with busy("predicting"):
+        from giblet.pipeline.encoding_film import predict_film
+
+        scans = predict_film(settings, given, out_dir, overwrite=overwrite)
     if as_json:
         print_json([{"subject": s.subject, "path": str(s.path), "n_trs": len(s.bold), "tr": s.tr} for s in scans])
         return
@@ -118,6 +121,8 @@ def _by_name(given: list[str]) -> dict[str, str]:
 @contextmanager
 def _bar() -> Iterator[Tell]:
     """Subjects on stderr, gone when the work is done; nothing where stderr is not a terminal."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
     columns = (
         TextColumn("encoding"), BarColumn(bar_width=20),
         TextColumn("{task.completed:.0f}/{task.total:.0f} subjects"), TextColumn("{task.fields[now]}"),

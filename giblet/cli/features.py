@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from giblet.cli.shared import PHRASES, Device, Json, app, bar, fail, for_shell, out, print_json, table
+from giblet.cli.shared import PHRASES, Device, Json, app, bar, busy, fail, for_shell, out, print_json, table
 from giblet.errors import InputError
 
 if TYPE_CHECKING:
@@ -381,11 +381,11 @@ def extract(
     """Turn the sound of films, their picture or their words into features on the clock of a scan."""
     extractor = _asked_for(call.params)
     _refuse_foreign(call, extractor)
-    from giblet.pipeline import extract_many
-
-    settings = extractor.settings_of(call.params)
     results: list[FeatureFile | FailedExtraction] = []
     with bar("extracting") as progress:
+        from giblet.pipeline import extract_many
+
+        settings = extractor.settings_of(call.params)
         for result in extract_many(films, settings, out_dir, overwrite=overwrite, progress=progress):
             results.append(result)
             if result.error is not None:
@@ -470,9 +470,9 @@ def decode(
     as_json: Json = False,
 ) -> None:
     """Turn a feature file back into sound, or into a film of one picture per TR."""
-    from giblet.pipeline import decode
-
     with bar("decoding") as progress:
+        from giblet.pipeline import decode
+
         decoded = decode(features, out_file, codec=codec, device=device, overwrite=overwrite, progress=progress)
     if as_json:
         print_json(vars(decoded))
@@ -488,9 +488,9 @@ def info(
     as_json: Json = False,
 ) -> None:
     """Say what a feature file holds, on which clock, and where it came from."""
-    from giblet.features import describe, load_features
+    from giblet.features import describe, load_outline
 
-    about = describe(load_features(file))
+    about = describe(load_outline(file))
     if as_json:
         print_json(about)
         return
@@ -523,15 +523,16 @@ def export_bids(
     as_json: Json = False,
 ) -> None:
     """Write features as continuous recordings of BIDS (_stim.tsv.gz), one for each feature file."""
-    from giblet.pipeline.stim_files import export_bids
+    with busy("writing recordings"):
+        from giblet.pipeline.stim_files import export_bids
 
-    results = [
-        export_bids(
-            one, root, subject=subject, task=task, session=session, run=run, recording=recording, take=take,
-            stimulus_time_at_volume_0=stimulus_time_at_volume_0, codec=codec, overwrite=overwrite,
-        )
-        for one in features
-    ]  # fmt: skip
+        results = [
+            export_bids(
+                one, root, subject=subject, task=task, session=session, run=run, recording=recording, take=take,
+                stimulus_time_at_volume_0=stimulus_time_at_volume_0, codec=codec, overwrite=overwrite,
+            )
+            for one in features
+        ]  # fmt: skip
     if as_json:
         print_json([{**vars(one), "sidecar": one.sidecar} for one in results])
         return

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from giblet.cli.shared import Json, app, err, out, print_json
 
@@ -69,6 +68,8 @@ def _read_late(refs: dict[str, float]) -> str:
 @contextmanager
 def _bar() -> Iterator[TrainingProgress]:
     """Steps and each loss on stderr, gone when the work is done; nothing where stderr is not a terminal."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
     columns = (
         TextColumn("training"), BarColumn(bar_width=20), TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
         TextColumn("{task.fields[losses]}"), TimeElapsedColumn(), TimeRemainingColumn(),

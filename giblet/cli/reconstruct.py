@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from giblet.cli.shared import Device, Json, app, err, out, print_json
+from giblet.cli.shared import Device, Json, app, busy, err, out, print_json
 
 
 @app.command()
@@ -63,16 +63,20 @@ def reconstruct(
     as_json: Json = False,
 ) -> None:
     """Decode sound, picture and words from a brain, and score them beside chance and the codec alone."""
-    from giblet.device import pick_device
-    from giblet.pipeline import TrainedRun
-    from giblet.pipeline.reconstruction import reconstruct as job
+    with busy("reconstructing"):
+        from giblet.pipeline.run_checks import check_folder
 
-    pick_device(device)  # an absent one is told before the run's data are read
-    result = job(
-        TrainedRun.open(run, data), bold or None, confounds=confounds or None, split=split, lesion=lesion,
-        out_dir=out_dir, subject=subject, original=original, texts=texts, codec=codec, pitch=pitch,
-        clap=clap, overwrite=overwrite, device=device,
-    )  # fmt: skip
+        check_folder(run)  # before libraries are imported that take seconds
+        from giblet.device import pick_device
+        from giblet.pipeline import TrainedRun
+        from giblet.pipeline.reconstruction import reconstruct as job
+
+        pick_device(device)  # an absent one is told before the run's data are read
+        result = job(
+            TrainedRun.open(run, data), bold or None, confounds=confounds or None, split=split, lesion=lesion,
+            out_dir=out_dir, subject=subject, original=original, texts=texts, codec=codec, pitch=pitch,
+            clap=clap, overwrite=overwrite, device=device,
+        )  # fmt: skip
     if as_json:
         print_json({**result.scorecard.as_dict(), "files": list(map(str, result.files))})
     else:

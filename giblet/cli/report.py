@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from giblet.cli.shared import Json, app, out, print_json
+from giblet.cli.shared import Json, app, busy, out, print_json
 
 
 @app.command()
@@ -36,12 +36,13 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write one page of a run: figures beside chance, players, brain maps, training curves, and what was left out."""
-    from giblet.pipeline.report import page_path
-    from giblet.pipeline.report import report as job
+    with busy("writing the page"):
+        from giblet.pipeline.report import page_path
+        from giblet.pipeline.report import report as job
 
-    path = page_path(run, out_file, overwrite=overwrite)
-    page = job(run, original=original or (), alignment=alignment)
-    page.save_as_html(path)
+        path = page_path(run, out_file, overwrite=overwrite)
+        page = job(run, original=original or (), alignment=alignment)
+        page.save_as_html(path)
     if as_json:
         print_json({"page": str(path), "title": page.title, "sections": [one.title for one in page.sections]})
     else:

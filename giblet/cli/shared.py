@@ -9,14 +9,19 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass
+from functools import partial
+from inspect import getdoc
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
+from typer.main import get_command_from_info, get_command_name, get_group
 
 from giblet.errors import GibletError
 from giblet.renamed import now_called
@@ -25,7 +30,35 @@ from giblet.version import __version__
 if TYPE_CHECKING:
     from giblet.progress import Progress as Callback
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A command that was not asked for yet."""
+
+    make: Callable[[], Any]
+    help: str | None
+
+
+class OneByOne(TyperGroup):
+    """Commands that are made of their functions as they are asked for: to make all of them takes longer than to start.
+
+    Their list in the help shows what each is for, and makes none.
+    """
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: D102
+        found: Any = self.commands.get(cmd_name)
+        if isinstance(found, _Waiting):
+            found = self.commands[cmd_name] = found.make()
+        return found
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: D102
+        briefly = [TyperCommand(name, help=one.help) for name, one in self.commands.items()]
+        TyperGroup(commands=briefly).format_commands(ctx, formatter)
+
+
+app = typer.Typer(
+    cls=OneByOne, add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
+)
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
@@ -61,11 +94,40 @@ EXTRACTING = re.compile(r"\bextract (?:it|them|its|with)\b[^;:]*")
 """What is said of another ``giblet extract``: parameters in it are options of that command, and not of this one."""
 _options_now: dict[str, str] = {}
 """What the running command calls the parameters of the library: ``--time-unit`` for ``time_unit``."""
-_options_of_extract: dict[str, str] = {}
-"""What ``giblet extract`` calls them, whichever command runs."""
+_running: list[typer.Context] = []
+"""What was asked for: the context of ``giblet`` first, and of groups below it."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for another program to read.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+
+
+def commands_of(whole: typer.Typer) -> TyperGroup:
+    """The commands of an app, each of which is made when it is asked for.
+
+    Parameters
+    ----------
+    whole : typer.Typer
+        With a callback, and made with ``cls=OneByOne``.
+
+    Returns
+    -------
+    TyperGroup
+    """
+    bare = copy(whole)
+    bare.registered_commands, bare.registered_groups = [], []
+    group: Any = get_group(bare)
+    commands: dict[str, Any] = {}
+    for info in whole.registered_commands:
+        assert info.callback is not None
+        make = partial(get_command_from_info, info, pretty_exceptions_short=False, rich_markup_mode=None)
+        commands[info.name or get_command_name(info.callback.__name__)] = _Waiting(make, getdoc(info.callback))
+    for part in whole.registered_groups:
+        assert part.typer_instance is not None
+        inner = part.typer_instance
+        commands[str(part.name)] = _Waiting(partial(commands_of, inner), inner.info.help)
+    group.commands = commands
+    found: TyperGroup = group
+    return found
 
 
 def main(arguments: Sequence[str] | None = None, defaults: Mapping[str, Mapping[str, Any]] | None = None) -> None:
@@ -81,9 +143,9 @@ def main(arguments: Sequence[str] | None = None, defaults: Mapping[str, Mapping[
     log = logging.getLogger("giblet")
     log.addHandler(warnings := _OneLine())
     _options_now.clear()
-    _options_of_extract.clear()
+    _running.clear()
     try:
-        status = app(arguments, standalone_mode=False, default_map=defaults)
+        status = commands_of(app)(arguments, standalone_mode=False, default_map=defaults)
     except TyperException as exc:
         status = fail(_renamed_option(exc) or (exc.format_message() if hasattr(exc, "format_message") else str(exc)))
     except GibletError as exc:
@@ -122,18 +184,24 @@ def fail(message: str, status: int = 2) -> int:
 
 def for_shell(text: str) -> str:
     """What the library says, with the options of the running command in place of parameters."""
-    return in_options(text, _options_now, _options_of_extract)
+    of_extract = _options_of(_command(_running[0], "extract")) if _running and EXTRACTING.search(text) else None
+    return in_options(text, _options_now, of_extract)
 
 
 def know_options(context: typer.Context) -> None:
     """Remember the options of the command that is about to run, to name them in its messages."""
-    group: Any = context.command
-    options = _options_of(group.get_command(context, context.invoked_subcommand or ""))
+    _running.append(context)
+    options = _options_of(_command(context, context.invoked_subcommand or ""))
     if context.invoked_subcommand == "train":
         options["tr"] = "model.tr"  # as its YAML file calls it
     _options_now.clear()
     _options_now.update(options)
-    _options_of_extract.update(_options_of(group.get_command(context, "extract")))
+
+
+def _command(context: typer.Context, name: str) -> Any:
+    """A command of the group that a context is of."""
+    group: Any = context.command
+    return group.get_command(context, name)
 
 
 def _options_of(command: Any) -> dict[str, str]:
@@ -237,7 +305,12 @@ def _options(
 
 @contextmanager
 def bar(what: str) -> Iterator[Callback]:
-    """A progress bar on stderr, gone when the work is done; nothing where stderr is not a terminal."""
+    """A progress bar on stderr, gone when the work is done; nothing where stderr is not a terminal.
+
+    To be entered before libraries that take seconds are imported: it is the first that is seen of a command.
+    """
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
     columns = (
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f} s"),
         TimeElapsedColumn(), TimeRemainingColumn(),
@@ -245,6 +318,19 @@ def bar(what: str) -> Iterator[Callback]:
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task(what, total=0)
         yield lambda done, total: progress.update(task, completed=done, total=total if total is not None else done)
+
+
+@contextmanager
+def busy(what: str) -> Iterator[None]:
+    """What goes on, on stderr, gone when it is done; nothing where stderr is not a terminal.
+
+    To be entered before libraries that take seconds are imported.
+    """
+    if not err.is_terminal:
+        yield
+        return
+    with err.status(f"giblet: {what}"):
+        yield
 
 
 def print_json(value: Any) -> None:

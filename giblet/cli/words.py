@@ -36,9 +36,9 @@ def align_words(
     as_json: Json = False,
 ) -> None:
     """Find out when each word of a transcript is spoken in a film: tables and a TextGrid of words and phonemes."""
-    from giblet.pipeline import align_words as run
-
     with bar("listening") as progress:
+        from giblet.pipeline import align_words as run
+
         found = run(
             film, transcript, out_dir, asr_model=asr_model, encoding=encoding, track=track, min_share=min_share,
             device=device, overwrite=overwrite, progress=progress,

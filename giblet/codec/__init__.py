@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 
 from giblet.codec.base import AudioCodec
+from giblet.remembered import known_fingerprint, remember_fingerprint, stamps_of
 
-__all__ = ["AudioCodec", "load_codec"]
+__all__ = ["AudioCodec", "known_codes_fingerprint", "load_codec"]
 
 
 def load_codec(
@@ -63,13 +64,41 @@ def load_codec(
     >>> codec.encode(np.zeros(48_000, np.float32)).shape
     (8, 150)
     """
-    # Imported here: torch and transformers take seconds to import, and `giblet info` needs neither.
-    from giblet.codec.encodec import BLOCK_FRAMES, EncodecCodec
     from giblet.codec.loading import find_codec, read_model
-    from giblet.device import pick_device
 
     name = os.fspath(name)
+    files = find_codec(name, revision)
+    stamps = stamps_of(files)
+    # Imported here: torch and transformers take seconds to import, and a codec that is not there is told before.
+    from giblet.codec.encodec import BLOCK_FRAMES, EncodecCodec
+    from giblet.device import pick_device
+
     picked = pick_device(device)
-    model = read_model(*find_codec(name, revision), name)
+    model = read_model(*files, name)
     frames = BLOCK_FRAMES if block_frames is None else block_frames
-    return EncodecCodec(model, bandwidth, picked, name, frames, runtime)
+    codec = EncodecCodec(model, bandwidth, picked, name, frames, runtime)
+    remember_fingerprint(files, codec.codes_fingerprint, stamps)
+    return codec
+
+
+def known_codes_fingerprint(name: str | os.PathLike[str] = "bundled") -> str | None:
+    """The `codes_fingerprint` of a codec that was loaded before from the same files, without loading it.
+
+    Parameters
+    ----------
+    name : str or path
+        As for :func:`load_codec`.
+
+    Returns
+    -------
+    str or None
+        None where it is not known.
+
+    Raises
+    ------
+    CodecError
+        If there is no such codec, or it cannot be reached.
+    """
+    from giblet.codec.loading import find_codec
+
+    return known_fingerprint(find_codec(os.fspath(name)))

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import safetensors.torch
-import torch
-from torch import Tensor
-
-from giblet.codec.encodec import TRAINING_ONLY, EncodecConfig, EncodecModel, build_model, check_layout
 from giblet.errors import CodecError, one_line, reading
 from giblet.hub import hub_file, is_hub_name, unreachable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from giblet.codec.encodec import EncodecModel
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 REMEDIES = f"name a folder with {CONFIG} and {WEIGHTS}, or use the codec that comes with giblet, 'bundled'"
@@ -71,6 +72,11 @@ def read_model(config_file: Path, weights_file: Path, name: str) -> EncodecModel
         If a file is damaged or of another kind of model, the layout cannot be streamed exactly, or weights are missing,
         surplus, of other shapes, or not finite.
     """
+    import safetensors.torch
+    import torch
+
+    from giblet.codec.encodec import EncodecConfig, build_model, check_layout
+
     with reading(f"{config_file} of codec {name!r}", "copy or download it again", CodecError):
         fields = json.loads(config_file.read_text(encoding="utf-8"))
     kind = fields.get("model_type") if isinstance(fields, dict) else None
@@ -114,6 +120,8 @@ def _on_hub(name: str, revision: str | None) -> tuple[Path, Path]:
 
 def _fill(model: EncodecModel, weights: dict[str, Tensor], name: str) -> None:
     """Load weights into the model, under PyTorch's present names, and refuse what does not fit."""
+    from giblet.codec.encodec import TRAINING_ONLY
+
     present_names = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
     renamed = {}
     for key, value in weights.items():

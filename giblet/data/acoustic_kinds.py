@@ -10,7 +10,6 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import numpy as np
-from scipy import signal
 
 from giblet.compiled import import_librosa
 
@@ -102,6 +101,8 @@ def gammatone_filters(centres: np.ndarray, sample_rate: int) -> np.ndarray:
     ----------
     Slaney (1993). An efficient implementation of the Patterson-Holdsworth auditory filter bank. Apple TR 35.
     """
+    from scipy import signal
+
     centres = np.asarray(centres, np.float64)
     turn = 2 * np.pi * centres / sample_rate
     decay = np.exp(-2 * np.pi * 1.019 * erb(centres) / sample_rate)
@@ -240,6 +241,8 @@ class Gammatone(Kind):
         ndarray of float64, shape (n_frames, 32)
             Columns in the order of ``centres``.
         """
+        from scipy import signal
+
         sound = np.asarray(sound, np.float64)
         bands = np.empty((len(sound) // self.hop_length, N_BANDS))
         for band in range(N_BANDS):
@@ -279,6 +282,8 @@ class Modulation(Kind):
     n_columns: ClassVar[int] = len(MODULATION_RATES)
 
     def __init__(self, compression: float = 1.0) -> None:
+        from scipy import signal
+
         self._bands = Gammatone(compression)
         self._filters = [
             signal.butter(1, (rate / 2**0.5, rate * 2**0.5), "bandpass", output="sos", fs=FRAME_RATE)
@@ -298,6 +303,8 @@ class Modulation(Kind):
         ndarray of float64, shape (n_frames, 6)
             By rate.
         """
+        from scipy import signal
+
         bands = self._bands.add(sound)
         found = np.empty((len(bands), len(MODULATION_RATES)))
         for index, one in enumerate(self._filters):
@@ -360,6 +367,8 @@ class Loudness(Kind):
         ndarray of float64, shape (n_frames, 1)
             In LUFS.
         """
+        from scipy import signal
+
         heard, self._state = signal.sosfilt(self.K_WEIGHTING, np.asarray(sound, np.float64), zi=self._state)
         powers = np.concatenate([self._before, _rms(heard, self.hop_length) ** 2])
         self._before = powers[len(powers) - (MOMENT - 1) :]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import xarray as xr
 from pydantic import Field, field_validator
 
 from giblet.data.acoustic_kinds import (
@@ -33,6 +32,9 @@ from giblet.files import sha256_of
 from giblet.progress import Progress
 from giblet.spans import volume_grid
 from giblet.timing import check_tr, first_frame
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 ACOUSTICS = "acoustics"
 BIESMANS = 0.6

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import xarray as xr
 from pydantic import Field
 
-from giblet.codec import AudioCodec, load_codec
+from giblet.codec import AudioCodec, known_codes_fingerprint, load_codec
 from giblet.codec.mel import MelSpectrogram
 from giblet.data.audio_features import AudioFeatures, CodeFeatures, MelFeatures
 from giblet.data.gain import Gain
@@ -25,6 +24,9 @@ from giblet.features import main_variable, metadata_of, new_features
 from giblet.files import sha256_of
 from giblet.progress import Progress
 from giblet.timing import Number, TRGrid, check_tr, same_tr, shown
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 class AudioSettings(ExtractionSettings):
@@ -128,6 +130,32 @@ class AudioProcessor(MadeOfSettings, FromSound):
         else:
             self.features = MelFeatures(MelSpectrogram(n_mels=n_mels), mel_average)
         check_tr(tr, self.frame_rate)  # a TR shorter than a frame is an error now, not after the film
+
+    @classmethod
+    def known(cls, settings: Any) -> tuple[str, dict[str, Any]] | None:
+        """See :class:`giblet.data.processor.KnownUnloaded`: it is known of a codec that was loaded from the same files.
+
+        Parameters
+        ----------
+        settings : AudioSettings
+
+        Returns
+        -------
+        desc : str
+        provenance : dict of str to object
+            In place of both None, where it is not known.
+
+        Raises
+        ------
+        CodecError
+            If there is no such codec, or it cannot be reached.
+        """
+        if not settings.use_encodec:
+            return MelFeatures.desc, {"settings": settings.provenance()}
+        fingerprint = known_codes_fingerprint(settings.codec)
+        if fingerprint is None:
+            return None
+        return CodeFeatures.desc, {"settings": settings.provenance(), "codec_fingerprint": fingerprint}
 
     @property
     def use_encodec(self) -> bool:

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import xarray as xr
 
 from giblet.alignment.checks import first_onset
 from giblet.data.acoustics import AcousticsProcessor
@@ -24,6 +23,9 @@ from giblet.errors import InputError
 from giblet.features import CODES, load_features, main_variable
 from giblet.files import sha256_of
 from giblet.timing import exact, same_tr, shown
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 OWN, NAMES = "features", "names"
 WORD_COLUMNS = ("word_frequency", "word_rate", "word_length")

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import xarray as xr
 from pydantic import Field
 
 from giblet.data.parts import Parts
@@ -23,6 +22,9 @@ from giblet.files import sha256_of
 from giblet.progress import Progress
 from giblet.spans import volume_grid
 from giblet.timing import exact
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 CLIPS = "clips"
 

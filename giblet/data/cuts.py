@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import xarray as xr
 from pydantic import Field
 
 from giblet.data.frames import scaled
@@ -24,6 +23,9 @@ from giblet.files import sha256_of
 from giblet.progress import Progress
 from giblet.spans import tr_of, volume_grid
 from giblet.timing import exact
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 CUTS = "cuts"
 

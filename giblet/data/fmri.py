@@ -33,11 +33,10 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import nibabel as nib
 import numpy as np
-import xarray as xr
 from pydantic import Field, model_validator
 
 from giblet.config import Settings
@@ -55,6 +54,9 @@ from giblet.data.bold.tables import chosen_columns, is_table, read_table
 from giblet.data.bold.volumes import check_grid, read_mask, series_of, voxels_in
 from giblet.errors import InputError
 from giblet.files import sha256_of
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import xarray as xr
 from pydantic import Field
 
 from giblet.data.language_models import CONTEXT, SMOLLM2, LanguageModel, WordStates
@@ -40,6 +39,9 @@ from giblet.files import sha256_of
 from giblet.progress import Progress, in_units_of
 from giblet.spans import tr_of
 from giblet.timing import exact
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 log = logging.getLogger(__name__)
 

@@ -11,16 +11,17 @@ from collections.abc import Iterator
 from fractions import Fraction
 from math import floor, log10
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from av import Codec
-from av.audio.frame import AudioFrame, format_dtypes
-from av.audio.resampler import AudioResampler
 
 from giblet.data.film.container import MediaInfo, open_film
 from giblet.data.film.mono import TOLERANCE, SoundClock, as_float, downmix
 from giblet.data.gain import LOUDEST, Gain, check_gain
 from giblet.errors import InputError, reading
+
+if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
 
 log = logging.getLogger(__name__)
 
@@ -238,6 +239,8 @@ class AudioReader:
 
     def _full_scale(self) -> float:
         """The magnitude beyond which the sound is too loud."""
+        from av import Codec
+
         assert self.info.audio is not None
         codec = Codec(self.info.audio.codec, "r")
         return LOSSY_FULL_SCALE if codec.lossy or not codec.lossless else FULL_SCALE
@@ -245,6 +248,9 @@ class AudioReader:
 
 def _mono(frame: AudioFrame, path: Path) -> np.ndarray:
     """The samples of a decoded frame, float32 (n,)."""
+    from av.audio.frame import format_dtypes
+    from av.audio.resampler import AudioResampler
+
     names = [channel.name for channel in frame.layout.channels]
     # PyAV has no arrays of 64-bit integers, and reads beyond the memory of frames with more than 8 planes.
     if frame.format.name not in format_dtypes or (frame.format.is_planar and len(names) > 8):

@@ -10,10 +10,9 @@ from fractions import Fraction
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import xarray as xr
 from pydantic import Field
 
 from giblet.data.frames import at_constant_rate, scaled
@@ -29,6 +28,9 @@ from giblet.files import sha256_of
 from giblet.progress import Progress
 from giblet.spans import shares, volume_grid
 from giblet.timing import exact
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 log = logging.getLogger(__name__)
 

@@ -9,19 +9,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import av
 import numpy as np
-from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Interpolation
-from av.video.stream import VideoStream
 
 from giblet.data.film.container import open_film
 from giblet.data.media import AudioReader, media_info
 from giblet.errors import InputError
 from giblet.files import atomic_path
 from giblet.timing import Number, exact
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +32,8 @@ LONGEST_STEP_BACK = 1
 LOOK_AHEAD = 4
 """Frames that are read before the time of one is settled: what they take back was no jump."""
 
-SCALING = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT | Interpolation.FULL_CHR_H_INT
+SCALING = ("AREA", "ACCURATE_RND", "BITEXACT", "FULL_CHR_H_INT")
 """Each pixel the mean of those that it covers, computed alike on every processor."""
-
 
 FULL_RANGE = np.rint((np.arange(256) - 16) * (255 / 219)).clip(0, 255).astype(np.uint8)
 """Of each 8-bit value of limited range, in which 16 is black and 235 white."""
@@ -110,12 +108,17 @@ class ShownFrame:
         ndarray of uint8, shape (height, width, 3) or (height, width)
             sRGB, or with `grey` its luma.
         """
+        from av.video.reformatter import ColorRange, Interpolation
+
         swapped, flipped, _ = self.upright
         height, width = self.shape if size is None else size
         if swapped:
             height, width = width, height
         kind = "gray" if grey else "rgb24"
-        scaled = self.frame.reformat(width, height, format=kind, interpolation=SCALING, threads=1).to_ndarray()
+        scaling = Interpolation(0)
+        for name in SCALING:
+            scaling |= Interpolation[name]
+        scaled = self.frame.reformat(width, height, format=kind, interpolation=scaling, threads=1).to_ndarray()
         if self.frame.color_range == ColorRange.MPEG and self.frame.format.name.startswith("gray"):
             scaled = FULL_RANGE[scaled]  # FFmpeg takes grey for 0 to 255 whatever the film says
         if not swapped and not flipped:
@@ -303,6 +306,10 @@ def write_pictures(path: str | Path, pictures: Iterable[np.ndarray], seconds: Nu
     InputError
         If the ending or the size is another, or the file cannot be written.
     """
+    import av
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
     path, step = Path(path), exact(seconds)
     if path.suffix.lower() != ".mp4":
         raise InputError(f"cannot write a film as {path.name}: the name must end in .mp4")

@@ -27,9 +27,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
 
-import xarray as xr
 from pydantic import Field
 
 from giblet.config import Settings
@@ -37,6 +36,9 @@ from giblet.data.parts import Parts
 from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.progress import Progress
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 class ExtractionSettings(Settings):
@@ -217,6 +219,33 @@ class Processor(Protocol):
         Returns
         -------
         xarray.Dataset
+        """
+        ...
+
+
+@runtime_checkable
+class KnownUnloaded(Protocol):
+    """An extractor of which it may be known, without its codec or model, what its features would be.
+
+    See Also
+    --------
+    giblet.data.audio.AudioProcessor : an example.
+    """
+
+    @classmethod
+    def known(cls, settings: Any) -> tuple[str, dict[str, Any]] | None:
+        """What the extractor that `settings` ask for is called, and what decides its features beside the source.
+
+        Parameters
+        ----------
+        settings : ExtractionSettings
+            Of the extractor's `settings_type`.
+
+        Returns
+        -------
+        desc : str
+        provenance : dict of str to object
+            As :meth:`Processor.provenance`, without ``source_sha256``. In place of both None, where it is not known.
         """
         ...
 

@@ -18,12 +18,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
-import nibabel as nib
 import numpy as np
-import pandas as pd
-import xarray as xr
 from pydantic import Field, model_validator
 
 from giblet.alignment import convolve_hrf
@@ -32,9 +29,7 @@ from giblet.cells import SEPARATORS
 from giblet.config import Settings
 from giblet.data.bold.scan_timing import sidecar_path
 from giblet.data.bold.tables import is_table
-from giblet.data.bold.volumes import write_image
 from giblet.data.simulated_mapping import generators, map_to_voxels
-from giblet.data.simulated_noise import confound_series, confound_weights, noise_of_runs
 from giblet.errors import InputError
 from giblet.features import (
     CODES,
@@ -50,6 +45,9 @@ from giblet.features import (
 from giblet.files import atomic_path, write_atomic
 from giblet.spans import volume_rate
 from giblet.timing import TRGrid, check_tr, exact, same_tr, shown
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 log = logging.getLogger(__name__)
 
@@ -226,6 +224,8 @@ def simulate_bold(
 
 def _by_name(features: Any) -> Mapping[str, Any]:
     """Sources by name; "" for one that has none. A Dataset is a mapping too, and is one source."""
+    import xarray as xr
+
     several = isinstance(features, Mapping) and not isinstance(features, xr.Dataset)
     return features if several else {"": features}
 
@@ -236,6 +236,8 @@ def _read(features: np.ndarray | xr.Dataset | str | Path) -> np.ndarray | xr.Dat
 
 def _begins(features: np.ndarray | xr.Dataset, run_lengths: Sequence[int] | None) -> float:
     """Second of its film at which the first TR begins."""
+    import xarray as xr
+
     if not isinstance(features, xr.Dataset):
         return 0.0
     first_run = features.isel(tr=slice(None if run_lengths is None else int(run_lengths[0])))
@@ -283,6 +285,8 @@ def _with_noise(
     signal: np.ndarray, options: SimulateSettings, tr: float, lengths: list[int]
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """The BOLD, signal and noise, float32 (n_trs, n_voxels), and the confounds in it (n_trs, n_confounds)."""
+    from giblet.data.simulated_noise import confound_series, confound_weights, noise_of_runs
+
     rng = np.random.default_rng([_noise_seed(options), 1])
     bold = np.empty_like(signal)
     confounds, loadings = None, None
@@ -342,6 +346,8 @@ def _numbers(
     features: np.ndarray | xr.Dataset, rng: np.random.Generator
 ) -> tuple[np.ndarray, float | None, dict[str, Any]]:
     """Z-scored columns (n_trs, n_features) float64, the TR where it is known, and where they came from."""
+    import xarray as xr
+
     about: dict[str, Any] = {"source": "array", "source_sha256": "none"}
     tr, valid = None, None
     if isinstance(features, xr.Dataset):
@@ -420,6 +426,10 @@ def write_simulation(simulation: Simulation, path: str | Path, *, overwrite: boo
     InputError
         If the name is of neither sort, or a file cannot be written or would replace one of another simulation.
     """
+    import nibabel as nib
+
+    from giblet.data.bold.volumes import write_image
+
     path = Path(path)
     suffix = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
     table = is_table(path)
@@ -457,6 +467,8 @@ def _box(n_voxels: int) -> np.ndarray:
 
 def _write_table(bold: np.ndarray, path: Path) -> None:
     """One run, (n_trs, n_voxels), as a table of columns."""
+    import pandas as pd
+
     n_voxels = bold.shape[1]
     columns = [f"voxel-{v:0{len(str(n_voxels))}d}" for v in range(1, n_voxels + 1)]
     separator = SEPARATORS[path.suffixes[-2] if path.suffix == ".gz" else path.suffix]
@@ -466,6 +478,10 @@ def _write_table(bold: np.ndarray, path: Path) -> None:
 
 def _write_volumes(bold: np.ndarray, inside: np.ndarray, tr: float, path: Path) -> None:
     """One run, (n_trs, n_voxels), as an image of the voxels `inside`."""
+    import nibabel as nib
+
+    from giblet.data.bold.volumes import write_image
+
     volumes = np.zeros((*inside.shape, len(bold)), np.float32)
     volumes[inside] = bold.T
     image = nib.Nifti1Image(volumes, BOX_AFFINE)
@@ -480,7 +496,8 @@ def _check_replaced(simulation: Simulation, targets: list[Path], truth: Path) ->
     same = {name: attrs[name] for name in ("source_sha256", "run_lengths") if name in attrs}
     old = standing(truth, defaults=ADDED, settings=json.loads(attrs["settings"]), **same)
     signal = simulation.truth["signal"].values
-    if old is not None and not (old["signal"].shape == signal.shape and np.allclose(old["signal"], signal, 1e-3, 1e-3)):
+    before = signal if old is None else old["signal"].values
+    if before.shape != signal.shape or not np.allclose(before, signal, 1e-3, 1e-3):
         raise InputError(f"{truth} already exists and was made from other features: {REPLACE}")
     there = [target for target in targets if target.exists()]
     if old is None and there:

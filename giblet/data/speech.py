@@ -8,10 +8,9 @@ from fractions import Fraction
 from functools import partial
 from math import ceil, floor
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import xarray as xr
 from pydantic import Field
 
 from giblet.data.gain import Gain
@@ -29,6 +28,9 @@ from giblet.files import sha256_of
 from giblet.progress import Progress
 from giblet.spans import volume_grid
 from giblet.timing import check_tr, exact, shown
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 SPEECH = "speech"
 CONTEXT = 8.0

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from giblet.config import Settings
 from giblet.data.bids.settings import BidsSettings
-from giblet.data.bold.strategies import Strategy, strategy_confounds
-from giblet.data.bold.volumes import check_grid, read_mask
-from giblet.data.fmri import FMRIProcessor
+from giblet.data.bold.strategies import Strategy
 from giblet.data.splits import HRF_SECONDS
 from giblet.errors import InputError
 from giblet.timing import same_tr, shown
+
+if TYPE_CHECKING:
+    from giblet.data.fmri import FMRIProcessor
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -99,6 +100,8 @@ class SubjectSettings(Settings):
         InputError
             If an option, a mask or the atlas cannot be used, or the subject's TR is another one.
         """
+        from giblet.data.fmri import FMRIProcessor
+
         if tr is not None and self.tr is not None and not same_tr(tr, self.tr) and not self.overrule_tr:
             raise InputError(
                 f"the scans of subject {self.name} have TR {shown(self.tr)} s, and {shown(tr)} s is asked for: extract "
@@ -137,6 +140,8 @@ class SubjectSettings(Settings):
         InputError
             If a table does not fit the strategy.
         """
+        from giblet.data.bold.strategies import strategy_confounds
+
         if not any(tables) and not any(dummy_scans):
             return None
         found: list[Any] = []
@@ -172,6 +177,8 @@ class SubjectSettings(Settings):
 
 def _in_all(masks: Sequence[Path]) -> np.ndarray:
     """Voxels that lie in all masks, which are on the same voxels."""
+    from giblet.data.bold.volumes import check_grid, read_mask
+
     first, affine = read_mask(masks[0])
     inside = first.copy()
     for path in masks[1:]:

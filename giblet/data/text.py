@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import xarray as xr
 from pydantic import Field
 
 from giblet.data.embeddings import DEFAULT, SentenceModel
@@ -20,6 +19,9 @@ from giblet.errors import InputError
 from giblet.features import CONTINUOUS, TEXT_RENAMED, main_variable, metadata_of, new_features
 from giblet.files import sha256_of
 from giblet.progress import Progress, in_units_of
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 TEXT = "text"
 

@@ -8,10 +8,9 @@ from fractions import Fraction
 from functools import partial
 from math import ceil
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import xarray as xr
 from pydantic import Field
 
 from giblet.data.embeddings import ImageModel
@@ -27,6 +26,9 @@ from giblet.files import sha256_of
 from giblet.progress import Progress
 from giblet.spans import shares, tr_of, volume_grid
 from giblet.timing import exact
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _CODED = np.arange(256) / 255
 LINEAR = np.where(_CODED <= 0.04045, _CODED / 12.92, ((_CODED + 0.055) / 1.055) ** 2.4).astype(np.float32)

@@ -7,7 +7,7 @@ the folder of the table.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -15,11 +15,12 @@ from pydantic import Field, model_validator
 from giblet.config import Settings
 from giblet.data.bold.brain_rows import format_of
 from giblet.data.study_settings import Count, Positive
-from giblet.encoding.clip_scores import clip_folds
 from giblet.encoding.clips import COUNTS, FIRST_COUNTS, POOLED, THREE_WAYS
-from giblet.encoding.model import EncodingModel
-from giblet.encoding.ridge import ALPHAS
+from giblet.encoding.defaults import ALPHAS
 from giblet.encoding.settings import EncodeSubjectSettings
+
+if TYPE_CHECKING:
+    from giblet.encoding.model import EncodingModel
 
 
 class ClipBandSettings(Settings):
@@ -160,6 +161,9 @@ class ClipSettings(Settings):
         -------
         EncodingModel
         """
+        from giblet.encoding.clip_scores import clip_folds
+        from giblet.encoding.model import EncodingModel
+
         cv: Any = self.penalty_folds
         if group is not None:
             cv = clip_folds(len(group), min(cv, len(set(group))), group=group, seed=self.seed)

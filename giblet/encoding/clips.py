@@ -14,9 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import librosa
 import numpy as np
-import torch
 
 from giblet.cells import read_cells
 from giblet.codec.base import AudioCodec
@@ -24,7 +22,6 @@ from giblet.codec.mel import MelSpectrogram
 from giblet.data.bold.tables import is_table, read_table
 from giblet.data.media import AudioReader
 from giblet.errors import InputError, reading
-from giblet.models.latents import latent_statistics
 from giblet.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -308,6 +305,11 @@ def _pooled(
     waveform: np.ndarray, codes: np.ndarray, codec: AudioCodec, mel: MelSpectrogram | None, made: set[str]
 ) -> Iterator[tuple[str, np.ndarray]]:
     """What is made of one clip."""
+    import librosa
+    import torch
+
+    from giblet.models.latents import latent_statistics
+
     if made & {LATENTS, LATENT_CHANGES}:
         latents = codec.latents(codes)  # (D, T)
         if LATENTS in made:

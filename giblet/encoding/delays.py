@@ -15,11 +15,9 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from giblet.alignment import convolve_hrf
 from giblet.alignment.kernels import HRF, check_hrf, several
+from giblet.encoding.defaults import DELAYS as DELAYS
 from giblet.errors import InputError
 from giblet.features import CONTINUOUS
-
-DELAYS = (1.5, 3.0, 4.5, 6.0, 7.5, 9.0)
-"""Seconds; the response of each voxel may have a shape of its own."""
 
 
 def convolved(

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from giblet.alignment.prewhitening import lag_one, without_drifts
+from giblet.encoding.defaults import LEAST_ROTATIONS as LEAST_ROTATIONS
 from giblet.encoding.preparation import without_levels
 from giblet.errors import InputError
 from giblet.runs import run_labels, run_slices
@@ -38,8 +39,6 @@ CORRELATIONS_AT_A_TIME = 2**21
 """Rotations x voxels of a block: 8 MiB, of which there are some copies."""
 EMPTY = 1e-12
 """Singular values below this share of the largest are rounding."""
-LEAST_ROTATIONS = 20
-"""From which a spread can be told."""
 
 
 @dataclass(frozen=True)

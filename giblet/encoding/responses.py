@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 from scipy.io import loadmat
 
 from giblet.cells import read_cells
@@ -20,6 +19,9 @@ from giblet.encoding.settings import EncodeSubjectSettings
 from giblet.errors import InputError, reading
 from giblet.modalities import BOLD
 from giblet.statistics.rotations import flattened
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 MATLAB = ".mat"
 NO_CLOCK = 1.0

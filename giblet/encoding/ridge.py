@@ -18,13 +18,12 @@ import numpy as np
 from himalaya.backend import get_backend
 from himalaya.kernel_ridge import generate_dirichlet_samples
 
+from giblet.encoding.defaults import ALPHAS as ALPHAS
 from giblet.encoding.eigen import FoldError
 from giblet.encoding.engine import Engine
 from giblet.encoding.products import Fold, Moments, Tall, Wide
 from giblet.errors import InputError
 
-ALPHAS = tuple(float(a) for a in np.logspace(-1, 7, 17))
-"""Penalties that are tried, on features of variance 1."""
 SCORINGS = ("r2", "neg_mse")
 WORKING_BYTES = 64 * 2**20
 """What the products of one batch of voxels may take."""

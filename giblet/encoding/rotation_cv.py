@@ -16,6 +16,7 @@ import numpy as np
 from scipy.special import ndtr
 from scipy.stats import t as student
 
+from giblet.encoding.defaults import N_ROTATIONS as N_ROTATIONS
 from giblet.encoding.group import GroupTest
 from giblet.encoding.refits import CORRELATIONS_AT_A_TIME, FoldFit, Refits, draws_of
 from giblet.errors import InputError
@@ -23,8 +24,6 @@ from giblet.statistics.correction import ROUNDING, fisher_z, rank_p
 from giblet.statistics.rotation import RotationTest
 from giblet.statistics.rotations import HIGH_PASS
 
-N_ROTATIONS = 200
-"""Of the BOLD, that by nothing included."""
 BINS = np.linspace(-1, 1, 201)
 """Of a histogram of correlations."""
 

@@ -13,10 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from giblet.config import Settings, options_in
 from giblet.data.study_settings import Count, DataSettings, Positive, RunSettings, Share, SubjectSettings
-from giblet.encoding.delays import DELAYS
-from giblet.encoding.refits import LEAST_ROTATIONS
-from giblet.encoding.ridge import ALPHAS
-from giblet.encoding.rotation_cv import N_ROTATIONS
+from giblet.encoding.defaults import ALPHAS, DELAYS, LEAST_ROTATIONS, N_ROTATIONS
 from giblet.modalities import STIMULI
 from giblet.statistics.rotations import HIGH_PASS
 

@@ -9,7 +9,6 @@ from math import ceil, floor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from giblet.alignment import LagScan, lag_scan, response_at
 from giblet.alignment.kernels import check_hrf
@@ -27,6 +26,7 @@ from giblet.timing import shown
 
 if TYPE_CHECKING:
     import pandas as pd
+    import xarray as xr
 
 log = logging.getLogger(__name__)
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from giblet.alignment.checks import first_onset, recorded_table_time
 from giblet.errors import InputError
 from giblet.features import present_in
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 LOW_LEVEL = ("word_rate", "luminance", "luminance_change")
 """Variables of feature files that a brain answers to; the envelope of the sound is made from codes."""

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from giblet.alignment.checks import check_applied_once, first_onset
 from giblet.alignment.lags import HIGH_PASS
 from giblet.data.bold.brain_rows import PLACES, column_name, format_of
 from giblet.data.bold.tables import is_table
-from giblet.data.fmri import FMRIProcessor
 from giblet.data.sound import of_length
 from giblet.errors import InputError
 from giblet.evaluation.alignment import AlignmentCheck, Regressor, check, envelope, regressors_of
@@ -22,6 +20,9 @@ from giblet.features import load_features, main_variable, metadata_of
 from giblet.files import check_writable
 from giblet.pipeline.decoding import sound_decoder
 from giblet.renamed import renamed
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 ORDER = "feature files come first, and the BOLD last"
 
@@ -182,6 +183,8 @@ def check_alignment(
     opened = [(Path(path).name, load_features(path)) for path in features]
     for name, dataset in opened:
         check_applied_once(dataset, stimulus_time_at_volume_0, name)
+    from giblet.data.fmri import FMRIProcessor  # here, as nilearn takes seconds to import
+
     scan = FMRIProcessor(
         mask, atlas, tr=tr, overrule_tr=overrule_tr, slice_time_ref=slice_time_ref, background_label=background_label,
         columns=columns, decimal=decimal, confound_columns=confound_columns, bad=bad,

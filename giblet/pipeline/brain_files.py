@@ -8,10 +8,9 @@ import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from giblet.data.bold.brain_rows import CIFTI, GIFTI, NIFTI, ROWS, BrainRows, format_of
 from giblet.data.bold.row_masks import read_row_mask
@@ -22,6 +21,9 @@ from giblet.data.study_settings import SubjectSettings
 from giblet.docs import fill_doc
 from giblet.errors import InputError, reading
 from giblet.files import sha256_of
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 log = logging.getLogger(__name__)
 

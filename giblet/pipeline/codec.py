@@ -8,24 +8,26 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from giblet.codec import load_codec
-from giblet.codec.encodec import EncodecCodec, bandwidths
 from giblet.codec.loading import find_codec, read_model
 from giblet.codec.training.settings import CodecTrainingSettings
 from giblet.data.media import AudioReader
 from giblet.device import pick_device
 from giblet.errors import InputError
-from giblet.evaluation.codec_quality import Clip, CodecQuality, score_codec
 from giblet.files import check_writable, write_atomic
 from giblet.lazy import lazily
 from giblet.notebook import html_table
-from giblet.pipeline.codec_report import DATA, PAGE, quality_page, quality_table
+from giblet.pipeline.codec_report import DATA, PAGE
 from giblet.progress import Progress
 from giblet.sound_files import find_sound_files
+
+if TYPE_CHECKING:
+    from giblet.codec.encodec import EncodecCodec
+    from giblet.evaluation.codec_quality import Clip, CodecQuality
 
 TOP_BANDWIDTH = 6.0
 MIN_SECONDS = 1.0
@@ -50,6 +52,8 @@ class CodecEvaluation:
         return f"<CodecEvaluation of {quality.codec}: {quality.n_clips} clips, {quality.seconds:.0f} s; {self.page}>"
 
     def _repr_html_(self) -> str:
+        from giblet.pipeline.codec_report import quality_table
+
         return html_table(repr(self), *quality_table(self.quality))
 
 
@@ -180,7 +184,12 @@ def evaluate_codec(  # 11 parameters: what to score, on what, where to, and six 
         names = list(files)
         files = {name: files[name] for name in (names[i * len(names) // limit] for i in range(limit))}
     check_writable(out_dir)
-    codecs = _load(codec, device)
+    found = find_codec(codec)
+    # Here, as torch and what scores take seconds to import, and a mistake should be told before.
+    from giblet.evaluation.codec_quality import score_codec
+    from giblet.pipeline.codec_report import quality_page
+
+    codecs = _load(codec, found, device)
     data, page = Path(out_dir) / DATA, Path(out_dir) / PAGE
     if not overwrite:
         told = {"fingerprint": codecs[0].fingerprint, "tr": tr, "seconds_per_file": seconds}
@@ -247,16 +256,20 @@ def _find(places: Sequence[str | Path], held_out: str | Path | None) -> dict[str
     return found
 
 
-def _load(name: str, device: str) -> list[EncodecCodec]:
+def _load(name: str, found: tuple[Path, Path], device: str) -> list[EncodecCodec]:
     """The codec at each of its bandwidths up to 6 kbps, read once."""
+    from giblet.codec.encodec import EncodecCodec, bandwidths
+
     where = pick_device(device)
-    model = read_model(*find_codec(name), name)
+    model = read_model(*found, name)
     has = list(bandwidths(model.config))
     return [EncodecCodec(model, kbps, where, name) for kbps in has if kbps <= TOP_BANDWIDTH or kbps == has[0]]
 
 
 def _read(files: dict[str, Path], sample_rate: int, seconds: float, skipped: dict[str, str]) -> Iterator[Clip]:
     """The beginnings of files; those that cannot be used are named in `skipped`."""
+    from giblet.evaluation.codec_quality import Clip
+
     for name, path in files.items():
         try:
             chunks = iter(AudioReader(path, sample_rate, chunk_seconds=seconds))

@@ -8,16 +8,16 @@ import json
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import numpy as np
-import soundfile
 
 from giblet.errors import reading
-from giblet.evaluation.codec_quality import CodecQuality, Row
-from giblet.evaluation.sound_scores import SCORES
-from giblet.pages import Listen, Player, Report, Section, Table
+
+if TYPE_CHECKING:
+    from giblet.evaluation.codec_quality import CodecQuality, Row
+    from giblet.pages import Report, Section
 
 PAGE, DATA = "codec_report.html", "codec_report.json"
 
@@ -37,6 +37,8 @@ def quality_page(quality: CodecQuality) -> Report:
     --------
     read_quality : what a page was made from.
     """
+    from giblet.pages import Report
+
     return Report(f"Sound quality of codec {quality.codec}", quality_sections(quality), summary(quality))
 
 
@@ -61,6 +63,8 @@ def read_quality(folder: Path) -> CodecQuality:
     --------
     quality_page : the page of it.
     """
+    from giblet.evaluation.codec_quality import CodecQuality, Row
+
     path = folder / DATA
     with reading(path, "evaluate the codec again (overwrite=True)"):
         told = json.loads(path.read_text(encoding="utf-8"))
@@ -102,6 +106,8 @@ class _Sounds(HTMLParser):
 
 def _sounds_in(page: Path) -> tuple[dict[str, dict[str, np.ndarray]], int | None]:
     """Sounds of a page that stands there, and their rate; none where there is no page."""
+    import soundfile
+
     kept, rate = dict[str, dict[str, np.ndarray]](), None
     if not page.is_file():
         return kept, rate
@@ -132,6 +138,8 @@ def quality_table(quality: CodecQuality) -> tuple[list[str], list[list[str]]]:
     rows : list of list of str
         One for each row of `quality`.
     """
+    from giblet.evaluation.sound_scores import SCORES
+
     headers = ["kept", "numbers per TR", "a number is", "kbit/s", *SCORES.values(), "perplexity, lowest (mean)"]
     return headers, [
         [
@@ -161,6 +169,8 @@ def quality_sections(quality: CodecQuality) -> list[Section]:
     --------
     quality_table : the table of the first.
     """
+    from giblet.pages import Listen, Player, Section, Table
+
     parts = [Table(*quality_table(quality), caption=f"Means over {quality.n_clips} clips.")]
     sections = [Section("Scores", [*READING, *quality.notes], parts)]
     listens = [
@@ -209,11 +219,15 @@ def summary(quality: CodecQuality) -> str:
 
 
 def _scores(values: Sequence[float | None]) -> list[str]:
+    from giblet.evaluation.sound_scores import SCORES
+
     digits = {"pesq": 2, "stoi": 3, "si_sdr": 1, "level": 1, "mel": 3}
     return ["n/a" if v is None else f"{v:.{digits[score]}f}" for score, v in zip(SCORES, values, strict=True)]
 
 
 def _codebooks(rows: list[Row], frames: int) -> Section:
+    from giblet.pages import Section, Table
+
     most = max(len(row.perplexity or ()) for row in rows)
     table = Table(
         ["codebook", *(row.label for row in rows)],
@@ -230,6 +244,9 @@ def _codebooks(rows: list[Row], frames: int) -> Section:
 
 
 def _each_clip(quality: CodecQuality) -> Section:
+    from giblet.evaluation.sound_scores import SCORES
+    from giblet.pages import Section, Table
+
     rows = [
         [name, row.label, *_scores([row.per_clip[name][score] for score in SCORES])]
         for name in quality.rows[0].per_clip

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from giblet.codec.training import loop
-from giblet.codec.training.checkpoints import last_step
 from giblet.codec.training.settings import CodecTrainingSettings
 from giblet.files import check_writable
 from giblet.progress import TrainingProgress
@@ -63,6 +61,9 @@ def train_codec(
     """
     settings = config if isinstance(config, CodecTrainingSettings) else codec_training_settings(config)
     check_writable(settings.output)
+    # Here, as torch takes seconds to import, and a mistake in the settings should be told before.
+    from giblet.codec.training import loop
+
     return TrainedCodec(loop.train_codec(settings, progress), settings.output, settings.steps)
 
 
@@ -97,4 +98,6 @@ def step_to_go_on_from(settings: CodecTrainingSettings) -> int | None:
     int or None
         None where there is no checkpoint yet.
     """
+    from giblet.codec.training.checkpoints import last_step
+
     return last_step(settings.output / "checkpoints")

@@ -6,9 +6,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import xarray as xr
+from typing import TYPE_CHECKING, Any
 
 from giblet.codec import load_codec
 from giblet.data.audio import AudioProcessor
@@ -22,6 +20,9 @@ from giblet.progress import Progress
 from giblet.renamed import renamed
 from giblet.timing import exact
 from giblet.version import __version__
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True, repr=False)

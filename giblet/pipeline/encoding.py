@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from giblet.config import options_in
 from giblet.encoding.clip_settings import ClipSettings
@@ -11,15 +12,10 @@ from giblet.encoding.settings import EncodeSettings
 from giblet.errors import GibletError, InputError
 from giblet.files import check_writable, claimed
 from giblet.pipeline.derivative import check_derivative
-from giblet.pipeline.encoding_clips import encode_clips
-from giblet.pipeline.encoding_data import tr_of
-from giblet.pipeline.encoding_features import BandReader
-from giblet.pipeline.encoding_files import SubjectEncoding
-from giblet.pipeline.encoding_group import encode_group
-from giblet.pipeline.encoding_report import encoding_page
-from giblet.pipeline.encoding_result import EncodingResult, Tell, each_subject, write_result
-from giblet.pipeline.encoding_subject import encode_subject, needs_held_out, standing
-from giblet.training.films import Films
+
+if TYPE_CHECKING:
+    from giblet.pipeline.encoding_files import SubjectEncoding
+    from giblet.pipeline.encoding_result import EncodingResult, Tell
 
 ROWS: dict[str, type[EncodeSettings | ClipSettings]] = {"volumes": EncodeSettings, "clips": ClipSettings}
 """Settings by what has a response: volumes of a film's scan, or sounds that were played one by one."""
@@ -82,6 +78,13 @@ def encode(
     settings = read_encode_config(config) if isinstance(config, (str, Path)) else config
     if device is not None:
         settings = settings.make(**{**settings.model_dump(), "device": device})
+    # Here, as what fits encoding models takes seconds to import, and a mistake in the settings should be told before.
+    from giblet.pipeline.encoding_clips import encode_clips
+    from giblet.pipeline.encoding_group import encode_group
+    from giblet.pipeline.encoding_report import encoding_page
+    from giblet.pipeline.encoding_result import EncodingResult, write_result
+    from giblet.pipeline.encoding_subject import needs_held_out
+
     if isinstance(settings, ClipSettings):
         return encode_clips(settings, overwrite=overwrite, progress=progress)
     check_writable(settings.output)
@@ -106,6 +109,12 @@ def _each_subject(
     settings: EncodeSettings, overwrite: bool, progress: Tell | None
 ) -> tuple[list[SubjectEncoding], dict[str, str]]:
     """Results of the subjects that can be used, and why others cannot."""
+    from giblet.pipeline.encoding_data import tr_of
+    from giblet.pipeline.encoding_features import BandReader
+    from giblet.pipeline.encoding_result import each_subject
+    from giblet.pipeline.encoding_subject import encode_subject, standing
+    from giblet.training.films import Films
+
     films = Films()
     reader = BandReader(settings.bands, codec=settings.codec, films=films, device=settings.device)
     subjects = {one.name: one for one in settings.data.subjects}

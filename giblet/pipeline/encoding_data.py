@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from giblet.data.bold.brain_rows import unit_of
 from giblet.data.dataset.stimulus_split import leaked
@@ -21,6 +21,9 @@ from giblet.pipeline.encoding_features import BandReader
 from giblet.training.films import Films
 from giblet.training.parts import check_cleaned_apart, is_cleaned, split_study
 from giblet.training.recordings import Rows, agreed_tr, read_recording
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 log = logging.getLogger(__name__)
 

@@ -23,6 +23,8 @@ from giblet.files import write_atomic
 from giblet.pipeline.derivative import bids_label
 from giblet.pipeline.results import files_of_result
 
+ENCODED = "_desc-encoding"
+"""What stands behind the subject in the names of files on how well BOLD is predicted."""
 ARE_P = ("p", "p_rank", "q", "p_fwe", "ceiling_p", "ceiling_q")
 """Scores that are small where something is found."""
 
@@ -97,7 +99,7 @@ def label_of(name: str) -> str:
     -------
     str
     """
-    return f"sub-{name.removeprefix('sub-')}_desc-encoding"
+    return f"sub-{name.removeprefix('sub-')}{ENCODED}"
 
 
 def subject_folder(output: Path, name: str) -> Path:

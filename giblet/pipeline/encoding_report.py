@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from giblet.encoding.settings import EncodeSettings
 from giblet.pages import Drawing, Picture, Report, Section, Table
@@ -16,6 +14,9 @@ from giblet.pipeline.encoding_brains import map_pictures
 from giblet.pipeline.encoding_files import SubjectEncoding
 from giblet.pipeline.encoding_found import MOST_PICTURED, headlines, made_with
 from giblet.pipeline.encoding_group import LABEL, GroupEncoding
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_ROWS = 60
 """Regions up to which a table lists them."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import ceil, floor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from giblet.alignment.checks import increasing
 from giblet.alignment.resample import Resampling, resampled
@@ -19,6 +19,9 @@ from giblet.features import CONTINUOUS
 from giblet.netcdf import read_netcdf
 from giblet.spans import tr_of
 from giblet.timing import LONGEST_FILM, TRGrid, exact, shown
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 SECONDS = ("", "s", "sec", "second", "seconds")
 """Units of times that are seconds."""

@@ -6,11 +6,9 @@ import logging
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
-
-import pandas as pd
-import xarray as xr
+from typing import TYPE_CHECKING, Any, Literal
 
 from giblet.data.acoustics import AcousticsProcessor
 from giblet.data.audio import AudioProcessor, AudioSettings
@@ -19,7 +17,7 @@ from giblet.data.cuts import CutProcessor
 from giblet.data.language import LanguageProcessor
 from giblet.data.motion import MotionProcessor
 from giblet.data.parts import Parts
-from giblet.data.processor import ExtractionSettings, Processor, Resumable, check_causal
+from giblet.data.processor import ExtractionSettings, KnownUnloaded, Processor, Resumable, check_causal
 from giblet.data.speech import SpeechProcessor
 from giblet.data.text import TextProcessor
 from giblet.data.video import VideoProcessor
@@ -34,11 +32,17 @@ from giblet.features import (
     standing,
     table_of,
 )
-from giblet.files import check_writable
+from giblet.files import check_writable, sha256_of
 from giblet.notebook import html_facts
 from giblet.progress import Progress
 from giblet.timing import check_tr, shown
 from giblet.version import __version__
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+    from giblet.netcdf import Stored
 
 log = logging.getLogger(__name__)
 
@@ -283,7 +287,8 @@ def extract(
     giblet.pipeline.decoding.decode : Turn a feature file back into sound or a film.
     """
     job = _Job(settings or AudioSettings.make(), Path(out_dir), overwrite, overwrite, progress)
-    return job.extract(job.checked(Path(film)), processor)
+    source = job.checked(Path(film))
+    return (job.current(source) if processor is None else None) or job.extract(source, processor)
 
 
 @fill_doc
@@ -343,6 +348,32 @@ class _Job:
         check_tr(self.settings.tr)
         return _Source(film, processor_type(self.settings).check_source(film, self.settings), began)
 
+    @cached_property
+    def known(self) -> tuple[str, dict[str, Any]] | None:
+        """What is known of features before a codec or a model is loaded, see :class:`KnownUnloaded`."""
+        kind = processor_type(self.settings)
+        if self.replace or self.again or self.settings.causal or not isinstance(kind, KnownUnloaded):
+            return None
+        return kind.known(self.settings)
+
+    def current(self, source: _Source) -> FeatureFile | None:
+        """The features that stand there, if it is known without a codec or a model that they are up to date."""
+        if self.known is None:
+            return None
+        desc, about = self.known
+        path = feature_path(source.path, desc, self.out_dir)
+        if not path.exists():
+            return None
+        check_writable(self.out_dir)
+        old = self._standing(path, {"source_sha256": sha256_of(source.path), **about})
+        if old is None or not is_current(old, path):
+            return None
+        return FeatureFile(source.path, "up to date", path, describe(old))
+
+    def _standing(self, path: Path, provenance: dict[str, Any]) -> xr.Dataset | Stored | None:
+        defaults = type(self.settings).model_construct().model_dump(mode="json")
+        return standing(path, defaults=defaults, **provenance)
+
     def extract(self, source: _Source, processor: Processor | None) -> FeatureFile:
         """Write the features, unless they stand there."""
         film, settings = source.path, self.settings
@@ -351,7 +382,7 @@ class _Job:
         path = feature_path(film, processor.desc, self.out_dir)
         provenance = processor.provenance(film, settings.n_trs)
         if not self.replace:
-            old = standing(path, defaults=type(settings).model_construct().model_dump(mode="json"), **provenance)
+            old = self._standing(path, provenance)
             if old is not None and not self.again and is_current(old, path):
                 return FeatureFile(film, "up to date", path, describe(old))
             if old is not None and old.attrs["giblet_version"] != __version__:
@@ -422,13 +453,17 @@ def extract_many(
     unknown: list[Exception] = []
     for film in paths:
         errors: list[Exception] = []
+        done: FeatureFile | None = None
         with postponed(errors):
             source = job.checked(film)
-        if not errors:
+        if not errors and processor is None and job.known is not None:  # an error of the codec is one of all films
+            with postponed(errors):
+                done = job.current(source)
+        if not errors and done is None:
             processor = processor or processor_for(settings)
             with postponed(errors):
                 done = job.extract(source, processor)
-        if not errors:
+        if done is not None:
             yield done
         elif isinstance(errors[0], GibletError):
             yield FailedExtraction(film, str(errors[0]))

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 
 from giblet.codec import AudioCodec
 from giblet.data.audio import AudioProcessor
@@ -26,14 +25,14 @@ from giblet.evaluation.predictions import Stretch
 from giblet.features import CODES, CONTINUOUS, load_features, new_features, save_features, sidecar_path
 from giblet.files import atomic_path, write_atomic
 from giblet.modalities import AUDIO, TEXT, VIDEO
-from giblet.pipeline.encoding_files import space_in, write_maps, write_stats
+from giblet.pipeline.encoding_files import ENCODED, space_in, write_maps, write_stats
 from giblet.pipeline.trained_run import Part, Prediction
 from giblet.spans import volume_rate
 from giblet.timing import TRGrid, exact
 from giblet.version import __version__
 
-ENCODED = "_desc-encoding"
-"""What stands in the names of files on how well BOLD is predicted."""
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True)

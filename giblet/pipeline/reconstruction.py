@@ -7,9 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from giblet.codec import AudioCodec
 from giblet.data.clap import ClapModel
@@ -29,6 +27,9 @@ from giblet.pipeline.results import described, files_of_result
 from giblet.pipeline.scoring import check_original, score
 from giblet.pipeline.trained_run import PARTS, Part, TrainedRun
 from giblet.version import __version__
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger(__name__)
 

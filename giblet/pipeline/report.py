@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from giblet.errors import InputError, reading
 from giblet.files import check_writable
-from giblet.pages import Report
 from giblet.pipeline.codec_report import DATA, PAGE, quality_page, read_quality
 from giblet.pipeline.derivative import DESCRIPTION
 from giblet.pipeline.run_files import CARD, CONFIG
-from giblet.pipeline.run_report import run_report
+
+if TYPE_CHECKING:
+    from giblet.pages import Report
 
 OF_A_RUN = ("splits.json", "log.csv", "summary.json", "best", "checkpoints")
 
@@ -51,6 +53,8 @@ def report(
         raise InputError(f"no such folder: {folder}; name the folder of a run")
     originals = [Path(original)] if isinstance(original, (str, Path)) else [Path(one) for one in original]
     if is_training_run(folder):
+        from giblet.pipeline.run_report import run_report
+
         return run_report(folder, originals, None if alignment is None else Path(alignment))
     if originals or alignment is not None:
         raise InputError(f"original and alignment go with a training run, and {folder} is none: leave them out")

@@ -10,24 +10,48 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from giblet.data.bold.brain_rows import column_name
-from giblet.data.bold.surfaces import companions
-from giblet.data.dataset.normalise import Normaliser, run_means
-from giblet.data.dataset.windows import Recording
 from giblet.errors import CheckpointError, reading
 from giblet.files import sha256_of
 from giblet.modalities import BOLD
-from giblet.models import MultimodalAutoencoder
-from giblet.training.checkpoint import LAST, as_begun, check_unchanged, followed, load_state
-from giblet.training.columns import describe_columns, unit_of
-from giblet.training.run_folder import read_normalisers, with_paths
+from giblet.training.result import LAST
 from giblet.training.settings import FREE_TO_CHANGE, TrainSettings
-from giblet.training.study import Study, build_study, files_of
+
+if TYPE_CHECKING:
+    from giblet.data.dataset.normalise import Normaliser
+    from giblet.data.dataset.windows import Recording
+    from giblet.models import MultimodalAutoencoder
+    from giblet.training.study import Study
 
 log = logging.getLogger(__name__)
+
+
+def check_folder(run: Path) -> None:
+    """Raise if a folder does not hold what every training run that has validated holds.
+
+    Parameters
+    ----------
+    run : Path
+        The run's folder.
+
+    Raises
+    ------
+    CheckpointError
+        If it is not there, or lacks a file.
+
+    See Also
+    --------
+    checked_run : reads what it holds.
+    """
+    if not run.is_dir():
+        raise CheckpointError(f"no such run: {run}; giblet train makes one from a configuration")
+    for needed in ("config.yaml", "splits.json", "best/model.json", f"checkpoints/{LAST}"):
+        if not (run / needed).is_file():
+            raise CheckpointError(f"{run} lacks {needed}: it is no training run, or has not validated yet; train first")
 
 
 def checked_run(
@@ -59,11 +83,13 @@ def checked_run(
     GibletError
         If the configuration cannot be read, or the data cannot be used.
     """
-    if not run.is_dir():
-        raise CheckpointError(f"no such run: {run}; giblet train makes one from a configuration")
-    for needed in ("config.yaml", "splits.json", "best/model.json", f"checkpoints/{LAST}"):
-        if not (run / needed).is_file():
-            raise CheckpointError(f"{run} lacks {needed}: it is no training run, or has not validated yet; train first")
+    check_folder(run)
+    # Here, as torch takes seconds to import, and a folder that is no run should be told before.
+    from giblet.models import MultimodalAutoencoder
+    from giblet.training.checkpoint import as_begun, check_unchanged, followed, load_state
+    from giblet.training.run_folder import read_normalisers
+    from giblet.training.study import build_study
+
     state = load_state(run / "checkpoints") or {}
     settings = as_begun(TrainSettings.from_yaml(run / "config.yaml", stored=True), state)
     plain = settings.model_dump(mode="json")
@@ -112,6 +138,10 @@ def located(settings: TrainSettings, sources: object, run: Path, data: Path | No
     CheckpointError
         If a file is in none of these places, or has changed, there is no folder `data`, or `sources` is empty.
     """
+    from giblet.data.bold.surfaces import companions
+    from giblet.training.run_folder import with_paths
+    from giblet.training.study import files_of
+
     if not isinstance(sources, dict) or not sources:
         raise CheckpointError(f"{run / 'checkpoints' / LAST} has no SHA-256 of the data: train again")
     if data is not None and not data.is_dir():
@@ -220,6 +250,9 @@ def fitted_to_part(
     notes : list of str
         What is left out of what is decoded and scored, if anything, in words.
     """
+    from giblet.data.dataset.normalise import run_means
+    from giblet.training.columns import describe_columns, unit_of
+
     found, notes = dict(normalisers), []
     if bold is not None and normalisers[BOLD].levels:
         # A run of which nothing was scanned keeps the level that it had, so that runs stay centred.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from giblet.evaluation.score import SHIFTED
 from giblet.pages.drawings import ACCENT, INK, LINE, PAPER, SOFT, TEST, VALIDATION, svg_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 WIDTH = 7.0
 PARTS = {"train": ("training", ACCENT), "val": ("validation", VALIDATION), "test": ("test", TEST)}

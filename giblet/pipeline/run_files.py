@@ -8,14 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from giblet.config import options_in
 from giblet.errors import reading
 from giblet.files import sha256_of
-from giblet.training.checkpoint import LAST
+from giblet.training.result import LAST
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CONFIG, LOG, SPLITS, SUMMARY = "config.yaml", "log.csv", "splits.json", "summary.json"
 CARD = "_scorecard.json"
@@ -90,6 +91,8 @@ class RunFiles:
     @cached_property
     def log(self) -> pd.DataFrame | None:
         """Losses, one row for each validation; None where there was none yet."""
+        import pandas as pd
+
         path = self.folder / LOG
         if not path.is_file():
             return None

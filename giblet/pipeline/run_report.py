@@ -15,8 +15,8 @@ from giblet.pages import Details, Drawing, Report, Section, Table
 from giblet.pages.drawings import can_draw
 from giblet.pipeline import run_figures as figures
 from giblet.pipeline.encoding_brains import map_pictures
+from giblet.pipeline.encoding_files import ENCODED
 from giblet.pipeline.encoding_found import MOST_PICTURED
-from giblet.pipeline.predicted_files import ENCODED
 from giblet.pipeline.run_files import CARD, LOG, Card, RunFiles
 from giblet.pipeline.run_found import NAMES, found
 from giblet.pipeline.run_sounds import listens

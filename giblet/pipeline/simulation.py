@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
-import xarray as xr
 
 from giblet.alignment.checks import first_onset
 from giblet.data.brain_sources import NAMES, OWN, brain_bands, circular_by
@@ -21,6 +20,9 @@ from giblet.notebook import html_facts
 from giblet.pipeline.brain import regressors_in
 from giblet.renamed import now_called
 from giblet.timing import TRGrid, exact
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True, repr=False)

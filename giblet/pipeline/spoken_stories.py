@@ -20,11 +20,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-import xarray as xr
 import yaml
 
 from giblet.errors import InputError, reading
@@ -33,6 +31,9 @@ from giblet.files import sha256_of, write_atomic
 from giblet.pipeline.story_words import TR, Vectors, counted
 from giblet.progress import Progress
 from giblet.timing import TRGrid
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 TEXT_BEGINS, BOLD_BEGINS = 8.0, 10.0
 """Seconds of the sound at the first bin of words and at the first volume."""
@@ -251,6 +252,8 @@ def write_stories(
         If a file is missing, BOLD and words of a story have different numbers of rows, or features of other layers
         or another model stand in `out`.
     """
+    import pandas as pd
+
     stories = read_stories(folder)
     source = folder / "stories.json.gz"
     for number, story in enumerate(names, 1):

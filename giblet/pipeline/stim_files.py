@@ -15,11 +15,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
-import xarray as xr
 
 from giblet.alignment.checks import check_applied_once, first_onset
 from giblet.encoding.settings import MADE, BandSettings
@@ -27,9 +25,11 @@ from giblet.errors import InputError
 from giblet.features import CODES, MEL, REPLACE, grid_of, load_features, main_variable, own_attributes, present_in
 from giblet.files import write_atomic
 from giblet.pipeline.derivative import DESCRIPTION, bids_label, describe_derivative
-from giblet.pipeline.encoding_features import BandReader
 from giblet.timing import Number, TRGrid, exact, ungroup_codes, ungroup_frames
-from giblet.training.films import Films
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
 
 ENTITIES = {"subject": "sub", "session": "ses", "task": "task", "run": "run", "recording": "recording"}
 """By parameter, the entity of BIDS, in the order of BIDS."""
@@ -191,6 +191,8 @@ def _recording(source: Path, data: xr.Dataset, takes: Sequence[str] | None, code
 
 
 def _codes(data: xr.Dataset, main: str) -> _Recording:
+    import pandas as pd
+
     grid = grid_of(data)
     spill = data["spill"].values if "spill" in data and data["spill"].shape[2] else None
     codes = ungroup_codes(data[main].values, grid.tr, exact(grid.frame_rate), spill=spill)
@@ -205,6 +207,8 @@ def _codes(data: xr.Dataset, main: str) -> _Recording:
 
 
 def _spectrum(data: xr.Dataset) -> _Recording:
+    import pandas as pd
+
     grid = grid_of(data)
     power = ungroup_frames(data[MEL].values, grid)
     names = [f"mel_{k}" for k in range(len(power))]
@@ -214,6 +218,8 @@ def _spectrum(data: xr.Dataset) -> _Recording:
 
 
 def _by_tr(source: Path, data: xr.Dataset, takes: Sequence[str], codec: str | None) -> _Recording:
+    import pandas as pd
+
     tr = exact(data.attrs["tr"])
     tables, about = [], dict[str, str]()
     known = _numbers_by_tr(data)
@@ -250,6 +256,9 @@ def _numbers_by_tr(data: xr.Dataset) -> list[str]:
 
 
 def _made(source: Path, data: xr.Dataset, take: str, codec: str | None) -> np.ndarray:
+    from giblet.pipeline.encoding_features import BandReader
+    from giblet.training.films import Films
+
     bands = {take: BandSettings.make(of="file", take=take)}
     reader = BandReader(bands, codec=codec or str(data.attrs.get("codec", "bundled")), films=Films())
     return reader.of_run({"file": source}, float(data.attrs["tr"]))[take][1]["band"].values

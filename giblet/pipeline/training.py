@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from giblet.training.run_folder import absolute_paths
 from giblet.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -34,6 +33,8 @@ def train(config: str | Path | TrainSettings, *, progress: TrainingProgress | No
     TrainingInterrupted
         On Ctrl-C (a KeyboardInterrupt), after the state was saved.
     """
+    from giblet.training.run_folder import absolute_paths
+
     settings = config if isinstance(config, TrainSettings) else read_config(config)
     # Here, as Lightning takes seconds to import, and a mistake in the settings should be told before.
     from giblet.training.trainer import Trainer

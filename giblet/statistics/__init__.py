@@ -1,5 +1,18 @@
 """Correlations, intervals and chance for series by TR, whose neighbours are alike."""
 
-from giblet.statistics.rotation import RotationTest, rotation_test
+from __future__ import annotations
 
-__all__ = ["RotationTest", "rotation_test"]
+from typing import TYPE_CHECKING
+
+from giblet.lazy import lazily as _lazily
+
+if TYPE_CHECKING:
+    from giblet.statistics.rotation import RotationTest as RotationTest
+    from giblet.statistics.rotation import rotation_test as rotation_test
+
+__getattr__, __dir__, __all__ = _lazily(
+    __name__,
+    {
+        "giblet.statistics.rotation": ("RotationTest", "rotation_test"),
+    },
+)

@@ -5,9 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import ndtr
-from scipy.stats import false_discovery_control
-from scipy.stats import t as student
 
 if TYPE_CHECKING:
     pass
@@ -72,6 +69,8 @@ def normal_p(by_rotation: np.ndarray) -> np.ndarray:
     --------
     rank_p : without a law, as a share of rotations.
     """
+    from scipy.special import ndtr
+
     return ndtr(-standardised(by_rotation)[0][0])
 
 
@@ -88,6 +87,8 @@ def spread_reach(by_rotation: np.ndarray) -> float:
     float
         0 where every rotation correlates with 0.
     """
+    from scipy.stats import t as student
+
     variance = float(np.mean(fisher_z(by_rotation) ** 2))
     return float(student.ppf(0.975, max(1.0, 1 / variance)) * np.sqrt(variance)) if variance > 0 else 0.0
 
@@ -128,6 +129,8 @@ def false_discovery_q(p: np.ndarray) -> np.ndarray:
     ndarray of float64, the shape of `p`
         NaN where `p` is.
     """
+    from scipy.stats import false_discovery_control
+
     p = np.asarray(p, np.float64)
     rows = p.reshape(-1, p.shape[-1])
     q = np.full_like(rows, np.nan)

@@ -13,8 +13,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.stats import binomtest
-from scipy.stats import t as student
 
 from giblet.alignment.prewhitening import without_drifts
 from giblet.statistics.correction import normal_p, rank_p
@@ -269,6 +267,8 @@ class ScoredTRs:
         float
             In the unit of the series; 0 where it is constant.
         """
+        from scipy.stats import t as student
+
         n, series = self.n_trs, np.asarray(influence, np.float64) - np.mean(influence)
         n_cosines = max(LEAST_COSINES, int(2 * n * float(check_tr(self.tr)) / SLOWEST))
         cosines = np.sqrt(2 / n) * np.cos(np.pi / n * np.outer(np.arange(1, n_cosines + 1), np.arange(n) + 0.5))
@@ -324,6 +324,8 @@ class ScoredTRs:
         -------
         Estimate
         """
+        from scipy.stats import binomtest
+
         value = float(np.mean(by_tr))
         if self.has_intervals and np.ptp(by_tr) == 0 and value in (0.0, 1.0):
             trials = max(1, int(self.n_trs * self.tr / 16))

@@ -25,7 +25,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import ndtr
 
 from giblet.notebook import html_table
 from giblet.statistics.correction import (
@@ -219,6 +218,8 @@ def rotation_test(
     >>> rotation_test(truth, predicted, tr=1.5).p.round(2).tolist()
     [0.0, 0.24, 0.09]
     """
+    from scipy.special import ndtr
+
     rotations = Rotations.of(truth, predicted, tr=tr, run=run, high_pass=high_pass, seed=seed)
     n_columns, n_rotations = np.shape(truth)[1], len(rotations.draws)
     r, p, p_rank = (np.empty(n_columns) for _ in range(3))

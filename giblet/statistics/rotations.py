@@ -8,7 +8,6 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import fft
 
 from giblet.alignment.prewhitening import lag_one, slow_basis, without_drifts
 from giblet.data.splits import HRF_SECONDS
@@ -382,6 +381,8 @@ def circular(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     ndarray of float64, shape (n_columns, n_trs)
         By *k*, from 0.
     """
+    from scipy import fft
+
     n = x.shape[1]
     if _is_smooth(n):
         return fft.irfft(_times_conjugate(fft.rfft(x, axis=1), fft.rfft(y, axis=1)), n, axis=1)

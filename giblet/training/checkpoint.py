@@ -29,10 +29,10 @@ from giblet.checkpoints import (
 from giblet.data.bold.surfaces import companions
 from giblet.errors import CheckpointError, reading
 from giblet.files import sha256_of, write_atomic
+from giblet.training.result import LAST as LAST
 from giblet.training.settings import TrainSettings
 
 FORMAT = "giblet-training-2"
-LAST = "last.json"
 NEEDED = ("step", "tensors", "sha256")
 OF_A_RUN: dict[str, type | tuple[type, ...]] = {
     "step": int, "seconds": (int, float), "settings": dict, "sources": dict, "rows": list, "best": dict,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from giblet.data.dataset.series import Series
 from giblet.features import load_features, main_variable
 from giblet.files import sha256_of
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 class Films:

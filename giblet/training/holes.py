@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from giblet.data.dataset.windows import Recording
 from giblet.data.splits import Splits
 from giblet.features import CONTINUOUS
 from giblet.modalities import BOLD
 from giblet.training.films import Joined
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+LAST = "last.json"
+"""In the ``checkpoints`` of a run's folder: the state to go on from, see :mod:`giblet.training.checkpoint`."""
+
 
 @dataclass(frozen=True, repr=False)
 class RunResult:

@@ -6,10 +6,9 @@ import logging
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from giblet.data.bold.surfaces import companions, with_other_hemisphere
 from giblet.data.dataset.normalise import Normaliser
@@ -26,6 +25,9 @@ from giblet.training.holes import Holes, unused_volumes, with_damaged
 from giblet.training.parts import is_cleaned, moments_of, split_study
 from giblet.training.recordings import Rows, agreed_tr, columns_of, first_volume, read_bold, read_recording
 from giblet.training.settings import RunSettings, SubjectSettings, TrainSettings
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from safetensors.numpy import load_file, save_file
 
 from giblet.errors import CheckpointError, InputError
 from giblet.features import load_features
-from giblet.pipeline import run_checks
 from giblet.pipeline.reconstruction import reconstruct
 from giblet.pipeline.trained_run import TrainedRun
 from giblet.pipeline.training import read_config, train
+from giblet.training import study as training_study
 from giblet.training.checkpoint import load_state
 from giblet.training.run_folder import _digest, read_normalisers
 from tests.pipeline.conftest import Project
@@ -196,7 +196,7 @@ def test_a_run_of_an_older_version_has_no_unbounded_values_either(trained, tmp_p
     about["sha256"] = _digest((run / "normalisers.safetensors").read_bytes(), about["normalisers"])
     (run / "normalisers.json").write_text(json.dumps(about))
     assert read_normalisers(run)["sub-22"]["bold"].varies.all()
-    build = run_checks.build_study
+    build = training_study.build_study
 
     def one_never_varied(settings):
         study = build(settings)
@@ -204,7 +204,7 @@ def test_a_run_of_an_older_version_has_no_unbounded_values_either(trained, tmp_p
         own["bold"] = own["bold"].without(np.arange(5) == 2)
         return study
 
-    monkeypatch.setattr(run_checks, "build_study", one_never_varied)
+    monkeypatch.setattr(training_study, "build_study", one_never_varied)
     normalisers = TrainedRun.open(run).normalisers
     assert normalisers["sub-22"]["bold"].varies.tolist() == [True, True, False, True, True]
 

@@ -19,21 +19,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from giblet.codec.training.settings import ENVELOPE_FRAMES, envelope_frames, level_frame
+from giblet.codec.training.settings import SCALES as SCALES
 from giblet.compiled import import_librosa
 from giblet.errors import InputError
 
-SCALES: tuple[tuple[int, int], ...] = ((2048, 80), (1024, 64), (512, 40), (256, 24), (128, 12))
 COMPRESSION = 0.3  # about how loudness grows with pressure
 COMPRESSED_FLOOR = 1e-3  # a magnitude; keeps gradients finite where a spectrum is empty
-ENVELOPE_FRAME_S, ENVELOPE_HOP_S = 0.0256, 0.0128  # as in STOI, and so are the next lines
-ENVELOPE_FRAMES = 30  # 384 ms
-ENVELOPE_BANDS, ENVELOPE_LOWEST_HZ = 15, 150.0
+ENVELOPE_BANDS, ENVELOPE_LOWEST_HZ = 15, 150.0  # as in STOI, and so is the next line
 ENVELOPE_CLIP_DB = 15.0
 ENVELOPE_RANGE_DB = 40.0  # a frame that is further below the loudest is silence
 PROBE_BANDS, PROBE_LOWEST_HZ = 10, 800.0  # third octaves, up to 7.1 kHz; below, the waveform itself is coded well
 PROBE_FLOOR = 1e-3  # power of a windowed frame; at a tenth of full scale a sine has some 60
 PROBE_RIDGE = 0.1  # of the mean variance of a latent dimension: some are nearly copies of others
-LEVEL_FRAME_S = 0.25  # about a syllable
 LEVEL_FLOOR = 1e-7  # mean square, -70 dB full scale: speech whose level is worth keeping is louder
 LOG_FLOOR = 1e-5  # below this a magnitude is silence: no gradient is spent on what nobody hears
 
@@ -129,9 +127,8 @@ class EnvelopeLoss(nn.Module):
 
     def __init__(self, sample_rate: int = 24_000) -> None:
         super().__init__()
-        self.frame, self.hop = round(ENVELOPE_FRAME_S * sample_rate), round(ENVELOPE_HOP_S * sample_rate)
+        self.frame, self.hop, self.shortest = envelope_frames(sample_rate)
         self.n_fft = 2 ** math.ceil(math.log2(self.frame))
-        self.shortest = self.frame + (ENVELOPE_FRAMES - 1) * self.hop
         bank = _third_octaves(ENVELOPE_LOWEST_HZ, ENVELOPE_BANDS, self.n_fft, sample_rate)
         self.register_buffer("bank", bank, persistent=False)
         self.register_buffer("window", torch.hann_window(self.frame + 1, periodic=False)[:-1], persistent=False)
@@ -197,7 +194,7 @@ class LevelLoss(nn.Module):
 
     def __init__(self, sample_rate: int = 24_000) -> None:
         super().__init__()
-        self.frame = round(LEVEL_FRAME_S * sample_rate)
+        self.frame = level_frame(sample_rate)
 
     def forward(self, reconstruction: Tensor, target: Tensor) -> Tensor:
         """Mean absolute difference of log10 energy; 1 where all is 10 dB too loud or too quiet, 0 for a flipped sign.

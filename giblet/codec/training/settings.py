@@ -8,10 +8,15 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from giblet.codec.training.losses import SCALES, EnvelopeLoss, LevelLoss
 from giblet.config import Settings
 from giblet.errors import InputError, reading
 from giblet.lazy import lazily
+
+SCALES: tuple[tuple[int, int], ...] = ((2048, 80), (1024, 64), (512, 40), (256, 24), (128, 12))
+"""Of the spectral losses: STFT window in samples, and mel bands over it."""
+ENVELOPE_FRAME_S, ENVELOPE_HOP_S = 0.0256, 0.0128  # as in STOI, and so is the next line
+ENVELOPE_FRAMES = 30  # 384 ms
+LEVEL_FRAME_S = 0.25  # about a syllable
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
@@ -57,6 +62,38 @@ def _patterns_in(path: Path) -> list[str]:
     if not patterns:
         raise InputError(f"held_out: {path} lists no patterns; write one per line, or leave out held_out")
     return patterns
+
+
+def envelope_frames(sample_rate: int) -> tuple[int, int, int]:
+    """What the envelope loss reads a sound by.
+
+    Parameters
+    ----------
+    sample_rate : int
+        In Hz.
+
+    Returns
+    -------
+    frame, hop, shortest : int
+        Samples of a frame, from one frame to the next, and of the shortest sound that it can be computed for.
+    """
+    frame, hop = round(ENVELOPE_FRAME_S * sample_rate), round(ENVELOPE_HOP_S * sample_rate)
+    return frame, hop, frame + (ENVELOPE_FRAMES - 1) * hop
+
+
+def level_frame(sample_rate: int) -> int:
+    """Samples of a stretch whose level the level loss compares, the shortest sound that it can be computed for.
+
+    Parameters
+    ----------
+    sample_rate : int
+        In Hz.
+
+    Returns
+    -------
+    int
+    """
+    return round(LEVEL_FRAME_S * sample_rate)
 
 
 def _bandwidths(data: dict[str, Any]) -> dict[int, float]:
@@ -200,9 +237,9 @@ class CodecTrainingSettings(Settings):
         rate = info.data["sample_rate"]
         least = max(n_fft for n_fft, _ in SCALES) // 2 + 1
         if value.envelope:
-            least = max(least, EnvelopeLoss(rate).shortest)
+            least = max(least, envelope_frames(rate)[2])
         if value.level:
-            least = max(least, LevelLoss(rate).frame)
+            least = max(least, level_frame(rate))
         if round(info.data["crop_seconds"] * rate) < least:
             raise ValueError(
                 f"crop_seconds is {info.data['crop_seconds']:g}: these losses need at least {least / rate:.3g} s"

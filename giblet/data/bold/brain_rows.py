@@ -18,9 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nibabel.cifti2 import BrainModelAxis, ParcelsAxis
 
-from giblet.data.bold.volumes import SAME_PLACE
 from giblet.errors import InputError
 
 CIFTI, GIFTI, NIFTI = "CIFTI", "GIFTI", "NIfTI"
@@ -87,6 +85,8 @@ class BrainRows:
         -------
         BrainRows
         """
+        from nibabel.cifti2 import BrainModelAxis
+
         name = np.repeat(list(sizes), list(sizes.values()))
         vertex = np.concatenate([np.arange(n) for n in sizes.values()])
         return cls(GIFTI, BrainModelAxis(name, vertex=vertex, nvertices=dict(sizes)))
@@ -97,6 +97,8 @@ class BrainRows:
     @property
     def is_parcels(self) -> bool:
         """Whether each row is a parcel."""
+        from nibabel.cifti2 import ParcelsAxis
+
         return isinstance(self.axis, ParcelsAxis)
 
     @cached_property
@@ -170,6 +172,8 @@ class BrainRows:
         -------
         BrainRows
         """
+        from nibabel.cifti2 import BrainModelAxis, ParcelsAxis
+
         content = json.loads(zlib.decompress(base64.b64decode(text)))
         surfaces = content["surfaces"]
         affine = None if content["affine"] is None else np.array(content["affine"])
@@ -352,6 +356,8 @@ def _surfaces(sizes: dict[str, int]) -> str:
 
 
 def _same_grid(one: Any, two: Any) -> bool:
+    from giblet.data.bold.volumes import SAME_PLACE
+
     if one.volume_shape is None or two.volume_shape is None:
         return one.volume_shape is two.volume_shape
     side = np.linalg.norm(np.asarray(one.affine)[:3, :3], axis=0).min()

@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import nibabel as nib
 import numpy as np
-import xarray as xr
 from scipy import sparse
 
 from giblet.data.bold.brain_rows import ROWS, column_name, unit_of
@@ -23,6 +21,10 @@ from giblet.files import sha256_of
 from giblet.modalities import BOLD
 from giblet.spans import volume_rate
 from giblet.timing import TRGrid, exact
+
+if TYPE_CHECKING:
+    import nibabel as nib
+    import xarray as xr
 
 ROWS_AT_A_TIME = 64
 """Volumes that are copied at a time, so that memory holds little more than the scan."""

@@ -9,13 +9,15 @@ import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 
 from giblet.cells import UNNAMED, Cells, is_number, read_cells, separator_of
 from giblet.errors import InputError, reading
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +76,8 @@ def read_table(
         If the file cannot be read, has no header or names a column twice, a row does not fit the header, or a column
         asked for is not there, has no name or holds text. If no columns are asked for: if one counts rows or runs.
     """
+    import pandas as pd
+
     path = Path(path)
     if decimal not in (".", ","):
         raise InputError(f"decimal is {decimal!r}; expected '.' or ','")

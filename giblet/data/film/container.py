@@ -11,18 +11,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-
-from av.audio.frame import AudioFrame
-from av.audio.stream import AudioStream
-from av.container import InputContainer
-from av.stream import Disposition, Stream
-from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
+from typing import TYPE_CHECKING
 
 from giblet.data.film.headers import OggEnd, RiffHeader, ogg_end, riff_header
 from giblet.data.film.packets import MOVIE, PacketReader, opened
 from giblet.errors import InputError, reading
 from giblet.timing import LONGEST_FILM
+
+if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+    from av.stream import Stream
+    from av.video.frame import VideoFrame
 
 DECLARE_EACH_STREAM = (MOVIE, "flac", "aiff", "wv")
 """Containers whose header tells how long each stream is. Matroska tells when the last of them ends; RIFF (WAV, AVI)
@@ -127,6 +128,8 @@ class Film:
     def __init__(
         self, path: Path, container: InputContainer, track: int | None, riff: RiffHeader | None = None
     ) -> None:
+        from av.stream import Disposition
+
         self.path, self.container = path, container
         streams = list(container.streams.audio)
         self.tracks = tuple(_track(index, stream) for index, stream in enumerate(streams))
@@ -237,6 +240,8 @@ class Film:
         --------
         Film.frames : The same for the sound.
         """
+        from av.video.stream import VideoStream
+
         if not isinstance(self.video, VideoStream) or self.video.codec_context is None:
             raise InputError(f"{self.path}: FFmpeg here has no decoder for the picture: re-encode the film")
         self.video.thread_type = "AUTO"
@@ -389,6 +394,8 @@ def _track(index: int, stream: AudioStream) -> AudioTrack:
 
 
 def _picture(container: InputContainer) -> Stream | None:
+    from av.stream import Disposition
+
     attached = Disposition.attached_pic | Disposition.timed_thumbnails
     moving = [stream for stream in container.streams.video if not stream.disposition & attached]
     best = container.streams.best("video")

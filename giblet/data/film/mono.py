@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from math import floor
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import soxr
 
 from giblet.errors import InputError
+
+if TYPE_CHECKING:
+    import soxr
 
 CHANNEL_WEIGHTS = {
     "FL": 1.0, "FR": 1.0, "FC": 2**0.5, "LFE": 0.0,
@@ -240,6 +242,8 @@ class SoundClock:
             yield from self._push(np.zeros(min(rate, n - done), np.float32), rate)
 
     def _push(self, block: np.ndarray, rate: int) -> Iterator[np.ndarray]:
+        import soxr
+
         if rate != self._rate:
             yield self._drain()
             self._rate, self._since, self._read = rate, self.end, 0

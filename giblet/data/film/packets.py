@@ -7,18 +7,16 @@ from fractions import Fraction
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
-
-import av
-from av.audio.frame import AudioFrame
-from av.audio.stream import AudioStream
-from av.codec.context import Flags2
-from av.container import InputContainer
-from av.packet import Packet
-from av.stream import Stream
+from typing import TYPE_CHECKING, Any
 
 from giblet.data.film.headers import RiffHeader, SampleFormat
 from giblet.errors import InputError, reading
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.stream import Stream
 
 MOVIE = "mov,mp4,m4a,3gp,3g2,mj2"
 PRESENTATION_TIMES = (MOVIE, "mpegts", "mpeg", "flv", "ogg")
@@ -49,6 +47,8 @@ def opened(path: Path, **options: str) -> InputContainer:
     InputError
         If FFmpeg cannot.
     """
+    import av
+
     remedy = "it is cut off, damaged or something else; see whether a player plays it, and copy or download it again"
     with reading(f"{path} as film or sound", remedy):
         # The absolute path, because FFmpeg takes what stands before a colon for a protocol. Titles in an old encoding
@@ -248,6 +248,8 @@ class PacketReader:
         InputError
             If the header does not say how the samples of the sound are stored.
         """
+        import av
+
         if stream is self.sound and self.misread is not None and self.riff is not None and self.riff.sound is not None:
             return self.riff.seconds(self.riff.sound)
         if stream is not None and stream.duration is not None:
@@ -399,6 +401,9 @@ class PacketReader:
 
     def _decoder(self, stream: Stream) -> Any:
         """What decodes a stream: FFmpeg's choice, unless the header says that samples are stored otherwise."""
+        import av
+        from av.codec.context import Flags2
+
         if self.container.format.name == "caf" and stream.codec_context.name == "alac":
             # Its last packet says how long it is, from which FFmpeg would once more cut what is missing of a whole one.
             stream.codec_context.flags2 |= Flags2.skip_manual
@@ -410,6 +415,8 @@ class PacketReader:
 
     def _decoded(self, packet: Packet, decoder: Any) -> list[Any]:
         """The frames that a packet gives."""
+        import av
+
         if not packet.size and not _is_last(packet):
             return []  # the picture before once more (Theora, VP8), or no sound
         try:
@@ -434,6 +441,8 @@ class _Beyond:
 
 
 def _is_whole(frame: Any) -> bool:
+    from av.audio.frame import AudioFrame
+
     return frame.samples > 0 if isinstance(frame, AudioFrame) else not frame.is_corrupt
 
 

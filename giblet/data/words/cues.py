@@ -12,9 +12,6 @@ from itertools import pairwise
 
 # Not pysubs2 for both: of WebVTT, its 1.8.1 takes comments (NOTE) and names of cues for text spoken in the cue before,
 # and lines with the times of two words for cues. A file without WEBVTT at its head, which we refuse, it reads.
-import srt  # type: ignore[import-untyped,unused-ignore]
-import webvtt
-
 from giblet.errors import InputError, reading
 from giblet.timing import shown
 
@@ -101,6 +98,8 @@ def read_srt(content: str, name: str) -> list[Cue]:
     --------
     giblet.data.words.subtitles.read_timed_text : Timed text of any kind, from its file.
     """
+    import srt  # type: ignore[import-untyped,unused-ignore]
+
     plain, times = _timed(content, name, ",")
     with reading(name, "it is not SubRip"):
         texts = [cue.content for cue in srt.parse(plain)]
@@ -131,6 +130,8 @@ def read_vtt(content: str, name: str) -> list[Cue]:
     --------
     giblet.data.words.subtitles.read_timed_text : Timed text of any kind, from its file.
     """
+    import webvtt
+
     plain, times = _timed(content, name, ".")
     plain = _whole_cues(plain, name)
     with reading(name, "it is not WebVTT: its first line must be WEBVTT"):

@@ -9,8 +9,6 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-import pandas as pd
-
 from giblet.cells import is_number, read_cells
 from giblet.data.words.cues import Cue
 from giblet.errors import InputError, reading
@@ -151,6 +149,8 @@ def _text_table(path: Path, encoding: str | None) -> tuple[list[str | None], lis
 
 def _workbook(path: Path) -> tuple[list[str | None], list[list[str]]]:
     """Names and rows of the first sheet; cells outside the named columns are not looked at."""
+    import pandas as pd
+
     try:
         with reading(f"the table {path.name}", "it is no workbook, or damaged; save the table as CSV"):
             sheet = pd.read_excel(path, header=None, dtype=str, keep_default_na=False)

@@ -11,22 +11,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
-from giblet.data.fmri import FMRIProcessor
 from giblet.data.text import TextSettings
 from giblet.encoding.settings import EncodeSettings
 from giblet.errors import InputError, reading
 from giblet.evaluation.score import SIGNIFICANT
 from giblet.files import write_atomic
-from giblet.pages import Drawing, Section, Table
-from giblet.pages.drawings import ACCENT, INK, NULL, can_draw, svg_of
+from giblet.pages.drawings import ACCENT, INK, NULL, can_draw
 from giblet.pipeline.demonstration.real import folder_with
-from giblet.pipeline.encoding_bands import each_band
-from giblet.pipeline.features import extract
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from giblet.pages import Drawing, Section, Table
 
 NAME, TR = "alice", 2.0
 VOLUME_0 = 20.0
@@ -82,6 +82,9 @@ class Alice:
         -------
         list of Section
         """
+        from giblet.pages import Drawing, Section, Table
+        from giblet.pages.drawings import svg_of
+
         rows = [
             [
                 TOLD[one["band"]], REGIONS.get(one["region"], one["region"]), f"{one['r']:.3f}", f"{one['p']:.2g}",
@@ -201,6 +204,11 @@ def show_alice(
     --------
     giblet.pipeline.encoding_bands.each_band : What is run; ``configs/encode/alice.yaml`` has all bands together.
     """
+    import pandas as pd
+
+    from giblet.pipeline.encoding_bands import each_band
+    from giblet.pipeline.features import extract
+
     usable, left_out, n_volumes = _usable(folder)
     settings = TextSettings.make(
         tr=TR, n_trs=n_volumes, model=None, duration_column="duration", table_time_at_tr_0=VOLUME_0
@@ -245,6 +253,8 @@ def show_alice(
 
 def _usable(folder: Path) -> tuple[dict[str, Path], dict[str, str], int]:
     """The scans of listeners that can be used, why others cannot, and how many volumes there are."""
+    from giblet.data.fmri import FMRIProcessor
+
     usable, left_out, lengths = dict[str, Path](), dict[str, str](), list[int]()
     for path in _scans(folder):
         who = path.name.split("_")[0].removeprefix("sub-")

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from giblet.encoding.settings import EncodeSettings
-from giblet.evaluation.encoding import EncodingScore, score_encoding
-from giblet.pipeline.features import FeatureFile
-from giblet.pipeline.simulation import SimulatedScan, simulate
-from giblet.statistics.estimates import ScoredTRs
 from giblet.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from giblet.evaluation.encoding import EncodingScore
+    from giblet.pipeline.features import FeatureFile
+    from giblet.pipeline.simulation import SimulatedScan
 
 TR = 1.5
 """Seconds."""
@@ -75,6 +77,8 @@ def simulated(
     -------
     list of SimulatedScan
     """
+    from giblet.pipeline.simulation import simulate
+
     return [
         simulate(
             features[one.sound].path, out_dir / f"run-{number}", answers_to=[ANSWERS_TO],
@@ -160,5 +164,8 @@ def noise_ceiling(scan: SimulatedScan) -> EncodingScore:
     EncodingScore
         Drifts are taken out of both, as out of the predictions that it is compared with.
     """
+    from giblet.evaluation.encoding import score_encoding
+    from giblet.statistics.estimates import ScoredTRs
+
     signal = scan.simulation.truth["signal"].values
     return score_encoding(scan.simulation.bold, signal, ScoredTRs.of(len(signal), TR))

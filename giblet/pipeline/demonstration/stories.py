@@ -11,26 +11,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from giblet.data.language_models import SMOLLM2, LanguageModel
+from giblet.data.language_models import SMOLLM2
 from giblet.encoding.settings import EncodeSettings
 from giblet.evaluation.score import SIGNIFICANT
-from giblet.pages import Drawing, Section, Table
 from giblet.pages.drawings import ACCENT, INK, TEST, can_draw, svg_of
 from giblet.pipeline.demonstration.real import folder_with, verdict
-from giblet.pipeline.encoding_bands import each_band
-from giblet.pipeline.passages import PassageOptions, tell_apart
-from giblet.pipeline.spoken_stories import (
-    TRAIN25,
-    chosen_stories,
-    listeners_in,
-    read_stories,
-    write_stories,
-)
-from giblet.pipeline.story_words import TR, vectors_of
+from giblet.pipeline.spoken_stories import TRAIN25, chosen_stories, listeners_in
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from giblet.pages import Drawing, Section, Table
 
 NAME = "lebel"
 LAYERS = (0, 8, 16, 24, 30)
@@ -61,6 +54,8 @@ class Stories:
     @property
     def lines(self) -> list[tuple[str, str]]:
         """What is printed."""
+        import pandas as pd
+
         found = []
         for who, own in _by_listener(self.bands):
             best = max(own, key=lambda one: one["r"])
@@ -83,6 +78,8 @@ class Stories:
         -------
         list of Section
         """
+        from giblet.pages import Drawing, Section, Table
+
         source = (
             "Data: LeBel et al. (2023), OpenNeuro ds003020, CC0. The words of the stories are in no file of this run."
         )
@@ -161,6 +158,8 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _p(value: float | None) -> str:
+    import pandas as pd
+
     return "-" if value is None or pd.isna(value) else f"{value:.3f}"
 
 
@@ -183,6 +182,8 @@ def find_stories(data: str | Path, model: str = SMOLLM2) -> Path:
     InputError
         If either is missing.
     """
+    from giblet.data.language_models import LanguageModel
+
     folder = folder_with(data, NAME, "stories.json.gz")
     listeners_in(folder)
     LanguageModel(model, device="cpu")
@@ -228,6 +229,10 @@ def show_stories(
     --------
     giblet.pipeline.encoding_bands.each_band : What is run; ``configs/encode/lebel_language.yaml`` has more bands.
     """
+    from giblet.pipeline.encoding_bands import each_band
+    from giblet.pipeline.passages import PassageOptions, tell_apart
+    from giblet.pipeline.spoken_stories import read_stories, write_stories
+    from giblet.pipeline.story_words import TR, vectors_of
 
     def part(first: float, last: float) -> Callable[[float, float | None], None]:
         return lambda done, of: None if progress is None else progress(first + (last - first) * done / (of or 1))

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from giblet.data.audio import AudioSettings
-from giblet.evaluation.encoding import EncodingScore
-from giblet.evaluation.identification import Identification
 from giblet.evaluation.score import SIGNIFICANT
 from giblet.files import check_writable
 from giblet.notebook import html_facts
-from giblet.pages import Figure, Report, Section, Table
-from giblet.pages.cells import p_value
 from giblet.pipeline.demonstration.alice import find_alice, show_alice
 from giblet.pipeline.demonstration.brain import (
     ANSWERS_TO,
@@ -27,21 +23,24 @@ from giblet.pipeline.demonstration.brain import (
     runs,
     simulated,
     training_of,
-)
+)  # fmt: skip
 from giblet.pipeline.demonstration.real import RealBrains, verdict
 from giblet.pipeline.demonstration.stages import Stage, Stages, Tell
 from giblet.pipeline.demonstration.stories import find_stories, show_stories
 from giblet.pipeline.encoding import encode
-from giblet.pipeline.encoding_result import EncodingResult
 from giblet.pipeline.features import extract
-from giblet.pipeline.reconstruction import Reconstruction, reconstruct
-from giblet.pipeline.report import report
 from giblet.pipeline.round_trip import FILM, RoundTrip, round_trip_of, sample
-from giblet.pipeline.simulation import SimulatedScan
-from giblet.pipeline.trained_run import open_run
 from giblet.pipeline.training import train
 from giblet.progress import TrainingStep
-from giblet.training.result import RunResult
+
+if TYPE_CHECKING:
+    from giblet.evaluation.encoding import EncodingScore
+    from giblet.evaluation.identification import Identification
+    from giblet.pages import Report, Section
+    from giblet.pipeline.encoding_result import EncodingResult
+    from giblet.pipeline.reconstruction import Reconstruction
+    from giblet.pipeline.simulation import SimulatedScan
+    from giblet.training.result import RunResult
 
 ON_THE_PAGE = "report.html"
 MANY = 10
@@ -202,6 +201,10 @@ def demo(
     check_writable(folder)
     places = {"alice": None if alice is None else find_alice(alice), "lebel": None}
     places["lebel"] = None if lebel is None else find_stories(lebel)
+    # Here, as these take seconds to import, and a folder that is not there should be told before.
+    from giblet.pipeline.reconstruction import reconstruct
+    from giblet.pipeline.trained_run import open_run
+
     heard = runs(FILM)
     films = {name: sample(name) for name in dict.fromkeys(one.sound for one in heard)}
     stages = Stages(7 + sum(place is not None for place in places.values()), progress)
@@ -242,6 +245,9 @@ def demo(
 
 def _page_of(shown: Demonstration) -> Report:
     """The page: what matters first, then what real brains add, then each run as its own page has it."""
+    from giblet.pages import Report, Section
+    from giblet.pipeline.report import report
+
     sections = [_first(shown)]
     sections += [section for one in shown.real for section in one.sections()]
     runs_shown = ((shown.training.folder, "Model", sample(OTHER_READERS)), (shown.encoding.folder, "Encoding", ()))
@@ -263,6 +269,9 @@ def _percent(share: float | None) -> str:
 
 
 def _first(shown: Demonstration) -> Section:
+    from giblet.pages import Figure, Section, Table
+    from giblet.pages.cells import p_value
+
     one, ceiling, summary = shown.identification, shown.ceiling.mean.value, shown.encoding.subjects[0].summary
     p, right = one.pairwise_rotated.p, one.top.get(1)
     first = [] if right is None else [f"its own passage is the most alike: {right}; chance {one.chance[1]:.3f}"]
