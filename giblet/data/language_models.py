@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -114,10 +115,10 @@ class LanguageModel:
         where, gguf = _place_of(name)
         with reading(self._what, remedy):
             if gguf is None:
-                loaded = from_cache_or_hub(where, "config.json", lambda local: self._load(where, None, local))
+                loaded = from_cache_or_hub(where, "config.json", lambda local: _load(self._what, where, None, local))
             else:
-                with _without_bar():
-                    loaded = quiet(lambda local: self._load(where, gguf, local), True)
+                changed = (Path(where) / gguf).stat().st_mtime_ns
+                loaded = _loaded_gguf(self._what, where, gguf, changed, self.device)
         self.tokenizer, model, saved, told = loaded
         absent = sorted(told["missing_keys"])
         if absent:
@@ -140,28 +141,6 @@ class LanguageModel:
         begin = self.tokenizer.bos_token_id
         self._before: list[int] = [] if begin is None else [begin]
         self.n_blocks, self.dim = self._probed()
-
-    def _load(self, where: str, gguf: str | None, local: bool) -> tuple[Any, ...]:
-        """Tokenizer, model, the type of its weights as saved, and which of them were missing."""
-        import transformers
-
-        options: dict[str, Any] = {"local_files_only": local} | ({} if gguf is None else {"gguf_file": gguf})
-        config = transformers.AutoConfig.from_pretrained(where, **options)
-        if type(config) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING or getattr(config, "is_encoder_decoder", False):
-            raise InputError(
-                f"{self._what} is of the family {config.model_type}, which is no causal language model: name one, such "
-                f"as gpt2 or {SMOLLM2}"
-            )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(where, **options)
-        if not tokenizer.is_fast:
-            raise InputError(
-                f"{self._what}: its tokenizer does not say where in the text its tokens stand; name a model that has a "
-                "tokenizer.json"
-            )
-        loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
-            where, dtype=self.torch.float32, output_loading_info=True, **options
-        )
-        return tokenizer, loaded[0], config.dtype, loaded[1]
 
     def _probed(self) -> tuple[int, int]:
         """Number of blocks and length of vectors; an error if a later token changes what stands before it."""
@@ -367,6 +346,38 @@ class LanguageModel:
         nats = torch.logsumexp(logits, dim=-1) - logits.gather(1, told[:, None])[:, 0]
         bits = np.concatenate([np.full(len(ids) - len(logits), np.nan), nats.double().cpu().numpy() / np.log(2)])
         return np.bincount(word[own], weights=bits[own]).astype(np.float32)
+
+
+def _load(what: str, where: str, gguf: str | None, local: bool) -> tuple[Any, ...]:
+    """Tokenizer, model, the type of its weights as saved, and which of them were missing."""
+    import torch
+    import transformers
+
+    options: dict[str, Any] = {"local_files_only": local} | ({} if gguf is None else {"gguf_file": gguf})
+    config = transformers.AutoConfig.from_pretrained(where, **options)
+    if type(config) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING or getattr(config, "is_encoder_decoder", False):
+        raise InputError(
+            f"{what} is of the family {config.model_type}, which is no causal language model: name one, such as gpt2 "
+            f"or {SMOLLM2}"
+        )
+    tokenizer = transformers.AutoTokenizer.from_pretrained(where, **options)
+    if not tokenizer.is_fast:
+        raise InputError(
+            f"{what}: its tokenizer does not say where in the text its tokens stand; name a model that has a "
+            "tokenizer.json"
+        )
+    loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
+        where, dtype=torch.float32, output_loading_info=True, **options
+    )
+    return tokenizer, loaded[0], config.dtype, loaded[1]
+
+
+# 5 parameters: all that decides what is loaded. On another device it is another model: moving one would move both.
+@lru_cache(maxsize=1)
+def _loaded_gguf(what: str, folder: str, name: str, changed: int, device: str) -> tuple[Any, ...]:
+    """The same of a ``.gguf`` file, kept: transformers parses it anew for each part, half a minute of a processor."""
+    with _without_bar():
+        return quiet(lambda local: _load(what, folder, name, local), True)
 
 
 @contextmanager

@@ -238,7 +238,7 @@ def test_a_long_text_of_another_recording_is_refused_before_the_sound_ends(clip)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", ["replaced", "missing"])
+@pytest.mark.parametrize("fault", ["replaced", pytest.param("missing", marks=pytest.mark.long)])
 def test_a_right_text_with_many_faults_is_not_refused_early(clip, fault):
     """Where the text leaves no room for anything else, so that it must be found in the first 90 s of speech."""
     words, rng = spoken()[0] * 3, random.Random(5)
@@ -253,16 +253,18 @@ def test_a_right_text_with_many_faults_is_not_refused_early(clip, fault):
 
 
 @pytest.mark.slow
-def test_music_at_10_db_moves_onsets_by_little(clip):
+@pytest.mark.parametrize("music", [
+    *(pytest.param(name, marks=pytest.mark.long) for name in ("Karissa_Hobbs", "Kevin_MacLeod")), "sorohanro",
+])  # fmt: skip
+def test_music_at_10_db_moves_onsets_by_little(clip, music):
     """A song, an orchestra, and a trumpet alone, whose tone is nearest to a voice and which does worst."""
     words, onsets = spoken()
-    for music in ("Karissa_Hobbs", "Kevin_MacLeod", "sorohanro"):
-        (path,) = (SHARED / "audio" / "librosa").glob(f"{music}*")
-        played = np.resize(np.concatenate(list(AudioReader(path, RATE))), len(clip))
-        level = np.sqrt((clip**2).mean() / (played**2).mean() / 10)
-        found, _ = time_words(chunks(clip + level * played), words)
-        assert sum(word.onset is not None for word in found) >= 0.95 * len(words)
-        assert np.percentile(errors(found, onsets), 90) <= 0.060, music
+    (path,) = (SHARED / "audio" / "librosa").glob(f"{music}*")
+    played = np.resize(np.concatenate(list(AudioReader(path, RATE))), len(clip))
+    level = np.sqrt((clip**2).mean() / (played**2).mean() / 10)
+    found, _ = time_words(chunks(clip + level * played), words)
+    assert sum(word.onset is not None for word in found) >= 0.95 * len(words)
+    assert np.percentile(errors(found, onsets), 90) <= 0.060
 
 
 def test_the_tables_hold_what_the_result_holds(aligned):
