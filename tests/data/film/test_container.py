@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from giblet.data import media
 from giblet.data.audio import AudioSettings
 from giblet.data.film import packets
 from giblet.data.media import AudioReader, media_info
@@ -256,7 +255,7 @@ def test_whatever_ffmpeg_or_pyav_raises_becomes_one_line(folder, error, place, m
     path = folder / "raises.wav"
     soundfile.write(path, noise(1, 8_000)[0], 8_000)
     if place == "open":
-        monkeypatch.setattr(packets, "av", Raises(error))
+        monkeypatch.setattr(av, "open", Raises(error).open)
     elif place == "decode":
         if isinstance(error, av.FFmpegError):
             pytest.skip("these are damaged packets")
@@ -272,8 +271,8 @@ def test_whatever_ffmpeg_or_pyav_raises_becomes_one_line(folder, error, place, m
 
         monkeypatch.setattr(packets.PacketReader, "__init__", broken)
     else:
-        monkeypatch.setattr(media, "format_dtypes", {})
-        monkeypatch.setattr(media, "AudioResampler", lambda **options: Raises(error))
+        monkeypatch.setattr(av.audio.frame, "format_dtypes", {})
+        monkeypatch.setattr(av.audio.resampler, "AudioResampler", lambda **options: Raises(error))
     with pytest.raises(InputError, match="cannot read") as caught:
         read(path)
     assert str(path) in str(caught.value)
