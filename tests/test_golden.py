@@ -13,6 +13,8 @@ def test_the_figures_of_a_small_study_are_what_they_were(tmp_path):
         assert sorted(found) == sorted(kept.files)
         for name in kept.files:
             if kept[name].dtype.kind == "f":
-                np.testing.assert_allclose(found[name], kept[name], rtol=1e-5, atol=1e-6, err_msg=name)
+                # Torch or OpenVINO decodes: their sounds differ by rounding, scores of quiet frames by up to 5e-6.
+                atol = 2e-5 if name.startswith("card/") else 1e-6
+                np.testing.assert_allclose(found[name], kept[name], rtol=1e-5, atol=atol, err_msg=name)
             else:
                 np.testing.assert_array_equal(found[name], kept[name], err_msg=name)
