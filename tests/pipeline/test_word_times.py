@@ -226,7 +226,7 @@ def test_texts_of_another_recording_are_refused_however_short(clip, n):
             time_words([clip[begin : begin + round(RATE * min(6, 0.35 * n + 0.5))]], words[start : start + n])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_long_text_of_another_recording_is_refused_before_the_sound_ends(clip):
     far = []
     with pytest.raises(AlignmentError, match=r"its 1500 words account for [0-9]% of the speech in the first 1[0-9]+ s"):
