@@ -224,19 +224,24 @@ class CompiledChain(Layer[CompiledState]):
         return torch.from_numpy(request.get_output_tensor().data[first:stop].copy())
 
 
+def _convolutions(cores: Sequence[Core]) -> list[nn.Conv1d | nn.ConvTranspose1d]:
+    """Those that change how many rows there are or look back, in their order."""
+    found = [core.conv if isinstance(core, ResidualCore) else core for core in cores]
+    return [one for one in found if isinstance(one, nn.Conv1d | nn.ConvTranspose1d)]
+
+
 def _reach(cores: Sequence[Core]) -> tuple[int, int, int]:
     """On how many steps before it the output of a step depends; and rows of the input and of the output per step."""
-    convolutions = [core.conv if isinstance(core, ResidualCore) else core for core in cores]
+    convolutions = _convolutions(cores)
     rows_in = math.prod(conv.stride[0] for conv in convolutions if isinstance(conv, nn.Conv1d))
     row, reach = Fraction(1, rows_in), Fraction(0)  # in steps: what a row stands for, and how far it looks back
     for conv in convolutions:
-        match conv:
-            case nn.Conv1d():
-                reach += padding(conv) * row
-                row *= conv.stride[0]
-            case nn.ConvTranspose1d():
-                reach += (conv.kernel_size[0] // conv.stride[0] - 1) * row
-                row /= conv.stride[0]
+        if isinstance(conv, nn.Conv1d):
+            reach += padding(conv) * row
+            row *= conv.stride[0]
+        else:
+            reach += (conv.kernel_size[0] // conv.stride[0] - 1) * row
+            row /= conv.stride[0]
     return math.ceil(reach), rows_in, int(1 / row)
 
 
@@ -248,9 +253,7 @@ def _compile(cores: Sequence[Core], n_rows: int, n_threads: int, exact: bool) ->
     def elu(x: Any) -> Any:
         return _elu(op, x) if exact else op.elu(x, 1.0)
 
-    convolutions = [core.conv if isinstance(core, ResidualCore) else core for core in cores]
-    n_in = next(conv.in_channels for conv in convolutions if not isinstance(conv, nn.ELU))
-    rows = op.parameter([n_rows, n_in], np.float32)
+    rows = op.parameter([n_rows, _convolutions(cores)[0].in_channels], np.float32)
     x = op.unsqueeze(op.transpose(rows, op.constant([1, 0])), op.constant([0]))  # (1, in, n_rows)
     for core in cores:
         match core:

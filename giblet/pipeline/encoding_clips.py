@@ -28,8 +28,7 @@ from giblet.pipeline.encoding_files import (
     space_in,
     standing_result,
     subject_folder,
-    write_maps,
-    write_stats,
+    write_scores,
 )
 from giblet.pipeline.encoding_result import EncodingResult, Tell, each_subject, write_result
 from giblet.pipeline.results import described
@@ -142,8 +141,7 @@ def _encode_subject(  # 7 parameters: one subject's responses, and what all subj
         label_of(name),
         {} if given.like is None else space_in(given.like),
     )
-    write_stats(stats, folder / f"{label}_stats.tsv")
-    files = [f"{label}_stats.tsv", *write_maps(stats, settings.subject(name), space, folder, label)]
+    files = write_scores(stats, settings.subject(name), space, folder, label)
     if settings.weights:
         files.append(fitted.save(folder / f"{label}_model.safetensors").name)
     card = folder / f"{label}_summary.json"

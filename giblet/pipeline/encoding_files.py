@@ -225,6 +225,42 @@ def write_stats(table: pd.DataFrame, path: Path) -> None:
     write_atomic(path, text.getvalue())
 
 
+def places_of(table: xr.Dataset | pd.DataFrame) -> dict[str, np.ndarray]:
+    """Where each column of BOLD lies, of those that say it.
+
+    Parameters
+    ----------
+    table : xarray.Dataset or pandas.DataFrame
+        BOLD, or a table of scores.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Of :data:`giblet.data.bold.brain_rows.PLACES`, and ``label``.
+    """
+    return {name: np.asarray(table[name]) for name in (*PLACES, "label") if name in table}
+
+
+def write_scores(
+    stats: pd.DataFrame, subject: SubjectSettings, space: Mapping[str, Any], folder: Path, label: str
+) -> list[str]:
+    """Write a table of scores, and a map for each of them where the BOLD came from images.
+
+    Parameters
+    ----------
+    stats, subject, space, folder, label
+        As for :func:`write_maps`.
+
+    Returns
+    -------
+    list of str
+        Names of the files, the table first.
+    """
+    table = f"{label}_stats.tsv"
+    write_stats(stats, folder / table)
+    return [table, *write_maps(stats, subject, space, folder, label)]
+
+
 def maps_in(stats: pd.DataFrame) -> dict[str, str]:
     """The columns of a table of scores that become maps.
 
@@ -299,7 +335,7 @@ def like_of(stats: pd.DataFrame, space: Mapping[str, Any]) -> xr.Dataset:
     -------
     xarray.Dataset
     """
-    places = {name: stats[name].to_numpy() for name in (*PLACES, "label") if name in stats}
+    places = places_of(stats)
     dim = unit_of(places)
     bold = xr.DataArray(np.zeros((1, len(stats)), np.float32), dims=("tr", dim))
     good = xr.DataArray(np.ones(len(stats), bool), dims=dim)  # what is bad is NaN in the table

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from giblet.data.bold.brain_rows import PLACES, ROWS
+from giblet.data.bold.brain_rows import ROWS
 from giblet.encoding import GroupTest, ceiling_ratio, intersubject_correlation, reachable, rotation_test_group
 from giblet.encoding.rotation_cv import group_of
 from giblet.encoding.settings import EncodeSettings
 from giblet.errors import InputError, reading
 from giblet.pipeline.encoding_data import Moment
-from giblet.pipeline.encoding_files import SubjectEncoding, read_stats, write_maps, write_stats
+from giblet.pipeline.encoding_files import SubjectEncoding, places_of, read_stats, write_maps, write_scores, write_stats
 from giblet.statistics.correction import false_discovery_q, fisher_z
 from giblet.statistics.rotations import too_short
 
@@ -80,8 +80,6 @@ def encode_group(settings: EncodeSettings, subjects: Sequence[SubjectEncoding]) 
     if len(subjects) < 2:
         raise InputError(f"{len(subjects)} subject is left: a group test and inter-subject correlation need two")
     common = _common(subjects)
-    first = subjects[0].stats
-    places = {name: first[name] for name in (*PLACES, "label") if name in first}
     tested = np.all([np.isfinite(one).all(0) for one in (*common.bold, *common.predicted)], axis=0)
     bold, predicted = ([one[:, tested] for one in side] for side in (common.bold, common.predicted))
     lengths = np.unique(common.stretches, return_counts=True)[1].tolist()
@@ -89,7 +87,7 @@ def encode_group(settings: EncodeSettings, subjects: Sequence[SubjectEncoding]) 
     if (not folds or settings.ceiling == "intersubject") and (why := too_short(lengths, common.tr, settings.high_pass)):
         raise InputError(f"subjects cannot be compared: {why}")
     options: dict[str, Any] = {"tr": common.tr, "run": common.stretches, "high_pass": settings.high_pass}
-    columns: dict[str, Any] = dict(places)
+    columns: dict[str, Any] = dict(places_of(subjects[0].stats))
     summary: dict[str, Any] = {"n_subjects": len(subjects), "n_trs": len(common.stretches), "notes": []}
     if len(tested) > tested.sum():
         summary["notes"].append(f"{int((~tested).sum())} of {len(tested)} columns are not there in all subjects")
@@ -216,9 +214,8 @@ def _jointly_refitted(
 
 
 def _written(settings: EncodeSettings, subjects: Sequence[SubjectEncoding], stats: pd.DataFrame) -> list[str]:
-    write_stats(stats, settings.output / f"{LABEL}_stats.tsv")
     own = next(one for one in settings.data.subjects if one.name == subjects[0].name)
-    return [f"{LABEL}_stats.tsv", *write_maps(stats, own, subjects[0].summary["space"], settings.output, LABEL)]
+    return write_scores(stats, own, subjects[0].summary["space"], settings.output, LABEL)
 
 
 def _give_ceiling(settings: EncodeSettings, subjects: Sequence[SubjectEncoding], stats: pd.DataFrame) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from giblet.data.bold.brain_rows import PLACES, unit_of
+from giblet.data.bold.brain_rows import unit_of
 from giblet.data.bold.scan_timing import sidecar_path
 from giblet.data.bold.surfaces import with_other_hemisphere
 from giblet.encoding import BlockedFolds, EncodingModel, ceiling_p, ceiling_ratio, noise_ceiling, reachable
@@ -28,11 +28,11 @@ from giblet.pipeline.encoding_features import BandReader
 from giblet.pipeline.encoding_files import (
     SubjectEncoding,
     label_of,
+    places_of,
     space_in,
     standing_result,
     subject_folder,
-    write_maps,
-    write_stats,
+    write_scores,
 )
 from giblet.pipeline.results import described
 from giblet.training.films import Films
@@ -215,7 +215,7 @@ def encode_subject(
         keep_rotations=needs_held_out(settings),
     )
     stats, notes = _stats(settings, data, held_out, scores, truth)
-    files = _written(folder, subject, data, stats)
+    files = write_scores(stats, subject, space_in(data.like), folder, label_of(subject.name))
     if settings.weights:
         if len(pairs) > 1:
             tell("fitting all")
@@ -238,7 +238,7 @@ def _stats(
     settings: EncodeSettings, data: SubjectData, held_out: HeldOut, scores: HeldOutScores, truth: np.ndarray
 ) -> tuple[pd.DataFrame, list[str]]:
     """All maps as columns of one table, and what is to be said of them."""
-    columns: dict[str, Any] = {name: data.like[name].values for name in (*PLACES, "label") if name in data.like.coords}
+    columns: dict[str, Any] = dict(places_of(data.like))
     columns["r"] = scores.r
     columns |= {name: scores.of(name) for name in ("p", "q", "p_fwe")}
     columns |= {"r2": scores.r2, "alpha": held_out.alphas, "cv_score": held_out.cv_scores}
@@ -289,12 +289,6 @@ def _ceiling_of_repeats(
     p[tested] = ceiling_p(repeats, tr=data.tr, run=run, high_pass=settings.high_pass, seed=settings.seed)
     told = f"the ceiling is of a perfect model and one repeat, from {most} repeats of {len(common)} TRs"
     return found, p, [told]
-
-
-def _written(folder: Path, subject: EncodeSubjectSettings, data: SubjectData, stats: pd.DataFrame) -> list[str]:
-    label = label_of(subject.name)
-    write_stats(stats, folder / f"{label}_stats.tsv")
-    return [f"{label}_stats.tsv", *write_maps(stats, subject, space_in(data.like), folder, label)]
 
 
 def _keep_held_out(folder: Path, data: SubjectData, held_out: HeldOut, truth: np.ndarray, scores: HeldOutScores) -> str:

@@ -14,7 +14,6 @@ import pandas as pd
 
 from giblet.codec import AudioCodec
 from giblet.data.audio import AudioProcessor
-from giblet.data.bold.brain_rows import PLACES
 from giblet.data.study_settings import SubjectSettings
 from giblet.data.text import TextProcessor, nearest_segments
 from giblet.data.video import VideoProcessor
@@ -25,7 +24,7 @@ from giblet.evaluation.predictions import Stretch
 from giblet.features import CODES, CONTINUOUS, load_features, new_features, save_features, sidecar_path
 from giblet.files import atomic_path, write_atomic
 from giblet.modalities import AUDIO, TEXT, VIDEO
-from giblet.pipeline.encoding_files import ENCODED, space_in, write_maps, write_stats
+from giblet.pipeline.encoding_files import ENCODED, places_of, space_in, write_scores
 from giblet.pipeline.trained_run import Part, Prediction
 from giblet.spans import volume_rate
 from giblet.timing import TRGrid, exact
@@ -171,13 +170,11 @@ def write_encoding(part: Part, score: EncodingScore, out_dir: Path) -> tuple[lis
     giblet.pipeline.encoding.encode : maps with bands and ceilings, by ridge.
     """
     like = part.run.study.like[part.subject]
-    places = {name: like[name].values for name in (*PLACES, "label") if name in like.coords}
-    found = score.to_pandas().reset_index(drop=True)
-    stats = pd.DataFrame({**places, **{name: found[name].to_numpy() for name in ("r", "p", "q")}})
-    label, space = f"{part.label}{ENCODED}", space_in(like)
-    path = out_dir / f"{label}_stats.tsv"
-    write_stats(stats, path)
-    return [path, *(out_dir / name for name in write_maps(stats, part.settings, space, out_dir, label))], space
+    found = score.to_pandas()
+    stats = pd.DataFrame({**places_of(like), **{name: found[name].to_numpy() for name in ("r", "p", "q")}})
+    space = space_in(like)
+    names = write_scores(stats, part.settings, space, out_dir, f"{part.label}{ENCODED}")
+    return [out_dir / name for name in names], space
 
 
 @fill_doc

@@ -78,16 +78,16 @@ def _listed(names: Sequence[str], most: int = 8) -> str:
 
 def _maps(cards: Sequence[Card]) -> list[Section]:
     """Where the BOLD of a part was predicted, for scans that are images."""
-    pictures, notes = list[Any](), list[str]()
     pictured = [card for card in cards if card.content.get("space")]
     if pictured and not can_draw():
-        notes.append(NO_DRAWINGS)
-    for card in pictured[:MOST_PICTURED] if can_draw() else []:
+        return [Section("Where the BOLD was predicted", [NO_DRAWINGS])]
+    pictures, notes = list[Any](), list[str]()
+    for card in pictured[:MOST_PICTURED]:
         label = card.path.name.removesuffix(CARD) + ENCODED
         own, told = map_pictures(card.path.parent, label, card.content["space"], card.whose)
         pictures += own
         notes += [one for one in told if one not in notes]
-    if len(pictured) > MOST_PICTURED and can_draw():
+    if len(pictured) > MOST_PICTURED:
         notes.append(
             f"The maps of the first {MOST_PICTURED} of {len(pictured)} scorecards are here; those of all are files."
         )

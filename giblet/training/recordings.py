@@ -33,7 +33,6 @@ class Rows(NamedTuple):
     volumes: np.ndarray
     stimulus_trs: np.ndarray
     film_seconds: np.ndarray
-    columns: dict[str, np.ndarray]
     slice_time_ref: float
     shown: list[ShownRun]
     run_lengths: list[int]
@@ -42,6 +41,11 @@ class Rows(NamedTuple):
     """Voxels, grayordinates or regions that were left out."""
     like: xr.Dataset
     """The first volume of the BOLD, with its columns and attributes, for images on its voxels."""
+
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """What is known of each column of the BOLD."""
+        return columns_of(self.like)
 
 
 FilesOf = Callable[[int, Any, float], Mapping[str, tuple[Path, xr.Dataset]]]
@@ -156,7 +160,7 @@ def read_recording(
     }
     n_bad = sum(int(value) for name, value in bold.attrs.items() if str(name).startswith("n_bad_"))
     known = Rows(
-        np.concatenate(volumes), np.concatenate(stimulus_trs), np.concatenate(film_seconds), columns_of(bold),
+        np.concatenate(volumes), np.concatenate(stimulus_trs), np.concatenate(film_seconds),
         float(bold.attrs["slice_time_ref"]), films_of_runs,
         json.loads(bold.attrs["run_lengths"]), n_bad,
         first_volume(bold),

@@ -53,8 +53,6 @@ class Study:
     """The files that were read."""
     film_seconds: dict[str, np.ndarray] = field(default_factory=dict)
     """By subject, float64 (n_trs,): the second of the film at which each row begins."""
-    columns: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
-    """By subject, what is known of each column of the BOLD: ``i``, ``j``, ``k`` of voxels, or ``region``."""
     unlearnable: dict[str, str] = field(default_factory=dict)
     """By subject, which columns of the BOLD training TRs say nothing of, in words; their normaliser makes them 0."""
     slice_time_ref: dict[str, float] = field(default_factory=dict)
@@ -69,6 +67,11 @@ class Study:
     """By subject, float64 (n_trs, 2): which film each row shows, and where in it, in TRs."""
     like: dict[str, xr.Dataset] = field(default_factory=dict)
     """By subject, the first volume of the BOLD, with its columns and attributes, for images on its voxels."""
+
+    @cached_property
+    def columns(self) -> dict[str, dict[str, np.ndarray]]:
+        """By subject, what is known of each column of the BOLD: ``i``, ``j``, ``k`` of voxels, or ``region``."""
+        return {name: columns_of(like) for name, like in self.like.items()}
 
     @cached_property
     def sources(self) -> dict[str, str]:
@@ -159,7 +162,7 @@ def build_study(settings: TrainSettings, *, min_trs: int = 1) -> Study:
         recordings, splits, normalisers, {name: rows.volumes for name, rows in read.items()},
         {name: rows.stimulus_trs for name, rows in read.items()},
         next(iter(said["codec_fingerprint"]), None), next(iter(said["bandwidth"]), None),
-        files_of(settings), {name: rows.film_seconds for name, rows in read.items()}, columns, unlearnable,
+        files_of(settings), {name: rows.film_seconds for name, rows in read.items()}, unlearnable,
         {name: rows.slice_time_ref for name, rows in read.items()}, films, notes,
         holes, {r.subject: moments_of(read[r.subject].shown, r.run, r.tr) for r in recordings},
         {name: rows.like for name, rows in read.items()},
@@ -242,7 +245,7 @@ def _with_damaged(
         log.warning(
             "subject %s: %d of these are kept, as no TR of training or validation is bad in them", subject.name, kept
         )
-    read[subject.name] = known._replace(columns=columns_of(bold), like=first_volume(bold))
+    read[subject.name] = known._replace(like=first_volume(bold))
     return with_damaged(recording, bold, known.volumes, unused)
 
 
