@@ -1,6 +1,5 @@
 """What all tests share: the sounds that ship with giblet, and the bundled model as transformers itself loads it."""
 
-import sys
 from importlib import resources
 from pathlib import Path
 
@@ -10,8 +9,8 @@ import torch
 from hypothesis import settings
 from transformers import EncodecConfig, EncodecModel
 
-from giblet.cli import main
 from giblet.compiled import import_librosa
+from tests import commands
 from tests.sounds import DATA, at_24k
 from tests.trained import Trained, trained_once
 
@@ -98,14 +97,6 @@ def trained_run(tmp_path_factory) -> Trained:
 
 
 @pytest.fixture
-def giblet(capsys, monkeypatch):
+def giblet():
     """Run the command in this process: (exit status, stdout, stderr)."""
-
-    def run(*argv: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["giblet", *map(str, argv)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        said = capsys.readouterr()
-        return int(left.value.code or 0), said.out, said.err
-
-    return run
+    return commands.giblet
