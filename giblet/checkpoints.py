@@ -207,5 +207,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
     for index, entry in state.items():  # torch would say so at the next step, and not in a sentence
         shapes = {value.shape for value in entry.values() if value.ndim}
         if index >= len(parameters) or shapes - {parameters[index].shape}:
-            raise ValueError(f"the optimizer's state of parameter {index} is of other parameters")
+            raise ValueError(
+                f"the optimizer's state of parameter {index} is of other parameters: resume the run that wrote it"
+            )
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -68,7 +68,7 @@ def hub_file(name: str, filename: str, revision: str | None, local_only: bool) -
 
     path = transformers.utils.cached_file(name, filename, revision=revision, local_files_only=local_only)
     if path is None:
-        raise FileNotFoundError(f"{name} has no {filename}")
+        raise FileNotFoundError(f"{name} has no {filename}: fetch the whole model, or name another")
     return Path(path)
 
 

@@ -1,7 +1,9 @@
 """Whatever a library raises while it reads a file becomes one line of giblet's, and a batch goes on."""
 
+import ast
 import contextlib
 import csv
+import re
 import shutil
 import struct
 import zipfile
@@ -448,3 +450,25 @@ def test_a_fault_of_giblet_stays_a_traceback(giblet, tmp_path, monkeypatch):
     monkeypatch.setattr("giblet.features.describe", fault)
     with pytest.raises(ZeroDivisionError):
         giblet("info", path)
+
+
+def raised_texts() -> list[tuple[str, str]]:
+    """Where giblet raises InputError or another of its errors with a text written there, and the text."""
+    found = []
+    for path in sorted((Path(__file__).parents[1] / "giblet").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args):
+                continue
+            text = node.exc.args[0]
+            if ast.unparse(node.exc.func).endswith("Error") and isinstance(text, (ast.JoinedStr, ast.Constant)):
+                parts = text.values if isinstance(text, ast.JoinedStr) else [text]
+                written = "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in parts)
+                found.append((f"{path.name}:{node.lineno} {ast.unparse(node.exc.func)}", written))
+    return found
+
+
+def test_each_error_says_what_is_wrong_and_then_what_is_allowed_or_what_to_do():
+    texts = [(where, text) for where, text in raised_texts() if text.strip("{}") and "InputError" in where]
+    assert len(texts) > 500
+    renamed = {"regressor {}"}  # giblet.renamed says the rest
+    assert [one for one in texts if not re.search(r"[;:(]", one[1]) and one[1] not in renamed] == []

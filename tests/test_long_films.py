@@ -1,4 +1,7 @@
-"""A film of 23 minutes: complete, on the clock to its last TR, in memory that does not grow with it, or little."""
+"""Long films: complete, on the clock to their last TR, in memory that does not grow with them, or little.
+
+``make test-long`` adds the films of hours.
+"""
 
 import json
 import subprocess
@@ -23,7 +26,7 @@ pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc"),
 ]
 
-RATE, SECONDS = 24_000, 1380
+RATE, SECONDS, HOURS = 24_000, 1380, 10_800
 
 
 def write_long(path: Path, seconds: int, speech: np.ndarray, click: float | None = None) -> Path:
@@ -61,7 +64,8 @@ def run(*argv: object) -> tuple[str, int]:
     ("seconds", "tr", "n_trs", "frames"),
     [
         (SECONDS, 1.5, 920, 112),
-        (SECONDS, 0.72, None, 54),
+        pytest.param(SECONDS, 0.72, None, 54, marks=pytest.mark.long),
+        (276, 0.72, None, 54),
         (276, 1.5, None, 112),
         (276, 2.0, None, 150),
         (276, 1.49, None, 111),
@@ -101,15 +105,33 @@ def imports() -> int:
     return int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
 
 
-def test_memory_stays_600_mb_over_the_imports_and_does_not_grow_with_the_film(tmp_path, speech, official_folder):
+@pytest.mark.parametrize("seconds", [300, pytest.param(SECONDS, marks=pytest.mark.long)])
+def test_memory_stays_600_mb_over_the_imports_and_does_not_grow_with_the_film(
+    tmp_path, speech, official_folder, seconds
+):
     """The official configuration; transformers' own encode would take some 23 GB for 1380 s."""
     peaks = {}
-    for seconds in (300, SECONDS):
+    for length in (60, seconds):
+        film = write_long(tmp_path / f"film{length}.flac", length, speech)
+        said, peaks[length] = run("extract", film, "--codec", official_folder, "--json", "-o", tmp_path)
+        assert json.loads(said)[0]["about"]["n_trs"] == length / 1.5
+    assert peaks[seconds] - imports() < 0.6e9
+    assert peaks[seconds] < 1.1 * peaks[60]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("options", [[], ["--mel"]], ids=["codes", "mel"])
+def test_three_hours_of_sound_there_and_back_take_the_memory_of_five_minutes(tmp_path, speech, options):
+    peaks = {}
+    for seconds in (300, HOURS):
         film = write_long(tmp_path / f"film{seconds}.flac", seconds, speech)
-        said, peaks[seconds] = run("extract", film, "--codec", official_folder, "--json", "-o", tmp_path)
-        assert json.loads(said)[0]["about"]["n_trs"] == seconds / 1.5
-    assert peaks[SECONDS] - imports() < 0.6e9
-    assert peaks[SECONDS] < 1.1 * peaks[300]
+        _, extracting = run("extract", film, *options, "-o", tmp_path)
+        (features,) = tmp_path.glob(f"film{seconds}_desc-*_features.nc")
+        _, decoding = run("decode", features, "--out-file", tmp_path / f"back{seconds}.wav")
+        assert soundfile.info(tmp_path / f"back{seconds}.wav").duration == seconds
+        peaks[seconds] = extracting, decoding
+    for long, short in zip(peaks[HOURS], peaks[300], strict=True):
+        assert long < 1.1 * short
 
 
 def write_long_picture(path: Path, seconds: int) -> Path:
@@ -134,18 +156,19 @@ def write_long_picture(path: Path, seconds: int) -> Path:
     return path
 
 
+@pytest.mark.parametrize("whole", [480, pytest.param(HOURS, marks=pytest.mark.long)])
 @pytest.mark.parametrize(("kind", "options"), [
     ("video", []), ("cuts", []), ("motion", ["--motion-spatial-frequencies", "0,2,4", "--motion-fit", "pad"]),
 ])  # fmt: skip
-def test_memory_of_the_picture_grows_by_what_its_file_holds_and_no_more(tmp_path, kind, options):
+def test_memory_of_the_picture_grows_by_what_its_file_holds_and_no_more(tmp_path, kind, options, whole):
     pytest.importorskip({"motion": "moten", "cuts": "scenedetect"}.get(kind, "av"))
     peaks, held = {}, {}
-    for seconds in (120, 1200):
+    for seconds in (120, whole):
         film = write_long_picture(tmp_path / f"film{seconds}.mkv", seconds)
         _, peaks[seconds] = run("extract", film, f"--{kind}", *options, "-o", tmp_path)
         held[seconds] = load_features(tmp_path / f"film{seconds}_desc-{kind}_features.nc").nbytes
     # What is written is there twice, as numbers by TR and as a file; 10 MB are the allocator's.
-    assert peaks[1200] - peaks[120] < 4 * (held[1200] - held[120]) + 10e6
+    assert peaks[whole] - peaks[120] < 4 * (held[whole] - held[120]) + 10e6
 
 
 def test_a_whole_scan_of_85810_voxels_and_920_trs_trains_in_8_gb(tmp_path, speech):

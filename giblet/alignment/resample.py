@@ -377,7 +377,9 @@ def _by_frame(
             )
         new_width = int(np.floor(np.round(steps.mean() * rate, 6)))
         if new_width < 1:
-            raise AlignmentError(f"target TRs are {steps.mean():g} s apart, less than a frame at {rate:g} Hz")
+            raise AlignmentError(
+                f"target TRs are {steps.mean():g} s apart, less than a frame at {rate:g} Hz: give TRs further apart"
+            )
     frames = first_frames(source, rate)[:, None] + np.arange(width)
     wanted = first_frames(target, rate)[:, None] + np.arange(new_width)
     series = codes.transpose(0, 2, 1).reshape(-1, codes.shape[1])

@@ -158,7 +158,7 @@ def check_alignment(
     if len(files) < 2:
         raise InputError(f"one file was given, {files[0]}: name feature files, and the BOLD last")
     if subject is not None or run is not None:
-        raise InputError("--subject and --run choose from a YAML file of settings, and none was given")
+        raise InputError("--subject and --run choose from a YAML file of settings, and none was given: leave them out")
     asked: dict[str, Any] = {
         "mask": mask, "atlas": atlas, "background_label": background_label, "columns": _names(columns),
         "decimal": decimal, "tr": tr, "overrule_tr": overrule_tr, "slice_time_ref": slice_time_ref,

@@ -203,7 +203,7 @@ class CausalConv(Layer[ConvState]):
         # A signal too short for its own mirror is lengthened by zeros first, and what they add is cut off again.
         zeros = max(0, max(self.pad, missing) - n + 1) if self.pad or missing else 0
         if zeros and not last:
-            raise ValueError(f"the first piece has {n} rows and this layer needs {self.lead}")
+            raise ValueError(f"the first piece has {n} rows; pass at least {self.lead}")
         mirror = F.pad(x, (0, 0, 0, zeros)) if zeros else x
         context = mirror[1 : self.pad + 1].flip(0)
         if missing:

@@ -218,7 +218,10 @@ def _check_names(features: xr.Dataset, answers_to: Sequence[str], given: dict[st
     if OWN in answers_to and holds == CODES:
         raise InputError(f"the features are codes, which are no numbers: answers_to={NAMES!r} gives each entry some")
     if NAMES in answers_to and holds != CODES:
-        raise InputError(f"answers_to is {NAMES!r}, which are of codes, and the features are {main_variable(features)}")
+        raise InputError(
+            f"answers_to is {NAMES!r}, which are of codes, and the features are {main_variable(features)}: leave it "
+            "out, or give features of codes"
+        )
     needed = {SOURCES[name].made_of for name in answers_to if name in SOURCES}
     for what, path in given.items():
         wants = [name for name in answers_to if name in SOURCES and SOURCES[name].made_of == what]

@@ -202,7 +202,9 @@ class ImageModel:
             first = self._processed(self._blank())
             rows, columns = first.shape[first.ndim - 2 :]
             if first.ndim - 2 != self._blank().ndim - 1:
-                raise ValueError(f"its input has shape {tuple(first.shape)}")  # patches, or frames
+                raise ValueError(
+                    f"its input has shape {tuple(first.shape)}: giblet takes models of images or clips alone"
+                )  # patches, or frames
             self.size, self.dim = (int(rows), int(columns)), self._vectors(first).shape[-1]
 
     def _blank(self) -> np.ndarray:

@@ -444,7 +444,7 @@ class FMRIProcessor:
                 "images need a mask or an atlas; pass fMRIPrep's *_desc-brain_mask.nii.gz, or a label image"
             )
         if not inside.any():
-            raise InputError("no region of the atlas lies inside the mask")
+            raise InputError("no region of the atlas lies inside the mask: pass both in the space of the scan")
         images = [series_of(path) for path in paths]
         timing = self._timing(paths, [header_tr(image) for image in images])
         what = "the mask" if self.atlas is None else "the atlas"
@@ -477,7 +477,7 @@ class FMRIProcessor:
         if self.atlas is not None:
             inside &= self.atlas.on(rows, paths[0].name)[1]
         if not inside.any():
-            raise InputError("no region of the atlas lies inside the mask")
+            raise InputError("no region of the atlas lies inside the mask: pass both in the space of the scan")
         timing = self._timing([file for one in series for file in one.files], [tr for one in series for tr in one.trs])
         runs = room_for([one.n_volumes for one in series], int(inside.sum()))
         for one, run in zip(series, runs, strict=True):

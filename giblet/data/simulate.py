@@ -196,7 +196,7 @@ def simulate_bold(
     seconds = _tr_of_all(tr, [one[1] for one in sources])
     lengths = [len(x[0])] if run_lengths is None else [int(n) for n in run_lengths]
     if sum(lengths) != len(x[0]) or min(lengths) < 2:
-        raise InputError(f"runs of {lengths} TRs do not make the {len(x[0])} TRs of the features, at least 2 each")
+        raise InputError(f"runs of {lengths} TRs do not fit; expected at least 2 each, {len(x[0])} together")
     if apart := [name for name, own in zip(given, x, strict=True) if len(own) != len(x[0])]:
         raise InputError(f"{apart[0]} has another number of TRs than {next(iter(given))}: extract both for one scan")
     mapped = map_to_voxels(
@@ -373,7 +373,10 @@ def _numbers(
     if valid.sum() < 2:
         raise InputError(f"the features have {int(valid.sum())} TRs with data; expected at least 2")
     if not np.isfinite(x[valid]).all():
-        raise InputError(f"{int((~np.isfinite(x[valid])).any(axis=1).sum())} TRs of the features hold NaN or infinity")
+        raise InputError(
+            f"{int((~np.isfinite(x[valid])).any(axis=1).sum())} TRs of the features hold NaN or infinity: extract "
+            "them again"
+        )
     spread = x[valid].std(axis=0)
     varies = spread > 1e-12 * np.maximum(1, np.abs(x[valid]).max(axis=0))
     if not varies.any():

@@ -161,7 +161,7 @@ def make_splits(
             inner = edges[(edges > start) & (edges < n_trs)]
             inner = inner[: len(inner) - left + 1]  # a run for each part to come
             if not len(inner):
-                raise InputError(f"{len(edges) - 1} runs cannot make {len(names)} parts of whole runs")
+                raise InputError(f"{len(edges) - 1} runs cannot make {len(names)} parts of whole runs: give more runs")
             wanted = start + (n_trs - start) * shares[k] / sum(shares[k:])
             stop = int(inner[np.argmin(np.abs(inner - wanted))])
         else:

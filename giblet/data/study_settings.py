@@ -76,10 +76,13 @@ class SubjectSettings(Settings):
                 f"confound_strategy is {self.confound_strategy!r} and confound_columns name columns too: leave out one"
             )
         if self.confound_options and self.confound_strategy is None:
-            raise ValueError("confound_options are for a confound_strategy, and there is none")
+            raise ValueError(
+                "confound_options are for a confound_strategy, and there is none: set one, or leave them out"
+            )
         if self.confound_strategy is not None and (lacks := [run for run in self.runs if run.confounds is None]):
             raise ValueError(
-                f"confound_strategy is {self.confound_strategy!r}, and the run of {lacks[0].bold} has no confounds"
+                f"confound_strategy is {self.confound_strategy!r}, and the run of {lacks[0].bold} has no confounds: "
+                "name their file"
             )
         return self
 

@@ -62,7 +62,9 @@ class VideoModel(ImageModel):
         self._n_blocks = n_layers
         self.layers = (n_layers,) if self.layers is None else self.layers
         if not self.layers or min(self.layers) < 0 or max(self.layers) > n_layers:
-            raise InputError(f"layers are {self.layers}, but video model {self.name} has 0 to {n_layers}")
+            raise InputError(
+                f"layers are {self.layers}; expected some of 0 to {n_layers}, those of video model {self.name}"
+            )
         return super()._load(local)
 
     def _blank(self) -> np.ndarray:
@@ -87,7 +89,9 @@ class VideoModel(ImageModel):
         """
         wrong = next((len(clip) for clip in images if len(clip) != self.n_frames), None)
         if wrong is not None:
-            raise InputError(f"a clip has {wrong} frames, but video model {self.name} sees {self.n_frames} at once")
+            raise InputError(
+                f"a clip has {wrong} frames; expected {self.n_frames}, which video model {self.name} sees at once"
+            )
         return np.concatenate([self._vectors(self._fitted(np.asarray(clip))) for clip in images])
 
     def _shown(self, image: np.ndarray) -> np.ndarray:

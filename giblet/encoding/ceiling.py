@@ -305,7 +305,9 @@ def normalized_correlation(
     """
     stacked = _stacked(repeats, "repeat")
     if np.shape(predicted) != stacked[0].shape:
-        raise InputError(f"repeats have shape {stacked[0].shape}, the prediction {np.shape(predicted)}")
+        raise InputError(
+            f"repeats have shape {stacked[0].shape}, the prediction {np.shape(predicted)}: pass the same TRs and voxels"
+        )
     series = _without_drifts([*stacked, flattened(predicted)], tr, run, high_pass)
     mean, model = _mean(series[:-1]), series[-1]
     n, total = len(stacked), sum(_power(one) for one in series[:-1])

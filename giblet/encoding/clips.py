@@ -97,7 +97,7 @@ def read_clips(
     files = tuple(base / Path(name).expanduser() for name in names)
     for row, (name, file) in enumerate(zip(names, files, strict=True), start=1):
         if not name or not file.is_file():
-            raise InputError(f"row {row} of {path.name} names {name!r}, and there is no file {file}")
+            raise InputError(f"row {row} of {path.name} names {name!r}, and there is no file {file}: correct the row")
     group = None if group_column is None else np.array(columns[group_column])
     if group is not None and (group == "").any():
         raise InputError(f"row {int(np.argmax(group == '')) + 1} of {path.name} has no {group_column}: name its group")
@@ -248,7 +248,7 @@ def _text_columns(path: Path) -> dict[str, list[str]]:
     cells = read_cells(path, words=True)
     rows = [[cell.strip() for cell in row] for row in cells.rows()]
     if not rows:
-        raise InputError(f"{path.name} names no clips")
+        raise InputError(f"{path.name} names no clips: expected one per row")
     return {name: [row[at] for row in rows] for at, name in enumerate(cells.names) if name is not None}
 
 

@@ -159,7 +159,7 @@ class _Convolution(TransformerMixin, BaseEstimator):
         if names is None:
             names = [f"x{number}" for number in range(self.n_features_in_)]
         if len(names) != self.n_features_in_:
-            raise InputError(f"{len(names)} names for {self.n_features_in_} features")
+            raise InputError(f"there are {len(names)} names for {self.n_features_in_} features; expected one each")
         return np.asarray([f"{name}{label}" for label in self._labels() for name in names], object)
 
 

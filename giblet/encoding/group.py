@@ -141,7 +141,7 @@ def rotation_test_group(
     if len(subjects) < 2:
         raise InputError(f"{len(subjects)} subject: a group needs at least two; test one by rotation_test")
     if len(guesses) != len(subjects):
-        raise InputError(f"{len(subjects)} subjects have BOLD, {len(guesses)} have predictions")
+        raise InputError(f"{len(subjects)} subjects have BOLD, {len(guesses)} have predictions: pass both of each")
     odd = next((i for i, one in enumerate(subjects) if one.shape != subjects[0].shape), None)
     if odd is not None:
         raise InputError(

@@ -210,6 +210,6 @@ def _axes(name: str, centred: np.ndarray, n_components: int | float, random_stat
     if n_components > most:
         raise InputError(
             f"n_components of {name!r} is {n_components}, and {centred.shape[0]} training rows of {centred.shape[1]} "
-            f"features have no more than {most}"
+            f"features have no more than {most}: ask for fewer"
         )
     return PCA(n_components, random_state=random_state).fit(centred).components_

@@ -397,4 +397,6 @@ def _check(bold: np.ndarray, fits: Sequence[FoldFit]) -> None:
                 f"({n_voxels},) penalties are needed"
             )
         if not (np.isfinite(fit.x).all() and np.isfinite(fit.alphas).all() and (fit.alphas > 0).all()):
-            raise InputError(f"fold {number} has features that are not finite, or penalties that are not above 0")
+            raise InputError(
+                f"fold {number} has features that are not finite, or penalties that are not above 0: pass a fit's"
+            )

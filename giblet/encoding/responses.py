@@ -198,7 +198,9 @@ def _by_name(path: Path, names: Sequence[str], file_column: str) -> Responses:
         raise InputError(f"{path.name} has {told.count(twice)} rows of {twice!r}: average them")
     absent = [name for name in names if name not in place]
     if absent:
-        raise InputError(f"{path.name} has no row of {absent[0]!r}, and {len(absent) - 1} other clips lack theirs")
+        raise InputError(
+            f"{path.name} has no row of {absent[0]!r}, and {len(absent) - 1} other clips lack theirs: add them"
+        )
     columns = [name for name in cells.names if name not in (None, file_column)]
     table = read_table(path, columns)
     return Responses(table.to_numpy()[[place[name] for name in names]], tuple(map(str, columns)), "region")

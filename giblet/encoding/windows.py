@@ -325,7 +325,7 @@ class WindowBasis:
             if n_components > len(values):
                 raise InputError(
                     f"n_components is {n_components}, and {len(products)} training volumes of {len(volumes.voxels)} "
-                    f"voxels have no more than {len(values)}"
+                    f"voxels have no more than {len(values)}: ask for fewer"
                 )
             axes = vectors[:, ::-1][:, :n_components] / np.sqrt(values[::-1][:n_components])
             columns = products @ axes

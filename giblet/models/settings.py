@@ -168,7 +168,7 @@ class ModelDesign:
             If they do, there is no modality, no subject or no voxel, or codebooks are needed and not there.
         """
         if not self.modalities or not self.n_voxels:
-            raise InputError("the model needs at least one modality and one subject")
+            raise InputError("there is no modality or no subject; expected at least one of each")
         for subject, n in self.n_voxels.items():
             if n < 1:
                 raise InputError(f"subject {subject} has {n} voxels; expected at least 1")

@@ -111,7 +111,7 @@ def check_derivative(folder: Path) -> dict:
     with reading(path, "mend it, or choose another output folder"):
         found = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(found, dict):
-            raise ValueError("it holds no object")
+            raise ValueError("it holds no object; expected names and values in braces")
     if found.get("DatasetType", "raw") != "derivative":
         raise InputError(
             f"{folder} holds a BIDS data set of type {found.get('DatasetType', 'raw')!r}, to which results do not "

@@ -245,7 +245,7 @@ def _folds(
         parts = np.array([one.part for one in subject.runs])[run - 1]
         for part in ("train", "test"):
             if part not in parts:
-                raise InputError(f"subject {subject.name} has no run with BOLD of which part is {part}")
+                raise InputError(f"subject {subject.name} has no run with BOLD of which part is {part}: add one")
         splits = [_splits(np.flatnonzero(parts == "train"), np.flatnonzero(parts == "test"), n_trs, 0)]
     else:
         own = data.model_copy(update={"subjects": (subject,)})

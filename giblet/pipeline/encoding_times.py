@@ -191,5 +191,7 @@ def on_trs(
     moved, present = resampled(values, times, targets, CONTINUOUS, options)
     present = present & np.isfinite(moved).all(axis=1)
     if not present.any():
-        raise InputError(f"its times, {times[0]:g} to {times[-1]:g} s, hold no whole TR of {shown(tr)} s")
+        raise InputError(
+            f"its times, {times[0]:g} to {times[-1]:g} s, hold no whole TR of {shown(tr)} s: give more of it"
+        )
     return np.where(present[:, None], moved, 0), present

@@ -57,7 +57,7 @@ def _components(data: SubjectData, options: PassageOptions) -> np.ndarray:
     if options.n_components > min(clean[train].shape):
         raise InputError(
             f"n_components is {options.n_components}, and {len(train)} training rows of {clean.shape[1]} columns have "
-            "fewer"
+            "fewer: ask for fewer components"
         )
     # Of covariances: exact, and fast where rows are many.
     return PCA(options.n_components, svd_solver="covariance_eigh").fit(clean[train]).transform(clean)

@@ -80,7 +80,9 @@ def read_stories(folder: Path) -> Stories:
     labels = {}
     for story, rows in texts.items():
         if bits[story].shape != (-(-len(rows) // 8), len(questions)):
-            raise InputError(f"{story} has {len(rows)} rows of words and labels of shape {bits[story].shape}, packed")
+            raise InputError(
+                f"{story} has {len(rows)} rows of words and labels of shape {bits[story].shape}: copy them again"
+            )
         labels[story] = np.unpackbits(bits[story], axis=0, count=len(rows)).astype(np.float32)
     return Stories(texts, split, labels, questions)
 
@@ -110,7 +112,9 @@ def read_bold(folder: Path, listener: int) -> dict[str, np.ndarray]:
     ):
         values, stories, n_rows = packed["bold_z100"], packed["stories"], packed["n_rows"]
     if len(values) != n_rows.sum():
-        raise InputError(f"uts{listener:02d}_bold.npz has {len(values)} rows, its stories {n_rows.sum()}")
+        raise InputError(
+            f"uts{listener:02d}_bold.npz has {len(values)} rows, its stories {n_rows.sum()}: copy it again"
+        )
     stops = np.cumsum(n_rows)
     return {
         str(story): values[stop - n : stop].astype(np.float32) / 100
@@ -270,7 +274,7 @@ def write_stories(
             if len(bold[story]) != len(stories.texts[story]):
                 raise InputError(
                     f"{story} has {len(bold[story])} volumes of listener {listener} and {len(stories.texts[story])} "
-                    "rows of words"
+                    "rows of words: copy both again"
                 )
             path = out / "bold" / f"sub-{listener:02d}_task-{story}_bold.tsv"
             columns = [f"component{number:03d}" for number in range(1, bold[story].shape[1] + 1)]

@@ -127,9 +127,9 @@ def test_weights_of_half_precision_are_computed_in_float32(tmp_path, caplog):
 
 def test_a_model_that_cannot_be_used_is_one_line(tmp_path):
     folder = str(saved(tmp_path, "videomae"))
-    with pytest.raises(InputError, match=r"layers are \(3,\), but video model .* has 0 to 2"):
+    with pytest.raises(InputError, match=r"layers are \(3,\); expected some of 0 to 2"):
         VideoModel(folder, layers=(3,))
-    with pytest.raises(InputError, match=r"a clip has 3 frames, but video model .* sees 4 at once"):
+    with pytest.raises(InputError, match=r"a clip has 3 frames; expected 4, which video model .* sees at once"):
         VideoModel(folder, device="cpu").embed([np.zeros((3, 32, 32, 3), np.uint8)])
     with pytest.raises(InputError, match="name a folder with the model"):
         VideoModel(str(tmp_path / "nothing"))

@@ -5,6 +5,8 @@ import importlib.util
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -186,38 +188,40 @@ def test_the_quick_demo_prints_what_the_readme_shows(giblet, speech, tmp_path):
     assert labels(out) == labels(shown_in_the_readme("giblet demo"))
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """The whole demonstration, as the command line prints it for programs; and where it stands."""
-    import subprocess
-    import sys
-
-    folder = tmp_path_factory.mktemp("demo") / "out"
+@pytest.mark.slow
+def test_the_whole_way(tmp_path):
+    """As the command line prints it for programs; its page; and once more in the same folder."""
 
     def run(*options):
-        command = [sys.executable, "-m", "giblet", "demo", "-o", str(folder), *options]
+        command = [sys.executable, "-m", "giblet", "demo", "-o", str(tmp_path / "out"), *options]
         return subprocess.run(command, capture_output=True, text=True, check=True)
 
-    return run, run("--json")
+    done = run("--json")
+    shown = json.loads(done.stdout)
+    ends_below_the_ceiling_and_above_chance(shown)
+    tells_each_stage(done.stderr)
+    page_says_that_the_brain_is_simulated(shown)
+    files = {path: path.stat().st_mtime_ns for path in Path(shown["folder"], "simulated_run").rglob("best/*")}
+    says_the_same_again(run().stdout, shown)
+    assert files and {path: path.stat().st_mtime_ns for path in files} == files
 
 
-@pytest.mark.slow
-def test_the_whole_way_ends_below_the_ceiling_and_above_chance(whole):
-    shown = json.loads(whole[1].stdout)
+def ends_below_the_ceiling_and_above_chance(shown):
     assert shown["simulated"]["circular"] == "no"
     encoding, pairs = shown["encoding"], shown["identification"]["pairwise"]
     assert 0.25 < encoding["r"] < encoding["ceiling"] < 0.8 and encoding["p"] < 0.001
     assert pairs["value"] > 0.6 and pairs["p"] <= 0.05 and pairs["chance"] == 0.5
     assert shown["codec_identification"]["pairwise"]["value"] > 0.95
     assert shown["round_trip"]["si_sdr"] == pytest.approx(5.05, abs=0.05)
-    lines = [line for line in whole[1].stderr.splitlines() if re.match(r"\d/7", line)]
+
+
+def tells_each_stage(stderr):
+    lines = [line for line in stderr.splitlines() if re.match(r"\d/7", line)]
     stages = [re.fullmatch(r"\d/7 (\w+(?: \w+)*)  +\S.* \(\d+ s\)", line) for line in lines]
     assert [found and found[1] for found in stages] == STAGES
 
 
-@pytest.mark.slow
-def test_the_page_says_that_the_brain_is_simulated_and_has_the_figures_and_both_runs(whole):
-    shown = json.loads(whole[1].stdout)
+def page_says_that_the_brain_is_simulated(shown):
     page = Path(shown["page"]).read_text(encoding="utf-8")
     assert "<h1>giblet demo: a simulated brain</h1>" in page
     assert (
@@ -231,15 +235,10 @@ def test_the_page_says_that_the_brain_is_simulated_and_has_the_figures_and_both_
     assert not re.search(r"(src|href)=\"(https?:|/)", page)
 
 
-@pytest.mark.slow
-def test_again_it_finds_the_same_and_makes_nothing_anew_that_stands_there(whole):
-    run, first = whole
-    before = json.loads(first.stdout)
-    files = {path: path.stat().st_mtime_ns for path in Path(before["folder"], "simulated_run").rglob("best/*")}
-    lines = run().stdout.splitlines()
+def says_the_same_again(stdout, before):
+    lines = stdout.splitlines()
     assert lines[0] == "giblet demo: a simulated brain"
     assert labels("\n".join(lines)) == labels(shown_in_the_readme(lines[0]))
-    assert {path: path.stat().st_mtime_ns for path in files} == files
     said, pairs = " ".join(lines), before["identification"]["pairwise"]["value"]
     assert f"mean r {before['encoding']['r']:.3f} in" in said and f"{100 * pairs:.0f} % of pairs" in said
 

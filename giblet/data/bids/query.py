@@ -102,7 +102,9 @@ def find_runs(
     files = scan_files(folder, subjects)
     bold = [f for f in files if f.entities.get("suffix") == "bold" and f.entities.get("ext") in SCANS]
     if not bold:
-        raise InputError(f"{folder} holds no BOLD of {listed([f'sub-{one}' for one in subjects])}")
+        raise InputError(
+            f"{folder} holds no BOLD of {listed([f'sub-{one}' for one in subjects])}: name subjects that it has"
+        )
     scans = one_per_run(chosen(bold, wanted))
     beside = by_run([f for f in files if f.entities.get("suffix") != "bold"])
     own = Sidecars(folder)

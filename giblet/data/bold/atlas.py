@@ -94,7 +94,7 @@ class Atlas:
         given, wanted = _by_number(names), set(np.unique(labels[regions]).tolist())
         if given and not set(given) & wanted:
             told = ", ".join(map(str, list(given)[:5]))
-            raise InputError(f"labels name {told}, none of which is a region of {name}")
+            raise InputError(f"labels name {told}, none of which is a region of {name}: name numbers of its regions")
         if rows is not None and rows.format == GIFTI:
             _tell_of_both_hemispheres(labels, regions, rows, name)
         own = {number: called for number, called in in_file.items() if number in wanted}

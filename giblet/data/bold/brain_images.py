@@ -110,7 +110,9 @@ def labels_of(
     """
     values = np.asarray(values)
     if values.ndim != 1 or not np.array_equal(values, np.round(values)) or np.abs(values).max(initial=0) > MOST_LABELS:
-        raise InputError(f"labels are whole numbers from {-MOST_LABELS} to {MOST_LABELS}, one for each column")
+        raise InputError(
+            f"labels are not all whole; expected numbers from {-MOST_LABELS} to {MOST_LABELS}, one for each column"
+        )
     if not like["good"].values.all():
         values = np.where(like["good"].values, values, 0)
         like = like.assign(good=xr.ones_like(like["good"]))

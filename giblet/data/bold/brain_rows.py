@@ -250,7 +250,9 @@ class BrainRows:
         """
         if self.is_parcels or other.is_parcels:
             which = name if self.is_parcels else what
-            raise InputError(f"{which} holds parcels, to which no mask or atlas of vertices and voxels can be laid")
+            raise InputError(
+                f"{which} holds parcels, to which no mask or atlas of vertices and voxels can be laid: leave it out"
+            )
         one, two = self.axis, other.axis
         for structure in one.nvertices.keys() & two.nvertices.keys():
             if one.nvertices[structure] != two.nvertices[structure]:

@@ -60,9 +60,9 @@ def open_cifti(path: Path) -> tuple[Cifti2Image, Any, BrainRows]:
         with open(path, "rb") as file:
             slope = float(nib.Nifti2Header.from_fileobj(file, check=False)["scl_slope"])
     if len(axes) != 2 or not isinstance(axes[1], (BrainModelAxis, ParcelsAxis)):
-        raise InputError(f"{path.name} holds connections, not values of grayordinates or parcels")
+        raise InputError(f"{path.name} holds connections; expected values of grayordinates or parcels")
     if isinstance(axes[0], (BrainModelAxis, ParcelsAxis)):
-        raise InputError(f"{path.name} holds connections between grayordinates or parcels, not values of them")
+        raise InputError(f"{path.name} holds connections between grayordinates or parcels; expected values of them")
     if kind not in "iuf":
         raise InputError(f"{path.name} holds no real numbers; expected one for each grayordinate or parcel")
     if np.isinf(slope):  # nibabel would leave the numbers unscaled without a word

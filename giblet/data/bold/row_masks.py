@@ -46,7 +46,9 @@ class RowMask:
         """
         if self.rows is None:
             if len(self.inside) != len(rows):
-                raise InputError(f"{self.name} is of {len(self.inside)} rows, {scan} has {len(rows)}")
+                raise InputError(
+                    f"{self.name} is of {len(self.inside)} rows, {scan} has {len(rows)}: pass one of the same rows"
+                )
             return self.inside.copy()
         at = rows.rows_in(self.rows, self.name, scan)
         found = self.inside[at] & (at >= 0)

@@ -65,7 +65,7 @@ class Series:
         data, attrs, beside = self._open()
         own = attrs.get("kind")
         if kind is not None and own is not None and kind != own:
-            raise InputError(f"{self.name} holds {own} values, but kind is {kind}")
+            raise InputError(f"{self.name} holds {own} values, and kind is {kind}: leave out kind, or set {own!r}")
         self.kind = str(own or kind or CONTINUOUS)
         if self.kind not in (CODES, CONTINUOUS):
             raise InputError(f"kind is {self.kind!r}; expected {CODES!r} or {CONTINUOUS!r}")

@@ -186,11 +186,14 @@ def fit_normalisers(
 def _trs_of(trs: Trs, recording: Recording) -> np.ndarray:
     if isinstance(trs, Mapping):
         if recording.subject not in trs:
-            raise InputError(f"there are TRs for {', '.join(trs)}, none for subject {recording.subject}")
+            raise InputError(f"there are TRs for {', '.join(trs)}, none for subject {recording.subject}: add them")
         trs = trs[recording.subject]
     chosen = np.unique(np.asarray(trs, dtype=np.int64))
     if len(chosen) and (chosen[0] < 0 or chosen[-1] >= len(recording.run)):
-        raise InputError(f"TRs {chosen[0]} to {chosen[-1]} are chosen, {recording.subject} has {len(recording.run)}")
+        raise InputError(
+            f"TRs {chosen[0]} to {chosen[-1]} are chosen; expected 0 to {len(recording.run) - 1}, those of "
+            f"{recording.subject}"
+        )
     return chosen
 
 
@@ -262,7 +265,8 @@ class TRWindows(Dataset[dict[str, Any]]):
                 kind = self.shapes.setdefault(name, (series.shape[1:], series.kind))[1]
                 if kind != series.kind:
                     raise InputError(
-                        f"{name} holds {kind} values for one subject, {series.kind} for {recording.subject}"
+                        f"{name} holds {kind} values for one subject, {series.kind} for {recording.subject}: give all "
+                        "subjects features of one kind"
                     )
         self.index: list[tuple[int, int, int]] = []
         self._by_run = [self._of_runs(recording, _trs_of(trs, recording)) for recording in recordings]

@@ -208,7 +208,7 @@ def read_timed_text(  # 14 parameters, 63 lines: each is an option of `giblet ex
 def _spoken(cues: Sequence[Cue], name: str, empty: str, nonspeech: str, subtitles: bool) -> list[Cue]:
     """The rows in which something is said, each with that alone."""
     if not cues:
-        raise InputError(f"{name} holds no rows of text")
+        raise InputError(f"{name} holds no rows of text: expected at least one")
     for cue in cues:
         if cue.offset < cue.onset:
             raise InputError(

@@ -129,17 +129,17 @@ def _seconds(cell: str, column: str, row: int, name: str, signs: str, remedy: st
     if _absent(cell):
         raise InputError(f"{where}expected a number of seconds; correct it, or {remedy}")
     if "." in written and "." not in signs:
-        raise InputError(f"{where}which has a point, but the decimal sign is set to a comma")
+        raise InputError(f"{where}which has a point, and the decimal sign is set to a comma: leave out decimal")
     if "," in signs:
         written = written.replace(",", ".")
     elif re.fullmatch(r"-?\d*,\d+", written):
         raise InputError(f"{where}expected a number of seconds; if that is a decimal comma, set decimal=','")
     if not is_number(written):  # a Fraction may be "1/2" too
-        raise InputError(f"{where}expected a number of seconds")
+        raise InputError(f"{where}expected a number of seconds; correct it")
     try:
         return exact(written, column)
     except InputError as exc:
-        raise InputError(f"{where}expected a number of seconds") from exc
+        raise InputError(f"{where}expected a number of seconds; correct it") from exc
 
 
 def _text_table(path: Path, encoding: str | None) -> tuple[list[str | None], list[list[str]]]:
