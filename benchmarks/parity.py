@@ -64,7 +64,7 @@ def table(found: Sequence[dict[str, Any]]) -> str:
 
 
 def _falls_short(one: dict[str, Any]) -> bool:
-    return bool(one["ratio"]["value"] < WANTED[one["mapping"]])
+    return bool(round(one["ratio"]["value"], 3) < WANTED[one["mapping"]])  # as the table shows it
 
 
 def _row(one: dict[str, Any]) -> str:
@@ -89,10 +89,10 @@ def kept(path: Path, compute: Callable[[], dict[str, Any]], *, known: bool) -> l
     return [found]
 
 
-def write_table(text: str, start: str, end: str) -> None:
-    """Put a table between its two marks on the page."""
-    before, rest = PAGE.read_text(encoding="utf-8").split(start)
-    PAGE.write_text(f"{before}{start}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
+def write_table(text: str, start: str, end: str, page: Path = PAGE) -> None:
+    """Put a table between its two marks on a page."""
+    before, rest = page.read_text(encoding="utf-8").split(start)
+    page.write_text(f"{before}{start}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
 
 
 def interval(one: dict[str, Any]) -> str:
