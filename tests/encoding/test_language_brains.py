@@ -104,7 +104,7 @@ def lebel():
 
 @needs_lebel
 @needs_model
-@pytest.mark.slow
+@pytest.mark.long
 def test_layer_16_predicts_unseen_stories_from_ten_others_better_than_the_word_rate(lebel):
     stories, bold, training, test, vectors, _ = lebel
     layer = {name: vectors(stories.texts[name])["layer_16"][1] for name in (*training, *test)}
@@ -122,7 +122,7 @@ def test_layer_16_predicts_unseen_stories_from_ten_others_better_than_the_word_r
 
 @needs_lebel
 @needs_model
-@pytest.mark.slow
+@pytest.mark.long
 def test_passages_of_unseen_stories_are_told_apart_by_what_ten_others_taught(lebel, tmp_path):
     _, _, training, test, vectors, about = lebel
     runs = spoken_stories.write_stories(LEBEL, tmp_path, [*training, *test], [2], vectors, about)

@@ -39,6 +39,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_completes_the_job_when_the
 ):
     whole, (place, again) = whole_of(job), small_disk
     out = place / "out"
+    shutil.rmtree(out, ignore_errors=True)
     argv = job.argv(inputs, out)
     assert again(f"size={whole.size // 2 // 4096 * 4096}") == 0
     ended = run(argv, out)

@@ -170,7 +170,10 @@ class _Run:
         text = io.StringIO()
         writer = csv.DictWriter(
             text,
-            sorted({k for row in self.rows for k in row}, key=lambda k: (k != "step", k != "minutes", k)),
+            sorted(
+                {"step", "minutes", *(k for row in self.rows for k in row)},
+                key=lambda k: (k != "step", k != "minutes", k),
+            ),
             restval="",
         )
         writer.writeheader()
