@@ -26,7 +26,7 @@ class ModelSettings(Settings):
 
     use_encodec: bool = Field(True, description="sound as codec codes; False: the legacy mel spectrogram")
     head: Head = Field(
-        "latent", description="how codes are decoded: regression, classification or latent; see docs/heads.md"
+        "latent", description="how codes are decoded: regression, classification or latent"
     )
     regression_loss: Literal["mse", "smooth_l1"] = Field("mse", description="loss of the regression head")
     tr: float = Field(
