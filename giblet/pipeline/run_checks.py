@@ -109,7 +109,7 @@ def checked_run(
     if state.get("best", {}).get("step") == 0:
         log.warning(
             "%s is the untrained model: no validation of this run was better; the documentation, How to train, says "
-            "what to do",
+            "what that means",
             run / "best",
         )
     return settings, study, normalisers, model
