@@ -140,15 +140,18 @@ def _training(files: RunFiles) -> Section:
         )
         caption = (
             "Loss by step: 1 is no better than the training mean, 0 is perfect. If validation stays as it began while "
-            "training falls, the network adds nothing to ridge regression (the linear path). If training falls while validation rises, "
-            "the data are too few; best/ holds the best of each direction (dashed). Training losses include dropout."
+            "training falls, the network adds nothing to ridge regression (the linear path). If training falls while "
+            "validation rises, the data are too few; best/ holds the best of each direction (dashed). Training losses "
+            "include dropout."
         )
         parts.append(Drawing(figures.curves(files.log, steps), f"Training curves; {alt}", caption))
     val, linear = summary.get("val") or {}, summary.get("linear_val") or {}
     if val:
         rows = [[name, number(loss), number(linear.get(name))] for name, loss in val.items()]
         parts.append(
-            Table(["loss", "best validation", "ridge (linear path) alone"], rows, "1 is no better than the training mean.")
+            Table(
+                ["loss", "best validation", "ridge (linear path) alone"], rows, "1 is no better than the training mean."
+            )
         )
     return Section("Training", text, parts)
 

@@ -305,7 +305,9 @@ def test_the_card_has_voicing_and_f0_where_they_are_asked_for(giblet, trained, t
     agree = (np.isfinite(heard) == np.isfinite(told)).mean()
     assert scores["voicing agreement (1 - VDE)"]["ceiling"] == pytest.approx(agree, abs=0.005) and agree < 0.7
     assert scores["F0 agreement (1 - GPE)"]["ceiling"] > 0.9
-    assert card["options"]["pitch"] is True and not any("voicing and F0 are not measured" in note for note in card["notes"])
+    assert card["options"]["pitch"] is True and not any(
+        "voicing and F0 are not measured" in note for note in card["notes"]
+    )
 
 
 @pytest.mark.parametrize(
