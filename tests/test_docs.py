@@ -70,6 +70,31 @@ def test_every_relative_link_leads_to_a_file_and_a_heading(page):
             assert heading in anchors(there), f"{target}: no such heading in {there.name}"
 
 
+SOURCES = [*PAGES, *sorted((ROOT / "notebooks").glob("*.md")), *sorted((ROOT / "giblet").rglob("*.py"))]
+DOI = re.compile(r"https://doi\.org/10\.\d{4,9}/[\w.()/:-]*\w")
+
+
+def external(text: str) -> list[str]:
+    """Addresses elsewhere, and identifiers of papers that are not written as addresses."""
+    return [found.rstrip(".,;:") for found in re.findall(r"https?://[^\s)>\]\"'`|]+|\bdoi:\S+", text)]
+
+
+def off(address: str) -> bool:
+    return not address.startswith("https://") or ("doi.org" in address and not DOI.fullmatch(address))
+
+
+def test_addresses_elsewhere_are_safe_and_well_formed():
+    found = {(path.name, one) for path in SOURCES for one in external(path.read_text(encoding="utf-8"))}
+    assert len(found) >= 25
+    assert [one for one in sorted(found) if off(one[1]) and "w3.org" not in one[1]] == []
+
+
+def test_an_address_that_is_off_would_be_found():
+    text = "[a](http://a.org), doi:10.1038/s41597, (https://doi.org/10.1038), https://doi.org/10.7302/Z29C6VNH."
+    found = ["http://a.org", "doi:10.1038/s41597", "https://doi.org/10.1038"]
+    assert [one for one in external(text) if off(one)] == found
+
+
 def test_headings_are_addressed_as_code_hosts_do(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("# What is `p`, and q?\n\n## 1. [Here](a.md)\n```sh\n# a comment\n```\n")

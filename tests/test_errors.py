@@ -47,6 +47,7 @@ from giblet.pipeline.brain_files import lesion_of
 from tests.films import Track, click_track, write_film
 from tests.test_features import made
 
+PACKAGE = Path(__file__).parents[1] / "giblet"
 SHAPE = (4, 5, 3)
 CUE = "00:00:0{},000 --> 00:00:0{},500"
 
@@ -472,3 +473,22 @@ def test_each_error_says_what_is_wrong_and_then_what_is_allowed_or_what_to_do():
     assert len(texts) > 500
     renamed = {"regressor {}"}  # giblet.renamed says the rest
     assert [one for one in texts if not re.search(r"[;:(]", one[1]) and one[1] not in renamed] == []
+
+
+def messages(tree: ast.Module) -> list[str]:
+    """Texts of a module that are not docstrings."""
+    docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    texts = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in docs]
+    return [node.value for node in texts if isinstance(node.value, str)]
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_message_names_a_file_that_only_the_repository_has(path):
+    """Whoever installed a wheel has no docs/training.md."""
+    said = messages(ast.parse(path.read_text(encoding="utf-8")))
+    assert [text for text in said if re.search(r"\b(docs|notebooks|samples|configs|scripts|benchmarks)/\w", text)] == []
+
+
+def test_a_message_that_names_such_a_file_would_be_found():
+    tree = ast.parse('"""See docs/a.md."""\nlog.warning(f"{note}; see docs/training.md")\n')
+    assert messages(tree) == ["; see docs/training.md"]

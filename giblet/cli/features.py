@@ -18,6 +18,17 @@ if TYPE_CHECKING:
     from giblet.data.processor import ExtractionSettings
     from giblet.pipeline import FailedExtraction, FeatureFile
 
+SECONDS = ("tr", "grid_duration", "film_duration", "duration", "cut", "padded", "gap_seconds", "overlap_seconds")
+UNITS = {
+    **dict.fromkeys((*SECONDS, "track_delay"), "s"),
+    **dict.fromkeys(("sample_rate", "frame_rate"), "Hz"),
+    "picture_rate": "frames/s",
+    "bandwidth": "kbps",
+    "gain_db": "dB",
+    "hop_length": "samples",
+}
+"""What ``giblet info`` writes behind a number, by its name in the file."""
+
 
 @dataclass(frozen=True)
 class Option:
@@ -496,7 +507,14 @@ def info(
         return
     shape = ", ".join(f"{dim} {n}" for dim, n in zip(about.pop("dims"), about.pop("shape"), strict=True))
     head = f"{about.pop('variable')} ({shape}) {about.pop('dtype')}"
-    table(f"{file}: {head}", about)
+    table(f"{file}: {head}", {name: _with_unit(name, value) for name, value in about.items()})
+
+
+def _with_unit(name: str, value: object) -> object:
+    """A number as people read it; programs take `--json`."""
+    if isinstance(value, float):
+        return f"{value:g} {UNITS[name]}" if name in UNITS else f"{value:g}"
+    return f"{value} {UNITS[name]}" if name in UNITS and isinstance(value, int) else value
 
 
 @app.command("export-bids")

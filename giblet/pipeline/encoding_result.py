@@ -93,8 +93,9 @@ class EncodingResult:
         size, counted = ("n_clips", "clips") if self.rows == "clips" else ("n_trs_test", "test TRs")
         keys = ("mean_r", "n_q", "n_fwe", "n_tested", size)
         rows = [(one.name, *(one.summary[key] for key in keys)) for one in self.subjects]
+        units = f"{self.subjects[0].summary['unit']}s" if self.subjects else "columns"
         return html_table(
-            repr(self).strip("<>"), ("subject", "mean r", "q <= .05", "p_fwe <= .05", "columns", counted), rows
+            repr(self).strip("<>"), ("subject", "mean r", "q <= .05", "p_fwe <= .05", units, counted), rows
         )
 
 

@@ -107,7 +107,11 @@ def checked_run(
         )
     normalisers = _checked_normalisers(read_normalisers(run), study, run)
     if state.get("best", {}).get("step") == 0:
-        log.warning("%s is the untrained model: no validation of this run was better (docs/training.md)", run / "best")
+        log.warning(
+            "%s is the untrained model: no validation of this run was better; the documentation, How to train, says "
+            "what that means",
+            run / "best",
+        )
     return settings, study, normalisers, model
 
 

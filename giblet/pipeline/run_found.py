@@ -21,8 +21,9 @@ ENOUGH = 10
 RIDGE_ALONE = "In {ways} the best model is ridge regression alone: no validation of the network was better."
 UNTRAINED = "In {ways} the best model is the untrained one (step 0): nothing that carries over was learned."
 READ_FIGURES = (
-    "Large: the score on TRs that the model never learned from. Below it its 95 % interval, what the same prediction "
-    "scores when it is rotated in time (chance), and ridge regression on the same TRs: a network has to better that."
+    "The large number is the score on TRs that the model never learned from. Below it stand its 95 % interval, the "
+    "score of the same prediction rotated in time (chance), and that of ridge regression on the same TRs, which a "
+    "network has to beat."
 )
 
 

@@ -125,7 +125,7 @@ def _training(files: RunFiles) -> Section:
     best = " and ".join(f"step {step} ({way})" for way, step in steps.items()) or "not known"
     summary = files.summary or {}
     text.append(
-        f"{len(files.log)} validations up to step {int(files.log['step'].iloc[-1])}; it ended: "
+        f"{len(files.log)} validations up to step {int(files.log['step'].iloc[-1])}; how the run ended: "
         f"{summary.get('status', 'not by itself')}. Best validation: {best}. Encoding and decoding share no "
         "weights, and each keeps its best."
     )
@@ -140,15 +140,18 @@ def _training(files: RunFiles) -> Section:
         )
         caption = (
             "Loss by step: 1 is no better than the training mean, 0 is perfect. If validation stays as it began while "
-            "training falls, the network adds nothing to the linear path. If training falls while validation rises, "
-            "the data are too few; best/ holds the best of each direction (dashed). Training losses include dropout."
+            "training falls, the network adds nothing to ridge regression (the linear path). If training falls while "
+            "validation rises, the data are too few; best/ holds the best of each direction (dashed). Training losses "
+            "include dropout."
         )
         parts.append(Drawing(figures.curves(files.log, steps), f"Training curves; {alt}", caption))
     val, linear = summary.get("val") or {}, summary.get("linear_val") or {}
     if val:
         rows = [[name, number(loss), number(linear.get(name))] for name, loss in val.items()]
         parts.append(
-            Table(["loss", "best validation", "linear path alone"], rows, "1 is no better than the training mean.")
+            Table(
+                ["loss", "best validation", "ridge (linear path) alone"], rows, "1 is no better than the training mean."
+            )
         )
     return Section("Training", text, parts)
 

@@ -24,8 +24,8 @@ PREDICTED, TRUE = "predicted_decoded.wav", "true_decoded.wav"
 CAPTION = (
     "All sounds are of the same seconds and share one playhead: choose another while one plays, and it goes on from "
     "there. The pictures go from 0 to 8 kHz, brighter is louder, on one scale. Compare the reconstruction with the "
-    "codec alone, the best that any prediction could sound like, and with itself rotated in time: what that shares "
-    "with the original, it shares by chance."
+    "codec alone, the best that any prediction could sound like, and with itself rotated in time: what the rotated "
+    "one shares with the original, it shares by chance."
 )
 
 
@@ -126,7 +126,7 @@ def _players(one: _Stretch, known: Mapping[str, Path]) -> tuple[list[Player], li
         notes.append(f"{len(one.predicted)} subjects heard this; the first {MOST_SUBJECTS} reconstructions are here.")
     who, path = one.predicted[0]
     turned = round(one.seconds / 2, 1)
-    about = f"null: the same reconstruction, begun {turned:g} s later and its beginning put behind its end"
+    about = f"null: the same reconstruction from second {turned:g} to its end, then its first {turned:g} s"
     players.append(Player.of_file(f"rotated in time, {who}", path, about, turned))
     return players, notes
 

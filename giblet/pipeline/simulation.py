@@ -68,7 +68,10 @@ class SimulatedScan:
         about = {
             "TRs": n_trs,
             "voxels": n_voxels,
-            **{name: attrs[name] for name in ("tr", "snr", "lag", "source", "circular")},
+            "TR, s": attrs["tr"],
+            "SNR": attrs["snr"],
+            "lag, s": attrs["lag"],
+            **{name: attrs[name] for name in ("source", "circular")},
         }
         return html_facts(str(self.files[0]), {**about, "files": ", ".join(path.name for path in self.files)})
 

@@ -194,7 +194,7 @@ class _Fit:
         if status != "paused" and self.step > first:
             status = "finished" if self.step >= self.last else "stopped early"
             for note in self.best.notes(self.output / "best", self._linear_val()) if self.main else []:
-                log.warning("%s; see docs/training.md", note)
+                log.warning("%s; the documentation, How to train, says what that means", note)
         result = self._result(status)
         if self.main and status != "up to date":
             about = {**result.as_dict(), "giblet_version": __version__, "device": str(self.fabric.device)}

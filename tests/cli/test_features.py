@@ -49,6 +49,10 @@ def test_extract_info_decode_give_the_film_back(giblet, film, tmp_path):
     assert about["source"] == "sintel_trailer.mp4"
     status, said, _ = giblet("info", path)
     assert re.search(r"codec_fingerprint\s+[0-9a-f]{64}", said)
+    facts = dict(re.findall(r"^  (\w+) +(.*)$", said, re.MULTILINE))
+    assert (facts["tr"], facts["film_duration"], facts["padded"]) == ("1.5 s", "52.1667 s", "0.333333 s")
+    assert (facts["bandwidth"], facts["sample_rate"], facts["hop_length"]) == ("6 kbps", "24000 Hz", "320 samples")
+    assert facts["gaps"] == "0", "a count has no unit"
 
     status, said, _ = giblet("decode", path, "--out-file", tmp_path / "back.wav")
     assert status == 0

@@ -289,7 +289,7 @@ def test_the_card_has_the_scores_of_a_clap_model_and_passages_beside_the_codec(g
     assert told["mel", 1.5]["ceiling"]["pairwise"]["value"] > 0.95
     (page,) = (tmp_path / "out").glob("*_scorecard.md")
     assert "| mel, 1.5 s, codec alone |" in page.read_text() and "| CLAP similarity |" in page.read_text()
-    assert any("pitch=True asks for them" in note for note in card["notes"])
+    assert any("voicing and F0 are not measured" in note for note in card["notes"])
     status, _, err = giblet("reconstruct", trained.run, "-o", tmp_path / "out", "--original", trained.sound)
     assert status == 2 and "clap was" in err
 
@@ -305,7 +305,9 @@ def test_the_card_has_voicing_and_f0_where_they_are_asked_for(giblet, trained, t
     agree = (np.isfinite(heard) == np.isfinite(told)).mean()
     assert scores["voicing agreement (1 - VDE)"]["ceiling"] == pytest.approx(agree, abs=0.005) and agree < 0.7
     assert scores["F0 agreement (1 - GPE)"]["ceiling"] > 0.9
-    assert card["options"]["pitch"] is True and not any("pitch=True asks for them" in note for note in card["notes"])
+    assert card["options"]["pitch"] is True and not any(
+        "voicing and F0 are not measured" in note for note in card["notes"]
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from giblet.codec import loading
+from giblet.codec import load_codec, loading
 from giblet.errors import CodecError
 from giblet.pipeline.doctor import Package, doctor
 from giblet.version import __version__
@@ -24,6 +24,9 @@ def test_versions_are_those_of_the_environment():
     (pystoi,) = [one for one in found.packages if one.name == "pystoi"]
     assert pystoi.extras == ("quality", "stoi"), "one extra brings another"
     assert found.facts()["bundled codec"] == found.models["bundled codec"] and len(found.models["bundled codec"]) == 12
+    codec = load_codec("bundled")
+    assert found.models["bundled codec"] == codec.fingerprint[:12]
+    assert found.models["its codes, as in files"] == codec.codes_fingerprint[:12], "what giblet info prints of a file"
 
 
 def test_an_old_or_missing_package_is_a_problem_with_its_remedy(monkeypatch):

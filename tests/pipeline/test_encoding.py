@@ -74,7 +74,7 @@ def test_tables_open_in_pandas_and_the_page_stands_alone(result):
     summary = json.loads((result.folder / "summary.json").read_text())
     assert summary["subjects"]["01"]["n_trs_test"] + summary["subjects"]["01"]["n_trs_train"][0] < N_TRS
     assert all(path.is_file() for path in result.files)
-    assert "2 subjects" in repr(result) and "<table>" in result._repr_html_()
+    assert "2 subjects" in repr(result) and "<th>regions</th>" in result._repr_html_()
 
 
 def test_an_image_gives_maps_on_its_voxels(study, tmp_path):

@@ -70,7 +70,7 @@ def test_a_simulated_scan_names_its_runs_mask_and_truth(words, tmp_path):
     table = simulate(words.path, tmp_path / "table", n_voxels=5, table=True)
     assert table.mask is None and [path.suffix for path in table.files] == [".tsv", ".nc"]
     np.testing.assert_array_equal(image.simulation.bold, table.simulation.bold)
-    assert "100 TRs of 2 s, 5 voxels" in repr(image) and "snr" in table._repr_html_()
+    assert "100 TRs of 2 s, 5 voxels" in repr(image) and "<th>TR, s</th><td>2.0</td>" in table._repr_html_()
 
 
 def test_a_simulation_of_one_series_follows_it_in_every_voxel(words):
