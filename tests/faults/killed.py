@@ -14,7 +14,6 @@ from tests.faults.jobs import Job
 from tests.faults.processes import Stop, run
 from tests.faults.whole import digests, finished, read_all
 
-
 TIMED = {"log.csv", "summary.json"}
 """Names of files that hold how long something took, which may happen to be the same twice."""
 
