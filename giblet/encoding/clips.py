@@ -239,7 +239,8 @@ def read_array(path: str | Path) -> np.ndarray:
     if path.suffix.lower() != ".npy":
         raise InputError(f"{path.name} is neither a table (.tsv, .csv) nor an array (.npy)")
     with reading(path, "an array of numpy.save is needed"):
-        return np.load(path, allow_pickle=False)
+        # Mapped, as the memory for all that its header declares would be taken before the file is seen to be shorter.
+        return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
 def _text_columns(path: Path) -> dict[str, list[str]]:

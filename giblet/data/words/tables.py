@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
@@ -12,6 +13,7 @@ from statistics import median
 from giblet.cells import is_number, read_cells
 from giblet.data.words.cues import Cue
 from giblet.errors import InputError, reading
+from giblet.limits import check_limit
 from giblet.timing import exact, shown
 
 EMPTY_CELLS = ("", "n/a")
@@ -151,6 +153,10 @@ def _workbook(path: Path) -> tuple[list[str | None], list[list[str]]]:
     """Names and rows of the first sheet; cells outside the named columns are not looked at."""
     import pandas as pd
 
+    if zipfile.is_zipfile(path):
+        with reading(f"the table {path.name}", "it is damaged; save the table as CSV"), zipfile.ZipFile(path) as packed:
+            unpacked = sum(part.file_size for part in packed.infolist())
+        check_limit("workbook_mb", unpacked / 1e6, path.name, "MB when unpacked")
     try:
         with reading(f"the table {path.name}", "it is no workbook, or damaged; save the table as CSV"):
             sheet = pd.read_excel(path, header=None, dtype=str, keep_default_na=False)
