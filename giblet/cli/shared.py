@@ -301,7 +301,8 @@ def _options(
     limit: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=NUMBER", help=f"Raise what a file may hold ({', '.join(LIMITS)}); may repeat.",
+            metavar="NAME=NUMBER",
+            help=f"Raise what a file may hold ({', '.join(LIMITS)}); may repeat.",
             show_default=False,
         ),
     ] = None,

@@ -1,21 +1,53 @@
-import argparse, tempfile, time, sys, json
+"""Try many damaged files by hand: ``python -m tests.fuzz --count 50000 --write docs/robustness.md``.
+
+One of the files is made again, to look at, by ``python -m tests.fuzz --formats SRT --first 38 --count 1 --keep HERE``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from collections import Counter
-from tests.fuzz.running import FAULT, OUTSIDE, cases_of, counted, run
-p=argparse.ArgumentParser()
-p.add_argument('--count',type=int,default=2000); p.add_argument('--seed',type=int,default=0); p.add_argument('--first',type=int,default=0)
-p.add_argument('--formats',nargs='*')
-a=p.parse_args()
+
+from rich.console import Console
+
 from tests.fuzz.formats import FORMATS
-names=a.formats or list(FORMATS)
-t=time.time(); seen=Counter(); outs=[]
-with tempfile.TemporaryDirectory() as d:
-    for n in names:
-        t1=time.time()
-        for o in run(cases_of([n], -(-a.count//len(names)), a.seed, a.first), Path(d)/n.replace(' ','_')):
-            outs.append(o)
-            if o.kind in (FAULT,OUTSIDE):
-                key=(o.case.format,o.told[:110]); seen[key]+=1
-                if seen[key]==1: print(o.case,o.told,flush=True)
-        c=counted(outs)[n]; print(f"== {n}: {dict(c)} {time.time()-t1:.1f} s", flush=True)
-for k,v in seen.most_common(): print(v,k)
+from tests.fuzz.page import PAGE, merged
+from tests.fuzz.running import FAULT, OUTSIDE, Originals, cases_of, counted, run
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("--count", type=int, default=2000, help="files in all")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0, help="number of the first file of each format")
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS), metavar="FORMAT")
+    parser.add_argument("--keep", type=Path, help="write the files here, and read none")
+    parser.add_argument("--write", type=Path, nargs="?", const=PAGE, help="the page; its figures are added to")
+    asked = parser.parse_args(arguments)
+    shown, bad = Console(highlight=False, soft_wrap=True), 0
+    cases = cases_of(asked.formats, asked.count, asked.seed, asked.first)
+    with tempfile.TemporaryDirectory() as folder:
+        if asked.keep is not None:
+            originals = Originals(Path(folder))
+            for case in cases:
+                shown.print(originals.write(case, asked.keep / f"{case.format.replace(' ', '_')}-{case.number}"))
+            return 0
+        for name in asked.formats:
+            outcomes = []
+            for outcome in run([case for case in cases if case.format == name], Path(folder) / name):
+                outcomes.append(outcome)
+                if outcome.kind in (FAULT, OUTSIDE):
+                    shown.print(f"{outcome.case}: {outcome.told}", markup=False)
+            counts = counted(outcomes)
+            bad += counts[name][FAULT]
+            shown.print(f"{name}: {dict(counts[name])}", markup=False)
+            if asked.write is not None:  # after each format, as the whole takes hours
+                asked.write.write_text(merged(asked.write, counts), encoding="utf-8")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -132,7 +132,13 @@ def _made_state(folder: Path) -> Path:
     from giblet.training.checkpoint import FORMAT
 
     (folder / "step-3.safetensors").write_bytes(b"")
-    state = {"format": FORMAT, "step": 3, "sha256": sha256_of(folder / "step-3.safetensors"), "tensors": "step-3.safetensors", "settings": {}}
+    state = {
+        "format": FORMAT,
+        "step": 3,
+        "sha256": sha256_of(folder / "step-3.safetensors"),
+        "tensors": "step-3.safetensors",
+        "settings": {},
+    }
     (folder / "last.json").write_text(json.dumps(state))
     return folder / "last.json"
 

@@ -1,4 +1,4 @@
-"""Reads damaged files in processes of their own, which may crash, hang or run out of memory, and counts what happened."""
+"""Damaged files, read in processes of their own, which may crash, hang or run out of memory, and what happened."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import tempfile
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -31,6 +31,8 @@ STACK = "stack.txt"
 """Where a process stood when it crashed or was stopped."""
 MEMORY = 2 * 2**30
 """Bytes that a reader may take beyond what the process has before it."""
+Reader = Callable[[Path], object]
+"""Of a file; raises a GibletError, or reads."""
 READ, REFUSED, FAULT, OUTSIDE = "read", "refused", "fault", "outside"
 NATIVE = ("av", "h5py")
 """Libraries around compiled ones in which a process may crash or hang on a file that giblet cannot tell to be bad."""
@@ -85,8 +87,11 @@ class Originals:
         return path
 
 
-def run(cases: Sequence[Case], folder: Path) -> Iterator[Outcome]:
-    """What happens to each case, in their order, whatever happens to the process that reads it."""
+def run(cases: Sequence[Case], folder: Path, read: Reader | None = None) -> Iterator[Outcome]:
+    """What happens to each case, in their order, whatever happens to the process that reads it.
+
+    `read` takes the place of the format's own reader.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.fuzz.formats"])
     at = 0
@@ -94,7 +99,7 @@ def run(cases: Sequence[Case], folder: Path) -> Iterator[Outcome]:
         ours, theirs = context.Pipe(duplex=False)
         own = folder / f"from-{at}"
         own.mkdir(parents=True)
-        process = context.Process(target=_work, args=(theirs, cases[at:], own))
+        process = context.Process(target=_work, args=(theirs, cases[at:], own, read))
         process.start()
         theirs.close()
         while at < len(cases):
@@ -134,7 +139,7 @@ def _ended(case: Case, status: int | None, stack: Path) -> Outcome:
     return Outcome(case, FAULT, f"{how} in {files[0] if files else 'a place unknown'}")
 
 
-def _work(pipe: Connection, cases: Sequence[Case], folder: Path) -> None:
+def _work(pipe: Connection, cases: Sequence[Case], folder: Path, read: Reader | None) -> None:
     """In the child: read one file after the other."""
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
@@ -162,7 +167,7 @@ def _work(pipe: Connection, cases: Sequence[Case], folder: Path) -> None:
         place = folder / "case"
         path = originals.write(case, place)
         signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
-        outcome = _outcome(case, path, unraised)
+        outcome = _outcome(case, path, unraised, read or FORMATS[case.format].read)
         signal.setitimer(signal.ITIMER_PROF, 0)
         shutil.rmtree(place, ignore_errors=True)
         pipe.send(outcome)
@@ -173,14 +178,13 @@ def _work(pipe: Connection, cases: Sequence[Case], folder: Path) -> None:
     os._exit(0)
 
 
-def _outcome(case: Case, path: Path, unraised: list[str]) -> Outcome:
+def _outcome(case: Case, path: Path, unraised: list[str], read: Reader) -> Outcome:
     from giblet.errors import GibletError
-    from tests.fuzz.formats import FORMATS
 
     unraised.clear()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
-        FORMATS[case.format].read(path)
+        read(path)
         outcome = Outcome(case, READ)
     except GibletError as exc:
         outcome = Outcome(case, REFUSED, str(exc))

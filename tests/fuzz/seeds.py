@@ -14,7 +14,7 @@ import yaml
 
 from giblet.features import new_features, save_features
 from giblet.timing import TRGrid
-from tests.brains import N, SURFACES, bold, write_cifti, write_gifti, write_labels, write_nifti
+from tests.brains import SURFACES, N, bold, write_cifti, write_gifti, write_labels, write_nifti
 from tests.films import Track, noise, write_film
 from tests.sounds import at_24k
 
@@ -188,8 +188,6 @@ def matlab(folder: Path) -> Path:
 def _text(path: Path, content: str) -> Path:
     path.write_bytes(content.encode())
     return path
-
-
 
 
 def _gzipped(path: Path) -> Path:

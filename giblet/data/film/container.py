@@ -151,7 +151,7 @@ class Film:
             pixels = self.video.codec_context.width * self.video.codec_context.height
             check_limit("megapixels", pixels / 1e6, str(path), "million pixels")
             # The pictures themselves may be larger than the header says.
-            self.video.codec_context.options |= {"max_pixels": str(round(limit("megapixels") * 1e6))}
+            self.video.codec_context.options = {"max_pixels": str(round(limit("megapixels") * 1e6))}
         self.packets = PacketReader(path, container, track, self.video, riff)
 
     @property

@@ -160,7 +160,7 @@ def clock_doubt(content: str) -> str:
         If its ``X-TIMESTAMP-MAP`` holds a time that is none or can be read in two ways.
     """
     head = content.partition("\n\n")[0]
-    found = re.search(rf"^X-TIMESTAMP-MAP=(?=.*MPEGTS:(\d{1,20})\b)(?=.*LOCAL:({_CLOCK}))", head, re.MULTILINE)
+    found = re.search(rf"^X-TIMESTAMP-MAP=(?=.*MPEGTS:(\d{{1,20}})\b)(?=.*LOCAL:({_CLOCK}))", head, re.MULTILINE)
     if not found:
         return ""
     stream, local = Fraction(int(found[1]), 90_000), _seconds(found[2], "X-TIMESTAMP-MAP")
@@ -215,7 +215,7 @@ def _timed(content: str, name: str, point: str) -> tuple[str, list[tuple[int, Fr
 def _seconds(time: str, where: str) -> Fraction:
     """Seconds of hours:minutes:seconds, or of minutes:seconds."""
     if len(time) > LONGEST:
-        raise InputError(f"{where}: {time[:LONGEST]}... is no time; expected hours, minutes up to 59 and seconds up to 59")
+        raise InputError(f"{where}: {time[:LONGEST]}... is no time; expected hours:minutes:seconds")
     whole, point, decimals = re.fullmatch(r"([\d:]+)([.,]?)(\d*)", time).groups()  # type: ignore[union-attr]
     hours, minutes, seconds = map(int, (["0", *whole.split(":")])[-3:])
     if minutes > 59 or seconds > 59:
