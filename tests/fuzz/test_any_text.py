@@ -27,9 +27,11 @@ VALUES = st.recursive(
     max_leaves=12,
 )
 PIECES = st.sampled_from(
-    ["\t", ",", ";", "\n", "\n\n", '"', "'", "onset", "text", "duration", "0", "1.5", "-1", "nan", "1e400", "-->", "WEBVTT",
-     "00:00:01,000", "00:00:02.5", "<i>", "</", "<00:00:01.0>", "{", "}", "[", "]", ":", "- ", "#", "&a", "*a", "!!int", "\x00",
-     "\ufeff", "\r", "é", "words", "xmin = ", "intervals [1]:", "size = 3", 'File type = "ooTextFile"']
+    [
+        *"\t,;\n\"'{}[]:#\x00\ufeff\ré", "\n\n", "onset", "text", "duration", "0", "1.5", "-1", "nan", "1e400", "-->", "<i>",
+        "00:00:01,000", "00:00:02.5", "</", "<00:00:01.0>", "- ", "&a", "*a", "!!int", "words", "xmin = ", "WEBVTT",
+        "intervals [1]:", "size = 3", 'File type = "ooTextFile"',
+    ]
 )  # fmt: skip
 TEXTS = st.lists(PIECES | st.text(max_size=3), max_size=30).map("".join)
 OF_TEXT = ("TSV of words", "TSV of regions", "SRT", "VTT", "TextGrid", "JSON of an aligner", "YAML of train")
@@ -56,7 +58,11 @@ def test_any_json_beside_results_features_and_scans(value):
             with suppress(GibletError):
                 FORMATS[name].read(path)
         card = Path(folder) / "dataset_description.json"
-        for content in (value, {"giblet": value}, {"giblet": {"file": value, "settings": value, "features_sha256": ""}}):
+        for content in (
+            value,
+            {"giblet": value},
+            {"giblet": {"file": value, "settings": value, "features_sha256": ""}},
+        ):
             card.write_text(json.dumps(content))
             read_sidecar(card.with_suffix(".nc"))
             for read in (check_sidecar, lambda path: check_derivative(path.parent)):
@@ -88,7 +94,9 @@ ATTRIBUTES = st.none() | st.integers(-(2**31), 2**31) | st.floats() | st.text(st
 
 @settings(max_examples=40)
 @given(
-    name=st.sampled_from(["variable", "tr", "frame_rate", "kind", "desc", "film_duration", "settings", "giblet_version"]),
+    name=st.sampled_from(
+        ["variable", "tr", "frame_rate", "kind", "desc", "film_duration", "settings", "giblet_version"]
+    ),
     value=ATTRIBUTES.filter(lambda value: value is None or "\0" not in str(value)),
 )
 def test_any_attribute_of_a_feature_file(name, value):
@@ -105,7 +113,8 @@ def test_any_attribute_of_a_feature_file(name, value):
 
 
 @pytest.mark.parametrize(
-    "value", ["1e999999999", "-1e-999999999", "9" * 5000, "1e400", "nan", "1/0", "inf", np.float64("nan"), "\x00", "٣/0"]
+    "value",
+    ["1e999999999", "-1e-999999999", "9" * 5000, "1e400", "nan", "1/0", "inf", np.float64("nan"), "\x00", "٣/0"],
 )
 def test_what_is_no_finite_number_is_refused_at_once(value):
     with pytest.raises(GibletError, match="expected a finite number") as told:
