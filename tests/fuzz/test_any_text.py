@@ -28,9 +28,9 @@ VALUES = st.recursive(
 )
 PIECES = st.sampled_from(
     [
-        *"\t,;\n\"'{}[]:#\x00\ufeff\ré", "\n\n", "onset", "text", "duration", "0", "1.5", "-1", "nan", "1e400", "-->", "<i>",
-        "00:00:01,000", "00:00:02.5", "</", "<00:00:01.0>", "- ", "&a", "*a", "!!int", "words", "xmin = ", "WEBVTT",
-        "intervals [1]:", "size = 3", 'File type = "ooTextFile"',
+        *"\t,;\n\"'{}[]:#\x00\ufeff\ré", "\n\n", "onset", "text", "duration", "0", "1.5", "-1", "nan", "1e400",
+        "-->", "<i>", "</", "<00:00:01.0>", "- ", "&a", "*a", "!!int", "words", "xmin = ", "WEBVTT",
+        "00:00:01,000", "00:00:02.5", "intervals [1]:", "size = 3", 'File type = "ooTextFile"',
     ]
 )  # fmt: skip
 TEXTS = st.lists(PIECES | st.text(max_size=3), max_size=30).map("".join)

@@ -239,7 +239,7 @@ def test_code_in_the_folder_of_a_model_is_not_run_and_nobody_is_asked(tmp_path, 
 def test_yaml_makes_plain_values_only(tmp_path):
     path, mark = tmp_path / "train.yaml", tmp_path / "was_here"
     path.write_text(f"output: !!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path ['{mark}']]")
-    with pytest.raises(InputError, match="train.yaml"):
+    with pytest.raises(InputError, match=r"train.yaml"):
         TrainSettings.from_yaml(path)
     assert not mark.exists()
 
