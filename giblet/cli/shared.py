@@ -310,8 +310,9 @@ def _options(
     """A film's sound, picture and words on the clock of a scan, and predicted audio codes back into sound."""
     if limit:
         # Processes that a command starts have it from there.
-        os.environ[VARIABLE] = ",".join(filter(None, [os.environ.get(VARIABLE), *limit]))
-        limits_in(os.environ[VARIABLE])
+        together = ",".join(filter(None, [os.environ.get(VARIABLE), *limit]))
+        limits_in(together)
+        os.environ[VARIABLE] = together
     know_options(context)
     logging.getLogger("giblet").setLevel(logging.INFO if verbose else logging.WARNING)
 

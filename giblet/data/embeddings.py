@@ -97,7 +97,8 @@ class SentenceModel:
         """In what the parts differ from those that the model states: the library guesses where a file is missing."""
         folder = Path(where)
         listed = folder / MODULES if folder.is_dir() else hub_file(where, MODULES, None, local_only=True)
-        wanted = [part["type"].rpartition(".")[2] for part in json.loads(listed.read_text(encoding="utf-8"))]
+        with reading(listed):
+            wanted = [part["type"].rpartition(".")[2] for part in json.loads(listed.read_text(encoding="utf-8"))]
         found = [type(part).__name__ for part in self.model]
         if len(found) == len(wanted):  # class names may differ between versions of the library
             return None

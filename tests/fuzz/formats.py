@@ -87,6 +87,10 @@ def _words(path: Path) -> None:
     rows_on_scan(path, settings)
 
 
+def _cells(path: Path) -> None:
+    _words(seeds.with_sheet(path.parents[2]))
+
+
 def _model(path: Path) -> None:
     """The digest is set right, as otherwise nothing else of a damaged model would be looked at."""
     folder = path.parent
@@ -160,12 +164,13 @@ FORMATS: dict[str, Format] = {
         Format("CIFTI", seeds.cifti, _scan),
         Format("CIFTI labels", seeds.cifti_labels, _labels),
         Format("GIFTI", seeds.gifti, _scan, text=True),
-        Format("netCDF, codes", seeds.features, _features),
-        Format("netCDF, words", seeds.means, _features),
+        Format("netCDF, codes", seeds.features, _features, share=0.3),
+        Format("netCDF, words", seeds.means, _features, share=0.5),
         Format("TSV of words", seeds.words_tsv, _words, text=True),
         Format("TSV of regions", seeds.regions_tsv, _scan, text=True),
         Format("TSV, gzipped", seeds.regions_gz, _scan),
         Format("XLSX", seeds.workbook, _words),
+        Format("XLSX, its cells", seeds.sheet, _cells, text=True),
         Format("SRT", seeds.srt, _words, text=True),
         Format("VTT", seeds.vtt, _words, text=True),
         Format("TextGrid", seeds.textgrid, _words, text=True),

@@ -61,29 +61,36 @@ class Originals:
     """Whole files, made once, and copied with the damage of a case."""
 
     def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self._files: dict[str, Path] = {}
+        self._files: dict[str, tuple[Path, Path]] = {}
 
-    def path(self, name: str) -> Path:
+    def copy(self, name: str, folder: Path) -> Path:
+        """The files of a format, in another folder; the path is that of the one that is damaged."""
         from tests.fuzz.formats import FORMATS
 
         if name not in self._files:
             place = self.folder / f"{len(self._files)}"
             place.mkdir(parents=True)
-            self._files[name] = FORMATS[name].make(place)
-        return self._files[name]
+            self._files[name] = place, FORMATS[name].make(place).relative_to(place)
+        place, path = self._files[name]
+        shutil.copytree(place, folder, dirs_exist_ok=True)
+        return folder / path
+
+    def content(self, name: str) -> bytes:
+        """Of the file that is damaged, when it is whole."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            return self.copy(name, Path(folder)).read_bytes()
 
     def write(self, case: Case, folder: Path) -> Path:
         """The files of a case, of which one is damaged."""
         from tests.fuzz.formats import FORMATS
 
-        whole = self.path(case.format)
-        shutil.copytree(whole.parent, folder, dirs_exist_ok=True)
         rng = random.Random(f"{case.seed}/{case.format}/{case.number}")
-        kin = [name for name in FORMATS if name != case.format]
-        other = self.path(rng.choice(kin) if rng.random() < 0.2 else case.format).read_bytes()
-        path = folder / whole.name
-        path.write_bytes(damaged(whole.read_bytes(), rng, other, text=FORMATS[case.format].text))
+        kin = [name for name, one in FORMATS.items() if one.read == FORMATS[case.format].read]
+        other = self.content(rng.choice(kin))
+        path = self.copy(case.format, folder)
+        path.write_bytes(damaged(path.read_bytes(), rng, other, text=FORMATS[case.format].text))
         return path
 
 
@@ -156,11 +163,8 @@ def _work(pipe: Connection, cases: Sequence[Case], folder: Path, read: Reader | 
     from tests.fuzz.formats import FORMATS
 
     for name in {case.format for case in cases}:
-        original = originals.path(name)
-        copy = folder / "unharmed"
-        shutil.copytree(original.parent, copy)
-        FORMATS[name].read(copy / original.name)
-        shutil.rmtree(copy)
+        FORMATS[name].read(originals.copy(name, folder / "unharmed"))
+        shutil.rmtree(folder / "unharmed")
     used = _data_bytes()
     resource.setrlimit(resource.RLIMIT_DATA, (used + MEMORY, resource.RLIM_INFINITY))
     for case in cases:

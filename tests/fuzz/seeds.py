@@ -19,6 +19,7 @@ from tests.films import Track, noise, write_film
 from tests.sounds import at_24k
 
 WORDS = ["the", "quick", "fox", "jumps", "over", "it"]
+SHEET = "xl/worksheets/sheet1.xml"
 SAME = {"fflags": "+bitexact"}
 """Without it, Matroska and Ogg draw numbers for their tracks."""
 
@@ -116,6 +117,23 @@ def workbook(folder: Path) -> Path:
             if name == "docProps/core.xml":
                 content = content[: content.index(b"<dcterms:modified")] + b"</cp:coreProperties>"
             new.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+    return path
+
+
+def sheet(folder: Path) -> Path:
+    """The XML of the cells beside the workbook that it is of."""
+    with zipfile.ZipFile(workbook(folder)) as book:
+        (folder / SHEET).parent.mkdir(parents=True)
+        (folder / SHEET).write_bytes(book.read(SHEET))
+    return folder / SHEET
+
+
+def with_sheet(folder: Path) -> Path:
+    """The workbook with the XML that lies beside it."""
+    path = folder / "own.xlsx"
+    with zipfile.ZipFile(folder / "words.xlsx") as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, (folder / SHEET).read_bytes() if name == SHEET else old.read(name))
     return path
 
 

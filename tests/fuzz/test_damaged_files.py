@@ -41,7 +41,7 @@ def test_a_file_follows_from_its_seed_and_number(name, tmp_path):
     for place in ("one", "other"):
         originals = Originals(tmp_path / place / "whole")
         files = [originals.write(Case(name, 3, k), tmp_path / place / str(k)).read_bytes() for k in range(4)]
-        made.append([originals.path(name).read_bytes(), *files])
+        made.append([originals.content(name), *files])
     assert made[0] == made[1]
     assert len({*made[0]}) > 2
 

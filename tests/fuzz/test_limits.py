@@ -6,6 +6,7 @@ import json
 import pickle
 import re
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -216,7 +217,7 @@ def test_no_pickle_is_read(tmp_path):
 
 
 def test_weights_that_are_a_pickle_of_code_are_refused(tmp_path):
-    folder, mark = speech_folder(tmp_path / "model", "wav2vec2"), tmp_path / "was_here"
+    folder, mark = speech_folder(tmp_path / "model", "wav2vec2-group"), tmp_path / "was_here"
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Marks(mark)))
     with pytest.raises(GibletError):
@@ -225,7 +226,7 @@ def test_weights_that_are_a_pickle_of_code_are_refused(tmp_path):
 
 
 def test_code_in_the_folder_of_a_model_is_not_run_and_nobody_is_asked(tmp_path, monkeypatch):
-    folder, mark = speech_folder(tmp_path / "model", "wav2vec2"), tmp_path / "was_here"
+    folder, mark = speech_folder(tmp_path / "model", "wav2vec2-group"), tmp_path / "was_here"
     (folder / "own.py").write_text(f"open({str(mark)!r}, 'w')\nclass Own: pass\n")
     config = json.loads((folder / "config.json").read_text())
     config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.Own", "AutoModel": "own.Own"}}
@@ -301,8 +302,12 @@ def test_names_of_subjects_cannot_lead_out_of_the_folder(name, tmp_path):
 def test_names_of_films_cannot_lead_out_of_the_folder(film, tmp_path):
     from giblet.features import feature_path
 
-    for path in (predicted_path(tmp_path, "01", film, "bold.nii.gz"), feature_path(film, "encodec24k", tmp_path)):
-        assert path.resolve().is_relative_to(tmp_path.resolve()), path
+    for make in (
+        lambda: predicted_path(tmp_path, "01", film, "bold.nii.gz"),
+        lambda: feature_path(film, "x", tmp_path),
+    ):
+        with suppress(InputError):
+            assert make().resolve().is_relative_to(tmp_path.resolve()), make()
 
 
 def test_names_of_bands_cannot_lead_out_of_the_folder(tmp_path):
