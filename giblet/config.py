@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from giblet.cells import decoded
 from giblet.errors import InputError, reading
@@ -19,6 +19,8 @@ from giblet.renamed import now_called
 
 LONGEST = 80
 """Characters of a value that a message shows."""
+LONGEST_NAME = 255
+"""Characters of the name of a file or folder: no file system has more."""
 MOST_VALUES = 1_000_000
 """Values of a YAML file with its aliases written out: a few lines of aliases of aliases stand for billions."""
 
@@ -49,6 +51,17 @@ class Settings(BaseModel):
     renamed: ClassVar[dict[str, str]] = {}
     """Today's names of options by those they had before. An old name is an error that says the new one, but in what
     giblet itself has stored: see :meth:`in_todays_words`."""
+
+    @model_validator(mode="after")
+    def _paths_are_of_files(self) -> Self:
+        for name, value in self:
+            several = value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple) else (value,)
+            for one in several:
+                if isinstance(one, Path) and (
+                    "\0" in str(one) or len(max(one.parts, key=len, default="")) > LONGEST_NAME
+                ):
+                    raise ValueError(f"{name} is {str(one)[:40]!r}...: no file can be called so")
+        return self
 
     @classmethod
     def make(cls, **values: Any) -> Self:

@@ -549,7 +549,8 @@ def _other_owner(path: Path) -> Path | None:
     if "features_sha256" not in about:
         owners = [path.with_suffix(".nc")]
     elif "file" in about:
-        owners = [path.with_name(Path(str(about["file"])).name or path.name)]
+        # No path is made of what a file says.
+        owners = [one for one in path.parent.iterdir() if one.name == about["file"]]
     else:  # written before sidecars of sounds and films named them
         beside = [path.with_suffix(suffix) for suffix in DECODED]
         owners = [one for one in beside if one.is_file() and sha256_of(one) == about.get("sha256")]

@@ -139,6 +139,16 @@ def test_an_array_that_is_shorter_than_its_header_says_is_refused(tmp_path):
         read_array(path)
 
 
+@pytest.mark.parametrize(("name", "option"), [("JSON of a model", "features"), ("JSON of a codec", "num_filters")])
+def test_a_model_far_larger_than_its_weights_is_refused_before_it_is_built(name, option, tmp_path):
+    path = FORMATS[name].make(tmp_path)
+    text = path.read_text()
+    path.write_text(re.sub(rf'"{option}": \d+', f'"{option}": 200000', text))
+    assert path.read_text() != text
+    with pytest.raises(GibletError, match=r"describes a model of \d{8,} numbers or more.*copy both again"):
+        FORMATS[name].read(path)
+
+
 def test_volumes_beyond_the_limit_are_refused(tmp_path, monkeypatch):
     path = seeds.nifti(tmp_path)
     lowered(monkeypatch, megavoxels=1e-6)
@@ -308,6 +318,16 @@ def test_names_of_films_cannot_lead_out_of_the_folder(film, tmp_path):
     ):
         with suppress(InputError):
             assert make().resolve().is_relative_to(tmp_path.resolve()), make()
+
+
+@pytest.mark.parametrize("path", ["x" * 300, "folder/" + "x" * 300 + "/film.nc", "film\0.nc"])
+def test_paths_that_no_file_can_have_are_refused_in_the_configuration(path, tmp_path):
+    config = seeds.encoding(tmp_path)
+    options = options_in(config)
+    options["data"]["subjects"][0]["runs"][0]["audio"] = path
+    config.write_text(yaml.safe_dump(options))
+    with pytest.raises(InputError, match=r"audio is .*no file can be called so"):
+        FORMATS["YAML of encode"].read(config)
 
 
 def test_names_of_bands_cannot_lead_out_of_the_folder(tmp_path):
