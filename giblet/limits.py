@@ -11,6 +11,7 @@ limit               default  what it is of
 ``megavoxels``          200  voxels of a volume, or vertices of a surface, in millions
 ``table_mb``           2000  MB of text: tables, subtitles, configurations; unpacked
 ``workbook_mb``         200  MB of an Excel workbook, unpacked
+``megacells``             5  cells of the first sheet of a workbook, empty ones between them too, in millions
 ``unpacked_gb``         100  GB of a packed image or of an archive of arrays, unpacked
 ==================  =======  =============================================================
 
@@ -34,6 +35,7 @@ LIMITS: dict[str, float] = {
     "megavoxels": 200,
     "table_mb": 2000,
     "workbook_mb": 200,
+    "megacells": 5,
     "unpacked_gb": 100,
 }
 """By name, as long as nobody raises them."""

@@ -67,6 +67,21 @@ def test_a_workbook_that_expands_beyond_the_limit_is_refused(tmp_path, monkeypat
         FORMATS["XLSX"].read(path)
 
 
+def test_a_workbook_with_a_cell_far_from_the_others_is_refused(tmp_path, monkeypatch):
+    from openpyxl import Workbook
+
+    book, path = Workbook(), tmp_path / "words.xlsx"
+    for row in (["onset", "duration", "text"], [0.5, 0.4, "the"], [1.0, 0.4, "fox"]):
+        book.active.append(row)
+    book.save(path)
+    FORMATS["XLSX"].read(path)
+    book.active.cell(400, 100, "far")
+    book.save(path)
+    lowered(monkeypatch, megacells=0.001)
+    with pytest.raises(InputError, match=r"words.xlsx: 0.001\d* million cells in its first sheet.*--limit megacells=1"):
+        FORMATS["XLSX"].read(path)
+
+
 def test_an_archive_of_arrays_that_expands_beyond_the_limit_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "part.npz"
     np.savez_compressed(path, zeros=np.zeros(ZEROS, np.uint8))
