@@ -146,6 +146,14 @@ def test_a_header_that_declares_more_than_the_file_holds_is_refused_before_memor
         FORMATS[name].read(path)
 
 
+def test_an_array_of_a_surface_with_more_dimensions_than_there_are_is_refused(tmp_path):
+    path = seeds.gifti(tmp_path)
+    head, _, end = path.read_text().rpartition('Dimensionality="1"')
+    path.write_text(f'{head}Dimensionality="{10**9}"{end}')
+    with pytest.raises(InputError, match=r"an array of 1000000000 dimensions.*cut short or damaged"):
+        FORMATS["GIFTI"].read(path)
+
+
 def test_an_array_that_is_shorter_than_its_header_says_is_refused(tmp_path):
     path = tmp_path / "responses.npy"
     with open(path, "wb") as file:

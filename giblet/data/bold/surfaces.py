@@ -36,6 +36,8 @@ NAMED = (
 HOW_NAMED = "hemi-L and hemi-R, .L. and .R., or lh. and rh."
 TOLD = {"L": "CortexLeft", "R": "CortexRight"}
 """How a file itself says its hemisphere, AnatomicalStructurePrimary."""
+MOST_DIMENSIONS = 6
+"""Of an array, by the format."""
 MESH = ("NIFTI_INTENT_POINTSET", "NIFTI_INTENT_TRIANGLE")
 SERIES_INTENT, MAP_INTENT = "NIFTI_INTENT_TIME_SERIES", "NIFTI_INTENT_NONE"
 
@@ -194,6 +196,11 @@ class _EachArray(GiftiImageParser):
     def __init__(self, take: Callable[[GiftiDataArray], None]) -> None:
         super().__init__()
         self._take = take
+
+    def StartElementHandler(self, name: str, attrs: Mapping[str, str]) -> None:
+        if name == "DataArray" and not 1 <= int(attrs["Dimensionality"]) <= MOST_DIMENSIONS:
+            raise ValueError(f"an array of {attrs['Dimensionality'][:20]} dimensions")  # nibabel would count them
+        super().StartElementHandler(name, attrs)
 
     def EndElementHandler(self, name: str) -> None:
         super().EndElementHandler(name)
