@@ -256,7 +256,7 @@ class _EachOnce(yaml.SafeLoader):
     """YAML in which a name that stands twice in one mapping is an error, and the former does not vanish."""
 
     def get_single_node(self) -> yaml.Node | None:
-        node: yaml.Node | None = super().get_single_node()  # type: ignore[no-untyped-call]
+        node: yaml.Node | None = super().get_single_node()
         if node is not None and _written_out(node, {}) > MOST_VALUES:
             raise ValueError(f"aliases (*name) of aliases stand for over {MOST_VALUES} values")
         return node

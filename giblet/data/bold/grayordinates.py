@@ -61,7 +61,8 @@ def open_cifti(path: Path) -> tuple[Cifti2Image, Any, BrainRows]:
         kind = image.get_data_dtype().kind
         with open(path, "rb") as file:
             slope = float(nib.Nifti2Header.from_fileobj(file, check=False)["scl_slope"])
-    needed = image.dataobj.offset + math.prod(image.shape) * image.get_data_dtype().itemsize
+    start: int = image.dataobj.offset  # type: ignore[attr-defined]
+    needed = start + math.prod(image.shape) * image.get_data_dtype().itemsize
     check_declared(path, needed, f"its header gives the shape {image.shape}", packed=False)
     if len(axes) != 2 or not isinstance(axes[1], (BrainModelAxis, ParcelsAxis)):
         raise InputError(f"{path.name} holds connections, not values of grayordinates or parcels")
