@@ -38,7 +38,7 @@ OF_TEXT = ("TSV of words", "TSV of regions", "SRT", "VTT", "TextGrid", "JSON of 
 
 
 @pytest.mark.parametrize("name", OF_TEXT)
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(text=TEXTS)
 def test_any_text(name, text):
     with tempfile.TemporaryDirectory() as folder:
@@ -48,7 +48,7 @@ def test_any_text(name, text):
             FORMATS[name].read(path)
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(value=VALUES)
 def test_any_json_beside_results_features_and_scans(value):
     with tempfile.TemporaryDirectory() as folder:
@@ -75,7 +75,7 @@ def test_any_json_beside_results_features_and_scans(value):
             assert all(Path(name).name == name for name in files_of_result(card, {"tr": 1.5}, overwrite=True))
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(value=VALUES, place=st.sampled_from(["data", "output", "model", "seed", "subjects", "runs", "name"]))
 def test_any_value_of_a_configuration(value, place):
     with tempfile.TemporaryDirectory() as folder:
@@ -92,7 +92,7 @@ def test_any_value_of_a_configuration(value, place):
 ATTRIBUTES = st.none() | st.integers(-(2**31), 2**31) | st.floats() | st.text(st.characters(codec="utf-8"), max_size=8)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(
     name=st.sampled_from(
         ["variable", "tr", "frame_rate", "kind", "desc", "film_duration", "settings", "giblet_version"]
