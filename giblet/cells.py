@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from giblet.errors import InputError, reading
+from giblet.limits import check_limit, limit
 
 SEPARATORS = {".tsv": "\t", ".csv": ","}
 SPOKEN = {"\t": "tab", ",": "comma", ";": "semicolon", " ": "space"}
@@ -87,9 +88,11 @@ def decoded(path: Path, encoding: str | None = None) -> str:
         If the file cannot be read, or is not in that encoding.
     """
     with reading(path, "check its name, and that it is whole"):
-        content = path.read_bytes()
-        if path.suffix.lower() == ".gz":
-            content = gzip.decompress(content)
+        most = round(limit("table_mb") * 1e6) + 1
+        with gzip.open(path) if path.suffix.lower() == ".gz" else open(path, "rb") as file:
+            content = file.read(most)
+    if len(content) == most:
+        check_limit("table_mb", max(len(content), path.stat().st_size) / 1e6, path.name, "MB of text, or more")
     if encoding is None:
         encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:

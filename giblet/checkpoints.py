@@ -7,6 +7,7 @@ Files are written whole or not at all. What belongs in them, and which of them t
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from giblet.errors import CheckpointError, InputError, one_line, reading
 from giblet.files import atomic_path
+
+SMALL = 10**7
+"""Numbers that are made without asking."""
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> Path:
@@ -115,6 +120,48 @@ def read_state(path: Path, file_format: str, needed: Iterable[str], remedy: str)
     if missing := [name for name in needed if name not in state]:
         raise CheckpointError(f"{path} lacks {', '.join(missing)}: damaged? {remedy}")
     return state
+
+
+class SizeOf(TorchFunctionMode):
+    """Within a block that builds a model, refuse one far larger than the weights that it is built for.
+
+    A number in a damaged configuration may describe a model that takes all memory before its weights are seen not to
+    fit.
+
+    Parameters
+    ----------
+    tensors : mapping of str to Tensor
+        The weights.
+    what : str
+        What describes the model, for the message.
+
+    Raises
+    ------
+    CheckpointError
+        If more than ten times as many numbers are made as there are weights; smaller differences are told by name when
+        the weights are filled in.
+    """
+
+    MAKE = frozenset([torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.full, torch.arange])
+
+    def __init__(self, tensors: Mapping[str, Tensor], what: str) -> None:
+        super().__init__()
+        self.held, self.what = sum(value.numel() for value in tensors.values()), what
+        self.made = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Count what is made before it is."""
+        named = dict(kwargs or {})
+        if func in self.MAKE:
+            size = named.get("size", args[:1] if func in (torch.full, torch.arange) else args)
+            size = size[0] if len(size) == 1 and isinstance(size[0], (tuple, list)) else size
+            self.made += math.prod(int(one) for one in size)
+            if self.made > 10 * self.held + SMALL:
+                raise CheckpointError(
+                    f"{self.what} describes a model of {self.made} numbers or more, and its weights are {self.held}: "
+                    "one of the two is damaged or of another model; copy both again"
+                )
+        return func(*args, **named)
 
 
 def joined(parts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from giblet.cells import decoded
 from giblet.errors import InputError, reading
 from giblet.lazy import lazily
 from giblet.renamed import now_called
 
 LONGEST = 80
 """Characters of a value that a message shows."""
+LONGEST_NAME = 255
+"""Characters of the name of a file or folder: no file system has more."""
+MOST_VALUES = 1_000_000
+"""Values of a YAML file with its aliases written out: a few lines of aliases of aliases stand for billions."""
 
 
 NEEDED = {
@@ -45,6 +51,17 @@ class Settings(BaseModel):
     renamed: ClassVar[dict[str, str]] = {}
     """Today's names of options by those they had before. An old name is an error that says the new one, but in what
     giblet itself has stored: see :meth:`in_todays_words`."""
+
+    @model_validator(mode="after")
+    def _paths_are_of_files(self) -> Self:
+        for name, value in self:
+            several = value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple) else (value,)
+            for one in several:
+                if isinstance(one, Path) and (
+                    "\0" in str(one) or len(max(one.parts, key=len, default="")) > LONGEST_NAME
+                ):
+                    raise ValueError(f"{name} is {str(one)[:40]!r}...: no file can be called so")
+        return self
 
     @classmethod
     def make(cls, **values: Any) -> Self:
@@ -238,6 +255,12 @@ def _held(values: Any) -> str:
 class _EachOnce(yaml.SafeLoader):
     """YAML in which a name that stands twice in one mapping is an error, and the former does not vanish."""
 
+    def get_single_node(self) -> yaml.Node | None:
+        node: yaml.Node | None = super().get_single_node()
+        if node is not None and _written_out(node, {}) > MOST_VALUES:
+            raise ValueError(f"aliases (*name) of aliases stand for over {MOST_VALUES} values")
+        return node
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
         twice = next((name for name in names if names.count(name) > 1), None)
@@ -245,6 +268,16 @@ class _EachOnce(yaml.SafeLoader):
             at = next(key.start_mark.line for key, _ in reversed(node.value) if key.value == twice)
             raise InputError(f"{twice} stands twice, again in line {at + 1}: give each option, and each band, one name")
         return super().construct_mapping(node, deep)
+
+
+def _written_out(node: yaml.Node, known: dict[int, float]) -> float:
+    """How many values a node holds if what its aliases stand for is written out; infinity, if one holds itself."""
+    if id(node) not in known:
+        known[id(node)] = math.inf  # until it is known, so that one that holds itself stays so
+        inside: list[Any] = node.value if isinstance(node, yaml.CollectionNode) else []
+        parts = [part for one in inside for part in (one if isinstance(one, tuple) else (one,))]
+        known[id(node)] = 1 + sum(_written_out(part, known) for part in parts)
+    return known[id(node)]
 
 
 def _number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int | str:
@@ -272,7 +305,7 @@ def options_in(path: str | Path) -> dict[str, Any]:
         If the file cannot be read or is not a YAML mapping of words.
     """
     with reading(f"settings from {path}", "expected a YAML file of options"):
-        values = yaml.load(Path(path).read_text(encoding="utf-8"), _EachOnce)  # a safe loader
+        values = yaml.load(decoded(Path(path)), _EachOnce)  # a safe loader
     if not isinstance(values, dict):
         raise InputError(f"{path} {_held(values)}; expected a YAML mapping of options, such as 'tr: 1.5'")
     if odd := [name for name in values if not isinstance(name, str)]:

@@ -5,8 +5,12 @@ Each message says what is wrong and which value, what is allowed, and what to do
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+_OBEYED = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, what turns the direction of writing, and halves of characters, which cannot be printed."""
 
 
 class GibletError(Exception):
@@ -47,11 +51,31 @@ def one_line(exc: BaseException, length: int = 160) -> str:
     >>> one_line(KeyError("tr")), one_line(EOFError()), one_line(FileNotFoundError(2, "No such file or directory"))
     ("KeyError: 'tr'", 'EOFError', 'No such file or directory')
     """
-    text = " ".join(str(getattr(exc, "strerror", None) or exc).split())[:length]
+    text = printable(str(getattr(exc, "strerror", None) or exc))[:length]
     if not text:
         return type(exc).__name__
     # "'tr'" and "255" mean nothing without the type.
     return f"{type(exc).__name__}: {text}" if isinstance(exc, LookupError) else text
+
+
+def printable(text: str) -> str:
+    """A text as one line, without what a terminal obeys: what stands in a file may turn up in a message about it.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+        Control characters, and those that turn the direction of writing, are escaped as Python writes them.
+
+    Examples
+    --------
+    >>> printable("beep\\x07 and\\nmore")
+    'beep\\\\x07 and more'
+    """
+    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), " ".join(text.split()))
 
 
 @contextmanager

@@ -33,6 +33,7 @@ written when all of these were called ``start_offset`` are read under today's na
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -40,8 +41,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
-from giblet.errors import InputError
-from giblet.files import sha256_of, write_atomic
+from giblet.errors import InputError, reading
+from giblet.files import read_json, sha256_of, write_atomic
 from giblet.renamed import now_called
 from giblet.timing import TAIL, TRGrid, exact
 from giblet.version import __version__
@@ -87,6 +88,11 @@ MODEL_OPTIONS = {
     ("clips", "model_fingerprint"): " (VideoClipSettings.model)",
 }
 """Which option names what has a fingerprint, by ``desc``."""
+NUMBERS = ("tr", "frame_rate", "film_duration", "duration", "codebook_size")
+WORDS = ("variable", "desc", "kind")
+JSON_TEXT: dict[str, type] = {"settings": dict, "affine": list, "volume_shape": list, "run_lengths": list}
+"""Attributes that are numbers, words, or JSON, in files that have them."""
+DAMAGED = "it is damaged: copy or extract it again"
 REQUIRED = (
     "variable",
     "tr",
@@ -364,6 +370,7 @@ def _named(path: str | Path) -> Path:
 
 def _checked(features: F, path: Path) -> F:
     """What a file holds, found to be features, under today's names."""
+    _check_attributes(features.attrs, path)
     features.attrs = in_todays_words(features.attrs)
     missing = [name for name in REQUIRED if name not in features.attrs]
     if missing or "tr" not in features.sizes or features.attrs["variable"] not in features:
@@ -375,9 +382,28 @@ def _checked(features: F, path: Path) -> F:
     return features
 
 
+def _check_attributes(attrs: Mapping[str, Any], path: Path) -> None:
+    """Raise if an attribute is not of the type that all who read features expect."""
+    for name, value in attrs.items():
+        if name in NUMBERS:
+            usable = isinstance(value, (int, float, np.number)) and math.isfinite(value)
+        elif name in WORDS:
+            usable = isinstance(value, str)
+        elif name in JSON_TEXT:
+            with reading(f"{path}, {name}", DAMAGED):
+                usable = isinstance(json.loads(value), JSON_TEXT[name])
+        else:
+            continue
+        if not usable:
+            raise InputError(f"{path}: its {name} is {str(value)[:60]!r}: {DAMAGED}")
+
+
 def _check(features: xr.Dataset | Stored, path: Path) -> None:
     """The shapes that the clock asks for, and codes that are codes."""
     grid = grid_of(features)
+    for name in ("onset", "valid", features.attrs["variable"]):
+        if name not in features or features[name].dims[:1] != ("tr",):
+            raise InputError(f"{path}: {name} is not there, or not by TR: {DAMAGED}")
     if "codes" not in features:
         return
     codes, size = features["codes"], int(features.attrs.get("codebook_size", 0))
@@ -486,11 +512,11 @@ def read_sidecar(path: str | Path) -> dict[str, Any] | None:
     dict of str to object, or None
     """
     try:
-        content = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        about = read_json(sidecar_path(path)).get("giblet")
+        with reading(sidecar_path(path)):
+            return in_todays_words(about) if isinstance(about, dict) else None
+    except InputError:
         return None
-    about = content.get("giblet") if isinstance(content, dict) else None
-    return in_todays_words(about) if isinstance(about, dict) else None
 
 
 def check_sidecar(path: str | Path) -> None:
@@ -523,7 +549,8 @@ def _other_owner(path: Path) -> Path | None:
     if "features_sha256" not in about:
         owners = [path.with_suffix(".nc")]
     elif "file" in about:
-        owners = [path.with_name(str(about["file"]))]
+        # No path is made of what a file says.
+        owners = [one for one in path.parent.iterdir() if one.name == about["file"]]
     else:  # written before sidecars of sounds and films named them
         beside = [path.with_suffix(suffix) for suffix in DECODED]
         owners = [one for one in beside if one.is_file() and sha256_of(one) == about.get("sha256")]

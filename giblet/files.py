@@ -1,4 +1,4 @@
-"""Writing files whole or not at all, and telling one file's content from another's.
+"""Writing files whole or not at all, telling one file's content from another's, and reading JSON and arrays.
 
 All files of giblet's own go through :func:`atomic_path` or :func:`write_atomic`; a test holds this list to it:
 
@@ -48,14 +48,22 @@ their own: numba what it compiles, in the folder of :mod:`giblet.compiled`, Tens
 
 from __future__ import annotations
 
+import codecs
 import hashlib
+import json
 import os
 import tempfile
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from giblet.errors import InputError
+from giblet.errors import GibletError, InputError, reading
+from giblet.limits import check_limit
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @contextmanager
@@ -233,6 +241,98 @@ def user_cache() -> Path | None:
     except OSError:
         return None
     return root if os.access(root, os.W_OK) else None
+
+
+def read_json(
+    path: Path,
+    remedy: str = "expected JSON; correct it",
+    error: type[GibletError] = InputError,
+    needed: Sequence[str] = (),
+) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Parameters
+    ----------
+    path : Path
+    remedy : str
+        What a message says of a file that cannot be read.
+    error : type of GibletError
+        What is raised.
+    needed : sequence of str
+        What the object must have.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    GibletError
+        Of the type `error`, if the file cannot be read, holds no object, or lacks something.
+    """
+    with reading(path, remedy, error):
+        said = json.loads(path.read_bytes().removeprefix(codecs.BOM_UTF8))
+    if not isinstance(said, dict):
+        raise error(f"{path} holds {type(said).__name__}; expected a JSON object, {{...}}: {remedy}")
+    if missing := [name for name in needed if name not in said]:
+        raise error(f"{path} lacks {', '.join(missing)}: {remedy}")
+    return said
+
+
+def read_npy(path: Path, remedy: str = "an array of numpy.save is needed") -> np.ndarray:
+    """An array from a ``.npy`` file.
+
+    Parameters
+    ----------
+    path : Path
+    remedy : str
+        What a message says of a file that cannot be read.
+
+    Returns
+    -------
+    ndarray
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, is shorter than its header says, or holds Python objects.
+    """
+    import numpy as np
+
+    with reading(path, remedy):
+        # Mapped, as the memory for all that its header declares would be taken before the file is seen to be shorter.
+        return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+
+
+def read_npz(path: Path, remedy: str, error: type[GibletError] = InputError) -> dict[str, np.ndarray]:
+    """The arrays of an ``.npz`` file.
+
+    Parameters
+    ----------
+    path : Path
+    remedy : str
+        What a message says of a file that cannot be read.
+    error : type of GibletError
+        What is raised.
+
+    Returns
+    -------
+    dict of str to ndarray
+        By name.
+
+    Raises
+    ------
+    GibletError
+        Of the type `error`, if it cannot be read or holds Python objects; InputError if it unpacks to more than the
+        limit (:mod:`giblet.limits`).
+    """
+    import numpy as np
+
+    with reading(path, remedy, error), zipfile.ZipFile(path) as packed:
+        unpacked = sum(part.file_size for part in packed.infolist())
+    check_limit("unpacked_gb", unpacked / 1e9, str(path), "GB when unpacked")
+    with reading(path, remedy, error), np.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
 
 
 def sha256_of(path: str | Path) -> str:

@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 
 from giblet.errors import InputError, reading
+from giblet.limits import DEFLATED, check_limit
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -187,6 +188,13 @@ def _check_readable(path: Path) -> None:
             # h5netcdf leaves a half-made object behind where these are damaged, whose end is a traceback on stderr.
             with h5py.File(path) as file:
                 dict(file.attrs)
+                declared = 0
+
+                def add(_: str, item: Any) -> None:
+                    nonlocal declared
+                    declared += item.size * item.dtype.itemsize if isinstance(item, h5py.Dataset) and item.size else 0
+
+                file.visititems(add)
         except OSError as exc:
             if "unable to lock file" in str(exc):
                 raise InputError(
@@ -194,6 +202,9 @@ def _check_readable(path: Path) -> None:
                     "close that program, or set HDF5_USE_FILE_LOCKING=FALSE"
                 ) from exc
             raise
+    if declared > max(DEFLATED * path.stat().st_size, 2**20):
+        raise InputError(f"cannot read {path}: it declares {declared} bytes of numbers: {DAMAGED}")
+    check_limit("unpacked_gb", declared / 1e9, str(path), "GB when unpacked")
 
 
 def read_netcdf(path: Path) -> xr.Dataset:

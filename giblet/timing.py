@@ -10,6 +10,7 @@ times of its own, words and pictures, is laid on TRs without rounding, in :mod:`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -35,6 +36,12 @@ LONGEST_TR = 60
 
 LONGEST_FILM = 24 * 3600
 """Seconds that a grid may have without being asked for: times in milliseconds would fill years."""
+
+LONGEST_NUMBER = 400
+"""Characters of a number, and powers of ten: no float has more."""
+SHOWN = 60
+"""Characters of a number that a message shows."""
+_POWER = re.compile(r"[eE]([-+]?\d+)\s*$")
 
 SAME = 1e-5
 """Relative difference up to which two TRs are one: a hundredth of a TR after a thousand volumes."""
@@ -65,9 +72,19 @@ def exact(value: Number, what: str = "value") -> Fraction:
     Fraction(18, 25)
     """
     try:
-        return value if isinstance(value, Fraction) else Fraction(str(value))
-    except (ValueError, ZeroDivisionError) as exc:
-        raise InputError(f"{what} is {value!r}; expected a finite number") from exc
+        if isinstance(value, Fraction):
+            return value
+        text = str(value)
+        # A few characters such as 1e999999999 would take all memory.
+        if len(text) > LONGEST_NUMBER or ((power := _POWER.search(text)) and abs(int(power[1])) > LONGEST_NUMBER):
+            raise ValueError("too many digits")
+        number = Fraction(text)
+        float(number)
+        return number
+    except (ValueError, ZeroDivisionError, OverflowError) as exc:
+        found = repr(value)
+        found = found if len(found) <= SHOWN else f"{found[:SHOWN]}..."
+        raise InputError(f"{what} is {found}; expected a finite number") from exc
 
 
 def check_tr(tr: Number, frame_rate: Number | None = None) -> Fraction:

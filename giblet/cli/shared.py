@@ -23,7 +23,8 @@ from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 from typer.main import get_command_from_info, get_command_name, get_group
 
-from giblet.errors import GibletError
+from giblet.errors import GibletError, printable
+from giblet.limits import LIMITS, VARIABLE, limits_in
 from giblet.renamed import now_called
 from giblet.version import __version__
 
@@ -172,13 +173,13 @@ class _OneLine(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a record."""
-        text = " ".join(record.getMessage().split())
+        text = printable(record.getMessage())
         err.print(f"giblet: {record.levelname.lower()}: {for_shell(text)}", markup=False)
 
 
 def fail(message: str, status: int = 2) -> int:
     """Say in one line on stderr what is wrong; the exit status."""
-    err.print(f"giblet: error: {for_shell(' '.join(message.split()))}", markup=False)
+    err.print(f"giblet: error: {for_shell(printable(message))}", markup=False)
     return status
 
 
@@ -297,8 +298,21 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more about what is done.")] = False,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=NUMBER",
+            help=f"Raise what a file may hold ({', '.join(LIMITS)}); may repeat.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """A film's sound, picture and words on the clock of a scan, and predicted audio codes back into sound."""
+    if limit:
+        # Processes that a command starts have it from there.
+        together = ",".join(filter(None, [os.environ.get(VARIABLE), *limit]))
+        limits_in(together)
+        os.environ[VARIABLE] = together
     know_options(context)
     logging.getLogger("giblet").setLevel(logging.INFO if verbose else logging.WARNING)
 

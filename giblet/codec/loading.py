@@ -75,6 +75,7 @@ def read_model(config_file: Path, weights_file: Path, name: str) -> EncodecModel
     import safetensors.torch
     import torch
 
+    from giblet.checkpoints import SizeOf
     from giblet.codec.encodec import EncodecConfig, build_model, check_layout
 
     with reading(f"{config_file} of codec {name!r}", "copy or download it again", CodecError):
@@ -86,11 +87,15 @@ def read_model(config_file: Path, weights_file: Path, name: str) -> EncodecModel
     with reading(f"{config_file} of codec {name!r}", remedy, CodecError):
         config = EncodecConfig.from_dict(fields)
     check_layout(config, name)
-    # The weights drawn here are replaced; the caller's seed stays as it was.
-    with reading(f"{config_file} of codec {name!r}", remedy, CodecError), torch.random.fork_rng(devices=[]):
-        model = build_model(config).float()
     with reading(f"{weights_file} of codec {name!r}", "it is damaged; copy or download it again", CodecError):
         weights = safetensors.torch.load_file(weights_file)
+    # The weights drawn here are replaced; the caller's seed stays as it was.
+    with (
+        reading(f"{config_file} of codec {name!r}", remedy, CodecError),
+        torch.random.fork_rng(devices=[]),
+        SizeOf(weights, str(config_file)),
+    ):
+        model = build_model(config).float()
     _fill(model, weights, name)
     return model.eval().requires_grad_(False)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from giblet.data.pretrained import DECIDE_NOTHING, fingerprint_of, from_cache_or_hub
+from giblet.data.pretrained import DECIDE_NOTHING, NO_CODE, fingerprint_of, from_cache_or_hub
 from giblet.docs import fill_doc
 from giblet.errors import InputError, reading
 
@@ -80,15 +80,20 @@ class ClapModel:
         """Extractor, model, and which of its weights were missing."""
         import transformers
 
-        config = transformers.AutoConfig.from_pretrained(self.name, local_files_only=local)
+        config = transformers.AutoConfig.from_pretrained(self.name, local_files_only=local, **NO_CODE)
         if config.model_type != CLAP:
             raise InputError(
                 f"{self._what} is of the family {config.model_type}; only {CLAP} can be used; name a CLAP model"
             )
         loaded: Any = transformers.ClapModel.from_pretrained(
-            self.name, config=config, dtype=self.torch.float32, local_files_only=local, output_loading_info=True
+            self.name,
+            config=config,
+            dtype=self.torch.float32,
+            local_files_only=local,
+            output_loading_info=True,
+            **NO_CODE,
         )
-        extractor = transformers.AutoFeatureExtractor.from_pretrained(self.name, local_files_only=local)
+        extractor = transformers.AutoFeatureExtractor.from_pretrained(self.name, local_files_only=local, **NO_CODE)
         return extractor, *loaded
 
     def vectors(self, sounds: Sequence[np.ndarray]) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from giblet.data.pretrained import DECIDE_NOTHING, fingerprint_of, from_cache_or_hub, library
+from giblet.data.pretrained import DECIDE_NOTHING, NO_CODE, fingerprint_of, from_cache_or_hub, library
 from giblet.docs import fill_doc
 from giblet.errors import InputError, reading
 from giblet.hub import hub_file, is_hub_name
@@ -86,14 +86,19 @@ class SentenceModel:
         from giblet.device import pick_device
 
         return sentences.SentenceTransformer(
-            where, device=str(pick_device(device)), local_files_only=local, model_kwargs={"dtype": torch.float32}
+            where,
+            device=str(pick_device(device)),
+            local_files_only=local,
+            model_kwargs={"dtype": torch.float32},
+            **NO_CODE,
         )
 
     def _parts(self, where: str) -> str | None:
         """In what the parts differ from those that the model states: the library guesses where a file is missing."""
         folder = Path(where)
         listed = folder / MODULES if folder.is_dir() else hub_file(where, MODULES, None, local_only=True)
-        wanted = [part["type"].rpartition(".")[2] for part in json.loads(listed.read_text(encoding="utf-8"))]
+        with reading(listed):
+            wanted = [part["type"].rpartition(".")[2] for part in json.loads(listed.read_text(encoding="utf-8"))]
         found = [type(part).__name__ for part in self.model]
         if len(found) == len(wanted):  # class names may differ between versions of the library
             return None
@@ -215,16 +220,22 @@ class ImageModel:
         """Processor, model, the type of its weights as saved, and which of them were missing."""
         import transformers
 
-        config = transformers.AutoConfig.from_pretrained(self.name, local_files_only=local)
+        config = transformers.AutoConfig.from_pretrained(self.name, local_files_only=local, **NO_CODE)
         saved = config.dtype
         model, told = transformers.AutoModel.from_pretrained(
             self.name,
             config=getattr(config, "vision_config", config),
             dtype=self.torch.float32,
             local_files_only=local,
+            **NO_CODE,
             output_loading_info=True,
         )
-        return transformers.AutoImageProcessor.from_pretrained(self.name, local_files_only=local), model, saved, told
+        return (
+            transformers.AutoImageProcessor.from_pretrained(self.name, local_files_only=local, **NO_CODE),
+            model,
+            saved,
+            told,
+        )
 
     def embed(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Vectors of images.

@@ -19,6 +19,7 @@ from giblet.data.language_tokens import Tokens, Window, step_of, tokens_of, wind
 from giblet.data.parts import Parts
 from giblet.data.pretrained import (
     DECIDE_NOTHING,
+    NO_CODE,
     blocks_up_to,
     checked_layers,
     fingerprint_of,
@@ -353,7 +354,7 @@ def _load(what: str, where: str, gguf: str | None, local: bool) -> tuple[Any, ..
     import torch
     import transformers
 
-    options: dict[str, Any] = {"local_files_only": local} | ({} if gguf is None else {"gguf_file": gguf})
+    options: dict[str, Any] = {"local_files_only": local, **NO_CODE} | ({} if gguf is None else {"gguf_file": gguf})
     config = transformers.AutoConfig.from_pretrained(where, **options)
     if type(config) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING or getattr(config, "is_encoder_decoder", False):
         raise InputError(

@@ -7,7 +7,6 @@ import io
 import json
 import logging
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -17,8 +16,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from giblet.errors import InputError
-from giblet.files import claimed, write_atomic
+from giblet.errors import InputError, reading
+from giblet.files import claimed, read_npz, write_atomic
 from giblet.version import __version__
 
 log = logging.getLogger(__name__)
@@ -162,21 +161,22 @@ class Parts:
     @staticmethod
     def _read(files: tuple[Path, ...]) -> Iterator[Part]:
         for file in files:
-            with np.load(file, allow_pickle=False) as packed:
-                parts: dict[int, Part] = {}
-                for name in packed.files:
+            remedy = f"it is damaged: remove the folder {file.parent}, and extract again"
+            packed, parts = read_npz(file, remedy), dict[int, Part]()
+            with reading(file, remedy):
+                for name, array in packed.items():
                     if name != KEY:
                         number, _, own = name.partition("/")
-                        parts.setdefault(int(number), {})[own] = packed[name]
+                        parts.setdefault(int(number), {})[own] = array
             yield from (parts[number] for number in sorted(parts))
 
 
 def _key_of(file: Path) -> str | None:
     """For what a file was made; None if it cannot be read."""
     try:
-        with np.load(file, allow_pickle=False) as packed:
+        with reading(file), np.load(file, allow_pickle=False) as packed:
             return str(packed[KEY])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except InputError:
         return None
 
 

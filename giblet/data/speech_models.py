@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from giblet.data.pretrained import DECIDE_NOTHING, blocks_up_to, fingerprint_of, from_cache_or_hub
+from giblet.data.pretrained import DECIDE_NOTHING, NO_CODE, blocks_up_to, fingerprint_of, from_cache_or_hub
 from giblet.docs import fill_doc
 from giblet.errors import InputError, reading
 
@@ -106,7 +106,7 @@ class SpeechModel:
         """Extractor, model, the type of its weights as saved, and which of them were missing."""
         import transformers
 
-        config = transformers.AutoConfig.from_pretrained(self.name, local_files_only=local)
+        config = transformers.AutoConfig.from_pretrained(self.name, local_files_only=local, **NO_CODE)
         if config.model_type not in FAMILIES:
             raise InputError(
                 f"{self._what} is of the family {config.model_type}: those of {', '.join(FAMILIES)} can be used; name "
@@ -114,9 +114,14 @@ class SpeechModel:
             )
         saved = config.dtype
         model, told = transformers.AutoModel.from_pretrained(
-            self.name, config=config, dtype=self.torch.float32, local_files_only=local, output_loading_info=True
+            self.name,
+            config=config,
+            dtype=self.torch.float32,
+            local_files_only=local,
+            output_loading_info=True,
+            **NO_CODE,
         )
-        extractor = transformers.AutoFeatureExtractor.from_pretrained(self.name, local_files_only=local)
+        extractor = transformers.AutoFeatureExtractor.from_pretrained(self.name, local_files_only=local, **NO_CODE)
         return extractor, model, saved, told
 
     def centres(self, n_samples: int) -> np.ndarray:

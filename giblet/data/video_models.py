@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from giblet.data.embeddings import ImageModel
-from giblet.data.pretrained import blocks_up_to
+from giblet.data.pretrained import NO_CODE, blocks_up_to
 from giblet.docs import fill_doc
 from giblet.errors import InputError
 
@@ -54,7 +54,7 @@ class VideoModel(ImageModel):
     def _load(self, local: bool) -> tuple[Any, ...]:
         import transformers
 
-        config = transformers.AutoConfig.from_pretrained(self.name, local_files_only=local)
+        config = transformers.AutoConfig.from_pretrained(self.name, local_files_only=local, **NO_CODE)
         n_frames = getattr(config, "num_frames", None) or getattr(config, "frames_per_clip", None)
         if n_frames is None:
             raise InputError(f"video model {self.name} is a {config.model_type}, which sees no clips: name another")

@@ -21,7 +21,8 @@ from giblet.codec.base import AudioCodec
 from giblet.codec.mel import MelSpectrogram
 from giblet.data.bold.tables import is_table, read_table
 from giblet.data.media import AudioReader
-from giblet.errors import InputError, reading
+from giblet.errors import InputError
+from giblet.files import read_npy
 from giblet.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -238,8 +239,7 @@ def read_array(path: str | Path) -> np.ndarray:
         return read_table(path).to_numpy()
     if path.suffix.lower() != ".npy":
         raise InputError(f"{path.name} is neither a table (.tsv, .csv) nor an array (.npy)")
-    with reading(path, "an array of numpy.save is needed"):
-        return np.load(path, allow_pickle=False)
+    return read_npy(path)
 
 
 def _text_columns(path: Path) -> dict[str, list[str]]:

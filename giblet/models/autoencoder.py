@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from giblet.alignment.hrf_layer import HRFLayer
+from giblet.checkpoints import SizeOf
 from giblet.errors import CheckpointError, InputError
 from giblet.modalities import BOLD
 from giblet.models.brain import BrainLayer
@@ -612,7 +613,8 @@ class MultimodalAutoencoder(nn.Module):
         design, tensors = read_model(Path(folder), codec_fingerprint, n_voxels)
         with torch.random.fork_rng(devices=[]):  # the random start is overwritten, and must not cost a draw
             try:
-                model = cls(**vars(design), codebooks=tensors.get("decoder.codebooks"))
+                with SizeOf(tensors, f"the settings in {folder}"):
+                    model = cls(**vars(design), codebooks=tensors.get("decoder.codebooks"))
             except InputError as exc:
                 raise CheckpointError(f"{folder} describes no model that can be built: {exc}") from exc
         fill_model(model, tensors, Path(folder))

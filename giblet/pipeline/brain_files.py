@@ -19,8 +19,8 @@ from giblet.data.bold.tables import is_table
 from giblet.data.bold.volumes import check_grid, read_mask
 from giblet.data.study_settings import SubjectSettings
 from giblet.docs import fill_doc
-from giblet.errors import InputError, reading
-from giblet.files import sha256_of
+from giblet.errors import InputError
+from giblet.files import read_npy, sha256_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -209,8 +209,7 @@ def lesion_of(
     """
     path = Path(lesion)
     if path.suffix == ".npy":
-        with reading(f"the lesion {path}"):
-            found = np.load(path, allow_pickle=False)
+        found = read_npy(path)
         if found.dtype != bool or found.shape != (n_voxels,):
             raise InputError(
                 f"the lesion {path.name} is {found.dtype} {found.shape}; expected bool ({n_voxels},), True where "

@@ -14,9 +14,10 @@ from giblet.cells import separator_of
 from giblet.codec import AudioCodec, load_codec
 from giblet.data.bold.tables import read_table
 from giblet.encoding.settings import COUNTS, ENVELOPE, EVENT, LATENTS, MADE, MEL_MEAN, BandSettings
-from giblet.errors import AlignmentError, CodecError, InputError, reading
+from giblet.errors import AlignmentError, CodecError, InputError
 from giblet.evaluation.reconstruction import latents_by_tr
 from giblet.features import CODES, CONTINUOUS, MEL, VARIABLES_RENAMED, main_variable, present_in
+from giblet.files import read_npy
 from giblet.models.latents import latent_statistics
 from giblet.pipeline.brain import regressors_in
 from giblet.pipeline.encoding_times import on_trs, timed_values
@@ -134,8 +135,7 @@ class BandReader:
     def _of_array(self, name: str, band: BandSettings, path: Path) -> np.ndarray:
         if band.columns is not None:
             raise InputError(f"band {name!r}: columns are for tables, and {path.name} has no names")
-        with reading(path.name):
-            values = np.load(path, allow_pickle=False)
+        values = read_npy(path)
         if values.dtype.kind in "iu":
             raise InputError(
                 f"band {name!r}: {path.name} holds whole numbers ({values.dtype}), as codes are, which are no amounts: "

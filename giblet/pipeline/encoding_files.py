@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +18,7 @@ from giblet.data.bold.brain_rows import PLACES, ROWS, unit_of
 from giblet.data.study_settings import SubjectSettings
 from giblet.encoding import EncodingModel
 from giblet.errors import InputError, reading
-from giblet.files import write_atomic
+from giblet.files import read_json, write_atomic
 from giblet.pipeline.derivative import bids_label
 from giblet.pipeline.results import files_of_result
 
@@ -188,7 +187,7 @@ def standing_result(
     needed = [*names, *(f"{label}_{what}" for what in wanted)]
     if not names or any(not (folder / other).is_file() for other in needed):
         return None
-    summary = json.loads(card.read_text(encoding="utf-8"))
+    summary = read_json(card, "encode again (overwrite=True)")
     return None if set(keys).difference(summary) else SubjectEncoding(name, folder, "unchanged", summary)
 
 

@@ -15,8 +15,8 @@ from giblet.data.bold.brain_images import ending_of, files_at, image_of, write_b
 from giblet.encoding import EncodingModel
 from giblet.encoding.clip_settings import ClipSettings
 from giblet.encoding.settings import EncodeSettings, EncodeSubjectSettings
-from giblet.errors import CheckpointError, InputError
-from giblet.files import write_atomic
+from giblet.errors import CheckpointError, InputError, reading
+from giblet.files import read_json, write_atomic
 from giblet.notebook import html_table
 from giblet.pipeline.derivative import NO_BIDS_NAME, bids_label, check_derivative, describe_derivative
 from giblet.pipeline.encoding import read_encode_config
@@ -128,8 +128,10 @@ def _predicted(
     card, saved = own / f"{label}_summary.json", own / f"{label}_model.safetensors"
     if not card.is_file() or not saved.is_file():
         raise CheckpointError(f"{settings.output} holds no fit of subject {subject.name}: run giblet encode first")
-    summary = json.loads(card.read_text(encoding="utf-8"))
-    before, now = summary["options"]["bands"], settings.model_dump(mode="json")["bands"]
+    summary = read_json(card, "run giblet encode again", CheckpointError, ("options", "tr", "origins"))
+    with reading(card, "run giblet encode again", CheckpointError):
+        before = dict(summary["options"]["bands"])
+    now = settings.model_dump(mode="json")["bands"]
     if before != now:
         changed = next(name for name in {**before, **now} if before.get(name) != now.get(name))
         raise CheckpointError(

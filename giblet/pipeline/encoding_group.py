@@ -15,7 +15,8 @@ from giblet.data.bold.brain_rows import ROWS
 from giblet.encoding import GroupTest, ceiling_ratio, intersubject_correlation, reachable, rotation_test_group
 from giblet.encoding.rotation_cv import group_of
 from giblet.encoding.settings import EncodeSettings
-from giblet.errors import InputError, reading
+from giblet.errors import InputError
+from giblet.files import read_npz
 from giblet.pipeline.encoding_data import Moment
 from giblet.pipeline.encoding_files import SubjectEncoding, places_of, read_stats, write_maps, write_scores, write_stats
 from giblet.statistics.correction import false_discovery_q, fisher_z
@@ -152,11 +153,7 @@ def _spread(values: np.ndarray, tested: np.ndarray) -> np.ndarray:
 
 def _common(subjects: Sequence[SubjectEncoding]) -> _Common:
     """Rows of one film that all subjects have in their test, each at its place in the film."""
-    kept = []
-    for subject in subjects:
-        path = subject.path("heldout.npz")
-        with reading(path, "compute it again (overwrite=True)"), np.load(path, allow_pickle=False) as file:
-            kept.append({name: file[name] for name in file.files})
+    kept = [read_npz(subject.path("heldout.npz"), "compute it again (overwrite=True)") for subject in subjects]
     n_columns = {one["bold"].shape[1] for one in kept}
     names = [subject.stats["region"].tolist() for subject in subjects if "region" in subject.stats]
     rows = {subject.summary["space"].get(ROWS) for subject in subjects}

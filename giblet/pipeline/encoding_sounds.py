@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from giblet.encoding import EncodingModel
 from giblet.encoding.clip_settings import ClipSettings
 from giblet.encoding.clips import Clips, clip_features, read_clips
 from giblet.errors import CheckpointError, InputError
+from giblet.files import read_json
 from giblet.notebook import html_table
 from giblet.pipeline.derivative import check_derivative, describe_derivative
 from giblet.pipeline.encoding_files import label_of, like_of, predicted_path, read_stats, subject_folder, write_stats
@@ -122,7 +122,7 @@ def _saved(settings: ClipSettings, name: str) -> tuple[EncodingModel, pd.DataFra
     card, path = folder / f"{label}_summary.json", folder / f"{label}_model.safetensors"
     if not card.is_file() or not path.is_file():
         raise CheckpointError(f"{settings.output} holds no fit of subject {name}: run giblet encode first")
-    summary = json.loads(card.read_text(encoding="utf-8"))
+    summary = read_json(card, "run giblet encode again", CheckpointError, ("options", "space"))
     before = summary["options"]
     now = settings.model_dump(mode="json")
     pairs: dict[str, tuple[Any, Any]] = {option: (before[option], now[option]) for option in HEARD}

@@ -27,7 +27,7 @@ import yaml
 
 from giblet.errors import InputError, reading
 from giblet.features import CONTINUOUS, is_current, new_features, save_features, standing
-from giblet.files import sha256_of, write_atomic
+from giblet.files import read_npz, sha256_of, write_atomic
 from giblet.pipeline.story_words import TR, Vectors, counted
 from giblet.progress import Progress
 from giblet.timing import TRGrid
@@ -74,9 +74,8 @@ def read_stories(folder: Path) -> Stories:
     with reading(f"the stories in {folder}", REMEDY):
         told = json.loads(gzip.decompress((folder / "stories.json.gz").read_bytes()))
         texts, split = told["text_per_row"], told["split"]
-        with np.load(folder / "labels.npz", allow_pickle=False) as packed:
-            questions = tuple(map(str, packed["questions"]))
-            bits = {story: packed[story] for story in texts}
+        bits = read_npz(folder / "labels.npz", REMEDY)
+        questions = tuple(map(str, bits["questions"]))
     labels = {}
     for story, rows in texts.items():
         if bits[story].shape != (-(-len(rows) // 8), len(questions)):
@@ -106,10 +105,9 @@ def read_bold(folder: Path, listener: int) -> dict[str, np.ndarray]:
     InputError
         If the file is missing or damaged.
     """
-    with (
-        reading(folder / f"uts{listener:02d}_bold.npz", REMEDY),
-        np.load(folder / f"uts{listener:02d}_bold.npz", allow_pickle=False) as packed,
-    ):
+    path = folder / f"uts{listener:02d}_bold.npz"
+    packed = read_npz(path, REMEDY)
+    with reading(path, REMEDY):
         values, stories, n_rows = packed["bold_z100"], packed["stories"], packed["n_rows"]
     if len(values) != n_rows.sum():
         raise InputError(

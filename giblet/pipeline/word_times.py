@@ -22,7 +22,7 @@ from giblet.data.words.annotations import write_textgrid
 from giblet.data.words.spoken import words_in
 from giblet.docs import fill_doc
 from giblet.errors import InputError
-from giblet.files import check_writable, sha256_of, write_atomic
+from giblet.files import check_writable, read_json, sha256_of, write_atomic
 from giblet.notebook import html_facts
 from giblet.pipeline.results import described, files_of_result
 from giblet.progress import Progress
@@ -250,7 +250,7 @@ def _standing(card: Path, options: dict[str, Any]) -> WordTimes | None:
     """The result that stands there, if it is of these options and whole."""
     if not card.exists():
         return None
-    about = json.loads(card.read_text(encoding="utf-8"))
+    about = read_json(card, "move it away, or pass overwrite=True to replace it")
     same = about.get("options") == json.loads(json.dumps(options)) and about.get("GeneratedBy") == _made_by()
     files = tuple(card.with_name(name) for name in about.get("files", []))
     if not same or any(not path.exists() or sha256_of(path) != sha for path, sha in _hashes(card, about)):

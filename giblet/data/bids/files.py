@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from giblet.data.bold.scan_timing import read_json
 from giblet.errors import InputError
+from giblet.files import read_json
 
 KEYS = {
     "subject": "sub", "session": "ses", "task": "task", "acquisition": "acq", "reconstruction": "rec",

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from giblet.data.bids.files import BidsFile, bids_file, in_words, same_label
-from giblet.data.bold.scan_timing import read_json
 from giblet.errors import InputError
+from giblet.files import read_json
 from giblet.timing import check_tr, exact, same_tr, shown
 
 TR, START, REF, CORRECTED = "RepetitionTime", "StartTime", "SliceTimingRef", "SliceTimingCorrected"

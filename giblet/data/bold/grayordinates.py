@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from giblet.data.bold import volumes
 from giblet.data.bold.brain_rows import CIFTI, BrainRows, colours
 from giblet.data.bold.scan_timing import HeaderTR, in_seconds
 from giblet.errors import InputError, reading
+from giblet.limits import check_declared
 from giblet.timing import exact
 
 INTENTS = {
@@ -59,6 +61,9 @@ def open_cifti(path: Path) -> tuple[Cifti2Image, Any, BrainRows]:
         kind = image.get_data_dtype().kind
         with open(path, "rb") as file:
             slope = float(nib.Nifti2Header.from_fileobj(file, check=False)["scl_slope"])
+    start: int = image.dataobj.offset  # type: ignore[attr-defined]
+    needed = start + math.prod(image.shape) * image.get_data_dtype().itemsize
+    check_declared(path, needed, f"its header gives the shape {image.shape}", packed=False)
     if len(axes) != 2 or not isinstance(axes[1], (BrainModelAxis, ParcelsAxis)):
         raise InputError(f"{path.name} holds connections; expected values of grayordinates or parcels")
     if isinstance(axes[0], (BrainModelAxis, ParcelsAxis)):

@@ -8,8 +8,6 @@ right number in a wrong unit: then a warning tells whose TR holds. A header alon
 
 from __future__ import annotations
 
-import codecs
-import json
 import logging
 import math
 import re
@@ -23,6 +21,7 @@ import numpy as np
 
 from giblet.cells import is_number
 from giblet.errors import InputError, reading
+from giblet.files import read_json
 from giblet.timing import LONGEST_TR, check_tr, exact, same_tr, shown
 
 if TYPE_CHECKING:
@@ -157,33 +156,6 @@ def sidecar_of(path: Path) -> dict[str, Any]:
     if not sidecar.is_file():
         return {}
     return read_json(sidecar, "expected a sidecar in JSON; correct it or move it away")
-
-
-def read_json(path: Path, remedy: str = "expected JSON; correct it") -> dict[str, Any]:
-    """A JSON object from a file.
-
-    Parameters
-    ----------
-    path : Path
-    remedy : str
-        What a message says of a file that cannot be read.
-
-    Returns
-    -------
-    dict
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, or holds no object.
-    """
-    with reading(path, remedy):
-        said = json.loads(path.read_bytes().removeprefix(codecs.BOM_UTF8))
-    if not isinstance(said, dict):
-        raise InputError(
-            f"{path} holds {type(said).__name__}: a JSON object, such as {{'RepetitionTime': 2}}, is expected"
-        )
-    return said
 
 
 def scan_timing(

@@ -6,6 +6,7 @@ read is checked against the header, which is read first, without the data.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from giblet.cells import is_number
 from giblet.data.bold.brain_rows import CORTEX, GIFTI, BrainRows, colours, format_of
 from giblet.data.bold.scan_timing import HeaderTR, in_seconds, sidecar_path
 from giblet.errors import InputError, reading
+from giblet.limits import check_declared, check_limit
 from giblet.timing import exact
 
 NAMED = (
@@ -34,6 +36,8 @@ NAMED = (
 HOW_NAMED = "hemi-L and hemi-R, .L. and .R., or lh. and rh."
 TOLD = {"L": "CortexLeft", "R": "CortexRight"}
 """How a file itself says its hemisphere, AnatomicalStructurePrimary."""
+MOST_DIMENSIONS = 6
+"""Of an array, by the format."""
 MESH = ("NIFTI_INTENT_POINTSET", "NIFTI_INTENT_TRIANGLE")
 SERIES_INTENT, MAP_INTENT = "NIFTI_INTENT_TIME_SERIES", "NIFTI_INTENT_NONE"
 
@@ -161,7 +165,12 @@ def read_header(path: Path, side: str) -> GiftiHeader:
         raise InputError(f"{path.name} says that it is {told}, its name that it is hemisphere {side}; correct one")
     with reading(path, "its header says no size of its data; expected GIFTI (.gii)"):
         shape = [int(array[f"Dim{k}"]) for k in range(int(array["Dimensionality"]))]
-    n_columns = int(np.prod(shape[1:]))
+    if min(shape) < 1:
+        raise InputError(f"the header of {path.name} gives the shape {tuple(shape)}: it is damaged, copy it again")
+    check_limit("megavoxels", shape[0] / 1e6, path.name, "million vertices")
+    n_columns = math.prod(shape[1:])
+    needed = shape[0] * (n_columns if n_arrays == 1 else n_arrays)
+    check_declared(path, needed, f"its header declares {needed} numbers", packed=True)
     return GiftiHeader(
         path, shape[0], n_arrays, n_columns if n_arrays == 1 else n_arrays, _tr_of(about.get("TimeStep"))
     )
@@ -187,6 +196,11 @@ class _EachArray(GiftiImageParser):
     def __init__(self, take: Callable[[GiftiDataArray], None]) -> None:
         super().__init__()
         self._take = take
+
+    def StartElementHandler(self, name: str, attrs: Mapping[str, str]) -> None:
+        if name == "DataArray" and not 1 <= int(attrs["Dimensionality"]) <= MOST_DIMENSIONS:
+            raise ValueError(f"an array of {attrs['Dimensionality'][:20]} dimensions")  # nibabel would count them
+        super().StartElementHandler(name, attrs)
 
     def EndElementHandler(self, name: str) -> None:
         super().EndElementHandler(name)

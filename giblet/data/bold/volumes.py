@@ -18,6 +18,7 @@ from nilearn.masking import apply_mask, load_mask_img
 
 from giblet.errors import InputError, reading
 from giblet.files import atomic_path
+from giblet.limits import check_declared, check_limit, limit
 
 log = logging.getLogger(__name__)
 
@@ -81,9 +82,18 @@ def open_image(path: str | Path) -> nib.Nifti1Image:
         raise InputError(f"the header of {path.name} gives the shape {image.shape}: it is damaged, copy it again")
     if np.isinf(slope):  # nibabel would leave the numbers unscaled without a word
         raise InputError(f"the header of {path.name} scales its numbers by {slope}: it is damaged, copy it again")
+    _check_size(image, path)
     if not np.isfinite(image.affine).all():
         raise InputError(f"the header of {path.name} has an affine that is not finite; copy it again")
     return image
+
+
+def _check_size(image: nib.Nifti1Image, path: Path) -> None:
+    """Refuse what a file of this size cannot hold, before memory is taken for it."""
+    shape = image.shape
+    check_limit("megavoxels", math.prod(shape[:3]) / 1e6, path.name, "million voxels in a volume")
+    needed = image.dataobj.offset + math.prod(shape) * image.get_data_dtype().itemsize  # type: ignore[attr-defined]
+    check_declared(path, needed, f"its header gives the shape {shape}", packed=path.suffix.lower() in UNPACK)
 
 
 @contextmanager
@@ -270,7 +280,8 @@ def check_rest(image: nib.Nifti1Image) -> None:
     else:
         with reading(path, "its check sum does not fit what it unpacks to, it is damaged: copy it again"):
             while stream.read(2**20):
-                pass
+                if stream.tell() > limit("unpacked_gb") * 1e9:
+                    check_limit("unpacked_gb", stream.tell() / 1e9, path.name, "GB when unpacked, and more")
             size = stream.tell()
     volume = math.prod(image.shape[:3]) * image.get_data_dtype().itemsize
     first: int = image.dataobj.offset  # type: ignore[attr-defined]

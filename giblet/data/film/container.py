@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from giblet.data.film.headers import OggEnd, RiffHeader, ogg_end, riff_header
 from giblet.data.film.packets import MOVIE, PacketReader, opened
 from giblet.errors import InputError, reading
+from giblet.limits import check_limit, limit
 from giblet.timing import LONGEST_FILM
 
 if TYPE_CHECKING:
@@ -129,6 +130,7 @@ class Film:
         self, path: Path, container: InputContainer, track: int | None, riff: RiffHeader | None = None
     ) -> None:
         from av.stream import Disposition
+        from av.video.stream import VideoStream
 
         self.path, self.container = path, container
         streams = list(container.streams.audio)
@@ -143,6 +145,13 @@ class Film:
         self.track = None if track is None else self.tracks[track]
         if self.track is None and self.video is None:
             raise InputError(f"{path} holds neither sound nor picture ({container.format.name}); pass a film or sound")
+        if self.track is not None:
+            check_limit("channels", self.track.n_channels, str(path), "channels of sound")
+        if isinstance(self.video, VideoStream) and self.video.codec_context is not None:
+            pixels = self.video.codec_context.width * self.video.codec_context.height
+            check_limit("megapixels", pixels / 1e6, str(path), "million pixels")
+            # The pictures themselves may be larger than the header says.
+            self.video.codec_context.options = {"max_pixels": str(round(limit("megapixels") * 1e6))}
         self.packets = PacketReader(path, container, track, self.video, riff)
 
     @property

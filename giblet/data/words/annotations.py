@@ -21,8 +21,8 @@ from giblet.timing import exact
 TEXTGRID, JSON = ".textgrid", ".json"
 
 _SIZE = re.compile(
-    r"(?:intervals|points): size = (\d+)|"
-    r'"(?:IntervalTier|TextTier)"\s+"(?:[^"]|"")*"\s+[-+.\deE]+\s+[-+.\deE]+\s+(\d+)\s'
+    r"(?:intervals|points): size = (\d{1,18})\b|"
+    r'"(?:IntervalTier|TextTier)"\s+"(?:[^"]|"")*"\s+[-+.\deE]+\s+[-+.\deE]+\s+(\d{1,18})\s'
 )
 """How many intervals or points a tier says it has: in the long form, in the short one."""
 

@@ -23,6 +23,8 @@ _LIKE_A_TIME_LINE = re.compile(
 _MARKUP = re.compile(
     rf"<(?P<time>{_CLOCK})>|<(?P<end>/?)(?P<tag>[a-zA-Z]+)[^>]*>|\{{\\[^}}]*\}}|\{{[a-zA-Z]:[^}}]*\}}|(?P<space>\\[Nh])"
 )
+LONGEST = 40
+"""Characters of a time."""
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 """Scripts that are written without spaces between words: Thai, Lao, Burmese, Khmer, Kana, Han."""
 
@@ -158,7 +160,7 @@ def clock_doubt(content: str) -> str:
         If its ``X-TIMESTAMP-MAP`` holds a time that is none or can be read in two ways.
     """
     head = content.partition("\n\n")[0]
-    found = re.search(rf"^X-TIMESTAMP-MAP=(?=.*MPEGTS:(\d+))(?=.*LOCAL:({_CLOCK}))", head, re.MULTILINE)
+    found = re.search(rf"^X-TIMESTAMP-MAP=(?=.*MPEGTS:(\d{{1,20}})\b)(?=.*LOCAL:({_CLOCK}))", head, re.MULTILINE)
     if not found:
         return ""
     stream, local = Fraction(int(found[1]), 90_000), _seconds(found[2], "X-TIMESTAMP-MAP")
@@ -212,6 +214,8 @@ def _timed(content: str, name: str, point: str) -> tuple[str, list[tuple[int, Fr
 
 def _seconds(time: str, where: str) -> Fraction:
     """Seconds of hours:minutes:seconds, or of minutes:seconds."""
+    if len(time) > LONGEST:
+        raise InputError(f"{where}: {time[:LONGEST]}... is no time; expected hours:minutes:seconds")
     whole, point, decimals = re.fullmatch(r"([\d:]+)([.,]?)(\d*)", time).groups()  # type: ignore[union-attr]
     hours, minutes, seconds = map(int, (["0", *whole.split(":")])[-3:])
     if minutes > 59 or seconds > 59:

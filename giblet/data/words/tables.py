@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
@@ -12,8 +13,10 @@ from statistics import median
 from giblet.cells import is_number, read_cells
 from giblet.data.words.cues import Cue
 from giblet.errors import InputError, reading
+from giblet.limits import check_limit, limit
 from giblet.timing import exact, shown
 
+EXCEL_ROWS = 2**20
 EMPTY_CELLS = ("", "n/a")
 NO_TIME = ("", "n/a", "na", "nan", "none", "null")
 
@@ -151,8 +154,13 @@ def _workbook(path: Path) -> tuple[list[str | None], list[list[str]]]:
     """Names and rows of the first sheet; cells outside the named columns are not looked at."""
     import pandas as pd
 
+    if zipfile.is_zipfile(path):
+        with reading(f"the table {path.name}", "it is damaged; save the table as CSV"), zipfile.ZipFile(path) as packed:
+            unpacked = sum(part.file_size for part in packed.infolist())
+        check_limit("workbook_mb", unpacked / 1e6, path.name, "MB when unpacked")
     try:
         with reading(f"the table {path.name}", "it is no workbook, or damaged; save the table as CSV"):
+            _check_cells(path)
             sheet = pd.read_excel(path, header=None, dtype=str, keep_default_na=False)
     except InputError as exc:
         if isinstance(exc.__cause__, ImportError):
@@ -163,6 +171,25 @@ def _workbook(path: Path) -> tuple[list[str | None], list[list[str]]]:
     if not rows:
         raise InputError(f"cannot read the table {path.name}: its first sheet is empty")
     return [name.strip() or None for name in rows[0]], rows[1:]
+
+
+def _check_cells(path: Path) -> None:
+    """Refuse a first sheet of far more cells than a table has: one cell in the last corner makes 17 billion of them."""
+    from openpyxl import load_workbook
+
+    book = load_workbook(path, read_only=True, data_only=True)
+    try:
+        sheet = book.worksheets[0]
+        sheet.reset_dimensions()
+        widest, most = 1, limit("megacells") * 1e6
+        for number, row in enumerate(sheet.iter_rows(values_only=True), 1):
+            widest = max(widest, len(row))
+            if number * widest > most:
+                check_limit("megacells", number * widest / 1e6, path.name, "million cells in its first sheet, or more")
+            if number > EXCEL_ROWS:
+                raise InputError(f"{path.name} has over {EXCEL_ROWS} rows, the most of a workbook: it is damaged")
+    finally:
+        book.close()
 
 
 def unit_doubt(cues: Sequence[Cue], time_unit: str | None = None) -> tuple[str, bool]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from giblet.data.pretrained import from_cache_or_hub
+from giblet.data.pretrained import NO_CODE, from_cache_or_hub
 from giblet.data.words.alignment.stretch import SAMPLE_RATE, Stretch
 from giblet.docs import fill_doc
 from giblet.errors import InputError, reading
@@ -61,7 +61,7 @@ class Dictation:
         """Processor, model, the type of its weights as saved, and which of them were missing."""
         import transformers
 
-        config = transformers.AutoConfig.from_pretrained(self.name, local_files_only=local)
+        config = transformers.AutoConfig.from_pretrained(self.name, local_files_only=local, **NO_CODE)
         if config.model_type != "whisper":
             raise InputError(
                 f"speech model {self.name} is of the family {config.model_type!r}; words are written down by Whisper "
@@ -69,7 +69,7 @@ class Dictation:
             )
         load: Any = transformers.WhisperForConditionalGeneration.from_pretrained  # its types know of no loading info
         model, told = load(self.name, dtype=self._torch.float32, local_files_only=local, output_loading_info=True)
-        processor = transformers.WhisperProcessor.from_pretrained(self.name, local_files_only=local)
+        processor = transformers.WhisperProcessor.from_pretrained(self.name, local_files_only=local, **NO_CODE)
         return processor, model, config.dtype, told
 
     @fill_doc

@@ -216,7 +216,7 @@ def _weights() -> dict[str, np.ndarray]:
             "g2p-en is not installed, which guesses how words are said that the dictionary lacks: "
             "pip install 'giblet[words]'"
         )
-    with np.load(file) as weights:
+    with np.load(file, allow_pickle=False) as weights:
         return {name: weights[name] for name in weights.files}
 
 
