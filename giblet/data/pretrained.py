@@ -14,7 +14,7 @@ from typing import Any
 from giblet.errors import InputError
 from giblet.hub import hub_file, is_hub_name, unreachable
 
-NO_CODE = {"trust_remote_code": False}
+NO_CODE: dict[str, Any] = {"trust_remote_code": False}
 """For all that transformers loads: without it, a model's folder that holds code has users asked whether to run it."""
 DECIDE_NOTHING = ("_name_or_path", "transformers_version")
 """Fields of a configuration that change with the place of the files, and with who wrote them."""
