@@ -32,6 +32,7 @@ module                           writes
 ``pipeline.spoken_stories``      BOLD of stories as tables (.tsv), and study.yaml, which names them
 ``pipeline.demonstration.alice`` the power of a sound as a table (.tsv)
 ``pipeline.stim_files``          features as continuous recordings of BIDS, and the JSON beside them
+``pipeline.manifest``            what a batch of films was asked for, and what came of each (.json)
 ``pipeline.word_times``          tables of words and phonemes (.tsv), what they were made from, a transcript (.txt)
 ``data.words.annotations``       TextGrids
 ``data.parts``                   what a long extraction has made so far (.npz), until it is done
@@ -50,12 +51,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from giblet.errors import InputError
+
+UNFINISHED = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.tmp(?:\..*)?")
+"""Names of temporary files, as :mod:`tempfile` makes them of what :func:`atomic_path` says."""
 
 
 @contextmanager
@@ -120,6 +125,25 @@ def write_atomic(path: str | Path, content: bytes | memoryview | str) -> None:
     """
     with atomic_path(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def remove_unfinished(folder: str | Path, stems: Collection[str] | None = None) -> None:
+    """Remove what processes left that were killed while they wrote: temporary files of :func:`atomic_path`.
+
+    Parameters
+    ----------
+    folder : str or Path
+        It need not exist.
+    stems : collection of str, optional
+        Of the files that they would have become, names without the last ending; by default of any file. No process may be
+        at work on these.
+    """
+    if not Path(folder).is_dir():
+        return
+    for file in Path(folder).iterdir():
+        found = UNFINISHED.fullmatch(file.name)
+        if found and (stems is None or found[1] in stems):
+            file.unlink(missing_ok=True)
 
 
 def _umask() -> int:
