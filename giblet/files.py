@@ -135,8 +135,8 @@ def remove_unfinished(folder: str | Path, stems: Collection[str] | None = None) 
     folder : str or Path
         It need not exist.
     stems : collection of str, optional
-        Of the files that they would have become, names without the last ending; by default of any file. No process may be
-        at work on these.
+        Of the files that they would have become, names without the last ending; by default of any file. No process may
+        be at work on these.
     """
     if not Path(folder).is_dir():
         return

@@ -3,8 +3,8 @@
 Dask (``distributed``, the extra ``cluster``) schedules. Four things are added to it, each for a reason:
 
 - A task that begins says so to the scheduler, before it does anything else. By that it is known how often a worker died
-  *while at work on it*: a node that goes down costs a film one attempt, and a film that does not fit into memory is given
-  up. Dask's own count, ``allowed-failures``, holds a death against all tasks that waited on the worker too.
+  *while at work on it*: a node that goes down costs a film one attempt, and a film that does not fit into memory is
+  given up. Dask's own count, ``allowed-failures``, holds a death against all tasks that waited on the worker too.
 - A worker of this machine that does not come back is replaced. Dask's nanny restarts one that was killed, unless that
   happened while the nanny itself was starting: then it closes, or stands by with no process, and the cluster keeps its
   place taken.
@@ -96,7 +96,7 @@ class Workers:
             return None
         if workers is not None and scheduler is not None:
             raise InputError(
-                f"workers is {workers} and scheduler is {scheduler!r}: give one, as a scheduler has workers of its own"
+                f"workers is {workers}; scheduler is {scheduler!r}: give one, as a scheduler has workers of its own"
             )
         if workers is not None and workers < 1:
             raise InputError(f"workers is {workers}: 1 or more are needed")
@@ -149,8 +149,8 @@ def on_workers(
     Parameters
     ----------
     work : callable
-        Called with what a task is given. It is sent to each worker once, and what it keeps there, such as a model, stays
-        for later tasks.
+        Called with what a task is given. Each worker keeps the one that it got first, and with it what that has loaded,
+        such as a model.
     tasks : mapping of str to object
         By name what each is given.
     where : Workers
@@ -327,8 +327,8 @@ class _LocalCrew:
             self._in_vain += len(dead)
             if self._in_vain > IN_VAIN:
                 raise GibletError(
-                    f"worker processes do not start, or die at once ({self._in_vain} one after another): --verbose shows "
-                    "what they say; a Python script has to ask for workers below `if __name__ == '__main__':`"
+                    f"worker processes do not start, or die at once ({self._in_vain} one after another): --verbose "
+                    "shows what they say; a Python script has to ask for workers below `if __name__ == '__main__':`"
                 )
             log.info("replacing %d workers", len(dead))
             self._cluster.sync(self._cluster.scale_down, dead, callback_timeout=ANSWER)
@@ -370,13 +370,13 @@ def _local(n: int, n_tasks: int) -> Iterator[_LocalCrew]:
     n = min(n, n_tasks)
     with ExitStack() as stack:
         stack.enter_context(_environment_put_back())
-        stack.enter_context(dask.config.set(config))
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="giblet-workers-", ignore_cleanup_errors=True))
+        stack.enter_context(dask.config.set(config | {"temporary-directory": scratch}))
         if not verbose:
             stack.enter_context(_quiet("asyncio", "tornado.application"))
-        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="giblet-workers-", ignore_cleanup_errors=True))
         with _without_interrupts():
             cluster = LocalCluster(
-                n_workers=0, threads_per_worker=1, processes=True, dashboard_address=None, local_directory=scratch,
+                n_workers=0, threads_per_worker=1, processes=True, dashboard_address=None,
                 scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # any free port: 8787 may be taken
                 memory_limit=0, death_timeout=STARTING, silence_logs=False if verbose else logging.CRITICAL,
             )  # fmt: skip
@@ -393,9 +393,9 @@ def _close(cluster: LocalCluster) -> None:
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Threads that start within the block, and processes that those start, are not told of Ctrl-C, which this one handles.
+    """Keep Ctrl-C from threads that start within the block, and from the processes that those start.
 
-    A terminal tells all processes of a command; the workers' would each print a traceback.
+    A terminal tells all processes of a command, and each worker would print a traceback. This one stops them.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
@@ -463,8 +463,8 @@ def _remote(address: str) -> Iterator[_RemoteCrew]:
             client = Client(address, timeout=ANSWER, set_as_default=False)
         except (OSError, ValueError) as exc:
             raise InputError(
-                f"no Dask scheduler answers at {address!r} ({one_line(exc)}): the address that it prints is needed, as in "
-                "tcp://node1:8786"
+                f"no Dask scheduler answers at {address!r} ({one_line(exc)}): the address that it prints is needed, as "
+                "in tcp://node1:8786"
             ) from exc
         with client:
             _check_workers(client)
@@ -484,6 +484,6 @@ def _check_workers(client: Client) -> None:
     for worker, about in client.scheduler_info(n_workers=-1)["workers"].items():
         if about["nthreads"] != 1:
             raise InputError(
-                f"the worker {worker} has {about['nthreads']} threads: giblet needs workers that do one task at a time; "
-                "start them with --nthreads 1, and say by OMP_NUM_THREADS how many threads a task may use"
+                f"the worker {worker} has {about['nthreads']} threads: workers with one are needed, which do one task "
+                "at a time; start them with --nthreads 1, and OMP_NUM_THREADS says how many threads a task may use"
             )

@@ -46,7 +46,8 @@ OF_CLIPS = {"TRs": "clips", ", delays included": "", "or more runs": "or more cl
 
 
 def encode_clips(
-    config: str | Path | ClipSettings, *, overwrite: bool = False, progress: Tell | None = None, where: Workers | None = None
+    config: str | Path | ClipSettings, *, overwrite: bool = False, progress: Tell | None = None,
+    where: Workers | None = None,
 ) -> EncodingResult:  # fmt: skip
     """Predict the response to each clip from a fit on the others, test it in each voxel, and write what was found.
 

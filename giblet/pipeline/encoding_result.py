@@ -120,7 +120,8 @@ class SubjectWork(Protocol):
 
 
 def each_subject(
-    there: Mapping[str, SubjectEncoding | None], work: SubjectWork, progress: Tell | None, output: Path, where: Workers | None
+    there: Mapping[str, SubjectEncoding | None], work: SubjectWork, progress: Tell | None, output: Path,
+    where: Workers | None,
 ) -> tuple[list[SubjectEncoding], dict[str, str]]:  # fmt: skip
     """Results of the subjects that can be used, and why others cannot.
 

@@ -436,8 +436,8 @@ def extract_many(
     overwrite : bool
         As for :func:`extract`.
     progress : callable, optional
-        Called with seconds done and seconds in all, of each film from its beginning; on workers with films done and films
-        in all.
+        Called with seconds done and seconds in all, of each film from its beginning; on workers with films done and
+        films in all.
     workers : int, optional
         %(workers)s
     scheduler : str, optional
@@ -453,8 +453,8 @@ def extract_many(
     Raises
     ------
     InputError
-        Before anything is written, if two films would write the same file, or the TR, the model or the workers cannot be
-        used.
+        Before anything is written, if two films would write the same file, or the TR, the model or the workers cannot
+        be used.
     CodecError
         Before anything is written, if the codec cannot be loaded.
     Exception
