@@ -35,7 +35,7 @@ NOT_RUN = {
     "giblet train configs/train/example.yaml": "tests/training/test_command.py runs it, marked slow",
     "giblet report runs/example": "needs a trained run; tests/cli/test_report.py runs it on one",
     "giblet check-alignment configs/train/example.yaml": "needs that run's features; tests/cli/test_brain.py runs it",
-    "giblet extract film.mp4 talk.wav --scheduler": "needs a cluster; tests/pipeline/test_cluster.py starts a scheduler",
+    "giblet extract film.mp4 talk.wav --scheduler": "needs a cluster; tests/pipeline/test_cluster.py starts one",
     "giblet codec train": "takes hours; tests/codec/training trains a smaller codec",
     "giblet align-words film.mkv --asr-model": "a model of random weights writes no words; tests/data/words/alignment",
 }

@@ -26,7 +26,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, chdir, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +50,7 @@ ANSWER = 15.0
 IN_VAIN = 10
 """Workers that are replaced one after another, with no task finished, until it is given up."""
 UNBEGUN = 25
-"""How often Dask may give up a task that never began (each time after several workers died)."""
+"""How often Dask may give up a task, besides those times that it began again (each time after several workers died)."""
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -143,7 +143,7 @@ class _Crew(Protocol):
 
 def on_workers(
     work: Callable[[Any], T], tasks: Mapping[str, Any], where: Workers, *, visible: Path
-) -> Iterator[tuple[str, Attempt[T]]]:
+) -> Generator[tuple[str, Attempt[T]]]:
     """Do tasks on workers, one at a time on each.
 
     Parameters
@@ -177,9 +177,8 @@ def on_workers(
     with _local(where.n, len(tasks)) if where.n is not None else _remote(str(where.scheduler)) as crew:
         for name, attempt in _collected(crew, common, tasks):
             for logger, severity, message in attempt.logged:
-                logging.getLogger(logger).log(
-                    severity, "%s", message if name in message else f"{name}: {message}"
-                )  # fmt: skip
+                said = message if name in message else f"{name}: {message}"
+                logging.getLogger(logger).log(severity, "%s", said)
             yield name, attempt
 
 
@@ -201,7 +200,7 @@ def _collected(crew: _Crew, common: _Common, tasks: Mapping[str, Any]) -> Iterat
         for future in ended:
             name = pending.pop(future)
             attempt = _attempt_of(future)
-            if attempt is None and unbegun[name] < UNBEGUN:
+            if attempt is None and unbegun[name] < UNBEGUN + common.retries:
                 unbegun[name] += 1
                 pending[submit(name)] = name
                 continue

@@ -13,9 +13,9 @@ pytest.importorskip("distributed", reason="the extra cluster is not installed")
 def test_a_batch_says_what_came_of_each_film_and_its_status_that_some_failed(giblet, tmp_path):
     table, bad = words(tmp_path), tmp_path / "bad.tsv"
     bad.write_text("no\ttable\n")
-    argv = ["extract", "--text", table, bad, *BARE, "-o", tmp_path / "out", "--workers", 2]
+    argv = ["extract", "--text", table, bad, *BARE, "-o", tmp_path / "out", "--workers", 1]
     status, said, err = giblet(*argv)
-    assert status == 1, err
+    assert status == 1, err  # not 2: that is bad use, and nothing was done
     assert "2 films: 1 written, 1 failed\n" in said and f"  {table}  written  7 TRs" in said
     assert err.startswith("giblet: error: ") and len(err.splitlines()) == 1 and "bad.tsv" in err
     status, said, err = giblet(*argv[:2], table, *argv[4:], "--json")
@@ -36,6 +36,7 @@ def test_wrong_use_is_told_in_the_words_of_the_command(giblet, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_encode_has_workers_and_predictions_have_none(giblet, tmp_path):
     study = make_encoding_study(tmp_path)
     config = study.config(tmp_path / "encode.yaml", study.settings(tmp_path / "out", 1, 2))
