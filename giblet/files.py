@@ -59,6 +59,8 @@ from pathlib import Path
 
 from giblet.errors import InputError
 
+LOCK = ".lock"
+"""The file by which :func:`claimed` keeps others out of a folder."""
 UNFINISHED = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.tmp(?:\..*)?")
 """Names of temporary files, as :mod:`tempfile` makes them of what :func:`atomic_path` says."""
 
@@ -205,7 +207,7 @@ def claimed(folder: str | Path) -> Iterator[None]:
         If another process is at work in the folder, or it cannot be written to.
     """
     folder = Path(folder)
-    path, new = folder / ".lock", not folder.exists()
+    path, new = folder / LOCK, not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)

@@ -415,7 +415,8 @@ def extract(
                 fail(result.error + _other_kind(result.film, extractor))
             elif not as_json:
                 out.print(_one_line(result, extractor), markup=False)
-    results.sort(key=lambda result: films.index(result.film))
+    order = {film: number for number, film in enumerate(films)}
+    results.sort(key=lambda result: order[result.film])
     if as_json:
         print_json([{**one.as_dict(), "error": None if one.error is None else for_shell(one.error)} for one in results])
     elif at_a_time:

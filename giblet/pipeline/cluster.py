@@ -51,6 +51,7 @@ IN_VAIN = 10
 """Workers that are replaced one after another, with no task finished, until it is given up."""
 UNBEGUN = 25
 """How often Dask may give up a task, besides those times that it began again (each time after several workers died)."""
+GONE = "the Dask scheduler went away: start it, and give the same command again to go on"
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -183,7 +184,7 @@ def on_workers(
 
 
 def _collected(crew: _Crew, common: _Common, tasks: Mapping[str, Any]) -> Iterator[tuple[str, Attempt[Any]]]:
-    from distributed import wait
+    from distributed import CancelledError, wait
 
     def submit(name: str) -> Future:
         return crew.client.submit(_attempt, common, name, tasks[name], pure=False)
@@ -193,8 +194,11 @@ def _collected(crew: _Crew, common: _Common, tasks: Mapping[str, Any]) -> Iterat
     finished = False
     while pending:
         crew.tend(finished)
-        with suppress(TimeoutError), crew.client.as_current():
-            wait(list(pending), timeout=1.0, return_when="FIRST_COMPLETED")
+        try:
+            with suppress(TimeoutError), crew.client.as_current():
+                wait(list(pending), timeout=1.0, return_when="FIRST_COMPLETED")
+        except CancelledError as exc:
+            raise GibletError(GONE) from exc
         ended = [future for future in pending if future.done()]
         finished = bool(ended)
         for future in ended:
@@ -215,7 +219,7 @@ def _attempt_of(future: Future) -> Attempt[Any] | None:
         attempt: Attempt[Any] = future.result()
         return attempt
     if future.status != "error":  # cancelled, or lost
-        raise GibletError("the Dask scheduler went away: start it, and give the same command again to go on")
+        raise GibletError(GONE)
     error = future.exception()
     if isinstance(error, KilledWorker):
         return None

@@ -14,7 +14,7 @@ import pandas as pd
 
 from giblet.config import Settings
 from giblet.errors import GibletError
-from giblet.files import remove_unfinished, write_atomic
+from giblet.files import LOCK, remove_unfinished, write_atomic
 from giblet.notebook import html_table
 from giblet.pipeline.cluster import Attempt, Workers, on_workers
 from giblet.pipeline.derivative import DESCRIPTION, describe_derivative
@@ -164,11 +164,11 @@ def each_subject(
                 errors[name] = attempt.error
                 if len(there) > 1:
                     log.warning("subject %s is left out: %s", name, attempt.error)
-    for error in errors.values():
+    failed = {name: errors[name] for name in there if name in errors}
+    for error in failed.values():
         if not found or not isinstance(error, GibletError):
             raise error
-    in_order = {name: errors[name] for name in there if name in errors}
-    return [found[name] for name in there if name in found], {name: str(exc) for name, exc in in_order.items()}
+    return [found[name] for name in there if name in found], {name: str(error) for name, error in failed.items()}
 
 
 def _in_turn(
@@ -196,7 +196,7 @@ def _at_a_time(
     ended = set(names) if where.n is not None else set()
     n_done = total - len(names)
     try:
-        with closing(on_workers(work, tasks, where, visible=output)) as attempts:
+        with closing(on_workers(work, tasks, where, visible=output / LOCK)) as attempts:
             if progress:
                 progress("workers start", n_done, total)
             for task, attempt in attempts:
