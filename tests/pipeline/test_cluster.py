@@ -1,5 +1,6 @@
 """Workers: each task is done once, whatever becomes of a worker, and what comes of it is what one process makes."""
 
+import ast
 import importlib.util
 import json
 import logging
@@ -27,6 +28,7 @@ from tests.words import words
 from tests.worker_tasks import Work, killed_now_and_then, slowly, worker_processes
 
 pytest.importorskip("distributed", reason="the extra cluster is not installed")
+dask_jobqueue = pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed")
 TWO = Workers(2, None, 3)
 
 
@@ -240,6 +242,22 @@ def test_a_scheduler_is_used_whose_workers_are_fit(texts, tmp_path, monkeypatch,
         pytest.raises(InputError, match="has 2 threads: workers with one"),
     ):  # fmt: skip
         list(on_workers(Work(), {"a": 1}, Workers(None, there.scheduler_address, 3), visible=visible))
+
+
+def test_the_recipe_for_slurm_asks_for_workers_that_are_fit():
+    page = (Path(__file__).parents[2] / "docs" / "howto_cluster.md").read_text(encoding="utf-8")
+    block = next(
+        text for text in re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL) if "SLURM" in text
+    )
+    call = next(
+        node for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Call) and "SLURM" in ast.unparse(node.func)
+    )
+    options = {one.arg: ast.literal_eval(one.value) for one in call.keywords}
+    local = {"host": "127.0.0.1", "scheduler_options": {"dashboard_address": "127.0.0.1:0"}}
+    with dask_jobqueue.SLURMCluster(**options, **local) as there:
+        script = there.job_script()
+    assert "--nthreads 1 " in script and "#SBATCH --cpus-per-task=4\n" in script
+    assert script.index("export OMP_NUM_THREADS=4") < script.index("dask_worker")
 
 
 def test_what_cannot_be_is_told_before_anything_is_begun(texts, tmp_path, monkeypatch):
