@@ -253,7 +253,7 @@ def test_the_recipe_for_slurm_asks_for_workers_that_are_fit():
         node for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Call) and "SLURM" in ast.unparse(node.func)
     )
     options = {one.arg: ast.literal_eval(one.value) for one in call.keywords}
-    local = {"host": "127.0.0.1", "scheduler_options": {"dashboard_address": "127.0.0.1:0"}}
+    local = {"scheduler_options": {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}}
     with dask_jobqueue.SLURMCluster(**options, **local) as there:
         script = there.job_script()
     assert "--nthreads 1 " in script and "#SBATCH --cpus-per-task=4\n" in script
