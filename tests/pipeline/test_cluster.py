@@ -15,11 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import xarray as xr
 
 from giblet.data.audio import AudioSettings
 from giblet.data.text import TextSettings
 from giblet.encoding.settings import EncodeSettings
 from giblet.errors import CodecError, GibletError, InputError
+from giblet.features import load_features
 from giblet.files import remove_unfinished
 from giblet.pipeline import cluster, encode, extract_many, features
 from giblet.pipeline.cluster import Workers, on_workers
@@ -217,7 +219,9 @@ def test_a_scheduler_is_used_whose_workers_are_fit(texts, tmp_path, monkeypatch,
     ) as there:  # fmt: skip
         found = list(extract_many(relative, settings, "out", scheduler=there.scheduler_address))
         assert [one.status for one in found] == ["written"] * 2 and {one.film for one in found} == set(relative)
-        assert contents(tmp_path / "out") == contents(tmp_path / "alone")
+        assert contents(tmp_path / "out", r"manifest|\.nc") == contents(tmp_path / "alone", r"\.nc")
+        for one in found:
+            xr.testing.assert_allclose(one.to_xarray(), load_features(tmp_path / "alone" / one.path.name))
         assert len(there.scheduler_info["workers"]) == 1, "workers of others go on"
         with monkeypatch.context() as patch:
             patch.setattr(cluster, "__version__", "0.0.1")
