@@ -15,6 +15,9 @@ DESCRIPTIONS = {
     "film": "Any film or sound file that FFmpeg reads.",
     "progress": "Called with seconds done and seconds in all (None while unknown).",
     "parts": "Of a run that was stopped, and where those of this one go; by default nothing is kept.",
+    "workers": "Worker processes on this machine, which divide its processors between them (``giblet[cluster]``).",
+    "scheduler": 'In place of them the address of a Dask scheduler with workers of its own, as ``"tcp://node1:8786"``.',
+    "retries": "With either: how often what a worker died of, or with, is begun again.",
     "provenance": "What :meth:`provenance` returned, if it was called already: a long film is not hashed again then.",
 }
 """By the name that stands for it in a docstring, as ``%(tr)s``."""

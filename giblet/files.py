@@ -32,6 +32,7 @@ module                           writes
 ``pipeline.spoken_stories``      BOLD of stories as tables (.tsv), and study.yaml, which names them
 ``pipeline.demonstration.alice`` the power of a sound as a table (.tsv)
 ``pipeline.stim_files``          features as continuous recordings of BIDS, and the JSON beside them
+``pipeline.manifest``            what a batch of films was asked for, and what came of each (.json)
 ``pipeline.word_times``          tables of words and phonemes (.tsv), what they were made from, a transcript (.txt)
 ``data.words.annotations``       TextGrids
 ``data.parts``                   what a long extraction has made so far (.npz), until it is done
@@ -52,9 +53,10 @@ import codecs
 import hashlib
 import json
 import os
+import re
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,6 +66,11 @@ from giblet.limits import check_limit
 
 if TYPE_CHECKING:
     import numpy as np
+
+LOCK = ".lock"
+"""The file by which :func:`claimed` keeps others out of a folder."""
+UNFINISHED = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.tmp(?:\..*)?")
+"""Names of temporary files, as :mod:`tempfile` makes them of what :func:`atomic_path` says."""
 
 
 @contextmanager
@@ -130,6 +137,25 @@ def write_atomic(path: str | Path, content: bytes | memoryview | str) -> None:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def remove_unfinished(folder: str | Path, stems: Collection[str] | None = None) -> None:
+    """Remove what processes left that were killed while they wrote: temporary files of :func:`atomic_path`.
+
+    Parameters
+    ----------
+    folder : str or Path
+        It need not exist.
+    stems : collection of str, optional
+        Of the files that they would have become, names without the last ending; by default of any file. No process may
+        be at work on these.
+    """
+    if not Path(folder).is_dir():
+        return
+    for file in Path(folder).iterdir():
+        found = UNFINISHED.fullmatch(file.name)
+        if found and (stems is None or found[1] in stems):
+            file.unlink(missing_ok=True)
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
@@ -189,7 +215,7 @@ def claimed(folder: str | Path) -> Iterator[None]:
         If another process is at work in the folder, or it cannot be written to.
     """
     folder = Path(folder)
-    path, new = folder / ".lock", not folder.exists()
+    path, new = folder / LOCK, not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)

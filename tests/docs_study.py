@@ -203,6 +203,12 @@ def slurm(folder: Path, long: Path) -> None:
         program.chmod(0o755)
 
 
+def cluster(folder: Path, long: Path) -> None:
+    """Two films, and a run of encoding models."""
+    slurm(folder, long)
+    soundfile.write(folder / "talk.wav", at_24k("speech.flac")[: 6 * RATE], RATE)
+
+
 def bids(folder: Path) -> None:
     """A dataset with what fMRIPrep makes of it, and features of its runs."""
     tree = make_tree(folder / "study")

@@ -35,6 +35,7 @@ NOT_RUN = {
     "giblet train configs/train/example.yaml": "tests/training/test_command.py runs it, marked slow",
     "giblet report runs/example": "needs a trained run; tests/cli/test_report.py runs it on one",
     "giblet check-alignment configs/train/example.yaml": "needs that run's features; tests/cli/test_brain.py runs it",
+    "giblet extract film.mp4 talk.wav --scheduler": "needs a cluster; tests/pipeline/test_cluster.py starts one",
     "giblet codec train": "takes hours; tests/codec/training trains a smaller codec",
     "giblet align-words film.mkv --asr-model": "a model of random weights writes no words; tests/data/words/alignment",
 }
@@ -43,6 +44,7 @@ ELSEWHERE = {
     ("docs/neighbours.md", "octave"): "tests/test_neighbours.py",
     ("docs/neighbours.md", "r"): "tests/test_neighbours.py",
     ("docs/neighbours.md", "matlab"): "no MATLAB is at hand; tests/test_neighbours.py holds the types of the files",
+    ("docs/howto_cluster.md", "python"): "needs SLURM, and a script; tests/pipeline/test_cluster.py starts a scheduler",
     ("docs/report.md", "python"): "tests/pipeline/test_report.py, on a run that it trains",
     ("docs/extractors.md", "python"): "tests/data/test_processor.py",
 }
@@ -55,6 +57,7 @@ FOLDERS = {
     "docs/data.md": study.data,
     "docs/encoding.md": study.clips,
     "docs/howto_cifti.md": study.cifti,
+    "docs/howto_cluster.md": study.cluster,
     "docs/howto_film.md": study.howto_film,
     "docs/howto_offline.md": study.offline,
     "docs/howto_slurm.md": study.slurm,
@@ -63,7 +66,10 @@ FOLDERS = {
     "docs/words.md": study.spoken,
 }
 """What makes the files of a page; the others need none."""
-LONG = {"README.md", "docs/encoding.md", "docs/howto_cifti.md", "docs/howto_film.md", "docs/howto_slurm.md"}
+LONG = {
+    "README.md", "docs/encoding.md", "docs/howto_cifti.md", "docs/howto_cluster.md", "docs/howto_film.md",
+    "docs/howto_slurm.md",
+}  # fmt: skip
 """Those that need a film of some minutes."""
 QUICK = {
     "docs/nulls.md", "docs/splits.md", "docs/codec_training.md",

@@ -144,6 +144,7 @@ def test_one_module_imports_transformers_encodec():
 HEAVY = {
     "torch", "transformers", "xarray", "pandas", "librosa", "numba", "sklearn", "scipy", "nilearn", "nibabel",
     "matplotlib", "jinja2", "himalaya", "lightning_fabric", "safetensors", "huggingface_hub", "openvino",
+    "dask", "distributed",
 }  # fmt: skip
 """Libraries that take from a quarter of a second to several to import."""
 RUN = """
@@ -202,6 +203,7 @@ def test_wrong_paths_are_told_before_anything_heavy_is_imported(tmp_path):
     at_once = [
         ["extract", "no.mp4", *out], ["extract", "--text", "no.tsv", *out], ["extract", "--language", "no.tsv", *out],
         ["extract", "--motion", "no.mp4", *out], ["extract", "no.mp4", "--tr", "-1", *out], ["decode", "no.nc"],
+        ["extract", "no.mp4", "--workers", "0", *out],
         ["export-bids", "no.nc", "--root", "bids", "--subject", "1", "--task", "film"],
         ["demo", "--quick", "no.mp4", *out], ["demo", "--real", "alice", "--data", "no", *out],
         ["simulate", "no.nc", *out], ["check-alignment", "no.nc", "bold.tsv"], ["check-alignment", "no.yaml"],

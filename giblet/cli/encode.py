@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from giblet.cli.shared import Json, app, busy, err, fail, out, print_json
+from giblet.cli.shared import (
+    SOME_FAILED,
+    Json,
+    NWorkers,
+    Retries,
+    Scheduler,
+    app,
+    busy,
+    err,
+    fail,
+    out,
+    print_json,
+    workers_of,
+)
 from giblet.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,10 +44,17 @@ def encode(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results of other settings or files.")] = False,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda; default: the settings'.")] = None,
+    workers: NWorkers = None,
+    scheduler: Scheduler = None,
+    retries: Retries = None,
     as_json: Json = False,
 ) -> None:
     """Fit encoding models, test every voxel, and write maps, tables and a page."""
+    where = workers_of(workers, scheduler, retries)
+    at_a_time = workers is not None or scheduler is not None
     if features:
+        if at_a_time:
+            raise InputError("--workers and --scheduler are for fits, one subject each: leave them out with --features")
         _predict(config, features, out_dir, overwrite, as_json)
         return
     if out_dir is not None:
@@ -42,7 +62,7 @@ def encode(
     with _bar() as tell:
         from giblet.pipeline.encoding import encode as run
 
-        result = run(config, overwrite=overwrite, device=device, progress=tell)
+        result = run(config, overwrite=overwrite, device=device, progress=tell, **where)
     if as_json:
         print_json(result.as_dict())
     else:
@@ -50,7 +70,7 @@ def encode(
     for name, why in result.failed.items():
         fail(f"subject {name} is left out: {why}")
     if result.failed:
-        raise typer.Exit(2)
+        raise typer.Exit(SOME_FAILED if at_a_time else 2)
 
 
 def _lines(result: EncodingResult) -> Iterator[str]:

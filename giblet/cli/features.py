@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -10,7 +11,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from giblet.cli.shared import PHRASES, Device, Json, app, bar, busy, fail, for_shell, out, print_json, table
+from giblet.cli.shared import (
+    PHRASES,
+    SOME_FAILED,
+    Device,
+    Json,
+    NWorkers,
+    Retries,
+    Scheduler,
+    app,
+    bar,
+    busy,
+    fail,
+    for_shell,
+    out,
+    print_json,
+    table,
+    workers_of,
+)
 from giblet.errors import InputError
 
 if TYPE_CHECKING:
@@ -238,7 +256,7 @@ for _extractor in EXTRACTORS:
 
 
 @app.command()
-# 72 parameters, 180 lines, of a Typer command: one for each option. EXTRACTORS says which are whose, and reads them
+# 75 parameters, 190 lines, of a Typer command: one for each option. EXTRACTORS says which are whose, and reads them
 # from the call.
 def extract(
     call: typer.Context,
@@ -387,26 +405,48 @@ def extract(
         bool, typer.Option("--overwrite", help="Extract again, and replace other features of that name.")
     ] = False,
     device: Device = "auto",
+    workers: NWorkers = None,
+    scheduler: Scheduler = None,
+    retries: Retries = None,
     as_json: Json = False,
 ) -> None:
     """Turn the sound of films, their picture or their words into features on the clock of a scan."""
     extractor = _asked_for(call.params)
     _refuse_foreign(call, extractor)
     results: list[FeatureFile | FailedExtraction] = []
-    with bar("extracting") as progress:
+    where = workers_of(workers, scheduler, retries)
+    at_a_time = workers is not None or scheduler is not None
+    with bar("extracting", "films" if at_a_time else "s") as progress:
         from giblet.pipeline import extract_many
 
         settings = extractor.settings_of(call.params)
-        for result in extract_many(films, settings, out_dir, overwrite=overwrite, progress=progress):
+        for result in extract_many(films, settings, out_dir, overwrite=overwrite, progress=progress, **where):
             results.append(result)
             if result.error is not None:
                 fail(result.error + _other_kind(result.film, extractor))
             elif not as_json:
                 out.print(_one_line(result, extractor), markup=False)
+    order = {film: number for number, film in enumerate(films)}
+    results.sort(key=lambda result: order[result.film])
     if as_json:
         print_json([{**one.as_dict(), "error": None if one.error is None else for_shell(one.error)} for one in results])
+    elif at_a_time:
+        _summary(results)
     if any(r.error is not None for r in results):
-        raise typer.Exit(2)
+        raise typer.Exit(SOME_FAILED if at_a_time else 2)
+
+
+def _summary(results: Sequence[FeatureFile | FailedExtraction]) -> None:
+    """What came of each film, as a table."""
+    rows = {}
+    for one in results:
+        rows[str(one.film)] = one.status
+        if one.about is not None:
+            rows[str(one.film)] += f"  {one.about['n_trs']} TRs  {one.about['film_duration']:.1f} s"
+            rows[str(one.film)] += f"  in {one.seconds:.1f} s" if one.status == "written" else ""
+    counts = Counter(one.status for one in results)
+    told = ", ".join(f"{counts[status]} {status}" for status in ("written", "up to date", "failed") if counts[status])
+    table(f"{len(results)} films: {told}", rows)
 
 
 def _asked_for(given: Mapping[str, Any]) -> Extractor:

@@ -23,7 +23,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 from typer.main import get_command_from_info, get_command_name, get_group
 
-from giblet.errors import GibletError, printable
+from giblet.errors import GibletError, InputError, printable
 from giblet.limits import LIMITS, VARIABLE, limits_in
 from giblet.renamed import now_called
 from giblet.version import __version__
@@ -100,6 +100,50 @@ _running: list[typer.Context] = []
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for another program to read.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+NWorkers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", help="Processes that work side by side on this machine; default: this one.", show_default=False
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        help="Address of a Dask scheduler, whose workers are used, as in tcp://node1:8786.", show_default=False
+    ),
+]
+Retries = Annotated[
+    int | None,
+    typer.Option(help="With workers: how often that is begun again at which a worker died (3).", show_default=False),
+]
+SOME_FAILED = 1
+"""Exit status of a command with workers, if some of what was asked for could not be done."""
+
+
+def workers_of(workers: int | None, scheduler: str | None, retries: int | None) -> dict[str, Any]:
+    """Parameters of the library for the three options of workers.
+
+    Parameters
+    ----------
+    workers : int or None
+    scheduler : str or None
+    retries : int or None
+
+    Returns
+    -------
+    dict of str to object
+
+    Raises
+    ------
+    InputError
+        If retries are given, and no workers.
+    """
+    if retries is not None and workers is None and scheduler is None:
+        raise InputError(
+            f"--retries is {retries}, but there are no workers that could die: add --workers or --scheduler"
+        )
+    asked = {"workers": workers, "scheduler": scheduler}
+    return asked if retries is None else {**asked, "retries": retries}
 
 
 def commands_of(whole: typer.Typer) -> TyperGroup:
@@ -318,7 +362,7 @@ def _options(
 
 
 @contextmanager
-def bar(what: str) -> Iterator[Callback]:
+def bar(what: str, unit: str = "s") -> Iterator[Callback]:
     """A progress bar on stderr, gone when the work is done; nothing where stderr is not a terminal.
 
     To be entered before libraries that take seconds are imported: it is the first that is seen of a command.
@@ -326,7 +370,7 @@ def bar(what: str) -> Iterator[Callback]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f} s"),
+        TextColumn("{task.description}"), BarColumn(), TextColumn(f"{{task.completed:.0f}}/{{task.total:.0f}} {unit}"),
         TimeElapsedColumn(), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:

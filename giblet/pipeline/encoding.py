@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from giblet.config import options_in
+from giblet.docs import fill_doc
 from giblet.encoding.clip_settings import ClipSettings
 from giblet.encoding.settings import EncodeSettings
 from giblet.errors import GibletError, InputError
 from giblet.files import check_writable, claimed
+from giblet.pipeline.cluster import Workers
 from giblet.pipeline.derivative import check_derivative
 
 if TYPE_CHECKING:
@@ -46,9 +47,10 @@ def read_encode_config(path: str | Path) -> EncodeSettings | ClipSettings:
     return ROWS[rows].from_yaml(path)
 
 
+@fill_doc
 def encode(
     config: str | Path | EncodeSettings | ClipSettings, *, overwrite: bool = False, device: str | None = None,
-    progress: Tell | None = None,
+    progress: Tell | None = None, workers: int | None = None, scheduler: str | None = None, retries: int = 3,
 ) -> EncodingResult:  # fmt: skip
     """Fit an encoding model in each subject, test it in every voxel, and write maps, tables and a page.
 
@@ -65,6 +67,12 @@ def encode(
         In place of that of the settings.
     progress : callable, optional
         Called with what is being done, and with subjects that are done and those in all.
+    workers : int, optional
+        %(workers)s Each has one subject at a time.
+    scheduler : str, optional
+        %(scheduler)s
+    retries : int
+        %(retries)s
 
     Returns
     -------
@@ -73,8 +81,9 @@ def encode(
     Raises
     ------
     GibletError
-        If the settings or the output folder cannot be used, or no subject can.
+        If the settings, the output folder or the workers cannot be used, or no subject can.
     """
+    where = Workers.asked(workers, scheduler, retries)
     settings = read_encode_config(config) if isinstance(config, (str, Path)) else config
     if device is not None:
         settings = settings.make(**{**settings.model_dump(), "device": device})
@@ -86,11 +95,11 @@ def encode(
     from giblet.pipeline.encoding_subject import needs_held_out
 
     if isinstance(settings, ClipSettings):
-        return encode_clips(settings, overwrite=overwrite, progress=progress)
+        return encode_clips(settings, overwrite=overwrite, progress=progress, where=where)
     check_writable(settings.output)
     check_derivative(settings.output)
     with claimed(settings.output):
-        subjects, failed = _each_subject(settings, overwrite, progress)
+        subjects, failed = _each_subject(settings, overwrite, progress, where)
         group, notes = None, []
         if needs_held_out(settings):
             try:
@@ -106,22 +115,18 @@ def encode(
 
 
 def _each_subject(
-    settings: EncodeSettings, overwrite: bool, progress: Tell | None
+    settings: EncodeSettings, overwrite: bool, progress: Tell | None, where: Workers | None
 ) -> tuple[list[SubjectEncoding], dict[str, str]]:
     """Results of the subjects that can be used, and why others cannot."""
     from giblet.pipeline.encoding_data import tr_of
-    from giblet.pipeline.encoding_features import BandReader
     from giblet.pipeline.encoding_result import each_subject
-    from giblet.pipeline.encoding_subject import encode_subject, standing
+    from giblet.pipeline.encoding_subject import FilmWork, standing
     from giblet.training.films import Films
 
-    films = Films()
-    reader = BandReader(settings.bands, codec=settings.codec, films=films, device=settings.device)
     subjects = {one.name: one for one in settings.data.subjects}
     there = {name: standing(settings, one, overwrite) for name, one in subjects.items()}
+    films = Films()
     tr = None if all(there.values()) else tr_of(settings, films)
-
-    def work(name: str, tell: Callable[[str], None]) -> SubjectEncoding:
-        return encode_subject(settings, subjects[name], reader, films, tr, tell)
-
-    return each_subject(there, work, progress)
+    return each_subject(
+        there, FilmWork(settings, tr, films if where is None else Films()), progress, settings.output, where
+    )

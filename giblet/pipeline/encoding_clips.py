@@ -20,6 +20,7 @@ from giblet.encoding.model import EncodingModel
 from giblet.encoding.permutation import PermutationTest
 from giblet.encoding.responses import Responses, read_responses
 from giblet.files import check_writable, claimed, write_atomic
+from giblet.pipeline.cluster import Workers
 from giblet.pipeline.derivative import check_derivative
 from giblet.pipeline.encoding_clips_report import clips_page
 from giblet.pipeline.encoding_files import (
@@ -45,8 +46,9 @@ OF_CLIPS = {"TRs": "clips", ", delays included": "", "or more runs": "or more cl
 
 
 def encode_clips(
-    config: str | Path | ClipSettings, *, overwrite: bool = False, progress: Tell | None = None
-) -> EncodingResult:
+    config: str | Path | ClipSettings, *, overwrite: bool = False, progress: Tell | None = None,
+    where: Workers | None = None,
+) -> EncodingResult:  # fmt: skip
     """Predict the response to each clip from a fit on the others, test it in each voxel, and write what was found.
 
     A subject whose result is there, of the same settings and files, is not computed again. A subject that cannot be
@@ -60,6 +62,8 @@ def encode_clips(
         Replace results of other settings or files.
     progress : callable, optional
         Called with what is being done, and with subjects that are done and those in all.
+    where : Workers, optional
+        Worker processes, one subject at a time on each; by default this process.
 
     Returns
     -------
@@ -91,25 +95,58 @@ def encode_clips(
             name: standing_result(settings.output, name, own, wanted, overwrite=overwrite)
             for name, own in options.items()
         }
-        features: dict[str, np.ndarray] = {}
-
-        def work(name: str, tell: Callable[[str], None]) -> SubjectEncoding:
-            tell("reading")
-            given = read_responses(
-                settings.responses[name], clips.names, file_column=settings.file_column, variable=settings.variable,
-                subject=settings.subject(name),
-            )  # fmt: skip
-            if not features:
-                tell("listening to the clips")
-                codec = load_codec(settings.codec, settings.bandwidth, settings.device)
-                features.update(clip_features(clips.files, settings.features(), codec, level=settings.level))
-            return _encode_subject(settings, name, features, given, clips, options[name], tell)
-
-        subjects, failed = each_subject(there, work, progress)
+        work = ClipWork(settings, clips, options)
+        subjects, failed = each_subject(there, work, progress, settings.output, where)
         result = EncodingResult(settings.output, tuple(subjects), None, failed, (), "clips")
         write_result(result, settings)
         clips_page(result, settings).save_as_html(result.report)
     return result
+
+
+class ClipWork:
+    """Computes subjects of a run one after another: the clips are heard once.
+
+    Parameters
+    ----------
+    settings : ClipSettings
+    clips : Clips
+    options : mapping of str to mapping
+        By subject, what decides its result.
+    """
+
+    def __init__(self, settings: ClipSettings, clips: Clips, options: Mapping[str, Mapping[str, Any]]) -> None:
+        self.settings, self.clips, self.options = settings, clips, options
+        self.features: dict[str, np.ndarray] = {}
+
+    def __call__(self, name: str, tell: Callable[[str], None] = lambda what: None) -> SubjectEncoding:
+        """Read, fit, score and write one subject.
+
+        Parameters
+        ----------
+        name : str
+        tell : callable
+            Called with what is being done, in words.
+
+        Returns
+        -------
+        SubjectEncoding
+
+        Raises
+        ------
+        GibletError
+            If the data cannot be used.
+        """
+        settings, clips = self.settings, self.clips
+        tell("reading")
+        given = read_responses(
+            settings.responses[name], clips.names, file_column=settings.file_column, variable=settings.variable,
+            subject=settings.subject(name),
+        )  # fmt: skip
+        if not self.features:
+            tell("listening to the clips")
+            codec = load_codec(settings.codec, settings.bandwidth, settings.device)
+            self.features.update(clip_features(clips.files, settings.features(), codec, level=settings.level))
+        return _encode_subject(settings, name, self.features, given, clips, self.options[name], tell)
 
 
 def _encode_subject(  # 7 parameters: one subject's responses, and what all subjects share

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import pandas as pd
 
 from giblet.config import Settings
 from giblet.errors import GibletError
-from giblet.files import write_atomic
+from giblet.files import LOCK, remove_unfinished, write_atomic
 from giblet.notebook import html_table
+from giblet.pipeline.cluster import Attempt, Workers, on_workers
 from giblet.pipeline.derivative import DESCRIPTION, describe_derivative
-from giblet.pipeline.encoding_files import PLACES, SubjectEncoding, write_stats
+from giblet.pipeline.encoding_files import PLACES, SubjectEncoding, subject_folder, write_stats
 from giblet.pipeline.encoding_group import GroupEncoding
 from giblet.version import __version__
 
@@ -111,11 +113,17 @@ def _long(name: str, stats: pd.DataFrame) -> pd.DataFrame:
     return long
 
 
+class SubjectWork(Protocol):
+    """Computes the result of one subject; it can be sent to workers."""
+
+    def __call__(self, name: str, tell: Callable[[str], None] = ...) -> SubjectEncoding:
+        """The subject's result, from its name; `tell` is called with what is being done."""
+
+
 def each_subject(
-    there: Mapping[str, SubjectEncoding | None],
-    work: Callable[[str, Callable[[str], None]], SubjectEncoding],
-    progress: Tell | None,
-) -> tuple[list[SubjectEncoding], dict[str, str]]:
+    there: Mapping[str, SubjectEncoding | None], work: SubjectWork, progress: Tell | None, output: Path,
+    where: Workers | None,
+) -> tuple[list[SubjectEncoding], dict[str, str]]:  # fmt: skip
     """Results of the subjects that can be used, and why others cannot.
 
     Parameters
@@ -123,13 +131,17 @@ def each_subject(
     there : mapping of str to SubjectEncoding or None
         All subjects by name, with the result that stands already.
     work : callable
-        Computes a subject's result, from its name and a function that is called with what is being done.
+        Computes a subject's result.
     progress : callable or None
+    output : Path
+        Folder of the run, which this process has claimed.
+    where : Workers or None
+        By default one subject after another is computed in this process.
 
     Returns
     -------
     found : list of SubjectEncoding
-        At least one.
+        At least one, in the order of `there`.
     failed : dict of str to str
         By subject that was left out, why.
 
@@ -138,23 +150,66 @@ def each_subject(
     GibletError
         If no subject can be used: why the first cannot.
     """
-    found: list[SubjectEncoding] = []
-    errors: dict[str, GibletError] = {}
-    for number, (name, result) in enumerate(there.items()):
+    missing = [name for name, result in there.items() if result is None]
+    found = {name: result for name, result in there.items() if result is not None}
+    errors: dict[str, Exception] = {}
+    attempts = (
+        _in_turn(missing, work, progress, len(there)) if where is None
+        else _at_a_time(missing, work, progress, len(there), output, where)
+    )  # fmt: skip
+    with closing(attempts):
+        for name, attempt in attempts:
+            if attempt.value is not None:
+                found[name] = attempt.value
+            elif attempt.error is not None:
+                errors[name] = attempt.error
+                if len(there) > 1:
+                    log.warning("subject %s is left out: %s", name, attempt.error)
+    failed = {name: errors[name] for name in there if name in errors}
+    for error in failed.values():
+        if not found or not isinstance(error, GibletError):
+            raise error
+    return [found[name] for name in there if name in found], {name: str(error) for name, error in failed.items()}
+
+
+def _in_turn(
+    names: Sequence[str], work: SubjectWork, progress: Tell | None, total: int
+) -> Generator[tuple[str, Attempt[SubjectEncoding]]]:
+    """Subjects one after another, in this process."""
+    for number, name in enumerate(names, total - len(names)):
 
         def tell(what: str, name: str = name, number: int = number) -> None:
             if progress:
-                progress(f"{name}: {what}", number, len(there))
+                progress(f"{name}: {what}", number, total)
 
         try:
-            found.append(result or work(name, tell))
+            attempt = Attempt(work(name, tell))
         except GibletError as exc:
-            errors[name] = exc
-            if len(there) > 1:
-                log.warning("subject %s is left out: %s", name, exc)
-    if not found:
-        raise next(iter(errors.values()))
-    return found, {name: str(exc) for name, exc in errors.items()}
+            attempt = Attempt(None, exc)
+        yield name, attempt
+
+
+def _at_a_time(
+    names: Sequence[str], work: SubjectWork, progress: Tell | None, total: int, output: Path, where: Workers
+) -> Generator[tuple[str, Attempt[SubjectEncoding]]]:
+    """Subjects on workers."""
+    tasks = {f"subject {name}": name for name in names}
+    ended = set(names) if where.n is not None else set()
+    n_done = total - len(names)
+    try:
+        with closing(on_workers(work, tasks, where, visible=output / LOCK)) as attempts:
+            if progress:
+                progress("workers start", n_done, total)
+            for task, attempt in attempts:
+                ended.add(tasks[task])
+                n_done += 1
+                if progress:
+                    progress(f"{tasks[task]} done", n_done, total)
+                yield tasks[task], attempt
+    finally:
+        # Left by workers that were killed. Those of a cluster may still be at work on subjects that are not done.
+        for name in ended:
+            remove_unfinished(subject_folder(output, name))
 
 
 def write_result(result: EncodingResult, settings: Settings) -> None:

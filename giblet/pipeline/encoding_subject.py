@@ -234,6 +234,39 @@ def encode_subject(
     return SubjectEncoding(subject.name, folder, "written", summary)
 
 
+class FilmWork:
+    """Computes subjects of a run one after another: what was read for one is kept for the next.
+
+    Parameters
+    ----------
+    settings : EncodeSettings
+    tr : float or None
+        Of the features, in seconds.
+    films : Films
+        Feature files that were read already.
+    """
+
+    def __init__(self, settings: EncodeSettings, tr: float | None, films: Films) -> None:
+        self.settings, self.tr, self.films = settings, tr, films
+        self.reader = BandReader(settings.bands, codec=settings.codec, films=films, device=settings.device)
+
+    def __call__(self, name: str, tell: Tell = lambda what: None) -> SubjectEncoding:
+        """As :func:`encode_subject`.
+
+        Parameters
+        ----------
+        name : str
+            Of the subject.
+        tell : callable
+
+        Returns
+        -------
+        SubjectEncoding
+        """
+        subject = next(one for one in self.settings.data.subjects if one.name == name)
+        return encode_subject(self.settings, subject, self.reader, self.films, self.tr, tell)
+
+
 def _stats(
     settings: EncodeSettings, data: SubjectData, held_out: HeldOut, scores: HeldOutScores, truth: np.ndarray
 ) -> tuple[pd.DataFrame, list[str]]:

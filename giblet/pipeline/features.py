@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from giblet.data.acoustics import AcousticsProcessor
 from giblet.data.audio import AudioProcessor, AudioSettings
@@ -24,6 +26,8 @@ from giblet.data.video import VideoProcessor
 from giblet.docs import fill_doc
 from giblet.errors import GibletError, InputError, one_line, postponed
 from giblet.features import (
+    ENCODEC,
+    MEL,
     describe,
     feature_path,
     is_current,
@@ -32,8 +36,10 @@ from giblet.features import (
     standing,
     table_of,
 )
-from giblet.files import check_writable, sha256_of
+from giblet.files import check_writable, remove_unfinished, sha256_of
 from giblet.notebook import html_facts
+from giblet.pipeline.cluster import Attempt, Workers, on_workers
+from giblet.pipeline.manifest import Manifest
 from giblet.progress import Progress
 from giblet.timing import check_tr, shown
 from giblet.version import __version__
@@ -45,6 +51,7 @@ if TYPE_CHECKING:
     from giblet.netcdf import Stored
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 PROCESSORS: tuple[type[Processor], ...] = (
     AudioProcessor,
@@ -356,8 +363,11 @@ class _Job:
             return None
         return kind.known(self.settings)
 
-    def current(self, source: _Source) -> FeatureFile | None:
-        """The features that stand there, if it is known without a codec or a model that they are up to date."""
+    def current(self, source: _Source, sha256: str | None = None) -> FeatureFile | None:
+        """The features that stand there, if it is known without a codec or a model that they are up to date.
+
+        The film's SHA-256 is computed, unless it is known.
+        """
         if self.known is None:
             return None
         desc, about = self.known
@@ -365,7 +375,7 @@ class _Job:
         if not path.exists():
             return None
         check_writable(self.out_dir)
-        old = self._standing(path, {"source_sha256": sha256_of(source.path), **about})
+        old = self._standing(path, {"source_sha256": sha256 or sha256_of(source.path), **about})
         if old is None or not is_current(old, path):
             return None
         return FeatureFile(source.path, "up to date", path, describe(old))
@@ -398,6 +408,7 @@ class _Job:
         return FeatureFile(film, "written", path, describe(features), time.perf_counter() - source.began)
 
 
+@fill_doc
 def extract_many(
     films: Iterable[str | Path],
     settings: ExtractionSettings | None = None,
@@ -405,8 +416,14 @@ def extract_many(
     *,
     overwrite: bool = False,
     progress: Progress | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    retries: int = 3,
 ) -> Iterator[FeatureFile | FailedExtraction]:
     """As :func:`extract` for many films or texts: one that fails is reported, and the others go on.
+
+    With `workers` or `scheduler` several films are done at a time, and ``desc-<desc>_manifest.json`` in `out_dir` says
+    which were asked for and what came of each. After a stop the same call goes on; films that failed are tried again.
 
     Parameters
     ----------
@@ -419,17 +436,25 @@ def extract_many(
     overwrite : bool
         As for :func:`extract`.
     progress : callable, optional
-        Called with seconds done and seconds in all, of each film from its beginning.
+        Called with seconds done and seconds in all, of each film from its beginning; on workers with films done and
+        films in all.
+    workers : int, optional
+        %(workers)s
+    scheduler : str, optional
+        %(scheduler)s
+    retries : int
+        %(retries)s
 
     Yields
     ------
     FeatureFile or FailedExtraction
-        One for each film, in their order, as soon as it is done.
+        One for each film, as soon as it is done; in their order, but on workers in that in which they are done.
 
     Raises
     ------
     InputError
-        Before anything is written, if two films would write the same file, or the TR or the model cannot be used.
+        Before anything is written, if two films would write the same file, or the TR, the model or the workers cannot
+        be used.
     CodecError
         Before anything is written, if the codec cannot be loaded.
     Exception
@@ -439,6 +464,7 @@ def extract_many(
     --------
     extract : Extract one film or text.
     """
+    where = Workers.asked(workers, scheduler, retries)
     paths = [Path(film) for film in films]
     settings = settings or AudioSettings.make()
     check_tr(settings.tr)
@@ -448,27 +474,114 @@ def extract_many(
             raise InputError(
                 f"{by_stem[film.stem]} and {film} would both write {film.stem}_desc-*: use two output folders"
             )
-    job = _Job(settings, Path(out_dir), overwrite, overwrite, progress)
-    processor: Processor | None = None
+    job = _Job(settings, Path(out_dir), overwrite, overwrite, progress if where is None else None)
     unknown: list[Exception] = []
-    for film in paths:
-        errors: list[Exception] = []
-        done: FeatureFile | None = None
-        with postponed(errors):
-            source = job.checked(film)
-        if not errors and processor is None and job.known is not None:  # an error of the codec is one of all films
-            with postponed(errors):
-                done = job.current(source)
-        if not errors and done is None:
-            processor = processor or processor_for(settings)
-            with postponed(errors):
-                done = job.extract(source, processor)
-        if done is not None:
-            yield done
-        elif isinstance(errors[0], GibletError):
-            yield FailedExtraction(film, str(errors[0]))
-        else:
-            unknown += errors
-            yield FailedExtraction(film, f"{film}: {one_line(errors[0])}")
+    attempts = _in_turn(job, paths) if where is None else _at_a_time(job, paths, where, progress)
+    with closing(attempts):
+        for film, attempt in attempts:
+            if attempt.error is not None and not isinstance(attempt.error, GibletError):
+                unknown.append(attempt.error)
+            yield _result(film, attempt)
     if unknown:
         raise unknown[0]
+
+
+class _CannotLoad(GibletError):
+    """The codec or the model can't be used, which all films need; it holds why."""
+
+
+class _Extraction:
+    """Extracts films one after another. The codec or model is loaded for the first that needs it, and kept."""
+
+    def __init__(self, job: _Job) -> None:
+        self.job = job
+        self.processor: Processor | None = None
+
+    def __call__(self, film: Path) -> FeatureFile:
+        source = self.job.checked(film)
+        if self.processor is None:
+            if self._needed(lambda: self.job.known) is not None and (done := self.job.current(source)) is not None:
+                return done
+            self.processor = self._needed(lambda: processor_for(self.job.settings))
+        return self.job.extract(source, self.processor)
+
+    def attempt(self, film: Path) -> Attempt[FeatureFile]:
+        """The film's features, or what is wrong with it."""
+        errors: list[Exception] = []
+        with postponed(errors):
+            return Attempt(self(film))
+        return Attempt(None, errors[0])
+
+    @staticmethod
+    def _needed(load: Callable[[], T]) -> T:
+        errors: list[Exception] = []
+        with postponed(errors):
+            return load()
+        raise _CannotLoad(errors[0]) from errors[0]
+
+
+def _in_turn(job: _Job, films: Sequence[Path]) -> Generator[tuple[Path, Attempt[FeatureFile]]]:
+    """Films one after another, in this process."""
+    extraction = _Extraction(job)
+    for film in films:
+        attempt = extraction.attempt(film)
+        if isinstance(attempt.error, _CannotLoad):
+            raise attempt.error.args[0]
+        yield film, attempt
+
+
+def _at_a_time(
+    job: _Job, films: Sequence[Path], where: Workers, progress: Progress | None
+) -> Generator[tuple[Path, Attempt[FeatureFile]]]:
+    """Films on workers, those that can be told without one first."""
+    desc = _desc_of(job.settings)
+    check_writable(job.out_dir)
+    manifest = Manifest(job.out_dir / f"desc-{desc}_manifest.json", job.settings.model_dump(mode="json"))
+    manifest.ask(films)
+    told = {film: attempt for film in films if (attempt := _told_at_once(job, film, manifest)) is not None}
+    waiting = {film.name: film for film in films if film not in told}
+    n_done, is_loaded = 0, False
+    began: set[Path] = set(waiting.values()) if where.n is not None else set()
+    try:
+        with closing(on_workers(_Extraction(job), waiting, where, visible=manifest.path)) as attempts:
+            for film, attempt in chain(told.items(), ((waiting[name], attempt) for name, attempt in attempts)):
+                began.add(film)
+                is_loaded = is_loaded or (attempt.value is not None and attempt.value.status == "written")
+                if isinstance(attempt.error, _CannotLoad) and not is_loaded:
+                    raise attempt.error.args[0]
+                n_done += 1
+                manifest.done(film, _result(film, attempt).as_dict())
+                if progress:
+                    progress(n_done, len(told) + len(waiting))
+                yield film, attempt
+    finally:
+        # Left by workers that were killed. Those of a cluster may still be at work on films that are not done.
+        remove_unfinished(job.out_dir, {feature_path(film, desc).stem for film in began})
+
+
+def _told_at_once(job: _Job, film: Path, manifest: Manifest) -> Attempt[FeatureFile] | None:
+    """What comes of a film that is not there, or that is done and has not changed since."""
+    if not film.exists():
+        return _Extraction(job).attempt(film)
+    sha256 = manifest.known_sha256(film)
+    if sha256 is None or job.known is None:
+        return None
+    errors: list[Exception] = []
+    with postponed(errors):
+        done = job.current(_Source(film, None, time.perf_counter()), sha256)
+        return None if done is None else Attempt(done)
+    return Attempt(None, errors[0])
+
+
+def _desc_of(settings: ExtractionSettings) -> str:
+    """What names of feature files call these features, without a codec or a model."""
+    if isinstance(settings, AudioSettings):
+        return ENCODEC if settings.use_encodec else MEL
+    return str(processor_type(settings).desc)
+
+
+def _result(film: Path, attempt: Attempt[FeatureFile]) -> FeatureFile | FailedExtraction:
+    if attempt.value is not None:
+        return attempt.value
+    known = isinstance(attempt.error, GibletError)
+    return FailedExtraction(film, str(attempt.error) if known else f"{film}: {one_line(attempt.error or EOFError())}")

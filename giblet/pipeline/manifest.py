@@ -1,0 +1,97 @@
+"""What a batch of films was asked for, and how far it is: one JSON file in the folder of the features."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from giblet.errors import reading
+from giblet.files import write_atomic
+from giblet.remembered import stamps_of
+from giblet.version import __version__
+
+
+class Manifest:
+    """The record of a batch: by film what came of it, ``"asked"`` where nothing has come yet.
+
+    It stands in for no other check. What it saves, when a batch goes on, is reading films that have not changed since
+    they were done, to tell by their content that they have not.
+
+    Parameters
+    ----------
+    path : Path
+        Read if it is there. What it says of other settings is forgotten.
+    settings : mapping
+        Of the extraction, plain values for JSON.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+        self.path = path
+        self._settings = json.loads(json.dumps(settings))
+        self._films: dict[str, dict[str, Any]] = {}
+        if path.exists():
+            with reading(path, "remove it: feature files that are done are found without it"):
+                found = json.loads(path.read_text(encoding="utf-8"))
+                if found["settings"] == self._settings:
+                    self._films = {str(film): dict(entry) for film, entry in found["films"].items()}
+
+    def ask(self, films: Sequence[Path]) -> None:
+        """Write down which films are to be done. What is known of them, and of others, stays.
+
+        Parameters
+        ----------
+        films : sequence of Path
+        """
+        for film in films:
+            entry = self._films.setdefault(str(film), {"status": "asked"})
+            if entry["status"] == "failed" or entry.get("source") != _stamp(film):
+                self._films[str(film)] = {"status": "asked", "source": _stamp(film)}
+        self._write()
+
+    def known_sha256(self, film: Path) -> str | None:
+        """The SHA-256 of a film that is as it was when it was done.
+
+        Parameters
+        ----------
+        film : Path
+
+        Returns
+        -------
+        str or None
+            None where it was not done, or has another size or time than then.
+        """
+        entry = self._films.get(str(film), {})
+        stamp = _stamp(film)
+        return entry.get("source_sha256") if stamp is not None and stamp == entry.get("source") else None
+
+    def done(self, film: Path, result: Mapping[str, Any]) -> None:
+        """Write down what came of a film.
+
+        Parameters
+        ----------
+        film : Path
+        result : mapping
+            ``status``, ``path``, ``seconds``, ``error`` and ``about``, of which the hash of the film is kept.
+        """
+        entry = self._films[str(film)]
+        entry |= {name: result[name] for name in ("status", "error", "seconds")}
+        entry["path"] = None if result["path"] is None else str(result["path"])
+        if result["about"] is not None:
+            entry["source_sha256"] = result["about"]["source_sha256"]
+        self._write()
+
+    def _write(self) -> None:
+        about = {"giblet_version": __version__, "settings": self._settings, "films": self._films}
+        write_atomic(self.path, json.dumps(about, indent=2, ensure_ascii=False) + "\n")
+
+
+def _stamp(film: Path) -> dict[str, int] | None:
+    """What tells without reading a film that it has not changed; None where it is not."""
+    return next(iter(stamps_of([film]).values()), None)
