@@ -426,8 +426,8 @@ def extract(
                 fail(result.error + _other_kind(result.film, extractor))
             elif not as_json:
                 out.print(_one_line(result, extractor), markup=False)
-    order = {film: number for number, film in enumerate(films)}
-    results.sort(key=lambda result: order[result.film])
+    place = {film: number for number, film in enumerate(films)}
+    results.sort(key=lambda result: place[result.film])
     if as_json:
         print_json([{**one.as_dict(), "error": None if one.error is None else for_shell(one.error)} for one in results])
     elif at_a_time:
