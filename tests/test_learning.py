@@ -1,5 +1,7 @@
 """The model learns: from simulated brains that heard real speech, as much as ridge does, and more than the nulls know.
 
+``make test-long`` adds encoding beside ridge, of which tests/test_parity.py has small studies.
+
 The study is that of `benchmarks/heads.py`, whose parts these tests use; its tables stand in docs/heads.md.
 """
 
@@ -84,13 +86,10 @@ def learned(heads, codec, tmp_path_factory):
     return learn
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("brain", "linear_path", "at_least", "of_informed"),
-    [
-        ("linear", True, 0.98, 0.95),
-        pytest.param("tanh", True, 0.98, 0.98, marks=pytest.mark.long),
-        pytest.param("tanh", False, 1.0, 1.0, marks=pytest.mark.long),
-    ],
+    [("linear", True, 0.98, 0.95), ("tanh", True, 0.98, 0.98), ("tanh", False, 1.0, 1.0)],
 )
 def test_bold_is_predicted_as_well_as_by_ridge_and_better_where_the_brain_saturates(
     learned, heads, codec, brain, linear_path, at_least, of_informed

@@ -30,6 +30,7 @@ from tests.words import words
 from tests.worker_tasks import Work, killed_now_and_then, slowly, worker_processes
 
 pytest.importorskip("distributed", reason="the extra cluster is not installed")
+dask_system = pytest.importorskip("dask.system", reason="the extra cluster is not installed")
 dask_jobqueue = pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed")
 TWO = Workers(2, None, 3)
 
@@ -88,7 +89,7 @@ def test_tasks_are_done_beside_each_other_and_one_that_fails_stops_no_other(visi
         by_process.setdefault(one["process"], []).append(one["n_done"])
     assert len(by_process) <= 2 and os.getpid() not in by_process
     assert all(sorted(counts) == list(range(1, len(counts) + 1)) for counts in by_process.values())
-    threads = max(1, len(os.sched_getaffinity(0)) // 2)
+    threads = max(1, dask_system.CPU_COUNT // 2)
     assert {(one["OMP_NUM_THREADS"], one["GIBLET_TEST"], one["MALLOC_TRIM_THRESHOLD_"]) for one in done.values()} == {
         (str(threads), "of the command", None)
     }
@@ -97,6 +98,7 @@ def test_tasks_are_done_beside_each_other_and_one_that_fails_stops_no_other(visi
     assert not worker_processes()
 
 
+@pytest.mark.slow
 def test_a_task_that_kills_its_workers_fails_and_the_others_are_done(visible):
     tasks = {"a": 1, "b": "deadly", "c": 3}
     found = dict(on_workers(Work(), tasks, Workers(1, None, 1), visible=visible))
@@ -133,6 +135,7 @@ def test_films_on_workers_that_are_killed_are_those_of_one_process(sounds, tmp_p
     assert told == [(1, 3), (2, 3), (3, 3)]
 
 
+@pytest.mark.slow
 def test_a_batch_is_written_down_and_goes_on(texts, tmp_path, monkeypatch):
     settings = TextSettings.make(tr=2.0, model=None)
     list(extract_many(texts, settings, tmp_path / "alone"))
@@ -206,6 +209,7 @@ def test_subjects_on_workers_are_those_of_one_process(tmp_path, monkeypatch):
     assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
 
+@pytest.mark.slow
 def test_a_scheduler_is_used_whose_workers_are_fit(texts, tmp_path, monkeypatch, visible):
     from distributed import LocalCluster
 
