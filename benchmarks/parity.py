@@ -33,8 +33,8 @@ PAGE = ROOT / "docs" / "parity.md"
 WANTED = {"linear": 0.98, "tanh": 1.0, "interaction": 1.0}
 """The least ratio of the model's r to ridge's."""
 SUMMARY = (
-    "{short} of {n} cells ({planned} are planned) are below what is wanted: 0.98 of ridge where the brain is linear, 1 "
-    "where it is not. They stand first, in bold. Build {builds}."
+    "{short} of {n} cells ({planned} are planned) are below what is wanted, to three decimals: 0.98 of ridge where the "
+    "brain is linear, 1 where it is not. They stand first, in bold. Build {builds}."
 )
 
 

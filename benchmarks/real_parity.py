@@ -281,17 +281,20 @@ def _mean_row(hrf: str, many: Sequence[dict[str, Any]]) -> str:
 def decoded_table(found: Sequence[dict[str, Any]]) -> str:
     """Passages told apart by model and by ridge, those first of which the model tells fewer."""
     lines = [
-        "| data, who, HRF | passages of | passages | top-1, model (95 %) | top-1, ridge (95 %) | chance | p "
+        "| data, who | passages of | passages | top-1, model (95 %) | top-1, ridge (95 %) | chance | p "
         "| pairwise, model | pairwise, ridge |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    told = [(one["cell"], own) for one in found for own in one.get("passages", [])]
+    # The response that encoding assumes has no part in decoding: one of the two HRFs is enough.
+    last = f"-{HRFS[0]}"
+    cells_of_one = [one for one in found if one["cell"].endswith(last)]
+    told = [(one["cell"].removesuffix(last), own) for one in cells_of_one for own in one.get("passages", [])]
     for name, own in sorted(told, key=lambda row: row[1]["top"]["1"]["value"] - row[1]["ridge"]["top"]["1"]["value"]):
         ours, theirs = own["top"]["1"], own["ridge"]["top"]["1"]
         less = ours["value"] < theirs["value"]
         cells = [name, f"{own['seconds']:g} s", str(own["n_passages"])]
         cells += [f"**{interval(ours)}**" if less else interval(ours), interval(theirs), f"{ours['chance']:.3f}"]
-        cells += [f"{ours['p']:.3f}", f"{own['pairwise']['value']:.3f}", f"{own['ridge']['pairwise']['value']:.3f}"]
+        cells += [f"{ours['p']:.4f}", f"{own['pairwise']['value']:.3f}", f"{own['ridge']['pairwise']['value']:.3f}"]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
