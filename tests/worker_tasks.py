@@ -46,6 +46,14 @@ def slowly(given: int) -> int:
     return 2 * given
 
 
+def dies_with_its_value(given: Path) -> int:
+    """The worker dies as soon as the task is done, before or after its value is fetched; the first time only."""
+    if not given.exists():
+        given.touch()
+        threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGKILL)).start()
+    return 1
+
+
 def worker_processes(pid: int | None = None) -> list[psutil.Process]:
     """Those that a process has started, this one by default; some may still be starting."""
     found = []

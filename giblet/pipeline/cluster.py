@@ -47,6 +47,8 @@ STARTING = 300
 """Seconds that a worker may take to start: libraries on a slow shared disk are read in minutes."""
 ANSWER = 15.0
 """Seconds within which a scheduler has to answer."""
+FETCHED = 5.0
+"""Seconds within which a value comes from the worker that has it, if that lives."""
 IN_VAIN = 10
 """Workers that are replaced one after another, with no task finished, until it is given up."""
 UNBEGUN = 25
@@ -202,8 +204,11 @@ def _collected(crew: _Crew, common: _Common, tasks: Mapping[str, Any]) -> Iterat
         ended = [future for future in pending if future.done()]
         finished = bool(ended)
         for future in ended:
+            try:
+                attempt = _attempt_of(future)
+            except TimeoutError:  # it is done again, by a worker that may have to be started
+                continue
             name = pending.pop(future)
-            attempt = _attempt_of(future)
             if attempt is None and unbegun[name] < UNBEGUN + common.retries:
                 unbegun[name] += 1
                 pending[submit(name)] = name
@@ -212,13 +217,22 @@ def _collected(crew: _Crew, common: _Common, tasks: Mapping[str, Any]) -> Iterat
 
 
 def _attempt_of(future: Future) -> Attempt[Any] | None:
-    """How a task ended that Dask is done with; None if Dask gave it up as its workers died."""
+    """How a task ended that Dask is done with; None if Dask gave it up as its workers died.
+
+    Raises
+    ------
+    TimeoutError
+        If the value is lost with the worker that had it.
+    """
     from distributed import KilledWorker
 
-    if future.status == "finished":
-        attempt: Attempt[Any] = future.result()
+    status = future.status
+    if status == "finished":
+        attempt: Attempt[Any] = future.result(timeout=FETCHED)
         return attempt
-    if future.status != "error":  # cancelled, or lost
+    if status == "pending":
+        raise TimeoutError
+    if status != "error":  # cancelled, or lost
         raise GibletError(GONE)
     error = future.exception()
     if isinstance(error, KilledWorker):

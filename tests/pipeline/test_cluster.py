@@ -27,7 +27,7 @@ from giblet.pipeline import cluster, encode, extract_many, features
 from giblet.pipeline.cluster import Workers, on_workers
 from tests.encoding_study import make_encoding_study
 from tests.words import words
-from tests.worker_tasks import Work, killed_now_and_then, slowly, worker_processes
+from tests.worker_tasks import Work, dies_with_its_value, killed_now_and_then, slowly, worker_processes
 
 pytest.importorskip("distributed", reason="the extra cluster is not installed")
 dask_system = pytest.importorskip("dask.system", reason="the extra cluster is not installed")
@@ -105,6 +105,14 @@ def test_a_task_that_kills_its_workers_fails_and_the_others_are_done(visible):
     assert isinstance(found["b"].error, GibletError)
     assert "b: its worker died 2 times while at work on it" in str(found["b"].error)
     assert [found[name].value["given"] for name in "ac"] == [1, 3]
+
+
+@pytest.mark.slow
+def test_a_value_that_is_lost_with_its_worker_is_computed_again(visible, tmp_path):
+    """By the one worker that is started in place of the other."""
+    tasks = {str(number): tmp_path / f"was_here{number}" for number in range(4)}
+    found = dict(on_workers(dies_with_its_value, tasks, Workers(1, None, 3), visible=visible))
+    assert {name: one.value for name, one in found.items()} == dict.fromkeys(tasks, 1)
 
 
 @pytest.mark.slow
