@@ -117,13 +117,13 @@ def check_limit(name: str, value: float, what: str, of: str) -> None:
     Raises
     ------
     InputError
-        The message says how the limit is raised.
+        The message says how the limit is raised; on the command line, by which option.
     """
     most = limit(name)
     if value > most:
         raise InputError(
-            f"{what}: {value:.6g} {of}, over the limit of {most:g}; if that is no damage, raise the limit: "
-            f"giblet --limit {name}={math.ceil(value)}, or {VARIABLE}={name}={math.ceil(value)} in the environment"
+            f"{what}: {value:.6g} {of}, over the limit of {most:g}; if that is no damage, raise the limit "
+            f"with {VARIABLE}={name}={math.ceil(value)}"
         )
 
 

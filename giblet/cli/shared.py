@@ -86,7 +86,11 @@ LISTED = re.compile(r"\b(?:lacks|known are) [^:;]*")
 """A list of attributes of a file, or of a YAML file's options, which only look like those of the command."""
 _VALUE = r"\.\.\.|\[[^\]]*\]|'[^']*'|True\b|-?\d[\w.]*"
 
-PHRASES = {"with use_encodec=True": "without --mel", "with use_encodec=False": "with --mel"}
+PHRASES = {
+    "with use_encodec=True": "without --mel",
+    "with use_encodec=False": "with --mel",
+    f"with {VARIABLE}=": "with giblet --limit ",
+}
 """What the library says of settings that are asked for by options of ``giblet extract`` with names of their own.
 
 Types of settings, and their fields, are added by :data:`giblet.cli.features.EXTRACTORS`.

@@ -66,9 +66,9 @@ class AcousticsSettings(ExtractionSettings):
     @classmethod
     def _known_and_once(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
         if unknown := [name for name in kinds if name not in KINDS]:
-            raise ValueError(f"{unknown[0]!r} is unknown; expected some of {', '.join(KINDS)}")
+            raise ValueError(f"{unknown[0]!r} is none of {', '.join(KINDS)}")
         if len(set(kinds)) < len(kinds):
-            raise ValueError("one is named twice: name each once")
+            raise ValueError("name each once")
         return kinds
 
 

@@ -40,7 +40,7 @@ def check_gain(gain: Any) -> float | Literal["peak"]:
     except (TypeError, ValueError):
         decibels = float("nan")
     if not abs(decibels) <= LOUDEST:
-        raise ValueError(f"is {gain!r}; expected a number of dB from -{LOUDEST:g} to {LOUDEST:g}, or 'peak'")
+        raise ValueError(f"expected a number of dB from -{LOUDEST:g} to {LOUDEST:g}, or 'peak'")
     return decibels
 
 

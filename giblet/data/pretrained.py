@@ -98,14 +98,14 @@ def from_cache_or_hub(name: str, file: str, load: Callable[[bool], Any]) -> Any:
     if Path(name).is_dir():
         return quiet(load, True)
     if not is_hub_name(name):
-        raise FileNotFoundError("there is no such folder: check the path")
+        raise FileNotFoundError("there is no such folder")
     try:
         hub_file(name, file, None, local_only=True)
         return quiet(load, True)
     except OSError:  # not there, or not whole
         why = unreachable(name, file)
     if why:
-        raise FileNotFoundError(f"it is not in the local hub cache, and {why}: name a folder that holds it")
+        raise FileNotFoundError(f"it is not in the local hub cache, and {why}")
     hub_file(name, file, None, local_only=False)
     return quiet(load, False)
 

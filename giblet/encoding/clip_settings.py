@@ -51,7 +51,7 @@ class ClipBandSettings(Settings):
             if part == "codes":
                 raise ValueError(THREE_WAYS)
             if part not in POOLED:
-                raise ValueError(f"{part!r} is unknown; expected some of {', '.join(POOLED)}")
+                raise ValueError(f"{part!r} is none of {', '.join(POOLED)}")
         return self
 
     @property

@@ -127,7 +127,7 @@ def heard_scores(
     if options.pitch:
         scores += _pitch(sounds, codec.sample_rate, trs, used, heard)
     else:
-        notes.append("voicing and F0 are not measured: giblet reconstruct --pitch (pitch=True in Python) measures them")
+        notes.append("voicing and F0 are not measured: the option pitch of giblet reconstruct measures them")
     if options.clap is not None:
         found, note = _clap(sounds, codec.sample_rate, options.clap, trs, used, place)
         scores, notes = scores + found, [*notes, note]

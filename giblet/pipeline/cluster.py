@@ -344,8 +344,8 @@ class _LocalCrew:
             self._in_vain += len(dead)
             if self._in_vain > IN_VAIN:
                 raise GibletError(
-                    f"worker processes do not start, or die at once ({self._in_vain} one after another): --verbose "
-                    "shows what they say; a Python script has to ask for workers below `if __name__ == '__main__':`"
+                    f"worker processes do not start, or die at once ({self._in_vain} one after another): what they "
+                    "log on the level INFO says why; a Python script has to ask for workers below `if __name__ == '__main__':`"
                 )
             log.info("replacing %d workers", len(dead))
             self._cluster.sync(self._cluster.scale_down, dead, callback_timeout=ANSWER)
@@ -502,5 +502,5 @@ def _check_workers(client: Client) -> None:
         if about["nthreads"] != 1:
             raise InputError(
                 f"the worker {worker} has {about['nthreads']} threads: workers with one are needed, which do one task "
-                "at a time; start them with --nthreads 1, and OMP_NUM_THREADS says how many threads a task may use"
+                "at a time; start them with nthreads 1, and OMP_NUM_THREADS says how many threads a task may use"
             )

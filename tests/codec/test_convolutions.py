@@ -97,5 +97,5 @@ def test_residual_block_in_pieces_equals_whole(shortcut):
 
 def test_first_piece_too_short_for_its_mirror_raises():
     layer = causal_conv(torch.nn.Conv1d(2, 2, 7))
-    with pytest.raises(ValueError, match="needs 7"):
+    with pytest.raises(ValueError, match="pass at least 7"):
         layer(torch.zeros(6, 2), layer.new_state(), False)

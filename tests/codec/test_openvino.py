@@ -80,7 +80,8 @@ def test_compiled_back_of_a_decoder_equals_its_chain_at_any_length(pair, speech,
         x = before_the_back(pair[0], speech[RATE:], n)
         expected, compiled = (c._decoder.back(x.clone(), c._decoder.back.new_state(), True) for c in pair)
     assert expected.shape == (n * ROWS_OUT, 1)
-    torch.testing.assert_close(compiled, expected, atol=3e-6 * float(expected.abs().max()), rtol=1e-4)
+    # Sums of float32 in another order: 100 dB below the loudest sample.
+    torch.testing.assert_close(compiled, expected, atol=1e-5 * float(expected.abs().max()), rtol=1e-4)
 
 
 @needs_openvino

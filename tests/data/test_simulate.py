@@ -174,7 +174,7 @@ def test_unusable_features_and_options_are_refused_with_the_reason(tmp_path):
         (white(), {"tr": 1.5, "snr": -1.0}, "snr is -1"),
         (white(), {"tr": 1.5, "ar": 1.0}, "ar is 1"),
         (white(), {"tr": 1.5, "snrr": 1.0}, "did you mean snr"),
-        (white(), {"tr": 1.5, "run_lengths": [100, 100]}, "do not make the 400"),
+        (white(), {"tr": 1.5, "run_lengths": [100, 100]}, "at least 2 each, 400 together"),
         (white(), {"tr": 1.5, "lag": 900.0}, "nothing of the response"),
     ]:
         with pytest.raises(InputError, match=message):

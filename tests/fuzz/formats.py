@@ -105,6 +105,7 @@ def _model(path: Path) -> None:
 
 def _made_model(folder: Path, damaged: str) -> Path:
     settings = ModelSettings.make(tr=1.5, features=4, bottleneck=4, rank=2)
+    torch.manual_seed(0)
     MultimodalAutoencoder(settings, {"text": Modality("vector", (3,))}, {"01": 4}).save(folder)
     return folder / damaged
 

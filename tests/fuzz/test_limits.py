@@ -51,7 +51,9 @@ def test_a_packed_table_that_expands_beyond_the_limit_is_refused(tmp_path, monke
     path.write_bytes(gzip.compress(b" " * ZEROS))
     assert path.stat().st_size < ZEROS / 900
     lowered(monkeypatch, table_mb=10)
-    with pytest.raises(InputError, match=r"bold.tsv.gz: 10 MB of text.*over the limit of 10.*--limit table_mb=1\d"):
+    with pytest.raises(
+        InputError, match=r"bold.tsv.gz: 10 MB of text.*over the limit of 10.*GIBLET_LIMITS=table_mb=1\d"
+    ):
         decoded(path)
     lowered(monkeypatch, table_mb=60)
     assert len(decoded(path)) == ZEROS
@@ -78,7 +80,9 @@ def test_a_workbook_with_a_cell_far_from_the_others_is_refused(tmp_path, monkeyp
     book.active.cell(400, 100, "far")
     book.save(path)
     lowered(monkeypatch, megacells=0.001)
-    with pytest.raises(InputError, match=r"words.xlsx: 0.001\d* million cells in its first sheet.*--limit megacells=1"):
+    with pytest.raises(
+        InputError, match=r"words.xlsx: 0.001\d* million cells in its first sheet.*GIBLET_LIMITS=megacells=1"
+    ):
         FORMATS["XLSX"].read(path)
 
 
@@ -183,7 +187,7 @@ def test_pictures_and_channels_beyond_the_limit_are_refused_and_the_error_says_h
     film = write_film(tmp_path / "film.mkv", Track(noise(0.5, 24_000, 2), 24_000, "flac", "stereo"), picture=0.5)
     assert media_info(film).audio.n_channels == 2
     lowered(monkeypatch, channels=1)
-    with pytest.raises(InputError, match=r"2 channels of sound, over the limit of 1.*giblet --limit channels=2"):
+    with pytest.raises(InputError, match=r"2 channels of sound, over the limit of 1.*with GIBLET_LIMITS=channels=2"):
         media_info(film)
     lowered(monkeypatch, megapixels=0.001)
     with pytest.raises(InputError, match=r"0.003072 million pixels, over the limit of 0.001"):
@@ -205,7 +209,9 @@ def test_the_option_of_the_command_raises_the_limit_for_what_it_does(tmp_path, m
     for arguments, status in ((asked, 2), (["--limit", "channels=2", *asked], 0), (["--limit", "many=2", *asked], 2)):
         with pytest.raises(SystemExit) as ended:
             main(arguments)
-        assert ended.value.code == status, capsys.readouterr().err
+        told = capsys.readouterr().err
+        assert ended.value.code == status, told
+        assert ("raise the limit with giblet --limit channels=2" in told) == (arguments == asked)
     assert limit("channels") == 2
 
 

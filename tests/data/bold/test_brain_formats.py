@@ -346,7 +346,7 @@ def test_labels_go_back_as_int32_with_their_names_and_are_an_atlas_again(brains,
         assert again.region.values[-1] == ("label-300" if name.startswith("NIfTI") else "P300")
         assert np.array_equal(again.bold.values[:, -1], brains[0][:, 3])
     assert int(nib.load(tmp_path / "l.dlabel.nii").nifti_header["intent_code"]) == 3007
-    with pytest.raises(InputError, match="labels are whole numbers"):
+    with pytest.raises(InputError, match="labels are not all whole"):
         fmri.to_image(labels + 0.5, found, labels=names)
     with pytest.raises(InputError, match=r"expected \.label\.gii"):
         fmri.to_image(labels, found, tmp_path / "l_hemi-L.func.gii", labels=names)

@@ -186,7 +186,7 @@ def test_the_moment_of_slice_timing_comes_from_the_sidecar(scan, name):
         ({"RepetitionTime": 0}, r"TR is 0 s: it must be positive"),
         ({"VolumeTiming": [0, 3, 9]}, r"VolumeTiming and no RepetitionTime"),
         ("{not json", r"cannot read .*sub-3_bold\.json .*expected a sidecar in JSON"),
-        ("[1, 2]", r"holds list: a JSON object"),
+        ("[1, 2]", r"holds list; expected a JSON object"),
     ],
 )
 def test_a_sidecar_that_cannot_be_meant_is_one_line(scan, sidecar, message):

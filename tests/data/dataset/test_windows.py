@@ -114,7 +114,7 @@ def test_sources_that_do_not_fit_are_refused_with_the_reason(recordings, tmp_pat
         TRWindows(both, np.arange(60), window=70)
     with pytest.raises(InputError, match="is listed twice"):
         TRWindows([both[0], both[0]], np.arange(60))
-    with pytest.raises(InputError, match="has 60"):
+    with pytest.raises(InputError, match="expected 0 to 59"):
         TRWindows(both, np.arange(61))
     with pytest.raises(InputError, match=r"not a giblet feature file|cannot read"):
         (tmp_path / "x.nc").write_bytes(b"nothing")

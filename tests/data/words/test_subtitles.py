@@ -196,7 +196,7 @@ def test_decimal_commas_of_times_are_read_when_asked_for(tmp_path):
     sheet = pd.DataFrame({"onset": ["0,5", 2], "offset": [2, 3.25], "text": ["Down the", "Rabbit & Hole"]})
     sheet.to_excel(tmp_path / "a.xlsx", index=False)
     assert read_segments(tmp_path / "a.xlsx", decimal=",") == EXPECTED
-    with pytest.raises(InputError, match="has a point, but the decimal sign is set to a comma"):
+    with pytest.raises(InputError, match="has a point, and the decimal sign is set to a comma"):
         read_segments(written(tmp_path, "b.csv", TABLE.replace("\t", ";")), decimal=",")
 
 
