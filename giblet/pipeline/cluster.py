@@ -344,8 +344,9 @@ class _LocalCrew:
             self._in_vain += len(dead)
             if self._in_vain > IN_VAIN:
                 raise GibletError(
-                    f"worker processes do not start, or die at once ({self._in_vain} one after another): what they "
-                    "log on the level INFO says why; a Python script has to ask for workers below `if __name__ == '__main__':`"
+                    f"worker processes do not start, or die at once ({self._in_vain} one after another): what "
+                    "they log on the level INFO says why; a Python script has to ask for workers below "
+                    "`if __name__ == '__main__':`"
                 )
             log.info("replacing %d workers", len(dead))
             self._cluster.sync(self._cluster.scale_down, dead, callback_timeout=ANSWER)
