@@ -66,12 +66,13 @@ FOLDERS = {
     "docs/howto_slurm.md": study.slurm,
     "docs/language.md": study.language,
     "docs/picture.md": study.picture,
+    "docs/robustness.md": study.howto_film,
     "docs/words.md": study.spoken,
 }
 """What makes the files of a page; the others need none."""
 LONG = {
     "README.md", "docs/encoding.md", "docs/howto_cifti.md", "docs/howto_cluster.md", "docs/howto_film.md",
-    "docs/howto_slurm.md",
+    "docs/howto_slurm.md", "docs/robustness.md",
 }  # fmt: skip
 """Those that need a film of some minutes."""
 QUICK = {
