@@ -25,7 +25,7 @@ NOT_RUN = {
     "export HF_HUB_OFFLINE=1": "is so in all tests",
     "jupyter lab": "waits for a person; tests/test_notebooks.py runs the notebooks",
     "export GIBLET_LIMITS=": "would hold for all tests; tests/fuzz/test_limits.py raises limits so",
-    "python -m pytest tests/fuzz": "is part of make test",
+    "python -m pytest tests/fuzz": "is part of make test and make test-slow",
     "python -m tests.fuzz": "takes hours; tests/fuzz/test_damaged_files.py tries some files",
     "make demo": "is a step of .ci/run",
     "make test": "is a step of .ci/run",

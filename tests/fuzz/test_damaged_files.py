@@ -21,6 +21,7 @@ SEED = 0
 EACH = 72
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 def test_damaged_files_are_read_or_refused_in_words(name, tmp_path):
     n_files = round(EACH * FORMATS[name].share)
