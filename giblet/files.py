@@ -55,14 +55,13 @@ import json
 import os
 import re
 import tempfile
-import zipfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from giblet.errors import GibletError, InputError, reading
-from giblet.limits import check_limit
+from giblet.limits import check_archive
 
 if TYPE_CHECKING:
     import numpy as np
@@ -354,9 +353,8 @@ def read_npz(path: Path, remedy: str, error: type[GibletError] = InputError) -> 
     """
     import numpy as np
 
-    with reading(path, remedy, error), zipfile.ZipFile(path) as packed:
-        unpacked = sum(part.file_size for part in packed.infolist())
-    check_limit("unpacked_gb", unpacked / 1e9, str(path), "GB when unpacked")
+    with reading(path, remedy, error):
+        check_archive(path, "unpacked_gb", str(path))
     with reading(path, remedy, error), np.load(path, allow_pickle=False) as arrays:
         return {name: arrays[name] for name in arrays.files}
 

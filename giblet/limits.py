@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import math
 import os
+import zipfile
 from pathlib import Path
 
 from giblet.errors import InputError
@@ -125,6 +126,30 @@ def check_limit(name: str, value: float, what: str, of: str) -> None:
             f"{what}: {value:.6g} {of}, over the limit of {most:g}; if that is no damage, raise the limit "
             f"with {VARIABLE}={name}={math.ceil(value)}"
         )
+
+
+def check_archive(path: Path, name: str, what: str) -> None:
+    """Refuse a zip archive whose files say that together they unpack to more than a limit.
+
+    Parameters
+    ----------
+    path : Path
+    name : str
+        Of the limit, which is one of MB or GB.
+    what : str
+        The file, for the message.
+
+    Raises
+    ------
+    InputError
+        If they do.
+    OSError, zipfile.BadZipFile
+        If it is no archive that can be read.
+    """
+    size, unit = {"mb": (1e6, "MB"), "gb": (1e9, "GB")}[name.rpartition("_")[2]]
+    with zipfile.ZipFile(path) as packed:
+        unpacked = sum(part.file_size for part in packed.infolist())
+    check_limit(name, unpacked / size, what, f"{unit} when unpacked")
 
 
 def check_declared(path: Path, needed: int, said: str, *, packed: bool) -> None:

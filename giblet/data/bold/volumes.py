@@ -278,9 +278,10 @@ def check_rest(image: nib.Nifti1Image) -> None:
     if stream is None:
         size = path.stat().st_size
     else:
+        most = limit("unpacked_gb") * 1e9
         with reading(path, "its check sum does not fit what it unpacks to, it is damaged: copy it again"):
             while stream.read(2**20):
-                if stream.tell() > limit("unpacked_gb") * 1e9:
+                if stream.tell() > most:
                     check_limit("unpacked_gb", stream.tell() / 1e9, path.name, "GB when unpacked, and more")
             size = stream.tell()
     volume = math.prod(image.shape[:3]) * image.get_data_dtype().itemsize

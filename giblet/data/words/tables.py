@@ -13,7 +13,7 @@ from statistics import median
 from giblet.cells import is_number, read_cells
 from giblet.data.words.cues import Cue
 from giblet.errors import InputError, reading
-from giblet.limits import check_limit, limit
+from giblet.limits import check_archive, check_limit, limit
 from giblet.timing import exact, shown
 
 EXCEL_ROWS = 2**20
@@ -155,9 +155,8 @@ def _workbook(path: Path) -> tuple[list[str | None], list[list[str]]]:
     import pandas as pd
 
     if zipfile.is_zipfile(path):
-        with reading(f"the table {path.name}", "it is damaged; save the table as CSV"), zipfile.ZipFile(path) as packed:
-            unpacked = sum(part.file_size for part in packed.infolist())
-        check_limit("workbook_mb", unpacked / 1e6, path.name, "MB when unpacked")
+        with reading(f"the table {path.name}", "it is damaged; save the table as CSV"):
+            check_archive(path, "workbook_mb", path.name)
     try:
         with reading(f"the table {path.name}", "it is no workbook, or damaged; save the table as CSV"):
             _check_cells(path)
