@@ -1,6 +1,6 @@
 """``make check-gpu`` where there is no GPU, and what it takes for a difference."""
 
-import importlib.util
+import importlib
 import sys
 from pathlib import Path
 
@@ -13,16 +13,10 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 @pytest.fixture(scope="module")
 def check_gpu():
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        spec = importlib.util.spec_from_file_location("check_gpu", BENCHMARKS / "check_gpu.py")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["check_gpu"] = module
-        spec.loader.exec_module(module)
-        yield module
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-        sys.modules.pop("check_gpu", None)
+    """The benchmark, as a module."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        yield importlib.import_module("check_gpu")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU: make check-gpu compares it")
@@ -43,3 +37,11 @@ def test_a_difference_beyond_its_bound_is_bold_and_fails(check_gpu):
     assert one.row("cuda") == "| extract | share | 0.0001 | 0.001 | 10.0 | 2.0 | 5.0 | 0.50 |"
     assert "**0.002**" in far.row("cuda")
     assert not check_gpu.Found("extract", "share", np.nan, 1e-3, {"cpu": 1.0, "cuda": 1.0}, 0.0).within
+
+
+def test_reconstructions_are_compared_by_the_share_of_codes_that_differ(check_gpu):
+    """Codes are names: how far their numbers are apart says nothing."""
+    one = np.zeros((10, 8, 112), np.int32)
+    other = one.copy()
+    other[0, 0, 0] = 1023
+    assert check_gpu._share_that_differs(one, other) == 1 / one.size
