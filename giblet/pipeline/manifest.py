@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from giblet.errors import reading
-from giblet.files import write_atomic
+from giblet.files import read_json, write_atomic
 from giblet.remembered import stamps_of
 from giblet.version import __version__
 
@@ -37,8 +37,9 @@ class Manifest:
         self._settings = json.loads(json.dumps(settings))
         self._films: dict[str, dict[str, Any]] = {}
         if path.exists():
-            with reading(path, "remove it: feature files that are done are found without it"):
-                found = json.loads(path.read_text(encoding="utf-8"))
+            remedy = "remove it: feature files that are done are found without it"
+            found = read_json(path, remedy, needed=("settings", "films"))
+            with reading(path, remedy):
                 if found["settings"] == self._settings:
                     self._films = {str(film): dict(entry) for film, entry in found["films"].items()}
 
