@@ -9,6 +9,7 @@ import signal
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -16,7 +17,7 @@ from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies import DDPStrategy
 
 from giblet.device import pick_device
-from giblet.errors import InputError
+from giblet.errors import GibletError, InputError
 from giblet.files import claimed
 from giblet.signals import SIGNALS
 from giblet.training.settings import TrainSettings
@@ -89,6 +90,8 @@ def check_launcher(settings: TrainSettings, environment: Mapping[str, str] = os.
             f"train by itself in one folder, or wait for others; start {wanted}, or let devices times num_nodes be "
             f"{started}"
         )
+    if name == "torchrun" and wanted > 1:
+        _check_restarts(environment)
     if started > 1 and name in ("mpirun", "mpiexec") and importlib.util.find_spec("mpi4py") is None:
         raise InputError(
             f"{name} started {started} processes, which find each other by mpi4py only: pip install mpi4py, or start "
@@ -98,6 +101,21 @@ def check_launcher(settings: TrainSettings, environment: Mapping[str, str] = os.
         raise InputError(
             f"srun started {started} processes in a job named {environment.get('SLURM_JOB_NAME')!r}, a name that marks "
             "interactive work with one process; give srun another --job-name"
+        )
+
+
+def _check_restarts(environment: Mapping[str, str]) -> None:
+    """Refuse restarts by torchrun after which the processes would wait for each other without end.
+
+    By default it keeps one store over restarts, in which new processes find the addresses of those that are gone (torch
+    2.13, `pytorch/pytorch#135712`).
+    """
+    restarts = environment.get("TORCHELASTIC_MAX_RESTARTS", "0")
+    if restarts.isdecimal() and int(restarts) > 0 and environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        raise InputError(
+            f"torchrun is to restart processes (max-restarts is {restarts}), and those that it restarts would look for "
+            "ones that are gone: set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 for torchrun and give it --rdzv-backend "
+            "c10d, or leave out --max-restarts and start it again by hand"
         )
 
 
@@ -200,6 +218,67 @@ def alone(fabric: Fabric, folder: Path) -> Iterator[None]:
         if refused is not None:
             raise InputError(refused)
         yield
+
+
+def agree(fabric: Fabric, folder: Path, state: Mapping[str, Any] | None) -> None:
+    """Refuse processes that would go on from different states of a run.
+
+    Parameters
+    ----------
+    fabric : lightning_fabric.Fabric
+        Launched.
+    folder : Path
+        Of the run.
+    state : mapping, optional
+        Which this process has read there.
+
+    Raises
+    ------
+    InputError
+        In all processes, if they have not read the same one: each node may have a folder of this name of its own, or
+        the state was written again while they read it.
+    """
+    if fabric.world_size == 1:
+        return
+    read: list[Any] = [None] * fabric.world_size
+    torch.distributed.all_gather_object(read, None if state is None else (state["step"], state["sha256"]))
+    if any(one != read[0] for one in read):
+        told = ", ".join("no state" if one is None else f"step {one[0]}" for one in read)
+        raise InputError(
+            f"the processes have read different states in {folder} ({told}): the output folder must be on a disk that "
+            "all nodes see; if it is, another training has just written there, so give the same command again"
+        )
+
+
+@contextmanager
+def lost(fabric: Fabric, folder: Path) -> Iterator[None]:
+    """Say in a line that another process of the training has gone.
+
+    Parameters
+    ----------
+    fabric : lightning_fabric.Fabric
+    folder : Path
+        Of the run.
+
+    Yields
+    ------
+    None
+
+    Raises
+    ------
+    GibletError
+        In place of what gloo or NCCL raise when a process cannot be reached any more.
+    """
+    try:
+        yield
+    except RuntimeError as exc:
+        network = isinstance(exc, torch.distributed.DistError) or any(word in str(exc) for word in ("gloo", "NCCL"))
+        if fabric.world_size == 1 or not network:
+            raise
+        raise GibletError(
+            f"process {fabric.global_rank} of {fabric.world_size} cannot reach another one: was it killed, or its node "
+            f"lost? Start all of them again with the same command; they go on from the last state in {folder}"
+        ) from exc
 
 
 def ignore_signals(_worker: int) -> None:

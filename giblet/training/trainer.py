@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import time
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -37,7 +38,7 @@ from giblet.training.linear import fit_linear_path
 from giblet.training.linear_decoding import fit_linear_decoding
 from giblet.training.log import RunLog
 from giblet.training.objective import Batch, Losses, Objective
-from giblet.training.processes import alone, check_devices, check_launcher, ignore_signals, launch
+from giblet.training.processes import agree, alone, check_devices, check_launcher, ignore_signals, launch, lost
 from giblet.training.result import RunResult, TrainingInterrupted
 from giblet.training.run_folder import write_normalisers, write_splits
 from giblet.training.scored_windows import Schedule, ScoredWindows
@@ -105,7 +106,11 @@ class Trainer:
         check_columns(self.settings, study)
         fabric = launch(self.settings)
         on_cuda = [fabric.device] if fabric.device.type == "cuda" else []
-        with alone(fabric, self.output), torch.random.fork_rng(devices=on_cuda), delayed_signals() as stop:
+        with (
+            lost(fabric, self.output), alone(fabric, self.output), torch.random.fork_rng(devices=on_cuda),
+            delayed_signals() as stop,
+        ):  # fmt: skip
+            agree(fabric, self.output, state)
             return _Fit(self.settings, study, fabric, state, self.progress).train(until, stop)
 
     def _free(self) -> frozenset[str]:
@@ -147,7 +152,10 @@ class _Fit:
             fused=True if fabric.device.type == "cpu" else None,
         )  # fmt: skip
         losses = Losses(self.model, scales)
-        self.network, wrapped = fabric.setup(losses, self.optimizer)
+        with warnings.catch_warnings():
+            # torch 2.13 speaks of broadcast_buffers, for which it has nothing yet that leaves out the first sending.
+            warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
+            self.network, wrapped = fabric.setup(losses, self.optimizer)
         self.step_optimizer = wrapped.step
         self.objective = Objective(fabric, losses)
         after = None if state is None else int(state["step"])

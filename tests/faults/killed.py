@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -48,14 +49,14 @@ def undisturbed(job: Job, inputs: Path, out: Path) -> Undisturbed:
     return Undisturbed(second, stable, ended.changes, size, time.monotonic() - began)
 
 
-def stops(whole: Undisturbed, n: int, seed: int) -> Iterator[Stop]:
+def stops(whole: Undisturbed, n: int, seed: int, by: signal.Signals = signal.SIGKILL) -> Iterator[Stop]:
     """Random points: before a change of the folder, and at a time, in turn."""
     rng = np.random.default_rng(seed)
     for k in range(n):
         if k % 2:
-            yield Stop(seconds=float(rng.uniform(0.05, whole.seconds)))
+            yield Stop(seconds=float(rng.uniform(0.05, whole.seconds)), by=by)
         else:
-            yield Stop(change=int(rng.integers(1, whole.changes + 1)))
+            yield Stop(change=int(rng.integers(1, whole.changes + 1)), by=by)
 
 
 def survives(job: Job, inputs: Path, out: Path, whole: Undisturbed, stop: Stop) -> bool:

@@ -46,7 +46,8 @@ def open_cifti(path: Path) -> tuple[Cifti2Image, Any, BrainRows]:
     Raises
     ------
     InputError
-        If it cannot be read, holds no real numbers, or is a matrix of connections.
+        If it cannot be read, holds no real numbers, is a matrix of connections, or its header speaks of other rows than
+        there are.
     """
     if not path.is_file():
         raise InputError(f"no such image: {path}")
@@ -70,6 +71,14 @@ def open_cifti(path: Path) -> tuple[Cifti2Image, Any, BrainRows]:
         raise InputError(f"{path.name} holds connections between grayordinates or parcels; expected values of them")
     if kind not in "iuf":
         raise InputError(f"{path.name} holds no real numbers; expected one for each grayordinate or parcel")
+    if image.shape != tuple(len(axis) for axis in axes):
+        told = " x ".join(str(len(axis)) for axis in axes)
+        raise InputError(
+            f"{path.name} holds numbers of shape {image.shape}, and its header describes {told}: it is damaged, copy "
+            "it again"
+        )
+    if any(n is None for n in axes[1].nvertices.values()):
+        raise InputError(f"{path.name} does not say how many vertices a surface has: it is damaged, copy it again")
     if np.isinf(slope):  # nibabel would leave the numbers unscaled without a word
         raise InputError(f"the header of {path.name} scales its numbers by {slope}: it is damaged, copy it again")
     return image, axes[0], BrainRows(CIFTI, axes[1])

@@ -409,6 +409,20 @@ def test_damaged_cifti_is_one_clear_error(brains, tmp_path):
 # --- Other programs' files
 
 
+def test_a_cifti_header_that_does_not_fit_its_numbers_is_damaged(brains, tmp_path):
+    content = Path(brains[1]["CIFTI"]["bold"]).read_bytes()
+    rows = 16 + 8 * 6  # in a header of NIfTI-2, 64 bits each
+    fewer = (int.from_bytes(content[rows : rows + 8], "little") - 1).to_bytes(8, "little")
+    for name, told, damaged in (
+        ("rows", "its header describes", content[:rows] + fewer + content[rows + 8 :]),
+        ("surface", "how many vertices", content.replace(b"SurfaceNumberOfVertices", b"SurfaceNumberOfVertexes", 1)),
+    ):
+        path = tmp_path / f"{name}.dtseries.nii"
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=rf"{name}\.dtseries\.nii .*{told}"):
+            FMRIProcessor().load(path)
+
+
 @pytest.mark.skipif(not REAL.is_dir(), reason="the shared surface files are not here")
 def test_real_gifti_files_are_read(tmp_path):
     for side in "LR":
