@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import resource
 import signal
 import threading
 import time
@@ -13,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 
 from giblet.errors import InputError
@@ -31,6 +33,8 @@ class Work:
             raise InputError("odd is no number: give another")
         if given == "fault":
             raise ZeroDivisionError("a fault")
+        if given == "hungry":
+            hungry()
         if given == "deadly":
             os.kill(os.getpid(), signal.SIGKILL)
         if given == "warns":
@@ -38,6 +42,16 @@ class Work:
         self.n_done += 1
         threads = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "GIBLET_TEST", "MALLOC_TRIM_THRESHOLD_")}
         return {"given": given, "process": os.getpid(), "n_done": self.n_done, "folder": Path.cwd(), **threads}
+
+
+def hungry() -> None:
+    """Takes more memory than this process may have."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + 2**28, before[1]))
+    try:
+        np.ones(2**30)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def slowly(given: int) -> int:

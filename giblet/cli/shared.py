@@ -23,7 +23,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 from typer.main import get_command_from_info, get_command_name, get_group
 
-from giblet.errors import GibletError, InputError, printable
+from giblet.errors import GibletError, InputError, one_line, printable
 from giblet.limits import LIMITS, VARIABLE, limits_in
 from giblet.renamed import now_called
 from giblet.version import __version__
@@ -199,6 +199,8 @@ def main(arguments: Sequence[str] | None = None, defaults: Mapping[str, Mapping[
         status = fail(_renamed_option(exc) or (exc.format_message() if hasattr(exc, "format_message") else str(exc)))
     except GibletError as exc:
         status = fail(str(exc))
+    except MemoryError as exc:
+        status = fail(f"not enough memory ({one_line(exc)}): close other programs, or use a machine with more")
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone (giblet info | head): not an error of ours
         status = 141

@@ -151,3 +151,13 @@ def test_a_sound_without_pictures_is_named_with_the_option_that_extracts_them(gi
     soundfile.write(tmp_path / "loud.wav", np.full(24_000, 3.0), 24_000, subtype="FLOAT")
     status, _, err = giblet("extract", tmp_path / "loud.wav", "--mel", "--n-mels", 8, "-o", tmp_path)
     assert status == 0 and "(--gain -9.6, or --gain peak)" in err
+
+
+def test_too_little_memory_is_one_line(giblet, monkeypatch, tmp_path):
+    def hungry(*_given, **_options):
+        np.ones(2**55)
+
+    monkeypatch.setattr("giblet.features.load_outline", hungry)
+    status, said, told = giblet("info", tmp_path / "film_desc-encodec24k_features.nc")
+    assert (status, said) == (2, ""), told
+    assert told.startswith("giblet: error: not enough memory (Unable to allocate") and told.count("\n") == 1

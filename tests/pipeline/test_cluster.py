@@ -75,13 +75,14 @@ def test_tasks_are_done_beside_each_other_and_one_that_fails_stops_no_other(visi
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GIBLET_TEST", "of the command")
     before = dict(os.environ)
-    tasks = {"a": 1, "b": 2, "c": "odd", "d": "fault", "film.mp4": "warns", "f": 6, "g": 7}
+    tasks = {"a": 1, "b": 2, "c": "odd", "d": "fault", "film.mp4": "warns", "f": 6, "g": 7, "h": "hungry"}
     found = dict(on_workers(Work(), tasks, TWO, visible=visible))
     assert set(found) == set(tasks) and dict(os.environ) == before
     assert isinstance(found["c"].error, InputError) and "odd is no number" in str(found["c"].error)
     assert isinstance(found["d"].error, ZeroDivisionError)
+    assert isinstance(found["h"].error, MemoryError) and "Unable to allocate" in str(found["h"].error)
     done = {name: one.value for name, one in found.items() if one.error is None}
-    assert {name: one["given"] for name, one in done.items()} == {k: v for k, v in tasks.items() if k not in "cd"}
+    assert {name: one["given"] for name, one in done.items()} == {k: v for k, v in tasks.items() if k not in "cdh"}
     assert {one["folder"] for one in done.values()} == {Path.cwd()}
     # What the first task of a worker loads is there for the next: counts go on within a process.
     by_process: dict[int, list[int]] = {}
