@@ -1,10 +1,13 @@
 """Jobs that are killed at random points; ``python -m tests.faults`` tries more of them."""
 
+import re
 import shutil
 import signal
+from collections import Counter
 
 import pytest
 
+from tests.faults.__main__ import PAGE, table, written
 from tests.faults.jobs import JOBS
 from tests.faults.killed import completed, stops, survives
 from tests.faults.processes import Stop, run
@@ -53,3 +56,23 @@ def test_a_file_that_is_half_would_be_seen(trained_run, tmp_path):
     with pytest.raises(Exception, match=r"(?i)header|incomplete|invalid"):
         read_all(folder)
     assert set(READERS) >= {".nc", ".json", ".safetensors", ".tsv", ".html"}
+
+
+# The page ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_shows_thirty_points_of_every_job_and_no_loss():
+    text = PAGE.read_text(encoding="utf-8")
+    names = "|".join(job.name for job in JOBS)
+    rows = re.findall(rf"^\| ({names}) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", text, re.MULTILINE)
+    assert [name for name, *_ in rows] == [job.name for job in JOBS]
+    for _, killed, terminated, interrupted, at_work, losses in rows:
+        assert int(killed) >= 30 and min(int(terminated), int(interrupted)) > 0
+        assert int(at_work) > 0 and int(losses) == 0
+
+
+def test_a_table_takes_the_place_of_the_one_before():
+    one = table({"extract": Counter({"SIGKILL": 30, "SIGTERM": 6, "SIGINT": 6, "at work": 40})})
+    assert one.endswith("| extract | 30 | 6 | 6 | 40 | 0 |\n")
+    page = written(f"# Page\n\n{table({'train': Counter()})}\nMore.\n\n| format |\n", one)
+    assert page == f"# Page\n\n{one}\nMore.\n\n| format |\n"

@@ -28,7 +28,8 @@ def _row(name: str, counts: Counter[str]) -> str:
 def counts_in(text: str) -> dict[str, Counter[str]]:
     """What :func:`table` wrote."""
     found = {}
-    for row in _ROW.finditer(text):
+    start, end = _span(text)
+    for row in _ROW.finditer(text[start:end]):
         numbers = [int(number.replace(",", "")) for number in row["numbers"].split(" | ")]
         found[row["name"]] = Counter(dict(zip(KINDS, numbers, strict=True)))
     found.pop("all", None)
@@ -41,6 +42,12 @@ def merged(page: Path, new: Mapping[str, Counter[str]]) -> str:
     counts = counts_in(text)
     for name, own in new.items():
         counts[name] = counts.get(name, Counter()) + own
+    start, end = _span(text)
+    return text[:start] + table(counts) + "\n" + text[end:]
+
+
+def _span(text: str) -> tuple[int, int]:
+    """Where the table begins and ends."""
     start = text.index("| format |")
     end = start + re.match(r"(?:\|[^\n]*(?:\n|\Z))*", text[start:]).end()  # type: ignore[union-attr]
-    return text[:start] + table(counts) + "\n" + text[end:]
+    return start, end
