@@ -47,6 +47,7 @@ from giblet.training.study import Study, build_study, with_tr
 from giblet.version import __version__
 
 log = logging.getLogger(__name__)
+SUMMARY = "summary.json"
 
 
 class Trainer:
@@ -197,9 +198,11 @@ class _Fit:
                 self._validate(self._means())
             if self.step % self.settings.checkpoint_every == 0 and self.step < self.last:
                 self._save()
-        if self.step > first or first == 0:
+        # The summary is written last: without it a run was killed between its last step and its end.
+        complete = self.fabric.broadcast(self._is_summarised())
+        if self.step > first or not complete:
             self._save()
-        if status != "paused" and self.step > first:
+        if status != "paused" and (self.step > first or not complete):
             status = "finished" if self.step >= self.last else "stopped early"
             for note in self.best.notes(self.output / "best", self._linear_val()) if self.main else []:
                 log.warning("%s; the documentation, How to train, says what that means", note)
@@ -207,10 +210,17 @@ class _Fit:
         if self.main and status != "up to date":
             about = {**result.as_dict(), "giblet_version": __version__, "device": str(self.fabric.device)}
             text = json.dumps({**about, "processes": self.fabric.world_size}, indent=1)
-            write_atomic(self.output / "summary.json", text + "\n")
+            write_atomic(self.output / SUMMARY, text + "\n")
         if status == "paused" and signalled is not None:
             raise TrainingInterrupted(self.step, self.fabric.global_rank, signalled)
         return result
+
+    def _is_summarised(self) -> bool:
+        """Whether the summary of the run is that of the state that it is in."""
+        try:
+            return bool(json.loads((self.output / SUMMARY).read_text(encoding="utf-8"))["step"] == self.step)
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
 
     def _signalled(self, stop: Stop) -> int | None:
         """The signal that asked one of the processes to stop, the same one in all of them."""

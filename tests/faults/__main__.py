@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import signal
 import sys
 import tempfile
@@ -33,12 +34,15 @@ def table(counts: Mapping[str, Counter[str]]) -> str:
     return HEAD + "\n".join(rows) + "\n"
 
 
-def written(page: str, made: str) -> str:
-    """The page with another table of jobs."""
-    before, after = page.split("| job |")
-    rest = after.split("\n")
-    end = next(k for k, line in enumerate(rest) if k and not line.startswith("|"))
-    return before + made + "\n".join(rest[end:])
+def written(page: str, counts: Mapping[str, Counter[str]]) -> str:
+    """The page with other rows of some jobs."""
+    start = page.index("| job |")
+    found = re.match(r"(?:\|[^\n]*\n)+", page[start:])
+    assert found is not None
+    rows = {row.split(" | ")[0].strip("| "): row for row in found[0].splitlines()[2:]}
+    rows |= {job: table({job: own}).splitlines()[2] for job, own in counts.items()}
+    known = [rows[job.name] for job in JOBS if job.name in rows]
+    return page[:start] + HEAD + "\n".join(known) + "\n" + page[start + found.end() :]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         echo(f"{job.name}, {stop}:\n{traceback.format_exc()}", err=True)
             echo(f"{job.name}: {dict(own)}")
     if options.write:
-        PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), table(counts)), encoding="utf-8")
+        PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), counts), encoding="utf-8")
     return int(any(own["losses"] for own in counts.values()))
 
 

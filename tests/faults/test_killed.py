@@ -71,8 +71,10 @@ def test_the_page_shows_thirty_points_of_every_job_and_no_loss():
         assert int(at_work) > 0 and int(losses) == 0
 
 
-def test_a_table_takes_the_place_of_the_one_before():
-    one = table({"extract": Counter({"SIGKILL": 30, "SIGTERM": 6, "SIGINT": 6, "at work": 40})})
-    assert one.endswith("| extract | 30 | 6 | 6 | 40 | 0 |\n")
-    page = written(f"# Page\n\n{table({'train': Counter()})}\nMore.\n\n| format |\n", one)
-    assert page == f"# Page\n\n{one}\nMore.\n\n| format |\n"
+def test_rows_of_the_table_are_replaced():
+    counts = {"extract": Counter({"SIGKILL": 30, "SIGTERM": 6, "SIGINT": 6, "at work": 40})}
+    row = "| extract | 30 | 6 | 6 | 40 | 0 |\n"
+    assert table(counts).endswith(row)
+    page = f"# Page\n\n{table({'train': Counter({'losses': 1})})}\nMore.\n\n| format |\n"
+    assert written(page, counts) == page.replace("| train |", f"{row}| train |")
+    assert written(page, {"train": Counter()}) == page.replace("| 1 |\n", "| 0 |\n")

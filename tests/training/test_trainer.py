@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import signal
 
 import numpy as np
@@ -88,6 +89,23 @@ def test_run_stopped_within_an_epoch_resumes_bit_for_bit(whole, settings, after)
     np.random.seed(99)  # noqa: NPY002
     assert Trainer(stopped).fit().status == "finished"
     assert_same_run(whole[0], stopped)
+
+
+@pytest.mark.parametrize("older", [None, '{"step": 3}'], ids=["no summary", "that of an earlier step"])
+def test_run_killed_between_its_last_state_and_its_summary_is_completed(whole, settings, older):
+    killed = settings()
+    shutil.copytree(whole[0].output, killed.output)
+    summary, state = killed.output / "summary.json", killed.output / "checkpoints" / "last.json"
+    state.write_text(state.read_text().replace(str(whole[0].output), str(killed.output)))
+    summary.unlink()
+    if older is not None:
+        summary.write_text(older)
+    shutil.copy(next(state.parent.glob("step-*")), state.parent / "step-00000002.safetensors")  # of the state before
+    assert Trainer(killed).fit().status == "finished"
+    assert {one.name for one in killed.output.rglob("*")} == {one.name for one in whole[0].output.rglob("*")}
+    assert (json.loads(summary.read_text())["status"], json.loads(summary.read_text())["step"]) == ("finished", 4)
+    assert_same_run(whole[0], killed)
+    assert Trainer(killed).fit().status == "up to date"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
