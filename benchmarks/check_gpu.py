@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 import torch
-from parity import write_table
+from page_tables import write_table
 
 from giblet.data.audio import AudioSettings
 from giblet.device import pick_device
@@ -36,7 +36,6 @@ from giblet.training.settings import TrainSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "gpu.md"
-START, END = "<!-- gpu: start -->", "<!-- gpu: end -->"
 FILM = "sintel_trailer.mp4"
 EPOCHS = 10
 CODES = "share of codes that differ"
@@ -195,7 +194,7 @@ def main() -> int:
     text = table(found, device)
     print(text)
     if options.write:
-        write_table(text, START, END, PAGE)
+        write_table(text, "gpu", PAGE)
     return 0 if all(one.within for one in found) else 1
 
 

@@ -10,7 +10,8 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from codec_quality import LAST_STAGE, RATE, SECONDS, markdown, put
+from codec_quality import LAST_STAGE, PAGE, RATE, SECONDS
+from page_tables import markdown, write_table
 
 from giblet.codec import load_codec
 from giblet.codec.training.data import find_audio, read_mono
@@ -62,7 +63,7 @@ def main() -> None:
     text = table(clips(args.folder, CodecTrainingSettings.from_yaml(args.config).held_out), codecs)
     print(text)
     if args.write:
-        put("codec_levels", text)
+        write_table(text, "codec_levels", PAGE)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
+from page_tables import markdown, write_table
 
 from giblet.codec.training.settings import CodecTrainingSettings
 from giblet.data.media import AudioReader
@@ -29,11 +30,6 @@ SPEAKERS, FIRST, EVERY, SEARCH_SECONDS = 8, 7, 28, 6.0
 """Of those the codec was trained on: what a layout is chosen by is not what it is compared on."""
 LAYOUTS = [(14, 64), (16, 56), (28, 32), (32, 28), (56, 16), (64, 14), (112, 8), (128, 7)]
 WINDOWS = [(256, 64), (512, 128), (1024, 256), (2048, 512)]
-
-
-def markdown(headers: list[str], rows: list[list[str]]) -> str:
-    lines = [headers, ["---", *["--:"] * (len(headers) - 1)], *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def layouts(folder: Path, held_out: list[str]) -> str:
@@ -85,12 +81,6 @@ def described(found: CodecQuality) -> str:
     return "\n".join(lines)
 
 
-def put(name: str, text: str) -> None:
-    start, end = f"<!-- {name}: start -->", f"<!-- {name}: end -->"
-    before, rest = PAGE.read_text(encoding="utf-8").split(start)
-    PAGE.write_text(f"{before}{start}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="FLAC files, one speaker each")
@@ -109,7 +99,7 @@ def main() -> None:
         if args.only in (None, name):
             text = make()
             if args.write:
-                put(f"codec_{name}", text)
+                write_table(text, f"codec_{name}", PAGE)
 
 
 if __name__ == "__main__":

@@ -25,10 +25,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from page_tables import write_table
 from parity_cells import Cell, build_digest, measure
 from parity_stimuli import KINDS, ROOT, SETS
 
-START, END = "<!-- parity: start -->", "<!-- parity: end -->"
 PAGE = ROOT / "docs" / "parity.md"
 WANTED = {"linear": 0.98, "tanh": 1.0, "interaction": 1.0}
 """The least ratio of the model's r to ridge's."""
@@ -89,12 +89,6 @@ def kept(path: Path, compute: Callable[[], dict[str, Any]], *, known: bool) -> l
     return [found]
 
 
-def write_table(text: str, start: str, end: str, page: Path = PAGE) -> None:
-    """Put a table between its two marks on a page."""
-    before, rest = page.read_text(encoding="utf-8").split(start)
-    page.write_text(f"{before}{start}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
-
-
 def interval(one: dict[str, Any]) -> str:
     """A figure with its 95 % interval."""
     ends = "" if one["low"] is None else f" ({one['low']:.3f} to {one['high']:.3f})"
@@ -128,7 +122,7 @@ def main() -> None:
     text = table(found)
     print(text)
     if options.write:
-        write_table(text, START, END)
+        write_table(text, "parity", PAGE)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import yaml
-from parity import interval, kept, write_table
+from page_tables import write_table
+from parity import PAGE, interval, kept
 from parity_cells import build_digest, compared
 from parity_stimuli import ROOT
 from scipy import stats
@@ -47,8 +48,6 @@ from giblet.training.settings import TrainSettings
 from giblet.training.study import Study, build_study
 from giblet.training.trainer import Trainer
 
-START, END = "<!-- real: start -->", "<!-- real: end -->"
-DECODED_START, DECODED_END = "<!-- decoded: start -->", "<!-- decoded: end -->"
 TR = 2.0
 LAYER, COMPONENTS = "layer_16", 100
 CONSTANT_LISTENER = "33"
@@ -323,12 +322,10 @@ def main() -> None:
             found += kept(path, partial(measure, cell, subjects, options.work), known=options.known)
     if options.list:
         return
-    tables = [(table(found), START, END), (decoded_table(found), DECODED_START, DECODED_END)]
-    for text, *_ in tables:
+    for name, text in {"real": table(found), "decoded": decoded_table(found)}.items():
         print(text)
-    if options.write:
-        for one in tables:
-            write_table(*one)
+        if options.write:
+            write_table(text, name, PAGE)
 
 
 if __name__ == "__main__":
