@@ -4,21 +4,21 @@
 
 The tree is made here: 10,000 derivatives in the manner of fMRIPrep 21, and the raw runs that they were made of.
 bids2table lists the derivatives and gives the rows of the scans wanted; giblet also finds mask, confounds and sidecars
-of each, and its clock. Each is a process of its own, they take turns, and medians are compared: of the work alone, and
-of the whole process, in which giblet also starts its command line (a quarter of a second, whatever the dataset).
-Times are the processor's, so that other work on the machine counts for little.
+of each, and its clock. Each is a process of its own, and they take turns. Compared are the work alone, and the whole
+process, in which giblet also starts its command line (a quarter of a second, whatever the dataset).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
-import statistics
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
+
+from ratios import Measured, Ratio, in_own_process, in_turns, run, timed
 
 IN_A_SPACE = (
     "boldref.nii.gz", "desc-aseg_dseg.nii.gz", "desc-aparcaseg_dseg.nii.gz", "desc-brain_mask.nii.gz",
@@ -34,25 +34,7 @@ NAMES = (
     "AROMAnoiseICs.csv", "desc-confounds_timeseries.json",
 )  # fmt: skip
 """What fMRIPrep 21.0.2 wrote of each run of OpenNeuro's ds000102, beside the table of confounds."""
-
-
-LISTED = """
-import sys, time, bids2table
-from pyarrow import compute
-started = time.process_time()
-table = bids2table.index_dataset(sys.argv[1])
-wanted = compute.and_(compute.equal(table["suffix"], "bold"), compute.equal(table["space"], "MNI152NLin2009cAsym"))
-rows = table.filter(compute.fill_null(wanted, False)).to_pylist()
-print(len(rows), time.process_time() - started)
-"""
-FOUND = """
-import sys, time, bids2table, pyarrow.compute
-from giblet.cli import main
-from giblet.pipeline.bids import bids_runs
-started = time.process_time()
-rows = bids_runs(sys.argv[1])
-print(len(rows), time.process_time() - started)
-"""
+SPACE, N_FILES = "MNI152NLin2009cAsym", 10_000
 
 
 def make_tree(root: Path, n_files: int) -> int:
@@ -66,8 +48,8 @@ def make_tree(root: Path, n_files: int) -> int:
     while made < n_files:
         subject += 1
         for session in ("01", "02"):
-            for run in range(1, 5):
-                stem = f"sub-{subject:03d}_ses-{session}_task-film_run-{run}"
+            for number in range(1, 5):
+                stem = f"sub-{subject:03d}_ses-{session}_task-film_run-{number}"
                 raw, func = (top / f"sub-{subject:03d}" / f"ses-{session}" / "func" for top in (root, derivatives))
                 raw.mkdir(parents=True, exist_ok=True)
                 func.mkdir(parents=True, exist_ok=True)
@@ -82,50 +64,67 @@ def make_tree(root: Path, n_files: int) -> int:
     return runs
 
 
-def timed(command: list[str]) -> tuple[float, str]:
-    """Processor seconds of a process, and what it printed."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, said
+def listed(derivatives: str) -> Measured:
+    """bids2table's rows of the scans wanted; how many there are."""
+    import bids2table
+    from pyarrow import compute
+
+    def rows() -> int:
+        table = bids2table.index_dataset(derivatives)
+        is_bold, in_mni = compute.equal(table["suffix"], "bold"), compute.equal(table["space"], SPACE)
+        return len(table.filter(compute.fill_null(compute.and_(is_bold, in_mni), False)).to_pylist())
+
+    return timed(rows)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, default=10_000)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--most", type=float, default=1.3, help="times bids2table's own time (1.3)")
-    options = parser.parse_args()
+def found(config: str) -> Measured:
+    """giblet's rows of them, with all that is imported late there before; how many there are."""
+    import bids2table  # noqa: F401
+    import pyarrow.compute  # noqa: F401
+
+    from giblet.cli import main  # noqa: F401
+    from giblet.pipeline.bids import bids_runs
+
+    return timed(lambda: len(bids_runs(config)))
+
+
+def told(config: str) -> int:
+    """How many rows the command tells of."""
+    command = [sys.executable, "-m", "giblet", "bids", config, "--json"]
+    return len(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["runs"])
+
+
+def measure(options: argparse.Namespace) -> list[Ratio]:
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder) / "study"
+        root, config = Path(folder) / "study", Path(folder) / "c.yaml"
         runs = make_tree(root, options.files)
-        query = {"root": str(root), "derivatives": "fmriprep", "space": "MNI152NLin2009cAsym"}
-        config = Path(folder) / "c.yaml"
+        query = {"root": str(root), "derivatives": "fmriprep", "space": SPACE}
         config.write_text(json.dumps({"data": {"bids": query}}))
-        commands = {
-            "bids2table": [sys.executable, "-c", LISTED, str(root / "derivatives" / "fmriprep")],
-            "giblet": [sys.executable, "-c", FOUND, str(config)],
-            "giblet bids": [sys.executable, "-m", "giblet", "bids", str(config), "--json"],
+        theirs = partial(in_own_process, listed, str(root / "derivatives" / "fmriprep"))
+        # The time of a whole process is taken from outside: what it measured within is left out.
+        jobs = {
+            "bids2table": theirs,
+            "giblet": partial(in_own_process, found, str(config)),
+            "bids2table, the whole process": lambda: theirs().result,
+            "giblet, the whole process": partial(told, str(config)),
         }
-        whole: dict[str, list[float]] = {name: [] for name in commands}
-        work: dict[str, list[float]] = {name: [] for name in commands}
-        for _ in range(options.repeats):
-            for name, command in commands.items():
-                seconds, said = timed(command)
-                whole[name].append(seconds)
-                if name == "giblet bids":
-                    found = len(json.loads(said)["runs"])
-                else:
-                    found = int(said.split()[0])
-                    work[name].append(float(said.split()[1]))
-                assert found == runs, (name, found, runs)
-    own, theirs = (statistics.median(work[name]) for name in ("giblet", "bids2table"))
-    print(f"{options.files} files, {runs} runs found")
-    print(f"the work alone      bids2table {theirs:.2f} s  giblet {own:.2f} s  ratio {own / theirs:.2f}")
-    command, script = (statistics.median(whole[name]) for name in ("giblet bids", "bids2table"))
-    print(f"the whole process   bids2table {script:.2f} s  giblet {command:.2f} s  ratio {command / script:.2f}")
-    return int(own / theirs > options.most)
+        turns = in_turns(jobs, options.repeats, warm_up=False)
+    for name in jobs:
+        if turns.result(name) != runs:
+            raise ValueError(f"{name} found {turns.result(name)} runs in place of {runs}")
+    what = f"{runs} runs among {options.files:,} files"
+    whole = turns.ratio("giblet, the whole process", "bids2table, the whole process", what=f"{what}, the whole process")
+    wanted = None if options.files < N_FILES else round(1 / options.most, 2)
+    return [turns.ratio("giblet", "bids2table", what=what, at_least=wanted), whole]
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--files", type=int, default=N_FILES)
+    made.add_argument("--repeats", type=int, default=5)
+    made.add_argument("--most", type=float, default=1.3, help="times bids2table's own time (1.3)")
+    return made
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(measure, parser()))

@@ -1,7 +1,7 @@
-"""How fast giblet's codec is beside transformers' own, on the published model's architecture with random weights.
+"""How fast giblet's codec is beside transformers' own: the published architecture with random weights, and the bundled.
 
-Both are timed in turns, in one process with the same threads, and medians are compared; a ratio is worth more than a
-time, and neither means much while another process wants the same cores. Memory is the peak of a process that streams
+Both are timed in turns, in one process with the same threads; a ratio is worth more than a time, and
+neither means much while another process wants the same cores. Memory is the peak of a process that streams
 --film-seconds of sound through the codec and back, less what the imports took (Linux):
 
     python benchmarks/codec_speed.py --seconds 60 --repeats 3 --threads 2
@@ -9,51 +9,23 @@ time, and neither means much while another process wants the same cores. Memory 
 
 import argparse
 import importlib.util
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
 import soundfile
 import soxr
 import torch
+from ratios import Measured, Ratio, agree, in_own_process, in_turns, peak_mib, run, time_of, timed
 
 from giblet.codec import load_codec
 from giblet.codec.encodec import BLOCK_FRAMES, EncodecCodec, build_config, build_model
+from giblet.codec.loading import find_codec, read_model
 
 DATA = Path(__file__).parents[1] / "samples"
-CLIPS = (3.0, 8.0, 20.0)
-"""Seconds of the clips that are encoded side by side."""
-STREAM = """
-import sys
-from pathlib import Path
-import numpy as np
-from giblet.codec import load_codec
-if sys.argv[2] == "openvino":
-    import openvino
-import torch
-
-def peak():
-    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
-
-folder, runtime, seconds, threads, sound = sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4]), sys.argv[5]
-torch.set_num_threads(threads)
-wave = np.load(sound, mmap_mode="r")
-before = peak()
-codec = load_codec(folder, bandwidth=6.0, device="cpu", runtime=runtime)
-pieces = (np.array(wave[: 24_000 * 10]) for _ in range(round(seconds / 10)))
-encoded = list(codec.encode_stream(pieces))
-middle = peak()
-for _ in codec.decode_stream(encoded):
-    pass
-print(f"{middle - before:.0f} {peak() - before:.0f}")
-"""
+TRANSFORMERS = "transformers"
 
 
 def sound(seconds: float) -> np.ndarray:
@@ -97,61 +69,67 @@ def _standardise(module: Any, _: Any, output: torch.Tensor) -> torch.Tensor:
     return (output - mean[:, None]) / scale
 
 
-def in_turns(first: Callable[[], Any], second: Callable[[], Any], repeats: int) -> tuple[float, float, Any, Any]:
-    """Median seconds of both, and what they gave. The turn before the first is not counted."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        a = first()
-        middle = time.perf_counter()
-        b = second()
-        times[0].append(middle - start)
-        times[1].append(time.perf_counter() - middle)
-    return median(times[0][1:]), median(times[1][1:]), a, b
+def compare(name: str, theirs: Any, ours: EncodecCodec, wave: np.ndarray, args: argparse.Namespace) -> list[Ratio]:
+    """Encoding and decoding by giblet and by the transformers model of the same weights."""
+    tensor, bandwidth = torch.from_numpy(wave)[None, None], args.bandwidth
+    with torch.inference_mode():
+        jobs = {
+            TRANSFORMERS: lambda: theirs.encode(tensor, None, bandwidth=bandwidth).audio_codes,
+            "giblet": lambda: ours.encode(wave),
+        }
+        encoded = in_turns(jobs, args.repeats)
+        codes, own = encoded.result(TRANSFORMERS), encoded.result("giblet")
+        used = min(len(np.unique(row)) for row in own)
+        print(f"{name}, {ours.runtime}: at least {used} of 1024 entries in use in each codebook")
+        agree(f"{name}, {ours.runtime}, share of codes", float((codes[0, 0].numpy() != own).mean()), 1e-3)
+        jobs = {
+            TRANSFORMERS: lambda: theirs.decode(codes, [None]).audio_values,
+            "giblet": lambda: ours.decode(codes[0, 0].numpy()),
+        }
+        decoded = in_turns(jobs, args.repeats)
+        apart = np.abs(decoded.result(TRANSFORMERS)[0, 0].numpy() - decoded.result("giblet")).max()
+        agree(f"{name}, {ours.runtime}, decoded sound", float(apart), 1e-3)
+    done = {"encode": encoded, "decode": decoded}
+    for what, turns in done.items():
+        speed = args.seconds / turns.seconds("giblet", "clock")
+        print(f"{name}, {ours.runtime}: {what}s {speed:.0f} x as fast as real time")
+    return [
+        turns.ratio("giblet", TRANSFORMERS, what=f"{what}, {name} codec, {ours.runtime}", time=time_of(args.threads))
+        for what, turns in done.items()
+    ]
 
 
-def together(codec: EncodecCodec, wave: np.ndarray, seconds: float, args: argparse.Namespace) -> None:
+def together(codec: EncodecCodec, wave: np.ndarray, seconds: float, args: argparse.Namespace) -> Ratio:
     """Clips side by side against one after another."""
     clips = np.array_split(wave, max(1, round(args.seconds / seconds)))
-    alone, joint, codes, joint_codes = in_turns(
-        lambda: [codec.encode(clip) for clip in clips], lambda: codec.encode_many(clips), args.repeats
-    )
-    same = np.mean(np.concatenate([(a == b).ravel() for a, b in zip(codes, joint_codes, strict=True)]))
-    print(f"{len(clips)} clips of {seconds:g} s, {codec.runtime}: together {alone / joint:.2f} x as fast as one after "
-          f"another, {100 * same:.3f} % of codes identical")  # fmt: skip
+    other = "one after another"
+    jobs = {other: lambda: [codec.encode(clip) for clip in clips], "together": lambda: codec.encode_many(clips)}
+    turns = in_turns(jobs, args.repeats)
+    pairs = zip(turns.result(other), turns.result("together"), strict=True)
+    apart = float(np.mean(np.concatenate([(a != b).ravel() for a, b in pairs])))
+    what = f"{len(clips)} clips of {seconds:g} s together, {codec.runtime}"
+    agree(f"{what}, share of codes", apart, 1e-3)
+    return turns.ratio("together", other, what=what, time=time_of(args.threads))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--bandwidth", type=float, default=6.0)
-    parser.add_argument("--block-frames", type=int, default=BLOCK_FRAMES)
-    parser.add_argument("--film-seconds", type=float, default=1380, help="for the memory; 0: leave it out")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+def stream(folder: str, runtime: str, seconds: float, threads: int, sound: str) -> Measured:
+    """Sound through a codec and back, in blocks: the most memory of encoding and of both, over what imports took."""
+    if runtime == "openvino":
+        import openvino  # noqa: F401
+    torch.set_num_threads(threads)
+    wave = np.load(sound, mmap_mode="r")
 
-    wave = sound(args.seconds)
-    theirs = lifelike(build_config(num_codebooks=32), wave[: 60 * 24_000])
-    tensor = torch.from_numpy(wave)[None, None]
-    print(f"{args.seconds:g} s of sound, {args.threads} threads, {args.repeats} repeats, torch {torch.__version__}")
-    there = ["torch", *(["openvino"] if importlib.util.find_spec("openvino") else [])]
-    for runtime in there:
-        compare(theirs, wave, tensor, runtime, args)
-    if "openvino" not in there:
-        print("openvino is not installed: pip install 'giblet[fast]'")
+    def through() -> list[float]:
+        before = peak_mib(begin=True)
+        codec = load_codec(folder, bandwidth=6.0, device="cpu", runtime=runtime)
+        pieces = (np.array(wave[: 24_000 * 10]) for _ in range(round(seconds / 10)))
+        encoded = list(codec.encode_stream(pieces))
+        middle = peak_mib()
+        for _ in codec.decode_stream(encoded):
+            pass
+        return [middle - before, peak_mib() - before]
 
-    for runtime in there:
-        bundled = load_codec("bundled", bandwidth=6.0, device="cpu", runtime=runtime)
-        codes = bundled.encode(wave)
-        encode, decode, _, _ = in_turns(partial(bundled.encode, wave), partial(bundled.decode, codes), args.repeats)
-        speeds = f"encodes {args.seconds / encode:.0f} x, decodes {args.seconds / decode:.0f} x"
-        print(f"bundled codec, {runtime}: {speeds} as fast as real time")
-        for seconds in CLIPS:
-            together(EncodecCodec(theirs, args.bandwidth, runtime=runtime), wave, seconds, args)
-    if args.film_seconds:
-        memory(theirs, wave, there, args)
+    return timed(through)
 
 
 def memory(model: Any, wave: np.ndarray, runtimes: list[str], args: argparse.Namespace) -> None:
@@ -160,38 +138,42 @@ def memory(model: Any, wave: np.ndarray, runtimes: list[str], args: argparse.Nam
         model.save_pretrained(folder)
         np.save(f"{folder}/wave.npy", wave)
         for runtime in runtimes:
-            values = [folder, runtime, args.film_seconds, args.threads, f"{folder}/wave.npy"]
-            command = [sys.executable, "-c", STREAM, *map(str, values)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            encode, both = done.stdout.split()
-            print(
-                f"{runtime}, memory over import for {args.film_seconds:g} s: {encode} MiB to encode, {both} MiB"
-                " to decode again"
-            )
+            values = (folder, runtime, args.film_seconds, args.threads, f"{folder}/wave.npy")
+            encode, both = in_own_process(stream, *values).result
+            film = f"{runtime}, memory over import for {args.film_seconds:g} s"
+            print(f"{film}: {encode:.0f} MiB to encode, {both:.0f} MiB to decode again")
 
 
-def compare(theirs: Any, wave: np.ndarray, tensor: torch.Tensor, runtime: str, args: argparse.Namespace) -> None:
-    ours = EncodecCodec(
-        theirs, bandwidth=args.bandwidth, name="official", block_frames=args.block_frames, runtime=runtime
-    )
-    with torch.inference_mode():
-        t, o, their_codes, our_codes = in_turns(
-            lambda: theirs.encode(tensor, None, bandwidth=args.bandwidth).audio_codes,
-            lambda: ours.encode(wave),
-            args.repeats,
-        )
-        used = min(len(np.unique(row)) for row in our_codes)
-        same = (their_codes[0, 0].numpy() == our_codes).mean()
-        print(f"{runtime}, encode: transformers {t:.2f} s, giblet {o:.2f} s, {t / o:.2f} x; ", end="")
-        print(f"{same:.4%} of the codes identical, at least {used} of 1024 in use in each codebook")
-        t, o, their_wave, our_wave = in_turns(
-            lambda: theirs.decode(their_codes, [None]).audio_values,
-            lambda: ours.decode(their_codes[0, 0].numpy()),
-            args.repeats,
-        )
-    apart = np.abs(their_wave[0, 0].numpy() - our_wave).max()
-    print(f"{runtime}, decode: transformers {t:.2f} s, giblet {o:.2f} s, {t / o:.2f} x; largest difference {apart:.1e}")
+def measure(args: argparse.Namespace) -> list[Ratio]:
+    torch.set_num_threads(args.threads)
+    wave = sound(args.seconds)
+    published = lifelike(build_config(num_codebooks=32), wave[: 60 * 24_000])
+    print(f"{args.seconds:g} s of sound, {args.threads} threads, {args.repeats} repeats, torch {torch.__version__}")
+    there = ["torch", *(["openvino"] if importlib.util.find_spec("openvino") else [])]
+    found = []
+    for runtime in there:
+        how = {"bandwidth": args.bandwidth, "block_frames": args.block_frames, "runtime": runtime}
+        for name, model in (("published", published), ("bundled", read_model(*find_codec("bundled"), "bundled"))):
+            found += compare(name, model.eval(), EncodecCodec(model, name=name, **how), wave, args)
+        found += [together(EncodecCodec(published, **how), wave, seconds, args) for seconds in args.clips]
+    if "openvino" not in there:
+        print("openvino is not installed: pip install 'giblet[fast]'")
+    if args.film_seconds:
+        memory(published, wave, there, args)
+    return found
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--seconds", type=float, default=60)
+    made.add_argument("--clips", type=float, nargs="*", default=[3.0, 8.0, 20.0], help="seconds of clips side by side")
+    made.add_argument("--repeats", type=int, default=3)
+    made.add_argument("--threads", type=int, default=torch.get_num_threads())
+    made.add_argument("--bandwidth", type=float, default=6.0)
+    made.add_argument("--block-frames", type=int, default=BLOCK_FRAMES)
+    made.add_argument("--film-seconds", type=float, default=1380, help="for the memory; 0: leave it out")
+    return made
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(measure, parser()))

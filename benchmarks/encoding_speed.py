@@ -3,31 +3,32 @@
     python benchmarks/encoding_speed.py ridge      1,000 TRs x 100 features x 20,000 voxels, 20 penalties, 5 folds
     python benchmarks/encoding_speed.py banded     33,000 TRs x 112 voxels, 4 bands of 750 columns together
     python benchmarks/encoding_speed.py large      1,200 TRs x 1,024 features x 91,282 voxels
+    python benchmarks/encoding_speed.py small bands      the first two, smaller
 
 Each contender has a process of its own, for its peak memory over what imports and the data took, and they take turns;
-ratios are of medians. Both times are printed: that of the clock, and that of the processor, threads together, which
-neighbours on a busy machine disturb less. BOLD is float32. Penalties and predictions are compared with those of
-himalaya on the same numbers in float64: in float32 its own rounding decides between penalties that are as good.
+with --together they share one, which saves a minute of imports and says nothing of memory. Both times are printed,
+that of the clock and that of the processor, threads together. BOLD is float32. Penalties and predictions are compared
+with those of himalaya on the same numbers in float64: in float32 its own rounding decides between penalties that are as
+good.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
-import os
-import resource
-import subprocess
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
+from page_tables import markdown
+from ratios import Measured, Ratio, Turns, in_own_process, in_turns, peak_mib, run, threads, time_of, timed
+from threadpoolctl import threadpool_limits
 
 ALPHAS = np.logspace(-1, 6, 20)
 TR = 1.5
@@ -35,18 +36,25 @@ PARTS = {
     "ridge": {"n_trs": 1000, "n_voxels": 20_000, "columns": [100], "n_iter": 1},
     "banded": {"n_trs": 33_000, "n_voxels": 112, "columns": [4, 28, 344, 374], "n_iter": 50},
     "large": {"n_trs": 1200, "n_voxels": 91_282, "columns": [1024], "n_iter": 1},
+    "small": {"n_trs": 600, "n_voxels": 5000, "columns": [100], "n_iter": 1},
+    "bands": {"n_trs": 1000, "n_voxels": 112, "columns": [4, 28, 96], "n_iter": 10},
 }
 HIMALAYA = ["himalaya", "himalaya-batches", "himalaya-torch", "himalaya-float64"]
 CONTENDERS = {
     "ridge": [*HIMALAYA, "scikit-learn", "giblet", "giblet-torch"],
     "banded": ["himalaya-one", "giblet"],
     "large": ["himalaya-batches", "giblet", "giblet-tested"],
+    "small": ["himalaya-batches", "scikit-learn", "giblet"],
+    "bands": ["himalaya-bands", "giblet"],
 }
+SEARCHES = {"himalaya-one", "himalaya-bands"}
+"""Those that choose a weight of each band at random, as giblet does, but from other numbers."""
 NAMES = {
     "himalaya": "himalaya, as it comes",
     "himalaya-batches": "himalaya, 1,000 voxels at a time",
     "himalaya-torch": "himalaya, torch, 1,000 voxels at a time",
     "himalaya-float64": "himalaya, float64, 1,000 voxels at a time",
+    "himalaya-bands": "himalaya, as many candidates",
     "himalaya-one": "himalaya, 1 candidate of 50 and 1 penalty of 20",
     "scikit-learn": "scikit-learn RidgeCV (leave-one-out)",
     "giblet": "giblet",
@@ -95,9 +103,11 @@ def fitter(who: str, sizes: dict[str, Any]) -> Callable[..., Any]:
     from himalaya.backend import set_backend
     from himalaya.ridge import GroupRidgeCV, RidgeCV
 
-    if who == "himalaya-one":  # all of them would take a day
-        one = {"n_iter": 1, "alphas": ALPHAS[10:11], "progress_bar": False}
-        groups = GroupRidgeCV("input", fit_intercept=True, cv=folds, random_state=0, solver_params=one)
+    if who in SEARCHES:
+        # All that giblet tries of "banded" would take himalaya a day.
+        few = {"n_iter": 1, "alphas": ALPHAS[10:11]} if who == "himalaya-one" else {"n_iter": sizes["n_iter"]}
+        search = {"alphas": ALPHAS, **few, "progress_bar": False}
+        groups = GroupRidgeCV("input", fit_intercept=True, cv=folds, random_state=0, solver_params=search)
         return lambda x, bold: groups.fit(list(x.values()), bold)
     if who.endswith("torch"):
         set_backend("torch")
@@ -107,93 +117,102 @@ def fitter(who: str, sizes: dict[str, Any]) -> Callable[..., Any]:
     return lambda x, bold: ridge.fit(x["band-0"].astype(dtype), bold.astype(dtype, copy=False))
 
 
-def peak_kib(begin: bool) -> int:
-    """Most memory since the last call that began a count; since the start of the process where Linux does not say."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    if begin:
-        Path("/proc/self/clear_refs").write_text("5")
-    return int(next(line for line in status.read_text().splitlines() if line.startswith("VmHWM")).split()[1])
+def fit_once(part: str, who: str, result: str) -> Measured:
+    """Fit in this process; predictions and penalties go into a file, and what is given is the memory over the data."""
+    sizes = PARTS[part]
+    fit = warmed(who, sizes)
+    x, bold = data(sizes)
+    before = peak_mib(begin=True)
+    took = timed(lambda: fit(x, bold))
+    peak = peak_mib() - before
+    np.savez(result, **outcome(who, took.result, x))
+    return Measured(took.clock, took.processor, peak)
 
 
-def child(part: str, who: str, result: Path) -> None:
-    """Fit once and write what it took, and what came out."""
+def warmed(who: str, sizes: dict[str, Any]) -> Callable[..., Any]:
+    """What fits, after a small fit: what is imported late, and the memory of threads, belong to nobody."""
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
-    sizes = PARTS[part]
     fit = fitter(who, sizes)
-    # A small fit first: what is imported late, and the memory of threads, belong to nobody.
     fit(*data({**sizes, "n_trs": 200, "n_voxels": 40, "columns": [5] * len(sizes["columns"])}))
-    x, bold = data(sizes)
-    before = peak_kib(begin=True)
-    clock, processor = time.perf_counter(), time.process_time()
-    model = fit(x, bold)
-    clock, processor = time.perf_counter() - clock, time.process_time() - processor
-    peak = (peak_kib(begin=False) - before) / 1024
+    return fit
+
+
+def outcome(who: str, model: Any, x: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What contenders are compared by: penalties, and predictions of some TRs."""
+    if who in SEARCHES:
+        return {}
     head = {name: own[:100] for name, own in x.items()}
-    if who != "himalaya-one":
-        predicted = model.predict(head if who.startswith("giblet") else head["band-0"])
-        alphas = model.alpha_ if who == "scikit-learn" else model.best_alphas_
-        np.savez(result, alphas=np.asarray(alphas), predicted=np.asarray(predicted))
-    print(json.dumps({"clock": clock, "processor": processor, "peak": peak}))
+    predicted = model.predict(head if who.startswith("giblet") else head["band-0"])
+    alphas = model.alpha_ if who == "scikit-learn" else model.best_alphas_
+    return {"alphas": np.asarray(alphas), "predicted": np.asarray(predicted)}
 
 
-def measured(part: str, repeats: int, threads: int, folder: Path) -> dict[str, dict[str, Any]]:
-    """Medians of each contender."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)}
-    found: dict[str, list[dict[str, float]]] = {who: [] for who in CONTENDERS[part]}
-    for _ in range(repeats):
-        for who in found:
-            command = [sys.executable, __file__, part, "--child", who, "--result", str(folder / f"{who}.npz")]
-            output = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
-            found[who].append(json.loads(output.splitlines()[-1]))
-    return {who: {key: median(run[key] for run in runs) for key in runs[0]} for who, runs in found.items()}
+def apart(part: str, repeats: int, n_threads: int) -> tuple[Turns, dict[str, dict[str, np.ndarray]]]:
+    """Each in a process of its own, by turns."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = {who: Path(folder) / f"{who}.npz" for who in CONTENDERS[part]}
+        jobs = {
+            who: partial(in_own_process, fit_once, part, who, to, environment=threads(n_threads))
+            for who, to in files.items()
+        }
+        turns = in_turns(jobs, repeats, warm_up=False)
+        return turns, {who: dict(np.load(path)) for who, path in files.items()}
 
 
-def table(part: str, found: dict[str, dict[str, Any]], folder: Path) -> str:
-    """One line for each contender, ratios to the first."""
-    first, *_ = found
-    truth = next(who for who in ("himalaya-float64", "himalaya-batches", "giblet") if who in found)
-    with np.load(folder / f"{truth}.npz") as file:
-        alphas, predicted = file["alphas"], file["predicted"]
-    lines = [
-        f"{part}: {PARTS[part]}",
-        "",
-        "| | clock, s | processor, s | peak, MiB | times faster (clock, processor) | same penalties | furthest |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for who, took in found.items():
-        agreement = "| |"
-        if who != "himalaya-one":
-            with np.load(folder / f"{who}.npz") as file:
-                same = np.isclose(file["alphas"], alphas, rtol=1e-4)
-                apart = float(np.abs(file["predicted"] - predicted)[:, same].max(initial=0))
-            agreement = f"{100 * same.mean():.2f} % | {apart:.1e} |"
-        ratios = found[first]["clock"] / took["clock"], found[first]["processor"] / took["processor"]
-        lines.append(
-            f"| {NAMES[who]} | {took['clock']:.2f} | {took['processor']:.2f} | {took['peak']:.0f} | "
-            f"{ratios[0]:.1f}, {ratios[1]:.1f} | {agreement}"
-        )
-    return "\n".join(lines)
+def together(part: str, repeats: int, n_threads: int) -> tuple[Turns, dict[str, dict[str, np.ndarray]]]:
+    """All in this process, by turns."""
+    sizes = PARTS[part]
+    x, bold = data(sizes)
+    with threadpool_limits(n_threads):
+        turns = in_turns({who: partial(warmed(who, sizes), x, bold) for who in CONTENDERS[part]}, repeats)
+        return turns, {who: outcome(who, turns.result(who), x) for who in turns.runs}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", nargs="?", choices=PARTS, help="by default all, one after another")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    parser.add_argument("--result", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.child:
-        child(options.part, options.child, options.result)
-        return
-    for part in PARTS if options.part is None else [options.part]:
-        with tempfile.TemporaryDirectory() as folder:
-            found = measured(part, options.repeats, options.threads, Path(folder))
-            print(table(part, found, Path(folder)), flush=True)
+def ratios(part: str, turns: Turns, time: str) -> list[Ratio]:
+    """giblet beside each of the others, and what torch or a test adds to it."""
+    sizes = PARTS[part]
+    bands = " + ".join(map(str, sizes["columns"]))
+    what = f"{part}: {sizes['n_trs']:,} TRs x {bands} features x {sizes['n_voxels']:,} voxels"
+    ours = [who for who in turns.runs if who.startswith("giblet-")]
+    found = [turns.ratio("giblet", who, what=what, time=time) for who in turns.runs if not who.startswith("giblet")]
+    found += [turns.ratio(who, "giblet", what=f"{what}, {NAMES[who]}", time=time) for who in ours]
+    return [replace(one, beside=NAMES[one.beside]) for one in found]
+
+
+def table(turns: Turns, outcomes: dict[str, dict[str, np.ndarray]]) -> str:
+    """Times, memory, and how far each is from himalaya, one line for each contender."""
+    truth = outcomes[next(who for who in ("himalaya-float64", "himalaya-batches", "giblet") if who in turns.runs)]
+    rows = []
+    for who, found in outcomes.items():
+        agreement = ["", ""]
+        if found:
+            same = np.isclose(found["alphas"], truth["alphas"], rtol=1e-4)
+            furthest = float(np.abs(found["predicted"] - truth["predicted"])[:, same].max(initial=0))
+            agreement = [f"{100 * same.mean():.2f} %", f"{furthest:.1e}"]
+        took = [f"{turns.seconds(who, time):.2f}" for time in ("clock", "processor")]
+        peak = turns.result(who)
+        rows.append([NAMES[who], *took, f"{peak:.0f}" if isinstance(peak, float) else "", *agreement])
+    return markdown(["", "clock, s", "processor, s", "peak, MiB", "same penalties", "furthest"], rows)
+
+
+def measure(options: argparse.Namespace) -> list[Ratio]:
+    found: list[Ratio] = []
+    for part in options.parts:
+        turns, outcomes = (together if options.together else apart)(part, options.repeats, options.threads)
+        print(f"{part}: {PARTS[part]}\n\n{table(turns, outcomes)}\n", flush=True)
+        found += ratios(part, turns, time_of(options.threads))
+    return found
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("parts", nargs="*", default=["ridge", "banded", "large"], help=f"of {', '.join(PARTS)}")
+    made.add_argument("--together", action="store_true", help="in one process, without memory")
+    made.add_argument("--repeats", type=int, default=3)
+    made.add_argument("--threads", type=int, default=2)
+    return made
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(measure, parser()))

@@ -7,17 +7,19 @@ what scripts do: a call of transformers for each window.
 
 from __future__ import annotations
 
+import argparse
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
+from ratios import Ratio, agree, in_turns
 
-RATE, TR, CONTEXT, N_TRS = 16_000, 1.5, 8.0, 14
-"""The first six windows grow, and are computed one by one; a batch of eight that are equally long follows."""
+RATE, TR, CONTEXT = 16_000, 1.5, 8.0
+"""The first six windows grow, and are computed one by one; batches of those that are equally long follow."""
 TOLERANCE = 1e-4
+PLAIN = "a call of transformers for each window"
 
 
 def saved(folder: Path, family: str) -> Path:
@@ -54,12 +56,12 @@ class Plain:
         self.whisper = hasattr(model, "decoder")
         self.encoder = model.get_encoder() if self.whisper else model
 
-    def vectors(self, sound: np.ndarray, layer: int) -> np.ndarray:
+    def vectors(self, sound: np.ndarray, layer: int, n_trs: int) -> np.ndarray:
         """Of each TR the mean over the positions that lie in it, (n_trs, dim)."""
         import torch
 
         found = []
-        for k in range(N_TRS):
+        for k in range(n_trs):
             begin, stop = round(k * TR * RATE), round((k + 1) * TR * RATE)
             start = max(0, begin - round(CONTEXT * RATE))
             given = self.extractor(sound[start:stop], sampling_rate=RATE, return_tensors="pt")
@@ -71,32 +73,31 @@ class Plain:
         return np.stack(found)
 
 
-def speech(repeats: int) -> int:
-    """Seconds of sound per second of both, and the greatest difference; 1 if giblet is slower or not the same."""
+def speech(options: argparse.Namespace) -> list[Ratio]:
+    """Vectors of two speech models, by TR."""
     from giblet.data.speech import SpeechProcessor
 
     rng = np.random.default_rng(0)
-    at = np.arange(round(N_TRS * TR * RATE)) / RATE
+    at = np.arange(round(options.windows * TR * RATE)) / RATE
     sound = (0.1 * rng.standard_normal(len(at)) * (0.5 + 0.5 * np.sin(2 * np.pi * 0.7 * at))).astype(np.float32)
-    missed = 0
+    found = []
     for family in ("wav2vec2", "whisper"):
         with tempfile.TemporaryDirectory() as folder:
             path = saved(Path(folder), family)
             plain, own = Plain(path), SpeechProcessor(str(path), tr=TR, context=CONTEXT, device="cpu")
-        took: dict[str, list[float]] = {"plain": [], "giblet": []}
-        for _ in range(repeats):
-            began = time.perf_counter()
-            expected = plain.vectors(sound, own.layers[0])
-            took["plain"].append(time.perf_counter() - began)
-            began = time.perf_counter()
-            found = np.stack(list(own.vectors(iter([sound]))))[:, 0]
-            took["giblet"].append(time.perf_counter() - began)
-        seconds = {name: median(one) for name, one in took.items()}
-        difference = float(np.abs(found - expected).max() / np.abs(expected).max())
-        ratio = seconds["plain"] / seconds["giblet"]
-        print(f"{family}, layer {own.layers[0]} of {own.model.n_blocks}, {CONTEXT:g} s before each TR of {TR:g} s:")
-        for name, one in seconds.items():
-            print(f"  {name}: {1000 * one / N_TRS:.0f} ms per window, {N_TRS * TR / one:.1f} s of sound per second")
-        print(f"  {ratio:.2f} times as fast; greatest difference, as a share of the greatest value: {difference:.1e}")
-        missed |= int(ratio < 1 or difference > TOLERANCE)
-    return missed
+        jobs = {
+            PLAIN: partial(plain.vectors, sound, own.layers[0], options.windows),
+            "giblet": partial(_own_vectors, own, sound),
+        }
+        turns = in_turns(jobs, options.repeats, warm_up=False)
+        expected, ours = turns.result(PLAIN), turns.result("giblet")
+        what = f"{family}, layer {own.layers[0]}, {options.windows} windows of {CONTEXT:g} s"
+        agree(
+            f"{what}, share of the greatest", float(np.abs(ours - expected).max() / np.abs(expected).max()), TOLERANCE
+        )
+        found.append(turns.ratio("giblet", PLAIN, what=what, at_least=1.0))
+    return found
+
+
+def _own_vectors(processor: Any, sound: np.ndarray) -> np.ndarray:
+    return np.stack(list(processor.vectors(iter([sound]))))[:, 0]

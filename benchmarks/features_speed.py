@@ -6,25 +6,22 @@
     python benchmarks/features_speed.py picture      features of the picture of a 720p film
     python benchmarks/features_speed.py motion       its Gabor motion energy, beside pymoten's own
 
-Contenders take turns, and ratios are of medians; what they compute is compared.
+What they compute is compared. Of the words, a plain loop does a few, and its time is scaled to all.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
 import features_picture
 import features_speech
 import numpy as np
+from ratios import Ratio, agree, in_turns, run
 
-CONTEXT, STEP, LAYERS = 512, 256, (0, 8, 16, 24, 30)
-N_PLAIN = 6
-"""Words that the plain loop does: it takes about a second for each."""
+LAYERS = (0, 8, 16, 24, 30)
 VOCABULARY = (
     "the of and a to in he was that it his her with as had she for on at by which have not be from but they said so "
     "little garden rabbit river thought morning window nothing however between children something table again"
@@ -52,42 +49,40 @@ def plain_loop(model: Any, words: list[str], first_seen: Callable[[int], int], c
     return np.stack(found)
 
 
-def language(repeats: int) -> int:
-    """Seconds per word, and the greatest difference between both; 1 if it is too slow or not the same."""
+def language(options: argparse.Namespace) -> list[Ratio]:
+    """Vectors of a language model, by word, beside a pass for each word."""
     from giblet.data.language_models import LanguageModel
     from giblet.data.language_tokens import windows_of
 
+    context, step = options.context, options.context // 2
     model = LanguageModel("smollm2", device="cpu")
-    words = running_text(CONTEXT + 3 * STEP)
-    first = {w: one.begin for one in windows_of(len(words), CONTEXT, STEP) for w in range(one.start, one.stop)}
-    chosen = np.linspace(CONTEXT, len(words) - 1, N_PLAIN).astype(int).tolist()
-    took: dict[str, list[float]] = {"plain": [], "plain, at least": [], "giblet": []}
-    for _ in range(repeats):
-        started = time.perf_counter()
-        exact = plain_loop(model, words, lambda index: max(0, index - CONTEXT), chosen)
-        took["plain"].append((time.perf_counter() - started) / N_PLAIN)
-        started = time.perf_counter()
-        same = plain_loop(model, words, lambda index: first[index], chosen)
-        took["plain, at least"].append((time.perf_counter() - started) / N_PLAIN)
-        started = time.perf_counter()
-        found = model.states(words, layers=LAYERS, context=CONTEXT, context_step=STEP).vectors
-        took["giblet"].append((time.perf_counter() - started) / len(words))
-    size = np.abs(found[chosen]).max(axis=(0, 2))
-    difference = float((np.abs(found[chosen] - same).max(axis=(0, 2)) / size).max())
-    r = [np.corrcoef(found[chosen][:, k].ravel(), exact[:, k].ravel())[0, 1] for k in range(len(LAYERS))]
-    seconds = {name: statistics.median(one) for name, one in took.items()}
-    ratio = seconds["plain"] / seconds["giblet"]
-    layers, last = ", ".join(map(str, LAYERS)), CONTEXT + STEP - 1
-    print(f"smollm2, layers {layers}, and surprisal; {len(words)} words, ms per word:")
-    print(f"  plain loop, {CONTEXT} words before each: {1000 * seconds['plain']:.0f}")
-    print(f"  plain loop, {CONTEXT} to {last} words, as giblet has them: {1000 * seconds['plain, at least']:.0f}")
-    print(f"  giblet: {1000 * seconds['giblet']:.1f}, {ratio:.0f} times as fast as the first")
-    print(f"  greatest difference from the second, as a share of the layer's greatest value: {difference:.1e}")
-    print(f"  r with the first, by layer: {', '.join(f'{one:.5f}' for one in r)}")
-    return int(ratio < 5 or difference > 1e-4)
+    words = running_text(context + 3 * step)
+    first = {w: one.begin for one in windows_of(len(words), context, step) for w in range(one.start, one.stop)}
+    chosen = np.linspace(context, len(words) - 1, options.words).astype(int).tolist()
+    exact, same = f"a pass of {context} words for each word", "a pass of the same words for each word"
+    jobs = {
+        exact: lambda: plain_loop(model, words, lambda index: max(0, index - context), chosen),
+        same: lambda: plain_loop(model, words, lambda index: first[index], chosen),
+        "giblet": lambda: model.states(words, layers=LAYERS, context=context, context_step=step).vectors[chosen],
+    }
+    turns = in_turns(jobs, options.repeats, warm_up=False)
+    found, expected = turns.result("giblet"), turns.result(same)
+    size = np.abs(found).max(axis=(0, 2))
+    agree(
+        "smollm2, share of a layer's greatest value",
+        float((np.abs(found - expected).max(axis=(0, 2)) / size).max()),
+        1e-4,
+    )
+    r = [np.corrcoef(found[:, k].ravel(), turns.result(exact)[:, k].ravel())[0, 1] for k in range(len(LAYERS))]
+    print(f"smollm2, r with the vectors of exactly {context} words, by layer: {', '.join(f'{one:.5f}' for one in r)}")
+    what, share = f"smollm2, {len(words):,} words, {len(LAYERS)} layers and surprisal", len(chosen) / len(words)
+    return [
+        turns.ratio("giblet", other, what=what, share=share, at_least=wanted)
+        for other, wanted in ((exact, 5.0), (same, None))
+    ]
 
 
-PARTS: dict[str, Callable[[int], int]] = {
+PARTS: dict[str, Callable[[argparse.Namespace], list[Ratio]]] = {
     "language": language,
     "speech": features_speech.speech,
     "picture": features_picture.picture,
@@ -95,16 +90,22 @@ PARTS: dict[str, Callable[[int], int]] = {
 }
 
 
-def main() -> int:
-    """Run the parts; 1 if one misses what it should reach."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", default=list(PARTS), help=f"of {', '.join(PARTS)}")
-    parser.add_argument("--repeats", type=int, default=3, help="turns of each contender (3)")
-    options = parser.parse_args()
-    if unknown := set(options.parts) - set(PARTS):
-        parser.error(f"there is no part {', '.join(sorted(unknown))}: known are {', '.join(PARTS)}")
-    return max(PARTS[part](options.repeats) for part in options.parts)
+def measure(options: argparse.Namespace) -> list[Ratio]:
+    return [ratio for part in options.parts for ratio in PARTS[part](options)]
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("parts", nargs="*", default=list(PARTS), help=f"of {', '.join(PARTS)}")
+    made.add_argument("--repeats", type=int, default=3, help="turns of each contender (3)")
+    made.add_argument("--context", type=int, default=512, help="language: words before each (512)")
+    made.add_argument(
+        "--words", type=int, default=6, help="language: those that the plain loop does (6): it takes long"
+    )
+    made.add_argument("--windows", type=int, default=14, help="speech: TRs (14); the first six windows grow one by one")
+    made.add_argument("--frames", type=int, default=480, help="picture, motion: of the film (480)")
+    return made
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(measure, parser()))

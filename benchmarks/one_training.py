@@ -6,9 +6,6 @@ for where they were.
 
 from __future__ import annotations
 
-import json
-import resource
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -17,17 +14,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from ratios import Measured, peak_mib
 
 TR = 1.5
 
 
 def study_of(audio: np.ndarray, codec: str, n_voxels: int, codes: bool) -> Any:
     """One subject who heard `audio` and whose BOLD is noise."""
-    from giblet.codec.encodec import fingerprint
     from giblet.codec.loading import find_codec, read_model
     from giblet.data.splits import make_splits
     from giblet.training.study import Study
 
+    try:
+        from giblet.codec.encodec import codes_fingerprint as fingerprint
+    except ImportError:  # up to 189995b no codec had the codes of another
+        from giblet.codec.encodec import fingerprint  # type: ignore[assignment]
     try:
         from giblet.data.dataset.series import Series
         from giblet.data.dataset.windows import Recording, fit_normalisers
@@ -47,8 +48,8 @@ def study_of(audio: np.ndarray, codec: str, n_voxels: int, codes: bool) -> Any:
     )  # fmt: skip
 
 
-def train(audio: str, codec: str, n_voxels: int, steps: int, batch: int, gradients: str | None) -> dict[str, Any]:
-    """Train and measure.
+def train(audio: str, codec: str, n_voxels: int, steps: int, batch: int, gradients: str | None) -> Measured:
+    """Train and measure: the time is the median of the steps.
 
     `audio` is a file of numpy, codes (n_trs, K, F) or a spectrogram (n_trs, ...); `codec` the folder of the codec that
     made the codes; `gradients` a file to write the first step's to.
@@ -92,12 +93,8 @@ def train(audio: str, codec: str, n_voxels: int, steps: int, batch: int, gradien
         result = trainer.Trainer(settings, after_step, study=study_of(sound, codec, n_voxels, codes)).fit()
     if gradients is not None:
         np.savez(gradients, **found)
-    processor, clock = (median(np.diff(column)) for column in zip(*times, strict=True))
-    return {
-        "processor": processor, "clock": clock, "losses": losses, "features": float(np.prod(sound.shape[1:])),
-        "parameters": result.parameters, "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
-    }  # fmt: skip
-
-
-if __name__ == "__main__":
-    print(json.dumps(train(**json.loads(sys.argv[1]))))
+    processor, clock = (float(median(np.diff(column))) for column in zip(*times, strict=True))
+    return Measured(clock, processor, {
+        "losses": losses, "features": float(np.prod(sound.shape[1:])), "parameters": result.parameters,
+        "peak_gb": peak_mib() * 2**20 / 1e9,
+    })  # fmt: skip

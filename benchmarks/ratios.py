@@ -27,8 +27,8 @@ BENCHMARKS = Path(__file__).resolve().parent
 ROOT = BENCHMARKS.parent
 CALL = """
 import dataclasses, importlib, json, sys
-module, function, arguments = json.loads(sys.argv[1])
-print("\\n" + json.dumps(dataclasses.asdict(getattr(importlib.import_module(module), function)(*arguments))))
+module, function, arguments, named = json.loads(sys.argv[1])
+print("\\n" + json.dumps(dataclasses.asdict(getattr(importlib.import_module(module), function)(*arguments, **named))))
 """
 COLUMNS = ("what", "beside", "what, s", "beside, s", "times as fast (least to most)", "turns", "time", "wanted")
 
@@ -101,7 +101,14 @@ class Turns:
         return median(one.seconds(time) for one in self.runs[name])
 
     def ratio(
-        self, name: str, beside: str, *, what: str | None = None, time: str = "processor", share: float = 1.0, **wanted: Any
+        self,
+        name: str,
+        beside: str,
+        *,
+        what: str | None = None,
+        time: str = "processor",
+        share: float = 1.0,
+        **wanted: Any,
     ) -> Ratio:
         """How many times as fast one contender is as another, which did only a `share` of the work."""
         own, other = ([one.seconds(time) for one in self.runs[who]] for who in (name, beside))
@@ -121,7 +128,7 @@ def timed(job: Callable[[], Any]) -> Measured:
 
 
 def in_turns(contenders: Mapping[str, Callable[[], Any]], turns: int, *, warm_up: bool = True) -> Turns:
-    """Run jobs by turns, after a turn that does not count (`warm_up`). Of what they give, that of the last turn is kept."""
+    """Run jobs by turns, after a turn that does not count (`warm_up`); what the last turn gives is kept."""
     runs: dict[str, list[Measured]] = {name: [] for name in contenders}
     for turn in range(turns + warm_up):
         for name, job in contenders.items():
@@ -135,17 +142,24 @@ def in_turns(contenders: Mapping[str, Callable[[], Any]], turns: int, *, warm_up
 
 
 def in_own_process(
-    function: Callable[..., Measured], *arguments: Any, package: Path | None = None, **environment: str
+    function: Callable[..., Measured],
+    *arguments: Any,
+    package: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    **named: Any,
 ) -> Measured:
     """Call a function of a benchmark in a process of its own, which gives what it measured there.
 
-    `arguments` and the result are what JSON can hold. `package` is a checkout whose giblet is used in place of this.
+    `arguments`, `named` and the result are what JSON can hold. `package` is a checkout whose giblet is used in place of
+    this.
     """
     places = [BENCHMARKS, package, os.environ.get("PYTHONPATH")]
-    environment["PYTHONPATH"] = os.pathsep.join(str(place) for place in places if place)
-    called = json.dumps([Path(inspect.getfile(function)).stem, function.__name__, arguments], default=str)
-    command = [sys.executable, "-P", "-c", CALL, called]
-    done = subprocess.run(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True, check=True)
+    path = os.pathsep.join(str(place) for place in places if place)
+    called = json.dumps([Path(inspect.getfile(function)).stem, function.__name__, arguments, named], default=str)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", CALL, called],
+        env={**os.environ, **(environment or {}), "PYTHONPATH": path}, stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
     return Measured(**json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -155,8 +169,13 @@ def threads(number: int) -> dict[str, str]:
     return {**dict.fromkeys(names, str(number)), "OMP_WAIT_POLICY": "PASSIVE"}
 
 
+def time_of(threads: int) -> str:
+    """Which time says more: the clock's if threads share the work, else the processor's."""
+    return "clock" if threads > 1 else "processor"
+
+
 def peak_mib(*, begin: bool = False) -> float:
-    """Most memory of this process since the last call that began a count, or since its start where Linux does not say."""
+    """Most memory of this process since a call that began a count; since its start where Linux does not say."""
     status = Path("/proc/self/status")
     if not status.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)

@@ -2,11 +2,11 @@
 
     python benchmarks/startup.py                                 # this checkout
     python benchmarks/startup.py --against ../giblet-189995b     # and another one, in turns
-    python benchmarks/startup.py --seconds 1380 --only current   # a whole film that is up to date
+    python benchmarks/startup.py --seconds 1380 --only 'extract, up'   # a whole film that is up to date
 
-Each figure is the median of some runs after one that does not count, each run a process of its own, and the ratio is
-that of medians within one run. The first word is what a terminal shows first; the process is ended then. Wall-clock
-times mean little on a machine that others use; their ratios still do.
+Each command stands beside a Python that imports numpy, which every machine has to do. Each run is a process of its own,
+after one that does not count. The first word is what a terminal shows first; the process is ended then. Times are of
+the clock: they mean little on a machine that others use, but their ratios do.
 """
 
 from __future__ import annotations
@@ -17,22 +17,24 @@ import pty
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import soundfile
+from ratios import ROOT, Measured, Ratio, in_turns, run, timed
 
-HERE = Path(__file__).resolve().parents[1]
+GIBLET = ["-m", "giblet"]
+PYTHON = "python -c 'import numpy'"
+CURRENT, AGAIN = "extract, up to date", "extracting again"
 RATE = 24_000
 PATIENCE = 300.0
 """Seconds after which a process that has said nothing is given up."""
 
 
-def commands(folder: Path, film: Path, features: Path) -> dict[str, tuple[list[str], bool]]:
-    """By name, the words of a command, and whether its first word counts, in place of its end."""
+def commands(folder: Path, film: Path, features: Path) -> dict[str, tuple[list[str], bool, float | None]]:
+    """By name, the words of a command, whether its first word counts in place of its end, and the seconds wanted."""
     out = ["-o", str(folder)]
     wrong = {
         "extract": ["no.mp4"], "decode": ["no.nc"], "info": ["no.nc"], "simulate": ["no.nc"],
@@ -42,67 +44,83 @@ def commands(folder: Path, film: Path, features: Path) -> dict[str, tuple[list[s
         "codec evaluate": ["no"], "codec info": ["./no"],
     }  # fmt: skip
     found = {
-        "help": (["--help"], False),
-        "info": (["info", str(features)], False),
-        "current: extract, up to date": (["extract", str(film), *out], False),
-        "wrong option: extract": (["extract", str(film), "--no-such-option"], False),
+        "help": (["--help"], False, 0.3),
+        "info": (["info", str(features)], False, 0.6),
+        CURRENT: (["extract", str(film), *out], False, None),
+        "wrong option: extract": (["extract", str(film), "--no-such-option"], False, 0.6),
     }
-    found |= {f"wrong path: {name}": ([*name.split(), *rest], False) for name, rest in wrong.items()}
+    found |= {f"wrong path: {name}": ([*name.split(), *rest], False, 0.6) for name, rest in wrong.items()}
     first = {
         "extract": [str(film), *out, "--tr", "2", "--overwrite"], "decode": [str(features), "--overwrite"],
         "simulate": [str(features), *out], "codec info": [], "codec evaluate": [str(film), *out], "doctor": [],
         "check-alignment": [str(features), str(film)],
     }  # fmt: skip
-    return found | {f"first word: {name}": ([*name.split(), *rest], True) for name, rest in first.items()}
+    return found | {f"first word: {name}": ([*name.split(), *rest], True, 1.0) for name, rest in first.items()}
 
 
-def waited(checkout: Path, folder: Path, words: list[str], until_first_word: bool) -> float:
-    """Seconds until a command ends, or until it says something on a terminal; run in a folder that holds no package."""
+def waited(checkout: Path, folder: Path, words: list[str], until_first_word: bool = False) -> Measured:
+    """Wait for a command to end, or to say something on a terminal; run in a folder that holds no package."""
     environment = {**os.environ, "PYTHONPATH": str(checkout)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # else nothing is ever warm
-    argv = [sys.executable, "-m", "giblet", *words]
-    start = time.perf_counter()
+    argv = [sys.executable, *words]
     if not until_first_word:
-        subprocess.run(argv, env=environment, cwd=folder, capture_output=True, check=False, timeout=PATIENCE)
-        return time.perf_counter() - start
+        run_it = partial(subprocess.run, argv, capture_output=True, check=False, timeout=PATIENCE)
+        return timed(lambda: run_it(env=environment, cwd=folder).returncode)
     master, slave = pty.openpty()
-    process = subprocess.Popen(argv, cwd=folder, env=environment, stdout=slave, stderr=slave)
-    os.close(slave)
-    with suppress(OSError):  # it may end without a word
-        os.read(master, 1)
-    seconds = time.perf_counter() - start
+    process = None
+
+    def first_word() -> None:
+        nonlocal process
+        process = subprocess.Popen(argv, cwd=folder, env=environment, stdout=slave, stderr=slave)
+        os.close(slave)
+        with suppress(OSError):  # it may end without a word
+            os.read(master, 1)
+
+    took = timed(first_word)
     process.kill()
     process.wait()
     os.close(master)
-    return seconds
+    return took
 
 
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--against", type=Path, help="another checkout")
-    options.add_argument("--repeats", type=int, default=5)
-    options.add_argument("--seconds", type=float, default=60.0, help="of the film that is up to date")
-    options.add_argument("--only", default="", help="commands whose name begins so")
-    given = options.parse_args()
-    checkouts = [HERE] if given.against is None else [HERE, given.against.resolve()]
+def measure(options: argparse.Namespace) -> list[Ratio]:
+    """Each command beside Python that imports numpy, "up to date" beside extracting, all beside another checkout."""
+    found = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         film, features = folder / "film.wav", folder / "film_desc-encodec24k_features.nc"
-        sound = np.random.default_rng(0).normal(0, 0.1, round(given.seconds * RATE))
+        sound = np.random.default_rng(0).normal(0, 0.1, round(options.seconds * RATE))
         soundfile.write(film, sound.astype(np.float32), RATE)
-        waited(HERE, folder, ["extract", str(film), "-o", name], False)
-        print(f"{'':32}{'here':>9}" + (f"{'there':>9}{'ratio':>8}" if len(checkouts) > 1 else ""))
-        for what, (words, first) in commands(folder, film, features).items():
-            if not what.startswith(given.only):
-                continue
-            seconds: list[list[float]] = [[] for _ in checkouts]
-            for turn in range(given.repeats + 1):
-                for own, checkout in zip(seconds, checkouts, strict=True):
-                    took = waited(checkout, folder, words, first)
-                    own += [took] if turn else []
-            here, *there = map(median, seconds)
-            print(f"{what:32}{here:7.2f} s" + "".join(f"{one:7.2f} s{one / here:7.1f}x" for one in there), flush=True)
+        extracting = [*GIBLET, "extract", str(film), "-o", name]
+        if waited(ROOT, folder, extracting).result:
+            raise RuntimeError("giblet extract failed: run it by hand on a WAV file to see why")
+        known = commands(folder, film, features)
+        chosen = {what: one for what, one in known.items() if what.startswith(tuple(options.only))}
+        numpy = partial(waited, ROOT, folder, ["-c", "import numpy"])
+        for what, (words, first, within) in chosen.items():
+            jobs = {PYTHON: numpy, what: partial(waited, ROOT, folder, [*GIBLET, *words], first)}
+            if options.against is not None:
+                there = options.against.resolve()
+                jobs[str(options.against)] = partial(waited, there, folder, [*GIBLET, *words], first)
+            turns = in_turns(jobs, options.repeats)
+            found += [turns.ratio(what, beside, time="clock", within=within) for beside in jobs if beside != what]
+        if CURRENT in chosen and options.extracting:
+            again = [*extracting, "--overwrite"]
+            jobs = {AGAIN: partial(waited, ROOT, folder, again), CURRENT: partial(waited, ROOT, folder, extracting)}
+            what = f"{CURRENT}, {options.seconds:g} s of sound"
+            found += [in_turns(jobs, options.extracting).ratio(CURRENT, AGAIN, what=what, time="clock")]
+    return found
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--against", type=Path, help="another checkout")
+    made.add_argument("--repeats", type=int, default=5)
+    made.add_argument("--extracting", type=int, default=3, help='turns of extracting beside "up to date"; 0: none')
+    made.add_argument("--seconds", type=float, default=60.0, help="of the film that is up to date")
+    made.add_argument("--only", nargs="*", default=[""], help="commands whose name begins so")
+    return made
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(measure, parser()))

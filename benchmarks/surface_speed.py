@@ -5,26 +5,23 @@
 
 The brain has the layout of fsLR-91k: two surfaces of 32,492 vertices without their medial walls, and 31,870 voxels; the
 GIFTI pair has 45,641 vertices per hemisphere. All hold the same float32 numbers. Each contender is a process of its
-own, and they take turns; both the time of the clock and that of the processor, which neighbours disturb less, are
-printed.
+own, and they take turns; both the time of the clock and that of the processor are printed.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
 import sys
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
-from statistics import median
 
 import nibabel as nib
 import numpy as np
 import yaml
 from nibabel import cifti2, gifti
+from ratios import Measured, Ratio, in_own_process, in_turns, peak_mib, run, timed
 
 TR, N_ROWS, N_CORTEX, N_SURFACE = 0.72, 91_282, 29_706, 32_492
 SHAPE, AFFINE = (91, 109, 91), np.array([[-2.0, 0, 0, 90], [0, 2, 0, -126], [0, 0, 2, -72], [0, 0, 0, 1]])
@@ -85,75 +82,72 @@ def bold_of(kind: str, folder: Path) -> tuple[str, str | None]:
     return str(folder / name), str(folder / "mask.nii") if kind == "NIfTI" else None
 
 
-def read(kind: str, folder: Path) -> dict[str, float]:
-    """Read a scan: seconds, and the peak of memory over what imports took, in sizes of the scan."""
+def read(kind: str, folder: str) -> Measured:
+    """Read a scan; the peak of memory over what imports took, in sizes of the scan."""
     from giblet.data.fmri import FMRIProcessor
 
-    path, mask = bold_of(kind, folder)
-    before, began, busy = _peak(), time.perf_counter(), time.process_time()
-    bold = FMRIProcessor(mask).load(path)
-    took = time.perf_counter() - began, time.process_time() - busy
-    return {"seconds": took[0], "cpu_seconds": took[1], "sizes": (_peak() - before) / bold["bold"].nbytes}
+    path, mask = bold_of(kind, Path(folder))
+    before = peak_mib(begin=True)
+    took = timed(lambda: FMRIProcessor(mask).load(path))
+    return Measured(took.clock, took.processor, (peak_mib() - before) * 2**20 / took.result["bold"].nbytes)
 
 
-def encode(kind: str, folder: Path) -> dict[str, float]:
-    """`giblet encode` of one subject and two bands, by its command."""
+def encode(kind: str, folder: str) -> Measured:
+    """`giblet encode` of one subject and one band, by its command; the peak of memory, in GiB."""
     from giblet.cli.shared import main
 
-    path, mask = bold_of(kind, folder)
-    output = folder / f"out-{kind}-{os.getpid()}"
-    subject = {"name": "01", "mask": mask, "runs": [{"bold": path, "features": {"sound": str(folder / "sound.npy")}}]}
+    path, mask = bold_of(kind, Path(folder))
+    output = Path(folder) / f"out-{kind}-{os.getpid()}"
+    subject = {"name": "01", "mask": mask, "runs": [{"bold": path, "features": {"sound": f"{folder}/sound.npy"}}]}
     config = {
         "data": {"subjects": [subject]}, "output": str(output), "tr": TR, "weights": False,
         "bands": {"sound": {"of": "sound"}},
     }  # fmt: skip
-    file = folder / f"{kind}.yaml"
+    file = Path(folder) / f"{kind}.yaml"
     file.write_text(yaml.safe_dump(config))
     sys.argv = ["giblet", "encode", str(file)]
-    began, busy = time.perf_counter(), time.process_time()
-    try:
-        main()
-    except SystemExit as left:
-        assert not left.code, f"giblet encode ended with {left.code}"
-    return {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - busy, "GiB": _peak() / 2**30}
+
+    def command() -> None:
+        try:
+            main()
+        except SystemExit as left:
+            assert not left.code, f"giblet encode ended with {left.code}"
+
+    took = timed(command)
+    return Measured(took.clock, took.processor, peak_mib() / 1024)
 
 
-def _peak() -> int:
-    """Bytes; from /proc, as getrusage counts what the process held before it became this program."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024
+PARTS = {"read": (read, "sizes of the scan"), "encode": (encode, "GiB")}
 
 
-def main() -> None:
-    """Take turns, print medians and ratios to NIfTI."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["read", "encode"])
-    parser.add_argument("--volumes", type=int, default=300)
-    parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--folder", type=Path, default=None, help="for the scans; by default a temporary one")
-    parser.add_argument("--one", choices=KINDS, default=None, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.one:
-        print("\n" + json.dumps({"read": read, "encode": encode}[asked.part](asked.one, asked.folder)))
-        return
-    with tempfile.TemporaryDirectory(dir=asked.folder) as made:
-        folder = Path(made)
-        write_brains(asked.volumes, folder)
-        np.save(folder / "sound.npy", np.random.default_rng(1).standard_normal((asked.volumes, 40)).astype(np.float32))
-        found: dict[str, list[dict[str, float]]] = {kind: [] for kind in KINDS}
-        for _ in range(asked.turns):
+def measure(options: argparse.Namespace) -> list[Ratio]:
+    """Each part by turns, beside NIfTI."""
+    found = []
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        write_brains(options.volumes, Path(folder))
+        sound = np.random.default_rng(1).standard_normal((options.volumes, 40))
+        np.save(Path(folder) / "sound.npy", sound.astype(np.float32))
+        for part in options.parts:
+            job, unit = PARTS[part]
+            jobs = {kind: partial(in_own_process, job, kind, folder) for kind in KINDS}
+            turns = in_turns(jobs, options.turns, warm_up=False)
             for kind in KINDS:
-                command = [sys.executable, __file__, asked.part, "--one", kind, "--folder", str(folder)]
-                out = subprocess.run(command, capture_output=True, text=True)
-                if out.returncode:
-                    sys.exit(out.stderr)
-                found[kind].append(json.loads(out.stdout.strip().splitlines()[-1]))
-        middle = {kind: {key: median(one[key] for one in found[kind]) for key in found[kind][0]} for kind in KINDS}
-        for kind, one in middle.items():
-            told = ", ".join(f"{key} {value:.2f}" for key, value in one.items())
-            ratio = one["cpu_seconds"] / middle["NIfTI"]["cpu_seconds"]
-            print(f"{kind}: {told}; {ratio:.2f} x the processor's time of NIfTI")
+                clock, processor = (turns.seconds(kind, time) for time in ("clock", "processor"))
+                memory = f"peak {turns.result(kind):.2f} {unit}"
+                print(f"{part} {kind}: {clock:.2f} s, {processor:.2f} s of the processor, {memory}")
+            what = f"{part} {{}}, {options.volumes} volumes of {N_ROWS:,} rows"
+            found += [turns.ratio(kind, "NIfTI", what=what.format(kind)) for kind in KINDS[1:]]
+    return found
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("parts", nargs="*", default=list(PARTS), help=f"of {', '.join(PARTS)}")
+    made.add_argument("--volumes", type=int, default=300)
+    made.add_argument("--turns", type=int, default=3)
+    made.add_argument("--folder", type=Path, default=None, help="for the scans; by default a temporary one")
+    return made
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(measure, parser()))
