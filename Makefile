@@ -8,8 +8,8 @@
 # make calibration   measure again whether p-values and intervals are right, and write docs/calibration.md (long)
 # make encoding-calibration   the same of encoding maps, into docs/encoding_calibration.md (long)
 # make parity   the model beside ridge on simulated brains, into docs/parity.md; goes on where it stopped (hours)
-# make bench-features   speed of feature extraction beside plain loops (long)
-# make bench-encoding   speed and memory of encoding models beside himalaya and scikit-learn (long)
+# make bench   how many times as fast things are as others, into docs/benchmarks.md (ONLY=codec_speed: some of them, printed)
+# make bench-compare   some of them, beside the stored ratios: a warning where one is worse
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,7 +18,7 @@ OFFLINE := HF_HUB_OFFLINE=1
 # Whether `make docs` runs the notebooks: off, or cache.
 RUN := off
 
-.PHONY: demo test test-slow test-long lint docs calibration encoding-calibration parity bench-encoding bench-training bench-features check-gpu language-model package audit setup clean
+.PHONY: demo test test-slow test-long lint docs calibration encoding-calibration parity bench bench-compare check-gpu language-model package audit setup clean
 
 demo: setup
 	$(OFFLINE) $(BIN)/giblet demo --out-dir demo_output
@@ -53,15 +53,11 @@ parity: setup
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,language,text-offline]'
 	$(OFFLINE) $(BIN)/python benchmarks/parity.py --work parity_runs --write
 
-bench-encoding: setup
-	$(BIN)/python benchmarks/encoding_speed.py
-	$(BIN)/python benchmarks/encoding_null_speed.py
+bench: language-model
+	$(OFFLINE) $(BIN)/python benchmarks/speed.py $(if $(ONLY),--only $(ONLY))
 
-bench-training: setup
-	$(BIN)/python benchmarks/training_speed.py
-
-bench-features: language-model
-	$(BIN)/python benchmarks/features_speed.py
+bench-compare: setup
+	$(OFFLINE) $(BIN)/python benchmarks/speed.py --quick --compare
 
 check-gpu: setup
 	$(OFFLINE) $(BIN)/python benchmarks/check_gpu.py --write

@@ -108,7 +108,7 @@ def measure(options: argparse.Namespace) -> list[Ratio]:
             again = [*extracting, "--overwrite"]
             jobs = {AGAIN: partial(waited, ROOT, folder, again), CURRENT: partial(waited, ROOT, folder, extracting)}
             what = f"{CURRENT}, {options.seconds:g} s of sound"
-            found += [in_turns(jobs, options.extracting).ratio(CURRENT, AGAIN, what=what, time="clock")]
+            found += [in_turns(jobs, options.extracting, warm_up=False).ratio(CURRENT, AGAIN, what=what, time="clock")]
     return found
 
 

@@ -33,6 +33,8 @@ NOT_RUN = {
     "python -m tests.fuzz": "takes hours; tests/fuzz/test_damaged_files.py tries some files",
     "make demo": "is a step of .ci/run",
     "make test": "is a step of .ci/run",
+    "make bench": "takes minutes; tests/test_benchmarks.py runs the command on benchmarks that are not",
+    "python benchmarks/codec_speed.py": "takes minutes; make bench runs it, shorter",
     "make calibration": "takes hours; tests/evaluation/test_calibration.py measures some rows",
     "python benchmarks/calibration.py": "tests/evaluation/test_calibration.py runs the command, with fewer draws",
     "python -m pytest -m slow": "is part of `make test-slow`",
