@@ -78,7 +78,7 @@ def picture(options: argparse.Namespace) -> list[Ratio]:
             before: lambda: in_one_thread(film),
             "giblet": lambda: VideoProcessor().extract(film),
         }
-        turns = in_turns(jobs, options.repeats, warm_up=False)
+        turns = in_turns(jobs, options.repeats)
     print("picture features of a 720p film")
     speeds(turns, options.frames)
     new = turns.result("giblet")
@@ -112,7 +112,7 @@ def motion(options: argparse.Namespace) -> list[Ratio]:
             pymoten: lambda: theirs(film),
             "giblet": lambda: MotionProcessor(size=SIZE, rate=RATE).extract(film),
         }
-        turns = in_turns(jobs, options.repeats, warm_up=False)
+        turns = in_turns(jobs, options.repeats)
     print(f"motion energy of a 720p film, {pyramid.nfilters} filters, {SIZE[0]} x {SIZE[1]} at {RATE} per second")
     speeds(turns, options.frames)
     frames, expected = turns.result(pymoten)

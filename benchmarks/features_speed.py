@@ -65,7 +65,7 @@ def language(options: argparse.Namespace) -> list[Ratio]:
         same: lambda: plain_loop(model, words, lambda index: first[index], chosen),
         "giblet": lambda: model.states(words, layers=LAYERS, context=context, context_step=step).vectors[chosen],
     }
-    turns = in_turns(jobs, options.repeats, warm_up=False)
+    turns = in_turns(jobs, options.repeats)
     found, expected = turns.result("giblet"), turns.result(same)
     size = np.abs(found).max(axis=(0, 2))
     agree(

@@ -40,8 +40,8 @@ SHORT = {
     "encoding_null_speed": "--voxels 2000",
     "bids_speed": "--files 1000 --repeats 3",
     "surface_speed": "read --volumes 60",
-    "features_speed": "--context 64 --words 4 --windows 10 --frames 48",
-    "training_speed": "--n-trs 120 --voxels 100 --steps 4 --batch 1 --no-before --no-whole --modes codes mel",
+    "features_speed": "--context 64 --words 4 --windows 8 --frames 48",
+    "training_speed": "--n-trs 300 --voxels 100 --steps 4 --batch 2 --no-before --no-whole --modes codes mel",
     "batch_extraction": "--films 4 --seconds 60 --turns 3 --kill-every 0",
 }
 """All benchmarks of speed, and what makes them short."""

@@ -82,7 +82,7 @@ LONG = {
 }  # fmt: skip
 """Those that need a film of some minutes."""
 QUICK = {
-    "docs/nulls.md", "docs/splits.md", "docs/codec_training.md",
+    "docs/nulls.md", "docs/splits.md", "docs/codec_training.md", "docs/benchmarks.md",
     "docs/calibration.md", "docs/media.md", "docs/training.md", "docs/tutorials.md", "docs/heads.md",
 }  # fmt: skip
 """Pages that take seconds; the others are marked slow."""
