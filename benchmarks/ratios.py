@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -132,10 +132,8 @@ def in_turns(contenders: Mapping[str, Callable[[], Any]], turns: int, *, warm_up
     runs: dict[str, list[Measured]] = {name: [] for name in contenders}
     for turn in range(turns + warm_up):
         for name, job in contenders.items():
-            if runs[name]:
-                last = runs[name].pop()
-                runs[name].append(Measured(last.clock, last.processor))
-                del last  # and with it what came of it, which would be memory that this run has not
+            if runs[name]:  # what came of the run before would be memory that this one has not
+                runs[name][-1] = replace(runs[name][-1], result=None)
             found = timed(job)
             runs[name] += [found] if turn >= warm_up else []
     return Turns(runs)

@@ -103,6 +103,9 @@ def measure(options: argparse.Namespace) -> list[Ratio]:
                 there = options.against.resolve()
                 jobs[str(options.against)] = partial(waited, there, folder, [*GIBLET, *words], first)
             turns = in_turns(jobs, options.repeats)
+            wanted = None if first else 2 if what.startswith("wrong") else 0
+            if turns.result(what) != wanted:
+                raise RuntimeError(f"{what}: exit status {turns.result(what)} in place of {wanted}")
             found += [turns.ratio(what, beside, time="clock", within=within) for beside in jobs if beside != what]
         if CURRENT in chosen and options.extracting:
             again = [*extracting, "--overwrite"]
