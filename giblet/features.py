@@ -42,7 +42,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import numpy as np
 
 from giblet.errors import InputError, reading
-from giblet.files import read_json, sha256_of, write_atomic
+from giblet.files import check_there, read_json, sha256_of, write_atomic
 from giblet.renamed import now_called
 from giblet.timing import TAIL, TRGrid, exact
 from giblet.version import __version__
@@ -361,10 +361,7 @@ def load_outline(path: str | Path) -> xr.Dataset | Stored:
 def _named(path: str | Path) -> Path:
     """The path of a file that is there."""
     path = Path(path)
-    if not path.exists():
-        raise InputError(f"no such feature file: {path}; giblet extract makes one from a film")
-    if path.is_dir():
-        raise InputError(f"{path} is a folder: name one feature file (*_features.nc)")
+    check_there(path, "feature file")
     return path
 
 

@@ -192,6 +192,45 @@ def check_writable(folder: str | Path) -> None:
         raise InputError(f"cannot write to {folder}: {exc.strerror or exc}; choose another output folder") from exc
 
 
+REMEDIES = {
+    "feature file": "giblet extract makes one from a film",
+    "run": "giblet train makes one from a configuration",
+    "folder of a codec": "name one, or a codec on the hub, or use 'bundled'",
+    "folder of a model": "name one, or a model on the hub",
+}
+"""What to do where a file or folder of such a name is not there; of all others, check how it is spelled."""
+
+
+def check_there(
+    path: str | Path, what: str = "file", *, folder: bool | None = False, error: type[GibletError] = InputError
+) -> None:
+    """Refuse a file or folder that is not there.
+
+    Parameters
+    ----------
+    path : str or Path
+    what : str
+        What it is to be, as the message calls it.
+    folder : bool or None
+        Whether it must be a folder, or must not be one; None: it may be.
+    error : type of GibletError
+
+    Raises
+    ------
+    GibletError
+        Of the type `error`, if nothing is there by that name, or it is a folder in the place of a file, or a file in
+        that of a folder.
+    """
+    try:
+        there = Path(path).exists()
+    except OSError as exc:  # a name that is too long, say
+        raise error(f"no such {what}: {path} ({exc.strerror}); check its name") from exc
+    if not there:
+        raise error(f"no such {what}: {path}; {REMEDIES.get(what, 'check its name, and the folder that it is in')}")
+    if folder is not None and Path(path).is_dir() != folder:
+        raise error(f"{path} is a {'file' if folder else 'folder'}: name the {what} itself")
+
+
 @contextmanager
 def claimed(folder: str | Path) -> Iterator[None]:
     """Keep other processes out of a folder within the block, as long as they ask in the same way.

@@ -8,12 +8,14 @@ import subprocess
 import sys
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import soundfile
 
 import giblet
 from giblet.cli import app
+from giblet.cli.shared import CODECS, MODELS, WRITTEN, commands_of
 from giblet.data.word_statistics import EXTRA, SOURCES
 from giblet.pipeline import extract
 
@@ -196,32 +198,89 @@ def test_help_and_wrong_options_import_nothing_heavy():
         assert (status, heavy) == (2 if argv[-1] == "--no-such-option" else 0, []), argv
 
 
-def test_wrong_paths_are_told_before_anything_heavy_is_imported(tmp_path):
-    odd = tmp_path / "odd.yaml"
+LIGHT = HEAVY | {"numpy", "yaml", "av", "h5py", "giblet.config", "giblet.features", "giblet.data", "giblet.codec"}
+"""What a path that is not there is told without: all of these together take longer than the command itself to start."""
+
+
+def paths_of(command):
+    """Parameters of a command that name files or folders."""
+    hints = get_type_hints(command.callback)
+    for param in command.params:
+        if any(kind in (hints[param.name], *get_args(hints[param.name])) for kind in (Path, list[Path])):
+            yield param
+
+
+def test_a_path_that_is_not_there_is_told_before_anything_is_imported(tmp_path):
+    """Of every command, every path but those of what it writes; and every folder of a model."""
+    there = tmp_path / "there.txt"
+    there.write_text("some text")
+    required = {"root": [tmp_path], "subject": ["1"], "task": ["film"]}
+    asked = []
+    for words in COMMANDS:
+        command = commands_of(app)
+        for word in words:
+            command = command.get_command(None, word)
+        models = [one for one in command.params if one.name in (*MODELS, *CODECS)]
+        paths = [one for one in paths_of(command) if one.name not in WRITTEN]
+        for wrong in (*paths, *models):
+            absent = "./none" if wrong in models else "none.txt"
+            argv = []
+            for param in command.params:
+                option = [param.opts[0]] if param.opts[0].startswith("-") else []
+                if param is wrong:
+                    argv += [*option, absent]
+                elif param.required:
+                    argv += [*option, *required[param.name]] if option else [there]
+            asked.append(([*words, *argv], absent))
+    assert {tuple(argv[:1]) for argv, _ in asked} == {(name,) for name, *_ in COMMANDS} - {("doctor",)}
+    assert len(asked) >= 45
+    found = one_after_another([argv for argv, _ in asked], LIGHT)
+    for (argv, absent), (status, heavy, said) in zip(asked, found, strict=True):
+        assert (status, heavy) == (2, []), (argv, said)
+        assert said.startswith("giblet: error: no such ") and f": {absent}; " in said, (argv, said)
+
+
+def test_of_several_films_those_that_are_there_are_extracted(tmp_path):
+    soundfile.write(tmp_path / "talk.wav", np.zeros(24_000, np.float32), 24_000)
+    argv = ["extract", "--mel", "--n-mels", "8", tmp_path / "none.mp4", tmp_path / "talk.wav", "-o", tmp_path]
+    ((status, _, said),) = one_after_another([argv])
+    assert status == 2 and f"no such film: {tmp_path / 'none.mp4'}; " in said
+    assert (tmp_path / "talk_desc-mel_features.nc").exists()
+
+
+def test_a_file_of_another_kind_is_told_after_a_first_word_and_before_anything_heavy(tmp_path):
+    odd, film, features, folder = (tmp_path / name for name in ("odd.yaml", "odd.mp4", "odd.nc", "odd"))
     odd.write_text("nonsense: 1\n")
+    film.write_text("this is no film\n")
+    features.write_text("these are no features\n")
+    folder.mkdir()
     out = ["-o", tmp_path / "out"]
     at_once = [
-        ["extract", "no.mp4", *out], ["extract", "--text", "no.tsv", *out], ["extract", "--language", "no.tsv", *out],
-        ["extract", "--motion", "no.mp4", *out], ["extract", "no.mp4", "--tr", "-1", *out], ["decode", "no.nc"],
-        ["extract", "no.mp4", "--workers", "0", *out],
-        ["export-bids", "no.nc", "--root", "bids", "--subject", "1", "--task", "film"],
-        ["demo", "--quick", "no.mp4", *out], ["demo", "--real", "alice", "--data", "no", *out],
-        ["simulate", "no.nc", *out], ["check-alignment", "no.nc", "bold.tsv"], ["check-alignment", "no.yaml"],
-        ["encode", "no.yaml"], ["encode", odd], ["bids", "no.yaml"], ["reconstruct", "no"],
-        ["align-words", "no.mp4", "no.txt", *out], ["report", "no"], ["codec", "evaluate", "no", *out],
-        ["codec", "info", "./no"],
+        ["extract", film, *out], ["extract", "--text", film, *out], ["extract", "--language", film, *out],
+        ["extract", "--motion", film, *out], ["extract", film, "--tr", "-1", *out], ["extract", film, "--workers", "0", *out],
+        ["demo", "--quick", film, *out], ["demo", "--real", "alice", "--data", folder, *out],
+        ["check-alignment", film, film], ["check-alignment", odd], ["encode", odd], ["bids", odd],
+        ["reconstruct", folder], ["report", folder], ["codec", "evaluate", folder, *out], ["codec", "info", str(folder)],
     ]  # fmt: skip
-    read_first = [
-        ["info", "no.nc"], ["train", "no.yaml"], ["train", odd], ["encode", "no.yaml", "--features", "no.nc"],
-        ["codec", "train", "no.yaml"], ["codec", "train", odd],
-    ]  # fmt: skip
-    assert {argv[0] for argv in at_once + read_first} == {name for name, *_ in COMMANDS} - {"doctor"}
+    read_first = [["info", features], ["train", odd], ["codec", "train", odd]]
     found = one_after_another(at_once + read_first)
     for argv, (status, heavy, said) in zip(at_once + read_first, found, strict=True):
         assert (status, heavy) == (2, []), (argv, said)
         assert "giblet: error: " in said, argv
         if argv in at_once:  # a first word before what may take long
             assert said.index("giblet: error: ") > 0, argv
+
+
+def test_an_extractor_imports_no_other(tmp_path):
+    """Of the extractors, each told by an option that it refuses, only the one that is asked for."""
+    others = {"acoustics", "speech", "clips", "language", "motion", "text", "cuts"}
+    modules = {f"giblet.data.{name}" for name in others}
+    film = tmp_path / "odd.mp4"
+    film.write_text("this is no film\n")
+    for argv, own in (([], ""), (["--cuts"], "cuts"), (["--motion"], "motion")):
+        ((status, found, said),) = one_after_another([["extract", film, *argv, "--tr", "-1"]], modules)
+        assert status == 2 and "--tr is -1.0" in said
+        assert found == ([f"giblet.data.{own}"] if own else []), argv
 
 
 def test_what_is_up_to_date_is_told_without_codec_and_torch(tmp_path, monkeypatch):

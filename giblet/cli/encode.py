@@ -24,6 +24,7 @@ from giblet.cli.shared import (
     workers_of,
 )
 from giblet.errors import InputError
+from giblet.files import check_there
 
 if TYPE_CHECKING:
     from giblet.pipeline.encoding_result import EncodingResult, Tell
@@ -53,6 +54,8 @@ def encode(
     where = workers_of(workers, scheduler, retries)
     at_a_time = workers is not None or scheduler is not None
     if features:
+        for one in features:
+            check_there(one if _is_path(one) else one.partition("=")[2])
         if at_a_time:
             raise InputError("--workers and --scheduler are for fits, one subject each: leave them out with --features")
         _predict(config, features, out_dir, overwrite, as_json)

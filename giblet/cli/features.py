@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -30,6 +30,7 @@ from giblet.cli.shared import (
     workers_of,
 )
 from giblet.errors import InputError
+from giblet.files import check_there
 
 if TYPE_CHECKING:
     from giblet.config import Settings
@@ -413,19 +414,15 @@ def extract(
     """Turn the sound of films, their picture or their words into features on the clock of a scan."""
     extractor = _asked_for(call.params)
     _refuse_foreign(call, extractor)
-    results: list[FeatureFile | FailedExtraction] = []
     where = workers_of(workers, scheduler, retries)
     at_a_time = workers is not None or scheduler is not None
-    with bar("extracting", "films" if at_a_time else "s") as progress:
-        from giblet.pipeline import extract_many
-
-        settings = extractor.settings_of(call.params)
-        for result in extract_many(films, settings, out_dir, overwrite=overwrite, progress=progress, **where):
-            results.append(result)
-            if result.error is not None:
-                fail(result.error + _other_kind(result.film, extractor))
-            elif not as_json:
-                out.print(_one_line(result, extractor), markup=False)
+    results: list[FeatureFile | FailedExtraction] = []
+    for result in _extracted(films, extractor, call.params, where):
+        results.append(result)
+        if result.error is not None:
+            fail(result.error + _other_kind(result.film, extractor))
+        elif not as_json:
+            out.print(_one_line(result, extractor), markup=False)
     place = {film: number for number, film in enumerate(films)}
     results.sort(key=lambda result: place[result.film])
     if as_json:
@@ -434,6 +431,26 @@ def extract(
         _summary(results)
     if any(r.error is not None for r in results):
         raise typer.Exit(SOME_FAILED if at_a_time else 2)
+
+
+def _extracted(
+    films: Sequence[Path], extractor: Extractor, given: Mapping[str, Any], where: Mapping[str, Any]
+) -> Iterator[FeatureFile | FailedExtraction]:
+    """What comes of each film. Where none is there, nothing is imported to find that out."""
+    if not any(film.exists() for film in films):
+        from giblet.pipeline.extracted import FailedExtraction
+
+        for film in films:
+            try:
+                check_there(film, extractor.source)
+            except InputError as exc:
+                yield FailedExtraction(film, str(exc))
+        return
+    with bar("extracting", "films" if any(where.values()) else "s") as progress:
+        from giblet.pipeline import extract_many
+
+        options: dict[str, Any] = {"overwrite": given["overwrite"], "progress": progress, **where}
+        yield from extract_many(films, extractor.settings_of(given), given["out_dir"], **options)
 
 
 def _summary(results: Sequence[FeatureFile | FailedExtraction]) -> None:
@@ -473,6 +490,8 @@ def _refuse_foreign(call: typer.Context, extractor: Extractor) -> None:
 
 def _other_kind(source: Path, extractor: Extractor) -> str:
     """What a file that could not be read may be read as instead."""
+    if not source.exists():
+        return ""
     from giblet.data.words.subtitles import ANNOTATIONS, SUBTITLES, TABLES
 
     words = source.suffix.lower() in (*TABLES, *SUBTITLES, *ANNOTATIONS)

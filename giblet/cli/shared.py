@@ -15,6 +15,7 @@ from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from inspect import getdoc
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,6 +25,8 @@ from typer.exceptions import TyperException
 from typer.main import get_command_from_info, get_command_name, get_group
 
 from giblet.errors import GibletError, InputError, one_line, printable
+from giblet.files import check_there
+from giblet.hub import is_hub_name
 from giblet.limits import LIMITS, VARIABLE, limits_in
 from giblet.renamed import now_called
 from giblet.version import __version__
@@ -38,6 +41,56 @@ class _Waiting:
 
     make: Callable[[], Any]
     help: str | None
+
+
+WRITTEN = ("out_dir", "out_file", "plot", "root")
+"""Parameters that name what a command writes, or writes into; all other paths are of what it reads."""
+EACH_BY_ITSELF = ("films",)
+"""Parameters of which some may be missing, as the command goes on with the others."""
+CALLED_PATHS = {
+    "film": "film", "original": "film", "bold": "scan", "check-alignment files": "scan", "mask": "image",
+    "atlas": "image", "sounds": "file or folder", "data": "folder", "reconstruct run": "run", "report run": "folder",
+}  # fmt: skip
+"""What messages call what a parameter names, by its name, or by the command and its name; others are files."""
+CALLED_BY_SUFFIX = {".nc": "feature file", ".yaml": "file of settings", ".yml": "file of settings"}
+MODELS = ("image_model", "speech_model", "language_model", "text_model", "video_model", "asr_model", "clap")
+CODECS = ("codec", "name")
+"""Parameters that name a model, or a codec: a folder, or a name on the hub."""
+
+
+def check_paths(command: str, given: Mapping[str, Any]) -> None:
+    """Refuse files and folders that are not there, before what reads them is imported.
+
+    Parameters
+    ----------
+    command : str
+        As it is called.
+    given : mapping of str to object
+        Its parameters.
+
+    Raises
+    ------
+    InputError
+        If a path that is to be read names nothing, or a model's name is a path and names nothing.
+    """
+    for name, value in given.items():
+        if name in (*MODELS, *CODECS) and isinstance(value, str) and not is_hub_name(value):
+            kind = "codec" if name in CODECS else "model"
+            check_there(os.path.expanduser(value), f"folder of a {kind}", folder=None)
+        if name in (*WRITTEN, *EACH_BY_ITSELF):
+            continue
+        what = CALLED_PATHS.get(f"{command} {name}") or CALLED_PATHS.get(name, "file")
+        for one in value if isinstance(value, (list, tuple)) else [value]:
+            if isinstance(one, Path):
+                check_there(one, CALLED_BY_SUFFIX.get(one.suffix, what), folder=None)
+
+
+class Command(TyperCommand):
+    """A command that begins when all that it is to read is there."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: D102
+        check_paths(str(ctx.info_name), ctx.params)
+        return super().invoke(ctx)
 
 
 class OneByOne(TyperGroup):
@@ -60,12 +113,16 @@ class OneByOne(TyperGroup):
 app = typer.Typer(
     cls=OneByOne, add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
 )
-out = Console(soft_wrap=True, highlight=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
+out = Console(soft_wrap=True, highlight=False, emoji=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 
 # GNU OpenMP's threads wait by spinning, as if they were alone: on a node that others use too, two threads were 5 to 50
 # times slower than one (measured). It reads this when torch is imported, which is after this module.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+# Typer has pydantic read the options. Its plugins, of which giblet has no use, are looked for in the metadata of all
+# packages that are installed.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
 
 INTERRUPTED = 130
 """What typer makes of Ctrl-C: 128 and the number of the signal, as shells do."""
@@ -168,6 +225,7 @@ def commands_of(whole: typer.Typer) -> TyperGroup:
     commands: dict[str, Any] = {}
     for info in whole.registered_commands:
         assert info.callback is not None
+        info.cls = Command
         make = partial(get_command_from_info, info, pretty_exceptions_short=False, rich_markup_mode=None)
         commands[info.name or get_command_name(info.callback.__name__)] = _Waiting(make, getdoc(info.callback))
     for part in whole.registered_groups:

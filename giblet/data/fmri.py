@@ -53,7 +53,7 @@ from giblet.data.bold.surfaces import hemispheres, surface_series
 from giblet.data.bold.tables import chosen_columns, is_table, read_table
 from giblet.data.bold.volumes import check_grid, read_mask, series_of, voxels_in
 from giblet.errors import InputError
-from giblet.files import sha256_of
+from giblet.files import check_there, sha256_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -312,8 +312,7 @@ class FMRIProcessor:
         if not paths:
             raise InputError("there is no run to load; name at least one image or table")
         for path in paths:
-            if not path.is_file():
-                raise InputError(f"no such scan: {path}")
+            check_there(path, "scan")
             if not is_table(path) and not format_of(path):
                 raise InputError(
                     f"{path.name} is no scan that giblet reads; expected NIfTI (.nii or .nii.gz), CIFTI "

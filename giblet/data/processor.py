@@ -16,7 +16,7 @@ that it can be stopped         ``resumable``, of those that take long: see :clas
 Another extractor takes three files; ``docs/extractors.md`` adds one, whole, and a test runs that page:
 
 1. a module of ``giblet/data``: its settings, and a class that has what :class:`Processor` lists;
-2. ``giblet/pipeline/features.py``: the class in ``PROCESSORS``;
+2. ``giblet/pipeline/features.py``: where the class is, in ``PROCESSORS``;
 3. ``giblet/cli/features.py``: a row in ``EXTRACTORS``, and its options among the parameters of ``extract``.
 
 If it loads a model, ``MODEL_OPTIONS`` in ``giblet/features.py`` says which setting names it; if ``import giblet`` shall

@@ -14,9 +14,8 @@ __getattr__, __dir__, __all__ = lazily(
         "giblet.pipeline.encoding_film": ("PredictedScan", "predict_film"),
         "giblet.pipeline.encoding_result": ("EncodingResult",),
         "giblet.pipeline.encoding_sounds": ("PredictedResponses", "predict_clips"),
-        "giblet.pipeline.features": (
-            "FailedExtraction", "FeatureFile", "extract", "extract_many", "processor_for", "processor_type",
-        ),
+        "giblet.pipeline.extracted": ("FailedExtraction", "FeatureFile"),
+        "giblet.pipeline.features": ("extract", "extract_many", "processor_for", "processor_type"),
         "giblet.pipeline.reconstruction": ("Reconstruction", "reconstruct"),
         "giblet.pipeline.demonstration.whole": ("Demonstration", "demo"),
         "giblet.pipeline.round_trip": ("RoundTrip", "measure_round_trip", "sample", "sample_film"),

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from giblet.data.acoustics import AcousticsProcessor
-from giblet.data.audio import AudioProcessor, AudioSettings
-from giblet.data.clips import ClipProcessor
-from giblet.data.cuts import CutProcessor
-from giblet.data.language import LanguageProcessor
-from giblet.data.motion import MotionProcessor
 from giblet.data.parts import Parts
 from giblet.data.processor import ExtractionSettings, KnownUnloaded, Processor, Resumable, check_causal
-from giblet.data.speech import SpeechProcessor
-from giblet.data.text import TextProcessor
-from giblet.data.video import VideoProcessor
 from giblet.docs import fill_doc
 from giblet.errors import GibletError, InputError, one_line, postponed
 from giblet.features import (
@@ -31,21 +24,18 @@ from giblet.features import (
     describe,
     feature_path,
     is_current,
-    load_features,
     save_features,
     standing,
-    table_of,
 )
-from giblet.files import check_writable, remove_unfinished, sha256_of
-from giblet.notebook import html_facts
+from giblet.files import check_there, check_writable, remove_unfinished, sha256_of
 from giblet.pipeline.cluster import Attempt, Workers, on_workers
+from giblet.pipeline.extracted import FailedExtraction, FeatureFile
 from giblet.pipeline.manifest import Manifest
 from giblet.progress import Progress
 from giblet.timing import check_tr, shown
 from giblet.version import __version__
 
 if TYPE_CHECKING:
-    import pandas as pd
     import xarray as xr
 
     from giblet.netcdf import Stored
@@ -53,18 +43,30 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-PROCESSORS: tuple[type[Processor], ...] = (
-    AudioProcessor,
-    AcousticsProcessor,
-    SpeechProcessor,
-    VideoProcessor,
-    TextProcessor,
-    LanguageProcessor,
-    MotionProcessor,
-    CutProcessor,
-    ClipProcessor,
+PROCESSORS = (
+    "giblet.data.audio.AudioProcessor",
+    "giblet.data.acoustics.AcousticsProcessor",
+    "giblet.data.speech.SpeechProcessor",
+    "giblet.data.video.VideoProcessor",
+    "giblet.data.text.TextProcessor",
+    "giblet.data.language.LanguageProcessor",
+    "giblet.data.motion.MotionProcessor",
+    "giblet.data.cuts.CutProcessor",
+    "giblet.data.clips.ClipProcessor",
 )
-"""All extractors; the type of the settings says which one is asked for."""
+"""All extractors, by where they are; the type of the settings says which one is asked for, and only that is imported."""
+
+
+def processor_types() -> tuple[type[Processor], ...]:
+    """All extractors.
+
+    Returns
+    -------
+    tuple of type
+        Those that :data:`PROCESSORS` names, in that order.
+    """
+    places = (place.rpartition(".") for place in PROCESSORS)
+    return tuple(getattr(import_module(module), name) for module, _, name in places)
 
 
 def processor_type(settings: ExtractionSettings) -> type[Processor]:
@@ -77,18 +79,28 @@ def processor_type(settings: ExtractionSettings) -> type[Processor]:
     Returns
     -------
     type
-        Of :data:`PROCESSORS`.
+        Of :func:`processor_types`.
 
     Raises
     ------
     TypeError
         If they are settings of something else.
     """
-    for kind in PROCESSORS:
-        if isinstance(settings, kind.settings_type):
+    for place in PROCESSORS:
+        module, _, name = place.rpartition(".")
+        # Settings come from the extractor's own module: what is not imported is not what they are of.
+        kind: type[Processor] | None = getattr(sys.modules.get(module), name, None)
+        if kind is not None and isinstance(settings, kind.settings_type):
             return kind
-    known = ", ".join(kind.settings_type.__name__ for kind in PROCESSORS)
+    known = ", ".join(kind.settings_type.__name__ for kind in processor_types())
     raise TypeError(f"settings are {type(settings).__name__}: {known} say what is extracted")
+
+
+def _of_sound() -> ExtractionSettings:
+    """Settings where none are given."""
+    from giblet.data.audio import AudioSettings
+
+    return AudioSettings.make()
 
 
 def processor_for(settings: ExtractionSettings) -> Processor:
@@ -140,114 +152,6 @@ def _what_decides(provenance: dict[str, Any], settings: ExtractionSettings) -> d
     return told
 
 
-@dataclass(frozen=True, repr=False)
-class FeatureFile:
-    """The feature file of one film, or text: written, or found to be up to date.
-
-    See Also
-    --------
-    giblet.features.load_features : what it holds, as :meth:`to_xarray` reads it.
-
-    Examples
-    --------
-    >>> sound = extract("film.mkv")  # doctest: +SKIP
-    >>> sound.to_xarray().codes.shape  # doctest: +SKIP
-    (920, 8, 112)
-    """
-
-    film: Path
-    status: Literal["written", "up to date"]
-    path: Path
-    about: dict[str, Any]
-    """As :func:`giblet.features.describe` says of the file."""
-    seconds: float = 0.0
-    """Wall-clock time spent."""
-
-    def __repr__(self) -> str:
-        about = self.about
-        held = f"{about['variable']} {tuple(about['shape'])} {about['dtype']}, TR {about['tr']:g} s"
-        return f"<FeatureFile {self.path}: {held}; {self.status}>"
-
-    def _repr_html_(self) -> str:
-        names = ("variable", "shape", "dtype", "kind", "tr", "n_trs", "valid_trs", "film_duration", "source")
-        return html_facts(f"{self.path} ({self.status})", {name: self.about[name] for name in names})
-
-    @property
-    def error(self) -> None:
-        """Always None, as the file exists; a :class:`FailedExtraction` gives the reason here."""
-        return
-
-    @property
-    def realtime_factor(self) -> float:
-        """Seconds of film per second of work."""
-        return self.about["film_duration"] / self.seconds if self.seconds else float("nan")
-
-    def to_xarray(self) -> xr.Dataset:
-        """Read the whole file as a Dataset.
-
-        Returns
-        -------
-        xarray.Dataset
-            As :func:`giblet.features.load_features` reads it.
-
-        Raises
-        ------
-        InputError
-            If the file is no longer there, or damaged.
-        """
-        return load_features(self.path)
-
-    def to_pandas(self) -> pd.DataFrame:
-        """Read the features as a table of one row per TR.
-
-        Returns
-        -------
-        pandas.DataFrame
-            As :func:`giblet.features.table_of` makes it.
-
-        Raises
-        ------
-        InputError
-            If the file is no longer there, or damaged.
-        """
-        return table_of(self.to_xarray())
-
-    def as_dict(self) -> dict[str, Any]:
-        """What ``giblet extract --json`` prints of it.
-
-        Returns
-        -------
-        dict of str to object
-        """
-        return _as_dict(self)
-
-
-@dataclass(frozen=True)
-class FailedExtraction:
-    """A film, or text, that became no feature file."""
-
-    film: Path
-    error: str
-    """What is wrong, in one line."""
-    status: Literal["failed"] = "failed"
-    path: None = None
-    about: None = None
-    seconds: float = 0.0
-
-    def as_dict(self) -> dict[str, Any]:
-        """What ``giblet extract --json`` prints of it.
-
-        Returns
-        -------
-        dict of str to object
-        """
-        return _as_dict(self)
-
-
-def _as_dict(result: FeatureFile | FailedExtraction) -> dict[str, Any]:
-    return {name: getattr(result, name) for name in ("film", "status", "path", "about", "seconds", "error")}
-
-
 @fill_doc
 def extract(
     film: str | Path,
@@ -293,7 +197,7 @@ def extract(
     giblet.features.load_features : Read a feature file.
     giblet.pipeline.decoding.decode : Turn a feature file back into sound or a film.
     """
-    job = _Job(settings or AudioSettings.make(), Path(out_dir), overwrite, overwrite, progress)
+    job = _Job(settings or _of_sound(), Path(out_dir), overwrite, overwrite, progress)
     source = job.checked(Path(film))
     return (job.current(source) if processor is None else None) or job.extract(source, processor)
 
@@ -322,7 +226,7 @@ def extract_anew(
     GibletError
         As :func:`extract`.
     """
-    job = _Job(AudioSettings.make(), Path(out_dir), replace, True, progress)
+    job = _Job(_of_sound(), Path(out_dir), replace, True, progress)
     return job.extract(job.checked(Path(film)), None)
 
 
@@ -353,7 +257,9 @@ class _Job:
         """The film, found to be one, before a codec or a model is loaded for it."""
         began = time.perf_counter()
         check_tr(self.settings.tr)
-        return _Source(film, processor_type(self.settings).check_source(film, self.settings), began)
+        kind = processor_type(self.settings)
+        check_there(film, kind.source_noun, folder=None)
+        return _Source(film, kind.check_source(film, self.settings), began)
 
     @cached_property
     def known(self) -> tuple[str, dict[str, Any]] | None:
@@ -466,7 +372,7 @@ def extract_many(
     """
     where = Workers.asked(workers, scheduler, retries)
     paths = [Path(film) for film in films]
-    settings = settings or AudioSettings.make()
+    settings = settings or _of_sound()
     check_tr(settings.tr)
     by_stem: dict[str, Path] = {}
     for film in paths:
@@ -575,6 +481,8 @@ def _told_at_once(job: _Job, film: Path, manifest: Manifest) -> Attempt[FeatureF
 
 def _desc_of(settings: ExtractionSettings) -> str:
     """What names of feature files call these features, without a codec or a model."""
+    from giblet.data.audio import AudioSettings
+
     if isinstance(settings, AudioSettings):
         return ENCODEC if settings.use_encodec else MEL
     return str(processor_type(settings).desc)

@@ -14,7 +14,8 @@ from giblet.docs import fill_doc
 from giblet.errors import InputError
 from giblet.notebook import html_facts
 from giblet.pipeline.decoding import DecodedFile, decode
-from giblet.pipeline.features import FeatureFile, extract_anew
+from giblet.pipeline.extracted import FeatureFile
+from giblet.pipeline.features import extract_anew
 from giblet.progress import Progress
 from giblet.sound_metrics import level_error, si_sdr
 

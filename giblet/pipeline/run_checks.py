@@ -16,7 +16,7 @@ import numpy as np
 
 from giblet.data.bold.brain_rows import column_name
 from giblet.errors import CheckpointError, reading
-from giblet.files import sha256_of
+from giblet.files import check_there, sha256_of
 from giblet.modalities import BOLD
 from giblet.training.result import LAST
 from giblet.training.settings import FREE_TO_CHANGE, TrainSettings
@@ -47,8 +47,7 @@ def check_folder(run: Path) -> None:
     --------
     checked_run : reads what it holds.
     """
-    if not run.is_dir():
-        raise CheckpointError(f"no such run: {run}; giblet train makes one from a configuration")
+    check_there(run, "run", folder=True, error=CheckpointError)
     for needed in ("config.yaml", "splits.json", "best/model.json", f"checkpoints/{LAST}"):
         if not (run / needed).is_file():
             raise CheckpointError(f"{run} lacks {needed}: it is no training run, or has not validated yet; train first")

@@ -20,7 +20,7 @@ from giblet.evaluation.score import MEAN, Score
 from giblet.evaluation.scorecard import Scorecard
 from giblet.evaluation.scores import score_codes
 from giblet.features import load_features
-from giblet.files import sha256_of
+from giblet.files import check_there, sha256_of
 from giblet.modalities import AUDIO, TEXT
 from giblet.pipeline.trained_run import Part, Prediction
 from giblet.statistics.estimates import ScoredTRs
@@ -104,8 +104,7 @@ def check_original(path: str | Path, part: Part, codec: AudioCodec | None) -> No
     """
     if codec is None:
         raise InputError("the original is compared with the sound of codes, and the run has none: leave out `original`")
-    if not Path(path).is_file():
-        raise InputError(f"no such file: {path}")
+    check_there(path)
     known = {load_features(run.audio).attrs["source_sha256"] for run in part.settings.runs if run.audio is not None}
     if sha256_of(path) not in known:
         raise InputError(f"{path} is not the file that the run's features were made from: name that, or leave it out")

@@ -168,7 +168,7 @@ def test_without_pesq_the_table_says_so_and_how_to_get_it(giblet, folder, tmp_pa
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("nowhere", "no file or folder"),
+        ("nowhere", "no such file or folder"),
         ("empty", "there are no sound files in"),
         ("useless", "none of 1 files can be scored (silent.wav: silent"),
         ("not held out", "holds out in"),
@@ -176,7 +176,7 @@ def test_without_pesq_the_table_says_so_and_how_to_get_it(giblet, folder, tmp_pa
         ("limit", "limit is 0"),
         ("players", "players is -1"),
         ("tr", "TR is 0"),
-        ("codec", "no such folder"),
+        ("codec", "no such folder of a codec"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(giblet, folder, tmp_path, what, message):

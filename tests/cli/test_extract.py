@@ -202,7 +202,7 @@ def test_a_picture_simulates_a_brain(giblet, video, tmp_path):
         (["--video", "--frame", "median"], "frame is 'median'"),
         (["--video", "--tr", 0], "tr is 0"),
         (["--video", "--image-model", "nobody/nothing"], "cannot read image model nobody/nothing"),
-        (["--video", "--image-model", "nobody/no thing"], "there is no such folder"),
+        (["--video", "--image-model", "nobody/no thing"], "no such folder of a model: nobody/no thing"),
         (["--text"], "sintel_trailer.mp4 is no timed text"),
     ],
 )

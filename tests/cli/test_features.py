@@ -183,7 +183,7 @@ def bad_files(folder: Path, film: Path) -> dict[str, tuple[Path, str]]:
     (folder / "folder.mp4").mkdir()
     write_film(folder / "silent.mp4", picture=2.0)
     return {
-        "no such file": (folder / "none.mp4", "No such file"),
+        "no such file": (folder / "none.mp4", "no such film"),
         "a folder": (folder / "folder.mp4", "directory"),
         "a text file named mp4": (folder / "text.mp4", "cannot read"),
         "a truncated mp4": (folder / "truncated.mp4", "cut off"),

@@ -321,7 +321,7 @@ def test_the_card_has_voicing_and_f0_where_they_are_asked_for(giblet, trained, t
         (["--texts", "words.tsv"], "decodes no text"),
         (["--device", "cuda:99"], "cuda:99' is not on this machine"),
         (["--codec", "nowhere"], "nowhere"),
-        (["--clap", "./nowhere"], "cannot read CLAP model ./nowhere (there is no such folder): name a folder"),
+        (["--clap", "./nowhere"], "no such folder of a model: ./nowhere; name one, or a model on the hub"),
         (["--codec", "stereo"], "audio_channels=2"),
     ],
 )

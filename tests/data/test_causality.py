@@ -217,4 +217,4 @@ def test_what_is_not_causal_refuses_to_be(row, tmp_path, monkeypatch):
 
 
 def test_every_extractor_has_a_row():
-    assert {row.kind for row in EXTRACTORS} == set(features.PROCESSORS)
+    assert {row.kind for row in EXTRACTORS} == set(features.processor_types())

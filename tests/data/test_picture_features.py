@@ -10,7 +10,7 @@ from giblet.data.clips import ClipProcessor
 from giblet.data.cuts import CutProcessor
 from giblet.data.motion import MotionProcessor
 from giblet.data.video import VideoProcessor
-from giblet.pipeline.features import PROCESSORS
+from giblet.pipeline.features import processor_types
 from tests.data.test_clips import saved
 from tests.data.video_films import steady, write_picture
 
@@ -76,7 +76,7 @@ def changed(tmp_path_factory):
 
 
 def test_every_extractor_of_films_pictures_is_here(made):
-    readers = {kind.desc for kind in PROCESSORS if kind.source_noun == "film" and isinstance(kind.desc, str)}
+    readers = {kind.desc for kind in processor_types() if kind.source_noun == "film" and isinstance(kind.desc, str)}
     assert set(made(1.5)) == readers - {"acoustics", "speech"}  # of the sound
 
 

@@ -34,8 +34,9 @@ def made(monkeypatch) -> dict:
     """What the page's module defines, with its class among the extractors."""
     names: dict = {"__name__": __name__}
     exec(blocks()[0], names)
-    monkeypatch.setattr(features, "PROCESSORS", (*features.PROCESSORS, names["CrossingsProcessor"]))
-    monkeypatch.setitem(globals(), "CrossingsSettings", names["CrossingsSettings"])
+    monkeypatch.setattr(features, "PROCESSORS", (*features.PROCESSORS, f"{__name__}.CrossingsProcessor"))
+    for name in ("CrossingsProcessor", "CrossingsSettings"):
+        monkeypatch.setitem(globals(), name, names[name])
     return names
 
 
@@ -91,4 +92,4 @@ def test_causal_features_are_refused_only_where_they_look_ahead():
 
 
 def test_the_command_knows_every_extractor():
-    assert {one.settings_type() for one in EXTRACTORS} == {kind.settings_type for kind in features.PROCESSORS}
+    assert {one.settings_type() for one in EXTRACTORS} == {kind.settings_type for kind in features.processor_types()}

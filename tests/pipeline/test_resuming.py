@@ -26,7 +26,7 @@ from giblet.data.video import VideoProcessor
 from giblet.data.video_models import VideoModel
 from giblet.errors import InputError
 from giblet.files import claimed
-from giblet.pipeline.features import PROCESSORS
+from giblet.pipeline.features import processor_types
 from tests.data.test_causality import STIMULI
 from tests.data.test_clips import saved as video_folder
 from tests.language_folders import saved as language_folder
@@ -109,7 +109,9 @@ class Counted:
 
 
 def test_every_extractor_that_can_be_stopped_has_a_row():
-    assert {row.kind for row in ROWS.values()} == {kind for kind in PROCESSORS if getattr(kind, "resumable", False)}
+    assert {row.kind for row in ROWS.values()} == {
+        kind for kind in processor_types() if getattr(kind, "resumable", False)
+    }
 
 
 @pytest.mark.parametrize("name", ROWS)

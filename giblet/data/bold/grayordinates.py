@@ -16,6 +16,7 @@ from giblet.data.bold import volumes
 from giblet.data.bold.brain_rows import CIFTI, BrainRows, colours
 from giblet.data.bold.scan_timing import HeaderTR, in_seconds
 from giblet.errors import InputError, reading
+from giblet.files import check_there
 from giblet.limits import check_declared
 from giblet.timing import exact
 
@@ -49,8 +50,7 @@ def open_cifti(path: Path) -> tuple[Cifti2Image, Any, BrainRows]:
         If it cannot be read, holds no real numbers, is a matrix of connections, or its header speaks of other rows than
         there are.
     """
-    if not path.is_file():
-        raise InputError(f"no such image: {path}")
+    check_there(path, "image")
     with reading(path, "expected CIFTI-2; is the file cut short or damaged?"):
         image = nib.load(path)
     if not isinstance(image, Cifti2Image):

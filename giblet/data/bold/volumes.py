@@ -17,7 +17,7 @@ from nibabel.imageglobals import logger as nibabel_log
 from nilearn.masking import apply_mask, load_mask_img
 
 from giblet.errors import InputError, reading
-from giblet.files import atomic_path
+from giblet.files import atomic_path, check_there
 from giblet.limits import check_declared, check_limit, limit
 
 log = logging.getLogger(__name__)
@@ -53,8 +53,7 @@ def open_image(path: str | Path) -> nib.Nifti1Image:
     series_of : The same, for a series of volumes.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"no such image: {path}")
+    check_there(path, "image")
     with _header_problems() as problems:
         with reading(path):
             image = nib.load(path, keep_file_open=True)

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from giblet.errors import InputError, reading
+from giblet.files import check_there
 from giblet.features import CODES, CONTINUOUS, REQUIRED, present_in
 from giblet.netcdf import open_netcdf
 
@@ -134,8 +135,7 @@ class Series:
         """The array, its attributes and the small variables beside it."""
         source = self._held
         if self._path is not None:
-            if not self._path.is_file():
-                raise InputError(f"no such file: {self._path}")
+            check_there(self._path)
             if self._path.suffix == ".npy":
                 with reading(self._path):
                     source = np.load(self._path, mmap_mode="r", allow_pickle=False)

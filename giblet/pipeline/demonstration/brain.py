@@ -12,7 +12,7 @@ from giblet.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from giblet.evaluation.encoding import EncodingScore
-    from giblet.pipeline.features import FeatureFile
+    from giblet.pipeline.extracted import FeatureFile
     from giblet.pipeline.simulation import SimulatedScan
 
 TR = 1.5
