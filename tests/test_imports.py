@@ -257,10 +257,11 @@ def test_a_file_of_another_kind_is_told_after_a_first_word_and_before_anything_h
     out = ["-o", tmp_path / "out"]
     at_once = [
         ["extract", film, *out], ["extract", "--text", film, *out], ["extract", "--language", film, *out],
-        ["extract", "--motion", film, *out], ["extract", film, "--tr", "-1", *out], ["extract", film, "--workers", "0", *out],
+        ["extract", "--motion", film, *out], ["extract", film, "--tr", "-1", *out],
+        ["extract", film, "--workers", "0", *out],
         ["demo", "--quick", film, *out], ["demo", "--real", "alice", "--data", folder, *out],
         ["check-alignment", film, film], ["check-alignment", odd], ["encode", odd], ["bids", odd],
-        ["reconstruct", folder], ["report", folder], ["codec", "evaluate", folder, *out], ["codec", "info", str(folder)],
+        ["reconstruct", folder], ["report", folder], ["codec", "evaluate", folder, *out], ["codec", "info", folder],
     ]  # fmt: skip
     read_first = [["info", features], ["train", odd], ["codec", "train", odd]]
     found = one_after_another(at_once + read_first)

@@ -74,9 +74,9 @@ def check_paths(command: str, given: Mapping[str, Any]) -> None:
         If a path that is to be read names nothing, or a model's name is a path and names nothing.
     """
     for name, value in given.items():
-        if name in (*MODELS, *CODECS) and isinstance(value, str) and not is_hub_name(value):
-            kind = "codec" if name in CODECS else "model"
-            check_there(os.path.expanduser(value), f"folder of a {kind}", folder=None)
+        is_model = name in (*MODELS, *CODECS) and isinstance(value, str) and not is_hub_name(value)
+        if is_model and not Path(value).expanduser().exists():
+            check_there(value, "folder of a codec" if name in CODECS else "folder of a model", folder=None)
         if name in (*WRITTEN, *EACH_BY_ITSELF):
             continue
         what = CALLED_PATHS.get(f"{command} {name}") or CALLED_PATHS.get(name, "file")

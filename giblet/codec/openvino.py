@@ -6,6 +6,8 @@ channels are then laid out in time, as OpenVINO's own transposed ones are slower
 
 A row of the convolutions' output depends on few rows before it. So each tile of a signal is computed from its own rows
 and those few before, with nothing carried from layer to layer, in a network of one shape that OpenVINO compiles once.
+As no tile waits for another one, threads take a tile each: what comes out is the same for any number of them, and a
+narrow layer, whose product is over before a second thread has begun, gains too.
 The two ends of a signal, where rows are mirrored, are left to the layers of `convolutions`.
 """
 
@@ -13,8 +15,9 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -136,6 +139,8 @@ class CompiledState(State):
     """The last rows, (lead * rows_in, in), that a chain has seen; None before the first piece."""
 
     past: Tensor | None = None
+    n_threads: int = field(default_factory=torch.get_num_threads)
+    """How many may be used, as torch was told when the stream began."""
 
 
 class CompiledChain(Layer[CompiledState]):
@@ -170,7 +175,7 @@ class CompiledChain(Layer[CompiledState]):
         self.reach, self.rows_in, self.rows_out = _reach(self.cores)
         self.tile = chain.tile // self.rows_in
         self.lead = max(chain.lead, self.reach)
-        self._compiled: dict[int, Any] = {}
+        self._compiled: dict[int, list[Any]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_compiled": {}}
@@ -196,9 +201,10 @@ class CompiledChain(Layer[CompiledState]):
         seen = torch.cat([state.past, x])
         n_before = len(state.past)
         n_whole = len(x) // self.rows_in * self.rows_in
-        for start in range(n_before, n_before + n_whole, self.tile * self.rows_in):
-            stop = min(start + self.tile * self.rows_in, n_before + n_whole)
-            outputs.append(self._infer(seen[start - self.reach * self.rows_in : stop]))
+        tile, end = self.tile * self.rows_in, n_before + n_whole
+        starts = range(n_before, end, tile)
+        tiles = (seen[start - self.reach * self.rows_in : min(start + tile, end)] for start in starts)
+        outputs += self._infer(tiles, min(state.n_threads, max(1, len(starts))))
         if n_whole < len(x):
             # The last, incomplete step sees the mirrored end. The rows before it bring a fresh state into step.
             end_state = self.chain.new_state()
@@ -208,20 +214,36 @@ class CompiledChain(Layer[CompiledState]):
         state.past = seen[-self.lead * self.rows_in :].clone()
         return torch.cat(outputs)
 
-    def _infer(self, x: Tensor) -> Tensor:
-        """The output for these rows, without the first `reach` steps, which only tell what was before."""
-        n_threads = torch.get_num_threads()
+    def _infer(self, tiles: Iterable[Tensor], n_threads: int) -> list[Tensor]:
+        """The output for each of these, without the first `reach` steps, which only tell what was before."""
         n_rows = (self.reach + self.tile) * self.rows_in
         if n_threads not in self._compiled:
             self._compiled[n_threads] = _compile(self.cores, n_rows, n_threads, self.exact)
-        request = self._compiled[n_threads]
-        missing = n_rows - len(x)
-        # A causal output never depends on what follows, so zeros will do.
-        rows = torch.cat([x, x.new_zeros(missing, x.shape[1])]) if missing else x.contiguous()
-        request.infer([rows.numpy()], share_inputs=True)
-        first, stop = self.reach * self.rows_out, len(x) // self.rows_in * self.rows_out
-        # Copied by NumPy: torch's threads would wait for more to do for a while, and OpenVINO's have to wait for them.
-        return torch.from_numpy(request.get_output_tensor().data[first:stop].copy())
+        idle, at_work = deque(self._compiled[n_threads]), deque[tuple[Any, int]]()
+        outputs = []
+
+        def finish() -> None:
+            request, n = at_work.popleft()
+            idle.append(request)
+            request.wait()
+            first, stop = self.reach * self.rows_out, n // self.rows_in * self.rows_out
+            # Copied by NumPy: torch's threads would wait for more to do for a while, and OpenVINO's have to wait for
+            # them.
+            outputs.append(torch.from_numpy(request.get_output_tensor().data[first:stop].copy()))
+
+        try:
+            for x in tiles:
+                if not idle:
+                    finish()
+                missing = n_rows - len(x)
+                # A causal output never depends on what follows, so zeros will do.
+                rows = torch.cat([x, x.new_zeros(missing, x.shape[1])]) if missing else x.contiguous()
+                idle[0].start_async([rows.numpy()], share_inputs=True)
+                at_work.append((idle.popleft(), len(x)))
+        finally:
+            while at_work:
+                finish()
+        return outputs
 
 
 def _convolutions(cores: Sequence[Core]) -> list[nn.Conv1d | nn.ConvTranspose1d]:
@@ -245,8 +267,8 @@ def _reach(cores: Sequence[Core]) -> tuple[int, int, int]:
     return math.ceil(reach), rows_in, int(1 / row)
 
 
-def _compile(cores: Sequence[Core], n_rows: int, n_threads: int, exact: bool) -> Any:
-    """An inference request from (n_rows, in) rows to what they give, with zeros before the first."""
+def _compile(cores: Sequence[Core], n_rows: int, n_threads: int, exact: bool) -> list[Any]:
+    """For each thread an inference request from (n_rows, in) rows to what they give, with zeros before the first."""
     import openvino as ov
     import openvino.opset13 as op
 
@@ -270,10 +292,11 @@ def _compile(cores: Sequence[Core], n_rows: int, n_threads: int, exact: bool) ->
     options = {
         "INFERENCE_PRECISION_HINT": "f32",
         "INFERENCE_NUM_THREADS": n_threads,
-        "NUM_STREAMS": 1,
+        "NUM_STREAMS": n_threads,
         "ENABLE_CPU_PINNING": False,
     }
-    return _core().compile_model(ov.Model([x], [rows]), "CPU", options).create_infer_request()
+    compiled = _core().compile_model(ov.Model([x], [rows]), "CPU", options)
+    return [compiled.create_infer_request() for _ in range(n_threads)]
 
 
 @lru_cache(maxsize=1)

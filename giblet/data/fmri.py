@@ -29,7 +29,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -63,6 +63,8 @@ log = logging.getLogger(__name__)
 CLEANING = {"detrend", "high_pass", "standardize"}
 Confounds = Table | tuple[Any, Any]
 """A table, or table and sample mask as nilearn's ``load_confounds`` returns them."""
+Expect = Callable[[int, float], None]
+"""What is told how many volumes a run has, and its TR in seconds, before its numbers are read."""
 
 
 class BoldSettings(Settings):
@@ -247,6 +249,7 @@ class FMRIProcessor:
         confounds: Confounds | Sequence[Confounds] | None = None,
         subject: str | None = None,
         unused: Sequence[np.ndarray] | None = None,
+        expect: Expect | None = None,
     ) -> xr.Dataset:
         """Read BOLD of one subject.
 
@@ -262,6 +265,9 @@ class FMRIProcessor:
             With or without ``sub-``; by default what the file's name says after it.
         unused : sequence of ndarray of bool, shape (n_volumes,), optional
             By run, True: what is bad there costs no voxel or region its place. NaN stay.
+        expect : callable, optional
+            Called with how many volumes each run has, and the TR in seconds, when headers are read and before their
+            numbers are; what it raises is raised.
 
         Returns
         -------
@@ -279,7 +285,7 @@ class FMRIProcessor:
         giblet.data.bold.scan.load_bold : BOLD that is in a file already.
         """
         paths = [Path(p) for p in ([runs] if isinstance(runs, (str, Path)) else runs)]
-        scan = self.scan(paths)
+        scan = self.scan(paths, expect)
         tables = self._confounds(confounds, scan.runs)
         for path, run, table in zip(paths, scan.runs, tables, strict=True):
             tell_censored(path, run, table)
@@ -291,12 +297,13 @@ class FMRIProcessor:
         }
         return scan.dataset(paths, {**scan.attrs, **about}, self.settings.model_dump(mode="json"))
 
-    def scan(self, paths: Sequence[Path]) -> Scan:
+    def scan(self, paths: Sequence[Path], expect: Expect | None = None) -> Scan:
         """The runs as they stand in their files: nothing is judged, averaged or cleaned.
 
         Parameters
         ----------
         paths : sequence of Path
+        expect : callable, optional
             As for :meth:`load`.
 
         Returns
@@ -325,9 +332,10 @@ class FMRIProcessor:
             some = "some runs are tables, some images" if "table" in kinds else f"the runs are of {told}"
             raise InputError(f"{some}: load one kind at a time")
         kind = kinds.pop()
+        read = self._read_rows if kind in (CIFTI, GIFTI) else self._read_images
         if kind == "table":
-            return self._read_tables(list(paths))
-        return self._read_rows(list(paths)) if kind in (CIFTI, GIFTI) else self._read_images(list(paths))
+            read = self._read_tables
+        return read(list(paths), expect)
 
     def to_image(
         self, values: Any, like: xr.Dataset, path: str | Path | None = None, *, names: Sequence[str] | None = None,
@@ -418,7 +426,7 @@ class FMRIProcessor:
         assert isinstance(image, nib.Nifti1Image)
         return image
 
-    def _read_tables(self, paths: list[Path]) -> Scan:
+    def _read_tables(self, paths: list[Path], expect: Expect | None) -> Scan:
         """All columns of tables."""
         timing = self._timing(paths, None)
         frames = [read_table(path, self.settings.columns, decimal=self.settings.decimal) for path in paths]
@@ -428,10 +436,11 @@ class FMRIProcessor:
                 raise InputError(f"{path.name} has other columns than {paths[0].name}: {', '.join(frame.columns[:5])}")
             if len(frame) < 2:
                 raise InputError(f"{path.name} has {len(frame)} row; expected a series of at least 2")
+        _tell(expect, [len(frame) for frame in frames], timing)
         runs = [frame.to_numpy(np.float32, copy=True) for frame in frames]  # cleaning works in place
         return Scan(runs, np.ones(len(names), bool), [], timing, {"region": np.array(names)})
 
-    def _read_images(self, paths: list[Path]) -> Scan:
+    def _read_images(self, paths: list[Path], expect: Expect | None) -> Scan:
         """All voxels of images that lie in the mask and the regions of the atlas."""
         inside = self.mask
         if self.row_mask is not None or (self.atlas is not None and self.atlas.rows is not None):
@@ -447,15 +456,18 @@ class FMRIProcessor:
         images = [series_of(path) for path in paths]
         timing = self._timing(paths, [header_tr(image) for image in images])
         what = "the mask" if self.atlas is None else "the atlas"
-        runs = room_for([image.shape[3] for image in images], int(inside.sum()))
-        for image, path, run in zip(images, paths, runs, strict=True):
+        for image, path in zip(images, paths, strict=True):
             check_grid(inside.shape, self.affine, image.shape, image.affine, what, path.name)
+        lengths = [image.shape[3] for image in images]
+        _tell(expect, lengths, timing)
+        runs = room_for(lengths, int(inside.sum()))
+        for image, run in zip(images, runs, strict=True):
             voxels_in(image, inside, run)
         places = np.argwhere(inside).astype(np.int32)
         axis = dict(zip("ijk", places.T, strict=True))
         return Scan(runs, np.ones(len(places), bool), [], timing, axis, space_of(images[0], self.affine))
 
-    def _read_rows(self, paths: list[Path]) -> Scan:
+    def _read_rows(self, paths: list[Path], expect: Expect | None) -> Scan:
         """All rows of CIFTI or GIFTI that lie in the mask and the regions of the atlas."""
         if format_of(paths[0]) == GIFTI:
             _check_each_pair_once(paths)
@@ -478,7 +490,9 @@ class FMRIProcessor:
         if not inside.any():
             raise InputError("no region of the atlas lies inside the mask: pass both in the space of the scan")
         timing = self._timing([file for one in series for file in one.files], [tr for one in series for tr in one.trs])
-        runs = room_for([one.n_volumes for one in series], int(inside.sum()))
+        lengths = [one.n_volumes for one in series]
+        _tell(expect, lengths, timing)
+        runs = room_for(lengths, int(inside.sum()))
         for one, run in zip(series, runs, strict=True):
             one.read(inside, run)
         axis = {name: values[inside] for name, values in axis.items()}
@@ -574,6 +588,11 @@ def _check_each_pair_once(paths: list[Path]) -> None:
                 "found beside it"
             )
         seen[left] = path
+
+
+def _tell(expect: Expect | None, lengths: Sequence[int], timing: ScanTiming) -> None:
+    for n_volumes in () if expect is None else lengths:
+        expect(n_volumes, timing.tr)
 
 
 def _subject_of(path: Path) -> str | None:

@@ -178,6 +178,22 @@ def write_sound(
     return path
 
 
+def samples_in(seconds: Number, sample_rate: int) -> int:
+    """How many samples a sound of so many seconds has, to the nearest.
+
+    Parameters
+    ----------
+    seconds : float or Fraction
+    sample_rate : int
+        In Hz.
+
+    Returns
+    -------
+    int
+    """
+    return int(exact(seconds) * sample_rate + Fraction(1, 2))
+
+
 def of_length(blocks: Iterable[np.ndarray], sample_rate: int, seconds: Number) -> Iterator[np.ndarray]:
     """Blocks of sound as exactly `seconds` of it: what is too much is cut, what is missing at the end is silence.
 
@@ -192,7 +208,7 @@ def of_length(blocks: Iterable[np.ndarray], sample_rate: int, seconds: Number) -
     ------
     ndarray of float32, shape (n,)
     """
-    left = int(exact(seconds) * sample_rate + Fraction(1, 2))
+    left = samples_in(seconds, sample_rate)
     for block in blocks:
         kept = block[:left]
         left -= len(kept)

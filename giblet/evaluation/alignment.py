@@ -12,7 +12,7 @@ import numpy as np
 
 from giblet.alignment import LagScan, lag_scan, response_at
 from giblet.alignment.kernels import check_hrf
-from giblet.alignment.lags import HIGH_PASS, standardised
+from giblet.alignment.lags import BLOCK, HIGH_PASS, standardised
 from giblet.alignment.prewhitening import slow_basis
 from giblet.alignment.scan import Scan, censored, scan_of
 from giblet.data.splits import HRF_SECONDS
@@ -262,7 +262,7 @@ def check(
     scan = scan_of(bold, tr=tr).without(sample_mask)
     slice_time_ref = float((scan.slice_time_ref or 0.0) if slice_time_ref is None else slice_time_ref)
     check_hrf(hrf, tr=tr, slice_time_ref=slice_time_ref, oversampling=STEPS_PER_TR)
-    _check_extent(regressor, scan, stimulus_time_at_volume_0, trim=trim)
+    check_extent(regressor.name, regressor.edges, scan, stimulus_time_at_volume_0, trim=trim)
     times = _response_times(regressor, tr, stimulus_time_at_volume_0, slice_time_ref)
     read_at = times + stimulus_time_at_volume_0 + slice_time_ref * tr
     response = response_at(regressor.values - regressor.values.mean(), regressor.edges, read_at, hrf, tr=tr)
@@ -284,25 +284,43 @@ def check(
     )  # fmt: skip
 
 
-def _check_extent(regressor: Regressor, scan: Scan, stimulus_time_at_volume_0: float, *, trim: bool) -> None:
-    """Refuse a regressor that lies outside the scan, or that outlasts it unless it shall be trimmed."""
-    begin, end = (float(edge) - stimulus_time_at_volume_0 for edge in regressor.edges[[0, -1]])
+def check_extent(name: str, edges: np.ndarray, scan: Scan, stimulus_time_at_volume_0: float, *, trim: bool) -> None:
+    """Refuse a regressor that lies outside the scan, or that outlasts it unless it shall be trimmed.
+
+    Parameters
+    ----------
+    name : str
+        Of the regressor.
+    edges : ndarray of float64, shape (n_samples + 1,)
+        Seconds of its film, as :attr:`giblet.evaluation.regressors.Regressor.edges`.
+    scan : Scan
+        Of which only volumes and TR count.
+    stimulus_time_at_volume_0 : float
+        Second of the stimulus at the onset of volume 0.
+    trim : bool
+        Accept a stimulus that goes on for a TR or more after the last volume.
+
+    Raises
+    ------
+    AlignmentError
+        If the BOLD is shorter than the stimulus, or they do not overlap.
+    """
+    begin, end = (float(edge) - stimulus_time_at_volume_0 for edge in edges[[0, -1]])
     length = scan.n_volumes * scan.tr
     if begin >= length:
         raise AlignmentError(
-            f"{scan.extent}, {regressor.name} begins {begin:g} s after volume 0: check the run and "
-            "stimulus_time_at_volume_0"
+            f"{scan.extent}, {name} begins {begin:g} s after volume 0: check the run and stimulus_time_at_volume_0"
         )
     if not trim and end - length >= scan.tr - 1e-6:
         lasts = f"lasts {end:g} s from volume 0"
-        if regressor.edges[0] > 0:
-            lasts = f"is of second {regressor.edges[0]:g} to {regressor.edges[-1]:g} of its film, and {lasts}"
+        if edges[0] > 0:
+            lasts = f"is of second {edges[0]:g} to {edges[-1]:g} of its film, and {lasts}"
         raise AlignmentError(
-            f"{scan.extent}, {regressor.name} {lasts}: "
+            f"{scan.extent}, {name} {lasts}: "
             "check the run, the TR and stimulus_time_at_volume_0, or pass trim=True if the scan was stopped early"
         )
     if end <= 0:
-        raise AlignmentError(f"{regressor.name} ends {-end:g} s before volume 0: check stimulus_time_at_volume_0")
+        raise AlignmentError(f"{name} ends {-end:g} s before volume 0: check stimulus_time_at_volume_0")
 
 
 def _response_times(
@@ -333,8 +351,10 @@ def _mean_of(bold: np.ndarray, tr: float, sample_mask: Any) -> np.ndarray:
     """Mean of the standardised columns, lines and parabolas taken out, (n_volumes, 1); 0 where censored."""
     kept = np.arange(len(bold)) if sample_mask is None else np.flatnonzero(censored(sample_mask, len(bold)))
     mean = np.zeros((len(bold), 1))
-    if len(kept):
-        mean[kept, 0] = standardised(bold[kept], slow_basis(kept - kept[0], tr=tr, detrend=True, high_pass=None)).mean(
-            axis=1
-        )
-    return mean
+    if not len(kept):
+        return mean
+    slow = slow_basis(kept - kept[0], tr=tr, detrend=True, high_pass=None)
+    rows = slice(None) if len(kept) == len(bold) else kept
+    for start in range(0, bold.shape[1], BLOCK):
+        mean[kept, 0] += standardised(bold[rows, start : start + BLOCK], slow).sum(axis=1)
+    return mean / bold.shape[1]

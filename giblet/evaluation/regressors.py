@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 LOW_LEVEL = ("word_rate", "luminance", "luminance_change")
 """Variables of feature files that a brain answers to; the envelope of the sound is made from codes."""
+WINDOW = 0.1
+"""Seconds of sound that a value of an envelope is of."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def _valid_trs(features: xr.Dataset) -> int:
 
 
 def envelope(
-    sound: np.ndarray | Iterable[np.ndarray], sample_rate: int, seconds: float = 0.1, *, begins: float = 0.0
+    sound: np.ndarray | Iterable[np.ndarray], sample_rate: int, seconds: float = WINDOW, *, begins: float = 0.0
 ) -> Regressor:
     """Root mean square of a sound in windows of `seconds`.
 
@@ -102,10 +104,32 @@ def envelope(
         powers.append((windows**2).mean(axis=1))
         n_samples += n_new
     amplitude = np.sqrt(np.concatenate(powers))
-    n = len(amplitude)
-    if n < 1:
+    if not len(amplitude):
         raise InputError(f"the sound has {n_samples} samples; expected {width} for one window of {seconds:g} s")
-    return Regressor("envelope", amplitude, begins + np.arange(n + 1) * width / sample_rate)
+    return Regressor("envelope", amplitude, envelope_edges(n_samples, sample_rate, seconds, begins=begins))
+
+
+def envelope_edges(n_samples: int, sample_rate: int, seconds: float = WINDOW, *, begins: float = 0.0) -> np.ndarray:
+    """Where the windows of an envelope begin and end, which is known before there is a sound.
+
+    Parameters
+    ----------
+    n_samples : int
+        Of the sound.
+    sample_rate : int
+        In Hz.
+    seconds : float
+        Length of a window; an incomplete last one is left out.
+    begins : float
+        Second of the film at which the sound begins.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_windows + 1,)
+        Seconds of the film.
+    """
+    width = round(seconds * sample_rate)
+    return begins + np.arange(n_samples // width + 1) * width / sample_rate
 
 
 def _windows(blocks: Iterable[np.ndarray], width: int) -> Iterator[tuple[np.ndarray, int]]:

@@ -10,16 +10,19 @@ import numpy as np
 
 from giblet.alignment.checks import check_applied_once, first_onset
 from giblet.alignment.lags import HIGH_PASS
+from giblet.alignment.scan import Scan
 from giblet.data.bold.brain_rows import PLACES, column_name, format_of
 from giblet.data.bold.tables import is_table
-from giblet.data.sound import of_length
+from giblet.data.sound import of_length, samples_in
 from giblet.errors import InputError
-from giblet.evaluation.alignment import AlignmentCheck, Regressor, check, envelope, regressors_of
+from giblet.evaluation.alignment import AlignmentCheck, Regressor, check, check_extent, envelope, regressors_of
 from giblet.evaluation.lag_plot import check_plotting, plot_checks
+from giblet.evaluation.regressors import envelope_edges
 from giblet.features import load_features, main_variable, metadata_of
 from giblet.files import check_writable
 from giblet.pipeline.decoding import sound_decoder
 from giblet.renamed import renamed
+from giblet.timing import exact
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -78,7 +81,7 @@ def regressors_in(
     --------
     regressors_from : reads the file too.
     """
-    if "codec" in features.attrs or "mel" in features:
+    if _is_sound(features):
         return [_envelope_of(features, name, codec=codec, device=device)]
     regressors = regressors_of(features)
     if not regressors:
@@ -87,6 +90,38 @@ def regressors_in(
             "word_rate, luminance or luminance_change: name a file that holds one of them"
         )
     return regressors
+
+
+def edges_in(features: xr.Dataset, name: str) -> list[tuple[str, np.ndarray]]:
+    """Names of the regressors in features, and their edges, without decoding a sound.
+
+    Parameters
+    ----------
+    features : xarray.Dataset
+        As :func:`giblet.features.load_features` reads it.
+    name : str
+        Of their file, for messages.
+
+    Returns
+    -------
+    list of (str, ndarray of float64, shape (n_samples + 1,))
+        As of :func:`regressors_in`.
+
+    Raises
+    ------
+    AlignmentError
+        If TRs are missing between others.
+    """
+    if not _is_sound(features):
+        return [(one.name, one.edges) for one in regressors_of(features)]
+    begins, rate = float(first_onset(features, name)), int(features.attrs["sample_rate"])
+    whole = exact(features.attrs["tr"]) * features.sizes["tr"]
+    seconds = min(exact(features.attrs.get("duration", whole)), whole)
+    return [("envelope", envelope_edges(samples_in(seconds, rate), rate, begins=begins))]
+
+
+def _is_sound(features: xr.Dataset) -> bool:
+    return "codec" in features.attrs or "mel" in features
 
 
 def _envelope_of(features: xr.Dataset, name: str, *, codec: str | None, device: str) -> Regressor:
@@ -183,12 +218,20 @@ def check_alignment(
     opened = [(Path(path).name, load_features(path)) for path in features]
     for name, dataset in opened:
         check_applied_once(dataset, stimulus_time_at_volume_0, name)
+
+    def expect(n_volumes: int, seconds: float) -> None:
+        # Another film's scan is told before the scan is read and the sound decoded.
+        outline = Scan(np.zeros(n_volumes, np.float32), seconds, None, None, None, None)
+        for name, dataset in opened:
+            for known, edges in edges_in(dataset, name):
+                check_extent(known, edges, outline, stimulus_time_at_volume_0, trim=trim)
+
     from giblet.data.fmri import FMRIProcessor  # here, as nilearn takes seconds to import
 
     scan = FMRIProcessor(
         mask, atlas, tr=tr, overrule_tr=overrule_tr, slice_time_ref=slice_time_ref, background_label=background_label,
         columns=columns, decimal=decimal, confound_columns=confound_columns, bad=bad,
-    ).load(bold, confounds=confounds)  # fmt: skip
+    ).load(bold, confounds=confounds, expect=expect)  # fmt: skip
     regressors = [
         regressor for name, dataset in opened for regressor in regressors_in(dataset, name, codec=codec, device=device)
     ]
@@ -235,7 +278,8 @@ def checks_of(
     good = scan["good"].values.astype(bool)
     targets = [column for column, usable in zip(_column_names(scan), good, strict=True) if usable]
     sample_mask = scan["sample_mask"].values.astype(bool) if "sample_mask" in scan else None
-    values = scan["bold"].values[:, good]
+    values = scan["bold"].values
+    values = values if good.all() else values[:, good]
     return [
         check(
             regressor, values, seconds, targets=targets, lags=lags_scanned, sample_mask=sample_mask,

@@ -54,7 +54,7 @@ PROCESSORS = (
     "giblet.data.cuts.CutProcessor",
     "giblet.data.clips.ClipProcessor",
 )
-"""All extractors, by where they are; the type of the settings says which one is asked for, and only that is imported."""
+"""Where all extractors are; the type of the settings says which one is asked for, and only that is imported."""
 
 
 def processor_types() -> tuple[type[Processor], ...]:

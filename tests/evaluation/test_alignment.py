@@ -8,8 +8,10 @@ import xarray as xr
 from scipy.stats import gamma
 
 from giblet.alignment import convolve_hrf
+from giblet.alignment.lags import BLOCK, standardised
+from giblet.alignment.prewhitening import slow_basis
 from giblet.errors import AlignmentError, InputError
-from giblet.evaluation.alignment import Regressor, check, envelope, regressors_of
+from giblet.evaluation.alignment import Regressor, _mean_of, check, envelope, regressors_of
 from giblet.features import new_features
 from giblet.timing import TRGrid
 
@@ -31,6 +33,18 @@ def test_the_envelope_of_a_tone_is_its_amplitude_over_root_2():
     found = envelope(loud * np.sin(2 * np.pi * 100 * np.arange(2 * rate) / rate), rate)
     np.testing.assert_allclose(found.values, np.repeat([0.5, 0.1], 10) / np.sqrt(2), rtol=1e-6)
     np.testing.assert_allclose(found.edges, np.arange(21) / 10)
+
+
+def test_the_mean_of_many_voxels_is_that_of_all_of_them_at_once():
+    rng = np.random.default_rng(0)
+    bold = (1000 + rng.standard_normal((N, 2 * BLOCK + 7)) * rng.uniform(1, 30, 2 * BLOCK + 7)).astype(np.float32)
+    kept = rng.random(N) > 0.1
+    for mask in (None, kept):
+        used = np.arange(N) if mask is None else np.flatnonzero(mask)
+        slow = slow_basis(used - used[0], tr=TR, detrend=True, high_pass=None)
+        whole = np.zeros(N)
+        whole[used] = standardised(bold[used], slow).mean(axis=1)
+        np.testing.assert_allclose(_mean_of(bold, TR, mask)[:, 0], whole, rtol=1e-10, atol=1e-13)
 
 
 def test_a_response_without_noise_has_correlation_1_at_lag_0():

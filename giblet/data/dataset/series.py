@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 
 from giblet.errors import InputError, reading
-from giblet.files import check_there
 from giblet.features import CODES, CONTINUOUS, REQUIRED, present_in
+from giblet.files import check_there
 from giblet.netcdf import open_netcdf
 
 Source = str | Path | np.ndarray | xr.DataArray | xr.Dataset
