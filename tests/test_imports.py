@@ -234,6 +234,7 @@ def test_a_path_that_is_not_there_is_told_before_anything_is_imported(tmp_path):
             asked.append(([*words, *argv], absent))
     assert {tuple(argv[:1]) for argv, _ in asked} == {(name,) for name, *_ in COMMANDS} - {("doctor",)}
     assert len(asked) >= 45
+    asked += [(["encode", there, "--features", given], "none.nc") for given in ("none.nc", "audio=none.nc")]
     found = one_after_another([argv for argv, _ in asked], LIGHT)
     for (argv, absent), (status, heavy, said) in zip(asked, found, strict=True):
         assert (status, heavy) == (2, []), (argv, said)
@@ -261,6 +262,7 @@ def test_a_file_of_another_kind_is_told_after_a_first_word_and_before_anything_h
         ["extract", film, "--workers", "0", *out],
         ["demo", "--quick", film, *out], ["demo", "--real", "alice", "--data", folder, *out],
         ["check-alignment", film, film], ["check-alignment", odd], ["encode", odd], ["bids", odd],
+        ["encode", odd, "--features", features], ["encode", odd, "--features", f"audio={features}"],
         ["reconstruct", folder], ["report", folder], ["codec", "evaluate", folder, *out], ["codec", "info", folder],
     ]  # fmt: skip
     read_first = [["info", features], ["train", odd], ["codec", "train", odd]]

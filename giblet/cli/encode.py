@@ -54,8 +54,8 @@ def encode(
     where = workers_of(workers, scheduler, retries)
     at_a_time = workers is not None or scheduler is not None
     if features:
-        for one in features:
-            check_there(one if _is_path(one) else one.partition("=")[2])
+        for path in filter(None, (one if _is_path(one) else one.partition("=")[2] for one in features)):
+            check_there(path)
         if at_a_time:
             raise InputError("--workers and --scheduler are for fits, one subject each: leave them out with --features")
         _predict(config, features, out_dir, overwrite, as_json)
@@ -92,37 +92,35 @@ def _lines(result: EncodingResult) -> Iterator[str]:
 
 
 def _predict(config: Path, features: list[str], out_dir: Path | None, overwrite: bool, as_json: bool) -> None:
-    from giblet.encoding.clip_settings import ClipSettings
-    from giblet.pipeline.encoding import read_encode_config
+    with busy("predicting"):
+        from giblet.encoding.clip_settings import ClipSettings
+        from giblet.pipeline.encoding import read_encode_config
 
-    settings = read_encode_config(config)
-    if isinstance(settings, ClipSettings):
-        tables = [one for one in features if _is_path(one)]
-        if len(tables) != 1:
-            raise InputError(
-                f"--features names {len(tables)} tables of clips: give one, and NAME=FILE for each band that is a file"
-            )
-        bands = _by_name([one for one in features if not _is_path(one)])
-        with busy("predicting"):
+        settings = read_encode_config(config)
+        if isinstance(settings, ClipSettings):
+            tables = [one for one in features if _is_path(one)]
+            if len(tables) != 1:
+                raise InputError(
+                    f"--features names {len(tables)} tables of clips: give one, and NAME=FILE for each band that is a "
+                    "file"
+                )
+            bands = _by_name([one for one in features if not _is_path(one)])
             from giblet.pipeline.encoding_sounds import predict_clips
 
             found = predict_clips(settings, tables[0], bands, out_dir, overwrite=overwrite)
-        if as_json:
-            print_json([{"subject": r.subject, "path": str(r.path), "n_clips": len(r.names)} for r in found])
-            return
-        for responses in found:
-            out.print(f"{responses.path}: {len(responses.names)} clips", markup=False)
-        return
-    given: Any = features[0] if len(features) == 1 and _is_path(features[0]) else _by_name(features)
-    with busy("predicting"):
-        from giblet.pipeline.encoding_film import predict_film
+            rows = [{"subject": r.subject, "path": str(r.path), "n_clips": len(r.names)} for r in found]
+            lines = [f"{r.path}: {len(r.names)} clips" for r in found]
+        else:
+            given: Any = features[0] if len(features) == 1 and _is_path(features[0]) else _by_name(features)
+            from giblet.pipeline.encoding_film import predict_film
 
-        scans = predict_film(settings, given, out_dir, overwrite=overwrite)
+            scans = predict_film(settings, given, out_dir, overwrite=overwrite)
+            rows = [{"subject": s.subject, "path": str(s.path), "n_trs": len(s.bold), "tr": s.tr} for s in scans]
+            lines = [f"{s.path}: {s.bold.shape[0]} TRs of {s.tr:g} s" for s in scans]
     if as_json:
-        print_json([{"subject": s.subject, "path": str(s.path), "n_trs": len(s.bold), "tr": s.tr} for s in scans])
-        return
-    for scan in scans:
-        out.print(f"{scan.path}: {scan.bold.shape[0]} TRs of {scan.tr:g} s", markup=False)
+        print_json(rows)
+    else:
+        out.print("\n".join(lines), markup=False)
 
 
 def _is_path(given: str) -> bool:
