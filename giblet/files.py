@@ -221,12 +221,14 @@ def check_there(
         Of the type `error`, if nothing is there by that name, or it is a folder in the place of a file, or a file in
         that of a folder.
     """
+    why = ""
     try:
         there = Path(path).exists()
-    except OSError as exc:  # a name that is too long, say
-        raise error(f"no such {what}: {path} ({exc.strerror}); check its name") from exc
+    except OSError as exc:  # a name that is too long, or a folder that may not be looked into
+        there, why = False, f" ({exc.strerror})"
     if not there:
-        raise error(f"no such {what}: {path}; {REMEDIES.get(what, 'check its name, and the folder that it is in')}")
+        remedy = REMEDIES.get(what, "check its name, and the folder that it is in")
+        raise error(f"no such {what}: {path}{why}; {remedy}")
     if folder is not None and Path(path).is_dir() != folder:
         raise error(f"{path} is a {'file' if folder else 'folder'}: name the {what} itself")
 

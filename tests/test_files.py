@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from giblet import files
-from giblet.errors import InputError
-from giblet.files import atomic_path, check_writable, sha256_of
+from giblet.errors import CodecError, InputError
+from giblet.files import atomic_path, check_there, check_writable, sha256_of
 
 
 def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -145,3 +145,22 @@ def test_the_list_of_what_writes_files_is_whole():
     assert opened.keys() - written == {"netcdf", "pages.drawings", "pages.sounds", "pipeline.encoding_brains"}
     assert opened["netcdf"] == {"to_netcdf"} and opened["pages.drawings"] == {"savefig"}
     assert {"data.sound", "data.picture", "data.simulate", "pages.sounds"} <= opened.keys()
+
+
+def test_what_is_not_there_is_told_with_what_it_was_to_be_and_what_to_do(tmp_path):
+    file = tmp_path / "a.nc"
+    file.write_text("")
+    check_there(file, "feature file")
+    check_there(tmp_path, "run", folder=True)
+    for path in (file, tmp_path):
+        check_there(path, folder=None)
+    with pytest.raises(InputError, match=r"^no such scan: none\.nii; check its name, and the folder that it is in$"):
+        check_there("none.nii", "scan")
+    with pytest.raises(CodecError, match=r"^no such run: none; giblet train makes one from a configuration$"):
+        check_there(Path("none"), "run", folder=True, error=CodecError)
+    with pytest.raises(InputError, match="is a folder: name the feature file itself"):
+        check_there(tmp_path, "feature file")
+    with pytest.raises(InputError, match="is a file: name the run itself"):
+        check_there(file, "run", folder=True)
+    with pytest.raises(InputError, match=r"no such file: a{300} \(File name too long\); check its name"):
+        check_there("a" * 300)

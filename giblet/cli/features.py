@@ -437,14 +437,16 @@ def _extracted(
     films: Sequence[Path], extractor: Extractor, given: Mapping[str, Any], where: Mapping[str, Any]
 ) -> Iterator[FeatureFile | FailedExtraction]:
     """What comes of each film. Where none is there, nothing is imported to find that out."""
-    if not any(film.exists() for film in films):
-        from giblet.pipeline.extracted import FailedExtraction
+    from giblet.pipeline.extracted import FailedExtraction
 
-        for film in films:
-            try:
-                check_there(film, extractor.source)
-            except InputError as exc:
-                yield FailedExtraction(film, str(exc))
+    absent = []
+    for film in films:
+        try:
+            check_there(film, extractor.source, folder=None)
+        except InputError as exc:
+            absent.append(FailedExtraction(film, str(exc)))
+    if len(absent) == len(films):
+        yield from absent
         return
     with bar("extracting", "films" if any(where.values()) else "s") as progress:
         from giblet.pipeline import extract_many
@@ -490,7 +492,9 @@ def _refuse_foreign(call: typer.Context, extractor: Extractor) -> None:
 
 def _other_kind(source: Path, extractor: Extractor) -> str:
     """What a file that could not be read may be read as instead."""
-    if not source.exists():
+    try:
+        check_there(source, folder=None)
+    except InputError:
         return ""
     from giblet.data.words.subtitles import ANNOTATIONS, SUBTITLES, TABLES
 

@@ -27,11 +27,13 @@ import torch
 from torch import Tensor, nn
 
 from giblet.codec.convolutions import padding, transposed_blocks
-from giblet.codec.layers import Core, Decoder, Encoder, ResidualCore
+from giblet.codec.layers import TILE_FRAMES, WEIGHTY_FRAMES, Core, Decoder, Encoder, ResidualCore
 from giblet.codec.streaming import Chain, Layer, State
 from giblet.errors import InputError
 
 RUNTIMES = ("auto", "torch", "openvino")
+# As many tiles come together: WEIGHTY_FRAMES over TILE_FRAMES. More threads would have nothing to do, and take memory.
+TILES_AT_ONCE = WEIGHTY_FRAMES // TILE_FRAMES
 # expm1 for the ELU. Below LOWEST, exp(x) - 1 is -1 to rounding. Above it, expm1 of y = x / 2**DOUBLINGS is
 # y / (g - y / 2), where g is the even function y / 2 coth(y / 2); the coefficients EVEN of its second and fourth power
 # (1 / 12 and -1 / 720 in its series at 0) are fitted to keep the error of the result within 4e-8 of its value, before
@@ -204,7 +206,7 @@ class CompiledChain(Layer[CompiledState]):
         tile, end = self.tile * self.rows_in, n_before + n_whole
         starts = range(n_before, end, tile)
         tiles = (seen[start - self.reach * self.rows_in : min(start + tile, end)] for start in starts)
-        outputs += self._infer(tiles, min(state.n_threads, max(1, len(starts))))
+        outputs += self._infer(tiles, min(state.n_threads, TILES_AT_ONCE))
         if n_whole < len(x):
             # The last, incomplete step sees the mirrored end. The rows before it bring a fresh state into step.
             end_state = self.chain.new_state()

@@ -115,7 +115,7 @@ def test_compiled_elu_keeps_the_digits_of_small_values():
     same = torch.nn.Conv1d(1, 1, 1, bias=False).requires_grad_(False)
     same.weight.fill_(1)
     x = np.concatenate([-np.logspace(-6, 2, 5000), np.logspace(-6, 2, 50), [0]]).astype(np.float32)
-    request = _compile([torch.nn.ELU(), same], len(x), 1, exact=True)
+    (request,) = _compile([torch.nn.ELU(), same], len(x), 1, exact=True)
     request.infer([x[:, None]])
     elu, exact = request.get_output_tensor().data[:, 0], np.where(x > 0, x, np.expm1(x.astype(np.float64)))
     np.testing.assert_allclose(elu, exact, rtol=4e-7)
@@ -260,3 +260,22 @@ signal.raise_signal(signal.SIGINT)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
+
+
+@needs_openvino
+def test_threads_take_a_tile_each_and_change_no_bit(speech):
+    codec = load_codec("bundled", device="cpu", runtime="openvino")
+    before = torch.get_num_threads()
+    found = {}
+    try:
+        for n_threads in (1, 3):
+            torch.set_num_threads(n_threads)
+            codes = codec.encode(speech[: 6 * 24_000])
+            found[n_threads] = codes, codec.decode(codes)
+            assert torch.get_num_threads() == n_threads
+    finally:
+        torch.set_num_threads(before)
+    for alone, shared in zip(*found.values(), strict=True):
+        np.testing.assert_array_equal(alone, shared)
+    for chain in (codec._encoder.front, codec._decoder.back):
+        assert {n: len(requests) for n, requests in chain._compiled.items()} == {1: 1, 3: 3}
