@@ -591,8 +591,9 @@ def _check_each_pair_once(paths: list[Path]) -> None:
 
 
 def _tell(expect: Expect | None, lengths: Sequence[int], timing: ScanTiming) -> None:
-    for n_volumes in () if expect is None else lengths:
-        expect(n_volumes, timing.tr)
+    if expect is not None:
+        for n_volumes in lengths:
+            expect(n_volumes, timing.tr)
 
 
 def _subject_of(path: Path) -> str | None:
