@@ -23,7 +23,7 @@ from pathlib import Path
 from types import ModuleType
 
 from giblet.errors import InputError
-from giblet.files import user_cache
+from giblet.storage import user_cache
 
 VARIABLE = "NUMBA_CACHE_DIR"
 """Where numba keeps what it compiled. Who has set it knows of another place, and that one is used."""

@@ -10,12 +10,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from giblet.cells import decoded
 from giblet.errors import InputError, reading
 from giblet.lazy import lazily
 from giblet.renamed import now_called
+from giblet.storage import place, taking_urls
+from giblet.urls import in_urls, is_url
 
 LONGEST = 80
 """Characters of a value that a message shows."""
@@ -51,6 +62,20 @@ class Settings(BaseModel):
     renamed: ClassVar[dict[str, str]] = {}
     """Today's names of options by those they had before. An old name is an error that says the new one, but in what
     giblet itself has stored: see :meth:`in_todays_words`."""
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _paths_of_urls(cls, value: Any) -> Any:
+        if isinstance(value, Path):
+            return place(value) if is_url(value) else value
+        if isinstance(value, dict):
+            return {name: cls._paths_of_urls(one) for name, one in value.items()}
+        return tuple(map(cls._paths_of_urls, value)) if isinstance(value, tuple) else value
+
+    @model_serializer(mode="wrap")
+    def _urls_of_paths(self, plain: SerializerFunctionWrapHandler, info: SerializationInfo) -> Any:
+        """In JSON, and so in YAML and in what is compared with it, what stands at a URL is called by it."""
+        return plain(self) if info.mode != "json" else _by_urls(plain(self))
 
     @model_validator(mode="after")
     def _paths_are_of_files(self) -> Self:
@@ -217,6 +242,14 @@ class Settings(BaseModel):
         return owner
 
 
+def _by_urls(plain: Any) -> Any:
+    if isinstance(plain, dict):
+        return {name: _by_urls(one) for name, one in plain.items()}
+    if isinstance(plain, (list, tuple)):
+        return [_by_urls(one) for one in plain]
+    return in_urls(plain) if isinstance(plain, str) else plain
+
+
 def _each_once(errors: Iterable[Any]) -> list[Any]:
     """Errors, of an unknown option that all items of a list have, such as all runs, the first."""
     found: dict[Any, Any] = {}
@@ -288,6 +321,7 @@ def _number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int | str:
 _EachOnce.add_constructor("tag:yaml.org,2002:int", _number)
 
 
+@taking_urls("path")
 def options_in(path: str | Path) -> dict[str, Any]:
     """The options that a YAML file holds, by name, as they stand there.
 

@@ -8,13 +8,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+from giblet.urls import in_urls
 
 _OBEYED = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, what turns the direction of writing, and halves of characters, which cannot be printed."""
 
 
 class GibletError(Exception):
-    """Base of every error that giblet raises on purpose; the CLI prints it as one line and exits with status 2."""
+    """Base of every error that giblet raises on purpose; the CLI prints it as one line and exits with status 2.
+
+    What stands at a URL is called by it, not by its copy on this computer.
+    """
+
+    def __init__(self, *told: Any) -> None:
+        super().__init__(*(in_urls(one) if isinstance(one, str) else one for one in told))
 
 
 class InputError(GibletError, ValueError):
@@ -68,14 +77,15 @@ def printable(text: str) -> str:
     Returns
     -------
     str
-        Control characters, and those that turn the direction of writing, are escaped as Python writes them.
+        Control characters, and those that turn the direction of writing, are escaped as Python writes them, and what
+        stands at a URL is called by it.
 
     Examples
     --------
     >>> printable("beep\\x07 and\\nmore")
     'beep\\\\x07 and more'
     """
-    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), " ".join(text.split()))
+    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), " ".join(in_urls(text).split()))
 
 
 @contextmanager

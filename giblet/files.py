@@ -62,6 +62,8 @@ from typing import TYPE_CHECKING, Any
 
 from giblet.errors import GibletError, InputError, reading
 from giblet.limits import check_archive
+from giblet.storage import check_reachable, digest_path, place, publish, withdraw
+from giblet.urls import in_urls
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,12 +79,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its name when the block ends without an error.
 
     The folder is made if it is missing. The temporary file keeps the suffix, is flushed to disk before the rename,
-    and is removed when the block fails, so that a reader sees the old file, the new one, or none.
+    and is removed when the block fails, so that a reader sees the old file, the new one, or none. The finished file of a
+    path in a mirror of URLs is copied to its URL.
 
     Parameters
     ----------
     path : str or Path
-        Where the finished file shall stand.
+        Where the finished file shall stand; a URL is one, too.
 
     Yields
     ------
@@ -94,7 +97,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     InputError
         If the folder cannot be written to, or the disk is full.
     """
-    path = Path(path)
+    path = place(path)
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,6 +112,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
         temporary = None
         _sync_folder(path.parent)
+        publish(path)
     except OSError as exc:
         raise InputError(
             f"cannot write {path}: {exc.strerror or exc}; choose another output folder or free some space"
@@ -120,7 +124,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def write_atomic(path: str | Path, content: bytes | memoryview | str) -> None:
-    """Write a file so that a kill at any moment leaves the old one or the new one, whole; text as UTF-8.
+    """Write a file so that a kill at any moment leaves the old one or the new one, whole.
+
+    Text is written as UTF-8, and calls what stands at a URL by it, not by its copy on this computer.
 
     Parameters
     ----------
@@ -133,7 +139,23 @@ def write_atomic(path: str | Path, content: bytes | memoryview | str) -> None:
         As :func:`atomic_path`.
     """
     with atomic_path(path) as temporary:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        temporary.write_bytes(in_urls(content).encode() if isinstance(content, str) else content)
+
+
+def remove(path: Path) -> None:
+    """Remove a file of giblet's own if it is there; of a path in a mirror of URLs, what stands at its URL too.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    InputError
+        If a storage does not let it be removed.
+    """
+    path.unlink(missing_ok=True)
+    withdraw(path)
 
 
 def remove_unfinished(folder: str | Path, stems: Collection[str] | None = None) -> None:
@@ -181,9 +203,11 @@ def check_writable(folder: str | Path) -> None:
     Raises
     ------
     InputError
-        If the folder, or the nearest one above it that exists, is not a folder or cannot be written to.
+        If the folder, or the nearest one above it that exists, is not a folder or cannot be written to; if the storage of
+        its URL is read only, has no such bucket, or cannot be reached.
     """
-    folder = Path(folder)
+    folder = place(folder)
+    check_reachable(folder)
     existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     try:
         with tempfile.TemporaryFile(dir=existing):
@@ -291,24 +315,6 @@ def _lock(handle: int) -> bool | None:
     return True
 
 
-def user_cache() -> Path | None:
-    """The user's cache folder for giblet.
-
-    Returns
-    -------
-    Path or None
-        None where there is none that can be written to.
-    """
-    import platformdirs
-
-    root = platformdirs.user_cache_path("giblet", appauthor=False)
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return None
-    return root if os.access(root, os.W_OK) else None
-
-
 def read_json(
     path: Path,
     remedy: str = "expected JSON; correct it",
@@ -401,7 +407,7 @@ def read_npz(path: Path, remedy: str, error: type[GibletError] = InputError) -> 
 
 
 def sha256_of(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, as hexadecimal digits.
+    """SHA-256 of a file's bytes, as hexadecimal digits; what was fetched from a URL is read for it once.
 
     Parameters
     ----------
@@ -417,8 +423,14 @@ def sha256_of(path: str | Path) -> str:
     OSError
         If the file cannot be read.
     """
+    kept = digest_path(path)
+    if kept is not None and kept.exists():
+        return kept.read_text(encoding="ascii")
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
+    if kept is not None:
+        with suppress(InputError):
+            write_atomic(kept, digest.hexdigest())
     return digest.hexdigest()

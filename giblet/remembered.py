@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from giblet.errors import InputError
-from giblet.files import sha256_of, user_cache, write_atomic
+from giblet.files import sha256_of, write_atomic
+from giblet.storage import user_cache
 
 FORMAT = 1
 """Of what is kept, and of how fingerprints are computed."""

@@ -23,9 +23,9 @@ ROOT = Path(giblet.__file__).parent
 
 # From the ground up; a module may import from its own floor and from those below.
 FLOORS = [
-    {"docs", "errors", "lazy", "version"},
+    {"docs", "errors", "lazy", "urls", "version"},
     {"timing", "files", "netcdf", "device", "signals", "cells", "renamed", "notebook", "limits"}
-    | {"progress", "hub", "compiled", "remembered", "checkpoints", "sound_files", "sound_metrics"},
+    | {"progress", "hub", "compiled", "remembered", "checkpoints", "sound_files", "sound_metrics", "storage"},
     {"config", "features", "modalities", "spans", "runs"},
     {"codec", "alignment"},
     {"data", "models"},

@@ -29,6 +29,7 @@ from giblet.files import check_there
 from giblet.hub import is_hub_name
 from giblet.limits import LIMITS, VARIABLE, limits_in
 from giblet.renamed import now_called
+from giblet.urls import in_urls
 from giblet.version import __version__
 
 if TYPE_CHECKING:
@@ -113,8 +114,18 @@ class OneByOne(TyperGroup):
 app = typer.Typer(
     cls=OneByOne, add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
 )
-out = Console(soft_wrap=True, highlight=False, emoji=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
+
+
+class _Stream(Console):
+    """A stream on which what stands at a URL is called by it, not by its copy on this computer."""
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """Print objects."""
+        super().print(*(in_urls(one) if isinstance(one, str) else one for one in objects), **how)
+
+
+out = _Stream(soft_wrap=True, highlight=False, emoji=False)
+err = _Stream(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 
 # GNU OpenMP's threads wait by spinning, as if they were alone: on a node that others use too, two threads were 5 to 50
 # times slower than one (measured). It reads this when torch is imported, which is after this module.
@@ -457,7 +468,7 @@ def busy(what: str) -> Iterator[None]:
 
 def print_json(value: Any) -> None:
     """Print one JSON object on stdout."""
-    typer.echo(json.dumps(value, indent=2, default=str))
+    typer.echo(in_urls(json.dumps(value, indent=2, default=str)))
 
 
 def table(title: str, rows: dict[str, Any]) -> None:
