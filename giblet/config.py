@@ -25,7 +25,7 @@ from giblet.cells import decoded
 from giblet.errors import InputError, reading
 from giblet.lazy import lazily
 from giblet.renamed import now_called
-from giblet.storage import place, taking_urls
+from giblet.storage import local_path, taking_urls
 from giblet.urls import in_urls, is_url
 
 LONGEST = 80
@@ -67,7 +67,7 @@ class Settings(BaseModel):
     @classmethod
     def _paths_of_urls(cls, value: Any) -> Any:
         if isinstance(value, Path):
-            return place(value) if is_url(value) else value
+            return local_path(value) if is_url(value) else value
         if isinstance(value, dict):
             return {name: cls._paths_of_urls(one) for name, one in value.items()}
         return tuple(map(cls._paths_of_urls, value)) if isinstance(value, tuple) else value

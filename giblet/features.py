@@ -44,6 +44,7 @@ import numpy as np
 from giblet.errors import InputError, reading
 from giblet.files import check_there, read_json, sha256_of, write_atomic
 from giblet.renamed import now_called
+from giblet.storage import taking_urls
 from giblet.timing import TAIL, TRGrid, exact
 from giblet.version import __version__
 
@@ -270,6 +271,7 @@ def grid_of(features: xr.Dataset | Stored) -> TRGrid:
     return TRGrid(float(features.attrs["tr"]), int(features.sizes["tr"]), float(features.attrs["frame_rate"]))
 
 
+@taking_urls(into=("path",))
 def save_features(features: xr.Dataset, path: str | Path, *, options: Mapping[str, Any] | None = None) -> Path:
     """Write a feature file and its sidecar, each whole or not at all.
 
@@ -303,6 +305,7 @@ def save_features(features: xr.Dataset, path: str | Path, *, options: Mapping[st
     return path
 
 
+@taking_urls("path")
 def load_features(path: str | Path) -> xr.Dataset:
     """Read a feature file into memory and check that it is one.
 
@@ -332,6 +335,7 @@ def load_features(path: str | Path) -> xr.Dataset:
     return _checked(read_netcdf(path), path)
 
 
+@taking_urls("path")
 def load_outline(path: str | Path) -> xr.Dataset | Stored:
     """As :func:`load_features`, if possible without xarray: to say what a file holds, and whether it is up to date.
 

@@ -62,8 +62,8 @@ from typing import TYPE_CHECKING, Any
 
 from giblet.errors import GibletError, InputError, reading
 from giblet.limits import check_archive
-from giblet.storage import check_reachable, digest_path, place, publish, withdraw
-from giblet.urls import in_urls
+from giblet.storage import check_reachable, digest_path, local_path, publish, withdraw
+from giblet.urls import in_urls, is_url, mirror_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,7 +97,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     InputError
         If the folder cannot be written to, or the disk is full.
     """
-    path = place(path)
+    path = local_path(path)
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -206,7 +206,7 @@ def check_writable(folder: str | Path) -> None:
         If the folder, or the nearest one above it that exists, is not a folder or cannot be written to; if the storage of
         its URL is read only, has no such bucket, or cannot be reached.
     """
-    folder = place(folder)
+    folder = local_path(folder)
     check_reachable(folder)
     existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     try:
@@ -228,7 +228,7 @@ REMEDIES = {
 def check_there(
     path: str | Path, what: str = "file", *, folder: bool | None = False, error: type[GibletError] = InputError
 ) -> None:
-    """Refuse a file or folder that is not there.
+    """Refuse a file or folder that is not there; of what stands at a URL, that is told when it is brought.
 
     Parameters
     ----------
@@ -245,6 +245,8 @@ def check_there(
         Of the type `error`, if nothing is there by that name, or it is a folder in the place of a file, or a file in
         that of a folder.
     """
+    if is_url(path) or (mirror_of(path) is not None and not Path(path).exists()):
+        return
     why = ""
     try:
         there = Path(path).exists()
@@ -313,6 +315,36 @@ def _lock(handle: int) -> bool | None:
     except (OSError, ModuleNotFoundError):  # a file system without locks; Windows
         return None
     return True
+
+
+@contextmanager
+def one_at_a_time(folder: str | Path) -> Iterator[None]:
+    """Within the block this process is the only one of those that ask in the same way, of a folder; it waits for its turn.
+
+    The lock is the kernel's, on the folder itself: it ends with the process, and leaves nothing behind. Where the file
+    system or the machine has no locks, nobody waits.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Made if it is missing.
+
+    Yields
+    ------
+    None
+    """
+    handle = None
+    with suppress(OSError, ModuleNotFoundError):
+        import fcntl
+
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
 
 
 def read_json(

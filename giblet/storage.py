@@ -64,7 +64,7 @@ def user_cache() -> Path | None:
     return root if os.access(root, os.W_OK) else None
 
 
-def place(given: str | os.PathLike[str]) -> Path:
+def local_path(given: str | os.PathLike[str]) -> Path:
     """Where a file is on this computer, or will be once it is brought; nothing is asked of a storage.
 
     Parameters
@@ -108,7 +108,7 @@ def bring(path: Path, *, needed: bool = True, folder: bool = False) -> Path:
     Parameters
     ----------
     path : Path
-        As :func:`place` gives it.
+        As :func:`local_path` gives it.
     needed : bool
         Whether it is an error if nothing stands there.
     folder : bool
@@ -169,6 +169,25 @@ def version_of(path: Path) -> dict[str, Any] | None:
     with store.reached("read"):
         about = store.about(path)
     return None if about is None else _version(about)
+
+
+def exists(path: Path) -> bool:
+    """Whether there is such a file, at its URL if it has one.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    InputError
+        If its storage cannot be reached.
+    """
+    return path.exists() if mirror_of(path) is None else version_of(path) is not None
 
 
 def publish(path: Path) -> None:
@@ -234,6 +253,26 @@ def check_reachable(folder: Path) -> None:
             raise FileNotFoundError(store.url)
 
 
+def check_local(folder: Path, what: str) -> None:
+    """An error if a folder that must be of this computer is a URL.
+
+    Parameters
+    ----------
+    folder : Path
+    what : str
+        What lies in it, for the message.
+
+    Raises
+    ------
+    InputError
+        If it is one, or lies in a mirror.
+    """
+    if mirror_of(local_path(folder)) is not None:
+        raise InputError(
+            f"{local_path(folder)} is a URL, and {what} must lie in a folder of this computer: copy it there"
+        )
+
+
 def digest_path(path: str | os.PathLike[str]) -> Path | None:
     """Where the SHA-256 of a file that was fetched is kept, so that it is computed once.
 
@@ -246,9 +285,9 @@ def digest_path(path: str | os.PathLike[str]) -> Path | None:
     Path or None
         None for what was not fetched, or is not kept.
     """
-    if mirror_of(path) is None or not os.path.islink(path):
+    if mirror_of(path) is None or not Path(path).is_symlink():
         return None
-    return Path(os.readlink(path)).parent.with_suffix(".sha256")
+    return Path(path).readlink().parent.with_suffix(".sha256")
 
 
 def taking_urls(*reads: str, folders: tuple[str, ...] = (), into: tuple[str, ...] = ()) -> Callable[
@@ -276,9 +315,9 @@ def taking_urls(*reads: str, folders: tuple[str, ...] = (), into: tuple[str, ...
 
         def here(name: str, value: Any) -> Any:
             if isinstance(value, (str, Path)):
-                if not is_url(value):
+                if not (is_url(value) or (mirror_of(value) is not None and not Path(value).exists())):
                     return value
-                return place(value) if name in into else bring(place(value), folder=name in folders)
+                return local_path(value) if name in into else bring(local_path(value), folder=name in folders)
             if isinstance(value, Mapping):
                 return {key: here(name, one) for key, one in value.items()}
             return type(value)(here(name, one) for one in value) if isinstance(value, (list, tuple)) else value
@@ -360,7 +399,7 @@ class _Store:
             with tempfile.TemporaryDirectory(dir=self.mirror) as scratch:
                 os.replace(self._copied(path, Path(scratch), about), path)
             return
-        if path.exists() and path.is_symlink() and os.readlink(path) == str(kept):
+        if path.exists() and path.is_symlink() and path.readlink() == kept:
             return
         for _ in range(3):
             if kept.exists():
@@ -374,7 +413,7 @@ class _Store:
                     raise FileNotFoundError(self.url)
                 if _version(now) == _version(about):
                     with suppress(OSError):  # another process was faster
-                        os.rename(copy.parent, kept.parent)
+                        copy.parent.rename(kept.parent)
                 else:
                     about, kept = now, self._kept(path, now) or kept
         else:
@@ -405,7 +444,9 @@ class _Store:
     def reached(self, what: str, passing: type[Exception] | tuple[()] = ()) -> Iterator[None]:
         """Whatever a storage raises within the block, as one of ours."""
         if what == "write" and self.protocol in WEB:
-            raise InputError(f"cannot write {self.url}: {self.protocol}:// is for reading; write to s3://, gs:// or a folder")
+            raise InputError(
+                f"cannot write {self.url}: {self.protocol}:// is for reading; write to s3://, gs:// or a folder"
+            )
         try:
             yield
         except passing:
@@ -419,7 +460,9 @@ class _Store:
         except FileNotFoundError as exc:
             if self.protocol in BUCKETS and self._certainly_no_bucket():
                 bucket = self.url.removeprefix(f"{self.protocol}://").partition("/")[0]
-                raise InputError(f"cannot {what} {self.url}: there is no bucket {bucket!r}; make it, or correct the name") from exc
+                raise InputError(
+                    f"cannot {what} {self.url}: there is no bucket {bucket!r}; make it, or correct the name"
+                ) from exc
             raise InputError(f"no such file: {self.url}; correct its name, and see that it was uploaded") from exc
         except PermissionError as exc:
             raise InputError(

@@ -41,7 +41,7 @@ def is_url(given: str | os.PathLike[str]) -> bool:
     (True, True, False, False)
     """
     text = os.fspath(given)
-    return ":/" in text and _URL.fullmatch(text) is not None and not os.path.exists(text)
+    return ":/" in text and _URL.fullmatch(text) is not None and not Path(text).exists()
 
 
 def parts_of(url: str | os.PathLike[str]) -> tuple[str, str]:

@@ -25,6 +25,7 @@ from giblet.cli.shared import (
 )
 from giblet.errors import InputError
 from giblet.files import check_there
+from giblet.urls import is_url
 
 if TYPE_CHECKING:
     from giblet.pipeline.encoding_result import EncodingResult, Tell
@@ -125,7 +126,7 @@ def _predict(config: Path, features: list[str], out_dir: Path | None, overwrite:
 
 def _is_path(given: str) -> bool:
     """Whether it is a file alone, without a name before it."""
-    return "=" not in given or Path(given).exists()
+    return "=" not in given or is_url(given) or Path(given).exists()
 
 
 def _by_name(given: list[str]) -> dict[str, str]:

@@ -29,6 +29,7 @@ from giblet.files import check_there
 from giblet.hub import is_hub_name
 from giblet.limits import LIMITS, VARIABLE, limits_in
 from giblet.renamed import now_called
+from giblet.storage import local_path
 from giblet.urls import in_urls
 from giblet.version import __version__
 
@@ -90,8 +91,16 @@ class Command(TyperCommand):
     """A command that begins when all that it is to read is there."""
 
     def invoke(self, ctx: Any) -> Any:  # noqa: D102
+        ctx.params = {name: _placed(value) for name, value in ctx.params.items()}
         check_paths(str(ctx.info_name), ctx.params)
         return super().invoke(ctx)
+
+
+def _placed(value: Any) -> Any:
+    """A parameter with the places on this computer of URLs that stand in it for paths."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_placed, value))
+    return local_path(value) if isinstance(value, Path) else value
 
 
 class OneByOne(TyperGroup):

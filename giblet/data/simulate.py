@@ -44,6 +44,7 @@ from giblet.features import (
 )
 from giblet.files import atomic_path, write_atomic
 from giblet.spans import volume_rate
+from giblet.storage import bring
 from giblet.timing import TRGrid, check_tr, exact, same_tr, shown
 
 if TYPE_CHECKING:
@@ -445,6 +446,8 @@ def write_simulation(simulation: Simulation, path: str | Path, *, overwrite: boo
     mask, truth = path.with_name(f"{stem}_mask.nii.gz"), path.with_name(f"{stem}_truth.nc")
     if not overwrite:
         own = [*targets, *map(sidecar_path, targets)]
+        for standing in (*own, mask, truth):
+            bring(standing, needed=False)
         _check_replaced(simulation, own if table else [*own, mask], truth)
     inside = _box(simulation.bold.shape[1])
     circular = {"Circular": simulation.truth.attrs["circular"]} if "circular" in simulation.truth.attrs else {}

@@ -5,7 +5,7 @@ Paths in a configuration file are relative to the folder in which the command ru
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -17,7 +17,9 @@ from giblet.data.bids.settings import BidsSettings
 from giblet.data.bold.strategies import Strategy
 from giblet.data.splits import HRF_SECONDS
 from giblet.errors import InputError
+from giblet.storage import bring
 from giblet.timing import same_tr, shown
+from giblet.urls import mirror_of
 
 if TYPE_CHECKING:
     from giblet.data.fmri import FMRIProcessor
@@ -25,6 +27,41 @@ if TYPE_CHECKING:
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def bring_files(settings: Settings, *, needed: bool = True) -> None:
+    """Copy here what settings name by URLs: files with what belongs to them by name, and whole folders.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of data; with settings within them. Their ``output`` is left alone.
+    needed : bool
+        Whether a file that is not there is an error.
+
+    Raises
+    ------
+    InputError
+        If one is not there, or its storage cannot be reached.
+    """
+    from giblet.data.bold.surfaces import companions
+
+    def inside(name: str, value: Any) -> None:
+        if isinstance(value, Settings):
+            for inner, one in value:
+                inside(inner, one)
+        elif isinstance(value, Mapping):
+            for one in value.values():
+                inside(name, one)
+        elif isinstance(value, tuple):
+            for one in value:
+                inside(name, one)
+        elif isinstance(value, Path) and name != "output" and mirror_of(value) is not None:
+            bring(value, needed=needed, folder=True)
+            for beside in companions(value) if name in ("bold", "mask", "atlas") else ():
+                bring(beside, needed=False)
+
+    inside("", settings)
 
 
 class RunSettings(Settings):

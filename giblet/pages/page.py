@@ -17,9 +17,10 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
-from giblet.files import atomic_path, write_atomic
+from giblet.files import atomic_path, remove, write_atomic
 from giblet.pages.parts import Listen, Section, data_uri
 from giblet.pages.sounds import Player
+from giblet.storage import local_path
 from giblet.version import __version__
 
 LONG, LONG_TOGETHER = 600.0, 2400.0
@@ -98,7 +99,7 @@ class Report:
         InputError
             If it cannot be written, or a sound cannot be read.
         """
-        path = Path(path)
+        path = local_path(path)
         if not self.sounds_beside:
             write_atomic(path, self.html)
             return path
@@ -115,7 +116,7 @@ class Report:
         write_atomic(path, self._html(beside, folder.name))
         for old in folder.iterdir():
             if SOUND_FILE.fullmatch(old.name) and old.name not in written:
-                old.unlink(missing_ok=True)  # of the page that was replaced
+                remove(old)  # of the page that was replaced
         return path
 
     def open_in_browser(self) -> Path:

@@ -22,6 +22,7 @@ from giblet.features import load_features, main_variable, metadata_of
 from giblet.files import check_writable
 from giblet.pipeline.decoding import sound_decoder
 from giblet.renamed import renamed
+from giblet.storage import bring, taking_urls
 from giblet.timing import exact
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ def _envelope_of(features: xr.Dataset, name: str, *, codec: str | None, device: 
 
 
 @renamed(start_offset="stimulus_time_at_volume_0")
+@taking_urls("features", "bold", "mask", "atlas", "confounds", into=("plot",))
 # 24 parameters: one for each option of `giblet check-alignment`, so that an editor knows them and a typo is an error.
 def check_alignment(
     features: Sequence[str | Path],
@@ -295,7 +297,7 @@ def _check_plot(plot: str | Path | None, overwrite: bool) -> None:
         return
     check_plotting()
     check_writable(Path(plot).parent)
-    if Path(plot).exists() and not overwrite:
+    if bring(Path(plot), needed=False).exists() and not overwrite:
         raise InputError(f"{plot} already exists: name another file for `plot`, or replace it (`overwrite=True`)")
 
 

@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from giblet.errors import GibletError, InputError, one_line
+from giblet.urls import mirror_of
 from giblet.version import __version__
 
 if TYPE_CHECKING:
@@ -285,7 +286,7 @@ def _check_place(common: _Common) -> None:
     if common.version != __version__:
         raise InputError(_other_version(socket.gethostname(), __version__))
     for path in (common.visible, common.folder):
-        if not path.exists():
+        if mirror_of(path) is None and not path.exists():
             raise InputError(
                 f"the worker on {socket.gethostname()} does not see {path}: inputs and outputs must be on a disk that "
                 "all workers see by the same path"

@@ -24,6 +24,7 @@ from giblet.notebook import html_table
 from giblet.pipeline.codec_report import DATA, PAGE
 from giblet.progress import Progress
 from giblet.sound_files import find_sound_files
+from giblet.storage import check_local, taking_urls
 
 if TYPE_CHECKING:
     from giblet.codec.encodec import EncodecCodec
@@ -123,6 +124,7 @@ def describe_codec(codec: str = "bundled", *, bandwidth: float = 6.0, device: st
     )  # fmt: skip
 
 
+@taking_urls(folders=("sounds",))
 def evaluate_codec(  # 11 parameters: what to score, on what, where to, and six options that are one word each
     sounds: str | Path | Iterable[str | Path],
     codec: str = "bundled",
@@ -174,6 +176,7 @@ def evaluate_codec(  # 11 parameters: what to score, on what, where to, and six 
         If there is no usable sound, an option is out of range, the codec or the folder cannot be used, or another
         report stands there.
     """
+    check_local(Path(out_dir), "a report")
     if not 0 < seconds < math.inf:
         raise InputError(f"seconds is {seconds!r}; expected a positive number")
     for name, value, least in (("limit", limit, 1), ("players", players, 0)):

@@ -8,6 +8,7 @@ from pathlib import Path
 from giblet.codec.training.settings import CodecTrainingSettings
 from giblet.files import check_writable
 from giblet.progress import TrainingProgress
+from giblet.storage import check_local
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ def train_codec(
     step_to_go_on_from : where a training that was stopped goes on.
     """
     settings = config if isinstance(config, CodecTrainingSettings) else codec_training_settings(config)
+    check_local(settings.output, "a codec's training")
     check_writable(settings.output)
     # Here, as torch takes seconds to import, and a mistake in the settings should be told before.
     from giblet.codec.training import loop

@@ -18,6 +18,7 @@ from giblet.features import check_sidecar, load_features, main_variable, metadat
 from giblet.files import check_writable, sha256_of, write_atomic
 from giblet.progress import Progress
 from giblet.renamed import renamed
+from giblet.storage import bring, taking_urls
 from giblet.timing import exact
 from giblet.version import __version__
 
@@ -44,6 +45,7 @@ class DecodedFile:
 
 @renamed(out="out_file")
 @fill_doc
+@taking_urls("features", into=("out_file",))
 def decode(
     features: str | Path,
     out_file: str | Path | None = None,
@@ -97,6 +99,7 @@ def decode(
     name = str(features).removesuffix("_features.nc") + f"_decoded{'.mp4' if picture else '.wav'}"
     out_file = Path(name if out_file is None else out_file)
     check_writable(out_file.parent)
+    bring(out_file, needed=False)
     made_from = sha256_of(features)
     if not overwrite:
         _check_decoded(out_file, Path(features).name, made_from)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from giblet.config import options_in
+from giblet.data.study_settings import bring_files
 from giblet.docs import fill_doc
 from giblet.encoding.clip_settings import ClipSettings
 from giblet.encoding.settings import EncodeSettings
@@ -13,6 +14,7 @@ from giblet.errors import GibletError, InputError
 from giblet.files import check_writable, claimed
 from giblet.pipeline.cluster import Workers
 from giblet.pipeline.derivative import check_derivative
+from giblet.storage import bring, check_local
 
 if TYPE_CHECKING:
     from giblet.pipeline.encoding_files import SubjectEncoding
@@ -87,6 +89,8 @@ def encode(
     settings = read_encode_config(config) if isinstance(config, (str, Path)) else config
     if device is not None:
         settings = settings.make(**{**settings.model_dump(), "device": device})
+    if scheduler is not None:
+        check_local(settings.output, "the output with a scheduler")
     # Here, as what fits encoding models takes seconds to import, and a mistake in the settings should be told before.
     from giblet.pipeline.encoding_clips import encode_clips
     from giblet.pipeline.encoding_group import encode_group
@@ -97,6 +101,8 @@ def encode(
     if isinstance(settings, ClipSettings):
         return encode_clips(settings, overwrite=overwrite, progress=progress, where=where)
     check_writable(settings.output)
+    bring(settings.output, needed=False, folder=True)
+    bring_files(settings)
     check_derivative(settings.output)
     with claimed(settings.output):
         subjects, failed = _each_subject(settings, overwrite, progress, where)

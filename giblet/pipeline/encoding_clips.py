@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from giblet.codec import load_codec
+from giblet.data.study_settings import bring_files
 from giblet.encoding.clip_scores import ClipScores, permutation_test_cv, score_clips
 from giblet.encoding.clip_settings import ClipSettings
 from giblet.encoding.clips import Clips, clip_features, read_clips
@@ -33,6 +34,7 @@ from giblet.pipeline.encoding_files import (
 )
 from giblet.pipeline.encoding_result import EncodingResult, Tell, each_subject, write_result
 from giblet.pipeline.results import described
+from giblet.storage import bring
 from giblet.version import __version__
 
 log = logging.getLogger(__name__)
@@ -83,10 +85,12 @@ def encode_clips(
     giblet.encoding.clips.clip_features : the features alone.
     """
     settings = config if isinstance(config, ClipSettings) else ClipSettings.from_yaml(config)
+    bring_files(settings)
     clips = read_clips(
         settings.clips, file_column=settings.file_column, group_column=settings.group_column, folder=settings.folder
     )
     check_writable(settings.output)
+    bring(settings.output, needed=False, folder=True)
     check_derivative(settings.output)
     with claimed(settings.output):
         options = {name: _options(settings, clips, name) for name in settings.responses}

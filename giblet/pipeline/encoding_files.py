@@ -18,7 +18,7 @@ from giblet.data.bold.brain_rows import PLACES, ROWS, unit_of
 from giblet.data.study_settings import SubjectSettings
 from giblet.encoding import EncodingModel
 from giblet.errors import InputError, reading
-from giblet.files import read_json, write_atomic
+from giblet.files import read_json, remove, write_atomic
 from giblet.pipeline.derivative import bids_label
 from giblet.pipeline.results import files_of_result
 
@@ -181,8 +181,8 @@ def standing_result(
         if not overwrite:
             raise
         for other in files_of_result(card, options, overwrite=True):
-            (folder / other).unlink(missing_ok=True)
-        card.unlink(missing_ok=True)
+            remove(folder / other)
+        remove(card)
         return None
     needed = [*names, *(f"{label}_{what}" for what in wanted)]
     if not names or any(not (folder / other).is_file() for other in needed):

@@ -12,6 +12,7 @@ import pandas as pd
 
 from giblet.alignment import align_all_modalities
 from giblet.data.bold.brain_images import ending_of, files_at, image_of, write_brain
+from giblet.data.study_settings import bring_files
 from giblet.encoding import EncodingModel
 from giblet.encoding.clip_settings import ClipSettings
 from giblet.encoding.settings import EncodeSettings, EncodeSubjectSettings
@@ -29,6 +30,7 @@ from giblet.pipeline.encoding_files import (
     subject_folder,
     write_stats,
 )
+from giblet.storage import bring, taking_urls
 from giblet.training.films import Films
 
 
@@ -61,6 +63,7 @@ class PredictedScan:
         return pd.DataFrame(self.bold, index=pd.Index(np.arange(len(self.bold)) * self.tr, name="onset"))
 
 
+@taking_urls("features", into=("out_dir",))
 def predict_film(
     config: str | Path | EncodeSettings, features: str | Path | Mapping[str, str | Path],
     out_dir: str | Path | None = None, *, overwrite: bool = False,
@@ -109,7 +112,9 @@ def predict_film(
         raise InputError(f"the bands need {', '.join(missing)} too: give a file for each of {', '.join(sources)}")
     if unknown := [name for name in files if name not in sources]:
         raise InputError(f"no band is of {unknown[0]!r}: they are of {', '.join(sources)}")
-    folder = settings.output if out_dir is None else Path(out_dir)
+    bring(settings.output, needed=False, folder=True)  # the fits
+    bring_files(settings)
+    folder = settings.output if out_dir is None else bring(Path(out_dir), needed=False, folder=True)
     check_derivative(folder)
     reader = BandReader(settings.bands, codec=settings.codec, films=Films(), device=settings.device)
     scans = [_predicted(settings, subject, files, reader, folder, overwrite) for subject in settings.data.subjects]

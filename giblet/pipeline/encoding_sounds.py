@@ -20,6 +20,7 @@ from giblet.files import read_json
 from giblet.notebook import html_table
 from giblet.pipeline.derivative import check_derivative, describe_derivative
 from giblet.pipeline.encoding_files import label_of, like_of, predicted_path, read_stats, subject_folder, write_stats
+from giblet.storage import taking_urls
 
 HEARD = ("codec", "bandwidth", "level")
 """Options that decide what features are made of a sound."""
@@ -54,6 +55,7 @@ class PredictedResponses:
         return pd.DataFrame(self.responses, index=pd.Index(self.names, name="file"))
 
 
+@taking_urls("clips", "bands", into=("out_dir",))
 def predict_clips(
     config: str | Path | ClipSettings, clips: str | Path, bands: Mapping[str, str | Path] | None = None,
     out_dir: str | Path | None = None, *, overwrite: bool = False,

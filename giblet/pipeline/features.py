@@ -32,6 +32,7 @@ from giblet.pipeline.cluster import Attempt, Workers, on_workers
 from giblet.pipeline.extracted import FailedExtraction, FeatureFile
 from giblet.pipeline.manifest import Manifest
 from giblet.progress import Progress
+from giblet.storage import bring, exists, taking_urls
 from giblet.timing import check_tr, shown
 from giblet.version import __version__
 
@@ -153,6 +154,7 @@ def _what_decides(provenance: dict[str, Any], settings: ExtractionSettings) -> d
 
 
 @fill_doc
+@taking_urls(into=("film", "out_dir"))
 def extract(
     film: str | Path,
     settings: ExtractionSettings | None = None,
@@ -203,6 +205,7 @@ def extract(
 
 
 @fill_doc
+@taking_urls(into=("film", "out_dir"))
 def extract_anew(
     film: str | Path, out_dir: str | Path, *, replace: bool = False, progress: Progress | None = None
 ) -> FeatureFile:
@@ -257,6 +260,7 @@ class _Job:
         """The film, found to be one, before a codec or a model is loaded for it."""
         began = time.perf_counter()
         check_tr(self.settings.tr)
+        bring(film)
         kind = processor_type(self.settings)
         check_there(film, kind.source_noun, folder=None)
         return _Source(film, kind.check_source(film, self.settings), began)
@@ -278,9 +282,9 @@ class _Job:
             return None
         desc, about = self.known
         path = feature_path(source.path, desc, self.out_dir)
-        if not path.exists():
-            return None
         check_writable(self.out_dir)
+        if not bring(path, needed=False).exists():
+            return None
         old = self._standing(path, {"source_sha256": sha256 or sha256_of(source.path), **about})
         if old is None or not is_current(old, path):
             return None
@@ -298,6 +302,7 @@ class _Job:
         path = feature_path(film, processor.desc, self.out_dir)
         provenance = processor.provenance(film, settings.n_trs)
         if not self.replace:
+            bring(path, needed=False)
             old = self._standing(path, provenance)
             if old is not None and not self.again and is_current(old, path):
                 return FeatureFile(film, "up to date", path, describe(old))
@@ -315,6 +320,7 @@ class _Job:
 
 
 @fill_doc
+@taking_urls(into=("films", "out_dir"))
 def extract_many(
     films: Iterable[str | Path],
     settings: ExtractionSettings | None = None,
@@ -467,7 +473,7 @@ def _at_a_time(
 
 def _told_at_once(job: _Job, film: Path, manifest: Manifest) -> Attempt[FeatureFile] | None:
     """What comes of a film that is not there, or that is done and has not changed since."""
-    if not film.exists():
+    if not exists(film):
         return _Extraction(job).attempt(film)
     sha256 = manifest.known_sha256(film)
     if sha256 is None or job.known is None:

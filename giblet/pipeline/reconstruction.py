@@ -18,7 +18,7 @@ from giblet.errors import InputError
 from giblet.evaluation.group_scorecard import group_scorecard
 from giblet.evaluation.heard import SoundOptions
 from giblet.evaluation.scorecard import Scorecard
-from giblet.files import check_writable, write_atomic
+from giblet.files import check_writable, remove, write_atomic
 from giblet.modalities import TEXT
 from giblet.notebook import html_facts
 from giblet.pipeline.brain_files import Paths
@@ -26,6 +26,7 @@ from giblet.pipeline.predicted_files import Texts, text_model, write_encoding, w
 from giblet.pipeline.results import described, files_of_result
 from giblet.pipeline.scoring import check_original, score
 from giblet.pipeline.trained_run import PARTS, Part, TrainedRun
+from giblet.storage import bring, taking_urls
 from giblet.version import __version__
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Reconstruction:
 
 # 14 parameters: the options of `giblet reconstruct`.
 @fill_doc
+@taking_urls("bold", "confounds", "lesion", "original", "texts", into=("out_dir",))
 def reconstruct(
     run: TrainedRun,
     bold: Paths | None = None,
@@ -137,6 +139,8 @@ def reconstruct(
     options = SoundOptions(pitch, None if clap is None else ClapModel(clap, device=str(where)))
     folder = Path(out_dir) if out_dir is not None else run.folder / parts[0].folder
     check_writable(folder)
+    if out_dir is not None:  # else it lies in the run, which was brought whole
+        bring(folder, needed=False, folder=True)
     made = [
         _reconstruct(part, folder, loaded, options, original=original, texts=texts, overwrite=overwrite, device=where)
         for part in parts
@@ -184,7 +188,7 @@ def _reconstruct(
     card = score(prediction, codec=codec, original=original, options=measured)
     for note in card.below_ridge:
         log.warning("subject %s: %s", part.subject, note)
-    path.unlink(missing_ok=True)  # of two results, the files would not be those that it describes
+    remove(path)  # of two results, the files would not be those that it describes
     files, stretches = write_prediction(prediction, out_dir, codec, search)
     space: dict[str, Any] = {}
     if card.encoding is not None:
@@ -196,7 +200,7 @@ def _reconstruct(
     card = replace(card, about={**card.about, **part.brain, **made, "options": options, "files": names})
     _write_card(card, path)
     for gone in set(before) - set(names):
-        (out_dir / gone).unlink(missing_ok=True)  # of the result that was replaced
+        remove(out_dir / gone)  # of the result that was replaced
     return Reconstruction(card, tuple(files))
 
 

@@ -12,6 +12,7 @@ from giblet.files import check_writable
 from giblet.pipeline.codec_report import DATA, PAGE, quality_page, read_quality
 from giblet.pipeline.derivative import DESCRIPTION
 from giblet.pipeline.run_files import CARD, CONFIG
+from giblet.storage import bring, taking_urls
 
 if TYPE_CHECKING:
     from giblet.pages import Report
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 OF_A_RUN = ("splits.json", "log.csv", "summary.json", "best", "checkpoints")
 
 
+@taking_urls("original", "alignment", folders=("folder",))
 def report(
     folder: str | Path, *, original: str | Path | Sequence[str | Path] = (), alignment: str | Path | None = None
 ) -> Report:
@@ -68,6 +70,7 @@ def report(
     )
 
 
+@taking_urls(folders=("folder",), into=("path",))
 def page_path(folder: str | Path, path: str | Path | None = None, *, overwrite: bool = False) -> Path:
     """Where the page of a run shall be, once it is clear that it may stand there.
 
@@ -92,6 +95,7 @@ def page_path(folder: str | Path, path: str | Path | None = None, *, overwrite: 
     path = (
         Path(path) if path is not None else Path(folder) / (PAGE if (Path(folder) / DATA).is_file() else "report.html")
     )
+    bring(path, needed=False)
     if path.exists() and not overwrite:
         with reading(path, "name another file"):
             ours = path.is_file() and b'<meta name="generator" content="giblet ' in path.read_bytes()[:4096]

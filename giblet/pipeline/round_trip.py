@@ -18,6 +18,7 @@ from giblet.pipeline.extracted import FeatureFile
 from giblet.pipeline.features import extract_anew
 from giblet.progress import Progress
 from giblet.sound_metrics import level_error, si_sdr
+from giblet.storage import taking_urls
 
 FILM = "sintel_trailer.mp4"
 
@@ -104,6 +105,7 @@ class RoundTrip:
 
 
 @fill_doc
+@taking_urls("film", into=("out_dir",))
 def measure_round_trip(
     film: str | Path | None = None,
     out_dir: str | Path = "demo_output",

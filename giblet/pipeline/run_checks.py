@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from giblet.data.bold.brain_rows import column_name
+from giblet.data.study_settings import bring_files
 from giblet.errors import CheckpointError, reading
 from giblet.files import check_there, sha256_of
 from giblet.modalities import BOLD
+from giblet.storage import local_path
 from giblet.training.result import LAST
 from giblet.training.settings import FREE_TO_CHANGE, TrainSettings
 
@@ -94,6 +96,7 @@ def checked_run(
     plain = settings.model_dump(mode="json")
     state = followed(state, plain)
     check_unchanged(state, {"settings": plain}, FREE_TO_CHANGE, run)
+    bring_files(settings.data, needed=False)
     settings = located(settings, state.get("sources"), run, data)
     study = build_study(settings)
     _check_splits(study, run / "splits.json")
@@ -150,18 +153,19 @@ def located(settings: TrainSettings, sources: object, run: Path, data: Path | No
     if data is not None and not data.is_dir():
         raise CheckpointError(f"no such folder: {data}, where the data of the run are looked for")
     now: dict[Path, Path] = {}
-    named = [path for path in files_of(settings) if str(path) in sources]
+    sources = {local_path(path): digest for path, digest in sources.items()}
+    named = [path for path in files_of(settings) if path in sources]
     # Sidecars and other hemispheres are read from beside their scan, and so are looked for there alone.
     sidecars: dict[Path, Path] = {}
     for path in named:
         if path not in sidecars:
-            sidecars |= {file: path for file in companions(path) if str(file) in sources}
+            sidecars |= {file: path for file in companions(path) if file in sources}
     for path in [*(path for path in named if path not in sidecars), *sidecars]:
         scan = now[sidecars[path]] if path in sidecars else None
         places = _places(path, settings.output, run, data) if scan is None else iter([scan.parent / path.name])
         others = []  # of the same name
         for place in places:
-            if _is(place, str(sources[str(path)])):
+            if _is(place, str(sources[path])):
                 now[path] = place
                 break
             if place.is_file():

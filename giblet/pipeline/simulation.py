@@ -19,6 +19,7 @@ from giblet.files import check_writable
 from giblet.notebook import html_facts
 from giblet.pipeline.brain import regressors_in
 from giblet.renamed import now_called
+from giblet.storage import taking_urls
 from giblet.timing import TRGrid, exact
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class SimulatedScan:
         return html_facts(str(self.files[0]), {**about, "files": ", ".join(path.name for path in self.files)})
 
 
+@taking_urls("features", "film", "words", into=("out_dir",))
 def simulate(
     features: str | Path,
     out_dir: str | Path = ".",
@@ -137,6 +139,7 @@ def simulate(
     return _written(features, Path(out_dir), bands, circular, table, overwrite, settings)
 
 
+@taking_urls("features", "film", "words", into=("out_dir",))
 def simulate_subjects(
     features: str | Path,
     out_dir: str | Path = ".",

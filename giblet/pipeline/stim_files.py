@@ -25,6 +25,7 @@ from giblet.errors import InputError
 from giblet.features import CODES, MEL, REPLACE, grid_of, load_features, main_variable, own_attributes, present_in
 from giblet.files import write_atomic
 from giblet.pipeline.derivative import DESCRIPTION, bids_label, describe_derivative
+from giblet.storage import check_local, taking_urls
 from giblet.timing import Number, TRGrid, exact, ungroup_codes, ungroup_frames
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class _Recording(NamedTuple):
     """By column, what it is."""
 
 
+@taking_urls("features", into=("root",))
 # 11 parameters: a file, a folder, five entities of BIDS, and what of the file is written.
 def export_bids(
     features: str | Path, root: str | Path, *, subject: str, task: str, session: str | None = None,
@@ -133,6 +135,7 @@ def export_bids(
     ----------
     BIDS 1.10, Modality specific files: Physiological and other continuous recordings.
     """
+    check_local(Path(root), "a BIDS data set")
     source = Path(features)
     data = load_features(source)
     check_applied_once(data, stimulus_time_at_volume_0, source.name)

@@ -23,6 +23,7 @@ from giblet.files import sha256_of
 from giblet.models import MultimodalAutoencoder
 from giblet.pipeline.brain_files import Paths, brain_about, default_folder, lesion_of, listed, replacement_bold
 from giblet.pipeline.run_checks import checked_run, fitted_to_part
+from giblet.storage import bring, local_path
 from giblet.training.columns import unit_of
 from giblet.training.ridge import ridge_of
 from giblet.training.settings import SubjectSettings, TrainSettings
@@ -78,7 +79,8 @@ class TrainedRun:
         GibletError
             If the configuration cannot be read, or the data cannot be used.
         """
-        folder = Path(folder)
+        folder = bring(local_path(folder), folder=True)
+        data = None if data is None else bring(local_path(data), folder=True)
         return cls(folder, *checked_run(folder, None if data is None else Path(data)))
 
     def __repr__(self) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from giblet.data.study_settings import bring_files
+from giblet.storage import check_local, taking_urls
 from giblet.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -36,12 +38,15 @@ def train(config: str | Path | TrainSettings, *, progress: TrainingProgress | No
     from giblet.training.run_folder import absolute_paths
 
     settings = config if isinstance(config, TrainSettings) else read_config(config)
+    check_local(settings.output, "a run")
+    bring_files(settings.data)
     # Here, as Lightning takes seconds to import, and a mistake in the settings should be told before.
     from giblet.training.trainer import Trainer
 
     return Trainer(absolute_paths(settings), progress).fit()
 
 
+@taking_urls("path")
 def read_config(path: str | Path) -> TrainSettings:
     """Settings of training from a YAML file.
 

@@ -26,6 +26,7 @@ from giblet.files import check_writable, read_json, sha256_of, write_atomic
 from giblet.notebook import html_facts
 from giblet.pipeline.results import described, files_of_result
 from giblet.progress import Progress
+from giblet.storage import bring, taking_urls
 from giblet.version import __version__
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,8 @@ COLUMNS = {
 """Of the table of words, and what they hold."""
 PHONEME_COLUMNS = ("onset", "offset", "text", "confidence", "word")
 """Of the table of phonemes; "word" is the number of the word's row, from 1."""
+NAMES = ("words.tsv", "phonemes.tsv", "words.TextGrid", "words.json", "transcript.txt")
+"""Of the files, behind that of the film."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -103,6 +106,7 @@ class WordTimes:
 
 
 @fill_doc
+@taking_urls("film", "transcript", into=("out_dir",))
 def align_words(
     film: str | Path,
     transcript: str | Path | None = None,
@@ -170,6 +174,8 @@ def align_words(
         "film": described(film), "transcript": described(transcript), "asr_model": asr_model, "encoding": encoding,
         "track": track, "min_share": min_share,
     }  # fmt: skip
+    for name in NAMES:
+        bring(card.with_name(f"{film.stem}_{name}"), needed=False)
     if not overwrite and (standing := _standing(card, options)) is not None:
         return standing
     files_of_result(card, options, overwrite)
@@ -208,8 +214,7 @@ def _tell(words: Sequence[TimedWord], source: str) -> None:
 
 def _write(words: Sequence[TimedWord], duration: float, stem: Path, transcript: str | None) -> tuple[Path, ...]:
     """The files of words and phonemes, each whole."""
-    names = ("words.tsv", "phonemes.tsv", "words.TextGrid", "words.json", "transcript.txt")
-    tables, phoneme_table, grid, card, text = (stem.with_name(f"{stem.name}_{name}") for name in names)
+    tables, phoneme_table, grid, card, text = (stem.with_name(f"{stem.name}_{name}") for name in NAMES)
     found = [(word, word.onset, word.offset) for word in words if word.onset is not None and word.offset is not None]
     write_atomic(tables, _tsv(list(COLUMNS), [[getattr(word, name) for name in COLUMNS] for word in words]))
     rows = [

@@ -25,6 +25,7 @@ from giblet.training.holes import Holes, unused_volumes, with_damaged
 from giblet.training.parts import is_cleaned, moments_of, split_study
 from giblet.training.recordings import Rows, agreed_tr, columns_of, first_volume, read_bold, read_recording
 from giblet.training.settings import RunSettings, SubjectSettings, TrainSettings
+from giblet.urls import in_urls
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -76,7 +77,7 @@ class Study:
     @cached_property
     def sources(self) -> dict[str, str]:
         """SHA-256 of each file that was read, by path."""
-        return {str(path): self.films.digest(path) for path in self.paths}
+        return {in_urls(str(path)): self.films.digest(path) for path in self.paths}
 
     def part(self, name: str) -> dict[str, np.ndarray]:
         """The TRs of one part of the split.

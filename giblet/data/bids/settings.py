@@ -18,6 +18,7 @@ from giblet.config import Settings
 from giblet.data.bids.files import KEYS, in_words
 from giblet.data.bids.query import BidsRun, Given, find_runs
 from giblet.errors import InputError
+from giblet.storage import check_local
 from giblet.timing import shown
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,13 @@ class BidsSettings(Settings):
         {}, description="options of each run, such as audio: stimuli/{task}_run-{run}_audio.nc"
     )
     each_subject: dict[str, Any] = Field({}, description="options of each subject, such as confound_strategy")
+
+    @field_validator("root", "derivatives")
+    @classmethod
+    def _of_this_computer(cls, folder: Path | None) -> Path | None:
+        if folder is not None:
+            check_local(folder, "a BIDS dataset")
+        return folder
 
     @field_validator("each_run")
     @classmethod

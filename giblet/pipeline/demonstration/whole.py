@@ -32,6 +32,7 @@ from giblet.pipeline.features import extract
 from giblet.pipeline.round_trip import FILM, RoundTrip, round_trip_of, sample
 from giblet.pipeline.training import train
 from giblet.progress import TrainingStep
+from giblet.storage import check_local
 
 if TYPE_CHECKING:
     from giblet.evaluation.encoding import EncodingScore
@@ -197,6 +198,7 @@ def demo(
     >>> shown.page  # doctest: +SKIP
     PosixPath('demo_output/report.html')
     """
+    check_local(Path(out_dir), "a demonstration")
     folder = Path(out_dir)
     check_writable(folder)
     places = {"alice": None if alice is None else find_alice(alice), "lebel": None}
