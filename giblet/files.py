@@ -79,8 +79,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its name when the block ends without an error.
 
     The folder is made if it is missing. The temporary file keeps the suffix, is flushed to disk before the rename,
-    and is removed when the block fails, so that a reader sees the old file, the new one, or none. The finished file of a
-    path in a mirror of URLs is copied to its URL.
+    and is removed when the block fails, so that a reader sees the old file, the new one, or none. The finished file of
+    a path in a mirror of URLs is copied to its URL.
 
     Parameters
     ----------
@@ -99,10 +99,14 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = local_path(path)
     temporary: Path | None = None
+    held: int | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=f".tmp{path.suffix}", dir=path.parent)
-        os.close(handle)
+        if _lock(handle):  # as long as this process lives, so that nobody takes the file for one that was left
+            held = handle
+        else:
+            os.close(handle)
         temporary = Path(name)
         yield temporary
         with open(temporary, "rb+") as written:
@@ -118,6 +122,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             f"cannot write {path}: {exc.strerror or exc}; choose another output folder or free some space"
         ) from exc
     finally:
+        if held is not None:
+            os.close(held)
         if temporary is not None:
             with suppress(OSError):
                 temporary.unlink()
@@ -166,15 +172,27 @@ def remove_unfinished(folder: str | Path, stems: Collection[str] | None = None) 
     folder : str or Path
         It need not exist.
     stems : collection of str, optional
-        Of the files that they would have become, names without the last ending; by default of any file. No process may
-        be at work on these.
+        Of the files that they would have become, names without the last ending; by default of any file. What a process
+        is at work on stays, where the file system has locks.
     """
     if not Path(folder).is_dir():
         return
     for file in Path(folder).iterdir():
         found = UNFINISHED.fullmatch(file.name)
-        if found and (stems is None or found[1] in stems):
+        if found and (stems is None or found[1] in stems) and not _is_held(file):
             file.unlink(missing_ok=True)
+
+
+def _is_held(file: Path) -> bool:
+    """Whether a process is at work on a temporary file."""
+    try:
+        handle = os.open(file, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return _lock(handle) is False
+    finally:
+        os.close(handle)
 
 
 def _umask() -> int:
@@ -203,8 +221,8 @@ def check_writable(folder: str | Path) -> None:
     Raises
     ------
     InputError
-        If the folder, or the nearest one above it that exists, is not a folder or cannot be written to; if the storage of
-        its URL is read only, has no such bucket, or cannot be reached.
+        If the folder, or the nearest one above it that exists, is not a folder or cannot be written to; if the storage
+        of its URL is read only, has no such bucket, or cannot be reached.
     """
     folder = local_path(folder)
     check_reachable(folder)
@@ -319,7 +337,7 @@ def _lock(handle: int) -> bool | None:
 
 @contextmanager
 def one_at_a_time(folder: str | Path) -> Iterator[None]:
-    """Within the block this process is the only one of those that ask in the same way, of a folder; it waits for its turn.
+    """Within the block this process is alone of those that ask in the same way, of a folder; it waits for its turn.
 
     The lock is the kernel's, on the folder itself: it ends with the process, and leaves nothing behind. Where the file
     system or the machine has no locks, nobody waits.

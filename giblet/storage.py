@@ -1,9 +1,9 @@
 """Files at URLs: copied here before they are read, and there as soon as they are finished.
 
-``s3://``, ``gs://``, ``http(s)://`` and ``memory://`` go through fsspec, which also finds credentials and endpoints by its
-own configuration; ``file://`` is a path. What is fetched is kept in the user's cache by URL and version (ETag, times, size),
-so that a file is fetched again when it has changed, and only then. :func:`giblet.files.atomic_path` publishes what it has
-finished, one whole object at a time.
+``s3://``, ``gs://``, ``http(s)://`` and ``memory://`` go through fsspec, which also finds credentials and endpoints by
+its own configuration; ``file://`` is a path. What is fetched is kept in the user's cache by URL and version (ETag,
+times, size), so that a file is fetched again when it has changed, and only then. :func:`giblet.files.atomic_path`
+publishes what it has finished, one whole object at a time.
 
 Nothing is imported for this, and nothing asked, where no URL is given.
 """
@@ -17,6 +17,7 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import wraps
@@ -39,6 +40,9 @@ VERSION = frozenset(
     ["etag", "versionid", "generation", "lastmodified", "last-modified", "updated", "mtime", "created", "content-md5"]
 )
 """What storages tell of a file, besides its size, that changes with its content."""
+
+OLD = 30 * 86_400
+"""Seconds after which a version of a file is no longer kept, once there is another one."""
 
 _mirror: list[Path] = []
 """The mirror of this process, once it has one."""
@@ -103,7 +107,7 @@ def local_path(given: str | os.PathLike[str]) -> Path:
 
 
 def bring(path: Path, *, needed: bool = True, folder: bool = False) -> Path:
-    """Copy what stands at the URL of a path in a mirror to that path, with its JSON sidecar; other paths are left alone.
+    """Copy what stands at the URL of a path in a mirror to that path, with its JSON sidecar; leave other paths alone.
 
     Parameters
     ----------
@@ -414,6 +418,7 @@ class _Store:
                 if _version(now) == _version(about):
                     with suppress(OSError):  # another process was faster
                         copy.parent.rename(kept.parent)
+                    _remove_old_versions(root)
                 else:
                     about, kept = now, self._kept(path, now) or kept
         else:
@@ -424,9 +429,9 @@ class _Store:
             os.replace(link, path)
 
     def _kept(self, path: Path, about: dict[str, Any]) -> Path | None:
-        """Where a version of a file is kept; None for what has no version, or ends with this process."""
+        """Where a version of a file is kept; None for what has no version, ends with this process, or is small."""
         cache, version = user_cache(), _version(about)
-        if cache is None or self.protocol == "memory" or version.keys() == {"size"}:
+        if cache is None or self.protocol == "memory" or version.keys() == {"size"} or path.suffix == ".json":
             return None
         url, told = (hashlib.sha256(str(one).encode()).hexdigest()[:16] for one in (self.named(path), version))
         return cache / "storage" / url / told / path.name
@@ -445,7 +450,7 @@ class _Store:
         """Whatever a storage raises within the block, as one of ours."""
         if what == "write" and self.protocol in WEB:
             raise InputError(
-                f"cannot write {self.url}: {self.protocol}:// is for reading; write to s3://, gs:// or a folder"
+                f"cannot write {self.url}: {self.protocol}:// is for reading; name s3://, gs:// or a folder"
             )
         try:
             yield
@@ -454,8 +459,9 @@ class _Store:
         except GibletError:
             raise
         except ImportError as exc:
+            extra = EXTRAS[self.protocol]
             raise InputError(
-                f"{self.protocol}:// needs a package that is not installed: pip install 'giblet[{EXTRAS[self.protocol]}]'"
+                f"{self.protocol}:// needs a package that is not installed: pip install 'giblet[{extra}]'"
             ) from exc
         except FileNotFoundError as exc:
             if self.protocol in BUCKETS and self._certainly_no_bucket():
@@ -466,8 +472,8 @@ class _Store:
             raise InputError(f"no such file: {self.url}; correct its name, and see that it was uploaded") from exc
         except PermissionError as exc:
             raise InputError(
-                f"cannot {what} {self.url}: no permission ({_said(exc)}); check the credentials that fsspec finds, and what "
-                "they allow"
+                f"cannot {what} {self.url}: no permission ({_said(exc)}); check the credentials that fsspec finds, and "
+                "what they allow"
             ) from exc
         except Exception as exc:
             raise InputError(
@@ -484,6 +490,14 @@ class _Store:
 def _version(about: Mapping[str, Any]) -> dict[str, Any]:
     told = {name: str(value) for name, value in about.items() if name.lower() in VERSION and value is not None}
     return {"size": about.get("size"), **dict(sorted(told.items()))}
+
+
+def _remove_old_versions(folder: Path) -> None:
+    long_ago = time.time() - OLD
+    for version in folder.iterdir():
+        with suppress(OSError):
+            if version.is_dir() and version.stat().st_mtime < long_ago:
+                shutil.rmtree(version, ignore_errors=True)
 
 
 def _said(exc: Exception) -> str:

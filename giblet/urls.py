@@ -1,9 +1,9 @@
 """URLs of files, and where they stand on this computer while giblet works with them.
 
 FFmpeg, HDF5 and readers of brains take paths. So a file at a URL has a path too, in a *mirror*, a temporary folder:
-``s3://bucket/films/a.mp4`` is ``/tmp/giblet-urls-k3xq0a1b/s3/bucket/films/a.mp4``. Its last part is the file's own name, its
-folder is the URL's folder, and from the path alone the URL is known, in another process too. What is printed or written
-names the URL (:func:`in_urls`). :mod:`giblet.storage` moves files between the two.
+``s3://bucket/films/a.mp4`` is ``/tmp/giblet-urls-k3xq0a1b/s3/bucket/films/a.mp4``. Its last part is the file's own
+name, its folder is the URL's folder, and from the path alone the URL is known, in another process too. What is printed
+or written names the URL (:func:`in_urls`). :mod:`giblet.storage` moves files between the two.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ _PLACE = re.compile(rf"(.*/{MIRROR}[a-z0-9_]+)/([a-z0-9]+)/(.*)", re.DOTALL)
 """A path in a mirror: the mirror, the protocol, and what follows it in the URL."""
 _MENTIONED = re.compile(rf"(?:/[^\s'\"()=,;:/]+)*/{MIRROR}[a-z0-9_]+/([a-z0-9]+)/")
 """The beginning of one within a text, up to the protocol."""
-_SECRET = re.compile(r"(?<=:/)(/?)[^/\s'\"@]*@|(?<=\w)\?[^\s'\"]*")
-"""What of a URL within a text may be secret: user and password; what follows a question mark, a signature perhaps."""
+_USER = re.compile(r"(?<=:/)(/?)[^/\s'\"@]*@")
+"""Within a text, user and password of a URL."""
+_QUERY = re.compile(r"(:/[^\s'\"?]*)\?[^\s'\"]*")
+"""Within a text, a URL up to its question mark, and what follows it: a signature perhaps."""
 
 
 def is_url(given: str | os.PathLike[str]) -> bool:
@@ -122,4 +124,4 @@ def without_secrets(text: str) -> str:
     >>> without_secrets("403, url='https://me:pw@host/a.mp4?signature=x'")
     "403, url='https://host/a.mp4'"
     """
-    return _SECRET.sub(r"\1", text)
+    return _QUERY.sub(r"\1", _USER.sub(r"\1", text))

@@ -45,6 +45,9 @@ NOT_RUN = {
     "giblet report runs/example": "needs a trained run; tests/cli/test_report.py runs it on one",
     "giblet check-alignment configs/train/example.yaml": "needs that run's features; tests/cli/test_brain.py runs it",
     "giblet extract film.mp4 talk.wav --scheduler": "needs a cluster; tests/pipeline/test_cluster.py starts one",
+    "giblet extract s3:": "needs a storage; tests/test_storage.py has one",
+    "giblet info s3:": "needs a storage; tests/test_storage.py has one",
+    "export AWS_ENDPOINT_URL=": "would hold for all tests; tests/test_storage.py sets it",
     "giblet codec train": "takes hours; tests/codec/training trains a smaller codec",
     "giblet align-words film.mkv --asr-model": "a model of random weights writes no words; tests/data/words/alignment",
 }
@@ -54,6 +57,7 @@ ELSEWHERE = {
     ("docs/neighbours.md", "r"): "tests/test_neighbours.py",
     ("docs/neighbours.md", "matlab"): "no MATLAB is at hand; tests/test_neighbours.py holds the types of the files",
     ("docs/howto_cluster.md", "python"): "needs SLURM, and a script; tests/pipeline/test_cluster.py starts a scheduler",
+    ("docs/howto_cloud.md", "python"): "tests/test_storage.py, on storages that it makes",
     ("docs/report.md", "python"): "tests/pipeline/test_report.py, on a run that it trains",
     ("docs/extractors.md", "python"): "tests/data/test_processor.py",
 }

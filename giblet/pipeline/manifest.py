@@ -21,8 +21,8 @@ class Manifest:
     It stands in for no other check. What it saves, when a batch goes on, is reading films that have not changed since
     they were done, to tell by their content that they have not.
 
-    Several batches of the same settings may write it at a time: each keeps what the others say of their films. Where the
-    file system has no locks, and at a URL, two of them may cross; then the next that one of them writes puts it right.
+    Several batches of the same settings may write it at a time: each keeps what the others say of their films. Where
+    the file system has no locks, and at a URL, two of them may cross; the next that one of them writes puts it right.
 
     Parameters
     ----------
