@@ -172,14 +172,15 @@ def test_each_film_is_published_as_it_is_done_and_the_others_go_on(bucket, tmp_p
     assert next(done).status == "written"
 
 
+@pytest.mark.slow
 def test_an_encoding_run_reads_and_writes_urls(bucket, tmp_path):
     system, url = bucket
     study = make_encoding_study(tmp_path / "study")
     for path in study.folder.iterdir():
         system.put_file(str(path), f"{BUCKET}/study/{path.name}")
     options = study.settings(tmp_path / "local", 1, n_rotations=20, weights=False)
-    local = gb.encode(EncodeSettings.make(**options))
-    there = json.loads(json.dumps(options).replace(str(study.folder), f"{url}/study") )
+    local = gb.encode(study.config(tmp_path / "local.yaml", options))
+    there = json.loads(json.dumps(options).replace(str(study.folder), f"{url}/study"))
     config = study.config(tmp_path / "encode.yaml", {**there, "output": f"{url}/run"})
     system.put_file(str(config), f"{BUCKET}/encode.yaml")
     status, said, wrong = giblet("encode", f"{url}/encode.yaml")
@@ -200,7 +201,8 @@ def test_batches_of_one_folder_keep_each_others_films(bucket, tmp_path):
     first, second = (Manifest(path, {"tr": 1.5}) for _ in range(2))
     first.ask([film])
     second.ask([tmp_path / "y.wav"])
-    first.done(film, {"status": "written", "error": None, "seconds": 1.0, "path": film, "about": {"source_sha256": "a"}})
+    about = {"source_sha256": "a"}
+    first.done(film, {"status": "written", "error": None, "seconds": 1.0, "path": film, "about": about})
     second.done(
         tmp_path / "y.wav", {"status": "failed", "error": "no such file", "seconds": 0.0, "path": None, "about": None}
     )
@@ -213,8 +215,12 @@ def test_batches_of_one_folder_keep_each_others_films(bucket, tmp_path):
 
 def test_a_file_that_could_not_be_published_is_one_line(bucket, monkeypatch):
     system, url = bucket
-    monkeypatch.setattr(type(system), "put_file", lambda *_, **__: (_ for _ in ()).throw(PermissionError("denied")))
-    with pytest.raises(InputError, match=rf"^cannot write {url}/a.txt: no permission \(denied\); check the credentials"):
+
+    def denied(*_, **__):
+        raise PermissionError("denied")
+
+    monkeypatch.setattr(storage._Store(storage.local_path(f"{url}/a.txt")).system, "put_file", denied, raising=False)
+    with pytest.raises(InputError, match=rf"^cannot write {url}/a.txt: no permission \(denied\); check the cred"):
         write_atomic(f"{url}/a.txt", "a")
     assert not system.exists(f"{BUCKET}/a.txt")
 
@@ -240,16 +246,17 @@ def test_a_server_that_does_not_answer_is_one_line(s3, monkeypatch):
 
 def test_what_is_kept_of_a_file_is_whole_even_if_it_changes_while_it_is_read(s3, own_cache, monkeypatch):
     s3.pipe_file(f"{BUCKET}/a.txt", b"first")
-    get = type(s3).get_file
-    times = iter([b"second", None])
+    path = storage.local_path(f"s3://{BUCKET}/a.txt")
+    system = storage._Store(path).system
+    get, times = system.get_file, iter([b"second", None])
 
-    def late(self, *given, **options):
-        get(self, *given, **options)
+    def late(*given, **options):
+        get(*given, **options)
         if (content := next(times)) is not None:
             s3.pipe_file(f"{BUCKET}/a.txt", content * 2)
 
-    monkeypatch.setattr(type(s3), "get_file", late)
-    path = storage.bring(storage.local_path(f"s3://{BUCKET}/a.txt"))
+    monkeypatch.setattr(system, "get_file", late)
+    storage.bring(path)
     assert path.read_bytes() == b"secondsecond"
     assert [file.read_bytes() for file in own_cache.rglob("a.txt")] == [b"secondsecond"]
 
@@ -409,7 +416,7 @@ def test_folders_that_must_be_of_this_computer_are_refused_as_urls(tmp_path):
         lambda: gb.export_bids(study.words, "memory://lab/bids", subject="1", task="a"),
         lambda: TrainSettings.make(data={"bids": {"root": "memory://lab/bids"}}, output=tmp_path),
     ):
-        with pytest.raises(InputError, match="is a URL, and .* must lie in a folder of this computer"):
+        with pytest.raises(InputError, match=r"is a URL, and .* must lie in a folder of this computer"):
             job()
 
 

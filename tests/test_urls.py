@@ -8,7 +8,9 @@ from giblet.errors import InputError
 from giblet.urls import in_urls, is_url, mirror_of, without_secrets
 
 
-@pytest.mark.parametrize("given", ["s3://lab/film.mp4", "gs://lab", "memory://a/b", "file:///a", "simplecache::s3://a/b"])
+@pytest.mark.parametrize(
+    "given", ["s3://lab/film.mp4", "gs://lab", "memory://a/b", "file:///a", "simplecache::s3://a/b"]
+)
 def test_urls_are_told_with_two_slashes_and_with_the_one_that_pathlib_leaves(given):
     assert is_url(given) and is_url(Path(given))
 
