@@ -100,6 +100,11 @@ def local_path(given: str | os.PathLike[str]) -> Path:
     parts = [part for part in plain.split("/") if part]
     if not parts or {".", ".."} & set(parts):
         raise InputError(f"{shown} names no file: expected {protocol}://{'host' if protocol in WEB else 'bucket'}/file")
+    if "@" in parts[0]:
+        raise InputError(
+            f"{shown} came with a user or a password, which are not read from URLs of {protocol}: leave them out, and "
+            "set them where fsspec finds them"
+        )
     path = _own_mirror().joinpath(protocol, *parts)
     if plain != rest:
         _asked[path] = f"{protocol}://{rest}"

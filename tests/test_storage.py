@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import yaml
 
 import giblet as gb
 from giblet import storage
@@ -387,6 +388,7 @@ def test_nothing_is_written_to_the_web(site, tmp_path):
         ("ftp://host/a.nc", r"ftp:/?/host/a.nc begins with ftp://: s3://, gs://, .* are read"),
         ("simplecache::s3://lab/a.nc", "is a chain of URLs, which are not read"),
         ("zip://a.nc::s3://lab/a.zip", "is a chain of URLs, which are not read"),
+        ("s3://key:secret@lab/a.nc", r"^s3://lab/a.nc came with a user or a password"),
         ("s3://", r"names no file: expected s3://bucket/file"),
         ("memory://a/../../b", "names no file"),
         ("memory://lab/none.nc", "no such file: memory://lab/none.nc; correct its name"),
@@ -477,3 +479,20 @@ def test_mirrors_end_with_their_process(tmp_path):
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.startswith(str(tmp_path)) and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_run_that_is_trained_on_urls_is_that_of_files_and_is_opened_again(memory, trained_run, tmp_path):
+    for path in trained_run.folder.iterdir():
+        if path.is_file():
+            memory.put_file(str(path), f"/lab/data/{path.name}")
+    told = yaml.safe_load((trained_run.folder / "config.yaml").read_text())
+    there = json.loads(json.dumps(told).replace(str(trained_run.folder), "memory://lab/data"))
+    gb.train(TrainSettings.make(**{**there, "output": tmp_path / "run"}))
+    weights = Path("best") / "model.safetensors"
+    assert (tmp_path / "run" / weights).read_bytes() == (trained_run.run / weights).read_bytes()
+    assert not any(MIRROR.encode() in path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file())
+    status, said, wrong = giblet("reconstruct", tmp_path / "run", "-o", "memory://lab/reconstruction")
+    assert status == 0, wrong
+    assert "memory://lab/reconstruction/" in said and MIRROR not in said
+    assert any(name.endswith("_scorecard.json") for name in stored(memory, "lab/reconstruction"))

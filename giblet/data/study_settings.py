@@ -5,7 +5,7 @@ Paths in a configuration file are relative to the folder in which the command ru
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -44,7 +44,6 @@ def bring_files(settings: Settings, *, needed: bool = True) -> None:
     InputError
         If one is not there, or its storage cannot be reached.
     """
-    from giblet.data.bold.surfaces import companions
 
     def inside(name: str, value: Any) -> None:
         if isinstance(value, Settings):
@@ -58,10 +57,31 @@ def bring_files(settings: Settings, *, needed: bool = True) -> None:
                 inside(name, one)
         elif isinstance(value, Path) and name != "output" and mirror_of(value) is not None:
             bring(value, needed=needed, folder=True)
-            for beside in companions(value) if name in ("bold", "mask", "atlas") else ():
-                bring(beside, needed=False)
+            if name in ("bold", "mask", "atlas"):
+                bring_companions([value])
 
     inside("", settings)
+
+
+def bring_companions(scans: Iterable[str | Path | None]) -> None:
+    """Copy here what belongs to scans, masks and atlases at URLs by their names: sidecars and other hemispheres.
+
+    Parameters
+    ----------
+    scans : iterable of path or None
+        In a mirror, see :mod:`giblet.urls`; others are left alone.
+
+    Raises
+    ------
+    InputError
+        If a storage cannot be reached.
+    """
+    from giblet.data.bold.surfaces import companions
+
+    for scan in scans:
+        if scan is not None and mirror_of(scan) is not None:
+            for beside in companions(Path(scan)):
+                bring(beside, needed=False)
 
 
 class RunSettings(Settings):

@@ -32,7 +32,7 @@ from giblet.pipeline.cluster import Attempt, Workers, on_workers
 from giblet.pipeline.extracted import FailedExtraction, FeatureFile
 from giblet.pipeline.manifest import Manifest
 from giblet.progress import Progress
-from giblet.storage import bring, exists, taking_urls
+from giblet.storage import bring, exists, local_path, taking_urls
 from giblet.timing import check_tr, shown
 from giblet.version import __version__
 
@@ -320,7 +320,7 @@ class _Job:
 
 
 @fill_doc
-@taking_urls(into=("films", "out_dir"))
+@taking_urls(into=("out_dir",))
 def extract_many(
     films: Iterable[str | Path],
     settings: ExtractionSettings | None = None,
@@ -377,7 +377,7 @@ def extract_many(
     extract : Extract one film or text.
     """
     where = Workers.asked(workers, scheduler, retries)
-    paths = [Path(film) for film in films]
+    paths = [local_path(film) for film in films]
     settings = settings or _of_sound()
     check_tr(settings.tr)
     by_stem: dict[str, Path] = {}
@@ -468,7 +468,7 @@ def _at_a_time(
                 yield film, attempt
     finally:
         # Left by workers that were killed. Those of a cluster may still be at work on films that are not done.
-        remove_unfinished(job.out_dir, {feature_path(film, desc).stem for film in began})
+        remove_unfinished(job.out_dir, {manifest.path.stem, *(feature_path(film, desc).stem for film in began)})
 
 
 def _told_at_once(job: _Job, film: Path, manifest: Manifest) -> Attempt[FeatureFile] | None:

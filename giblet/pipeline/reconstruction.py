@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from giblet.codec import AudioCodec
 from giblet.data.clap import ClapModel
+from giblet.data.study_settings import bring_companions
 from giblet.data.words.subtitles import read_segments
 from giblet.device import pick_device
 from giblet.docs import fill_doc
@@ -131,6 +132,7 @@ def reconstruct(
     where = pick_device(device)
     if not isinstance(run, TrainedRun):
         raise InputError(f"run is {run!r}; expected an opened one, reconstruct(open_run({str(run)!r}))")
+    bring_companions([bold] if isinstance(bold, (str, Path)) else bold or [])
     scans: dict[str, Any] = {"bold": bold, "confounds": confounds, "lesion": lesion}
     parts = [run.part(split, name, **scans) for name in _subjects(run, split, subject, scans)]
     loaded = run.load_codec(codec, where)
