@@ -435,11 +435,11 @@ class _Store:
 
     def _kept(self, path: Path, about: dict[str, Any]) -> Path | None:
         """Where a version of a file is kept; None for what has no version, ends with this process, or is small."""
-        cache, version = user_cache(), _version(about)
-        if cache is None or self.protocol == "memory" or version.keys() == {"size"} or path.suffix == ".json":
+        root, version = _cache_root(), _version(about)
+        if root is None or self.protocol == "memory" or version.keys() == {"size"} or path.suffix == ".json":
             return None
         url, told = (hashlib.sha256(str(one).encode()).hexdigest()[:16] for one in (self.named(path), version))
-        return cache / "storage" / url / told / path.name
+        return root / url / told / path.name
 
     def _copied(self, path: Path, folder: Path, about: dict[str, Any]) -> Path:
         log.info("reading %s", path)
@@ -495,6 +495,12 @@ class _Store:
 def _version(about: Mapping[str, Any]) -> dict[str, Any]:
     told = {name: str(value) for name, value in about.items() if name.lower() in VERSION and value is not None}
     return {"size": about.get("size"), **dict(sorted(told.items()))}
+
+
+def _cache_root() -> Path | None:
+    """Where what is fetched is kept; None where nothing can be."""
+    cache = user_cache()
+    return None if cache is None else cache / "storage"
 
 
 def _remove_old_versions(folder: Path) -> None:

@@ -36,7 +36,7 @@ BUCKET = "lab"
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setattr(storage, "user_cache", lambda: tmp_path / "cache")
+    monkeypatch.setattr(storage, "_cache_root", lambda: tmp_path / "cache")
     return tmp_path / "cache"
 
 
