@@ -35,7 +35,7 @@ EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "http": "http", "htt
 """By protocol, the extra of giblet that reads it."""
 BUCKETS = ("s3", "s3a", "gs", "gcs")
 WEB = ("http", "https")
-KNOWN = "s3://, gs://, https://, http://, file:// and memory:// are"
+KNOWN = "s3://, gs://, https://, file:// and memory:// are"
 VERSION = frozenset(
     ["etag", "versionid", "generation", "lastmodified", "last-modified", "updated", "mtime", "created", "content-md5"]
 )
