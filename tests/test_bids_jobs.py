@@ -102,11 +102,13 @@ def test_the_check_of_alignment_reads_runs_as_the_configuration_does(giblet, stu
     assert {one["regressors"][0]["slice_time_ref"] for one in runs} == {0.5}
     status, said, _ = giblet(*argv, "--run", 2)
     assert status == 0 and said.count("subject 0") == 2 and "run 2 (sub-01_ses-1_task-film_run-02" in said
+    mask = tmp_path / "m.nii"
+    mask.touch()
     for more, message in (
         (["--subject", "3"], "no subject '3': it has 01, 02"),
         (["--subject", "2", "--run", "1"], "no subject '2'"),
         (["--subject", "02", "--run", "6"], "runs 1 to 5"),
-        (["--mask", "m.nii"], "--mask (m.nii) is for files named one by one"),
+        (["--mask", mask], f"--mask ({mask}) is for files named one by one"),
     ):
         status, _, err = giblet(*argv, *more)
         assert status == 2 and message in err and len(err.splitlines()) <= 2

@@ -67,7 +67,8 @@ def test_settings_of_a_file_hold_until_an_option_overrides_them(extract_features
         "giblet.pipeline.extract_many", lambda films, settings, *rest, **more: said.update(settings=settings) or []
     )
     (tmp_path / "s.yaml").write_text("tr: 2.0\nsize: [18, 32]\nmodel: null\nframe: middle\n")
-    argv = ["film.mp4", "--what", "video", "--settings", str(tmp_path / "s.yaml"), "--frame", "mean"]
+    (tmp_path / "film.mp4").touch()
+    argv = [str(tmp_path / "film.mp4"), "--what", "video", "--settings", str(tmp_path / "s.yaml"), "--frame", "mean"]
     monkeypatch.setattr(sys, "argv", ["extract_features.py", *argv])
     with pytest.raises(SystemExit) as ended:
         extract_features.run()

@@ -14,7 +14,6 @@ from giblet.alignment.scan import Scan
 from giblet.data.bold.brain_rows import PLACES, column_name, format_of
 from giblet.data.bold.tables import is_table
 from giblet.data.sound import of_length, samples_in
-from giblet.data.study_settings import bring_companions
 from giblet.errors import InputError
 from giblet.evaluation.alignment import AlignmentCheck, Regressor, check, check_extent, envelope, regressors_of
 from giblet.evaluation.lag_plot import check_plotting, plot_checks
@@ -218,7 +217,6 @@ def check_alignment(
     """
     _check_plot(plot, overwrite)
     _check_order(features, bold)
-    bring_companions([bold, mask, atlas])
     opened = [(Path(path).name, load_features(path)) for path in features]
     for name, dataset in opened:
         check_applied_once(dataset, stimulus_time_at_volume_0, name)
@@ -231,7 +229,9 @@ def check_alignment(
                 check_extent(known, edges, outline, stimulus_time_at_volume_0, trim=trim)
 
     from giblet.data.fmri import FMRIProcessor  # here, as nilearn takes seconds to import
+    from giblet.data.study_settings import bring_companions
 
+    bring_companions([bold, mask, atlas])
     scan = FMRIProcessor(
         mask, atlas, tr=tr, overrule_tr=overrule_tr, slice_time_ref=slice_time_ref, background_label=background_label,
         columns=columns, decimal=decimal, confound_columns=confound_columns, bad=bad,

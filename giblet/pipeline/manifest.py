@@ -83,6 +83,7 @@ class Manifest:
         result : mapping
             ``status``, ``path``, ``seconds``, ``error`` and ``about``, of which the hash of the film is kept.
         """
+        self._own.add(_name(film))
         entry = self._films[_name(film)]
         entry |= {name: result[name] for name in ("status", "error", "seconds")}
         entry["path"] = None if result["path"] is None else _name(result["path"])

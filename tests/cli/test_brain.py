@@ -260,6 +260,7 @@ def test_a_plot_is_drawn_and_replaces_no_file_unasked_and_an_unknown_kind_is_ref
 
 def test_without_matplotlib_the_extra_is_named(giblet, words, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
+    (tmp_path / "bold.tsv").touch()
     status, _, err = giblet("check-alignment", words, tmp_path / "bold.tsv", "--plot", tmp_path / "p.png")
     assert (status, len(err.splitlines())) == (2, 1)
     assert "pip install 'giblet[plot]'" in err

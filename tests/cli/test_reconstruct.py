@@ -105,6 +105,7 @@ def test_other_scans_and_lesions_have_folders_of_their_own(giblet, trained, tmp_
 
 
 def test_confounds_without_another_scan_or_use_are_refused(giblet, trained, tmp_path):
+    (tmp_path / "c.tsv").touch()
     status, _, err = giblet("reconstruct", trained.run, "--confounds", tmp_path / "c.tsv")
     assert status == 2 and "pass --bold too" in err
     status, _, err = giblet("reconstruct", trained.run, "--bold", trained.bold, "--confounds", tmp_path / "c.tsv")
@@ -327,7 +328,9 @@ def test_the_card_has_voicing_and_f0_where_they_are_asked_for(giblet, trained, t
 )
 def test_bad_options_are_one_line_and_write_nothing(giblet, trained, tmp_path, stereo_folder, options, message):
     np.save(tmp_path / "wrong.npy", np.ones(7, bool))
-    places = {"wrong.npy": tmp_path / "wrong.npy", "music": ROOT / "samples" / "music.flac", "stereo": stereo_folder}
+    (tmp_path / "words.tsv").touch()
+    places = {name: tmp_path / name for name in ("wrong.npy", "words.tsv")}
+    places |= {"music": ROOT / "samples" / "music.flac", "stereo": stereo_folder}
     argv = [places.get(option, option) for option in options]
     status, said, err = giblet("reconstruct", trained.run, "-o", tmp_path / "out", *argv)
     assert (status, said, len(err.splitlines())) == (2, "", 1)

@@ -113,7 +113,10 @@ def test_the_same_error_names_the_parameter_in_python_and_the_option_at_the_comm
 
 def test_no_message_of_the_library_names_an_option():
     """Options are the command line's: whoever calls a function from a notebook has none."""
-    others = ("--nodes=", "--ntasks-per-node=", "--job-name", "pip install --no-deps", "pip install --force-reinstall")
+    others = (
+        "--nodes=", "--ntasks-per-node=", "--job-name", "--rdzv-backend", "pip install --no-deps",
+        "pip install --force-reinstall",
+    )  # fmt: skip
     pages = ("giblet report RUN --original", "giblet check-alignment")  # whole commands, for readers of a page
     package = Path(gb.__file__).parent
     for path in package.rglob("*.py"):
@@ -158,6 +161,7 @@ def test_too_little_memory_is_one_line(giblet, monkeypatch, tmp_path):
         np.ones(2**55)
 
     monkeypatch.setattr("giblet.features.load_outline", hungry)
+    (tmp_path / "film_desc-encodec24k_features.nc").touch()
     status, said, told = giblet("info", tmp_path / "film_desc-encodec24k_features.nc")
     assert (status, said) == (2, ""), told
     assert told.startswith("giblet: error: not enough memory (Unable to allocate") and told.count("\n") == 1

@@ -37,16 +37,18 @@ STAGES = ["extract", "round trip", "simulate", "train", "reconstruct", "encode",
         (["--real", "alice"], "--real and --data belong together: give --data FOLDER too"),
         (["--data", "."], "--real and --data belong together: give --real alice or lebel too"),
         (["--quick", "--real", "alice", "--data", "."], "--real and --data are for the whole demo"),
-        (["--real", "alice", "--data", "nowhere"], "nowhere holds no words.tsv, and no folder alice with one"),
-        (["--real", "lebel", "--data", "nowhere"], "nowhere holds no stories.json.gz, and no folder lebel with one"),
+        (["--real", "alice", "--data", "empty"], "empty holds no words.tsv, and no folder alice with one"),
+        (["--real", "lebel", "--data", "empty"], "empty holds no stories.json.gz, and no folder lebel with one"),
     ],
 )
 def test_what_cannot_be_shown_is_one_line_before_anything_is_written(giblet, tmp_path, monkeypatch, argv, said):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "film.mp4").touch()
+    (tmp_path / "empty").mkdir()
     status, out, err = giblet("demo", *argv)
     assert (status, out) == (2, "")
     assert said in err and len(err.splitlines()) == 1
-    assert not list(tmp_path.iterdir())
+    assert {path.name for path in tmp_path.rglob("*")} == {"film.mp4", "empty"}
 
 
 def test_without_the_language_model_the_stories_are_refused_at_once(giblet, made_up_stories, tmp_path, monkeypatch):
