@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from giblet.config import options_in
 from giblet.errors import reading
 from giblet.files import sha256_of
-from giblet.training.result import LAST
+from giblet.training.result import LAST, SUMMARY
 
 if TYPE_CHECKING:
     import pandas as pd
 
-CONFIG, LOG, SPLITS, SUMMARY = "config.yaml", "log.csv", "splits.json", "summary.json"
+CONFIG, LOG, SPLITS = "config.yaml", "log.csv", "splits.json"
 CARD = "_scorecard.json"
 DAMAGED = "it is damaged or was edited: copy the run again"
 

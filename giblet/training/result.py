@@ -8,6 +8,8 @@ from typing import Any
 
 LAST = "last.json"
 """In the ``checkpoints`` of a run's folder: the state to go on from, see :mod:`giblet.training.checkpoint`."""
+SUMMARY = "summary.json"
+"""In a run's folder: what it came to; the last file that is written."""
 
 
 @dataclass(frozen=True, repr=False)

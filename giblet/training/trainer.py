@@ -39,7 +39,7 @@ from giblet.training.linear_decoding import fit_linear_decoding
 from giblet.training.log import RunLog
 from giblet.training.objective import Batch, Losses, Objective
 from giblet.training.processes import agree, alone, check_devices, check_launcher, ignore_signals, launch, lost
-from giblet.training.result import RunResult, TrainingInterrupted
+from giblet.training.result import SUMMARY, RunResult, TrainingInterrupted
 from giblet.training.run_folder import write_normalisers, write_splits
 from giblet.training.scored_windows import Schedule, ScoredWindows
 from giblet.training.settings import FREE_TO_CHANGE, TrainSettings
@@ -47,7 +47,6 @@ from giblet.training.study import Study, build_study, with_tr
 from giblet.version import __version__
 
 log = logging.getLogger(__name__)
-SUMMARY = "summary.json"
 
 
 class Trainer:

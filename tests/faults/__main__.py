@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import signal
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from typer import echo
 from tests import commands
 from tests.faults.jobs import JOBS, make_inputs
 from tests.faults.killed import stops, survives, undisturbed
+from tests.page_tables import span_of
 from tests.trained import train_tiny
 
 PAGE = Path(__file__).parents[2] / "docs" / "robustness.md"
@@ -36,13 +36,11 @@ def table(counts: Mapping[str, Counter[str]]) -> str:
 
 def written(page: str, counts: Mapping[str, Counter[str]]) -> str:
     """The page with other rows of some jobs."""
-    start = page.index("| job |")
-    found = re.match(r"(?:\|[^\n]*\n)+", page[start:])
-    assert found is not None
-    rows = {row.split(" | ")[0].strip("| "): row for row in found[0].splitlines()[2:]}
+    start, end = span_of(page, "job")
+    rows = {row.split(" | ")[0].strip("| "): row for row in page[start:end].splitlines()[2:]}
     rows |= {job: table({job: own}).splitlines()[2] for job, own in counts.items()}
     known = [rows[job.name] for job in JOBS if job.name in rows]
-    return page[:start] + HEAD + "\n".join(known) + "\n" + page[start + found.end() :]
+    return page[:start] + HEAD + "\n".join(known) + "\n" + page[end:]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.fuzz.running import FAULT, OUTSIDE, READ, REFUSED
+from tests.page_tables import span_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "robustness.md"
 KINDS = (READ, REFUSED, OUTSIDE, FAULT)
@@ -28,7 +29,7 @@ def _row(name: str, counts: Counter[str]) -> str:
 def counts_in(text: str) -> dict[str, Counter[str]]:
     """What :func:`table` wrote."""
     found = {}
-    start, end = _span(text)
+    start, end = span_of(text, "format")
     for row in _ROW.finditer(text[start:end]):
         numbers = [int(number.replace(",", "")) for number in row["numbers"].split(" | ")]
         found[row["name"]] = Counter(dict(zip(KINDS, numbers, strict=True)))
@@ -42,12 +43,5 @@ def merged(page: Path, new: Mapping[str, Counter[str]]) -> str:
     counts = counts_in(text)
     for name, own in new.items():
         counts[name] = counts.get(name, Counter()) + own
-    start, end = _span(text)
+    start, end = span_of(text, "format")
     return text[:start] + table(counts) + "\n" + text[end:]
-
-
-def _span(text: str) -> tuple[int, int]:
-    """Where the table begins and ends."""
-    start = text.index("| format |")
-    end = start + re.match(r"(?:\|[^\n]*(?:\n|\Z))*", text[start:]).end()  # type: ignore[union-attr]
-    return start, end

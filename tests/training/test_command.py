@@ -9,6 +9,7 @@ import time
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -115,6 +116,19 @@ def two_subjects(shown, folder) -> dict:
     return {"subjects": subjects, "fractions": (0.6, 0.2, 0.2), "split": "subject"}
 
 
+def check_learned_the_same(one, two):
+    """One process, and two."""
+    for first, second in zip(rows(one), rows(two), strict=True):
+        for name in first:
+            if first[name]:
+                assert float(first[name]) == pytest.approx(float(second[name]), abs=1e-4), name
+    assert json.loads((two.output / "summary.json").read_text())["processes"] == 2
+    single, double = weights(one), weights(two)
+    for name, value in single.items():
+        if name.startswith("model."):
+            assert (value - double[name]).abs().max() < 1e-4, name
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.cpu_count() == 1, reason="two processes need two processors")
 @pytest.mark.parametrize("n_subjects", [1, 2])
@@ -129,18 +143,9 @@ def test_two_processes_learn_what_one_learns(shown, config, tmp_path, n_subjects
         done = processes(path, ["scripts/train.py"] if n == 1 else ["-m", "giblet", "train"])
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("finished") == 1  # one of them speaks
-        runs[n] = type("Run", (), {"output": tmp_path / f"processes-{n}"})
-    one, two = rows(runs[1]), rows(runs[2])
-    assert len(one) == len(two) == 3
-    for first, second in zip(one, two, strict=True):
-        for name in first:
-            if first[name]:
-                assert float(first[name]) == pytest.approx(float(second[name]), abs=1e-4), name
-    assert json.loads((runs[2].output / "summary.json").read_text())["processes"] == 2
-    single, double = weights(runs[1]), weights(runs[2])
-    for name, value in single.items():
-        if name.startswith("model."):
-            assert (value - double[name]).abs().max() < 1e-4, name
+        runs[n] = SimpleNamespace(output=tmp_path / f"processes-{n}")
+    assert len(rows(runs[1])) == 3
+    check_learned_the_same(runs[1], runs[2])
 
 
 @pytest.mark.slow
