@@ -22,7 +22,7 @@ print(round(float(numpy.nanmedian(hertz))))
 QUICK = "import os, pathlib; folder = pathlib.Path(os.environ['NUMBA_CACHE_DIR']); (folder / 'one.nbc').write_text('')"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_processes_that_begin_at_once_leave_one_whole_cache(tmp_path):
     kept = {name: value for name, value in os.environ.items() if name != compiled.VARIABLE}
     kept["XDG_CACHE_HOME"] = str(tmp_path)

@@ -65,11 +65,13 @@ def codec():
 @pytest.fixture(scope="module")
 def learned(heads, codec, tmp_path_factory):
     """A model trained on one simulated brain, its study, and what it says of the test TRs."""
-    work = tmp_path_factory.mktemp("learning")
-    sound = heads.speech(SPEECH, 46.0, work / "speech.flac")
-    features = extract(sound, AudioSettings.make(tr=heads.TR, device="cpu"), work).path
+    folder = tmp_path_factory.mktemp("learning")
 
-    def learn(brain: str, head: str, way: str, linear_path: bool = True):
+    def learn(brain: str, head: str, way: str, linear_path: bool = True, minutes: float = 23.0):
+        work = folder / f"{minutes:g}"
+        work.mkdir(exist_ok=True)
+        sound = heads.speech(SPEECH, minutes, work / "speech.flac")
+        features = extract(sound, AudioSettings.make(tr=heads.TR, device="cpu"), work).path
         bold = heads.brain(features, codec, brain, 200, work)
         settings = heads.settings_of(features, bold, head, way, work / f"run_{brain}_{way}_{linear_path}", OPTIONS)
         model = settings.model.model_copy(update={"linear_path": linear_path})
@@ -96,7 +98,7 @@ def test_bold_is_predicted_as_well_as_by_ridge_and_better_where_the_brain_satura
 ):
     """Ridge of what the model is given, mean and deviation of the latents; and ridge that knows that brains answer to
     the means alone."""
-    study, stretch = learned(brain, "latent", "encoding", linear_path)
+    study, stretch = learned(brain, "latent", "encoding", linear_path, minutes=46.0)
     recording = study.recordings[0]
     n = len(recording.run)
     frames = latents_by_tr(recording.series["audio"].read(0, n), codec)
@@ -115,7 +117,7 @@ def test_bold_is_predicted_as_well_as_by_ridge_and_better_where_the_brain_satura
 
 
 def test_more_codes_of_the_first_codebook_are_right_than_the_most_frequent_one_is(learned, heads, codec):
-    study, stretch = learned("codes", "classification", "decoding")
+    study, stretch = learned("codes", "classification", "decoding", minutes=46.0)
     keep = stretch.scored["audio"]
     truth, decoded = stretch.truth["audio"][keep], stretch.decoded["audio"][keep]
     frequent = constant_codes(train_codes(study), truth, codec)[FREQUENT]

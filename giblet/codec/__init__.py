@@ -69,7 +69,7 @@ def load_codec(
     name = os.fspath(name)
     files = find_codec(name, revision)
     stamps = stamps_of(files)
-    # Imported here: torch and transformers take seconds to import, and a codec that is not there is told before.
+    # Imported here: torch takes seconds to import, and a codec that is not there is told before.
     from giblet.codec.encodec import BLOCK_FRAMES, EncodecCodec
     from giblet.device import pick_device
 

@@ -250,7 +250,8 @@ class AudioCodec(ABC):
         """
         decode = self._new_decoder()
         for block, last in reblock(self._checked_codes(chunks), self.block_frames):
-            yield decode(block, last)
+            if len(piece := decode(block, last)):
+                yield piece
 
     def latents(self, codes: np.ndarray) -> np.ndarray:
         """The latent vectors that codes stand for: the sum of their codebook entries.
@@ -316,7 +317,10 @@ class AudioCodec(ABC):
 
     @abstractmethod
     def _new_decoder(self) -> Callable[[np.ndarray, bool], np.ndarray]:
-        """A new stream: a function of codes (K, t) and whether they are the last, to (t * hop_length,) float32."""
+        """A new stream: a function of codes (K, t) and whether they are the last, to (n,) float32.
+
+        Samples may come with later codes than their own.
+        """
 
     @abstractmethod
     def _dequantize(self, codes: np.ndarray) -> np.ndarray:

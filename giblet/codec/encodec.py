@@ -1,4 +1,4 @@
-"""EnCodec: built from a configuration, read from files, and run as a codec. The one importer of transformers' model.
+"""EnCodec run as a codec, and told apart from other codecs.
 
 References
 ----------
@@ -7,21 +7,19 @@ Défossez, Copet, Synnaeve, Adi (2022). High Fidelity Neural Audio Compression. 
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from transformers import EncodecConfig, EncodecModel
-from transformers.models.encodec import modeling_encodec as parts
+from torch import Tensor
 
+from giblet.codec.architecture import TRAINING_ONLY, Network, StoredCodec, codebooks_of, cores
 from giblet.codec.base import AudioCodec, reblock
-from giblet.codec.layers import Core, Decoder, Encoder, ResidualCore, build_decoder, build_encoder, folded
+from giblet.codec.layers import Decoder, Encoder, build_decoder, build_encoder
 from giblet.codec.openvino import decoder_with_openvino, encoder_with_openvino, pick_runtime
 from giblet.codec.quantizer import ResidualQuantizer
 from giblet.device import exact_float32
@@ -49,89 +47,18 @@ ARCHITECTURE = (
     "upsampling_ratios", "kernel_size", "last_kernel_size", "residual_kernel_size", "dilation_growth_rate", "compress",
     "num_lstm_layers", "use_conv_shortcut",
 )  # fmt: skip
-# Buffers that only training uses.
-TRAINING_ONLY = ("inited", "cluster_size", "embed_avg")
 # Entry of config.json: the fingerprint of the codec whose codes these are, and the digest of encoder and codebooks.
 CODES_OF = "codes_of"
 
 
-def build_config(
-    num_codebooks: int = 8,
-    codebook_size: int = 1024,
-    hidden_dim: int = 128,
-    sample_rate: int = 24_000,
-    num_filters: int = 32,
-    num_lstm_layers: int = 2,
-    num_residual_layers: int = 1,
-) -> EncodecConfig:
-    """Configuration of a causal, mono EnCodec with a hop of 320 samples.
-
-    Parameters
-    ----------
-    num_codebooks, codebook_size : int
-        Residual codebooks and entries in each, a power of two.
-    hidden_dim : int
-        Dimensions of a latent frame, D.
-    sample_rate : int
-        In Hz.
-    num_filters : int
-        Channels of the first convolution; doubled at each of the four strided stages.
-    num_lstm_layers : int
-        Layers of the LSTM between convolutions and latents.
-    num_residual_layers : int
-        Residual blocks of each strided stage, with dilations of 1, 2, 4 and so on; the published model has one.
-
-    Returns
-    -------
-    transformers.EncodecConfig
-
-    Raises
-    ------
-    InputError
-        If a codebook's size is not a power of two.
-    """
-    if codebook_size < 2 or codebook_size & (codebook_size - 1):
-        raise InputError(f"codebook_size is {codebook_size}; pass a power of two, such as 1024")
-    counts = sorted({n for n in (2, 4, 8, 16, 32) if n < num_codebooks} | {num_codebooks})
-    return EncodecConfig(
-        target_bandwidths=[_kbps(n, codebook_size, math.ceil(sample_rate / 320)) for n in counts],
-        sampling_rate=sample_rate,
-        audio_channels=1,
-        normalize=False,
-        num_filters=num_filters,
-        hidden_size=hidden_dim,
-        codebook_dim=hidden_dim,
-        codebook_size=codebook_size,
-        num_lstm_layers=num_lstm_layers,
-        num_residual_layers=num_residual_layers,
-        upsampling_ratios=[8, 5, 4, 2],
-        norm_type="weight_norm",
-        use_causal_conv=True,
-    )
-
-
-def build_model(config: EncodecConfig) -> EncodecModel:
-    """An untrained `transformers.EncodecModel` of that configuration.
-
-    Parameters
-    ----------
-    config : transformers.EncodecConfig
-
-    Returns
-    -------
-    transformers.EncodecModel
-    """
-    return EncodecModel(config)
-
-
-def fingerprint(model: EncodecModel) -> str:
+def fingerprint(model: Network) -> str:
     """SHA-256, hexadecimal, of everything that changes the codes or the sound: architecture and weights as float32.
 
     The weights are taken as stored, weight norm not yet folded, so that every machine computes the same digest.
 
     Parameters
     ----------
-    model : transformers.EncodecModel
+    model : Network
 
     Returns
     -------
@@ -144,12 +71,12 @@ def fingerprint(model: EncodecModel) -> str:
     return digest.hexdigest()
 
 
-def codes_digest(model: EncodecModel) -> str:
+def codes_digest(model: Network) -> str:
     """SHA-256, hexadecimal, of what decides the codes: encoder and codebooks as float32.
 
     Parameters
     ----------
-    model : transformers.EncodecModel
+    model : Network
 
     Returns
     -------
@@ -165,7 +92,7 @@ def codes_digest(model: EncodecModel) -> str:
     return digest.hexdigest()
 
 
-def codes_fingerprint(model: EncodecModel) -> str:
+def codes_fingerprint(model: Network) -> str:
     """Fingerprint by which codes name the codec that made them: that of the first codec with these codes.
 
     A codec of which the decoder alone was trained on (`keep_codes`) has the codes of the one it came from, and says so
@@ -173,7 +100,7 @@ def codes_fingerprint(model: EncodecModel) -> str:
 
     Parameters
     ----------
-    model : transformers.EncodecModel
+    model : Network
 
     Returns
     -------
@@ -200,7 +127,7 @@ def codes_fingerprint(model: EncodecModel) -> str:
     return str(told["fingerprint"])
 
 
-def _add_weights(digest: Any, weights: dict[str, Tensor]) -> None:
+def _add_weights(digest: Any, weights: Mapping[str, Tensor]) -> None:
     """Names, shapes and values as little-endian float32, in the order of their names."""
     for key, value in sorted(weights.items()):
         if key.rpartition(".")[2] not in TRAINING_ONLY:
@@ -208,12 +135,12 @@ def _add_weights(digest: Any, weights: dict[str, Tensor]) -> None:
             digest.update(f"{key}{array.shape}".encode() + array.tobytes())
 
 
-def check_layout(config: EncodecConfig, name: str) -> None:
+def check_layout(config: Any, name: str) -> None:
     """Refuse layouts that cannot be streamed exactly, such as that of the stereo 48 kHz model.
 
     Parameters
     ----------
-    config : transformers.EncodecConfig
+    config : CodecConfig or transformers.EncodecConfig
     name : str
         What the user asked for.
 
@@ -240,7 +167,7 @@ class EncodecCodec(AudioCodec):
 
     Parameters
     ----------
-    model : transformers.EncodecModel
+    model : Network
         Copied, so that it can go on training.
     bandwidth : float
         In kbps.
@@ -264,7 +191,7 @@ class EncodecCodec(AudioCodec):
 
     def __init__(
         self,
-        model: EncodecModel,
+        model: Network,
         bandwidth: float,
         device: torch.device | str = "cpu",
         name: str = "unnamed",
@@ -287,16 +214,17 @@ class EncodecCodec(AudioCodec):
         self._threads = None if is_wide else 1
 
         # 1. Weights of its own, apart from the model's.
-        weights: Any = copy.deepcopy(model).requires_grad_(False)
-        weights.to(self._device, torch.float32)
+        own = {
+            key: value.detach().to(self._device, torch.float32, copy=True) for key, value in model.state_dict().items()
+        }
+        network = StoredCodec(config, own)
         # 2. Between latents and codes: the codebooks of this bandwidth.
-        books = [layer.codebook.embed for layer in weights.quantizer.layers[: self.n_codebooks]]
-        self._quantizer = ResidualQuantizer(books)
+        self._quantizer = ResidualQuantizer(list(codebooks_of(network)[: self.n_codebooks]))
         # 3. Samples to latents and back: chains of streaming layers.
         shape = (config.upsampling_ratios, config.num_residual_layers, block_frames)
-        encoder_cores = cores(weights.encoder)
+        encoder_cores = cores(network, "encoder")
         self._encoder = self._encoder_of_short = build_encoder(encoder_cores, *shape)
-        decoder_cores = cores(weights.decoder)
+        decoder_cores = cores(network, "decoder")
         self._decoder = self._decoder_of_short = build_decoder(decoder_cores, *shape)
         # 4. Blocks that are long enough for the layers.
         lead = max(self._encoder.lead, self._decoder.lead)
@@ -365,7 +293,7 @@ class EncodecCodec(AudioCodec):
                 state = decoder.new_state()
             with exact_float32(self._device, self._threads):
                 latents = self._quantizer.dequantize(self._tensor(codes))  # (K, t) -> (t, D)
-                rows = decoder(latents, state, last)  # (t, D) -> (t * hop_length, 1)
+                rows = decoder(latents, state, last)  # (t, D) -> (n, 1), in all t * hop_length
                 return rows[:, 0].cpu().numpy()
 
         return decode
@@ -383,12 +311,12 @@ class EncodecCodec(AudioCodec):
         return torch.from_numpy(array).to(self._device)
 
 
-def bandwidths(config: EncodecConfig) -> dict[float, int]:
+def bandwidths(config: Any) -> dict[float, int]:
     """The bandwidths that a codec can work at, and how many codebooks each uses.
 
     Parameters
     ----------
-    config : transformers.EncodecConfig
+    config : CodecConfig or transformers.EncodecConfig
 
     Returns
     -------
@@ -396,15 +324,15 @@ def bandwidths(config: EncodecConfig) -> dict[float, int]:
         From kbps to codebooks, ascending.
     """
     counts = [n for n in (2, 4, 8, 16, 32) if n <= config.num_quantizers]
-    counts_by_kbps = {_kbps(n, config.codebook_size, config.frame_rate): n for n in counts}
-    kbps_each = _kbps(1, config.codebook_size, config.frame_rate)
+    counts_by_kbps = {kbps_of(n, config.codebook_size, config.frame_rate): n for n in counts}
+    kbps_each = kbps_of(1, config.codebook_size, config.frame_rate)
     for kbps in config.target_bandwidths:
         count = min(config.num_quantizers, max(1, math.floor(kbps / kbps_each + 1e-9)))
         counts_by_kbps.setdefault(float(kbps), count)
     return dict(sorted(counts_by_kbps.items()))
 
 
-def _checked_bandwidth(config: EncodecConfig, bandwidth: float, name: str) -> tuple[float, int]:
+def _checked_bandwidth(config: Any, bandwidth: float, name: str) -> tuple[float, int]:
     """The bandwidth in kbps and its number of codebooks. InputError if the codec does not have it."""
     allowed = bandwidths(config)
     if not isinstance(bandwidth, int | float) or bandwidth not in allowed:
@@ -413,45 +341,21 @@ def _checked_bandwidth(config: EncodecConfig, bandwidth: float, name: str) -> tu
     return float(bandwidth), allowed[bandwidth]
 
 
-def _kbps(n_codebooks: int, codebook_size: int, frame_rate: int) -> float:
+def kbps_of(n_codebooks: int, codebook_size: int, frame_rate: int) -> float:
+    """Bandwidth of so many codebooks.
+
+    Parameters
+    ----------
+    n_codebooks, codebook_size : int
+    frame_rate : int
+        Frames per second.
+
+    Returns
+    -------
+    float
+        In kbps; from it transformers computes the same number of codebooks.
+    """
     bits_per_second = n_codebooks * int(math.log2(codebook_size)) * frame_rate
     kbps = bits_per_second / 1000
     # transformers multiplies by 1000 again and rounds down, to one codebook less if this was rounded down too.
     return kbps if 1000 * kbps >= bits_per_second else math.nextafter(kbps, math.inf)
-
-
-def cores(network: Any, fold: bool = True) -> list[Core]:
-    """The parts of transformers' encoder or decoder, without the modules that wrap them.
-
-    Parameters
-    ----------
-    network : transformers EncodecEncoder or EncodecDecoder
-    fold : bool
-        True: convolutions as copies with their weight norm folded into the weights. False: those of the network itself.
-
-    Returns
-    -------
-    list of Core
-        In their order; `giblet.codec.layers` says which.
-
-    Raises
-    ------
-    TypeError
-        If a module is none of EnCodec's.
-    """
-    return [_core(module, folded if fold else lambda conv: conv) for module in network.layers]
-
-
-def _core(module: Any, take: Callable[[Any], Any]) -> Core:
-    match module:
-        case parts.EncodecConv1d() | parts.EncodecConvTranspose1d():
-            return take(module.conv)
-        case parts.EncodecResnetBlock():
-            block: Any = module.block  # ELU, convolution, ELU, convolution of width 1
-            shortcut = take(module.shortcut.conv) if isinstance(module.shortcut, parts.EncodecConv1d) else None
-            return ResidualCore(take(block[1].conv), take(block[3].conv), shortcut)
-        case parts.EncodecLSTM():
-            return module.lstm
-        case nn.ELU():
-            return module
-    raise TypeError(f"no streaming form of {type(module).__name__}")

@@ -38,28 +38,6 @@ Core: TypeAlias = nn.Conv1d | nn.ConvTranspose1d | nn.LSTM | nn.ELU | ResidualCo
 """A part of a codec as torch's own modules: what transformers wraps, and what every runtime computes from."""
 
 
-def folded(conv: Any) -> Any:
-    """A convolution of either kind without its weight norm, which cannot be pickled.
-
-    Parameters
-    ----------
-    conv : nn.Conv1d or nn.ConvTranspose1d
-
-    Returns
-    -------
-    nn.Conv1d or nn.ConvTranspose1d
-        Without gradients and without padding of its own.
-    """
-    kind = nn.ConvTranspose1d if isinstance(conv, nn.ConvTranspose1d) else nn.Conv1d
-    sizes = (conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride)
-    # On "meta" no random weights are drawn.
-    plain = kind(*sizes, dilation=conv.dilation, bias=conv.bias is not None, device="meta").requires_grad_(False)
-    plain.weight = nn.Parameter(conv.weight.detach(), requires_grad=False)
-    if conv.bias is not None:
-        plain.bias = nn.Parameter(conv.bias.detach(), requires_grad=False)
-    return plain
-
-
 def layer(core: Core) -> Layer[Any]:
     """The streaming form of a part of a codec, computed by torch.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib import resources
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,11 @@ from giblet.hub import hub_file, is_hub_name, unreachable
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from giblet.codec.encodec import EncodecModel
+    from giblet.codec.architecture import StoredCodec
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+MANY = 1000
+"""How many more weights than are there a configuration may describe, each of which is looked for by its name."""
 REMEDIES = f"name a folder with {CONFIG} and {WEIGHTS}, or use the codec that comes with giblet, 'bundled'"
 
 
@@ -50,8 +53,8 @@ def find_codec(name: str, revision: str | None = None) -> tuple[Path, Path]:
     return _on_hub(name, revision)
 
 
-def read_model(config_file: Path, weights_file: Path, name: str) -> EncodecModel:
-    """A model from the two files that `save_pretrained` writes, in float32 whatever they were saved in.
+def read_model(config_file: Path, weights_file: Path, name: str) -> StoredCodec:
+    """A codec from the two files that `save_pretrained` writes, in float32 whatever they were saved in.
 
     Parameters
     ----------
@@ -63,8 +66,7 @@ def read_model(config_file: Path, weights_file: Path, name: str) -> EncodecModel
 
     Returns
     -------
-    transformers.EncodecModel
-        In evaluation mode, without gradients.
+    StoredCodec
 
     Raises
     ------
@@ -73,10 +75,9 @@ def read_model(config_file: Path, weights_file: Path, name: str) -> EncodecModel
         surplus, of other shapes, or not finite.
     """
     import safetensors.torch
-    import torch
 
-    from giblet.checkpoints import SizeOf
-    from giblet.codec.encodec import EncodecConfig, build_model, check_layout
+    from giblet.codec.architecture import CodecConfig, StoredCodec, weight_shapes
+    from giblet.codec.encodec import check_layout
 
     with reading(f"{config_file} of codec {name!r}", "copy or download it again", CodecError):
         fields = json.loads(config_file.read_text(encoding="utf-8"))
@@ -85,19 +86,13 @@ def read_model(config_file: Path, weights_file: Path, name: str) -> EncodecModel
         raise CodecError(f"codec {name!r} is a model of type {kind!r}; use an EnCodec model, 'encodec'")
     remedy = "it describes no EnCodec model; fix or replace it"
     with reading(f"{config_file} of codec {name!r}", remedy, CodecError):
-        config = EncodecConfig.from_dict(fields)
+        config = CodecConfig.model_validate(fields)
     check_layout(config, name)
     with reading(f"{weights_file} of codec {name!r}", "it is damaged; copy or download it again", CodecError):
         weights = safetensors.torch.load_file(weights_file)
-    # The weights drawn here are replaced; the caller's seed stays as it was.
-    with (
-        reading(f"{config_file} of codec {name!r}", remedy, CodecError),
-        torch.random.fork_rng(devices=[]),
-        SizeOf(weights, str(config_file)),
-    ):
-        model = build_model(config).float()
-    _fill(model, weights, name)
-    return model.eval().requires_grad_(False)
+    with reading(f"{config_file} of codec {name!r}", remedy, CodecError):
+        shapes = dict(islice(weight_shapes(config), len(weights) + MANY))
+    return StoredCodec(config, _checked(weights, shapes, name))
 
 
 def _in_folder(folder: Path, name: str) -> tuple[Path, Path]:
@@ -123,23 +118,20 @@ def _on_hub(name: str, revision: str | None) -> tuple[Path, Path]:
         raise CodecError(f"codec {name!r} cannot be downloaded from the hub ({one_line(exc)}): {REMEDIES}") from exc
 
 
-def _fill(model: EncodecModel, weights: dict[str, Tensor], name: str) -> None:
-    """Load weights into the model, under PyTorch's present names, and refuse what does not fit."""
-    from giblet.codec.encodec import TRAINING_ONLY
+def _checked(weights: dict[str, Tensor], expected: dict[str, tuple[int, ...]], name: str) -> dict[str, Tensor]:
+    """Weights in float32 under PyTorch's present names; those that do not fit are refused."""
+    from giblet.codec.architecture import DIRECTION, LENGTH, TRAINING_ONLY
 
-    present_names = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
+    present_names = {"weight_g": LENGTH, "weight_v": DIRECTION}
     renamed = {}
     for key, value in weights.items():
         head, _, leaf = key.rpartition(".")
         renamed[f"{head}.{present_names.get(leaf, leaf)}"] = value.float()
-    expected = model.state_dict()
-    for key in expected.keys() - renamed.keys():
-        if key.rpartition(".")[2] in TRAINING_ONLY:
-            renamed[key] = expected[key]
+    missing = expected.keys() - renamed.keys()
     faults = {
-        "missing": expected.keys() - renamed.keys(),
+        "missing": {key for key in missing if key.rpartition(".")[2] not in TRAINING_ONLY},
         "surplus": renamed.keys() - expected.keys(),
-        "of another shape": {k for k in expected.keys() & renamed.keys() if expected[k].shape != renamed[k].shape},
+        "of another shape": {k for k in expected.keys() & renamed.keys() if expected[k] != tuple(renamed[k].shape)},
         "not finite": {k for k, v in renamed.items() if not v.isfinite().all()},
     }
     for fault, keys in faults.items():
@@ -148,4 +140,4 @@ def _fill(model: EncodecModel, weights: dict[str, Tensor], name: str) -> None:
                 f"codec {name!r}: {len(keys)} weights are {fault} (first {min(keys)}): "
                 "the weights do not belong to this config.json; copy or download both again"
             )
-    model.load_state_dict(renamed)
+    return renamed

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -141,18 +142,15 @@ class MelSpectrogram:
         ----------
         Lee, Seung (2001). Algorithms for non-negative matrix factorization. NIPS 13.
         """
-        guess, gram = self._inversion
+        by_bin, guess, gram = self._inversion
         mel = np.maximum(mel, 0).astype(np.float32)
-        target, power = self.filters.T @ mel, guess @ mel
+        target, power = by_bin @ mel, guess @ mel
         for _ in range(INVERSION_STEPS):
             power *= target / np.maximum(gram @ power, np.finfo(np.float32).tiny)
         return np.asarray(power)
 
     def invert(self, mel: np.ndarray, length: int | None = None) -> np.ndarray:
         """A waveform whose mel spectrogram is close to `mel`; deterministic.
-
-        `power` gives the magnitudes and `librosa.griffinlim` the phases, in blocks that are cross-faded, so that memory
-        does not grow beyond input and output.
 
         Parameters
         ----------
@@ -172,6 +170,40 @@ class MelSpectrogram:
 
         See Also
         --------
+        invert_stream : the same, block by block.
+        """
+        mel = np.asarray(mel)
+        n_samples = mel.shape[-1] * self.hop_length if mel.ndim else 0
+        length = n_samples if length is None else length
+        waveform, start = np.zeros(max(length, n_samples), np.float32), 0
+        for sound in self.invert_stream([mel]):
+            waveform[start : start + len(sound)] = sound
+            start += len(sound)
+        return waveform[:length]
+
+    def invert_stream(self, pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """As :meth:`invert`, of a mel spectrogram that comes in pieces.
+
+        `power` gives the magnitudes and `librosa.griffinlim` the phases, in blocks of `BLOCK_FRAMES` that are
+        cross-faded, so that memory does not grow with the sound, and how it is cut into pieces makes no difference.
+
+        Parameters
+        ----------
+        pieces : iterable of ndarray of float, shape (n_mels, any)
+            Power; negative values of a prediction count as 0.
+
+        Yields
+        ------
+        ndarray of float32, shape (n,)
+            Together ``n_frames * hop_length`` samples.
+
+        Raises
+        ------
+        InputError
+            If a piece has another number of bands or values that are not finite, or there are no frames.
+
+        See Also
+        --------
         stream : sound to mel spectrogram.
         power : the magnitudes alone.
 
@@ -180,34 +212,52 @@ class MelSpectrogram:
         Griffin, Lim (1984). Signal estimation from modified short-time Fourier transform. IEEE TASSP 32(2).
         Perraudin, Balazs, Søndergaard (2013). A fast Griffin-Lim algorithm. WASPAA.
         """
-        mel = np.asarray(mel)
-        if mel.ndim != 2 or mel.shape[0] != self.n_mels or mel.shape[1] == 0:
-            raise InputError(f"mel has shape {mel.shape}; expected ({self.n_mels}, n_frames), with at least one frame")
-        n_frames = mel.shape[1]
-        length = n_frames * self.hop_length if length is None else length
-        waveform = np.zeros(max(length, n_frames * self.hop_length), np.float32)
         # Two blocks agree in magnitude but hardly in phase, so the squares of their weights add up to 1.
         rise = np.zeros(SHARED_FRAMES * self.hop_length, np.float32)
         middle = (len(rise) - self.hop_length) // 2
         rise[middle:] = 1
         rise[middle : middle + self.hop_length] = np.sin(np.linspace(0, np.pi / 2, self.hop_length))
-        for first in range(0, max(1, n_frames - SHARED_FRAMES), BLOCK_FRAMES - SHARED_FRAMES):
-            n_block = min(BLOCK_FRAMES, n_frames - first)
-            # The next frame completes the block's last hop. After the last block there is none: the last frame is
-            # repeated instead, until a window is full, the least that Griffin-Lim needs.
-            n_spanned = max(n_block, -(-self.n_fft // self.hop_length))
-            frames = np.minimum(np.arange(first, first + n_spanned + 1), n_frames - 1)
-            block = mel[:, frames].astype(np.float32)
-            if not np.isfinite(block).all():
-                bad = frames[np.argmin(np.isfinite(block).all(axis=0))]
-                raise InputError(f"mel has a value that is not finite in frame {bad}: only finite ones can be inverted")
-            sound = self._synthesise(block)[: n_block * self.hop_length]
-            start = first * self.hop_length
-            if first:
-                sound[: len(rise)] *= rise
-                waveform[start : start + len(rise)] *= rise[::-1]
-            waveform[start : start + len(sound)] += sound
-        return waveform[:length]
+        tail: np.ndarray | None = None
+        for block, is_last in self._blocks(pieces):
+            sound = self._sound_of(block)
+            if tail is not None:
+                sound[: len(rise)] = tail + sound[: len(rise)] * rise
+            if is_last:
+                yield sound
+            else:
+                tail = sound[-len(rise) :] * rise[::-1]
+                yield sound[: -len(rise)]
+
+    def _blocks(self, pieces: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, bool]]:
+        """Blocks that share `SHARED_FRAMES` and have the next frame behind them, and whether it is the last."""
+        held, first = np.empty((self.n_mels, 0), np.float32), 0
+        for piece in pieces:
+            if piece.ndim != 2 or piece.shape[0] != self.n_mels:
+                raise InputError(f"mel has shape {piece.shape}; expected ({self.n_mels}, n_frames)")
+            held = np.concatenate([held, piece], axis=1) if held.shape[1] else piece
+            while held.shape[1] > BLOCK_FRAMES:
+                yield self._checked(held[:, : BLOCK_FRAMES + 1], first), False
+                held, first = held[:, BLOCK_FRAMES - SHARED_FRAMES :], first + BLOCK_FRAMES - SHARED_FRAMES
+        if held.shape[1] == 0:
+            raise InputError(f"mel has shape {held.shape}; expected ({self.n_mels}, n_frames), with at least one frame")
+        # There is no next frame: the last is repeated instead.
+        yield self._checked(np.concatenate([held, held[:, -1:]], axis=1), first), True
+
+    @staticmethod
+    def _checked(block: np.ndarray, first: int) -> np.ndarray:
+        """A block that begins at frame `first`, as float32, all finite."""
+        finite = np.isfinite(block).all(axis=0)
+        if not finite.all():
+            bad = min(first + int(np.argmin(finite)), first + block.shape[1] - 2)
+            raise InputError(f"mel has a value that is not finite in frame {bad}: only finite ones can be inverted")
+        return block.astype(np.float32)
+
+    def _sound_of(self, block: np.ndarray) -> np.ndarray:
+        """Sound of all frames of a block but the last, which completes the hop of the one before."""
+        n_frames = block.shape[1] - 1
+        # Repeated until a window is full, the least that Griffin-Lim needs.
+        missing = max(0, -(-self.n_fft // self.hop_length) - n_frames)
+        return self._synthesise(np.pad(block, ((0, 0), (0, missing)), mode="edge"))[: n_frames * self.hop_length]
 
     def _pieces(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """The chunks, checked and cut into blocks, so that a long chunk needs no large spectrogram."""
@@ -224,13 +274,19 @@ class MelSpectrogram:
         return np.asarray(self.filters @ np.abs(spectrum) ** 2)
 
     @cached_property
-    def _inversion(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mel to the first guess of the power, (n_bins, n_mels), and ``filters.T @ filters``, (n_bins, n_bins)."""
+    def _inversion(self) -> tuple[Any, Any, Any]:
+        """What turns mel into power, as sparse arrays: a filter covers few bins.
+
+        ``filters.T`` and the first guess, (n_bins, n_mels), and ``filters.T @ filters``, (n_bins, n_bins).
+        """
+        from scipy.sparse import csr_array
+
         area = self.filters.sum(axis=1, keepdims=True)
         share = self.filters / np.where(area > 0, area, 1)
         seen = share.sum(axis=0, keepdims=True)  # 0 at 0 Hz and at half the sample rate, which no filter reaches
         guess = share / np.where(seen > 0, seen, 1) / np.where(area > 0, area, 1)
-        return np.ascontiguousarray(guess.T), self.filters.T @ self.filters
+        filters = csr_array(self.filters)
+        return filters.T.tocsr(), csr_array(guess.T), (filters.T @ filters).tocsr()
 
     def _synthesise(self, mel: np.ndarray) -> np.ndarray:
         """Sound of one block, from the centre of its first frame to that of its last, float32."""

@@ -2,17 +2,20 @@
 
 The strided one with the largest weights, the encoder's last and the decoder's first, stays with torch: OpenVINO takes
 three times as long over its weights as a matrix product does. Transposed convolutions are given as plain ones whose
-channels are then laid out in time, as OpenVINO's own transposed ones are slower than torch.
+channels are then laid out in time, as OpenVINO's own transposed ones are slower than torch; and the one that makes
+samples as one that makes several at a time, as OpenVINO computes many channels in the time of one.
 
 A row of the convolutions' output depends on few rows before it. So each tile of a signal is computed from its own rows
 and those few before, with nothing carried from layer to layer, in a network of one shape that OpenVINO compiles once.
 As no tile waits for another one, threads take a tile each: what comes out is the same for any number of them, and a
-narrow layer, whose product is over before a second thread has begun, gains too.
+narrow layer, whose product is over before a second thread has begun, gains too. What a decoder's threads have not done
+when a piece ends, they do while torch computes the next piece up to there; its samples come with that piece.
 The two ends of a signal, where rows are mirrored, are left to the layers of `convolutions`.
 """
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import math
 from collections import deque
@@ -34,6 +37,8 @@ from giblet.errors import InputError
 RUNTIMES = ("auto", "torch", "openvino")
 # As many tiles come together: WEIGHTY_FRAMES over TILE_FRAMES. More threads would have nothing to do, and take memory.
 TILES_AT_ONCE = WEIGHTY_FRAMES // TILE_FRAMES
+# Samples that come out of one row of the last convolution, by measurement.
+SAMPLES_AT_ONCE = 8
 # expm1 for the ELU. Below LOWEST, exp(x) - 1 is -1 to rounding. Above it, expm1 of y = x / 2**DOUBLINGS is
 # y / (g - y / 2), where g is the even function y / 2 coth(y / 2); the coefficients EVEN of its second and fourth power
 # (1 / 12 and -1 / 720 in its series at 0) are fitted to keep the error of the result within 4e-8 of its value, before
@@ -99,7 +104,7 @@ def encoder_with_openvino(encoder: Encoder, cores: Sequence[Core]) -> Encoder:
     """
     front = _chain(encoder.front)
     # Codes hang on digits that OpenVINO's own ELU loses where the sound is quiet.
-    return encoder.with_front(CompiledChain(front, cores[: len(front.layers)], exact=True))
+    return encoder.with_front(CompiledChain(front, cores[: len(front.layers)], exact=True, late=False))
 
 
 def decoder_with_openvino(decoder: Decoder, cores: Sequence[Core]) -> Decoder:
@@ -127,7 +132,7 @@ def decoder_with_openvino(decoder: Decoder, cores: Sequence[Core]) -> Decoder:
     encoder_with_openvino : the same of an encoder.
     """
     back = _chain(decoder.back)
-    return decoder.with_back(CompiledChain(back, cores[len(cores) - len(back.layers) :], exact=False))
+    return decoder.with_back(CompiledChain(back, cores[len(cores) - len(back.layers) :], exact=False, late=True))
 
 
 def _chain(layer: Layer[Any]) -> Chain:
@@ -143,6 +148,8 @@ class CompiledState(State):
     past: Tensor | None = None
     n_threads: int = field(default_factory=torch.get_num_threads)
     """How many may be used, as torch was told when the stream began."""
+    at_work: deque[tuple[Any, int]] = field(default_factory=deque)
+    """Requests that were started and are not finished, in order, and how many rows each got."""
 
 
 class CompiledChain(Layer[CompiledState]):
@@ -159,25 +166,33 @@ class CompiledChain(Layer[CompiledState]):
         The parts that the chain consists of.
     exact : bool
         Whether the ELU keeps all digits where it is near 0, which takes longer to compile.
+    late : bool
+        Whether the last rows of a piece may come with the next one, so that threads work on them until then. All have
+        come when the signal ends. With one thread, none is late.
 
     Attributes
     ----------
     rows_in, rows_out : int
         Rows of the input and of the output per step.
+    channels_out : int
+        Channels of the output.
     tile, reach : int
         In steps: how many are computed at a time, and on how many before it the output of a step depends.
     """
 
-    def __init__(self, chain: Chain, cores: Sequence[Core], *, exact: bool) -> None:
+    def __init__(self, chain: Chain, cores: Sequence[Core], *, exact: bool, late: bool) -> None:
         if chain.tile is None:
             raise ValueError("the chain has no tile: OpenVINO compiles for one length")
         self.chain = chain
         self.cores = list(cores)
-        self.exact = exact
+        self.exact, self.late = exact, late
         self.reach, self.rows_in, self.rows_out = _reach(self.cores)
+        self.channels_out = _channels_out(self.cores)
         self.tile = chain.tile // self.rows_in
         self.lead = max(chain.lead, self.reach)
-        self._compiled: dict[int, list[Any]] = {}
+        self._compiled: dict[int, _Requests] = {}
+        # By the thread that loads the codec: of two that import at a time, one may see what the other has half made.
+        importlib.import_module("openvino")
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_compiled": {}}
@@ -206,7 +221,7 @@ class CompiledChain(Layer[CompiledState]):
         tile, end = self.tile * self.rows_in, n_before + n_whole
         starts = range(n_before, end, tile)
         tiles = (seen[start - self.reach * self.rows_in : min(start + tile, end)] for start in starts)
-        outputs += self._infer(tiles, min(state.n_threads, TILES_AT_ONCE))
+        outputs += self._infer(tiles, state, last)
         if n_whole < len(x):
             # The last, incomplete step sees the mirrored end. The rows before it bring a fresh state into step.
             end_state = self.chain.new_state()
@@ -214,38 +229,58 @@ class CompiledChain(Layer[CompiledState]):
             self.chain(seen[cut - self.lead * self.rows_in : cut].clone(), end_state, False)
             outputs.append(self.chain(seen[cut:].clone(), end_state, True))
         state.past = seen[-self.lead * self.rows_in :].clone()
-        return torch.cat(outputs)
+        return torch.cat(outputs) if outputs else x.new_empty(0, self.channels_out)
 
-    def _infer(self, tiles: Iterable[Tensor], n_threads: int) -> list[Tensor]:
-        """The output for each of these, without the first `reach` steps, which only tell what was before."""
-        n_rows = (self.reach + self.tile) * self.rows_in
+    def _infer(self, tiles: Iterable[Tensor], state: CompiledState, last: bool) -> list[Tensor]:
+        """What is done of these and of those before, without the first `reach` steps, which only tell what was before.
+
+        All is done where nothing may be late.
+        """
+        n_rows, n_threads = (self.reach + self.tile) * self.rows_in, min(state.n_threads, TILES_AT_ONCE)
         if n_threads not in self._compiled:
-            self._compiled[n_threads] = _compile(self.cores, n_rows, n_threads, self.exact)
-        idle, at_work = deque(self._compiled[n_threads]), deque[tuple[Any, int]]()
-        outputs = []
+            self._compiled[n_threads] = _Requests(_compile(self.cores, n_rows, n_threads, self.exact))
+        requests, outputs = self._compiled[n_threads], list[Tensor]()
+        most = 1 if n_threads == 1 else TILES_AT_ONCE
 
         def finish() -> None:
-            request, n = at_work.popleft()
-            idle.append(request)
+            request, n = state.at_work.popleft()
             request.wait()
             first, stop = self.reach * self.rows_out, n // self.rows_in * self.rows_out
             # Copied by NumPy: torch's threads would wait for more to do for a while, and OpenVINO's have to wait for
             # them.
             outputs.append(torch.from_numpy(request.get_output_tensor().data[first:stop].copy()))
+            requests.give_back(request)
 
-        try:
-            for x in tiles:
-                if not idle:
-                    finish()
-                missing = n_rows - len(x)
-                # A causal output never depends on what follows, so zeros will do.
-                rows = torch.cat([x, x.new_zeros(missing, x.shape[1])]) if missing else x.contiguous()
-                idle[0].start_async([rows.numpy()], share_inputs=True)
-                at_work.append((idle.popleft(), len(x)))
-        finally:
-            while at_work:
+        for x in tiles:
+            if len(state.at_work) == most:
                 finish()
+            missing = n_rows - len(x)
+            # A causal output never depends on what follows, so zeros will do.
+            rows = torch.cat([x, x.new_zeros(missing, x.shape[1])]) if missing else x.contiguous()
+            request = requests.take()
+            # OpenVINO copies the rows: they may be gone before they are read where a stream is given up.
+            request.start_async([rows.numpy()])
+            state.at_work.append((request, len(x)))
+        while state.at_work and (last or not self.late or n_threads == 1):
+            finish()
         return outputs
+
+
+class _Requests:
+    """Requests to a compiled network, which streams take and give back; as many as are at work at a time."""
+
+    def __init__(self, compiled: Any) -> None:
+        self._compiled = compiled
+        self._idle: list[Any] = []
+
+    def take(self) -> Any:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._compiled.create_infer_request()
+
+    def give_back(self, request: Any) -> None:
+        self._idle.append(request)
 
 
 def _convolutions(cores: Sequence[Core]) -> list[nn.Conv1d | nn.ConvTranspose1d]:
@@ -269,8 +304,13 @@ def _reach(cores: Sequence[Core]) -> tuple[int, int, int]:
     return math.ceil(reach), rows_in, int(1 / row)
 
 
-def _compile(cores: Sequence[Core], n_rows: int, n_threads: int, exact: bool) -> list[Any]:
-    """For each thread an inference request from (n_rows, in) rows to what they give, with zeros before the first."""
+def _channels_out(cores: Sequence[Core]) -> int:
+    made = [core.pointwise if isinstance(core, ResidualCore) else core for core in cores]
+    return [one.out_channels for one in made if isinstance(one, nn.Conv1d | nn.ConvTranspose1d)][-1]
+
+
+def _compile(cores: Sequence[Core], n_rows: int, n_threads: int, exact: bool) -> Any:
+    """A network from (n_rows, in) rows to what they give, with zeros before the first; each thread computes one."""
     import openvino as ov
     import openvino.opset13 as op
 
@@ -288,6 +328,8 @@ def _compile(cores: Sequence[Core], n_rows: int, n_threads: int, exact: bool) ->
                 x = elu(x)
             case nn.ConvTranspose1d():
                 x = _transposed_conv(op, x, core)
+            case nn.Conv1d(out_channels=1, stride=(1,), dilation=(1,)):
+                x = _conv_to_mono(op, x, core)
             case _:
                 x = _conv(op, x, core)
     x = op.transpose(op.squeeze(x, op.constant([0])), op.constant([1, 0]))
@@ -297,8 +339,7 @@ def _compile(cores: Sequence[Core], n_rows: int, n_threads: int, exact: bool) ->
         "NUM_STREAMS": n_threads,
         "ENABLE_CPU_PINNING": False,
     }
-    compiled = _core().compile_model(ov.Model([x], [rows]), "CPU", options)
-    return [compiled.create_infer_request() for _ in range(n_threads)]
+    return _core().compile_model(ov.Model([x], [rows]), "CPU", options)
 
 
 @lru_cache(maxsize=1)
@@ -323,17 +364,38 @@ def _conv(op: Any, x: Any, conv: Any) -> Any:
     return op.add(y, op.constant(conv.bias.detach().numpy().reshape(1, -1, 1)))
 
 
+def _conv_to_mono(op: Any, x: Any, conv: nn.Conv1d) -> Any:
+    """A convolution to one channel, of stride and dilation 1: one to several samples, then laid out one after another.
+
+    Its rows are several rows side by side, so that a window of it holds those of all its samples.
+    """
+    _, n_in, n_rows = x.output(0).shape
+    (width,), n_together = conv.kernel_size, math.gcd(n_rows, SAMPLES_AT_ONCE)
+    n_back = -(-(width - 1) // n_together)  # rows before its own that the first sample looks back on
+    taps = conv.weight.detach().numpy()[0]  # (in, width)
+    windows = np.zeros((n_together, n_in, (n_back + 1) * n_together), np.float32)
+    for sample in range(n_together):
+        stop = n_back * n_together + sample + 1
+        windows[sample, :, stop - width : stop] = taps
+    by_row = windows.reshape(n_together, n_in, n_back + 1, n_together).transpose(0, 3, 1, 2)
+    weight = np.ascontiguousarray(by_row.reshape(n_together, n_together * n_in, n_back + 1))
+    swap = op.constant([0, 2, 1])
+    side_by_side = op.reshape(op.transpose(x, swap), op.constant([1, n_rows // n_together, -1]), False)
+    y = op.convolution(op.transpose(side_by_side, swap), op.constant(weight), [1], [n_back], [0], [1])
+    if conv.bias is not None:
+        y = op.add(y, op.constant(conv.bias.detach().numpy().repeat(n_together).reshape(1, -1, 1)))
+    return op.reshape(op.transpose(y, swap), op.constant([1, 1, n_rows]), False)
+
+
 def _transposed_conv(op: Any, x: Any, conv: nn.ConvTranspose1d) -> Any:
     """A transposed convolution: a plain one to `stride` times as many channels, then laid out one after another."""
-    (stride,), n_out = conv.stride, conv.out_channels
+    (stride,) = conv.stride
     blocks = transposed_blocks(conv.weight.detach(), stride)  # (width / stride, in, stride * out), the present first
-    n_blocks, n_in, _ = blocks.shape
-    by_channel = blocks.flip(0).view(n_blocks, n_in, stride, n_out).permute(3, 2, 1, 0)
-    weight = by_channel.reshape(n_out * stride, n_in, n_blocks).numpy()
-    y = op.convolution(x, op.constant(np.ascontiguousarray(weight)), [1], [n_blocks - 1], [0], [1])
+    weight = blocks.flip(0).permute(2, 1, 0).numpy()
+    y = op.convolution(x, op.constant(np.ascontiguousarray(weight)), [1], [len(blocks) - 1], [0], [1])
     if conv.bias is not None:
-        y = op.add(y, op.constant(conv.bias.detach().numpy().repeat(stride).reshape(1, -1, 1)))
-    return op.depth_to_space(y, "depth_first", stride)  # (1, out * stride, n) -> (1, out, n * stride)
+        y = op.add(y, op.constant(np.tile(conv.bias.detach().numpy(), stride).reshape(1, -1, 1)))
+    return op.depth_to_space(y, "blocks_first", stride)  # (1, stride * out, n) -> (1, out, n * stride)
 
 
 def _elu(op: Any, x: Any) -> Any:

@@ -265,20 +265,6 @@ def rvq_dequantize(indices: Tensor, codebooks: Tensor) -> Tensor:
     )
 
 
-def codebooks_of(quantizer: nn.Module) -> Tensor:
-    """The codebooks of a transformers quantizer, copied.
-
-    Parameters
-    ----------
-    quantizer : transformers EncodecResidualVectorQuantizer
-
-    Returns
-    -------
-    Tensor of float32, shape (K, V, D)
-    """
-    return torch.stack([layer.codebook.embed for layer in quantizer.layers])  # type: ignore[union-attr]
-
-
 def nearest(vectors: Tensor, entries: Tensor) -> Tensor:
     """Index of the closest codebook entry in Euclidean distance, for entries that change from call to call.
 

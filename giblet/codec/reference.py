@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from giblet.codec.encodec import build_config, build_model
+from giblet.codec.network import build_config, build_model
 from giblet.codec.quantizer import rvq_dequantize, rvq_quantize
 from giblet.errors import InputError
 
@@ -110,7 +110,7 @@ def build(
     bandwidth : float, optional
         In kbps; by default that of all codebooks, the highest allowed (8 x 1024 at 75 Hz: 6).
     **architecture : int
-        `num_filters`, `num_lstm_layers` and `num_residual_layers`, as in `giblet.codec.encodec.build_config`.
+        `num_filters`, `num_lstm_layers` and `num_residual_layers`, as in `giblet.codec.network.build_config`.
 
     Returns
     -------

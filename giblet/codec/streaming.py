@@ -63,7 +63,7 @@ class Layer(ABC, Generic[StateT]):
 
     @abstractmethod
     def __call__(self, x: Tensor, state: StateT, last: bool) -> Tensor:
-        """The layer's output for the next piece.
+        """The layer's output for the next piece, but for what a layer that ends a chain may give with a later one.
 
         Parameters
         ----------

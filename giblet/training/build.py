@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from giblet.alignment.hrf_layer import HRFLayer
+from giblet.codec.architecture import codebooks_of
 from giblet.codec.encodec import codes_fingerprint
 from giblet.codec.loading import find_codec, read_model
-from giblet.codec.quantizer import codebooks_of
 from giblet.data.dataset.windows import TRWindows
 from giblet.errors import CodecError, InputError
 from giblet.features import CODES
@@ -82,7 +82,7 @@ def model_of(
                 f"the codes were made by codec {study.codec_fingerprint[:12]}, codec: {settings.codec} is "
                 f"{codes_fingerprint(network)[:12]}: name the one that made them, or extract them again"
             )
-        books = codebooks_of(network.quantizer)[: settings.model.n_codebooks]
+        books = codebooks_of(network)[: settings.model.n_codebooks]
     train = study.part("train")
     rows = TRWindows(study.recordings, train, window=32, normalisers=study.normalisers, partial="pad")
     scales = fit_scales((rows[i] for i in range(len(rows))), settings.model, books)

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from giblet.codec import load_codec
-from giblet.codec.encodec import EncodecCodec, bandwidths, build_config, build_model, fingerprint
+from giblet.codec.encodec import EncodecCodec, bandwidths, fingerprint
+from giblet.codec.network import build_config, build_model
 from giblet.errors import CodecError, InputError
 from giblet.hub import hub_file
 

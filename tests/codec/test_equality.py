@@ -1,5 +1,6 @@
 """Codes and sound equal those of transformers' EncodecModel over the whole file, however the signal is cut."""
 
+import copy
 import importlib.util
 from functools import cache
 
@@ -38,6 +39,15 @@ def whole_file_sound(model, codes):
         return model.decode(torch.from_numpy(codes)[None, None].long(), [None])[0][0, 0].numpy()
 
 
+def check_codes(codes, expected, model, wave, what):
+    """They are equal; where rounding parts them, as in older versions of torch, double precision says who is right."""
+    if (codes == expected).mean() >= 0.9999:
+        return
+    exact = whole_file_codes(copy.deepcopy(model).double(), wave.astype(np.float64))
+    ours, theirs = ((one != exact).mean() for one in (codes, expected))
+    assert ours <= min(theirs, 1e-3), f"{what}: {ours:.1e} of ours are wrong, {theirs:.1e} of theirs"
+
+
 def cut(signal, size):
     return (signal[..., i : i + size] for i in range(0, signal.shape[-1], size))
 
@@ -70,7 +80,7 @@ def test_streamed_codes_equal_whole_file_at_any_chunk_size(oracle, models, sound
         codes = np.concatenate(list(codec.encode_stream(cut(wave, seconds * RATE))), axis=1)
         assert codes.dtype == np.int32
         assert codes.shape == expected.shape == (8, -(-len(wave) // 320))
-        assert (codes == expected).mean() >= 0.9999, f"chunks of {seconds} s"
+        check_codes(codes, expected, models[model][0], wave, f"chunks of {seconds} s")
 
 
 @RUNTIMES

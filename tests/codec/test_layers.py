@@ -1,16 +1,15 @@
 """Encoder and decoder, built from a model's parts, equal transformers' for any configuration, whole and in pieces."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from transformers import EncodecModel
+from transformers import EncodecConfig, EncodecModel
 
-from giblet.codec.encodec import build_config, cores
-from giblet.codec.layers import ResidualCore, build_decoder, build_encoder, folded, layer
+from giblet.codec.architecture import CodecConfig, cores, weight_shapes
+from giblet.codec.layers import ResidualCore, build_decoder, build_encoder, layer
+from giblet.codec.network import build_config
 from tests.codec.pieces import in_pieces
 
 configs = st.builds(
@@ -43,7 +42,7 @@ def shape_of(model) -> tuple[list[int], int, int]:
 @given(options=configs, data=st.data())
 def test_encoder_of_any_configuration_equals_transformers_whole_and_in_pieces(options, data):
     model = small_model(options)
-    encoder = build_encoder(cores(model.encoder), *shape_of(model))
+    encoder = build_encoder(cores(model, "encoder"), *shape_of(model))
     hop = model.config.hop_length
     n = data.draw(st.integers(1, 3 * BLOCK * hop))
     waveform = torch.randn(1, n)  # (channels, time)
@@ -62,7 +61,7 @@ def test_encoder_of_any_configuration_equals_transformers_whole_and_in_pieces(op
 @given(options=configs, data=st.data())
 def test_decoder_of_any_configuration_equals_transformers_whole_and_in_pieces(options, data):
     model = small_model(options)
-    decoder = build_decoder(cores(model.decoder), *shape_of(model))
+    decoder = build_decoder(cores(model, "decoder"), *shape_of(model))
     n = data.draw(st.integers(1, 3 * BLOCK))
     latents = torch.randn(options["hidden_size"], n)  # (channels, time)
     with torch.inference_mode():
@@ -87,7 +86,7 @@ OPTIONS = {"num_filters": 2, "hidden_size": 4, "num_residual_layers": 1, "num_ls
 @pytest.mark.parametrize("build", [build_encoder, build_decoder])
 def test_parts_of_another_architecture_are_refused(build):
     model = small_model(OPTIONS)
-    parts = cores(model.encoder if build is build_encoder else model.decoder)
+    parts = cores(model, "encoder" if build is build_encoder else "decoder")
     with pytest.raises(ValueError, match=r"is Conv\w+ of stride [23]: expected Conv\w+ of stride [57]"):
         build(parts, [7, 5], 1, BLOCK)
     with pytest.raises(ValueError, match=r"is ResidualCore of stride 1: expected ELU|expected ELU of stride 1"):
@@ -100,32 +99,50 @@ def test_parts_of_another_architecture_are_refused(build):
 
 def test_tiles_are_no_longer_than_a_block():
     model = small_model(OPTIONS)
-    short = build_encoder(cores(model.encoder), [3, 2], 1, 10)
+    short = build_encoder(cores(model, "encoder"), [3, 2], 1, 10)
     assert short.front.tile == 10 * 6
-    assert build_encoder(cores(model.encoder), [3, 2], 1, 4800).front.tile == 100 * 6
+    assert build_encoder(cores(model, "encoder"), [3, 2], 1, 4800).front.tile == 100 * 6
 
 
-def test_folded_convolution_gives_what_the_normed_one_gives_and_draws_no_random_numbers():
-    torch.manual_seed(0)
-    normed = nn.utils.parametrizations.weight_norm(nn.Conv1d(3, 5, 4, stride=2, dilation=2))
+@settings(max_examples=25, deadline=None)
+@given(options=configs)
+def test_the_weights_that_a_configuration_describes_are_those_of_transformers(options):
+    model = small_model(options)
+    assert dict(weight_shapes(model.config)) == {key: tuple(value.shape) for key, value in model.state_dict().items()}
+
+
+def test_a_configuration_without_fields_is_that_of_transformers_and_derives_the_same():
+    ours, theirs = CodecConfig(), EncodecConfig()
+    fields = CodecConfig.model_fields.keys() - {"codes_of"}
+    for name in (*fields, "hop_length", "frame_rate", "num_quantizers"):
+        value = getattr(theirs, name)
+        assert getattr(ours, name) == (list(value) if isinstance(value, tuple) else value), name
+    changes = {"sampling_rate": 22_050, "upsampling_ratios": [5, 4], "codebook_size": 64, "target_bandwidths": [23.0]}
+    ours, theirs = CodecConfig.model_validate(changes), EncodecConfig(**changes)
+    assert ours.num_quantizers == theirs.num_quantizers and ours.frame_rate == theirs.frame_rate
+
+
+def test_folded_convolutions_give_what_the_normed_ones_give_and_draw_no_random_numbers():
+    model = small_model(OPTIONS | {"num_residual_layers": 2})
     before = torch.get_rng_state()
-    plain = folded(normed)
+    found = {which: cores(model, which) for which in ("encoder", "decoder")}
     assert torch.equal(torch.get_rng_state(), before)
-    assert not hasattr(plain, "parametrizations")
-    assert not any(p.requires_grad for p in plain.parameters())
-    x = torch.randn(1, 3, 30)
-    torch.testing.assert_close(plain(x), normed(x), rtol=0, atol=0)
+    theirs = [model.encoder.layers[0].conv, model.encoder.layers[2].block[1].conv, model.decoder.layers[3].conv]
+    ours = [found["encoder"][0], found["encoder"][2].conv, found["decoder"][3]]
+    for plain, normed in zip(ours, theirs, strict=True):
+        assert not hasattr(plain, "parametrizations")
+        assert not any(p.requires_grad for p in plain.parameters())
+        x = torch.randn(1, normed.in_channels, 30)
+        torch.testing.assert_close(plain(x), normed(x), rtol=0, atol=0)
 
 
 def test_module_without_a_streaming_form_is_named():
     with pytest.raises(TypeError, match="no streaming form of GELU"):
         layer(nn.GELU())
-    with pytest.raises(TypeError, match="no streaming form of Linear"):
-        cores(SimpleNamespace(layers=[nn.Linear(1, 1)]))
 
 
 def test_residual_cores_name_their_convolutions():
-    block = cores(small_model(OPTIONS).encoder)[1]
+    block = cores(small_model(OPTIONS), "encoder")[1]
     assert isinstance(block, ResidualCore)
     assert (block.conv.kernel_size, block.pointwise.kernel_size) == ((3,), (1,))
     assert block.shortcut.kernel_size == (1,)

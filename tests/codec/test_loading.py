@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from giblet.codec import AudioCodec, load_codec
-from giblet.codec.encodec import build_config, build_model, codes_digest
+from giblet.codec.encodec import codes_digest
 from giblet.codec.loading import read_model
+from giblet.codec.network import build_config, build_model
 from giblet.errors import CodecError, InputError
 from giblet.evaluation.codec_levels import level_errors
 

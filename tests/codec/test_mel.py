@@ -182,6 +182,17 @@ def test_the_loudness_does_not_dip_where_blocks_meet(monkeypatch):
     )
 
 
+@pytest.mark.parametrize("n_frames", [1, 8, 40, 41, 72, 73, 100, 300])
+def test_the_sound_does_not_depend_on_the_pieces_that_a_mel_comes_in(n_frames, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK_FRAMES", 40)
+    mel = MelSpectrogram(n_fft=256, hop_length=64, n_mels=20)
+    spectrogram = analysed(mel, noise(400 * 64))[:, :n_frames]
+    cuts = np.sort(np.random.default_rng(n_frames).integers(0, n_frames + 1, 9))
+    blocks = list(mel.invert_stream(iter(np.split(spectrogram, cuts, axis=1))))
+    np.testing.assert_array_equal(np.concatenate(blocks), mel.invert(spectrogram))
+    assert max(map(len, blocks)) <= 40 * 64
+
+
 def test_the_same_mel_gives_the_same_sound():
     mel = MelSpectrogram(n_fft=256, hop_length=64, n_mels=20)
     spectrogram = analysed(mel, noise(4000))
@@ -229,3 +240,5 @@ def test_sound_and_mel_of_the_wrong_shape_or_not_finite_are_refused():
     spectrogram[3, 41] = np.inf
     with pytest.raises(InputError, match="frame 41"):
         mel.invert(spectrogram)
+    with pytest.raises(InputError, match="at least one frame"):
+        list(mel.invert_stream([]))

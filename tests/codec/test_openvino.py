@@ -5,6 +5,7 @@ import importlib.util
 import pickle
 import subprocess
 import sys
+from itertools import zip_longest
 
 import numpy as np
 import pytest
@@ -12,8 +13,11 @@ import torch
 from transformers import EncodecModel
 
 from giblet.codec import load_codec
-from giblet.codec.encodec import EncodecCodec, build_config, cores
+from giblet.codec.architecture import cores
+from giblet.codec.encodec import EncodecCodec
+from giblet.codec.network import build_config
 from giblet.codec.openvino import (
+    TILES_AT_ONCE,
     CompiledChain,
     _compile,
     decoder_with_openvino,
@@ -115,7 +119,7 @@ def test_compiled_elu_keeps_the_digits_of_small_values():
     same = torch.nn.Conv1d(1, 1, 1, bias=False).requires_grad_(False)
     same.weight.fill_(1)
     x = np.concatenate([-np.logspace(-6, 2, 5000), np.logspace(-6, 2, 50), [0]]).astype(np.float32)
-    (request,) = _compile([torch.nn.ELU(), same], len(x), 1, exact=True)
+    request = _compile([torch.nn.ELU(), same], len(x), 1, exact=True).create_infer_request()
     request.infer([x[:, None]])
     elu, exact = request.get_output_tensor().data[:, 0], np.where(x > 0, x, np.expm1(x.astype(np.float64)))
     np.testing.assert_allclose(elu, exact, rtol=4e-7)
@@ -167,7 +171,7 @@ def test_compiled_codec_of_other_strides_and_dilations_equals_transformers(speec
 @needs_openvino
 def test_only_the_front_of_an_encoder_and_the_back_of_a_decoder_are_replaced_and_once(pair, bundled_model):
     by_torch, compiled = (codec._encoder for codec in pair)
-    other = encoder_with_openvino(by_torch, cores(bundled_model.encoder))
+    other = encoder_with_openvino(by_torch, cores(bundled_model, "encoder"))
     assert isinstance(other.front, CompiledChain) and other.front.chain is by_torch.front
     assert other.strided is by_torch.strided and other.by_frame == by_torch.by_frame
     for front in other.front, compiled.front:
@@ -176,7 +180,7 @@ def test_only_the_front_of_an_encoder_and_the_back_of_a_decoder_are_replaced_and
         encoder_with_openvino(compiled, [])
 
     by_torch, compiled = (codec._decoder for codec in pair)
-    other = decoder_with_openvino(by_torch, cores(bundled_model.decoder))
+    other = decoder_with_openvino(by_torch, cores(bundled_model, "decoder"))
     assert isinstance(other.back, CompiledChain) and other.back.chain is by_torch.back
     assert other.strided is by_torch.strided and other.by_frame == by_torch.by_frame
     for back in other.back, compiled.back:
@@ -278,4 +282,53 @@ def test_threads_take_a_tile_each_and_change_no_bit(speech):
     for alone, shared in zip(*found.values(), strict=True):
         np.testing.assert_array_equal(alone, shared)
     for chain in (codec._encoder.front, codec._decoder.back):
-        assert {n: len(requests) for n, requests in chain._compiled.items()} == {1: 1, 3: 3}
+        assert chain._compiled.keys() == {1, 3}
+
+
+@needs_openvino
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_rows_come_late_where_threads_go_on_working_and_none_is_lost(pair, speech, n_threads):
+    ours, compiled = (codec._decoder.back for codec in pair)
+    with torch.inference_mode():
+        x = before_the_back(pair[0], speech[RATE:], 720)
+        expected = ours(x.clone(), ours.new_state(), True)
+        state = compiled.new_state()
+        state.n_threads = n_threads
+        pieces = x.split(40)
+        given = [compiled(piece.clone(), state, i == len(pieces)) for i, piece in enumerate(pieces, 1)]
+    n_rows = torch.tensor([len(rows) for rows in given]).cumsum(0)
+    late = torch.arange(1, len(pieces) + 1) * 40 * ROWS_OUT - n_rows
+    assert late.max() == (0 if n_threads == 1 else TILES_AT_ONCE * 40 * ROWS_OUT) and late[-1] == 0
+    torch.testing.assert_close(torch.cat(given), expected, atol=3e-6 * float(expected.abs().max()), rtol=1e-4)
+
+
+@needs_openvino
+def test_streams_that_take_turns_or_are_given_up_do_not_disturb_each_other(speech):
+    codec = load_codec("bundled", device="cpu", block_frames=100, runtime="openvino")
+    codes = [codec.encode(part) for part in np.split(speech[: 12 * RATE], 2)]
+    expected = [codec.decode(part) for part in codes]
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        for _ in range(3):
+            next(codec.decode_stream([codes[1]]))
+        pieces = [[], []]
+        for both in zip_longest(*(codec.decode_stream([part]) for part in codes), fillvalue=np.empty(0, np.float32)):
+            for own, piece in zip(pieces, both, strict=True):
+                own.append(piece)
+    finally:
+        torch.set_num_threads(before)
+    for own, whole in zip(pieces, expected, strict=True):
+        np.testing.assert_array_equal(np.concatenate(own), whole)
+
+
+@needs_openvino
+@pytest.mark.parametrize("n_rows", [7, 30, 80])
+@pytest.mark.parametrize(("width", "bias"), [(1, True), (7, True), (7, False), (12, True)])
+def test_a_convolution_to_samples_makes_several_at_a_time_of_any_number(n_rows, width, bias):
+    conv = torch.nn.Conv1d(5, 1, width, bias=bias).requires_grad_(False)
+    x = torch.randn(n_rows, 5)
+    expected = conv(torch.nn.functional.pad(x.t(), (width - 1, 0)))[0]
+    request = _compile([conv], n_rows, 1, exact=True).create_infer_request()
+    request.infer([x.numpy()])
+    np.testing.assert_allclose(request.get_output_tensor().data[:, 0], expected, atol=1e-6)

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from giblet.codec.encodec import build_config, build_model
+from giblet.codec.architecture import codebooks_of
+from giblet.codec.network import build_config, build_model
 from giblet.codec.quantizer import (
     SEARCHED_FRAMES,
     ResidualQuantizer,
-    codebooks_of,
     first_largest,
     nearest,
     rvq_dequantize,
@@ -58,7 +58,7 @@ def test_batch_codes_and_sums_equal_those_of_transformers(model, n_books):
     z = torch.randn(3, 8, 50)
     bandwidth = 0.3 * n_books  # 4 bits x 75 Hz per codebook
     expected = model.quantizer.encode(z, bandwidth)  # (K, B, T)
-    codebooks = codebooks_of(model.quantizer)
+    codebooks = codebooks_of(model)
     z_q, indices = rvq_quantize(z.transpose(1, 2), codebooks[:n_books])
     assert torch.equal(indices, expected.transpose(0, 1))
     torch.testing.assert_close(z_q.transpose(1, 2), model.quantizer.decode(expected), atol=1e-5, rtol=1e-5)
@@ -67,7 +67,7 @@ def test_batch_codes_and_sums_equal_those_of_transformers(model, n_books):
 
 def test_batch_codes_and_sums_equal_those_of_one_long_signal(model):
     z = torch.randn(3, 50, 8, generator=torch.Generator().manual_seed(0))
-    codebooks = codebooks_of(model.quantizer)
+    codebooks = codebooks_of(model)
     z_q, indices = rvq_quantize(z, codebooks)
     quantizer = ResidualQuantizer(list(codebooks))
     codes = quantizer.quantize(z.reshape(150, 8))

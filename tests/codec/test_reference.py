@@ -10,7 +10,8 @@ from transformers.models.encodec.modeling_encodec import EncodecResidualVectorQu
 
 import giblet
 from giblet.codec import quantizer, reference
-from giblet.codec.encodec import build_config, build_model
+from giblet.codec.architecture import codebooks_of
+from giblet.codec.network import build_config, build_model
 from giblet.errors import InputError
 
 TINY = {"num_codebooks": 4, "codebook_size": 16, "hidden_dim": 8, "num_filters": 2, "num_lstm_layers": 1}
@@ -28,7 +29,7 @@ def model():
 def test_encode_and_decode_equal_those_of_transformers(model):
     waveform = torch.randn(1, 1, 3210) * 0.1
     expected = model.encode(waveform, None, bandwidth=1.2)
-    codebooks = quantizer.codebooks_of(model.quantizer)
+    codebooks = codebooks_of(model)
     tokens = reference.encode(reference.LatentEncoder(model.encoder), codebooks, waveform)
     assert tokens.shape == (1, 4, 11)
     assert torch.equal(tokens, expected.audio_codes[0])

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from giblet.codec import load_codec
-from giblet.codec.quantizer import codebooks_of
+from giblet.codec.architecture import codebooks_of
 from giblet.models import Modality, ModelSettings, MultimodalAutoencoder
 from giblet.timing import group_codes_by_tr
 
@@ -30,7 +30,7 @@ def speech_codes(speech) -> torch.Tensor:
 @pytest.fixture(scope="session")
 def codebooks(bundled_model) -> torch.Tensor:
     """(8, 1024, 80): those of the bundled codec."""
-    return codebooks_of(bundled_model.quantizer)[:8].detach().clone()
+    return codebooks_of(bundled_model)[:8].detach().clone()
 
 
 @pytest.fixture

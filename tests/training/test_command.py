@@ -131,7 +131,7 @@ def check_learned_the_same(one, two):
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.cpu_count() == 1, reason="two processes need two processors")
-@pytest.mark.parametrize("n_subjects", [1, 2])
+@pytest.mark.parametrize("n_subjects", [pytest.param(1, marks=pytest.mark.long), 2])
 def test_two_processes_learn_what_one_learns(shown, config, tmp_path, n_subjects):
     """Three windows per step, so that one process has two and the other one, and at times none; their TRs differ."""
     options = {"steps": 4, "model": {"dropout": 0.0, "head": "classification"}, "learning_rate": 0.001}
@@ -150,7 +150,7 @@ def test_two_processes_learn_what_one_learns(shown, config, tmp_path, n_subjects
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.cpu_count() == 1, reason="two processes need two processors")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGTERM])
 def test_two_processes_stopped_by_a_signal_say_so_once(config, tmp_path, number):
     """A terminal sends Ctrl-C to all of them, a cluster SIGTERM."""
     path = config(devices=2, epochs=2000, patience=None, checkpoint_every=1)

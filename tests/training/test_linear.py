@@ -9,7 +9,8 @@ import xarray as xr
 from scipy.optimize import minimize_scalar
 
 from giblet.alignment import convolve_hrf
-from giblet.codec.quantizer import codebooks_of, rvq_dequantize
+from giblet.codec.architecture import codebooks_of
+from giblet.codec.quantizer import rvq_dequantize
 from giblet.data.dataset.stimulus_split import ShownRun
 from giblet.data.dataset.windows import Recording, fit_normalisers
 from giblet.encoding import DecodingModel, EncodingModel, fit_ridge
@@ -369,7 +370,7 @@ def test_linear_answers_have_the_form_of_the_modality(modality, size):
 
 
 def test_linear_answer_of_codes_is_the_mean_latent(bundled_model):
-    codebooks = codebooks_of(bundled_model.quantizer)[:8].detach()
+    codebooks = codebooks_of(bundled_model)[:8].detach()
     settings = ModelSettings.make(tr=TR)
     codes = torch.randint(0, 1024, (4, 8, 112), generator=torch.Generator().manual_seed(0))
     path = LinearPath(settings, {"audio": Modality("codes", (8, 112))}, [3], [0.0], codebooks)

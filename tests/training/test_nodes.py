@@ -77,7 +77,7 @@ def ended(nodes: list[subprocess.Popen]) -> list[tuple[int, str, str]]:
 @pytest.mark.parametrize(
     ("killed", "whole_node"),
     [
-        pytest.param(1, False, id="the process of the second"),
+        pytest.param(1, False, id="the process of the second", marks=pytest.mark.long),
         pytest.param(0, True, id="the first node"),
         pytest.param(0, False, id="the process of the first", marks=pytest.mark.long),
         pytest.param(1, True, id="the second node", marks=pytest.mark.long),

@@ -22,7 +22,8 @@ import numpy as np
 import soundfile as sf
 import torch
 
-from giblet.codec.quantizer import codebooks_of, rvq_quantize
+from giblet.codec.architecture import codebooks_of
+from giblet.codec.quantizer import rvq_quantize
 from giblet.codec.training.checkpoints import export_model, load_checkpoint, save_checkpoint
 from giblet.codec.training.data import AudioFile, CropSampler, find_audio, read_mono
 from giblet.codec.training.settings import CodecTrainingSettings
@@ -189,7 +190,7 @@ class _Run:
         for name, clip in self.listened.items():
             quantized, _ = rvq_quantize(
                 self.model.encoder(torch.from_numpy(clip)[None, None]).transpose(1, 2),
-                codebooks_of(self.model.quantizer),
+                codebooks_of(self.model),
             )
             decoded = self.model.decoder(quantized.transpose(1, 2))[0, 0, : len(clip)].numpy()
             for label, sound in (("original", clip), ("decoded", decoded)):

@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from giblet.codec.quantizer import codebooks_of, rvq_quantize
+from giblet.codec.architecture import codebooks_of
+from giblet.codec.quantizer import rvq_quantize
 from giblet.codec.training.losses import LEVEL_FLOOR
 
 INPUT_GAIN = 0.3  # keeps activations where ELU bends by a few per cent only
@@ -151,7 +152,7 @@ def match_level(model: Any, waveform: Tensor) -> None:
         Sounds, each with the level that it is to keep; silent ones do not count.
     """
     latents = model.encoder(waveform).transpose(1, 2)
-    quantized = rvq_quantize(latents, codebooks_of(model.quantizer))[0]
+    quantized = rvq_quantize(latents, codebooks_of(model))[0]
     decoded = model.decoder(quantized.transpose(1, 2))[..., : waveform.shape[-1]]
     before, after = (x.square().mean((1, 2)) for x in (waveform, decoded))
     heard = before > LEVEL_FLOOR

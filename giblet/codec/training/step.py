@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from giblet.checkpoints import joined, optimizer_tensors, restore_optimizer, separated
-from giblet.codec.encodec import CODES_OF, build_config, build_model, codes_digest, codes_fingerprint
+from giblet.codec.architecture import codebooks_of
+from giblet.codec.encodec import CODES_OF, codes_digest, codes_fingerprint
 from giblet.codec.loading import find_codec, read_model
-from giblet.codec.quantizer import codebooks_of, rvq_quantize
+from giblet.codec.network import build_config, build_model
+from giblet.codec.quantizer import rvq_quantize
 from giblet.codec.training.adversary import Adversary
 from giblet.codec.training.checkpoints import load_weights
 from giblet.codec.training.codebooks import CodebookTrainer
@@ -169,10 +171,10 @@ class Learner:
         if not share:
             return self.model
         name = str(self.config.start_from)
-        start = read_model(*find_codec(name), name).decoder.state_dict()
+        start = read_model(*find_codec(name), name).weights
         mean = copy.deepcopy(self.model)
         mean.decoder.load_state_dict(
-            {key: torch.lerp(value, start[key], share) for key, value in mean.decoder.state_dict().items()}
+            {key: torch.lerp(value, start[f"decoder.{key}"], share) for key, value in mean.decoder.state_dict().items()}
         )
         return mean
 
@@ -280,7 +282,7 @@ class Learner:
         sounds = [torch.from_numpy(self.sampler.batch(2**42 + i, 16)) for i in range(8)]
         latents = torch.cat([self.model.encoder(sound) for sound in sounds])
         if self.config.start_from is not None:
-            latents = rvq_quantize(latents.transpose(1, 2), codebooks_of(self.model.quantizer))[0].transpose(1, 2)
+            latents = rvq_quantize(latents.transpose(1, 2), codebooks_of(self.model))[0].transpose(1, 2)
         probe.fit(latents, torch.cat(sounds))
 
     @torch.no_grad()

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from giblet import sound_metrics
-from giblet.codec.quantizer import codebooks_of, rvq_quantize
+from giblet.codec.architecture import codebooks_of
+from giblet.codec.quantizer import rvq_quantize
 from giblet.codec.training.losses import MultiScaleLoss
 
 FLOOR = 1e-12
@@ -66,7 +67,7 @@ def validate(
     """
     sample_rate = model.config.sampling_rate
     spectral = MultiScaleLoss(sample_rate)
-    books = codebooks_of(model.quantizer)[:n_books]
+    books = codebooks_of(model)[:n_books]
     rows: list[dict[str, float]] = []
     used = []
     training = model.training

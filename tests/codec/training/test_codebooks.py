@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from giblet.codec.encodec import build_config, build_model
-from giblet.codec.quantizer import codebooks_of, rvq_quantize
+from giblet.codec.architecture import codebooks_of
+from giblet.codec.network import build_config, build_model
+from giblet.codec.quantizer import rvq_quantize
 from giblet.codec.training.codebooks import CodebookTrainer, kmeans
 
 TINY = {"num_codebooks": 4, "codebook_size": 16, "hidden_dim": 8, "num_filters": 2, "num_lstm_layers": 1}
@@ -37,5 +38,5 @@ def test_codebook_training_lowers_the_error_and_restarts_dead_entries(model):
     errors = [float(trainer.quantize(latents, 4, generator)[1]) for _ in range(40)]
     assert errors[-1] < errors[0]
     assert book.embed[0].abs().max() < 50
-    _, indices = rvq_quantize(latents.transpose(1, 2), codebooks_of(model.quantizer))
+    _, indices = rvq_quantize(latents.transpose(1, 2), codebooks_of(model))
     assert len(indices[:, 0].unique()) == 16

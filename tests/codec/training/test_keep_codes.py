@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 from giblet.codec import load_codec
+from giblet.codec.architecture import codebooks_of
 from giblet.codec.encodec import CODES_OF
-from giblet.codec.quantizer import codebooks_of, rvq_quantize
+from giblet.codec.quantizer import rvq_quantize
 from giblet.codec.training import loop
 from giblet.codec.training.data import find_audio
 from giblet.codec.training.loop import CodecTrainingSettings, train_codec
@@ -148,7 +149,7 @@ def test_the_median_sound_keeps_its_level_once_it_is_matched_and_nothing_but_the
 
     def decoded():
         with torch.no_grad():
-            quantized = rvq_quantize(model.encoder(x).transpose(1, 2), codebooks_of(model.quantizer))[0]
+            quantized = rvq_quantize(model.encoder(x).transpose(1, 2), codebooks_of(model))[0]
             return model.decoder(quantized.transpose(1, 2))[..., : x.shape[-1]]
 
     before = decoded()

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import EncodecModel
 
-from giblet.codec.encodec import build_config, build_model
+from giblet.codec.network import build_config, build_model
 from giblet.codec.training import loop
 from giblet.codec.training.checkpoints import export_model, last_step, load_checkpoint
 from giblet.codec.training.data import find_audio

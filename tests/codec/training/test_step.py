@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from giblet.codec.quantizer import codebooks_of, rvq_quantize
+from giblet.codec.architecture import codebooks_of
+from giblet.codec.quantizer import rvq_quantize
 from giblet.codec.training import loop
 from giblet.codec.training.data import find_audio
 from giblet.codec.training.loop import CodecTrainingSettings, train_codec
@@ -80,7 +81,7 @@ def test_a_step_learns_what_transformers_layers_ask_for(audio, tmp_path):
     fresh._start_codebooks(torch.Generator().manual_seed(int(np.random.default_rng([0, 0, 1]).integers(2**62))))
     x = torch.from_numpy(fresh.sampler.batch(0, 4))
     z = fresh.model.encoder(x)
-    quantized, indices = rvq_quantize(z.detach().transpose(1, 2), codebooks_of(fresh.model.quantizer))
+    quantized, indices = rvq_quantize(z.detach().transpose(1, 2), codebooks_of(fresh.model))
     books = [
         layer.codebook.embed[chosen]
         for layer, chosen in zip(fresh.model.quantizer.layers, indices.transpose(0, 1), strict=True)
