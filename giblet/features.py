@@ -42,7 +42,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import numpy as np
 
 from giblet.errors import InputError, reading
-from giblet.files import check_there, read_json, sha256_of, write_atomic
+from giblet.files import atomic_path, check_there, read_json, sha256_of, write_atomic
 from giblet.renamed import now_called
 from giblet.storage import taking_urls
 from giblet.timing import TAIL, TRGrid, exact
@@ -297,10 +297,11 @@ def save_features(features: xr.Dataset, path: str | Path, *, options: Mapping[st
     --------
     load_features : reads it again.
     """
-    from giblet.netcdf import netcdf_bytes
+    from giblet.netcdf import write_netcdf  # here, as h5py takes a while to import
 
     path = Path(path)
-    write_atomic(path, netcdf_bytes(features))
+    with atomic_path(path) as temporary:
+        write_netcdf(features, temporary)
     write_atomic(sidecar_path(path), sidecar_text(features, options))
     return path
 
@@ -337,7 +338,7 @@ def load_features(path: str | Path) -> xr.Dataset:
 
 @taking_urls("path")
 def load_outline(path: str | Path) -> xr.Dataset | Stored:
-    """As :func:`load_features`, if possible without xarray: to say what a file holds, and whether it is up to date.
+    """As :func:`load_features`, if possible without xarray, and in memory that does not grow with the file.
 
     Parameters
     ----------
@@ -346,7 +347,8 @@ def load_outline(path: str | Path) -> xr.Dataset | Stored:
     Returns
     -------
     Stored or xarray.Dataset
-        With the same attributes, sizes and numbers. A Dataset where the file's main variable is no number.
+        With the same attributes, sizes and numbers, large variables on disk. A Dataset where the file's main variable
+        is no number.
 
     Raises
     ------
@@ -558,7 +560,7 @@ def _other_owner(path: Path) -> Path | None:
     return next((one for one in owners if one != path and one.is_file()), None)
 
 
-def metadata_of(features: xr.Dataset) -> dict[str, Any]:
+def metadata_of(features: xr.Dataset | Stored) -> dict[str, Any]:
     """What a feature file holds beside its main array: attributes, clock, masks, spill.
 
     Parameters

@@ -42,9 +42,10 @@ module                           writes
 ``remembered``                   fingerprints of codecs (.json), in the user's cache
 ===============================  ===================================================================================
 
-Besides, :func:`claimed` keeps a file ``.lock`` in a folder where a process is at work. Three libraries write files of
-their own: numba what it compiles, in the folder of :mod:`giblet.compiled`, TensorBoard its events, if
-:mod:`giblet.training.log` is asked for them, and huggingface_hub its cache, when :mod:`giblet.hub` asks it for a model.
+Besides, :func:`claimed` keeps a file ``.lock`` in a folder where a process is at work, and ``data.rows`` a file without
+a name in that of the features, which goes with the process. Three libraries write files of their own: numba what it
+compiles, in the folder of :mod:`giblet.compiled`, TensorBoard its events, if :mod:`giblet.training.log` is asked for
+them, and huggingface_hub its cache, when :mod:`giblet.hub` asks it for a model.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
                 temporary.unlink()
 
 
-def write_atomic(path: str | Path, content: bytes | memoryview | str) -> None:
+def write_atomic(path: str | Path, content: bytes | str) -> None:
     """Write a file so that a kill at any moment leaves the old one or the new one, whole.
 
     Text is written as UTF-8, and calls what stands at a URL by it, not by its copy on this computer.
@@ -137,7 +138,7 @@ def write_atomic(path: str | Path, content: bytes | memoryview | str) -> None:
     Parameters
     ----------
     path : str or Path
-    content : bytes, memoryview or str
+    content : bytes or str
 
     Raises
     ------

@@ -10,12 +10,16 @@ what every netCDF4 reader knows.
 from __future__ import annotations
 
 import io
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from giblet.errors import InputError, reading
 from giblet.limits import DEFLATED, check_limit
@@ -24,6 +28,10 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
+LARGE = 2**24
+"""Bytes from which a variable is written and read some rows at a time."""
+PIECE = 2**20
+"""Bytes, about, of the whole rows that are packed together in a large variable: what HDF5 keeps at hand."""
 PACKED = {"zlib": True, "complevel": 4}
 """Deflate has a check sum of its own."""
 CHECKED = {"fletcher32": True}
@@ -34,22 +42,89 @@ DECODED = ("scale_factor", "add_offset", "_Unsigned", "calendar")
 """Attributes of a variable whose values xarray may turn into others."""
 
 
+class OnDisk:
+    """Numbers of a variable that is too large to hold, read as rows are asked for.
+
+    Parameters
+    ----------
+    path : Path
+    name : str
+        Of the variable.
+    stored : h5netcdf.Variable
+        The same, as the file has it now.
+    dtype : dtype
+        Of what is read: the file's own, or bool.
+    """
+
+    def __init__(self, path: Path, name: str, stored: Any, dtype: np.dtype[Any]) -> None:
+        self._path, self._name, self._is = path, name, _version(path)
+        self.shape, self.dtype = tuple(stored.shape), dtype
+        size = stored.dtype.itemsize * math.prod(self.shape[1:])
+        self._step = max(1, PIECE // size, (stored.chunks or (1,))[0])
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        """The rows, all of each.
+
+        Raises
+        ------
+        InputError
+            If the file is damaged, or is another one than at first.
+        """
+        import h5netcdf
+
+        with reading(self._path, DAMAGED), h5netcdf.File(self._path, "r", phony_dims="access") as file:
+            if _version(self._path) != self._is:
+                raise InputError(f"{self._path} was written anew while it was read: run this again")
+            return np.asarray(file[self._name][rows]).astype(self.dtype, copy=False)
+
+    def check(self) -> None:
+        """Read all of it, and keep nothing.
+
+        Raises
+        ------
+        InputError
+            If the file is damaged.
+        """
+        for first in range(0, self.shape[0], self._step):
+            _ = self[first : first + self._step]
+
+
+def _version(path: Path) -> tuple[int, int, int]:
+    """What tells a file from the one that takes its place."""
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
 @dataclass(frozen=True)
 class StoredVariable:
     """A variable as a file holds it, with what a variable of xarray says of its shape."""
 
     dims: tuple[str, ...]
-    values: np.ndarray
+    held: np.ndarray | OnDisk
+
+    @property
+    def values(self) -> np.ndarray:
+        """All of it, in memory."""
+        return self.held if isinstance(self.held, np.ndarray) else self.held[:]
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        return self.held[rows]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.values, dtype, copy=copy)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of its values."""
-        return self.values.shape
+        return self.held.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of its values."""
-        return self.values.dtype
+        return self.held.dtype
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -71,6 +146,11 @@ class Stored:
     def __getitem__(self, name: str) -> StoredVariable:
         return self.variables[name]
 
+    @property
+    def data_vars(self) -> dict[str, StoredVariable]:
+        """Variables that are not the numbers of a dimension."""
+        return {name: variable for name, variable in self.variables.items() if name not in self.sizes}
+
 
 def read_stored(path: Path) -> Stored | None:
     """A netCDF4 file in memory, where that takes no more than reading numbers.
@@ -83,7 +163,8 @@ def read_stored(path: Path) -> Stored | None:
     -------
     Stored or None
         Its numbers and truth values, and its attributes, as :func:`read_netcdf` gives them; variables of text are left
-        out. None of a file that only xarray makes sense of.
+        out, and those of more than `LARGE` bytes stay on disk, once they were found to be readable. None of a file
+        that only xarray makes sense of.
 
     Raises
     ------
@@ -106,10 +187,14 @@ def read_stored(path: Path) -> Stored | None:
             marked = stored.dtype.kind != "f" and ("_FillValue" in stored.attrs or "missing_value" in stored.attrs)
             if marked or any(told in stored.attrs for told in DECODED):
                 return None
-            values = np.asarray(stored[...])
-            if _as_xarray_has_it(stored.attrs.get("dtype")) == "bool":
-                values = values.astype(bool)
-            variables[name] = StoredVariable(tuple(stored.dimensions), values)
+            dtype = np.dtype(bool) if _as_xarray_has_it(stored.attrs.get("dtype")) == "bool" else stored.dtype
+            held: np.ndarray | OnDisk
+            if math.prod(stored.shape) * stored.dtype.itemsize > LARGE:
+                held = OnDisk(path, name, stored, dtype)
+                held.check()
+            else:
+                held = np.asarray(stored[...]).astype(dtype, copy=False)
+            variables[name] = StoredVariable(tuple(stored.dimensions), held)
         sizes = {name: int(length.size) for name, length in file.dimensions.items()}
     return Stored(attrs, sizes, variables)
 
@@ -121,31 +206,112 @@ def _as_xarray_has_it(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def netcdf_bytes(dataset: xr.Dataset) -> memoryview:
-    """The content of a netCDF4 file.
+def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
+    """Write a netCDF4 file.
+
+    Variables of more than `LARGE` bytes are taken from the Dataset and written some rows at a time, so that they may
+    stand on disk.
 
     Parameters
     ----------
     dataset : xarray.Dataset
         Attributes are text, numbers, truth values or arrays of numbers.
+    path : Path
+        An empty file, or none.
 
-    Returns
-    -------
-    memoryview
+    Raises
+    ------
+    OSError
+        If it cannot be written, or the disk is full.
     """
     attrs = {name: _plain(value) for name, value in dataset.attrs.items()}
+    large = _large(dataset)
+    small = dataset.drop_vars(list(large))
     encoding: dict[Any, dict[str, Any]] = {}
-    for name, variable in dataset.variables.items():
+    for name, variable in small.variables.items():
         encoding[name] = {"dtype": "S1"} if variable.dtype.kind in "OUT" else {}
         if variable.size and variable.ndim:
             encoding[name] |= PACKED if variable.ndim > 1 else CHECKED
     # Into memory: HDF5 on a full disk can lose its own error, a plain write cannot.
     content = io.BytesIO()
-    dataset.assign_attrs(attrs).to_netcdf(content, engine="h5netcdf", encoding=encoding)
-    with h5py.File(content, "r+") as file:
-        _fix_text(file)
-        file.visititems(lambda _, item: _fix_text(item))
-    return content.getbuffer()
+    small.assign_attrs(attrs).to_netcdf(content, engine="h5netcdf", encoding=encoding)
+    _fix_texts(content)
+    # No view of it: if writing fails, the error keeps the view, and Python 3.13 complains of that when it ends.
+    path.write_bytes(content.getvalue())
+    if large:
+        with _Remembering(path, "r+") as file:
+            try:
+                for name, variable in large.items():
+                    _add(file, name, variable)
+                _fix_texts(file)
+            finally:
+                if file.error is not None:
+                    raise file.error
+
+
+def _large(dataset: xr.Dataset) -> dict[str, xr.Variable]:
+    """Variables that are written some rows at a time, with the attributes by which their coordinates are known."""
+    import xarray as xr
+
+    found = {}
+    for name, variable in xr.conventions.encode_dataset_coordinates(dataset)[0].items():
+        # Coordinates stay, unless their name makes them one: xarray says of which variables they are.
+        is_table = (
+            variable.dtype.kind in "biuf" and variable.ndim and (name in dataset.sizes or name in dataset.data_vars)
+        )
+        if is_table and variable.nbytes > LARGE:
+            found[str(name)] = variable
+    return found
+
+
+def _add(file: _Remembering, name: str, variable: xr.Variable) -> None:
+    """Write a variable some rows at a time, as xarray would write it at once."""
+    import h5netcdf
+    import xarray as xr
+
+    first = xr.conventions.encode_cf_variable(variable[:1])
+    attrs = dict(first.attrs)
+    rows = max(1, min(PIECE // (variable.nbytes // variable.shape[0]), variable.shape[0]))
+    deflated = {"compression": "gzip", "compression_opts": PACKED["complevel"], "shuffle": True}
+    packed = deflated if variable.ndim > 1 else CHECKED
+    with h5netcdf.File(file, "r+") as netcdf:
+        for dim, length in variable.sizes.items():
+            if dim not in netcdf.dimensions:
+                netcdf.dimensions[dim] = length
+        fill, pieces = attrs.pop("_FillValue", None), (rows, *variable.shape[1:])
+        target = netcdf.create_variable(name, variable.dims, first.dtype, fillvalue=fill, chunks=pieces, **packed)
+        target.attrs.update(attrs)
+        for start in range(0, variable.shape[0], rows):
+            if file.error is not None:
+                break
+            some = slice(start, start + rows)
+            target[some] = xr.conventions.encode_cf_variable(variable[some]).values
+
+
+class _Remembering(io.FileIO):
+    """A file to write to through HDF5, which loses or garbles an error of its own: it is kept here instead."""
+
+    error: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        with memoryview(content).cast("B") as left:
+            n, done = len(left), 0
+            while done < n and self.error is None:
+                with self._kept():
+                    done += super().write(left[done:])
+        return n
+
+    def truncate(self, size: int | None = None) -> int:
+        with self._kept():
+            super().truncate(size)
+        return size or 0
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            self.error = self.error or exc
 
 
 def open_netcdf(path: Path) -> xr.Dataset:
@@ -242,6 +408,13 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (int, np.integer)) and INT32.min <= value <= INT32.max:
         return np.int32(value)
     return value
+
+
+def _fix_texts(content: IO[bytes]) -> None:
+    """Text attributes of all that a file holds as strings of fixed length."""
+    with h5py.File(content, "r+") as file:
+        _fix_text(file)
+        file.visititems(lambda _, item: _fix_text(item))
 
 
 def _fix_text(item: Any) -> None:

@@ -17,7 +17,7 @@ from fractions import Fraction
 from functools import cached_property
 from itertools import count
 from math import ceil, floor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -587,14 +587,52 @@ def ungroup_frames(table: np.ndarray, grid: TRGrid) -> np.ndarray:
         If the shape does not fit the clock.
     """
     table = np.asarray(table)
-    if table.ndim == 2 and len(table) == grid.n_trs:
-        return np.repeat(table, grid.counts, axis=0).T
-    if table.ndim != 3 or table.shape[::2] != (grid.n_trs, grid.max_frames_per_tr):
+    _check_by_tr(table.shape, grid)
+    return _ungrouped(table, grid, slice(None))
+
+
+def ungroup_in_blocks(table: Any, grid: TRGrid, n_frames: int) -> Iterator[np.ndarray]:
+    """As :func:`ungroup_frames`, some TRs at a time, so that a table on disk need not fit in memory.
+
+    Parameters
+    ----------
+    table : ndarray, shape (n_trs, n_features, ceil(tr * frame_rate)) or (n_trs, n_features)
+        What is no ndarray but has a shape is read by slices of TRs.
+    grid : TRGrid
+    n_frames : int
+        Of a block, about; at least one TR.
+
+    Returns
+    -------
+    iterator of ndarray, shape (n_features, any)
+        Together ``grid.n_frames`` frames.
+
+    Raises
+    ------
+    InputError
+        If the shape does not fit the clock.
+    """
+    _check_by_tr(table.shape, grid)
+    step = max(1, n_frames // grid.max_frames_per_tr)
+    trs = (slice(first, first + step) for first in range(0, grid.n_trs, step))
+    return (_ungrouped(np.asarray(table[some]), grid, some) for some in trs)
+
+
+def _check_by_tr(shape: tuple[int, ...], grid: TRGrid) -> None:
+    """Raise if features of that shape, by TR, are not on the clock."""
+    all_frames, one_value = shape[::2] == (grid.n_trs, grid.max_frames_per_tr), shape[:1] == (grid.n_trs,)
+    if not (len(shape) == 3 and all_frames) and not (len(shape) == 2 and one_value):
         raise InputError(
-            f"features have shape {table.shape}; expected ({grid.n_trs}, n_features, {grid.max_frames_per_tr}) or "
+            f"features have shape {shape}; expected ({grid.n_trs}, n_features, {grid.max_frames_per_tr}) or "
             f"({grid.n_trs}, n_features) at TR {grid.tr} s"
         )
-    _, own = grid.columns(grid.max_frames_per_tr)
+
+
+def _ungrouped(table: np.ndarray, grid: TRGrid, trs: slice) -> np.ndarray:
+    """Features of some TRs of the clock as a series, (n_features, frames of these TRs)."""
+    if table.ndim == 2:
+        return np.repeat(table, grid.counts[trs], axis=0).T
+    own = np.arange(grid.max_frames_per_tr) < grid.counts[trs, None]
     return table.transpose(1, 0, 2)[:, own]
 
 

@@ -2,8 +2,10 @@
 
 import fcntl
 import json
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -12,13 +14,14 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from giblet import netcdf
 from giblet.data.fmri import FMRIProcessor
 from giblet.data.simulate import simulate_bold
 from giblet.data.text import TextProcessor
 from giblet.data.video import VideoProcessor
 from giblet.errors import InputError
-from giblet.features import load_features, save_features, sidecar_path
-from giblet.netcdf import netcdf_bytes, read_netcdf
+from giblet.features import load_features, load_outline, save_features, sidecar_path
+from giblet.netcdf import OnDisk, read_netcdf, read_stored, write_netcdf
 from tests.feature_files import up_to_date
 from tests.films import write_film
 from tests.test_features import made
@@ -113,6 +116,8 @@ def truth(folder: Path) -> xr.Dataset:
 
 
 FILES = [codes, text, picture, regions, truth]
+REFERENCES = {"DIMENSION_LIST", "REFERENCE_LIST", "_Netcdf4Coordinates", "_Netcdf4Dimid"}
+"""Attributes by which variables and their dimensions find each other."""
 
 
 def read_by(reader: str, path: Path) -> tuple[dict, dict]:
@@ -140,9 +145,18 @@ def read_by(reader: str, path: Path) -> tuple[dict, dict]:
     return attrs, variables
 
 
+@pytest.fixture(params=["small", "large"])
+def size(request, monkeypatch) -> str:
+    """Whether variables are written at once, or some rows at a time, two here."""
+    if request.param == "large":
+        monkeypatch.setattr(netcdf, "LARGE", 0)
+        monkeypatch.setattr(netcdf, "PIECE", 200)
+    return str(request.param)
+
+
 @pytest.mark.parametrize("kind", FILES, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("reader", READERS)
-def test_octave_and_r_read_every_variable_and_every_attribute(reader, kind, tmp_path):
+def test_octave_and_r_read_every_variable_and_every_attribute(reader, kind, size, tmp_path):
     _, _, there, reason = READERS[reader]
     if not there():
         pytest.skip(reason)
@@ -164,7 +178,7 @@ def test_octave_and_r_read_every_variable_and_every_attribute(reader, kind, tmp_
         assert mine[name] == (value if isinstance(value, str) else [float(value)]), name
 
 
-def test_no_text_of_variable_length_and_no_type_beyond_the_classic_ones_is_stored(tmp_path):
+def test_no_text_of_variable_length_and_no_type_beyond_the_classic_ones_is_stored(size, tmp_path):
     """MATLAB cannot be run here: this is the set of types that all its versions since netCDF4 read."""
     known = {"int8", "uint8", "int32", "int64", "float32", "float64"}
     for kind in FILES:
@@ -205,8 +219,8 @@ def everything() -> xr.Dataset:
     )  # fmt: skip
 
 
-def test_a_dataset_comes_back_as_it_was_types_text_and_all(tmp_path):
-    (tmp_path / "a.nc").write_bytes(netcdf_bytes(everything()))
+def test_a_dataset_comes_back_as_it_was_types_text_and_all(size, tmp_path):
+    write_netcdf(everything(), tmp_path / "a.nc")
     back = read_netcdf(tmp_path / "a.nc")
     xr.testing.assert_identical(back, everything())
     for name, variable in everything().variables.items():
@@ -214,11 +228,11 @@ def test_a_dataset_comes_back_as_it_was_types_text_and_all(tmp_path):
     assert {name: type(value) for name, value in back.attrs.items() if name in ("n", "large", "tr", "film")} == {
         "n": int, "large": int, "tr": float, "film": str,
     }  # fmt: skip
-    netcdf_bytes(back)  # what has been read can be written again
+    write_netcdf(back, tmp_path / "b.nc")  # what has been read can be written again
 
 
 def test_truth_values_are_attributes_too(tmp_path):
-    (tmp_path / "a.nc").write_bytes(netcdf_bytes(made(detrended=True, scaled=np.False_)[0]))
+    write_netcdf(made(detrended=True, scaled=np.False_)[0], tmp_path / "a.nc")
     back = read_netcdf(tmp_path / "a.nc")
     assert (back.attrs["detrended"], back.attrs["scaled"]) == (1, 0)
 
@@ -261,7 +275,7 @@ def test_a_file_without_permission_is_said_to_be_that(tmp_path, monkeypatch):
         load_features(path)
 
 
-def test_a_file_with_damaged_bytes_is_refused_or_is_what_it_was(tmp_path):
+def test_a_file_with_damaged_bytes_is_refused_or_is_what_it_was(size, tmp_path):
     features, _ = made(n_trs=12)
     features = features.assign_coords(region=("codebook", [f"Gyrus {k}" for k in range(8)]))
     path = save_features(features, tmp_path / "a_features.nc")
@@ -272,9 +286,63 @@ def test_a_file_with_damaged_bytes_is_refused_or_is_what_it_was(tmp_path):
         path.write_bytes(whole[:start] + rng.bytes(64) + whole[start + 64 :])
         try:
             loaded = load_features(path)
+            outline = load_outline(path)
         except InputError as exc:
             assert "\n" not in str(exc)
             refused += 1
         else:
             xr.testing.assert_identical(loaded, features)
+            np.testing.assert_array_equal(outline["codes"].values, features.codes)
     assert refused > 20
+
+
+def test_large_variables_are_as_xarray_writes_them(tmp_path, monkeypatch):
+    write_netcdf(everything(), tmp_path / "a.nc")
+    monkeypatch.setattr(netcdf, "LARGE", 0)
+    write_netcdf(everything(), tmp_path / "b.nc")
+    with h5py.File(tmp_path / "a.nc") as one, h5py.File(tmp_path / "b.nc") as other:
+        assert one.keys() == other.keys()
+        for name in one:
+            assert one[name].dtype == other[name].dtype and one[name].shape == other[name].shape
+            assert np.array_equal(one[name].fillvalue, other[name].fillvalue, equal_nan=one[name].dtype.kind == "f")
+            for key in (one[name].attrs.keys() | other[name].attrs.keys()) - REFERENCES:
+                np.testing.assert_array_equal(one[name].attrs[key], other[name].attrs[key])
+
+
+def test_a_large_variable_stays_on_disk_until_it_is_asked_for(tmp_path, monkeypatch):
+    table = np.arange(60, dtype=np.float32).reshape(10, 3, 2)
+    data = xr.Dataset({"mel": (("tr", "band", "frame"), table), "own": (("tr", "frame"), table[:, 0] > 20)})
+    monkeypatch.setattr(netcdf, "LARGE", 10)
+    write_netcdf(data, tmp_path / "a.nc")
+    stored = read_stored(tmp_path / "a.nc")
+    for name in ("mel", "own"):
+        assert isinstance(stored[name].held, OnDisk)
+        assert (stored[name].shape, stored[name].dtype, len(stored[name])) == (data[name].shape, data[name].dtype, 10)
+        np.testing.assert_array_equal(stored[name][2:5], data[name][2:5])
+        np.testing.assert_array_equal(stored[name][3], data[name][3])
+        np.testing.assert_array_equal(np.asarray(stored[name]), data[name])
+    write_netcdf(data + 1, tmp_path / "b.nc")
+    os.replace(tmp_path / "b.nc", tmp_path / "a.nc")
+    with pytest.raises(InputError, match="was written anew while it was read"):
+        stored["mel"][0:2]
+
+
+@pytest.mark.parametrize("n_bytes", [0, 4000, 30_000, 90_000])
+def test_a_disk_that_fills_up_while_a_large_variable_is_written_is_told(tmp_path, n_bytes):
+    """By a limit on the size of files, in a process of its own: HDF5 writes late, some of it when it closes."""
+    code = (
+        "import resource, signal, sys; import numpy as np, xarray as xr\n"
+        "from giblet import netcdf; from giblet.errors import InputError; from giblet.files import atomic_path\n"
+        "netcdf.LARGE = netcdf.PIECE = 10_000\n"
+        "noise = np.random.default_rng(0).random((40, 800))\n"
+        "data = xr.Dataset({'a': (('x', 'y'), noise), 'b': ('x', np.arange(40.))})\n"
+        "netcdf.write_netcdf(data, __import__('pathlib').Path(sys.argv[1]) / 'before.nc')\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)\n"
+        "try:\n"
+        "    with atomic_path(sys.argv[1] + '/a.nc') as path: netcdf.write_netcdf(data, path)\n"
+        "except InputError as exc: print(exc)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path, str(n_bytes)], capture_output=True, text=True)
+    assert "File too large; choose another output folder" in done.stdout and not done.stderr, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["before.nc"]

@@ -22,6 +22,7 @@ from giblet.timing import (
     same_tr,
     ungroup_codes,
     ungroup_frames,
+    ungroup_in_blocks,
 )
 
 TRS = [1.5, 0.72, 1.49, 2.0, 0.8, 1.4999999, 3.3333]
@@ -136,6 +137,9 @@ def test_blocks_by_tr_cut_a_stream_where_the_grid_does(tr, piece):
     np.testing.assert_array_equal(np.concatenate(blocks, axis=1), series)
     table = np.stack([np.pad(b, ((0, 0), (0, grid.max_frames_per_tr - b.shape[1]))) for b in blocks])
     np.testing.assert_array_equal(ungroup_frames(table, grid), series)
+    in_blocks = list(ungroup_in_blocks(table, grid, n_frames=piece))
+    np.testing.assert_array_equal(np.concatenate(in_blocks, axis=1), series)
+    assert all(block.shape[1] <= max(piece, grid.max_frames_per_tr) for block in in_blocks)
 
 
 def test_a_mean_by_tr_is_held_for_the_whole_tr():
@@ -143,6 +147,9 @@ def test_a_mean_by_tr_is_held_for_the_whole_tr():
     series = ungroup_frames(np.array([[0.0], [1], [2], [3]]), grid)
     assert series.shape == (1, 450)
     np.testing.assert_array_equal(series[0, grid.edges[:-1]], [0, 1, 2, 3])
+    in_blocks = list(ungroup_in_blocks(np.array([[0.0], [1], [2], [3]]), grid, 300))
+    assert [block.shape for block in in_blocks] == [(1, 225), (1, 225)]
+    np.testing.assert_array_equal(np.concatenate(in_blocks, axis=1), series)
 
 
 @pytest.mark.parametrize(
@@ -173,6 +180,8 @@ def test_shapes_that_do_not_fit_the_clock_are_refused():
         group_with_spill(np.zeros((8, 449), np.int32), TRGrid(1.5, 4, 75))
     with pytest.raises(InputError, match="n_features"):
         ungroup_frames(np.zeros((4, 3, 64)), TRGrid(1.5, 4, Fraction(22_050, 512)))
+    with pytest.raises(InputError, match="n_features"):
+        ungroup_in_blocks(np.zeros((4, 3, 64)), TRGrid(1.5, 4, Fraction(22_050, 512)), 100)
 
 
 @pytest.mark.parametrize("tr", [1500, 2000, 720, 61])

@@ -28,6 +28,8 @@ from giblet.timing import Number, TRGrid, check_tr, same_tr, shown
 if TYPE_CHECKING:
     import xarray as xr
 
+    from giblet.data.rows import Rows
+
 
 class AudioSettings(ExtractionSettings):
     """Options of audio feature extraction. Same film, same settings, same codec: same file."""
@@ -98,6 +100,7 @@ class AudioProcessor(MadeOfSettings, FromSound):
     """
 
     settings_type: ClassVar[type[ExtractionSettings]] = AudioSettings
+    by_rows: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -252,6 +255,7 @@ class AudioProcessor(MadeOfSettings, FromSound):
         *,
         provenance: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
+        rows: Rows | None = None,
     ) -> xr.Dataset:
         """As :meth:`audio_to_features`, as the Dataset of a feature file (see :mod:`giblet.features`).
 
@@ -265,6 +269,8 @@ class AudioProcessor(MadeOfSettings, FromSound):
             %(provenance)s
         progress : callable, optional
             %(progress)s
+        rows : Rows, optional
+            %(rows)s
 
         Returns
         -------
@@ -277,13 +283,15 @@ class AudioProcessor(MadeOfSettings, FromSound):
         InputError
             If the film cannot be read, has no sound, or an option is out of range.
         """
+        from giblet.data.rows import Rows  # here, as xarray takes a second to import
+
         provenance = self.provenance(path, n_trs) if provenance is None else provenance
         sample_rate, hop_length = self.source.sample_rate, self.source.hop_length
         sound = SoundOnGrid(
             AudioReader(path, sample_rate=sample_rate, track=self.settings.track, gain=self.settings.gain),
             self.settings.tr, n_trs, self.frame_rate, hop_length, progress,
         )  # fmt: skip
-        variables = self.features.of_sound(sound)
+        variables = self.features.of_sound(sound, rows or Rows())
         return new_features(
             variables,
             sound.grid,
@@ -312,7 +320,8 @@ class AudioProcessor(MadeOfSettings, FromSound):
         Parameters
         ----------
         features : ndarray
-            As :meth:`audio_to_features` returns them; predicted codes must have been rounded and clipped.
+            As :meth:`audio_to_features` returns them; predicted codes must have been rounded and clipped. A mel
+            spectrogram that is no ndarray but has a shape, as a variable on disk, is read a few TRs at a time.
         path : str or Path
             ``.wav`` or ``.flac``, 16 bit, mono.
         metadata : mapping, optional
@@ -369,14 +378,15 @@ class AudioProcessor(MadeOfSettings, FromSound):
         features_to_audio : the same as a sound file.
         """
         metadata = metadata or {}
-        features = np.asarray(features)
+        if not hasattr(features, "shape"):
+            features = np.asarray(features)
         tr = self.settings.tr
         if "tr" in metadata and not same_tr(metadata["tr"], tr):
             raise InputError(
                 f"the features have TR {shown(metadata['tr'])} s, this processor {shown(tr)} s: make one with "
                 f"tr={shown(metadata['tr'])}"
             )
-        grid = TRGrid(tr, features.shape[0] if features.ndim else 0, self.frame_rate)
+        grid = TRGrid(tr, features.shape[0] if features.shape else 0, self.frame_rate)
         blocks = self.features.to_sound(features, grid, metadata, fill)
         # Of features that were cut from a file of a whole film, `duration` is the film's.
         return blocks, min(metadata.get("duration", grid.duration), grid.duration)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
 from giblet.codec import AudioCodec
-from giblet.codec.mel import MelSpectrogram
+from giblet.codec.mel import BLOCK_FRAMES, MelSpectrogram
 from giblet.data.sound import SoundOnGrid
 from giblet.errors import CodecError, InputError
 from giblet.features import CODES, CONTINUOUS, ENCODEC, MEL
-from giblet.timing import TRGrid, blocks_by_tr, group_with_spill, ungroup_codes, ungroup_frames
+from giblet.timing import TRGrid, blocks_by_tr, group_with_spill, ungroup_codes, ungroup_in_blocks
 
-Variables = dict[str, tuple[tuple[str, ...], np.ndarray]]
+if TYPE_CHECKING:
+    from giblet.data.rows import Rows
+
+Variables = dict[str, tuple[tuple[str, ...], Any]]
 """Of a feature file: by name, dimensions and values; the first is what the file is about."""
 
 
@@ -52,13 +55,15 @@ class AudioFeatures(Protocol):
         """
         ...
 
-    def of_sound(self, sound: SoundOnGrid) -> Variables:
+    def of_sound(self, sound: SoundOnGrid, rows: Rows) -> Variables:
         """Features of a film's sound.
 
         Parameters
         ----------
         sound : SoundOnGrid
             At the sample rate of `source`.
+        rows : Rows
+            Empty; where the main variable goes, TR by TR, if it is large.
 
         Returns
         -------
@@ -75,7 +80,7 @@ class AudioFeatures(Protocol):
         Parameters
         ----------
         features : ndarray
-            The main variable, by TR.
+            The main variable, by TR; where it is large it is read by slices of TRs, and may be no ndarray.
         grid : TRGrid
         metadata : mapping
             What the feature file holds beside it.
@@ -120,12 +125,14 @@ class CodeFeatures:
         codec = self.source
         return {"codec": codec.name, "bandwidth": codec.bandwidth, "codebook_size": codec.codebook_size}
 
-    def of_sound(self, sound: SoundOnGrid) -> Variables:
+    def of_sound(self, sound: SoundOnGrid, rows: Rows) -> Variables:
         """See :class:`AudioFeatures`.
 
         Parameters
         ----------
         sound : SoundOnGrid
+        rows : Rows
+            Not used: codes are small.
 
         Returns
         -------
@@ -176,7 +183,7 @@ class CodeFeatures:
                 f"the codes were made by codec {metadata.get('codec', 'unknown')} ({made_by[:12]}), not by "
                 f"{codec.name} ({codec.codes_fingerprint[:12]}): decode with the codec that made them (`codec`)"
             )
-        codes = _whole_codes(codes, codec.codebook_size)
+        codes = _whole_codes(np.asarray(codes), codec.codebook_size)
         spill = metadata.get("spill")
         if spill is not None and "spill_mask" in metadata and np.shape(spill) == (*codes.shape[:2], 1):
             # Where a file was cut, TRs that have an odd frame need not be those that the clock gives one from 0 on.
@@ -244,28 +251,25 @@ class MelFeatures:
         """
         return {}
 
-    def of_sound(self, sound: SoundOnGrid) -> Variables:
+    def of_sound(self, sound: SoundOnGrid, rows: Rows) -> Variables:
         """See :class:`AudioFeatures`.
 
         Parameters
         ----------
         sound : SoundOnGrid
+        rows : Rows
 
         Returns
         -------
         dict
             ``mel``, and ``frame_mask`` where it is not averaged.
         """
-        by_tr: list[np.ndarray] = []
-        width = sound.frames_in_longest_tr
-        for block in blocks_by_tr(self.source.stream(sound), sound.tr, self.source.frame_rate):
-            if self.average:
-                by_tr.append(block.mean(axis=1))
-            else:
-                by_tr.append(np.pad(block, ((0, 0), (0, width - block.shape[1]))))
-        table = np.stack(by_tr[: sound.grid.n_trs])
+        width, n_mels = sound.frames_in_longest_tr, self.source.n_mels
+        for k, block in enumerate(blocks_by_tr(self.source.stream(sound), sound.tr, self.source.frame_rate)):
+            rows[k] = block.mean(axis=1) if self.average else np.pad(block, ((0, 0), (0, width - block.shape[1])))
         if self.average:
-            return {"mel": (("tr", "mel"), table)}
+            return {"mel": (("tr", "mel"), rows.table(sound.grid.n_trs, (n_mels,), np.float32))}
+        table = rows.table(sound.grid.n_trs, (n_mels, width), np.float32)
         _, own = sound.grid.columns(width)
         return {"mel": (("tr", "mel", "frame"), table), "frame_mask": (("tr", "frame"), own)}
 
@@ -284,11 +288,10 @@ class MelFeatures:
         Returns
         -------
         iterator of ndarray of float32, shape (n,)
-            One block.
 
         Raises
         ------
         InputError
             If the features do not fit the clock.
         """
-        return iter([self.source.invert(ungroup_frames(features, grid))])
+        return self.source.invert_stream(ungroup_in_blocks(features, grid, BLOCK_FRAMES))

@@ -11,6 +11,7 @@ whether it is causal           ``looks_ahead``; ``causal=True`` refuses what is 
 where features come from       ``provenance``: source, settings and weights, by which a file is found to be up to date
 stimulus to feature file       ``extract``, which :func:`giblet.extract` calls; memory does not grow with the film
 that it can be stopped         ``resumable``, of those that take long: see :class:`Resumable`
+that its table is large        ``by_rows``, of those that hold more than memory may: see :class:`ByRows`
 =============================  ========================================================================================
 
 Another extractor takes three files; ``docs/extractors.md`` adds one, whole, and a test runs that page:
@@ -39,6 +40,8 @@ from giblet.progress import Progress
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from giblet.data.rows import Rows
 
 
 class ExtractionSettings(Settings):
@@ -290,5 +293,49 @@ class Resumable(Protocol):
         -------
         xarray.Dataset
             The same, bit by bit, whether there were parts of a run that was stopped or not.
+        """
+        ...
+
+
+@runtime_checkable
+class ByRows(Protocol):
+    """An extractor of which the largest table goes to disk as it is made, row by row, in TRs of any order.
+
+    See Also
+    --------
+    giblet.data.rows.Rows : where it goes.
+    giblet.data.video.VideoProcessor : an example.
+    """
+
+    by_rows: ClassVar[bool]
+    """True: :func:`giblet.extract` gives `extract` a place for its rows."""
+
+    @fill_doc
+    def extract(
+        self,
+        path: str | Path,
+        n_trs: int | None = None,
+        *,
+        provenance: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+        rows: Rows | None = None,
+    ) -> xr.Dataset:
+        """As :meth:`Processor.extract`.
+
+        Parameters
+        ----------
+        path : str or Path
+        n_trs : int, optional
+        provenance : mapping, optional
+            %(provenance)s
+        progress : callable, optional
+            %(progress)s
+        rows : Rows, optional
+            %(rows)s
+
+        Returns
+        -------
+        xarray.Dataset
+            The same in memory and on disk, where it can be used as long as `rows` is open.
         """
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
@@ -30,9 +30,13 @@ from giblet.timing import exact
 if TYPE_CHECKING:
     import xarray as xr
 
+    from giblet.data.rows import Rows
+
 _CODED = np.arange(256) / 255
 LINEAR = np.where(_CODED <= 0.04045, _CODED / 12.92, ((_CODED + 0.055) / 1.055) ** 2.4).astype(np.float32)
 """Light of each 8-bit sRGB value, 0 to 1 (IEC 61966-2-1)."""
+FRAMES_AT_ONCE = 32
+"""Frames by TR that are read at a time to be shown again."""
 
 
 class VideoSettings(ExtractionSettings):
@@ -102,6 +106,7 @@ class VideoProcessor(MadeOfSettings, FromPicture):
     settings_type: ClassVar[type[ExtractionSettings]] = VideoSettings
     padding: ClassVar[str] = "black"
     resumable: ClassVar[bool] = True
+    by_rows: ClassVar[bool] = True
     desc = VIDEO
     looks_ahead: ClassVar[str] = ""
 
@@ -200,6 +205,7 @@ class VideoProcessor(MadeOfSettings, FromPicture):
         provenance: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
         parts: Parts | None = None,
+        rows: Rows | None = None,
     ) -> xr.Dataset:
         """Features of a film's picture as the Dataset of a feature file (see :mod:`giblet.features`).
 
@@ -216,6 +222,8 @@ class VideoProcessor(MadeOfSettings, FromPicture):
             %(progress)s
         parts : Parts, optional
             %(parts)s
+        rows : Rows, optional
+            %(rows)s
 
         Returns
         -------
@@ -237,10 +245,12 @@ class VideoProcessor(MadeOfSettings, FromPicture):
         ----------
         RMS contrast: E. Peli (1990), Contrast in complex images, J. Opt. Soc. Am. A 7, 2032-2040.
         """
+        from giblet.data.rows import Rows  # here, as xarray takes a second to import
+
         reader = PictureReader(path, self.settings.track)
         tr = exact(self.settings.tr, "TR")
         end = None if n_trs is None else volume_grid(self.settings.tr, n_trs, 0).duration
-        by_tr = _ByTR(tr, self.settings.size, self.settings.frame, self.model, parts)
+        by_tr = _ByTR(tr, self.settings.size, self.settings.frame, rows or Rows(), self.model, parts)
         for shown, pixels in scaled(reader, self.settings.size, until=end):
             if pixels is not None:  # the film is read to its end: what is cut must be known, too
                 by_tr.add(shown if end is None else replace(shown, end=min(shown.end, end)), pixels)
@@ -270,7 +280,8 @@ class VideoProcessor(MadeOfSettings, FromPicture):
         Parameters
         ----------
         features : ndarray of uint8 or float, shape (n_trs, height, width, 3)
-            Floats must lie in [0, 255]; they are rounded. Height and width must be even.
+            Floats must lie in [0, 255]; they are rounded. Height and width must be even. What is no ndarray but has a
+            shape, as a variable on disk, is read row by row.
         path : str or Path
             ``.mp4``.
 
@@ -284,14 +295,22 @@ class VideoProcessor(MadeOfSettings, FromPicture):
         InputError
             If the frames have another shape or are out of range, the ending is another, or the file cannot be written.
         """
-        features = np.asarray(features)
-        if features.ndim != 4 or features.shape[-1] != 3 or not features.size:
+        if not hasattr(features, "shape"):
+            features = np.asarray(features)
+        if len(features.shape) != 4 or features.shape[-1] != 3 or not all(features.shape):
             raise InputError(f"frames have shape {features.shape}; expected (n_trs, height, width, 3)")
-        if features.dtype != np.uint8:
-            if not (np.isfinite(features).all() and features.min() >= 0 and features.max() <= 255):
-                raise InputError(f"frames are {features.dtype} outside [0, 255] or not finite: clip predictions first")
-            features = np.rint(features).astype(np.uint8)
-        return write_pictures(path, features, exact(self.settings.tr))
+        return write_pictures(path, _pictures(features), exact(self.settings.tr))
+
+
+def _pictures(frames: np.ndarray) -> Iterator[np.ndarray]:
+    """Frames one by one, as uint8."""
+    for start in range(0, len(frames), FRAMES_AT_ONCE):
+        some = np.asarray(frames[start : start + FRAMES_AT_ONCE])
+        if some.dtype != np.uint8:
+            if not (np.isfinite(some).all() and some.min() >= 0 and some.max() <= 255):
+                raise InputError(f"frames are {some.dtype} outside [0, 255] or not finite: clip predictions first")
+            some = np.rint(some).astype(np.uint8)
+        yield from some
 
 
 def _embedded(model: ImageModel, shown: ShownFrame) -> dict[str, np.ndarray]:
@@ -306,12 +325,13 @@ class _ByTR:
         tr: Fraction,
         size: tuple[int, int],
         frame: str,
+        rows: Rows,
         model: ImageModel | None = None,
         parts: Parts | None = None,
     ) -> None:
         self._parts = parts or Parts()
         self.tr, self.size, self.frame, self.model = tr, size, frame, model
-        self.frames: dict[int, np.ndarray] = {}
+        self.frames = rows
         self.sums: dict[int, np.ndarray] = {}  # seconds shown, luminance x s, contrast x s, motion
         self.embeddings: dict[int, np.ndarray] = {}
         self._mean, self._at = np.zeros((*size, 3)), -1  # the TR that is still being summed
@@ -346,12 +366,11 @@ class _ByTR:
     def variables(self, n_trs: int) -> dict[str, Any]:
         if self.frame == "mean":
             self._close()
-        frames = np.zeros((n_trs, *self.size, 3), np.uint8)
+        frames = self.frames.table(n_trs, (*self.size, 3), np.uint8)
         sums = np.zeros((n_trs, 4))
-        for table, found in ((frames, self.frames), (sums, self.sums)):
-            for k, value in found.items():
-                if k < n_trs:  # grid_for opens no TR for a tail of 50 ms
-                    table[k] = value
+        for k, value in self.sums.items():
+            if k < n_trs:  # grid_for opens no TR for a tail of 50 ms
+                sums[k] = value
         seconds = sums[:, :1]
         series = np.divide(sums[:, 1:], seconds, out=np.zeros((n_trs, 3)), where=seconds > 0).astype(np.float32)
         variables: dict[str, Any] = {"frames": (("tr", "row", "column", "rgb"), frames)}

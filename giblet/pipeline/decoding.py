@@ -14,7 +14,7 @@ from giblet.data.text import TEXT
 from giblet.data.video import VIDEO, VideoProcessor
 from giblet.docs import fill_doc
 from giblet.errors import InputError
-from giblet.features import check_sidecar, load_features, main_variable, metadata_of, read_sidecar, sidecar_path
+from giblet.features import check_sidecar, load_outline, main_variable, metadata_of, read_sidecar, sidecar_path
 from giblet.files import check_writable, sha256_of, write_atomic
 from giblet.progress import Progress
 from giblet.renamed import renamed
@@ -24,6 +24,8 @@ from giblet.version import __version__
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from giblet.netcdf import Stored
 
 
 @dataclass(frozen=True, repr=False)
@@ -91,7 +93,7 @@ def decode(
     giblet.features.load_features : Read a feature file.
     """
     start = time.perf_counter()
-    dataset = load_features(features)
+    dataset = load_outline(features)
     attrs = dataset.attrs
     picture = _is_picture(dataset, Path(features).name)
     if picture and codec is not None:
@@ -103,7 +105,7 @@ def decode(
     made_from = sha256_of(features)
     if not overwrite:
         _check_decoded(out_file, Path(features).name, made_from)
-    array = dataset[main_variable(dataset)].values
+    array: Any = dataset[main_variable(dataset)]  # read as it is decoded, where it is large
     if picture:
         rate, duration = None, float(exact(attrs["tr"]) * len(array))
         path = VideoProcessor(tr=attrs["tr"]).features_to_video(array, out_file)
@@ -120,13 +122,13 @@ def decode(
 
 
 def _sidecar(
-    features: xr.Dataset, source: str, made_from: str, path: Path, duration: float, rate: int | None
+    features: xr.Dataset | Stored, source: str, made_from: str, path: Path, duration: float, rate: int | None
 ) -> dict[str, Any]:
     """What stands beside a decoded file: of what it is, when it begins, and what it was made from."""
     attrs = features.attrs
     return {
         "Description": f"{'Picture' if rate is None else 'Sound'} decoded from {source}",
-        "StartTime": float(features["onset"][0]),
+        "StartTime": float(features["onset"].values[0]),
         "Duration": duration,
         **({} if rate is None else {"SamplingFrequency": rate}),
         "Sources": [source],
@@ -140,7 +142,7 @@ def _sidecar(
     }
 
 
-def sound_decoder(features: xr.Dataset, *, codec: str | None = None, device: str = "auto") -> AudioProcessor:
+def sound_decoder(features: xr.Dataset | Stored, *, codec: str | None = None, device: str = "auto") -> AudioProcessor:
     """Decoder that turns the codes or mel spectrogram of a feature file back into sound.
 
     Parameters
@@ -166,7 +168,7 @@ def sound_decoder(features: xr.Dataset, *, codec: str | None = None, device: str
     return AudioProcessor(codec=loaded, tr=attrs["tr"])
 
 
-def _is_picture(features: xr.Dataset, name: str) -> bool:
+def _is_picture(features: xr.Dataset | Stored, name: str) -> bool:
     """Whether a feature file holds pictures; if not, it holds sound, or cannot be decoded: an error says so."""
     attrs, variable = features.attrs, main_variable(features)
     if attrs["desc"] == VIDEO:

@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from giblet.data.parts import Parts
-from giblet.data.processor import ExtractionSettings, KnownUnloaded, Processor, Resumable, check_causal
+from giblet.data.processor import ByRows, ExtractionSettings, KnownUnloaded, Processor, Resumable, check_causal
 from giblet.docs import fill_doc
 from giblet.errors import GibletError, InputError, one_line, postponed
 from giblet.features import (
@@ -309,11 +309,14 @@ class _Job:
             if old is not None and old.attrs["giblet_version"] != __version__:
                 log.warning("%s was made by giblet %s: it is replaced", path, old.attrs["giblet_version"])
         _check_padding(film, settings, source.seconds)
+        from giblet.data.rows import Rows  # here, as xarray takes a second to import
+
         options: dict[str, Any] = {"provenance": provenance, "progress": self.progress}
-        resumable = isinstance(processor, Resumable)
-        with Parts(path, _what_decides(provenance, settings)) if resumable else Parts() as parts:
-            if resumable:
-                options["parts"] = parts
+        with ExitStack() as beside:
+            if isinstance(processor, Resumable):
+                options["parts"] = beside.enter_context(Parts(path, _what_decides(provenance, settings)))
+            if isinstance(processor, ByRows):
+                options["rows"] = beside.enter_context(Rows(path.parent))
             features = processor.extract(film, settings.n_trs, **options)
             save_features(features, path, options={"source": str(film), **settings.model_dump(mode="json")})
         return FeatureFile(film, "written", path, describe(features), time.perf_counter() - source.began)
