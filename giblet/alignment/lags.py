@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 SPAN = 15.0
 """Lags that are scanned if none are given, in seconds to either side."""
 BLOCK = 256
-"""Targets taken at a time: surrogates x lags x targets would not fit in memory for a whole brain."""
+"""Targets taken at a time: surrogates x lags x targets would not fit in memory for a whole brain. And surrogates, which
+then stay in the processor's caches until they are standardised."""
 MIN_VOLUMES = 20
 HIGH_PASS = 1 / 128
 """Hz. Slower than that, BOLD is mostly drift."""
@@ -222,9 +223,14 @@ def lag_scan(  # 11 parameters: two series with their times, and the choices of 
     n = len(shifted)
     rng = np.random.default_rng(seed)
     made = _phase_randomised(signal, n_surrogates, rng, mirror=high_pass is None)
-    surrogates = standardised(read(made).transpose(1, 0, 2).reshape(n, -1), slow)  # (n_volumes, n_lags * n_surrogates)
+    surrogates = np.empty((n, len(seconds), n_surrogates), np.float32)
+    for start in range(0, n_surrogates, BLOCK):  # and one lag at a time: all at once takes gigabytes with a long scan
+        some = slice(start, start + BLOCK)
+        for number in range(len(seconds)):
+            at_lag = read(made[:, some], slice(number, number + 1))[0]
+            surrogates[:, number, some] = standardised(at_lag, slow)
     scanner = _Scanner(
-        Prewhitened(shifted), Prewhitened(surrogates.astype(np.float32)), seconds, n_surrogates,
+        Prewhitened(shifted), Prewhitened(surrogates.reshape(n, -1)), seconds, n_surrogates,
         two_sided=tail == "both", prewhiten=high_pass is not None,
     )  # fmt: skip
     parts, total = [], np.zeros(n)
@@ -385,7 +391,7 @@ def _regressor_times(signal: np.ndarray, rows: np.ndarray, tr: float, lags: np.n
 def _reader(
     times: np.ndarray, n_trs: int, tr: float, lags: np.ndarray, kept: np.ndarray | None
 ) -> tuple[Any, np.ndarray]:
-    """A function that reads series (n_times, n) at all lags, (n_lags, n_volumes, n), and the volumes it reads for."""
+    """A function that reads series (n_times, n) at all lags or some, (n_lags, n_volumes, n), and the volumes of it."""
     onset = np.arange(n_trs) * tr
     known = (onset - lags.max() >= times[0] - 1e-6) & (onset - lags.min() <= times[-1] + 1e-6)
     volumes = np.flatnonzero(known if kept is None else known & kept)
@@ -400,8 +406,14 @@ def _reader(
     share = np.clip(position - left, 0, 1)
     share = np.where(np.abs(share - np.round(share)) < 1e-6, np.round(share), share)[:, :, None]
 
-    def read(series: np.ndarray) -> np.ndarray:
-        return series[left] * (1 - share) + series[left + 1] * share
+    def read(series: np.ndarray, which: slice = slice(None)) -> np.ndarray:
+        found = series[left[which]]
+        if share[which].any():  # else lags are whole steps of the regressor
+            found *= 1 - share[which]
+            after = series[left[which] + 1]
+            after *= share[which]
+            found += after
+        return found
 
     return read, volumes
 
@@ -459,12 +471,14 @@ def _refuse_holes(regressor: Any) -> None:
 
 
 def _standardised(columns: np.ndarray) -> np.ndarray:
-    centred = columns - columns.mean(axis=0)
-    spread = np.sqrt(np.einsum("ij,ij->j", centred, centred) / (len(centred) - 1))
-    if (spread <= 1e-12 * np.abs(columns).max(initial=1e-300)).any() or not spread.all():
+    """The same columns, whose memory they keep, of mean 0 and standard deviation 1."""
+    largest = max(columns.max(initial=1e-300), -columns.min(initial=0))
+    columns -= columns.mean(axis=0)
+    spread = np.sqrt(np.einsum("ij,ij->j", columns, columns) / (len(columns) - 1))
+    if (spread <= 1e-12 * largest).any() or not spread.all():
         raise InputError("the regressor or a target does not vary once trends are gone: there is nothing to correlate")
-    centred /= spread
-    return centred
+    columns /= spread
+    return columns
 
 
 def _refuse_constant(bold: np.ndarray) -> None:

@@ -56,7 +56,8 @@ def without_drifts(values: np.ndarray, basis: np.ndarray) -> np.ndarray:
     -------
     ndarray of float64, shape (n_volumes, n_columns)
     """
-    left = values - basis @ (basis.T @ values)
+    left = basis @ (basis.T @ values)
+    np.subtract(values, left, out=left)
     before, after = (np.einsum("ij,ij->j", some, some) for some in (values, left))
     left[:, after <= 1e-22 * before] = 0
     return left

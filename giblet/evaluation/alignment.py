@@ -267,9 +267,7 @@ def check(
     read_at = times + stimulus_time_at_volume_0 + slice_time_ref * tr
     response = response_at(regressor.values - regressor.values.mean(), regressor.edges, read_at, hrf, tr=tr)
     values, mask = scan.whole
-    if values.shape[1] > EACH:
-        targets = [f"mean of {values.shape[1]}"]
-        values = _mean_of(values, tr, mask)
+    values, targets = what_is_checked(values, targets, tr, mask)
     left = float(regressor.edges[-1]) - stimulus_time_at_volume_0 - scan.n_volumes * tr
     _warn_of_a_long_scan(regressor, scan, left)
     lag_scanned = lag_scan(
@@ -345,6 +343,37 @@ def _warn_of_a_long_scan(regressor: Regressor, scan: Scan, left: float) -> None:
             "before the scan, check the TR and the run", regressor.name, -left, length, scan.n_volumes,
             shown(scan.tr),
         )  # fmt: skip
+
+
+def what_is_checked(
+    bold: np.ndarray, targets: Sequence[str], tr: float, sample_mask: np.ndarray | None
+) -> tuple[np.ndarray, Sequence[str]]:
+    """The columns of BOLD as they are where they are few, the mean of all where they are more than `EACH`.
+
+    Parameters
+    ----------
+    bold : ndarray of float, shape (n_volumes, n_targets)
+    targets : sequence of str
+        Names of its columns.
+    tr : float
+        In seconds.
+    sample_mask : ndarray of bool, shape (n_volumes,), or None
+        Volumes that count; None where all do.
+
+    Returns
+    -------
+    bold : ndarray of float, shape (n_volumes, n)
+    targets : sequence of str
+
+    Raises
+    ------
+    InputError
+        If a column does not vary.
+    """
+    n_targets = bold.shape[1]
+    if n_targets <= EACH:
+        return bold, targets
+    return _mean_of(bold, tr, sample_mask), [f"mean of {n_targets}"]
 
 
 def _mean_of(bold: np.ndarray, tr: float, sample_mask: Any) -> np.ndarray:

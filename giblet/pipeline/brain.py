@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import takewhile
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from giblet.alignment.checks import check_applied_once, first_onset
 from giblet.alignment.lags import HIGH_PASS
@@ -15,7 +21,15 @@ from giblet.data.bold.brain_rows import PLACES, column_name, format_of
 from giblet.data.bold.tables import is_table
 from giblet.data.sound import of_length, samples_in
 from giblet.errors import InputError
-from giblet.evaluation.alignment import AlignmentCheck, Regressor, check, check_extent, envelope, regressors_of
+from giblet.evaluation.alignment import (
+    AlignmentCheck,
+    Regressor,
+    check,
+    check_extent,
+    envelope,
+    regressors_of,
+    what_is_checked,
+)
 from giblet.evaluation.lag_plot import check_plotting, plot_checks
 from giblet.evaluation.regressors import envelope_edges
 from giblet.features import load_features, main_variable, metadata_of
@@ -29,6 +43,9 @@ if TYPE_CHECKING:
     import xarray as xr
 
 ORDER = "feature files come first, and the BOLD last"
+ONE_THREAD: dict[str, Any] = {"limits": 1, "user_api": "blas"}
+"""For sums on a scan: their products are so small that NumPy's threads would wait for each other longer than they
+compute, on cores that the decoding of the sound can use."""
 
 
 def regressors_from(path: str | Path, *, codec: str | None = None, device: str = "auto") -> list[Regressor]:
@@ -82,15 +99,7 @@ def regressors_in(
     --------
     regressors_from : reads the file too.
     """
-    if _is_sound(features):
-        return [_envelope_of(features, name, codec=codec, device=device)]
-    regressors = regressors_of(features)
-    if not regressors:
-        raise InputError(
-            f"{name} holds {', '.join(map(str, features.data_vars))}; what a brain answers to is audio codes, "
-            "word_rate, luminance or luminance_change: name a file that holds one of them"
-        )
-    return regressors
+    return _maker(features, name, codec=codec, device=device, given_up=Event())()
 
 
 def edges_in(features: xr.Dataset, name: str) -> list[tuple[str, np.ndarray]]:
@@ -121,19 +130,63 @@ def edges_in(features: xr.Dataset, name: str) -> list[tuple[str, np.ndarray]]:
     return [("envelope", envelope_edges(samples_in(seconds, rate), rate, begins=begins))]
 
 
+def expecting(
+    edges: Sequence[tuple[str, np.ndarray]], stimulus_time_at_volume_0: float, *, trim: bool
+) -> Callable[[int, float], None]:
+    """What refuses a scan of another length than its stimulus has, before the scan is read and the sound decoded.
+
+    Parameters
+    ----------
+    edges : sequence of (str, ndarray of float64, shape (n_samples + 1,))
+        As of :func:`edges_in`.
+    stimulus_time_at_volume_0, trim
+        As for :func:`giblet.evaluation.alignment.check_extent`.
+
+    Returns
+    -------
+    callable
+        For `expect` of :meth:`giblet.data.fmri.FMRIProcessor.load`.
+    """
+
+    def expect(n_volumes: int, tr: float) -> None:
+        outline = Scan(np.zeros(n_volumes, np.float32), tr, None, None, None, None)
+        for name, known in edges:
+            check_extent(name, known, outline, stimulus_time_at_volume_0, trim=trim)
+
+    return expect
+
+
 def _is_sound(features: xr.Dataset) -> bool:
     return "codec" in features.attrs or "mel" in features
 
 
-def _envelope_of(features: xr.Dataset, name: str, *, codec: str | None, device: str) -> Regressor:
-    """The envelope of the sound of codes or mel, of which one block at a time is in memory."""
-    begins = float(first_onset(features, name))
+def _maker(
+    features: xr.Dataset, name: str, *, codec: str | None, device: str, given_up: Event
+) -> Callable[[], list[Regressor]]:
+    """What makes the regressors in features, the codec being loaded; it stops early, with nothing of use, if told to.
+
+    Of a sound, one block at a time is in memory.
+    """
+    if not _is_sound(features):
+        regressors = regressors_of(features)
+        if not regressors:
+            raise InputError(
+                f"{name} holds {', '.join(map(str, features.data_vars))}; what a brain answers to is audio codes, "
+                "word_rate, luminance or luminance_change: name a file that holds one of them"
+            )
+        return lambda: regressors
+    begins, rate = float(first_onset(features, name)), int(features.attrs["sample_rate"])
     processor = sound_decoder(features, codec=codec, device=device)
-    values = features[main_variable(features)].values
-    blocks, seconds = processor.features_to_sound(values, metadata=metadata_of(features))
-    rate = int(features.attrs["sample_rate"])
-    # Clipped as in the sound file that `giblet decode` writes.
-    return envelope((np.clip(block, -1, 1) for block in of_length(blocks, rate, seconds)), rate, begins=begins)
+
+    def make() -> list[Regressor]:
+        values = features[main_variable(features)].values
+        blocks, seconds = processor.features_to_sound(values, metadata=metadata_of(features))
+        whole = takewhile(lambda block: not given_up.is_set(), blocks)
+        # Clipped as in the sound file that `giblet decode` writes.
+        clipped = (np.clip(block, -1, 1) for block in of_length(whole, rate, seconds))
+        return [envelope(clipped, rate, begins=begins)]
+
+    return make
 
 
 @renamed(start_offset="stimulus_time_at_volume_0")
@@ -221,24 +274,20 @@ def check_alignment(
     for name, dataset in opened:
         check_applied_once(dataset, stimulus_time_at_volume_0, name)
 
-    def expect(n_volumes: int, seconds: float) -> None:
-        # Another film's scan is told before the scan is read and the sound decoded.
-        outline = Scan(np.zeros(n_volumes, np.float32), seconds, None, None, None, None)
-        for name, dataset in opened:
-            for known, edges in edges_in(dataset, name):
-                check_extent(known, edges, outline, stimulus_time_at_volume_0, trim=trim)
+    edges = [known for name, dataset in opened for known in edges_in(dataset, name)]
+    expect = expecting(edges, stimulus_time_at_volume_0, trim=trim)
 
-    from giblet.data.fmri import FMRIProcessor  # here, as nilearn takes seconds to import
+    from giblet.data.fmri import FMRIProcessor  # here, as it takes a while to import
     from giblet.data.study_settings import bring_companions
 
     bring_companions([bold, mask, atlas])
-    scan = FMRIProcessor(
+    processor = FMRIProcessor(
         mask, atlas, tr=tr, overrule_tr=overrule_tr, slice_time_ref=slice_time_ref, background_label=background_label,
         columns=columns, decimal=decimal, confound_columns=confound_columns, bad=bad,
-    ).load(bold, confounds=confounds, expect=expect)  # fmt: skip
-    regressors = [
-        regressor for name, dataset in opened for regressor in regressors_in(dataset, name, codec=codec, device=device)
-    ]
+    )  # fmt: skip
+    load = partial(processor.load, bold, confounds=confounds)
+    scan, made = read_with_regressors(load, expect, opened, codec=codec, device=device)
+    regressors = [regressor for one in made for regressor in one]
     checks = checks_of(
         scan, regressors, stimulus_time_at_volume_0=stimulus_time_at_volume_0, lags=lags, hrf=hrf,
         n_surrogates=n_surrogates, high_pass=high_pass, trim=trim, seed=seed,
@@ -248,15 +297,109 @@ def check_alignment(
     return checks
 
 
+@dataclass(frozen=True, eq=False)
+class CheckedScan:
+    """What of a scan is checked."""
+
+    bold: np.ndarray
+    """(n_volumes, n): some columns, or the mean of many."""
+    targets: Sequence[str]
+    """Names of its columns."""
+    sample_mask: np.ndarray | None
+    """Volumes that count (n_volumes,), bool; None where all do."""
+    tr: float
+    """In seconds."""
+    slice_time_ref: float
+
+    @classmethod
+    def of(cls, scan: xr.Dataset) -> CheckedScan:
+        """What is checked of one run.
+
+        Parameters
+        ----------
+        scan : xarray.Dataset
+            As :meth:`giblet.data.fmri.FMRIProcessor.load` gives it.
+
+        Returns
+        -------
+        CheckedScan
+
+        Raises
+        ------
+        InputError
+            If a column does not vary.
+        """
+        tr, good = float(scan.attrs["tr"]), scan["good"].values.astype(bool)
+        targets = [column for column, usable in zip(_column_names(scan), good, strict=True) if usable]
+        sample_mask = scan["sample_mask"].values.astype(bool) if "sample_mask" in scan else None
+        values = scan["bold"].values
+        bold, targets_seen = what_is_checked(values if good.all() else values[:, good], targets, tr, sample_mask)
+        return cls(bold, targets_seen, sample_mask, tr, float(scan.attrs["slice_time_ref"]))
+
+
+def read_with_regressors(
+    load: Callable[..., xr.Dataset],
+    expect: Callable[[int, float], None],
+    features: Sequence[tuple[str, xr.Dataset]],
+    *,
+    codec: str | None = None,
+    device: str = "auto",
+) -> tuple[CheckedScan, list[list[Regressor]]]:
+    """A scan and the regressors of its stimulus; sounds are decoded while it is read, once its length is right.
+
+    Parameters
+    ----------
+    load : callable
+        Reads the scan; called with `expect`.
+    expect : callable
+        As :func:`expecting` gives it.
+    features : sequence of (str, xarray.Dataset)
+        Name of its file, for messages, and the features in it.
+    codec, device
+        As for :func:`regressors_from`.
+
+    Returns
+    -------
+    scan : CheckedScan
+    regressors : list of list of Regressor
+        Of each of `features`.
+
+    Raises
+    ------
+    GibletError
+        If the scan or a codec cannot be used, or features hold nothing of the kind. Of a sound, no more is decoded
+        then.
+    """
+    given_up = Event()
+    making: list[Future[list[list[Regressor]]]] = []
+    with ThreadPoolExecutor(max_workers=1) as aside:
+
+        def begin(n_volumes: int, tr: float) -> None:
+            expect(n_volumes, tr)
+            if not making:
+                # Codecs are loaded here: modules that two threads import at a time may see each other half made.
+                makers = [
+                    _maker(dataset, name, codec=codec, device=device, given_up=given_up) for name, dataset in features
+                ]
+                making.append(aside.submit(lambda: [make() for make in makers]))
+
+        try:
+            with threadpool_limits(**ONE_THREAD):
+                scan = CheckedScan.of(load(expect=begin))
+            return scan, making[0].result()
+        finally:
+            given_up.set()
+
+
 def checks_of(
-    scan: xr.Dataset, regressors: Sequence[Regressor], *, lags: tuple[float, float], **options: Any
+    scan: CheckedScan, regressors: Sequence[Regressor], *, lags: tuple[float, float], **options: Any
 ) -> list[AlignmentCheck]:
     """Test whether a scan that is read follows its stimulus.
 
     Parameters
     ----------
-    scan : xarray.Dataset
-        One run, as :meth:`giblet.data.fmri.FMRIProcessor.load` gives it.
+    scan : CheckedScan
+        One run, as :func:`read_with_regressors` gives it.
     regressors : sequence of Regressor
     lags : tuple of float
         First and last, in seconds; whole TRs between them are scanned.
@@ -277,20 +420,15 @@ def checks_of(
     --------
     check_alignment : reads scan and features too.
     """
-    seconds = float(scan.attrs["tr"])
-    lags_scanned = _whole_trs(lags, seconds)
-    good = scan["good"].values.astype(bool)
-    targets = [column for column, usable in zip(_column_names(scan), good, strict=True) if usable]
-    sample_mask = scan["sample_mask"].values.astype(bool) if "sample_mask" in scan else None
-    values = scan["bold"].values
-    values = values if good.all() else values[:, good]
-    return [
-        check(
-            regressor, values, seconds, targets=targets, lags=lags_scanned, sample_mask=sample_mask,
-            slice_time_ref=float(scan.attrs["slice_time_ref"]), **options,
-        )
-        for regressor in regressors
-    ]  # fmt: skip
+    lags_scanned = _whole_trs(lags, scan.tr)
+    with threadpool_limits(**ONE_THREAD):
+        return [
+            check(
+                regressor, scan.bold, scan.tr, targets=scan.targets, lags=lags_scanned, sample_mask=scan.sample_mask,
+                slice_time_ref=scan.slice_time_ref, **options,
+            )
+            for regressor in regressors
+        ]  # fmt: skip
 
 
 def _check_plot(plot: str | Path | None, overwrite: bool) -> None:

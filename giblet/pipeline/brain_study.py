@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from giblet.errors import InputError
 from giblet.evaluation.alignment import AlignmentCheck, Regressor
 from giblet.features import load_features
 from giblet.modalities import STIMULI
-from giblet.pipeline.brain import checks_of, regressors_in
+from giblet.pipeline.brain import checks_of, edges_in, expecting, read_with_regressors
 from giblet.pipeline.training import read_config
 
 log = logging.getLogger(__name__)
@@ -71,20 +72,32 @@ def check_configured(
             if own.bold is None:
                 continue
             files = [path for name in STIMULI if (path := getattr(own, name)) is not None]
-            for path in files:
-                if path not in known:
-                    known[path] = _regressors(path, own.stimulus_time_at_volume_0, codec, device)
-            regressors = [regressor for path in files for regressor in known[path]]
-            if not regressors:
+            time, trim = own.stimulus_time_at_volume_0, own.on_short_bold == "trim"
+            opened = {path: load_features(path) for path in files}
+            edges = []
+            for path, features in opened.items():
+                check_applied_once(features, time, path.name)
+                own_edges = edges_in(features, path.name)
+                if not own_edges and path not in known:
+                    log.warning("%s is left out: it holds nothing that a brain answers to by itself", path.name)
+                    known[path] = []
+                edges += own_edges
+            if not edges:
                 raise InputError(
                     f"subject {one.name}, run {number} has no features that a brain answers to by themselves: audio, "
                     "luminance, luminance_change or word_rate"
                 )
             scan = one.model_copy(update={"runs": (own,)})
-            bold = scan.processor(tr).load([own.bold], confounds=scan.confounds(), subject=one.name)
+            load = partial(scan.processor(tr).load, [own.bold], confounds=scan.confounds(), subject=one.name)
+            new = [path for path in files if path not in known]
+            bold, made = read_with_regressors(
+                load, expecting(edges, time, trim=trim), [(path.name, opened[path]) for path in new],
+                codec=codec, device=device,
+            )  # fmt: skip
+            known |= dict(zip(new, made, strict=True))
             checks = checks_of(
-                bold, regressors, stimulus_time_at_volume_0=own.stimulus_time_at_volume_0, lags=lags, hrf=hrf,
-                n_surrogates=n_surrogates, high_pass=high_pass, trim=own.on_short_bold == "trim", seed=seed,
+                bold, [regressor for path in files for regressor in known[path]], stimulus_time_at_volume_0=time,
+                lags=lags, hrf=hrf, n_surrogates=n_surrogates, high_pass=high_pass, trim=trim, seed=seed,
             )  # fmt: skip
             yield CheckedRun(one.name, number, own.bold, checks)
 
@@ -110,14 +123,3 @@ def _runs(subject: SubjectSettings, run: int | None) -> list[tuple[int, RunSetti
     if not 1 <= run <= len(runs):
         raise InputError(f"run is {run}: subject {subject.name} has runs 1 to {len(runs)}")
     return [runs[run - 1]]
-
-
-def _regressors(path: Path, time: float, codec: str | None, device: str) -> list[Regressor]:
-    """Regressors of a feature file; none where it holds nothing of the kind, as embeddings do not."""
-    features = load_features(path)
-    check_applied_once(features, time, path.name)
-    try:
-        return regressors_in(features, path.name, codec=codec, device=device)
-    except InputError as exc:
-        log.warning("left out: %s", exc)
-        return []

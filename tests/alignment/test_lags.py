@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from giblet.alignment import convolve_hrf, lag_scan, response_at
+from giblet.alignment import convolve_hrf, lag_scan, lags, response_at
+from giblet.alignment.lags import standardised
+from giblet.alignment.prewhitening import slow_basis
 from giblet.errors import AlignmentError, InputError
 
 TR, N = 1.5, 300
@@ -19,6 +21,24 @@ def noise(shape, seed, phi=0.5):
     for k in range(1, len(e)):
         e[k] += phi * e[k - 1]
     return e
+
+
+def test_targets_and_surrogates_are_taken_in_blocks_of_any_size(monkeypatch):
+    x, bold = stimulus(), noise((N, 7), 5)
+    whole = lag_scan(x, bold, tr=TR, lags=[-3, 0, 1.5], n_surrogates=50)
+    monkeypatch.setattr(lags, "BLOCK", 3)
+    by_three = lag_scan(x, bold, tr=TR, lags=[-3, 0, 1.5], n_surrogates=50)
+    for name in ("r", "best_lag", "p", "threshold", "mean_r", "mean_p", "mean_threshold", "mean_interval"):
+        np.testing.assert_allclose(getattr(by_three, name), getattr(whole, name), atol=1e-6)
+
+
+def test_standardised_columns_are_those_of_numpys_least_squares_and_their_source_stays():
+    columns = noise((N, 4), 6).astype(np.float32)
+    before, slow = columns.copy(), slow_basis(np.arange(N), tr=TR, detrend=True, high_pass=1 / 128)
+    found = standardised(columns, slow)
+    left = columns - slow @ np.linalg.lstsq(slow, columns, rcond=None)[0]
+    np.testing.assert_allclose(found, (left - left.mean(axis=0)) / left.std(axis=0, ddof=1), atol=1e-6)
+    np.testing.assert_array_equal(columns, before)
 
 
 @pytest.mark.parametrize("lag_trs", [-4, 0, 3])

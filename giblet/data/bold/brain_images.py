@@ -12,7 +12,6 @@ import numpy as np
 import xarray as xr
 from nibabel.cifti2 import Cifti2Image, LabelAxis, ParcelsAxis, SeriesAxis
 from nibabel.gifti import GiftiImage
-from nilearn.masking import unmask
 
 from giblet.data.bold.brain_rows import CIFTI, GIFTI, ROWS, BrainRows, format_of
 from giblet.data.bold.grayordinates import INTENTS, LABEL_ENDING, cifti_image, cifti_labels
@@ -159,6 +158,8 @@ def _on_rows(
 def _volumes(
     values: np.ndarray, like: xr.Dataset, atlas: np.ndarray | None, mask: np.ndarray | None, outside: float
 ) -> nib.Nifti1Image:
+    from nilearn.masking import unmask  # here, as it takes a second and a half
+
     affine, shape = np.array(json.loads(like.attrs["affine"])), tuple(json.loads(like.attrs["volume_shape"]))
     if "i" in like.coords:
         inside = np.zeros(shape, bool)

@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from nilearn import signal
-from nilearn.glm.first_level import make_first_level_design_matrix
 from scipy import linalg
 
 from giblet.docs import fill_doc
@@ -201,6 +199,8 @@ def regressors_of(
                 f"high_pass is {high_pass:g} Hz: at a TR of {tr:g} s it must be below {0.5 / tr:.4g} Hz, or "
                 "nothing would be left; 1/128 Hz is usual"
             )
+        from nilearn.glm.first_level import make_first_level_design_matrix  # here, as it takes two seconds
+
         design = make_first_level_design_matrix(np.arange(n_trs) * tr, drift_model="cosine", high_pass=high_pass)
         parts.append(design.drop(columns="constant").to_numpy())
     if confounds is not None:
@@ -256,6 +256,8 @@ def clean_run(
     taken = regressors_of(len(run), tr, confounds, detrend, high_pass, kept)
     if regressing:
         _check_freedom(int(kept.sum()), taken.shape[1], source)
+    from nilearn import signal  # here, as it takes a second and a half
+
     for start in range(0, run.shape[1], COLUMNS_AT_A_TIME):
         part = slice(start, start + COLUMNS_AT_A_TIME)
         raw = run[kept, part].astype(np.float64)

@@ -14,7 +14,6 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from nibabel.imageglobals import logger as nibabel_log
-from nilearn.masking import apply_mask, load_mask_img
 
 from giblet.errors import InputError, reading
 from giblet.files import atomic_path, check_there
@@ -199,6 +198,11 @@ def read_mask(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """
     image = open_image(path)
     values = read_values(image, path).astype(np.float64)
+    found = np.unique(values)
+    if values.ndim == 3 and len(found) == 2 and 0 in found and np.isfinite(found).all():
+        return values != 0, image.affine
+    from nilearn.masking import load_mask_img  # here, as it takes a second and a half, and most masks need no judging
+
     with reading(Path(path).name, "it is not a mask"):
         mask, affine = load_mask_img(nib.Nifti1Image(values, image.affine))
     return mask, affine
@@ -313,11 +317,14 @@ def voxels_in(image: nib.Nifti1Image, inside: np.ndarray, out: np.ndarray | None
     InputError
         If the file is cut short or damaged.
     """
-    mask = nib.Nifti1Image(inside.astype(np.uint8), image.affine)
     if out is None:
         out = np.empty((image.shape[3], int(inside.sum())), np.float32)
+    # As nilearn.masking.apply_mask gives them, but without its copy of all volumes in another order: nibabel's are in
+    # Fortran's, so that transposed they are rows of memory, one per volume.
+    places = np.ravel_multi_index(np.nonzero(inside)[::-1], inside.shape[::-1])
     for where, block in blocks(image):
-        out[where] = apply_mask(block, mask, dtype=np.float32, ensure_finite=False)
+        volumes = np.asarray(block.dataobj).T
+        np.take(volumes.reshape(len(volumes), -1), places, axis=1, out=out[where], mode="clip")
     return out
 
 

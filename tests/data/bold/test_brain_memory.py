@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc"),
 ]
 
-N_ROWS, N_TRS = 91_282, 800
+N_ROWS = 91_282
 READ = """
 import json, sys
 from pathlib import Path
@@ -30,8 +30,16 @@ print(json.dumps({"size": found["bold"].nbytes, "peak": peak() - before, "shape"
 """
 
 
-@pytest.mark.parametrize(("kind", "runs"), [("CIFTI", 1), ("CIFTI, int16", 2), ("GIFTI", 1)])
-def test_reading_takes_less_than_one_and_a_half_times_the_scan(tmp_path, kind, runs):
+@pytest.mark.parametrize(
+    ("kind", "runs", "n_trs"),
+    [
+        ("CIFTI", 1, 800),
+        ("CIFTI, int16", 2, 800),
+        ("GIFTI", 1, 500),
+        pytest.param("GIFTI", 1, 800, marks=pytest.mark.long),
+    ],
+)
+def test_reading_takes_less_than_one_and_a_half_times_the_scan(tmp_path, kind, runs, n_trs):
     from nibabel import cifti2
 
     half = N_ROWS // 2
@@ -41,7 +49,7 @@ def test_reading_takes_less_than_one_and_a_half_times_the_scan(tmp_path, kind, r
     assert set(axis.nvertices) == set(CORTEX.values())
     paths = []
     for run in range(runs):
-        values = bold(N_TRS // runs, run, N_ROWS)
+        values = bold(n_trs // runs, run, N_ROWS)
         values[:, 17] = 900.0
         path = tmp_path / f"run-{run}{'_hemi-L_bold.func.gii' if kind == 'GIFTI' else '.dtseries.nii'}"
         if kind == "GIFTI":
@@ -50,5 +58,5 @@ def test_reading_takes_less_than_one_and_a_half_times_the_scan(tmp_path, kind, r
             paths.append(write_cifti(path, values, 0.72, axis, int16="int16" in kind))
     done = subprocess.run([sys.executable, "-c", READ, *paths], capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
-    assert found["shape"] == [N_TRS, N_ROWS - 1]
+    assert found["shape"] == [n_trs, N_ROWS - 1]
     assert found["peak"] < 1.5 * found["size"], found["peak"] / found["size"]

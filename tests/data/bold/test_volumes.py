@@ -8,11 +8,12 @@ import struct
 import nibabel as nib
 import numpy as np
 import pytest
+from nilearn.masking import apply_mask, load_mask_img
 
 from giblet.data.bold.atlas import Atlas
 from giblet.data.bold.volumes import check_grid, open_image, read_mask, series_of, voxels_in
 from giblet.data.fmri import FMRIProcessor
-from giblet.errors import InputError
+from giblet.errors import InputError, one_line
 
 SHAPE = (4, 3, 5)
 AFFINE = np.diag([2.5, 2.5, 3, 1])
@@ -52,6 +53,20 @@ def test_a_packed_series_is_compared_with_its_check_sum(series):
     np.testing.assert_array_equal(voxels_in(series_of(path), INSIDE), data.reshape(-1, 12).T)
 
 
+@pytest.mark.parametrize("scaled", [False, True])
+def test_voxels_are_those_that_nilearn_gives(tmp_path, scaled):
+    rng = np.random.default_rng(0)
+    data = rng.integers(-9, 9, (4, 3, 5, 7)).astype(np.int16)
+    inside = rng.random((4, 3, 5)) > 0.4
+    image = nib.Nifti1Image(data, np.eye(4))
+    if scaled:
+        image.header.set_slope_inter(0.25, 3)
+    image.to_filename(tmp_path / "a.nii.gz")
+    mask = nib.Nifti1Image(inside.astype(np.uint8), np.eye(4))
+    expected = apply_mask(nib.load(tmp_path / "a.nii.gz"), mask, dtype=np.float32)
+    np.testing.assert_array_equal(voxels_in(series_of(tmp_path / "a.nii.gz"), inside), expected)
+
+
 @pytest.mark.parametrize(
     ("what", "damage"),
     [
@@ -79,6 +94,28 @@ def test_a_series_packed_in_parts_or_padded_with_zeros_is_whole(series):
     ]:
         (folder / name).write_bytes(packed)
         np.testing.assert_array_equal(voxels_in(series_of(folder / name), INSIDE), data.reshape(-1, 12).T, name)
+
+
+@pytest.mark.filterwarnings("ignore:Non-finite")
+@pytest.mark.parametrize(
+    "found", [(0, 1), (0, -2.5), (0, 255), (1, 1), (0, 0), (1, 2), (0, 1, 2), (0, np.nan), (0, 1, np.nan)]
+)
+@pytest.mark.parametrize("n_volumes", [None, 1, 2])
+def test_a_mask_is_what_nilearn_takes_for_one(tmp_path, found, n_volumes):
+    path = tmp_path / "mask.nii"
+    values = np.resize(np.array(found, np.float32), (3, 3, 3) if n_volumes is None else (3, 3, 3, n_volumes))
+    image(values).to_filename(path)
+    try:
+        expected, affine = load_mask_img(nib.Nifti1Image(values.astype(np.float64), AFFINE))
+    except (TypeError, ValueError) as exc:
+        with pytest.raises(InputError, match="it is not a mask") as caught:
+            read_mask(path)
+        assert one_line(exc) in str(caught.value)
+    else:
+        mask, found_affine = read_mask(path)
+        assert mask.dtype == bool
+        np.testing.assert_array_equal(mask, expected)
+        np.testing.assert_array_equal(found_affine, affine)
 
 
 def test_masks_and_atlases_are_compared_with_their_check_sums(tmp_path):
