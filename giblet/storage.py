@@ -43,6 +43,8 @@ VERSION = frozenset(
 
 OLD = 30 * 86_400
 """Seconds after which a version of a file is no longer kept, once there is another one."""
+TRIES = 5
+"""How often a file is read that another job writes meanwhile."""
 
 _mirror: list[Path] = []
 """The mirror of this process, once it has one."""
@@ -406,28 +408,19 @@ class _Store:
         kept = self._kept(path, about)
         if kept is None:
             with tempfile.TemporaryDirectory(dir=self.mirror) as scratch:
-                os.replace(self._copied(path, Path(scratch), about), path)
+                os.replace(self._copied(path, Path(scratch), about)[0], path)
             return
         if path.exists() and path.is_symlink() and path.readlink() == kept:
             return
-        for _ in range(3):
-            if kept.exists():
-                break
+        if not kept.exists():
             root = kept.parents[1]
             root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".", dir=root, ignore_cleanup_errors=True) as scratch:
-                copy = self._copied(path, Path(scratch) / "whole", about)
-                now = self.about(path)
-                if now is None:
-                    raise FileNotFoundError(self.url)
-                if _version(now) == _version(about):
-                    with suppress(OSError):  # another process was faster
-                        copy.parent.rename(kept.parent)
-                    _remove_old_versions(root)
-                else:
-                    about, kept = now, self._kept(path, now) or kept
-        else:
-            raise InputError(f"{self.url} changed each time that it was read: wait until it is whole")
+                copy, about = self._copied(path, Path(scratch) / "whole", about)
+                kept = self._kept(path, about) or kept
+                with suppress(OSError):  # another process was faster
+                    copy.parent.rename(kept.parent)
+                _remove_old_versions(root)
         with tempfile.TemporaryDirectory(dir=self.mirror) as scratch:
             link = Path(scratch) / "link"
             link.symlink_to(kept)
@@ -441,14 +434,26 @@ class _Store:
         url, told = (hashlib.sha256(str(one).encode()).hexdigest()[:16] for one in (self.named(path), version))
         return root / url / told / path.name
 
-    def _copied(self, path: Path, folder: Path, about: dict[str, Any]) -> Path:
+    def _copied(self, path: Path, folder: Path, about: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+        """A whole copy of a file in `folder`, and what the storage says of the version that was copied.
+
+        Another job may write the file between the storage's answer and the copy.
+        """
         log.info("reading %s", path)
         folder.mkdir(exist_ok=True)
         copy = folder / path.name
-        self.system.get_file(self.target(path), str(copy))
-        if about.get("size") is not None and copy.stat().st_size != about["size"]:
-            raise OSError(f"{copy.stat().st_size} of {about['size']} bytes came")
-        return copy
+        for _ in range(TRIES):
+            self.system.get_file(self.target(path), str(copy))
+            now = self.about(path)
+            if now is None:
+                raise FileNotFoundError(self.url)
+            if _version(now) == _version(about):
+                n_bytes = copy.stat().st_size
+                if about.get("size") not in (None, n_bytes):
+                    raise OSError(f"{n_bytes} of {about['size']} bytes came")
+                return copy, about
+            about = now
+        raise InputError(f"{self.url} changed each time that it was read: wait until it is whole")
 
     @contextmanager
     def reached(self, what: str, passing: type[Exception] | tuple[()] = ()) -> Iterator[None]:

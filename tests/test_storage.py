@@ -262,6 +262,32 @@ def test_what_is_kept_of_a_file_is_whole_even_if_it_changes_while_it_is_read(s3,
     assert [file.read_bytes() for file in own_cache.rglob("a.txt")] == [b"secondsecond"]
 
 
+def test_a_small_file_that_another_job_writes_longer_while_it_is_asked_for_is_read_whole(bucket):
+    system, url = bucket
+    system.pipe_file(f"{BUCKET}/manifest.json", b"{}")
+    path = storage.local_path(f"{url}/manifest.json")
+    store = storage._Store(path)
+    before = store.about(path)
+    system.pipe_file(f"{BUCKET}/manifest.json", b'{"films": {}}')
+    store.fetch(path, before)
+    assert path.read_bytes() == b'{"films": {}}'
+
+
+def test_a_file_that_changes_at_each_read_is_refused(s3, monkeypatch):
+    s3.pipe_file(f"{BUCKET}/a.json", b"{}")
+    path = storage.local_path(f"s3://{BUCKET}/a.json")
+    system = storage._Store(path).system
+    get, n_read = system.get_file, iter(range(2, 100))
+
+    def changed(*given, **options):
+        get(*given, **options)
+        s3.pipe_file(f"{BUCKET}/a.json", b"{" + b" " * next(n_read) + b"}")
+
+    monkeypatch.setattr(system, "get_file", changed)
+    with pytest.raises(InputError, match="changed each time that it was read"):
+        storage.bring(path)
+
+
 def test_the_sha256_of_what_was_fetched_is_computed_once(s3, own_cache):
     s3.pipe_file(f"{BUCKET}/a.txt", b"first")
     path = storage.bring(storage.local_path(f"s3://{BUCKET}/a.txt"))
@@ -296,6 +322,9 @@ def test_two_jobs_for_one_film_end_well_and_one_that_is_killed_leaves_whole_file
     for job in jobs[:2]:
         _, said = job.communicate(timeout=600)
         assert job.returncode == 0, said
+    again = begun("a", "b", "c")  # at a URL, what two jobs write of their films in one moment may cross
+    told, said = again.communicate(timeout=600)
+    assert again.returncode == 0 and "3 films: 3 up to date" in told, (told, said)
     if where == "s3":
         found = stored(s3, f"{BUCKET}/out")
     else:

@@ -58,6 +58,8 @@ CALLED_BY_SUFFIX = {".nc": "feature file", ".yaml": "file of settings", ".yml": 
 MODELS = ("image_model", "speech_model", "language_model", "text_model", "video_model", "asr_model", "clap")
 CODECS = ("codec", "name")
 """Parameters that name a model, or a codec: a folder, or a name on the hub."""
+MAPS = {"lesion": (".npy", ".nii", ".nii.gz", ".gii")}
+"""Parameters that name regions, or a file: one by these endings."""
 
 
 def check_paths(command: str, given: Mapping[str, Any]) -> None:
@@ -79,6 +81,8 @@ def check_paths(command: str, given: Mapping[str, Any]) -> None:
         is_model = name in (*MODELS, *CODECS) and isinstance(value, str) and not is_hub_name(value)
         if is_model and not Path(value).expanduser().exists():
             check_there(value, "folder of a codec" if name in CODECS else "folder of a model", folder=None)
+        if isinstance(value, str) and value.endswith(MAPS.get(name, ())):
+            check_there(value, name)
         if name in (*WRITTEN, *EACH_BY_ITSELF):
             continue
         what = CALLED_PATHS.get(f"{command} {name}") or CALLED_PATHS.get(name, "file")

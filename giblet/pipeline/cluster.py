@@ -2,9 +2,9 @@
 
 Dask (``distributed``, the extra ``cluster``) schedules. Four things are added to it, each for a reason:
 
-- A task that begins says so to the scheduler, before it does anything else. By that it is known how often a worker died
-  *while at work on it*: a node that goes down costs a film one attempt, and a film that does not fit into memory is
-  given up. Dask's own count, ``allowed-failures``, holds a death against all tasks that waited on the worker too.
+- A task tells the scheduler when it begins and when it ends. By that it is known how often a worker died *while at work
+  on it*: a node that goes down costs a film one attempt, and a film that does not fit into memory is given up. Dask's
+  own count, ``allowed-failures``, holds a death against all tasks that waited on the worker too.
 - A worker of this machine that does not come back is replaced. Dask's nanny restarts one that was killed, unless that
   happened while the nanny itself was starting: then it closes, or stands by with no process, and the cluster keeps its
   place taken.
@@ -55,6 +55,8 @@ IN_VAIN = 10
 UNBEGUN = 25
 """How often Dask may give up a task, besides those times that it began again (each time after several workers died)."""
 GONE = "the Dask scheduler went away: start it, and give the same command again to go on"
+BEGUN, ENDED = "begun", "ended"
+"""What a task tells the scheduler."""
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -253,13 +255,11 @@ def _attempt(common: _Common, name: str, given: Any) -> Attempt[Any]:
     import dask
 
     topic = f"giblet-{common.run}-{name}"
-    n_begun = _begun(topic)
-    if n_begun > common.retries + 1:
-        why = (
-            f"{name}: its worker died {n_begun - 1} times while at work on it; does it need more memory than there is?"
-        )
+    n_died = _deaths_at(topic)
+    if n_died > common.retries:
+        why = f"{name}: its worker died {n_died} times while at work on it; does it need more memory than there is?"
         return Attempt(None, GibletError(why))
-    with _one_at_a_time, _logged(common.level) as logged:
+    with _one_at_a_time, _logged(common.level) as logged, _at_work(topic):
         try:
             _check_place(common)
             if common.run not in _kept:
@@ -272,13 +272,28 @@ def _attempt(common: _Common, name: str, given: Any) -> Attempt[Any]:
             return Attempt(None, exc, tuple(logged))
 
 
-def _begun(topic: str) -> int:
-    """Tell the scheduler that a task begins; how often it has."""
+def _deaths_at(topic: str) -> int:
+    """How many workers died while they were at work on a task.
+
+    One that died later, when another task was begun, counts there, even if the value was lost with it.
+    """
+    from distributed import get_client
+
+    said = [event for _, event in get_client().get_events(topic)]
+    return said.count(BEGUN) - said.count(ENDED)
+
+
+@contextmanager
+def _at_work(topic: str) -> Iterator[None]:
+    """Tell the scheduler when a task begins and ends."""
     from distributed import get_client
 
     client = get_client()
-    client.log_event(topic, "begun")
-    return len(client.get_events(topic))
+    client.log_event(topic, BEGUN)
+    try:
+        yield
+    finally:
+        client.log_event(topic, ENDED)
 
 
 def _check_place(common: _Common) -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from sklearn.model_selection import KFold
+from transformers import EncodecConfig
 
 from giblet.alignment import checks  # noqa: F401  (what a child process needs is imported before it is forked)
-from giblet.codec.encodec import EncodecConfig, build_model
 from giblet.codec.loading import find_codec
 from giblet.codec.loading import read_model as read_codec
+from giblet.codec.network import build_model
 from giblet.codec.training.checkpoints import export_model
 from giblet.data.acoustics import AcousticsProcessor, AcousticsSettings
 from giblet.data.bold.atlas import Atlas

@@ -18,6 +18,11 @@ ODD = (
     "\\", "\t", ",", ";", "<b>", "&amp;", "-->", "../", "%s", "{", "}", "[", "]", "&a", "*a", "!!python/name:x ", "~",
 )  # fmt: skip
 """What is put into a text."""
+UNITS = (
+    b"a", b"9", b" ", b"-", b"\n", b"x ", b"<a", b"(", b">", b"#", b"\n- ", b"A: ", "♪a".encode(), b"9\n", b"{\\",
+    b"&#", b'"', b"\t", b"\\", b"#a", b"a\n\n", b"(a)\n",
+)  # fmt: skip
+"""What is written over and over: readers whose time grows with the square of such a run take minutes."""
 
 Damage = Callable[[bytes, random.Random, bytes], bytes]
 
@@ -107,7 +112,7 @@ def _odd(content: bytes, rng: random.Random, other: bytes) -> bytes:
 
 def _long(content: bytes, rng: random.Random, other: bytes) -> bytes:
     at = _place(content, rng)
-    return content[:at] + rng.choice((b"a", b"9", b" ", b"-", b"\n", b"x ")) * rng.choice((300, 5000)) + content[at:]
+    return content[:at] + rng.choice(UNITS) * rng.choice((300, 5000, 20_000)) + content[at:]
 
 
 def _deep(content: bytes, rng: random.Random, other: bytes) -> bytes:

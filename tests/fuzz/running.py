@@ -106,7 +106,7 @@ def run(cases: Sequence[Case], folder: Path, read: Reader | None = None) -> Iter
         ours, theirs = context.Pipe(duplex=False)
         own = folder / f"from-{at}"
         own.mkdir(parents=True)
-        process = context.Process(target=_work, args=(theirs, cases[at:], own, read))
+        process = context.Process(target=_work, args=(theirs, cases[at:], own, read, CPU_SECONDS))
         process.start()
         theirs.close()
         while at < len(cases):
@@ -146,7 +146,7 @@ def _ended(case: Case, status: int | None, stack: Path) -> Outcome:
     return Outcome(case, FAULT, f"{how} in {files[0] if files else 'a place unknown'}")
 
 
-def _work(pipe: Connection, cases: Sequence[Case], folder: Path, read: Reader | None) -> None:
+def _work(pipe: Connection, cases: Sequence[Case], folder: Path, read: Reader | None, seconds: float) -> None:
     """In the child: read one file after the other."""
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
@@ -170,7 +170,7 @@ def _work(pipe: Connection, cases: Sequence[Case], folder: Path, read: Reader | 
     for case in cases:
         place = folder / "case"
         path = originals.write(case, place)
-        signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, seconds)
         outcome = _outcome(case, path, unraised, read or FORMATS[case.format].read)
         signal.setitimer(signal.ITIMER_PROF, 0)
         shutil.rmtree(place, ignore_errors=True)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from giblet.config import options_in
 from giblet.errors import GibletError
 from giblet.features import check_sidecar, describe, load_features, load_outline, read_sidecar, table_of
-from giblet.netcdf import netcdf_bytes
+from giblet.netcdf import write_netcdf
 from giblet.pipeline.derivative import check_derivative
 from giblet.pipeline.results import files_of_result
 from giblet.timing import exact
@@ -106,7 +106,7 @@ def test_any_attribute_of_a_feature_file(name, value):
         del features.attrs[name]
         if value is not None:
             features.attrs[name] = value
-        path.write_bytes(netcdf_bytes(features))
+        write_netcdf(features, path)
         for read in (lambda path: describe(load_outline(path)), lambda path: table_of(load_features(path))):
             with suppress(GibletError):
                 read(path)

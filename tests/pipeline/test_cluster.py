@@ -108,6 +108,15 @@ def test_a_task_that_kills_its_workers_fails_and_the_others_are_done(visible):
     assert [found[name].value["given"] for name in "ac"] == [1, 3]
 
 
+def test_a_task_whose_value_is_lost_again_and_again_is_not_blamed_for_it(visible):
+    """A worker that dies at another task takes with it what it had computed before."""
+    common = cluster._Common("run", Work(), Path.cwd(), visible, logging.WARNING, retries=1)
+    with cluster._local(1, 1) as crew:
+        for _ in range(4):
+            attempt = crew.client.submit(cluster._attempt, common, "a", 1, pure=False).result()
+            assert attempt.error is None and attempt.value["given"] == 1
+
+
 @pytest.mark.slow
 def test_a_value_that_is_lost_with_its_worker_is_computed_again(visible, tmp_path):
     """By the one worker that is started in place of the other."""

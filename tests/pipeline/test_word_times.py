@@ -157,8 +157,8 @@ def test_what_is_given_must_say_which_words_are_spoken(transcript, tmp_path):
         gb.align_words(CLIP, transcript, tmp_path, min_share=2)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("many", [4, pytest.param(12, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("many", [4, 12])
 def test_many_times_the_clip_take_as_many_times_as_long_with_the_same_figures(clip, many):
     import time
 
@@ -212,7 +212,7 @@ def test_words_keep_their_times_where_others_are_missing_in_the_text(clip):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "n", [pytest.param(n, marks=[] if n in (1, 5, 40) else pytest.mark.long) for n in (1, 2, 3, 5, 8, 15, 40, 200)]
+    "n", [pytest.param(n, marks=[] if n in (1, 40) else pytest.mark.long) for n in (1, 2, 3, 5, 8, 15, 40, 200)]
 )
 def test_texts_of_another_recording_are_refused_however_short(clip, n):
     words = spoken(before=True)[0]

@@ -21,10 +21,13 @@ _LIKE_A_TIME_LINE = re.compile(
     r"\s*-?\d+\s*[:：]\s*\d.*(?:[-–—−=]\s*>|→)|\s*\d+:\d[\d:.,]*\s*[-–—−]+\s*\d+:\d[\d:.,]*\s*$"
 )
 _MARKUP = re.compile(
-    rf"<(?P<time>{_CLOCK})>|<(?P<end>/?)(?P<tag>[a-zA-Z]+)[^>]*>|\{{\\[^}}]*\}}|\{{[a-zA-Z]:[^}}]*\}}|(?P<space>\\[Nh])"
+    rf"<(?P<time>{_CLOCK})>|<(?P<end>/?)(?P<tag>[a-zA-Z]+)[^<>]*>|\{{\\[^{{}}]*\}}|\{{[a-zA-Z]:[^{{}}]*\}}"
+    r"|(?P<space>\\[Nh])"
 )
 LONGEST = 40
 """Characters of a time."""
+DIGITS = 200
+"""Digits at the beginning of a line, which srt takes for a cue's number, in a time that grows with their square."""
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 """Scripts that are written without spaces between words: Thai, Lao, Burmese, Khmer, Kana, Han."""
 
@@ -103,6 +106,9 @@ def read_srt(content: str, name: str) -> list[Cue]:
     import srt  # type: ignore[import-untyped,unused-ignore]
 
     plain, times = _timed(content, name, ",")
+    plain = _from_first_cue(plain, times, name)
+    if found := re.search(rf"^-?\d{{{DIGITS + 1},}}", plain, re.MULTILINE):
+        raise InputError(f"{name}: a line begins with {len(found[0])} digits ({found[0][:20]}...); break it up")
     with reading(name, "it is not SubRip"):
         texts = [cue.content for cue in srt.parse(plain)]
     return _cues(texts, times, name)
@@ -172,21 +178,42 @@ def clock_doubt(content: str) -> str:
     )
 
 
+def _from_first_cue(content: str, times: Sequence[tuple[int, Fraction, Fraction]], name: str) -> str:
+    """The text without what stands before its first cue, which must be empty lines.
+
+    In text that is in no cue srt looks for one from every character on.
+    """
+    lines = content.split("\n")
+    first = times[0][0] - 1 if times else len(lines)
+    before = [number for number in range(first) if lines[number].strip()]
+    if times and before and re.fullmatch(r"\s*-?\d{1,40}(\.\d{0,40})?\s*", lines[before[-1]]):
+        first = before.pop()  # the number of the cue
+    if before:
+        line = lines[before[0]].strip()
+        raise InputError(
+            f"{name} is not SubRip: line {before[0] + 1} ({line[:40]!r}) stands before the first cue; a cue begins "
+            "with a line such as 00:00:01,000 --> 00:00:02,500"
+        )
+    return "\n".join(lines[first:])
+
+
 def _whole_cues(content: str, name: str) -> str:
     """The text without the empty lines at which WebVTT ends a cue that has no text yet.
 
     Automatic captions begin cues with a line of one space, which editors take out; what follows would be lost.
     """
     lines = content.split("\n")
+    in_cues = False
     for number, line in enumerate(lines[1:-1], 1):
-        before, after = lines[number - 1], [*lines[number + 1 :], "", ""]
+        before, after = lines[number - 1], [*lines[number + 1 : number + 3], "", ""]
+        in_cues = in_cues or "-->" in before
         if line or not after[0] or "-->" in "".join(after[:2]):
             continue
         if after[0].strip().isdigit() or after[0].startswith(("NOTE", "STYLE", "REGION")):
             continue
         if "-->" in before:
             lines[number] = " "
-        elif any("-->" in above for above in lines[:number]):
+        elif in_cues:
             raise InputError(
                 f"{name}, line {number + 2}: {after[0][:40]!r} follows an empty line, so it is in no cue; take the "
                 "empty line out, or the text"
@@ -246,6 +273,13 @@ def _cues(texts: Sequence[str], times: Sequence[tuple[int, Fraction, Fraction]],
     ]
 
 
+def _unescaped(text: str, where: str) -> str:
+    try:
+        return html.unescape(text)
+    except ValueError as exc:  # Python reads no more than 4300 digits
+        raise InputError(f"{where}: {text[:40]!r} holds a character's number that is none; correct it") from exc
+
+
 def _cue(number: int, onset: Fraction, offset: Fraction, content: str, where: str) -> Cue:
     """A cue without its tags."""
     stamps: list[tuple[int, Fraction]] = []
@@ -254,7 +288,7 @@ def _cue(number: int, onset: Fraction, offset: Fraction, content: str, where: st
     text, done, hidden = "", 0, False
     for mark in (*_MARKUP.finditer(content), None):
         piece = content[done : mark.start() if mark else len(content)]
-        text += "" if hidden else html.unescape(piece)
+        text += "" if hidden else _unescaped(piece, where)
         if mark is None:
             break
         done = mark.end()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from giblet.data.words.cues import Cue
 
@@ -16,6 +16,8 @@ PAUSE = Fraction("0.05")
 """Seconds, about a frame: without a longer pause a line that comes again has stayed on the screen."""
 PHRASE = 3
 """Words from which a line that comes again above a new one is the old line, and not spoken again."""
+LINES = 100
+"""More than a screen holds: of a longer cue only as many lines are looked for in the next one."""
 
 
 def spoken_once(cues: Sequence[Cue]) -> tuple[list[Cue], int, int]:
@@ -105,9 +107,9 @@ class _Step:
 def _step(before: Cue, after: Cue) -> _Step:
     shown, now = before.text.split(), after.text.split()
     lines = [line.split() for line in before.text.split("\n")]
-    starts = [sum(map(len, lines[:k])) for k, line in enumerate(lines) if line]
+    starts = [start for start, line in zip(accumulate(map(len, lines), initial=0), lines, strict=False) if line]
     n_untimed, ends = _untimed(after)
-    for start in starts:
+    for start in starts[-LINES:]:
         n = len(shown) - start
         if n <= n_untimed and now[:n] == shown[start:]:
             return _Step(before, after, n, "hold" if n == len(now) else "roll" if n in ends else "grow")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 _SQUARE = re.compile(r"\[[^][]{0,200}\]|［[^［］]{0,200}］|【[^【】]{0,200}】|〔[^〔〕]{0,200}〕")
-_BRACKETS = r"[(（]+[^()（）]*[)）]+"
+_BRACKETS = r"(?<![(（])[(（]++[^()（）]*+[)）]++"
 _ROUND = rf"(?:{_BRACKETS}|(?<!\w)\*[^*\n]*[^\W_][^*\n]*\*(?!\w))"
 """Sounds stand in (brackets), ((two of them)) or, in subtitles, *stars*."""
 _LINE = {
@@ -18,15 +18,17 @@ _SHOUTED = re.compile(_ROUND)
 _AT_THE_EDGE = re.compile(rf"(^[\s\-–—>]*)({_ROUND})|{_ROUND}(?=[\s.!?…]*$)", re.MULTILINE)
 _SONG = re.compile(r"[♩♪♫♬🎵🎶]+")
 _HASH = re.compile(r"#+")
-_HASHES = re.compile(r"[\s\-–—]*#(?:\s+[^\s\d#]|.*\S.*#\s*\Z)", re.DOTALL)
-"""A text that begins as teletext writes a song; "# 1" and "#tag" are none."""
+_HASHES = re.compile(r"[\s\-–—]*#(?P<begun>\s+[^\s\d#])?")
 _DASH = re.compile(r"^\s*[-–—‐‑]+(?=\s+\S|[^\W\d_a-zà-ÿ])", re.MULTILINE)
 _SPEAKER = re.compile(
-    rf"(?P<turn>(?:^|>>)[\s\-–—>]*)(?P<name>[^\W_][^:：\n>(（]{{0,39}}(?:{_BRACKETS}[ \t]*)?[:：])(?=\s|$)",
+    rf"(?P<turn>(?:^|(?<!>)>>)[\s\-–—>]*+)(?P<name>[^\W_][^:：\n>(（]{{0,39}}(?:{_BRACKETS}[ \t]*)?[:：])(?=\s|$)",
     re.MULTILINE,
 )
 _SENTENCE_ENDS = re.compile(r"(?:\A|[.!?…♪\"“”»\-–—])\s*\Z")
 _TURN = re.compile(r">{2,}")
+LINES = 200
+"""More than a screen holds: longer texts are taken in parts, as patterns that look over ends of lines take a time that
+grows with the square of their number."""
 _NO_NAMES = frozenset(
     ["A", "AN", "AND", "ARE", "AS", "AT", "BECAUSE", "BUT", "CAN", "DO", "DON'T", "FOR", "HE", "HER", "HERE", "HIS",
      "HOW", "I", "I'M", "IF", "IN", "IS", "IT", "IT'S", "ITS", "JUST", "LIKE", "MAYBE", "MY", "NO", "NOT", "NOW",
@@ -98,6 +100,10 @@ def spoken_part(texts: Sequence[str], *, subtitles: bool) -> list[str]:
 
 
 def _spoken(text: str, subtitles: bool, capitals: bool) -> str:
+    lines = text.split("\n")
+    if len(lines) > LINES:
+        parts = ("\n".join(lines[start : start + LINES]) for start in range(0, len(lines), LINES))
+        return "\n".join(_spoken(part, subtitles, capitals) for part in parts)
     text = _without_songs(text)
     text = _LINE[subtitles].sub(lambda found: _blank(found[0]), text)
     if subtitles:
@@ -142,8 +148,17 @@ def _without_songs(text: str) -> str:
     return _without_songs_of_one(text)
 
 
+def _is_teletext_song(text: str) -> bool:
+    """Whether a text begins with a ``#`` as a song; "# 1" and "#tag" are none, but for "#what is sung#"."""
+    found = _HASHES.match(text)
+    if found is None:
+        return False
+    rest = text[found.end() :].rstrip()
+    return found["begun"] is not None or (rest.endswith("#") and bool(rest[:-1].strip()))
+
+
 def _without_songs_of_one(text: str) -> str:
-    marks = [*(_HASH if _HASHES.match(text) else _SONG).finditer(text)]
+    marks = [*(_HASH if _is_teletext_song(text) else _SONG).finditer(text)]
     begun, sung, done = None, [], 0
     for mark in marks:
         line_before, rest = text[: mark.start()].rpartition("\n")[2], text[mark.end() :].strip()

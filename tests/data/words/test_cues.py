@@ -90,3 +90,52 @@ def test_text_behind_an_empty_line_is_not_lost(written):
     separated = cues((0, 1, "one"), (2, 3, "two")).replace("2\n", "2\n\n", 1)
     note = "STYLE\n::cue { color: red }\n\nNOTE one\nline\n\nREGION\nid:a\n\n"
     assert [row[2] for row in words(written(note + separated + "NOTE end\n"))] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        ("some title\n", r"line 1 \('some title'\) stands before the first cue; a cue begins with a line such"),
+        ("\n7" * 2 + "\n", r"line 2 \('7'\) stands before the first cue"),
+        ("9" * 60 + "\n", r"line 1 .* stands before the first cue"),
+    ],
+)
+def test_what_stands_before_the_first_cue_of_subrip_is_refused(written, before, said):
+    path = written(before + srt("00:00:07,000", "00:00:08,000")[2:], "a.srt")
+    with pytest.raises(InputError, match=said):
+        read_segments(path)
+
+
+@pytest.mark.parametrize("before", ["", "\n \n\n", "12\n", "\n-1\n\n", "3.5 \n"])
+def test_the_first_cue_of_subrip_may_have_a_number_and_empty_lines_before_it(written, before):
+    path = written(before + srt("00:00:07,000", "00:00:08,000")[2:], "a.srt")
+    assert words(path) == [(7, 8, "word"), (60, 62, "last")]
+
+
+def test_text_without_any_cue_is_no_subrip(written):
+    with pytest.raises(InputError, match=r"a.srt is not SubRip: line 3 \('hello'\)"):
+        read_segments(written("\n\nhello\nworld\n", "a.srt"))
+
+
+def test_a_line_that_begins_with_hundreds_of_digits_is_refused(written):
+    """srt 3.5.3 looks at each for the number of a cue, in a time that grows with the square of their number."""
+    path = written(srt("00:00:07,000", "00:00:08,000").replace("word", "3" * 300), "a.srt")
+    with pytest.raises(InputError, match=r"a line begins with 300 digits \(33333333333333333333\.\.\.\); break it up"):
+        read_segments(path)
+    path = written(srt("00:00:07,000", "00:00:08,000").replace("word", "3." + "1" * 300), "a.srt")
+    assert words(path)[0][2] == "3." + "1" * 300
+
+
+@pytest.mark.parametrize("name", ["a.srt", "a.vtt"])
+@pytest.mark.parametrize("unit", ["<a", "<a ", "{\\", "{a:", "9.9\n", "a\n\n9\n", "NOTE\n\n"])
+def test_reading_takes_a_time_that_grows_with_the_text(written, name, unit):
+    """With its square it would be minutes."""
+    found = words(written(cues((1, 2, "one " + unit * 100_000), (3, 4, "two"), form=name[-3:]), name))
+    assert found[0][2].startswith("one ") and found[1:] == [(3, 4, "two")]
+
+
+@pytest.mark.parametrize("name", ["a.srt", "a.vtt"])
+def test_the_number_of_a_character_that_is_none_is_named(written, name):
+    with pytest.raises(InputError, match=r"line \d: '&#9999.*' holds a character's number that is none"):
+        read_segments(written(cues((1, 2, f"&#{'9' * 5000};"), form=name[-3:]), name))
+    assert words(written(cues((1, 2, "a&#233;b"), form=name[-3:]), name)) == [(1, 2, "aéb")]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from giblet.data.words.spoken import spoken_part
+from giblet.data.words.spoken import spoken_part, words_in
 
 LONG = "and so the rest of this file is written in small letters"
 
@@ -116,3 +116,32 @@ def test_words_keep_their_places_and_none_is_made(texts, subtitles):
 def test_plain_text_is_never_changed(texts):
     assert spoken_part(texts, subtitles=False) == texts
     assert spoken_part(texts, subtitles=True) == texts
+
+
+@pytest.mark.parametrize("subtitles", [False, True])
+@pytest.mark.parametrize("unit", ["\n", "\n- ", "(a)\n", ">", ">>", "(", "#a", "♪a", "A\n", "A: "])
+def test_a_long_text_takes_a_time_that_grows_with_it(unit, subtitles):
+    """With its square, or cube, it would be minutes."""
+    for before, after in (("", ""), ("Hello. ", " there"), ("#", "#")):
+        text = before + unit * 20_000 + after
+        (found,) = spoken_part([text], subtitles=subtitles)
+        assert len(found) == len(text)
+
+
+def test_lines_of_a_long_text_are_read_as_those_of_a_short_one():
+    line = "JOHN (on the phone): Come in\n(laughs)\n- Thanks ((both))"
+    (short,), (long,) = (spoken_part(["\n".join([line] * n)], subtitles=True) for n in (1, 150))
+    assert short.split() == ["Come", "in", "Thanks", "((both))"]
+    assert long == "\n".join([short] * 150)
+
+
+@pytest.mark.parametrize(
+    ("text", "sung"),
+    [
+        ("# Row your boat", True), ("#Row your boat#", True), ("# 1 is the first", False), ("#tag is it", False),
+        ("##", False), ("# #", False), ("- # Row", True), ("#1 on the list #", True),
+    ],
+)  # fmt: skip
+def test_a_hash_begins_a_song_as_teletext_writes_one(text, sung):
+    (found,) = spoken_part([text], subtitles=True)
+    assert (not words_in(found)) == (sung or not words_in(text))
