@@ -28,14 +28,14 @@ test: setup
 	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-slow: $(VENV)/.with-quality
-	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '(slow or pesq) and not long' -n 2 --dist worksteal --durations 15
+	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '(slow or pesq) and not long' -n 3 --dist worksteal --durations 15
 
 test-long: $(VENV)/.with-quality
 	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long -n 2 --dist worksteal --durations 15
 
 # Without the tools of development, whose versions no user meets.
 LIBRARIES := .[bids,cluster,cuts,fast,language,motion,plot,s3,stoi,tensorboard,text-offline,video,words]
-TOOLS := pytest pytest-xdist hypothesis psutil pyyaml
+TOOLS := pytest pytest-xdist dask-jobqueue hypothesis jupytext nbclient nbformat numpydoc psutil pyyaml
 
 test-minimum:
 	rm -rf build/minimum && mkdir -p build

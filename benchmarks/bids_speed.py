@@ -15,6 +15,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -102,7 +103,7 @@ def measure(options: argparse.Namespace) -> list[Ratio]:
         config.write_text(json.dumps({"data": {"bids": query}}))
         theirs = partial(in_own_process, listed, str(root / "derivatives" / "fmriprep"))
         # The time of a whole process is taken from outside: what it measured within is left out.
-        jobs = {
+        jobs: dict[str, Callable[[], object]] = {
             "bids2table": theirs,
             "giblet": partial(in_own_process, found, str(config)),
             "bids2table, the whole process": lambda: theirs().result,

@@ -219,7 +219,7 @@ class Page:
             return "not measured"
         least, most = min(one["draws"] for one in own), max(one["draws"] for one in own)
         number = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-        errors = [one.get("error_05", one.get("error")) for one in own]
+        errors = [one["error_05"] if "error_05" in one else one["error"] for one in own]
         return f"{number} draws per cell; standard errors up to {_percent(max(errors))} %"
 
     def coverage(self, test: str) -> str:

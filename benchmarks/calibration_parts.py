@@ -7,9 +7,9 @@ too. What only a new giblet has is imported where it is used, so that the power 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from calibration_series import (
@@ -31,6 +31,11 @@ from calibration_series import (
     stretch,
 )
 from scipy.stats import norm, ttest_1samp
+
+if TYPE_CHECKING:
+    from giblet.evaluation.alignment import Regressor
+    from giblet.evaluation.score import Score
+    from giblet.statistics.estimates import Chance, ScoredTRs
 
 Cell = dict[str, Any]
 Result = dict[str, Any]
@@ -200,14 +205,14 @@ def accuracy(cell: Cell, rng: np.random.Generator, shared: Path) -> list[Result]
     return [rates("accuracy", np.array(p))]
 
 
-def _chances(truth: np.ndarray, predicted: np.ndarray, trs: Any) -> list[Any]:
+def _chances(truth: np.ndarray, predicted: np.ndarray, trs: ScoredTRs) -> list[Chance]:
     """By codebook, as scorecards have them."""
     from giblet.evaluation.reconstruction import code_pairs
 
     return [trs.chance_of_pairs(code_pairs(truth[:, k], predicted[:, k])) for k in range(truth.shape[1])]
 
 
-def _film(values: np.ndarray, tr: float) -> Any:
+def _film(values: np.ndarray, tr: float) -> Regressor:
     from giblet.evaluation.alignment import Regressor
 
     return Regressor("film", values, np.arange(len(values) + 1) * tr)
@@ -331,7 +336,7 @@ def lag_interval(cell: Cell, rng: np.random.Generator, shared: Path) -> list[Res
     return [held("best lag", np.array(found), 0.0)]
 
 
-def _verdicts(scores: list[Any]) -> tuple[list[float], bool]:
+def _verdicts(scores: Sequence[Score]) -> tuple[list[float], bool]:
     from giblet.evaluation.scorecard import Scorecard
 
     card = Scorecard.of({}, scores)
@@ -349,8 +354,8 @@ def collapsed_codes(cell: Cell, rng: np.random.Generator, shared: Path) -> list[
     for _ in range(cell["draws"]):
         truth = _codes(films(cell["noise"], n, CODEBOOKS, rng), rng)
         constant = np.broadcast_to(truth[rng.integers(n), :, :1], truth.shape)
-        found = _chances(truth, constant, ScoredTRs.of(n, TR))
-        scores = [Score(str(k), Estimate(0.1), shifted=chance) for k, chance in enumerate(found)]
+        chances = _chances(truth, constant, ScoredTRs.of(n, TR))
+        scores = [Score(str(k), Estimate(0.1), shifted=chance) for k, chance in enumerate(chances)]
         found, any_above = _verdicts(scores)
         p.append(found)
         above.append(any_above)
@@ -391,8 +396,9 @@ def group(cell: Cell, rng: np.random.Generator, shared: Path) -> list[Result]:
         together = group_scorecard(cards).encoding
         assert together is not None
         joint.append(together.chance.p)
-        z = np.arctanh([one.mean.value for one in scores])
-        naive.append(ttest_1samp(z, 0, alternative="greater").pvalue)
+        r = [one.mean.value for one in scores if one.mean.value is not None]
+        assert len(r) == len(scores)
+        naive.append(ttest_1samp(np.arctanh(r), 0, alternative="greater").pvalue)
     return [rates("joint rotations", np.array(joint)), rates("t-test over subjects", np.array(naive))]
 
 
@@ -400,7 +406,8 @@ def settling_lag(cell: Cell, rng: np.random.Generator, shared: Path) -> list[Res
     from giblet.alignment.lags import HIGH_PASS
     from giblet.evaluation.alignment import check
 
-    n, p = cell["n_trs"], {"default": [], "no high-pass": []}
+    n = cell["n_trs"]
+    p: dict[str, list[float]] = {"default": [], "no high-pass": []}
     for _ in range(cell["draws"]):
         film, bold = (plain("ar .6", n, 1, rng) + settling(cell["seconds"], n) for _ in range(2))
         for name, high_pass in (("default", HIGH_PASS), ("no high-pass", None)):

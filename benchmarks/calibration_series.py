@@ -104,7 +104,8 @@ def standard(values: np.ndarray) -> np.ndarray:
 
 def planted(noise: str, r: float, signal: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The signal in noise, so that they correlate by `r`, on average and before drifts are removed."""
-    return r * standard(signal) + np.sqrt(1 - r**2) * standard(noisy(noise, *signal.shape, rng))
+    n, columns = signal.shape
+    return r * standard(signal) + np.sqrt(1 - r**2) * standard(noisy(noise, n, columns, rng))
 
 
 def settling(seconds: float, n: int) -> np.ndarray:

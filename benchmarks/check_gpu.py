@@ -27,6 +27,7 @@ from page_tables import write_table
 
 from giblet.data.audio import AudioSettings
 from giblet.device import pick_device
+from giblet.encoding.settings import EncodeSettings
 from giblet.features import load_features
 from giblet.pipeline import decode, encode, extract, train
 from giblet.pipeline.demonstration.brain import OTHER_READERS, TR, encoding_of, runs, simulated, training_of
@@ -156,7 +157,7 @@ def _losses_differ(one: Path, other: Path) -> float:
     return float(np.abs(second[:n] / first[:n] - 1).max())
 
 
-def _encode(settings: Any, where: str, out: Path) -> pd.DataFrame:
+def _encode(settings: EncodeSettings, where: str, out: Path) -> pd.DataFrame:
     kind = "cuda" if where.startswith("cuda") else where
     encode(settings.model_copy(update={"output": out, "device": kind}))
     return pd.read_csv(next(out.rglob("*_desc-encoding_stats.tsv")), sep="\t")

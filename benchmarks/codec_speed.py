@@ -19,10 +19,12 @@ import soundfile
 import soxr
 import torch
 from ratios import Measured, Ratio, agree, in_own_process, in_turns, peak_mib, run, time_of, timed
+from transformers import EncodecConfig, EncodecModel
 
 from giblet.codec import load_codec
-from giblet.codec.encodec import BLOCK_FRAMES, EncodecCodec, build_config, build_model
-from giblet.codec.loading import find_codec, read_model
+from giblet.codec.encodec import BLOCK_FRAMES, EncodecCodec
+from giblet.codec.loading import find_codec
+from giblet.codec.network import build_config, build_model
 
 DATA = Path(__file__).parents[1] / "samples"
 TRANSFORMERS = "transformers"
@@ -38,7 +40,7 @@ def _read(name: str) -> tuple[np.ndarray, int]:
     return soundfile.read(DATA / name, dtype="float32")
 
 
-def lifelike(config: Any, wave: np.ndarray) -> Any:
+def lifelike(config: EncodecConfig, wave: np.ndarray) -> EncodecModel:
     """A codec with random weights that uses its codebooks as a trained one does.
 
     As drawn, the weights let the biases drown the sound, so that all frames get nearly the same codes and equal codes
@@ -69,25 +71,28 @@ def _standardise(module: Any, _: Any, output: torch.Tensor) -> torch.Tensor:
     return (output - mean[:, None]) / scale
 
 
-def compare(name: str, theirs: Any, ours: EncodecCodec, wave: np.ndarray, args: argparse.Namespace) -> list[Ratio]:
+def compare(
+    name: str, theirs: EncodecModel, ours: EncodecCodec, wave: np.ndarray, args: argparse.Namespace
+) -> list[Ratio]:
     """Encoding and decoding by giblet and by the transformers model of the same weights."""
     tensor, bandwidth = torch.from_numpy(wave)[None, None], args.bandwidth
     with torch.inference_mode():
-        jobs = {
-            TRANSFORMERS: lambda: theirs.encode(tensor, None, bandwidth=bandwidth).audio_codes,
+        encoders = {
+            TRANSFORMERS: lambda: theirs.encode(tensor, None, bandwidth=bandwidth),
             "giblet": lambda: ours.encode(wave),
         }
-        encoded = in_turns(jobs, args.repeats)
-        codes, own = encoded.result(TRANSFORMERS), encoded.result("giblet")
+        encoded = in_turns(encoders, args.repeats)
+        expected, own = encoded.result(TRANSFORMERS), encoded.result("giblet")
+        codes = expected.audio_codes[0, 0].numpy()
         used = min(len(np.unique(row)) for row in own)
         print(f"{name}, {ours.runtime}: at least {used} of 1024 entries in use in each codebook")
-        agree(f"{name}, {ours.runtime}, share of codes", float((codes[0, 0].numpy() != own).mean()), 1e-3)
-        jobs = {
-            TRANSFORMERS: lambda: theirs.decode(codes, [None]).audio_values,
-            "giblet": lambda: ours.decode(codes[0, 0].numpy()),
+        agree(f"{name}, {ours.runtime}, share of codes", float((codes != own).mean()), 1e-3)
+        decoders = {
+            TRANSFORMERS: lambda: theirs.decode(expected.audio_codes, expected.audio_scales),
+            "giblet": lambda: ours.decode(codes),
         }
-        decoded = in_turns(jobs, args.repeats)
-        apart = np.abs(decoded.result(TRANSFORMERS)[0, 0].numpy() - decoded.result("giblet")).max()
+        decoded = in_turns(decoders, args.repeats)
+        apart = np.abs(decoded.result(TRANSFORMERS).audio_values[0, 0].numpy() - decoded.result("giblet")).max()
         agree(f"{name}, {ours.runtime}, decoded sound", float(apart), 1e-3)
     done = {"encode": encoded, "decode": decoded}
     for what, turns in done.items():
@@ -132,7 +137,7 @@ def stream(folder: str, runtime: str, seconds: float, threads: int, sound: str) 
     return timed(through)
 
 
-def memory(model: Any, wave: np.ndarray, runtimes: list[str], args: argparse.Namespace) -> None:
+def memory(model: EncodecModel, wave: np.ndarray, runtimes: list[str], args: argparse.Namespace) -> None:
     """Peak of a process of its own for each runtime, less its imports."""
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
@@ -148,13 +153,14 @@ def measure(args: argparse.Namespace) -> list[Ratio]:
     torch.set_num_threads(args.threads)
     wave = sound(args.seconds)
     published = lifelike(build_config(num_codebooks=32), wave[: 60 * 24_000])
+    bundled = EncodecModel.from_pretrained(find_codec("bundled")[0].parent).eval()
     print(f"{args.seconds:g} s of sound, {args.threads} threads, {args.repeats} repeats, torch {torch.__version__}")
     there = ["torch", *(["openvino"] if importlib.util.find_spec("openvino") else [])]
     found = []
     for runtime in there:
         how = {"bandwidth": args.bandwidth, "block_frames": args.block_frames, "runtime": runtime}
-        for name, model in (("published", published), ("bundled", read_model(*find_codec("bundled"), "bundled"))):
-            found += compare(name, model.eval(), EncodecCodec(model, name=name, **how), wave, args)
+        for name, model in (("published", published), ("bundled", bundled)):
+            found += compare(name, model, EncodecCodec(model, name=name, **how), wave, args)
         found += [together(EncodecCodec(published, **how), wave, seconds, args) for seconds in args.clips]
     if "openvino" not in there:
         print("openvino is not installed: pip install 'giblet[fast]'")

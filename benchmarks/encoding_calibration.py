@@ -95,7 +95,8 @@ def rates(p: np.ndarray, *levels: float) -> dict[str, float]:
 
 def silent(cell: Cell, rng: np.random.Generator) -> list[Cell]:
     """Voxels that answer to nothing: how often is p small?"""
-    total, found = N_TRAIN + GAP + cell["n_trs"], {"p": [], "p_rank": []}
+    total = N_TRAIN + GAP + cell["n_trs"]
+    found: dict[str, list[np.ndarray]] = {"p": [], "p_rank": []}
     for _ in range(cell["draws"]):
         features = film(cell["features"], cell["noise"], total, rng)
         test = rotation_test(*held_out(features, brain(cell["noise"], total, VOXELS, rng), cell["n_trs"]), tr=TR)
@@ -140,7 +141,8 @@ def group(cell: Cell, rng: np.random.Generator) -> list[Cell]:
     for _ in range(cell["draws"]):
         features = film("slow", "ar .6", total, rng)
         common = standard(noisy("ar .6", total, n_voxels, rng))
-        bold, predicted = [], []
+        bold: list[np.ndarray] = []
+        predicted: list[np.ndarray] = []
         for _ in range(cell["n_subjects"]):
             own = standard(noisy("ar .6", total, n_voxels, rng))
             mixed = np.sqrt(cell["shared"]) * common + np.sqrt(1 - cell["shared"]) * own

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tracemalloc
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -49,7 +50,8 @@ def compare(x: np.ndarray, y: np.ndarray) -> None:
     rotations = Rotations.of(x, y, tr=TR)
     flat = [one[0] for one in (rotations.prepared(x), rotations.prepared(y))]
     plain = rotations.null([flat[0]], [flat[1]]).plain
-    expected = loop(*(standardised(one.T) for one in flat), every).T
+    first, second = (standardised(one.T) for one in flat)
+    expected = loop(first, second, every).T
     agree("the null alone", np.abs(crossed - loop(x.astype(float), y.astype(float), every)).max(), 1e-5)
     agree("the null of the test", np.abs(plain - expected).max(), 1e-5)
 
@@ -63,7 +65,7 @@ def measure(options: argparse.Namespace) -> list[Ratio]:
     lengths = {f"{options.trs} TRs": (x, y), f"{options.prime} TRs": short}
     with threadpool_limits(1):
         compare(x[:, :50], y[:, :50])
-        jobs = {name: partial(loop, *both, some) for name, both in loops.items()}
+        jobs: dict[str, Callable[[], object]] = {name: partial(loop, *both, some) for name, both in loops.items()}
         jobs |= {f"the null alone, {name}": partial(null_alone, *both) for name, both in lengths.items()}
         jobs |= {f"the whole test, {name}": partial(rotation_test, *both, tr=TR) for name, both in lengths.items()}
         turns = in_turns(jobs, options.repeats)

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from page_tables import markdown
@@ -32,7 +32,18 @@ from threadpoolctl import threadpool_limits
 
 ALPHAS = np.logspace(-1, 6, 20)
 TR = 1.5
-PARTS = {
+
+
+class Sizes(TypedDict):
+    """Of a fit; how many candidates of each band's weight are tried."""
+
+    n_trs: int
+    n_voxels: int
+    columns: list[int]
+    n_iter: int
+
+
+PARTS: dict[str, Sizes] = {
     "ridge": {"n_trs": 1000, "n_voxels": 20_000, "columns": [100], "n_iter": 1},
     "banded": {"n_trs": 33_000, "n_voxels": 112, "columns": [4, 28, 344, 374], "n_iter": 50},
     "large": {"n_trs": 1200, "n_voxels": 91_282, "columns": [1024], "n_iter": 1},
@@ -63,7 +74,7 @@ NAMES = {
 }
 
 
-def data(sizes: dict[str, Any]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def data(sizes: Sizes) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Features and BOLD in float32, without copies that would raise the peak before anybody has begun."""
     rng = np.random.default_rng(0)
     n_trs, n_voxels = sizes["n_trs"], sizes["n_voxels"]
@@ -79,7 +90,7 @@ def data(sizes: dict[str, Any]) -> tuple[dict[str, np.ndarray], np.ndarray]:
     return x, bold
 
 
-def fitter(who: str, sizes: dict[str, Any]) -> Callable[..., Any]:
+def fitter(who: str, sizes: Sizes) -> Callable[..., Any]:
     """What fits, with all that it needs imported."""
     from giblet.encoding import BlockedFolds, EncodingModel, rotation_test
 
@@ -125,11 +136,11 @@ def fit_once(part: str, who: str, result: str) -> Measured:
     before = peak_mib(begin=True)
     took = timed(lambda: fit(x, bold))
     peak = peak_mib() - before
-    np.savez(result, **outcome(who, took.result, x))
+    np.savez(result, allow_pickle=False, **outcome(who, took.result, x))
     return Measured(took.clock, took.processor, peak)
 
 
-def warmed(who: str, sizes: dict[str, Any]) -> Callable[..., Any]:
+def warmed(who: str, sizes: Sizes) -> Callable[..., Any]:
     """What fits, after a small fit: what is imported late, and the memory of threads, belong to nobody."""
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)

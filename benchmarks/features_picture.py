@@ -8,6 +8,7 @@ and plain projection of the same film.
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 from fractions import Fraction
 from pathlib import Path
@@ -57,13 +58,14 @@ def decoded(film: Path) -> int:
 def in_one_thread(film: Path) -> dict[str, Any]:
     """The features of the picture as they were made: each frame is scaled when the one before is done with."""
     from giblet.data.picture import PictureReader
+    from giblet.data.rows import Rows
     from giblet.data.video import _ByTR
 
-    by_tr = _ByTR(Fraction(3, 2), (90, 160), "mean", None)
+    by_tr = _ByTR(Fraction(3, 2), (90, 160), "mean", Rows())
     reader = PictureReader(film)
     for shown in reader:
         by_tr.add(shown, shown.pixels((90, 160)))
-    return by_tr.variables(int(np.ceil(reader.film_duration / Fraction(3, 2))))
+    return by_tr.variables(math.ceil(reader.film_duration / Fraction(3, 2)))
 
 
 def picture(options: argparse.Namespace) -> list[Ratio]:

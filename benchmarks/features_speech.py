@@ -11,10 +11,13 @@ import argparse
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ratios import Ratio, agree, in_turns
+
+if TYPE_CHECKING:
+    from giblet.data.speech import SpeechProcessor
 
 RATE, TR, CONTEXT = 16_000, 1.5, 8.0
 """The first six windows grow, and are computed one by one; batches of those that are equally long follow."""
@@ -99,5 +102,5 @@ def speech(options: argparse.Namespace) -> list[Ratio]:
     return found
 
 
-def _own_vectors(processor: Any, sound: np.ndarray) -> np.ndarray:
+def _own_vectors(processor: SpeechProcessor, sound: np.ndarray) -> np.ndarray:
     return np.stack(list(processor.vectors(iter([sound]))))[:, 0]

@@ -14,12 +14,15 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import features_picture
 import features_speech
 import numpy as np
 from ratios import Ratio, agree, in_turns, run
+
+if TYPE_CHECKING:
+    from giblet.data.language_models import LanguageModel
 
 LAYERS = (0, 8, 16, 24, 30)
 VOCABULARY = (
@@ -34,7 +37,9 @@ def running_text(n_words: int) -> list[str]:
     return [known[index] for index in rng.integers(0, len(known), n_words)]
 
 
-def plain_loop(model: Any, words: list[str], first_seen: Callable[[int], int], chosen: list[int]) -> np.ndarray:
+def plain_loop(
+    model: LanguageModel, words: list[str], first_seen: Callable[[int], int], chosen: list[int]
+) -> np.ndarray:
     """A pass of transformers for each word over it and its context, (n_words, n_layers, dim): what scripts do."""
     torch, found = model.torch, []
     begin = [model.tokenizer.bos_token_id]

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soundfile
@@ -30,7 +29,7 @@ from giblet.data.simulate import simulate_bold, write_simulation
 from giblet.encoding import fit_ridge
 from giblet.evaluation.compared import compare
 from giblet.evaluation.encoding import score_encoding
-from giblet.evaluation.predictions import predict
+from giblet.evaluation.predictions import Stretch, predict
 from giblet.evaluation.reconstruction import latents_by_tr
 from giblet.evaluation.score import FREQUENT, MEAN, Score
 from giblet.evaluation.scores import constant_codes, score_codes
@@ -105,7 +104,9 @@ def brain(features: Path, codec: AudioCodec, name: str, voxels: int, work: Path)
     return path
 
 
-def settings_of(features: Path, bold: Path, head: str, way: str, output: Path, options: Any) -> TrainSettings:
+def settings_of(
+    features: Path, bold: Path, head: str, way: str, output: Path, options: argparse.Namespace
+) -> TrainSettings:
     """Of a run whose best step is that of one way, ``"encoding"`` or ``"decoding"``: they share no weights."""
     beside = "bold" if way == "decoding" else "audio"
     return TrainSettings.make(
@@ -116,7 +117,7 @@ def settings_of(features: Path, bold: Path, head: str, way: str, output: Path, o
     )  # fmt: skip
 
 
-def encoding_rows(study: Study, stretch: Any, codec: AudioCodec, mapping: str, truth: xr.Dataset) -> list[str]:
+def encoding_rows(study: Study, stretch: Stretch, codec: AudioCodec, mapping: str, truth: xr.Dataset) -> list[str]:
     """The model beside ridge on the same test TRs: on the mean latents, and on the very features of the simulation."""
     recording, splits = study.recordings[0], study.splits["01"]
     n = len(recording.run)
@@ -156,8 +157,8 @@ def head_rows(name: str, study: Study, settings: TrainSettings, codec: AudioCode
             expected=expected,
         )  # fmt: skip
         keep = stretch.scored["audio"]
-        scores, _ = score_codes(stretch.truth["audio"][keep], stretch.decoded["audio"][keep], train, codec, TR).scores
-        by_name = {one.name: one for one in scores}
+        found = score_codes(stretch.truth["audio"][keep], stretch.decoded["audio"][keep], train, codec, TR)
+        by_name = {one.name: one for one in found.scores}
         first = by_name["accuracy, codebook 1"]
         cells = [f"{_value(first.reconstruction)}, {_value(first.nulls[FREQUENT].margin)} above"]
         cells += [_beside(by_name[name]) for name in ("latent r", "latent r over time", "mel r", "mel r over time")]
@@ -169,8 +170,8 @@ def head_rows(name: str, study: Study, settings: TrainSettings, codec: AudioCode
             own = model.decoder.to_latents(outputs)[0].numpy()[keep]
         heard = stretch.truth["audio"][keep]
         nulls = {null: latents_by_tr(codes, codec) for null, codes in constant_codes(train, heard, codec).items()}
-        found = compare("latent r", latents_by_tr(heard, codec), own, nulls, ScoredTRs.of(len(heard), TR))
-        rows.append(f"| {name} | {head} | latent, as it is | - | {' | '.join(map(_beside, found))} | - | - | - |")
+        latent = compare("latent r", latents_by_tr(heard, codec), own, nulls, ScoredTRs.of(len(heard), TR))
+        rows.append(f"| {name} | {head} | latent, as it is | - | {' | '.join(map(_beside, latent))} | - | - | - |")
     return rows
 
 

@@ -6,20 +6,25 @@ for where they were.
 
 from __future__ import annotations
 
+import importlib
 import tempfile
 import time
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from ratios import Measured, peak_mib
 
+if TYPE_CHECKING:
+    from giblet.models import MultimodalAutoencoder
+    from giblet.training.study import Study
+
 TR = 1.5
 
 
-def study_of(audio: np.ndarray, codec: str, n_voxels: int, codes: bool) -> Any:
+def study_of(audio: np.ndarray, codec: str, n_voxels: int, codes: bool) -> Study:
     """One subject who heard `audio` and whose BOLD is noise."""
     from giblet.codec.loading import find_codec, read_model
     from giblet.data.splits import make_splits
@@ -28,13 +33,14 @@ def study_of(audio: np.ndarray, codec: str, n_voxels: int, codes: bool) -> Any:
     try:
         from giblet.codec.encodec import codes_fingerprint as fingerprint
     except ImportError:  # up to 189995b no codec had the codes of another
-        from giblet.codec.encodec import fingerprint  # type: ignore[assignment]
+        from giblet.codec.encodec import fingerprint
     try:
         from giblet.data.dataset.series import Series
         from giblet.data.dataset.windows import Recording, fit_normalisers
     except ImportError:  # up to 189995b
-        from giblet.data.dataset import Recording, fit_normalisers  # noqa: I001
-        from giblet.data.series import Series
+        older = importlib.import_module("giblet.data.dataset")
+        Recording, fit_normalisers = older.Recording, older.fit_normalisers  # type: ignore[misc]
+        Series = importlib.import_module("giblet.data.series").Series  # type: ignore[misc]
 
     n_trs = len(audio)
     bold = np.random.default_rng(0).standard_normal((n_trs, n_voxels), dtype=np.float32)
@@ -70,10 +76,10 @@ def train(audio: str, codec: str, n_voxels: int, steps: int, batch: int, gradien
         losses.append((told[-1] if len(told) > 1 else told[0].losses)["train"])  # three arguments up to 189995b
 
     found: dict[str, np.ndarray] = {}
-    models: list[Any] = []
+    models: list[MultimodalAutoencoder] = []
     clip, make_losses = torch.nn.utils.clip_grad_norm_, trainer.Losses
 
-    def losses_of(network: Any, scales: Any) -> Any:
+    def losses_of(network: MultimodalAutoencoder, scales: Any) -> Any:
         models.append(network)
         return make_losses(network, scales)
 
@@ -89,10 +95,10 @@ def train(audio: str, codec: str, n_voxels: int, steps: int, batch: int, gradien
             model=model, steps=steps, batch_size=batch, device="cpu", validate_every=10_000, codec=codec,
         )  # fmt: skip
         if gradients is not None:
-            trainer.Losses, torch.nn.utils.clip_grad_norm_ = losses_of, clip_and_keep  # type: ignore[misc]
+            trainer.Losses, torch.nn.utils.clip_grad_norm_ = losses_of, clip_and_keep  # type: ignore[assignment, misc]
         result = trainer.Trainer(settings, after_step, study=study_of(sound, codec, n_voxels, codes)).fit()
     if gradients is not None:
-        np.savez(gradients, **found)
+        np.savez(gradients, allow_pickle=False, **found)
     processor, clock = (float(median(np.diff(column))) for column in zip(*times, strict=True))
     return Measured(clock, processor, {
         "losses": losses, "features": float(np.prod(sound.shape[1:])), "parameters": result.parameters,

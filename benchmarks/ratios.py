@@ -30,7 +30,7 @@ import dataclasses, importlib, json, sys
 module, function, arguments, named = json.loads(sys.argv[1])
 print("\\n" + json.dumps(dataclasses.asdict(getattr(importlib.import_module(module), function)(*arguments, **named))))
 """
-COLUMNS = ("what", "beside", "what, s", "beside, s", "times as fast (least to most)", "turns", "time", "wanted")
+COLUMNS = ("what", "beside", "times as fast", "least to most", "both, s", "time, turns", "wanted")
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,10 @@ class Ratio:
         """Of a row of the table; bold where it is not what is wanted."""
         wanted = [f"at least {self.at_least:g} times"] if self.at_least is not None else []
         wanted += [f"within {self.within:g} s"] if self.within is not None else []
-        found = f"{rounded(self.ratio)} ({rounded(self.low)} to {rounded(self.high)})"
-        cells = [self.what, self.beside, *map(rounded, self.seconds), found if self.met else f"**{found}**"]
-        return [*cells, str(self.turns), self.time, ", ".join(wanted)]
+        found, spread = rounded(self.ratio), f"{rounded(self.low)} to {rounded(self.high)}"
+        seconds = " / ".join(map(rounded, self.seconds))
+        cells = [self.what, self.beside, found if self.met else f"**{found}**", spread, seconds]
+        return [*cells, f"{self.time}, {self.turns}", ", ".join(wanted)]
 
 
 class Turns:

@@ -82,9 +82,9 @@ def alice(folder: Path, work: Path) -> list[dict[str, Any]]:
     """The subjects of Alice, as settings of a training name them."""
     made = work / "alice_words_features.nc"
     if not made.exists():
-        words = {"table_time_at_tr_0": 20.0, "duration_column": "duration"}
-        vectors = TextProcessor(tr=TR, model=OFFLINE, device="cpu", **words).extract(folder / "words.tsv", 362)
-        others = LanguageProcessor(tr=TR, model=None, **words).extract(folder / "words.tsv", 362)
+        words: dict[str, Any] = {"tr": TR, "table_time_at_tr_0": 20.0, "duration_column": "duration"}
+        vectors = TextProcessor(model=OFFLINE, device="cpu", **words).extract(folder / "words.tsv", 362)
+        others = LanguageProcessor(model=None, **words).extract(folder / "words.tsv", 362)
         beside = [np.nan_to_num(others[name].values) for name in ("word_rate", "character_rate", "word_frequency")]
         save_features(_vector(vectors, np.column_stack([vectors.embedding.values, *beside])), made)
     tables = sorted((folder / "bold").glob("sub-*_bold.tsv"))

@@ -92,7 +92,8 @@ def measure(
         long = np.unique(stretches, return_counts=True)[1].min() * TR >= ENOUGH
         fixed = rotation_test(bold, predicted, tr=TR, run=stretches if long else run)
         p.setdefault("fixed predictions rotated", []).append(fixed.p)
-    return {name: tuple(float(np.mean(np.array(all_p) <= at)) for at in (0.05, 0.01)) for name, all_p in p.items()}
+    every = {name: np.array(all_p) for name, all_p in p.items()}
+    return {name: (float(np.mean(all_p <= 0.05)), float(np.mean(all_p <= 0.01))) for name, all_p in every.items()}
 
 
 def main() -> None:

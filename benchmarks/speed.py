@@ -22,15 +22,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import psutil
-from page_tables import markdown, write_table
-from ratios import BENCHMARKS, COLUMNS, ROOT, Ratio, threads
+from page_tables import write_table
+from ratios import BENCHMARKS, ROOT, Ratio, threads
+from ratios import table as table_of
 
 SHORT = {
     "startup": "--seconds 20 --only help info extract 'wrong path: extract' 'first word: extract'",
@@ -131,16 +132,17 @@ def compare(
 
 
 def table(found: Mapping[str, Sequence[Ratio]], now: Mapping[str, str], neighbours: float) -> str:
-    """All ratios, below the machine that they were measured on."""
+    """All ratios, each benchmark by itself, below the machine that they were measured on."""
     head = ", ".join(f"{name} {value}" for name, value in now.items())
     alone = f"Other programs used {neighbours:.0%} of the processors meanwhile."
-    rows = [[name, *one.cells()] for name, ratios in found.items() for one in ratios]
-    return f"Machine: {head}. {alone}\n\n{markdown(['benchmark', *COLUMNS], rows, n_words=3)}"
+    parts = [f"Machine: {head}. {alone}"]
+    parts += [f"### {name}\n\n{table_of(ratios)}" for name, ratios in found.items()]
+    return "\n\n".join(parts)
 
 
 def stored_text(found: Mapping[str, Sequence[Ratio]], now: Mapping[str, str]) -> str:
     """What is kept for later comparisons."""
-    digits = {"seconds": lambda both: [float(f"{one:.4g}") for one in both]}
+    digits: dict[str, Callable[[Any], object]] = {"seconds": lambda both: [float(f"{one:.4g}") for one in both]}
     digits |= dict.fromkeys(("ratio", "low", "high"), lambda one: float(f"{one:.4g}"))
     kept = {
         name: [{key: digits.get(key, lambda one: one)(value) for key, value in asdict(one).items()} for one in ratios]

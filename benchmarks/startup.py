@@ -67,7 +67,7 @@ def waited(checkout: Path, folder: Path, words: list[str], until_first_word: boo
         run_it = partial(subprocess.run, argv, capture_output=True, check=False, timeout=PATIENCE)
         return timed(lambda: run_it(env=environment, cwd=folder).returncode)
     master, slave = pty.openpty()
-    process = None
+    process: subprocess.Popen[bytes]
 
     def first_word() -> None:
         nonlocal process

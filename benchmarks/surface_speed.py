@@ -26,6 +26,8 @@ from ratios import Measured, Ratio, in_own_process, in_turns, peak_mib, run, tim
 TR, N_ROWS, N_CORTEX, N_SURFACE = 0.72, 91_282, 29_706, 32_492
 SHAPE, AFFINE = (91, 109, 91), np.array([[-2.0, 0, 0, 90], [0, 2, 0, -126], [0, 0, 2, -72], [0, 0, 0, 1]])
 KINDS = ("NIfTI", "CIFTI", "GIFTI")
+LEAST = 200
+"""Volumes that `giblet encode` needs to choose penalties by five folds, 32 s apart."""
 
 
 def rows_91k() -> cifti2.BrainModelAxis:
@@ -55,10 +57,10 @@ def write_brains(n_trs: int, folder: Path) -> None:
     image = cifti2.Cifti2Image(values, (cifti2.SeriesAxis(0, TR, n_trs), rows_91k()), dtype=np.float32)
     image.update_headers()
     image.to_filename(folder / "CIFTI_bold.dtseries.nii")
-    for side, own in (("L", slice(0, N_ROWS // 2)), ("R", slice(N_ROWS // 2, N_ROWS))):
+    for hemisphere, own in (("L", slice(0, N_ROWS // 2)), ("R", slice(N_ROWS // 2, N_ROWS))):
         meta = gifti.GiftiMetaData(TimeStep=f"{1000 * TR:.3f}")
         arrays = [gifti.GiftiDataArray(row[own].copy(), intent="NIFTI_INTENT_TIME_SERIES", meta=meta) for row in values]
-        gifti.GiftiImage(darrays=arrays).to_filename(folder / f"GIFTI_hemi-{side}_bold.func.gii")
+        gifti.GiftiImage(darrays=arrays).to_filename(folder / f"GIFTI_hemi-{hemisphere}_bold.func.gii")
     side = 46
     data = np.lib.format.open_memmap(folder / "box.npy", "w+", np.float32, (side, side, 44, n_trs), fortran_order=True)
     for k, row in enumerate(values):
@@ -122,6 +124,8 @@ PARTS = {"read": (read, "sizes of the scan"), "encode": (encode, "GiB")}
 
 def measure(options: argparse.Namespace) -> list[Ratio]:
     """Each part by turns, beside NIfTI."""
+    if "encode" in options.parts and options.volumes < LEAST:
+        sys.exit(f"--volumes is {options.volumes}: encode needs at least {LEAST} for its folds, 32 s apart")
     found = []
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         write_brains(options.volumes, Path(folder))
@@ -143,7 +147,7 @@ def measure(options: argparse.Namespace) -> list[Ratio]:
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("parts", nargs="*", default=list(PARTS), help=f"of {', '.join(PARTS)}")
-    made.add_argument("--volumes", type=int, default=300)
+    made.add_argument("--volumes", type=int, default=300, help=f"of the scan (300); for encode at least {LEAST}")
     made.add_argument("--turns", type=int, default=3)
     made.add_argument("--folder", type=Path, default=None, help="for the scans; by default a temporary one")
     return made

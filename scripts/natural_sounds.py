@@ -26,7 +26,7 @@ from giblet.encoding.clips import SPEECH_LEVEL, at_level, clip_features
 from giblet.encoding.responses import read_mat
 from giblet.errors import GibletError, InputError
 
-MADE = {
+MADE: dict[str, dict[str, str | list[str]]] = {
     "latents: mean and deviation": {"latents": "latents"},
     "latents, with deviation of changes": {"latents": ["latents", "latent_changes"]},
     "counts of codes": {"counts": "counts"},

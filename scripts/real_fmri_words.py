@@ -25,7 +25,9 @@ def group_mean(folder: Path, tr: float) -> tuple[np.ndarray, list[str], dict[str
     paths = sorted((folder / "bold").glob("sub-*_bold.tsv"))
     if not paths:
         raise InputError(f"{folder / 'bold'} holds no sub-*_bold.tsv: name the folder of the Alice data")
-    series, regions, left_out = [], [], {}
+    series: list[np.ndarray] = []
+    regions: list[str] = []
+    left_out: dict[str, str] = {}
     for path in paths:
         try:
             bold = FMRIProcessor(tr=tr).load(path)
