@@ -15,6 +15,7 @@ DESCRIPTIONS = {
     "film": "Any film or sound file that FFmpeg reads.",
     "progress": "Called with seconds done and seconds in all (None while unknown).",
     "parts": "Of a run that was stopped, and where those of this one go; by default nothing is kept.",
+    "rows": "Where the largest table goes while it is made, row by row; by default into memory.",
     "workers": "Worker processes on this machine, which divide its processors between them (``giblet[cluster]``).",
     "scheduler": 'In place of them the address of a Dask scheduler with workers of its own, as ``"tcp://node1:8786"``.',
     "retries": "With either: how often what a worker died of, or with, is begun again.",

@@ -31,7 +31,7 @@ NOT_RUN = {
     "torchrun": "needs two nodes; tests/training/test_nodes.py has two of one machine",
     "export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1": "is of torchrun, in tests/training/test_nodes.py",
     "python -m tests.fuzz": "takes hours; tests/fuzz/test_damaged_files.py tries some files",
-    "make demo": "is a step of .ci/run",
+    "make demo": "tests/pipeline/test_demonstration.py runs its command",
     "make test": "is a step of .ci/run",
     "make bench": "takes minutes; tests/test_benchmarks.py runs the command on benchmarks that are not",
     "python benchmarks/codec_speed.py": "takes minutes; make bench runs it, shorter",

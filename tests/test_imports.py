@@ -10,6 +10,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import get_args, get_type_hints
 
+import nibabel as nib
 import numpy as np
 import soundfile
 
@@ -140,7 +141,33 @@ def test_the_clock_imports_nothing_but_the_errors():
 
 def test_one_module_imports_transformers_encodec():
     importers = [p for p in ROOT.rglob("*.py") if "from transformers" in p.read_text()]
-    assert [p.relative_to(ROOT).as_posix() for p in importers] == ["codec/encodec.py"]
+    assert [p.relative_to(ROOT).as_posix() for p in importers] == ["codec/network.py"]
+
+
+def test_a_codec_is_used_without_what_takes_seconds_to_import():
+    """transformers' model takes four and a half, torch._dynamo one and a half."""
+    code = (
+        "import sys, numpy, giblet; codec = giblet.load_codec(device='cpu')\n"
+        "codec.decode(codec.encode(numpy.zeros(4000, numpy.float32)))\n"
+        "print({'transformers', 'torch._dynamo'} & {*sys.modules})"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "set()\n"
+
+
+def test_a_scan_is_read_without_what_takes_seconds_to_import(tmp_path):
+    """nilearn judges a mask that is not plain, cleans, and lays values on their places; the scan waits for none."""
+    nib.Nifti1Image(np.ones((2, 2, 2, 5), np.float32) * np.arange(5, dtype=np.float32), np.eye(4)).to_filename(
+        tmp_path / "bold.nii"
+    )
+    nib.Nifti1Image(np.eye(2, dtype=np.uint8)[..., None].repeat(2, 2), np.eye(4)).to_filename(tmp_path / "mask.nii")
+    code = (
+        "import sys; from giblet.data.fmri import FMRIProcessor\n"
+        f"scan = FMRIProcessor({str(tmp_path / 'mask.nii')!r}, tr=1.5).load({str(tmp_path / 'bold.nii')!r})\n"
+        "print(scan.sizes['voxel'], {'nilearn', 'sklearn'} & {*sys.modules})"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "4 set()\n"
+    )
 
 
 HEAVY = {
@@ -235,6 +262,7 @@ def test_a_path_that_is_not_there_is_told_before_anything_is_imported(tmp_path):
     assert {tuple(argv[:1]) for argv, _ in asked} == {(name,) for name, *_ in COMMANDS} - {("doctor",)}
     assert len(asked) >= 45
     asked += [(["encode", there, "--features", given], "none.nc") for given in ("none.nc", "audio=none.nc")]
+    asked += [(["reconstruct", tmp_path, "--lesion", name], name) for name in ("none.npy", "none.dlabel.nii")]
     found = one_after_another([argv for argv, _ in asked], LIGHT)
     for (argv, absent), (status, heavy, said) in zip(asked, found, strict=True):
         assert (status, heavy) == (2, []), (argv, said)

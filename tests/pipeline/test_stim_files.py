@@ -94,10 +94,13 @@ def test_all_digits_of_single_and_double_precision_come_back(tmp_path):
     rng = np.random.default_rng(0)
     single, double = rng.standard_normal((40, 3)).astype(np.float32), rng.standard_normal(40) * 1e-9
     source = by_tr(tmp_path, 1.5, 40, embedding=single, rate=double)
-    table, _ = read(export_bids(source, tmp_path / "bids", **RUN))
-    assert list(table) == ["embedding_0", "embedding_1", "embedding_2", "rate"]
-    assert np.array_equal(table.iloc[:, :3].to_numpy().astype(np.float32), single)
-    assert np.array_equal(table["rate"], double)
+    exported = export_bids(source, tmp_path / "bids", **RUN)
+    assert list(read(exported)[0]) == ["embedding_0", "embedding_1", "embedding_2", "rate"]
+    # By Python: pandas before 3.1 reads every second number one bit off.
+    text = gzip.decompress(exported.path.read_bytes()).decode()
+    table = np.array([[float(cell) for cell in line.split("\t")] for line in text.splitlines()])
+    assert np.array_equal(table[:, :3].astype(np.float32), single)
+    assert np.array_equal(table[:, 3], double)
 
 
 def test_what_is_not_there_is_n_a_and_what_is_0_stays_0(tmp_path):
