@@ -319,7 +319,7 @@ class ImageModel:
         if self.fit == "pad":
             scale = min(rows / image.shape[0], columns / image.shape[1])
             height, width = (max(1, round(n * scale)) for n in image.shape[:2])
-        pixels = self.torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
+        pixels = self.torch.from_numpy(np.array(image, order="C")).permute(2, 0, 1)[None].float()
         scaled = self.torch.nn.functional.interpolate(pixels, (height, width), mode="bicubic", antialias=True)
         whole = np.zeros((rows, columns, 3), np.uint8)
         top, left = (rows - height) // 2, (columns - width) // 2
