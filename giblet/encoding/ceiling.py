@@ -341,8 +341,13 @@ class IntersubjectCorrelation:
     p: np.ndarray | None
     """float64 (n_voxels,): by :func:`ceiling_p`. None where no `tr` was given."""
 
-    def summary(self) -> str:
+    def summary(self, unit: str = "voxel") -> str:
         """Medians over voxels, in words that say which bound is which.
+
+        Parameters
+        ----------
+        unit : str
+            What to call a voxel: ``"region"``, ``"grayordinate"``.
 
         Returns
         -------
@@ -350,7 +355,7 @@ class IntersubjectCorrelation:
         """
         low, high = (float(np.nanmedian(one)) for one in (self.lower, self.upper))
         return (
-            f"inter-subject correlation of {len(self.by_subject)} subjects, median over voxels: lower bound {low:.3f} "
+            f"inter-subject correlation of {len(self.by_subject)} subjects, median over {unit}s: lower bound {low:.3f} "
             f"(each with the mean of the others), upper bound {high:.3f} (each with the mean of all)"
         )
 

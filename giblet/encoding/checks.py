@@ -17,7 +17,7 @@ LARGEST = 2000
 """Columns up to which collinearity is looked for."""
 
 
-def about_voxels(constant: int, not_finite: int, n_voxels: int, unit: str = "voxels") -> list[str]:
+def about_voxels(constant: int, not_finite: int, n_voxels: int, unit: str = "columns of BOLD") -> list[str]:
     """Voxels, or other columns, that were left out.
 
     Parameters
@@ -44,7 +44,7 @@ def about_voxels(constant: int, not_finite: int, n_voxels: int, unit: str = "vox
     return found
 
 
-def about_penalties(chosen: np.ndarray, tried: np.ndarray, unit: str = "voxels") -> list[str]:
+def about_penalties(chosen: np.ndarray, tried: np.ndarray, unit: str = "columns of BOLD") -> list[str]:
     """Voxels whose penalty is the least or the greatest of those there were.
 
     Parameters

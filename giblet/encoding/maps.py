@@ -35,29 +35,32 @@ class Reach:
     """The r, after prewhitening, of the voxel that is furthest from chance; NaN where none was tested."""
     n_trs_needed: int | None
     """TRs, at which the best voxel would have it alone if its r were the same; None where its r is not above 0."""
+    unit: str = "voxel"
+    """What the message calls a voxel."""
 
     @property
     def message(self) -> str:
         """In words: whether q was reached; where it was not, what r or how many TRs that takes."""
         alone, company = ("no r is enough" if r is None else f"r of {r:.2f}" for r in (self.r_alone, self.r_in_company))
         takes = (
-            f"with {self.n_trs:,} TRs a voxel alone among {self.n_voxels:,} needs {alone}, one in the company of a "
-            f"tenth of them {company}"
+            f"with {self.n_trs:,} TRs a {self.unit} alone among {self.n_voxels:,} needs {alone}, one in the company of "
+            f"a tenth of them {company}"
         )
         if self.n_voxels == 0:
-            return "no voxel was tested: BOLD changes in none"
+            return f"no {self.unit} was tested: BOLD changes in none"
         if self.n_found:
-            return f"{self.n_found:,} of {self.n_voxels:,} voxels have q <= {self.level:g}; {takes}"
-        told = f"no voxel has q <= {self.level:g}: {takes}. "
+            return f"{self.n_found:,} of {self.n_voxels:,} {self.unit}s have q <= {self.level:g}; {takes}"
+        told = f"no {self.unit} has q <= {self.level:g}: {takes}. "
         if self.n_trs_needed is None:
-            return told + "No voxel is predicted better than by chance, so that more TRs promise nothing"
+            return told + f"No {self.unit} is predicted better than by chance, so that more TRs promise nothing"
+        fewer = "fewer regions" if self.unit == "region" else f"fewer {self.unit}s (a mask, regions)"
         return told + (
-            f"The best voxel has {self.r_best:.2f}, for which about {self.n_trs_needed:,} TRs are needed; fewer voxels "
-            "(a mask, regions) need fewer"
+            f"The best {self.unit} has {self.r_best:.2f}, for which about {self.n_trs_needed:,} TRs are needed; "
+            f"{fewer} need fewer"
         )
 
 
-def reachable(test: RotationTest, *, n_trs: int, level: float = 0.05) -> Reach:
+def reachable(test: RotationTest, *, n_trs: int, level: float = 0.05, unit: str = "voxel") -> Reach:
     """What r, and how many TRs, it takes for a corrected p of at most `level`.
 
     A voxel is alone if it is the only one that answers: then ``p <= level / n_voxels`` is needed, which the normal law
@@ -73,6 +76,8 @@ def reachable(test: RotationTest, *, n_trs: int, level: float = 0.05) -> Reach:
         TRs that were tested.
     level : float
         Between 0 and 1.
+    unit : str
+        What :attr:`Reach.message` calls a voxel: ``"region"``, ``"grayordinate"``.
 
     Returns
     -------
@@ -88,7 +93,7 @@ def reachable(test: RotationTest, *, n_trs: int, level: float = 0.05) -> Reach:
     tested = np.isfinite(test.p) & (test.spread > 0)
     n_voxels = int(np.isfinite(test.p).sum())
     if not tested.any():
-        return Reach(level, n_voxels, n_trs, 0, None, None, np.nan, None)
+        return Reach(level, n_voxels, n_trs, 0, None, None, np.nan, None, unit)
     spread, best = float(np.median(test.spread[tested])), int(np.nanargmax(np.where(tested, test.z, -np.inf)))
     alone, in_company = float(norm.isf(level / n_voxels)), float(norm.isf(level * max(COMPANY, 1 / n_voxels)))
     z_best = float(test.z[best] * test.spread[best])
@@ -99,7 +104,7 @@ def reachable(test: RotationTest, *, n_trs: int, level: float = 0.05) -> Reach:
         needed = ceil(alone**2 * (1 + chance * n_trs / fisher_z(np.tanh(z_best)) ** 2))
     return Reach(
         level, n_voxels, n_trs, int(np.nansum(test.q <= level)), _least_r(alone, spread, test.n_rotations),
-        _least_r(in_company, spread, test.n_rotations), float(np.tanh(z_best)), needed,
+        _least_r(in_company, spread, test.n_rotations), float(np.tanh(z_best)), needed, unit,
     )  # fmt: skip
 
 

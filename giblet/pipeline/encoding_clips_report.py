@@ -29,9 +29,9 @@ HOW_TO_READ = (
     "p compares r with what the same procedure gives where responses change places among {exchanged}: all folds and "
     "penalties are fitted anew for each of {n_orders} orders, that of the clips as they are included. p is read from "
     "the gamma law with mean, spread and skewness of Fisher's z over the orders; p_rank, in the tables, is the share "
-    "of orders that do as well. q is p corrected for all voxels by the false discovery rate: of the voxels with q <= "
-    ".05, 5 % are false on average. p_fwe <= .05: in 5 % of studies in which nothing answers, a voxel has it. The "
-    "dashed line in a histogram is the r that the best voxel reaches by chance in 5 % of orders.",
+    "of orders that do as well. q is p corrected for all {unit}s by the false discovery rate: of the {unit}s with q <= "
+    ".05, 5 % are false on average. p_fwe <= .05: in 5 % of studies in which nothing answers, a {unit} has it. The "
+    "dashed line in a histogram is the r that the best {unit} reaches by chance in 5 % of orders.",
     ABOUT_BANDS,
     ABOUT_PENALTIES,
 )
@@ -55,6 +55,7 @@ def clips_page(result: EncodingResult, settings: ClipSettings) -> Report:
         "together": f", nor from others of their {settings.group_column}" if grouped else "",
         "exchanged": "groups of one size, and among the clips of a group" if by_group else "the clips",
         "n_orders": f"{settings.n_permutations:,}",
+        "unit": result.subjects[0].summary["unit"],
     }
     sections = [_found(result.subjects)]
     sections += [_of_subject(one, draw=k < MOST_PICTURED) for k, one in enumerate(result.subjects)]

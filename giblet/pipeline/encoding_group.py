@@ -92,13 +92,16 @@ def encode_group(settings: EncodeSettings, subjects: Sequence[SubjectEncoding]) 
     summary: dict[str, Any] = {"n_subjects": len(subjects), "n_trs": len(common.stretches), "notes": []}
     if len(tested) > tested.sum():
         summary["notes"].append(f"{int((~tested).sum())} of {len(tested)} columns are not there in all subjects")
+    unit = subjects[0].summary["unit"]
     if settings.group:
         if not folds:
-            found, told = _tested(rotation_test_group(bold, predicted, **options, seed=settings.seed), len(bold[0]))
+            test = rotation_test_group(bold, predicted, **options, seed=settings.seed)
+            found, told = _tested(test, len(bold[0]), unit)
         elif common.refitted:
             plain, white = ([one[name][:, tested] for one in common.refitted] for name in BY_ROTATION)
             pooled = [one["pooled_by_rotation"] for one in common.refitted]
-            found, told = _tested(group_of(list(zip(plain, white, strict=True)), pooled), len(bold[0]))
+            test = group_of(list(zip(plain, white, strict=True)), pooled)
+            found, told = _tested(test, len(bold[0]), unit)
         else:
             found, told = _untested(subjects, tested)
         columns |= {name: _spread(values, tested) for name, values in found.items()}
@@ -107,7 +110,7 @@ def encode_group(settings: EncodeSettings, subjects: Sequence[SubjectEncoding]) 
     if settings.ceiling == "intersubject":
         shared = intersubject_correlation(bold, **options)
         assert shared.p is not None
-        summary["notes"].append(shared.summary())
+        summary["notes"].append(shared.summary(unit))
         found = {"ceiling": shared.lower, "ceiling_upper": shared.upper, "ceiling_p": shared.p,
                  "ceiling_q": false_discovery_q(shared.p)}  # fmt: skip
         columns |= {name: _spread(values, tested) for name, values in found.items()}
@@ -120,7 +123,7 @@ def encode_group(settings: EncodeSettings, subjects: Sequence[SubjectEncoding]) 
     return GroupEncoding(settings.output, summary)
 
 
-def _tested(test: GroupTest, n_trs: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def _tested(test: GroupTest, n_trs: int, unit: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Maps of a group test, and what the summary says of it."""
     agreement = test.agreement()
     found = {"r": test.r, "p": test.p, "q": test.q, "p_fwe": test.p_fwe, "agreement_t": agreement.t}
@@ -128,7 +131,7 @@ def _tested(test: GroupTest, n_trs: int) -> tuple[dict[str, np.ndarray], dict[st
         "mean_r": test.mean, "mean_p": test.mean_p, "threshold_fwe": test.threshold_fwe,
         "n_q": int(np.nansum(test.q <= 0.05)), "n_fwe": int(np.nansum(test.p_fwe <= 0.05)),
         "agreement_tests": agreement.tests, "agreement_table": agreement.table(),
-        "note": reachable(test, n_trs=n_trs).message,
+        "note": reachable(test, n_trs=n_trs, unit=unit).message,
     }  # fmt: skip
 
 

@@ -33,10 +33,10 @@ HOW_TO_READ = (
     "which a ceiling tells, where one was asked for.",
     "p compares r with the same prediction rotated in time by every number of TRs (of several stretches by 2,000 joint "
     "draws), so that slow signals get no credit for being slow. Where folds are predicted from each other, the BOLD is "
-    "rotated instead, and all folds are fitted anew for each rotation. q is p corrected for all voxels by the false "
-    "discovery rate: of the voxels with q <= .05, 5 % are false on average. p_fwe <= .05: in 5 % of studies in which "
-    "nothing answers, a voxel has it. The dashed line in a histogram is the r that the best voxel reaches by chance in "
-    "5 % of rotations.",
+    "rotated instead, and all folds are fitted anew for each rotation. q is p corrected for all {unit}s by the false "
+    "discovery rate: of the {unit}s with q <= .05, 5 % are false on average. p_fwe <= .05: in 5 % of studies in which "
+    "nothing answers, a {unit} has it. The dashed line in a histogram is the r that the best {unit} reaches by chance "
+    "in 5 % of rotations.",
     ABOUT_BANDS,
     ABOUT_PENALTIES,
 )
@@ -77,7 +77,8 @@ def encoding_page(
     sections += [_of_subject(one, draw=k < MOST_PICTURED) for k, one in enumerate(subjects)]
     sections.append(excluded(subjects, failed, [*notes, *(group.summary["notes"] if group else [])]))
     high_pass = "" if settings.high_pass is None else f", and cosines slower than 1/{1 / settings.high_pass:g} Hz"
-    sections.append(Section("How to read this", [text.format(high_pass=high_pass) for text in HOW_TO_READ]))
+    words = {"high_pass": high_pass, "unit": subjects[0].summary["unit"]}
+    sections.append(Section("How to read this", [text.format(**words) for text in HOW_TO_READ]))
     sections.append(made_with(settings, subjects))
     bands = ", ".join(f"{name} ({_of_band(band)})" for name, band in settings.bands.items())
     response = "as they are, without a response" if settings.hrf is None else f"response {settings.hrf}"

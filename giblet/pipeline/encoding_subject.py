@@ -288,7 +288,7 @@ def _stats(
             "of which all folds were fitted anew with the penalties of the BOLD as measured"
         )
     if scores.test is not None:
-        reach = reachable(scores.test, n_trs=len(truth))
+        reach = reachable(scores.test, n_trs=len(truth), unit=unit_of(data.like.coords))
         notes.append(reach.message)
     return pd.DataFrame(columns), notes
 

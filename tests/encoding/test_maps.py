@@ -47,6 +47,8 @@ def test_what_is_out_of_reach_is_said_in_words_with_the_trs_it_takes():
     assert f"about {found.n_trs_needed:,} TRs are needed" in found.message
     strong = reachable(studied(rng, 300, 2000, 0.9), n_trs=300)
     assert strong.n_found >= 1 and "of 2,000 voxels have q <= 0.05" in strong.message
+    regions = reachable(studied(rng, 64, 20, 0.0), n_trs=64, unit="region").message
+    assert "a region alone among 20" in regions and "voxel" not in regions
     truth, predicted = rng.standard_normal((2, 100, 2))
     against = reachable(rotation_test(truth, predicted - 5 * truth, tr=TR), n_trs=100)
     assert against.n_trs_needed is None and "more TRs promise nothing" in against.message

@@ -250,8 +250,8 @@ def test_bad_voxels_are_left_out_and_the_others_are_as_without_them():
     r = model.score(x["mel"], spoiled)
     assert np.isnan(r[[2, 5]]).all()
     np.testing.assert_allclose(r[left], good.score(x["mel"], bold)[left])
-    assert any("1 of 8 voxels never change" in note for note in model.notes_)
-    assert any("1 of 8 voxels hold NaN" in note for note in model.notes_)
+    assert any("1 of 8 columns of BOLD never change" in note for note in model.notes_)
+    assert any("1 of 8 columns of BOLD hold NaN" in note for note in model.notes_)
 
 
 def test_the_callers_arrays_stay_as_they_are():
@@ -278,7 +278,7 @@ def test_it_says_what_is_off(caplog):
     assert "1 of 2 columns of band 'partly' never change" in notes
     assert "bands 'words' and 'copy' are collinear: 'words' explains 100.0 % of 'copy'" in notes
     highest = int(np.isclose(model.best_alphas_, 1e-2).sum())
-    assert f"{highest} of 8 voxels ({100 * highest / 8:.0f} %) have the greatest penalty tried, 0.01" in notes
+    assert f"{highest} of 8 columns of BOLD ({100 * highest / 8:.0f} %) have the greatest penalty tried, 0.01" in notes
     assert "'copy' and 'words' are collinear" not in notes
     assert all(note in caplog.text for note in model.notes_)
     wide = EncodingModel(GRID, FOLDS).fit(rng.standard_normal((300, 400)), bold)

@@ -68,6 +68,7 @@ def test_tables_open_in_pandas_and_the_page_stands_alone(result):
     )
     page = result.report.read_text()
     assert "How to read this" in page and "<script" not in page and 'src="http' not in page
+    assert "of the regions with q" in page and "voxel" not in page
     assert report(result.folder).html == page
     with pytest.raises(InputError, match="go with a training run"):
         report(result.folder, original="film.mp4")

@@ -150,7 +150,7 @@ def test_the_page_says_chance_bands_what_was_left_out_and_how_to_read_it(result)
     for said in (
         "How to read this", "histogram of held-out r", "40 clips in 20 groups, in 4 folds of 10", "Scores by band",
         "1 of 4 voxels hold NaN or never change over the clips", "nor from others of their speaker", "100 orders",
-        "at 0 or somewhat below it",
+        "at 0 or somewhat below it", "of the voxels with q",
     ):  # fmt: skip
         assert said in page, said
     assert "<script" not in page and 'src="http' not in page and "TRs" not in page
