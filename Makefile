@@ -34,20 +34,24 @@ test-long: $(VENV)/.with-quality
 	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long -n 2 --dist worksteal --durations 15
 
 # Without the tools of development, whose versions no user meets.
-LIBRARIES := .[bids,cluster,cuts,fast,language,motion,plot,s3,stoi,tensorboard,text-offline,video,words]
-TOOLS := pytest pytest-xdist dask-jobqueue hypothesis jupytext nbclient nbformat numpydoc psutil pyyaml
+LIBRARIES := .[bids,cluster,cuts,fast,fslr,http,language,motion,plot,s3,stoi,tensorboard,text-offline,video,words]
+TOOLS := pytest pytest-xdist bids-validator-deno dask-jobqueue hypothesis jupytext nbclient nbformat numpydoc psutil pyyaml
+# moto plays S3. s3fs says which botocore there is; boto3 has the same number, which pip would look for at length.
+S3 = flask flask-cors 'moto[s3]' boto3==$$(build/$(1)/bin/python -c 'from importlib.metadata import version; print(version("botocore"))')
 
 test-minimum:
 	rm -rf build/minimum && mkdir -p build
 	$(PYTHON) .ci/lower_bounds.py > build/minimum.txt
 	$(PYTHON) -m venv build/minimum
 	build/minimum/bin/python -m pip install --quiet --constraint build/minimum.txt --editable '$(LIBRARIES)' $(TOOLS)
+	build/minimum/bin/python -m pip install --quiet --constraint build/minimum.txt $(call S3,minimum)
 	$(OFFLINE) OMP_NUM_THREADS=1 build/minimum/bin/python -m pytest -n 2 --dist worksteal
 
 test-newest:
 	rm -rf build/newest
 	$(PYTHON) -m venv build/newest
 	build/newest/bin/python -m pip install --quiet --upgrade-strategy eager --upgrade --editable '$(LIBRARIES)' $(TOOLS)
+	build/newest/bin/python -m pip install --quiet $(call S3,newest)
 	$(OFFLINE) OMP_NUM_THREADS=1 build/newest/bin/python -m pytest -n 2 --dist worksteal
 
 lint: setup
