@@ -34,8 +34,8 @@ test-long: $(VENV)/.with-quality
 	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long -n 2 --dist worksteal --durations 15
 
 # Without the tools of development, whose versions no user meets.
-LIBRARIES := .[bids,cluster,cuts,fast,fslr,http,language,motion,plot,s3,stoi,tensorboard,text-offline,video,words]
-TOOLS := pytest pytest-xdist bids-validator-deno dask-jobqueue hypothesis jupytext nbclient nbformat numpydoc psutil pyyaml
+LIBRARIES := .[bids,cluster,cuts,fast,fslr,gs,http,language,motion,plot,s3,stoi,tensorboard,text-offline,video,words]
+TOOLS := pytest pytest-xdist bids-validator-deno dask-jobqueue gcp-storage-emulator hypothesis jupytext nbclient nbformat numpydoc psutil pyyaml
 # moto plays S3. s3fs says which botocore there is; boto3 has the same number, which pip would look for at length.
 S3 = flask flask-cors 'moto[s3]' boto3==$$(build/$(1)/bin/python -c 'from importlib.metadata import version; print(version("botocore"))')
 

@@ -1,9 +1,10 @@
-"""The giblet command in this process, for fixtures and programs that pytest's own capture does not reach."""
+"""The giblet command in this process, for fixtures and programs that pytest's own capture does not reach; a port."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import socket
 import sys
 
 from giblet.cli import main
@@ -21,3 +22,10 @@ def giblet(*argv: object) -> tuple[int, str, str]:
     finally:
         sys.argv = before
     raise AssertionError("the command did not leave by an exit status")
+
+
+def free_port() -> int:
+    """A port of this computer at which nothing listens."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])

@@ -19,6 +19,7 @@ from giblet.cli import app
 from giblet.cli.shared import CODECS, MODELS, WRITTEN, commands_of
 from giblet.data.word_statistics import EXTRA, SOURCES
 from giblet.pipeline import extract
+from tests.project import requirements
 
 ROOT = Path(giblet.__file__).parent
 
@@ -325,20 +326,18 @@ def test_what_is_up_to_date_is_told_without_codec_and_torch(tmp_path, monkeypatc
     assert other[:2] == [2, []] and "tr 1.5 -> 1.0" in other[2]
 
 
-def declared() -> tuple[set[str], dict[str, str]]:
-    """Names of the packages that pyproject.toml asks for, extras too, and the lines of each extra."""
-    text = (ROOT.parent / "pyproject.toml").read_text(encoding="utf-8")
-    always = re.search(r"^dependencies = \[\n(.*?)^\]", text, re.MULTILINE | re.DOTALL)
-    extras = re.search(r"^\[project.optional-dependencies\]\n(.*?)^\[", text, re.MULTILINE | re.DOTALL)
-    assert always and extras
-    by_name = dict(re.findall(r"^([\w-]+) = \[(.*?)\]$", extras[1], re.MULTILINE | re.DOTALL))
-    found = re.findall(r'"([A-Za-z0-9_.-]+)', always[1] + "".join(by_name.values()))
-    return {re.sub(r"[-_.]+", "-", name).lower() for name in found}, by_name
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def declared() -> dict[str, set[str]]:
+    """Names of the packages that pyproject.toml asks for, by extra, `""` for what is always asked for."""
+    return {extra: {normal(one.name) for one in own} for extra, own in requirements().items()}
 
 
 def test_what_is_imported_is_asked_for():
     """A package that comes with another one goes when that one changes its mind."""
-    packages, _ = declared()
+    packages = set().union(*declared().values())
     assert {"numpy", "torch", "openpyxl", "huggingface-hub", "markupsafe"} <= packages
     providers = packages_distributions()
     for path in ROOT.rglob("*.py"):
@@ -346,12 +345,12 @@ def test_what_is_imported_is_asked_for():
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             for top in {name.partition(".")[0] for name in names} - {"giblet", *sys.stdlib_module_names}:
-                from_where = {re.sub(r"[-_.]+", "-", d).lower() for d in providers.get(top, [top])}
+                from_where = {normal(one) for one in providers.get(top, [top])}
                 assert from_where & packages, f"{path.relative_to(ROOT)} imports {top}, which pyproject.toml leaves out"
 
 
 def test_every_extra_that_is_named_exists():
-    _, extras = declared()
+    extras = declared()
     named = {
         (path.name, name)
         for folder in (ROOT, ROOT.parent / "docs", ROOT.parent / "scripts")
@@ -376,10 +375,22 @@ def test_every_extra_that_is_named_exists():
 
 
 def test_the_constraints_hold_a_version_of_everything_that_is_asked_for():
-    packages, _ = declared()
+    packages = set().union(*declared().values())
     lines = (ROOT.parent / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    held = {re.sub(r"[-_.]+", "-", line.partition("==")[0]).lower() for line in lines if not line.startswith("#")}
+    held = {normal(line.partition("==")[0]) for line in lines if not line.startswith("#")}
     assert packages - held - {"giblet"} == set()
+
+
+def test_every_extra_is_installed_where_the_tests_run():
+    """With `dev`, or by what `.ci/run` makes: so that each version in the constraints is one that there is."""
+    run = (ROOT.parent / ".ci" / "run").read_text(encoding="utf-8")
+    asked = requirements()
+    todo, found = {"", "dev", *re.findall(r"\.with-(\w+)", run)}, set()
+    while todo:
+        extra = todo.pop()
+        found.add(extra)
+        todo |= set().union(*(one.extras for one in asked[extra] if one.name == "giblet")) - found
+    assert found == asked.keys()
 
 
 def test_long_functions_and_those_of_many_parameters_say_why():

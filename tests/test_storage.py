@@ -1,4 +1,4 @@
-"""Files at URLs: in memory, on a web server, and on a server of this computer that plays S3."""
+"""Files at URLs: in memory, on a web server, and on servers of this computer that play S3 and Google Cloud."""
 
 import http.server
 import json
@@ -26,7 +26,7 @@ from giblet.files import atomic_path, check_writable, sha256_of, write_atomic
 from giblet.pipeline.manifest import Manifest
 from giblet.training.settings import TrainSettings
 from giblet.urls import MIRROR
-from tests.commands import giblet
+from tests.commands import free_port, giblet
 from tests.encoding_study import make_encoding_study
 from tests.words import words
 
@@ -76,6 +76,33 @@ def s3(s3_server, monkeypatch) -> Iterator[object]:
     system.rm(BUCKET, recursive=True)
 
 
+@pytest.fixture(scope="module")
+def gs_server() -> Iterator[tuple[object, int]]:
+    """A server of this computer that plays Google Cloud Storage, and its port."""
+    pytest.importorskip("gcsfs", reason="gcsfs is not installed: pip install 'giblet[gs]'")
+    emulator = pytest.importorskip(
+        "gcp_storage_emulator.server", reason="gcp-storage-emulator, which plays Google Cloud, is not installed"
+    )
+    port = free_port()
+    server = emulator.create_server("127.0.0.1", port, in_memory=True)
+    server.start()
+    yield server, port
+    server.stop()
+
+
+@pytest.fixture
+def gs(gs_server, monkeypatch) -> Iterator[object]:
+    """Google Cloud Storage with one bucket, empty."""
+    server, port = gs_server
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "project")
+    fsspec.get_filesystem_class("gs").clear_instance_cache()
+    system = fsspec.filesystem("gs", use_listings_cache=False)
+    system.mkdir(BUCKET)
+    yield system
+    server.wipe()
+
+
 @pytest.fixture
 def fetched(monkeypatch) -> list[str]:
     """Names of the files that are copied here from now on."""
@@ -108,7 +135,7 @@ def extract(film: object, out_dir: object, *more: object) -> tuple[int, str, str
 # ---- the same for every storage
 
 
-@pytest.fixture(params=["memory", "s3"])
+@pytest.fixture(params=["memory", "s3", "gs"])
 def bucket(request) -> tuple[object, str]:
     """A storage, and the URL of a folder in it."""
     system = request.getfixturevalue(request.param)

@@ -1,27 +1,17 @@
 """What giblet doctor finds: versions as they are, and each kind of problem with what to do."""
 
 import importlib.metadata
-import itertools
 import json
 import shutil
-import tomllib
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
 
 from giblet.codec import load_codec, loading
 from giblet.errors import CodecError
 from giblet.pipeline.doctor import Package, doctor
 from giblet.version import __version__
-
-
-def bounds():
-    """Versions that `pyproject.toml` asks for, such as ``<2.14,>=2.6``, by the package's name."""
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
-    lists = [project["dependencies"], *project["optional-dependencies"].values()]
-    wanted = map(Requirement, itertools.chain.from_iterable(lists))
-    return {one.name: str(one.specifier) for one in wanted if one.specifier}
+from tests.project import requirements
 
 
 def test_versions_are_those_of_the_environment():
@@ -50,7 +40,7 @@ def test_an_old_or_missing_package_is_a_problem_with_its_remedy(monkeypatch):
 
     monkeypatch.setattr(importlib.metadata, "version", version)
     problems = doctor().problems
-    asked = bounds()
+    asked = {one.name: one.specifier for several in requirements().values() for one in several if one.specifier}
     assert problems == (
         f"srt is not installed: pip install 'srt{asked['srt']}'",
         f"torch is 2.1.0, where {asked['torch']} is wanted: pip install 'torch{asked['torch']}'",

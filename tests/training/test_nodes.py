@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import torch
 
 from giblet.errors import GibletError, InputError
 from giblet.training.processes import agree, check_launcher, lost
+from tests.commands import free_port
 from tests.training.test_command import (
     ROOT,
     check_learned_the_same,
@@ -25,12 +25,6 @@ from tests.training.test_command import (
 )
 
 OPTIONS = {"steps": 24, "checkpoint_every": 2, "learning_rate": 0.001, "model": {"dropout": 0.0}}
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 def node(rank: int, port: int, path: Path, *options: str) -> subprocess.Popen:
