@@ -565,8 +565,8 @@ def metadata_of(features: xr.Dataset | Stored) -> dict[str, Any]:
 
     Parameters
     ----------
-    features : xarray.Dataset
-        As :func:`load_features` reads it.
+    features : xarray.Dataset or Stored
+        As :func:`load_features` or :func:`load_outline` reads it.
 
     Returns
     -------

@@ -12,9 +12,11 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import IO, TYPE_CHECKING, Any
 
 import h5py
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 
 LARGE = 2**24
-"""Bytes from which a variable is written and read some rows at a time."""
+"""Bytes beyond which a variable is written and read some rows at a time."""
 PIECE = 2**20
 """Bytes, about, of the whole rows that are packed together in a large variable: what HDF5 keeps at hand."""
 PACKED = {"zlib": True, "complevel": 4}
@@ -239,32 +241,53 @@ def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
     # No view of it: if writing fails, the error keeps the view, and Python 3.13 complains of that when it ends.
     path.write_bytes(content.getvalue())
     if large:
-        with _Remembering(path, "r+") as file:
+        # In a thread of its own. Python hands signals to the main thread alone, and HDF5 calls Python to write here: an
+        # interrupt that came within such a call would be lost, with the piece that was being written.
+        stop = Event()
+        with ThreadPoolExecutor(max_workers=1) as aside:
             try:
-                for name, variable in large.items():
-                    _add(file, name, variable)
-                _fix_texts(file)
+                aside.submit(_add_all, dataset, large, path, stop).result()
             finally:
-                if file.error is not None:
-                    raise file.error
+                stop.set()
+
+
+def _add_all(dataset: xr.Dataset, large: dict[str, xr.Variable], path: Path, stop: Event) -> None:
+    """Write large variables into the file that has all others, until told to stop."""
+    with _Remembering(path, "r+") as file:
+        try:
+            for name, variable in large.items():
+                _add(file, name, variable, stop)
+            _fix_texts(file)
+            if "coordinates" not in _encoded(dataset)[1]:
+                # xarray notes here the coordinates that no variable has, which was true without the large ones.
+                with h5py.File(file, "r+") as written:
+                    written.attrs.pop("coordinates", None)
+        finally:
+            if file.error is not None:
+                raise file.error
+
+
+def _encoded(dataset: xr.Dataset) -> tuple[Any, Any]:
+    """Variables with the attribute by which their coordinates are known, and attributes of the whole."""
+    import xarray as xr
+
+    return xr.conventions.encode_dataset_coordinates(dataset)
 
 
 def _large(dataset: xr.Dataset) -> dict[str, xr.Variable]:
     """Variables that are written some rows at a time, with the attributes by which their coordinates are known."""
-    import xarray as xr
-
     found = {}
-    for name, variable in xr.conventions.encode_dataset_coordinates(dataset)[0].items():
+    for name, variable in _encoded(dataset)[0].items():
         # Coordinates stay, unless their name makes them one: xarray says of which variables they are.
         is_table = (
             variable.dtype.kind in "biuf" and variable.ndim and (name in dataset.sizes or name in dataset.data_vars)
         )
         if is_table and variable.nbytes > LARGE:
-            found[str(name)] = variable
+            found[str(name)] = variable.drop_encoding()  # as of the others, which are given one here
     return found
 
 
-def _add(file: _Remembering, name: str, variable: xr.Variable) -> None:
+def _add(file: _Remembering, name: str, variable: xr.Variable, stop: Event) -> None:
     """Write a variable some rows at a time, as xarray would write it at once."""
     import h5netcdf
     import xarray as xr
@@ -282,7 +305,7 @@ def _add(file: _Remembering, name: str, variable: xr.Variable) -> None:
         target = netcdf.create_variable(name, variable.dims, first.dtype, fillvalue=fill, chunks=pieces, **packed)
         target.attrs.update(attrs)
         for start in range(0, variable.shape[0], rows):
-            if file.error is not None:
+            if file.error is not None or stop.is_set():
                 break
             some = slice(start, start + rows)
             target[some] = xr.conventions.encode_cf_variable(variable[some]).values
@@ -291,7 +314,7 @@ def _add(file: _Remembering, name: str, variable: xr.Variable) -> None:
 class _Remembering(io.FileIO):
     """A file to write to through HDF5, which loses or garbles an error of its own: it is kept here instead."""
 
-    error: OSError | None = None
+    error: OSError | MemoryError | None = None
 
     def write(self, content: Any) -> int:
         with memoryview(content).cast("B") as left:
@@ -310,7 +333,7 @@ class _Remembering(io.FileIO):
     def _kept(self) -> Iterator[None]:
         try:
             yield
-        except OSError as exc:
+        except (OSError, MemoryError) as exc:
             self.error = self.error or exc
 
 

@@ -4,8 +4,10 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import h5py
@@ -21,6 +23,7 @@ from giblet.data.text import TextProcessor
 from giblet.data.video import VideoProcessor
 from giblet.errors import InputError
 from giblet.features import load_features, load_outline, save_features, sidecar_path
+from giblet.files import atomic_path
 from giblet.netcdf import OnDisk, read_netcdf, read_stored, write_netcdf
 from tests.feature_files import up_to_date
 from tests.films import write_film
@@ -346,3 +349,42 @@ def test_a_disk_that_fills_up_while_a_large_variable_is_written_is_told(tmp_path
     done = subprocess.run([sys.executable, "-c", code, tmp_path, str(n_bytes)], capture_output=True, text=True)
     assert "File too large; choose another output folder" in done.stdout and not done.stderr, done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["before.nc"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("at", [1, 5, 12])
+def test_a_signal_while_hdf5_writes_is_obeyed_and_nothing_is_published(tmp_path, monkeypatch, at, number):
+    """HDF5 writes through methods of Python, and loses what is raised in them."""
+    monkeypatch.setattr(netcdf, "LARGE", 10_000)
+    monkeypatch.setattr(netcdf, "PIECE", 10_000)
+    plain, calls = netcdf._Remembering.write, []
+
+    def write(self, content):
+        calls.append(len(content))
+        if len(calls) == at:
+            os.kill(os.getpid(), number)
+            time.sleep(0.2)
+        return plain(self, content)
+
+    def left(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(netcdf._Remembering, "write", write)
+    before = signal.signal(number, left)
+    noise = np.random.default_rng(0).random((400, 800))
+    try:
+        with pytest.raises(KeyboardInterrupt), atomic_path(tmp_path / "a.nc") as path:
+            write_netcdf(xr.Dataset({"a": (("x", "y"), noise)}), path)
+    finally:
+        signal.signal(number, before)
+    assert at <= len(calls) < 100 and not list(tmp_path.iterdir())
+
+
+def test_a_large_variable_leaves_nothing_behind_in_the_attributes_of_the_whole(tmp_path, monkeypatch):
+    """As xarray notes there the coordinates that no variable has."""
+    data = xr.Dataset({"mel": (("tr", "band"), np.ones((20, 3)))}, {"onset": ("tr", np.arange(20.0))}, {"tr": 1.5})
+    monkeypatch.setattr(netcdf, "LARGE", 200)
+    write_netcdf(data, tmp_path / "a.nc")
+    with h5py.File(tmp_path / "a.nc") as file:
+        assert file.attrs.keys() - {"_NCProperties"} == {"tr"} and file["mel"].attrs["coordinates"]
+    assert read_netcdf(tmp_path / "a.nc").identical(data)

@@ -246,11 +246,13 @@ class MelSpectrogram:
     @staticmethod
     def _checked(block: np.ndarray, first: int) -> np.ndarray:
         """A block that begins at frame `first`, as float32, all finite."""
+        with np.errstate(over="ignore"):  # told below
+            block = block.astype(np.float32)
         finite = np.isfinite(block).all(axis=0)
         if not finite.all():
-            bad = min(first + int(np.argmin(finite)), first + block.shape[1] - 2)
+            bad = first + int(np.argmin(finite))
             raise InputError(f"mel has a value that is not finite in frame {bad}: only finite ones can be inverted")
-        return block.astype(np.float32)
+        return block
 
     def _sound_of(self, block: np.ndarray) -> np.ndarray:
         """Sound of all frames of a block but the last, which completes the hop of the one before."""

@@ -27,8 +27,8 @@ class Rows:
     Parameters
     ----------
     folder : Path, optional
-        Where a file without a name takes the rows, beside the one that they are for; made if it is missing, and removed
-        again if it is still empty in the end. By default they stay in memory.
+        Where a file without a name takes the rows, beside the one that they are for; made if it is missing, with those
+        above it, and removed again if they are still empty in the end. By default they stay in memory.
 
     Examples
     --------
@@ -41,7 +41,8 @@ class Rows:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._folder, self._made = folder, False
+        self._folder = folder
+        self._made: list[Path] = []
         self._held: dict[int, np.ndarray] = {}
         self._file: IO[bytes] | None = None
 
@@ -50,10 +51,11 @@ class Rows:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._file is not None:
-            self._file.close()
-        if self._folder is not None and self._made:
-            with suppress(OSError):
-                self._folder.rmdir()  # if nothing came of it
+            with suppress(OSError):  # what did not reach a full disk, which was told when it was written
+                self._file.close()
+        with suppress(OSError):
+            for folder in self._made:
+                folder.rmdir()  # if nothing came of it
 
     def __setitem__(self, k: int, row: np.ndarray) -> None:
         """Put row `k`, 0 or more, of the shape and dtype of all others."""
@@ -62,7 +64,7 @@ class Rows:
             return
         with _writing(self._folder):
             if self._file is None:
-                self._made = not self._folder.exists()
+                self._made = [path for path in (self._folder, *self._folder.parents) if not path.exists()]
                 self._folder.mkdir(parents=True, exist_ok=True)
                 self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - open as long as this is
             self._file.seek(k * row.nbytes)

@@ -213,5 +213,5 @@ def of_length(blocks: Iterable[np.ndarray], sample_rate: int, seconds: Number) -
         kept = block[:left]
         left -= len(kept)
         yield kept
-    if left:
-        yield np.zeros(left, np.float32)
+    for start in range(0, left, 60 * sample_rate):
+        yield np.zeros(min(left - start, 60 * sample_rate), np.float32)

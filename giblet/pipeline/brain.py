@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import takewhile
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -163,7 +162,7 @@ def _is_sound(features: xr.Dataset) -> bool:
 def _maker(
     features: xr.Dataset, name: str, *, codec: str | None, device: str, given_up: Event
 ) -> Callable[[], list[Regressor]]:
-    """What makes the regressors in features, the codec being loaded; it stops early, with nothing of use, if told to.
+    """What makes the regressors in features, the codec being loaded; it ends in `CancelledError` if told to give up.
 
     Of a sound, one block at a time is in memory.
     """
@@ -181,12 +180,19 @@ def _maker(
     def make() -> list[Regressor]:
         values = features[main_variable(features)].values
         blocks, seconds = processor.features_to_sound(values, metadata=metadata_of(features))
-        whole = takewhile(lambda block: not given_up.is_set(), blocks)
         # Clipped as in the sound file that `giblet decode` writes.
-        clipped = (np.clip(block, -1, 1) for block in of_length(whole, rate, seconds))
+        clipped = (np.clip(block, -1, 1) for block in of_length(_unless(given_up, blocks), rate, seconds))
         return [envelope(clipped, rate, begins=begins)]
 
     return make
+
+
+def _unless(given_up: Event, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """The blocks, as long as somebody wants them."""
+    for block in blocks:
+        if given_up.is_set():
+            raise CancelledError
+        yield block
 
 
 @renamed(start_offset="stimulus_time_at_volume_0")

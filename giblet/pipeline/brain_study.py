@@ -6,7 +6,9 @@ import logging
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from giblet.alignment.checks import check_applied_once
 from giblet.alignment.lags import HIGH_PASS
@@ -19,6 +21,9 @@ from giblet.features import load_features
 from giblet.modalities import STIMULI
 from giblet.pipeline.brain import checks_of, edges_in, expecting, read_with_regressors
 from giblet.pipeline.training import read_config
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 log = logging.getLogger(__name__)
 
@@ -67,20 +72,24 @@ def check_configured(
     settings = EncodeSettings.from_yaml(config) if "bands" in options_in(config) else read_config(config)
     tr = settings.tr if isinstance(settings, EncodeSettings) else _asked(settings.model)
     known: dict[Path, list[Regressor]] = {}
+    outlines: dict[Path, tuple[xr.Dataset, list[tuple[str, np.ndarray]]]] = {}
     for one in _wanted(settings.data.subjects, subject):
         for number, own in _runs(one, run):
             if own.bold is None:
                 continue
             files = [path for name in STIMULI if (path := getattr(own, name)) is not None]
             time, trim = own.stimulus_time_at_volume_0, own.on_short_bold == "trim"
-            opened = {path: load_features(path) for path in files}
+            new = {path: load_features(path) for path in files if path not in known}
             edges = []
-            for path, features in opened.items():
-                check_applied_once(features, time, path.name)
-                own_edges = edges_in(features, path.name)
-                if not own_edges and path not in known:
+            for path in files:
+                if path in new:
+                    outlines[path] = new[path][[]], edges_in(new[path], path.name)
+                outline, own_edges = outlines[path]
+                check_applied_once(outline, time, path.name)
+                if not own_edges and path in new:
                     log.warning("%s is left out: it holds nothing that a brain answers to by itself", path.name)
                     known[path] = []
+                    del new[path]
                 edges += own_edges
             if not edges:
                 raise InputError(
@@ -89,12 +98,12 @@ def check_configured(
                 )
             scan = one.model_copy(update={"runs": (own,)})
             load = partial(scan.processor(tr).load, [own.bold], confounds=scan.confounds(), subject=one.name)
-            new = [path for path in files if path not in known]
             bold, made = read_with_regressors(
-                load, expecting(edges, time, trim=trim), [(path.name, opened[path]) for path in new],
+                load, expecting(edges, time, trim=trim), [(path.name, features) for path, features in new.items()],
                 codec=codec, device=device,
             )  # fmt: skip
             known |= dict(zip(new, made, strict=True))
+            del new
             checks = checks_of(
                 bold, [regressor for path in files for regressor in known[path]], stimulus_time_at_volume_0=time,
                 lags=lags, hrf=hrf, n_surrogates=n_surrogates, high_pass=high_pass, trim=trim, seed=seed,

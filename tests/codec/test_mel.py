@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from giblet.codec import mel as module
-from giblet.codec.mel import MelSpectrogram
+from giblet.codec.mel import BLOCK_FRAMES, MelSpectrogram
 from giblet.errors import InputError
 
 DATA = Path(__file__).parents[2] / "samples"
@@ -240,5 +240,10 @@ def test_sound_and_mel_of_the_wrong_shape_or_not_finite_are_refused():
     spectrogram[3, 41] = np.inf
     with pytest.raises(InputError, match="frame 41"):
         mel.invert(spectrogram)
+    for frame, value in ((BLOCK_FRAMES, np.nan), (3 * BLOCK_FRAMES - 1, 1e39)):  # which float32 does not hold
+        spectrogram = np.ones((20, 3 * BLOCK_FRAMES))
+        spectrogram[3, frame] = value
+        with pytest.raises(InputError, match=rf"frame {frame}:"):
+            mel.invert(spectrogram)
     with pytest.raises(InputError, match="at least one frame"):
         list(mel.invert_stream([]))

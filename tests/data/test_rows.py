@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 
 import numpy as np
 import pytest
@@ -75,6 +76,24 @@ def test_a_full_disk_is_told(tmp_path, monkeypatch):
         with pytest.raises(InputError, match=r"cannot write to .*No space left on device; choose another"):
             rows[1] = np.zeros(3)
         monkeypatch.undo()
+
+
+@pytest.mark.parametrize("size", [700, 3000, 10_000])
+def test_a_disk_that_is_full_is_told_however_small_the_rows_are_and_no_folder_stays(tmp_path, size):
+    """By a limit on the size of files; what Python's buffer still holds of them is not written when all is over."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+    try:
+        with (
+            pytest.raises(InputError, match=r"cannot write to .*File too large"),
+            Rows(tmp_path / "new" / "own") as rows,
+        ):
+            for k in range(100):
+                rows[k] = np.ones(size, np.uint8)
+            rows.table(100, (size,), np.uint8)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=["mel", "picture"])

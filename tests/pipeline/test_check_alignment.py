@@ -2,6 +2,7 @@
 
 import json
 import threading
+from concurrent.futures import CancelledError
 
 import nibabel as nib
 import numpy as np
@@ -17,7 +18,7 @@ from giblet.data.media import AudioReader
 from giblet.errors import AlignmentError, CodecError, InputError
 from giblet.evaluation.regressors import envelope
 from giblet.features import load_features, save_features
-from giblet.pipeline import brain, decode, extract
+from giblet.pipeline import brain, brain_study, decode, extract
 from giblet.pipeline.brain import check_alignment, edges_in, regressors_from
 from giblet.pipeline.brain_study import check_configured
 from tests.encoding_study import EncodingStudy, words_file
@@ -139,6 +140,23 @@ def test_a_scan_that_cannot_be_read_is_told_without_waiting_for_the_sound(talk, 
     assert decoded in ([0], [0, 1])
 
 
+def test_what_is_given_up_is_not_filled_with_hours_of_silence(talk, tmp_path, monkeypatch):
+    features = load_features(extract(talk, None, tmp_path).path)
+    given_up, taken = threading.Event(), []
+
+    class Long:
+        def features_to_sound(self, values, metadata):
+            return (taken.append(number) or np.zeros(2400, np.float32) for number in range(10**6)), 10.0**6
+
+    monkeypatch.setattr(brain, "sound_decoder", lambda *given, **options: Long())
+    monkeypatch.setattr(brain, "envelope", lambda blocks, rate, begins: [taken.append(len(block)) for block in blocks])
+    make = brain._maker(features, "talk.nc", codec=None, device="cpu", given_up=given_up)
+    given_up.set()
+    with pytest.raises(CancelledError):
+        make()
+    assert taken == [0]
+
+
 def test_a_codec_that_is_not_there_is_told_before_the_scan_is_read(talk, tmp_path, short_scan, monkeypatch):
     features = extract(talk, None, tmp_path).path
     monkeypatch.setattr(fmri, "voxels_in", lambda *args: pytest.fail("the scan is read"))
@@ -160,7 +178,7 @@ def test_so_it_is_for_the_runs_of_a_configuration(talk, tmp_path, short_scan):
         next(check_configured(path))
 
 
-def test_words_are_held_against_the_time_of_each_run_that_shows_them(tmp_path):
+def test_words_are_held_against_the_time_of_each_run_that_shows_them(tmp_path, monkeypatch):
     """A clock that would shift words twice is refused in the second run too, where they are known already."""
     study = EncodingStudy(tmp_path)
     late = load_features(words_file(study.words, 60, 0)).assign_attrs(settings=json.dumps({"table_time_at_tr_0": "4"}))
@@ -174,6 +192,9 @@ def test_words_are_held_against_the_time_of_each_run_that_shows_them(tmp_path):
     options = study.settings(tmp_path / "out") | {"data": {"subjects": [{"name": "1", "runs": runs}]}}
     config = study.config(tmp_path / "encode.yaml", options)
     checked = check_configured(config, lags=(-4, 4), n_surrogates=19)
+    read = []
+    monkeypatch.setattr(brain_study, "load_features", lambda path: read.append(path) or load_features(path))
     assert next(checked).number == 1
     with pytest.raises(InputError, match=r"words.nc: words.tsv was extracted with table_time_at_tr_0=4"):
         next(checked)
+    assert read == [study.words], "once for both runs"

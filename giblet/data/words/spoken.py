@@ -62,10 +62,10 @@ def spoken_part(texts: Sequence[str], *, subtitles: bool) -> list[str]:
     """Texts with spaces in place of all that nobody says, so that the places of the words stay.
 
     Left out are: square brackets and what they hold, also across rows; round brackets, single or ``((double))``, that
-    fill a row or a line of it; in subtitles also those between sentences or all in capitals, and
-    ``*stars*`` in the same places; songs, from a note or a ``#`` to the next or to the end of the text; a name in
-    capitals with a colon at the beginning of a line, with or without a bracket between (``JOHN (on the phone):``);
-    dashes and ``>>`` that begin a turn.
+    fill a row or a line of it; in subtitles also those between sentences or all in capitals, and ``*stars*`` in the
+    same places; songs, from a note or a ``#`` to the next or to the end of the text, and in a text of more than 200
+    lines to the end of 200; a name in capitals with a colon at the beginning of a line, with or without a bracket
+    between (``JOHN (on the phone):``); dashes and ``>>`` that begin a turn.
 
     Where all is in capitals, these say less. Brackets count there if they begin or end a line of a subtitle. A name
     counts after ``>>``; and in subtitles if it begins a cue, or a line after the end of a sentence or with a dash, has
