@@ -7,8 +7,8 @@ module                           writes
 ===============================  ===================================================================================
 ``features``                     feature files (.nc) and the JSON beside them
 ``checkpoints``                  tensors (.safetensors) of both trainings
-``pages.page``                   one-page reports (.html), and the sounds of long ones beside them (.flac)
-``data.sound``                   sound (.wav, .flac)
+``pages.page``                   one-page reports (.html)
+``sound_files``                  sound (.wav, .flac): decoded, beside long pages, samples of a codec's training
 ``data.picture``                 films of one picture per TR (.mp4)
 ``data.bold.volumes``            images (.nii, .nii.gz)
 ``data.bold.brain_images``       CIFTI (.dscalar.nii, .dtseries.nii, ...) and pairs of GIFTI (.func.gii, .label.gii)
@@ -38,7 +38,7 @@ module                           writes
 ``data.parts``                   what a long extraction has made so far (.npz), until it is done
 ``pipeline.codec``               measures of codecs (.json)
 ``codec.training.checkpoints``   states of a codec's training, and config.json of the codec
-``codec.training.loop``          training.yaml, log.csv and samples (.wav) of a codec's training
+``codec.training.loop``          training.yaml and log.csv of a codec's training
 ``remembered``                   fingerprints of codecs (.json), in the user's cache
 ===============================  ===================================================================================
 

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 
 from giblet.data.media import AudioReader
 from giblet.docs import fill_doc
 from giblet.errors import InputError
-from giblet.files import atomic_path
 from giblet.progress import Progress
+from giblet.sound_files import new_sound_file
 from giblet.timing import Number, TRGrid, exact, grid_for
 
 log = logging.getLogger(__name__)
@@ -160,19 +159,13 @@ def write_sound(
     if path.suffix.lower() not in (".wav", ".flac"):
         raise InputError(f"cannot write sound as {path.name}: the name must end in .wav or .flac")
     n = clipped = 0
-    with atomic_path(path) as temporary:
-        try:
-            with soundfile.SoundFile(temporary, "w", samplerate=sample_rate, channels=1, subtype="PCM_16") as file:
-                for block in of_length(chunks, sample_rate, seconds):
-                    clipped += int(np.count_nonzero(np.abs(block) > 1))
-                    file.write(np.clip(block, -1, 1))
-                    n += len(block)
-                    if progress is not None:
-                        progress(n / sample_rate, float(seconds))
-        except soundfile.LibsndfileError as exc:
-            raise InputError(
-                f"cannot write {path}: {exc.error_string}; free some space or choose another folder"
-            ) from exc
+    with new_sound_file(path, sample_rate) as file:
+        for block in of_length(chunks, sample_rate, seconds):
+            clipped += int(np.count_nonzero(np.abs(block) > 1))
+            file.write(np.clip(block, -1, 1))
+            n += len(block)
+            if progress is not None:
+                progress(n / sample_rate, float(seconds))
     if clipped:
         log.warning("%s: %d samples louder than full scale were clipped", path.name, clipped)
     return path

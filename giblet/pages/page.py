@@ -17,7 +17,7 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
-from giblet.files import atomic_path, remove, write_atomic
+from giblet.files import remove, write_atomic
 from giblet.pages.parts import Listen, Section, data_uri
 from giblet.pages.sounds import Player
 from giblet.storage import local_path
@@ -108,8 +108,7 @@ class Report:
         def beside(player: Player) -> str:
             label = re.sub(r"[^\w.-]+", "-", player.label).strip("-")[:60]
             name = f"{len(written):03d}_{label}.flac"
-            with atomic_path(folder / name) as temporary:
-                player.write_flac(temporary)
+            player.write_flac(folder / name)
             written.append(name)
             return quote(f"{folder.name}/{name}")
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import soundfile
 
 from giblet.errors import reading
+from giblet.sound_files import new_sound_file
 
 WINDOW, HOP = 1024, 256
 """Samples of a spectrum, and from one to the next where there is room for all of them."""
@@ -103,32 +104,32 @@ class Player:
         """How much it was turned down, if it was."""
         return "" if self.gain == 1 else f"turned down by {-20 * np.log10(self.gain):.1f} dB to fit full scale"
 
-    def write_flac(self, file: IO[bytes] | Path) -> None:
+    def write_flac(self, path: Path) -> None:
         """Write it as FLAC.
 
         Parameters
         ----------
-        file : binary file or Path
+        path : Path
+            Ending in ``.flac``.
 
         Raises
         ------
         InputError
-            If the sound is a file that cannot be read.
+            If the sound is a file that cannot be read, or the disk is full.
         """
         with ExitStack() as stack:
             read = self.reader(stack)
-            out = stack.enter_context(
-                soundfile.SoundFile(file, "w", self.sample_rate, 1, subtype="PCM_16", format="FLAC")
-            )
+            out = stack.enter_context(new_sound_file(path, self.sample_rate))
             for start in range(0, self.n_samples, BLOCK):
                 out.write(read(start, min(BLOCK, self.n_samples - start)) * np.float32(self.gain))
 
     @property
     def flac(self) -> bytes:
         """The sound as FLAC."""
-        file = io.BytesIO()
-        self.write_flac(file)
-        return file.getvalue()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "sound.flac"
+            self.write_flac(path)
+            return path.read_bytes()
 
     def reader(self, stack: ExitStack) -> Callable[[int, int], np.ndarray]:
         """How its samples are read.

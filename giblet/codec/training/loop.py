@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile as sf
 import torch
 
 from giblet.codec.architecture import codebooks_of
@@ -33,6 +32,7 @@ from giblet.errors import CheckpointError
 from giblet.files import claimed, write_atomic
 from giblet.progress import TrainingProgress, TrainingStep
 from giblet.signals import Stop, delayed_signals
+from giblet.sound_files import new_sound_file
 
 logger = logging.getLogger(__name__)
 SHORTEST_CLIP = 0.5  # s, that scores can be had of
@@ -194,9 +194,8 @@ class _Run:
             )
             decoded = self.model.decoder(quantized.transpose(1, 2))[0, 0, : len(clip)].numpy()
             for label, sound in (("original", clip), ("decoded", decoded)):
-                content = io.BytesIO()
-                sf.write(content, np.clip(sound, -1, 1), rate, format="WAV", subtype="PCM_16")
-                write_atomic(folder / f"{name}_{label}.wav", content.getvalue())
+                with new_sound_file(folder / f"{name}_{label}.wav", rate) as file:
+                    file.write(np.clip(sound, -1, 1))
         self.model.train()
 
     def _resume(self) -> bool:
