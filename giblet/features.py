@@ -45,7 +45,7 @@ from giblet.errors import InputError, reading
 from giblet.files import atomic_path, check_there, read_json, sha256_of, write_atomic
 from giblet.renamed import now_called
 from giblet.storage import taking_urls
-from giblet.timing import TAIL, TRGrid, exact
+from giblet.timing import TRGrid, exact, tail_of
 from giblet.version import __version__
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def new_features(
     import xarray as xr
 
     tr = exact(grid.tr)
-    covered = int((exact(film_duration) + TAIL) // tr)
+    covered = int((exact(film_duration) + tail_of(tr)) // tr)
     data: dict[str, Any] = dict(variables)
     data["onset"] = (("tr",), grid.onset, {"units": "s", "long_name": "onset of the TR from the start of the film"})
     data["valid"] = (("tr",), np.arange(grid.n_trs) < covered, {"long_name": "the film lasts through this TR"})

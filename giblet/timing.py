@@ -31,6 +31,9 @@ ROUNDING = Fraction(1, 2)
 TAIL = Fraction(1, 20)
 """Seconds at the end of a film that do not count: encoders pad a sound track by up to one packet (46 ms)."""
 
+TAIL_IN_TRS = Fraction(1, 2)
+"""And no more than this share of a TR."""
+
 LONGEST_TR = 60
 """Seconds. Scanners that wait between volumes reach some 20; what is beyond was written in milliseconds."""
 
@@ -354,7 +357,7 @@ class TRGrid:
 def grid_for(duration: Number, tr: float, frame_rate: float | Fraction) -> TRGrid:
     """The shortest grid on which a medium of `duration` seconds fits whole.
 
-    A last TR that would hold no more than :data:`TAIL` is not opened: a film of 1380 s that its encoder padded to
+    A last TR that would hold no more than :func:`tail_of` is not opened: a film of 1380 s that its encoder padded to
     1380.011 s must not become 921 TRs.
 
     Parameters
@@ -381,7 +384,22 @@ def grid_for(duration: Number, tr: float, frame_rate: float | Fraction) -> TRGri
             f"the stimulus lasts {shown(seconds)} s, which is {float(seconds / 3600):.4g} hours: are its times in "
             "milliseconds? If it is really that long, pass n_trs"
         )
-    return TRGrid(tr, max(1, ceil((seconds - TAIL) / step)), frame_rate)
+    return TRGrid(tr, max(1, ceil((seconds - tail_of(tr)) / step)), frame_rate)
+
+
+def tail_of(tr: Number) -> Fraction:
+    """Seconds at the end of a film that do not count: :data:`TAIL`, or half of a TR where that is shorter.
+
+    Parameters
+    ----------
+    tr : int, float, str or Fraction
+        Repetition time in seconds.
+
+    Returns
+    -------
+    Fraction
+    """
+    return min(TAIL, TAIL_IN_TRS * exact(tr, "tr"))
 
 
 class GroupedCodes(NamedTuple):

@@ -144,13 +144,11 @@ def test_the_list_of_what_writes_files_is_whole():
         if writing:
             opened[module] = writing
     assert listed == written
-    # To a path that features gives; pictures and sounds into a page, or to a path that it gives; rows have no name.
-    assert opened.keys() - written == {
-        "netcdf", "data.rows", "pages.drawings", "pages.sounds", "pipeline.encoding_brains",
-    }  # fmt: skip
+    # To a path that features gives; pictures into a page; rows have no name.
+    assert opened.keys() - written == {"netcdf", "data.rows", "pages.drawings", "pipeline.encoding_brains"}
     assert opened["netcdf"] == {"to_netcdf", "write_bytes"} and opened["data.rows"] == {"TemporaryFile"}
     assert opened["pages.drawings"] == {"savefig"}
-    assert {"data.sound", "data.picture", "data.simulate", "pages.sounds"} <= opened.keys()
+    assert {"sound_files", "data.picture", "data.simulate"} <= opened.keys()
 
 
 def test_what_is_not_there_is_told_with_what_it_was_to_be_and_what_to_do(tmp_path):

@@ -120,7 +120,20 @@ def test_edges_stay_exact_where_int64_would_overflow():
 
 @pytest.mark.parametrize(
     ("duration", "tr", "n_trs"),
-    [(1380, 1.5, 920), (1380.011, 1.5, 920), (1380.2, 1.5, 921), (1379.98, 1.5, 920), (52.17, 1.5, 35), (0.01, 1.5, 1)],
+    [
+        (1380, 1.5, 920),
+        (1380.011, 1.5, 920),
+        (1380.2, 1.5, 921),
+        (1379.98, 1.5, 920),
+        (52.17, 1.5, 35),
+        (0.01, 1.5, 1),
+        (8, 0.05, 160),
+        (8, 0.04, 200),
+        (8, 0.02, 400),
+        (8.011, 0.05, 160),
+        (8.011, 0.02, 401),
+        (8, 0.1, 80),
+    ],
 )
 def test_grid_for_a_film_opens_no_tr_for_an_encoders_padding(duration, tr, n_trs):
     assert grid_for(duration, tr, 75).n_trs == n_trs

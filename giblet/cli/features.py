@@ -165,6 +165,8 @@ def _listed(values: Sequence[Any] | None) -> str | None:
 
 
 SOUND = "sound"
+OF_CODES, OF_MEL = ("codec", "bandwidth"), ("n_mels", "mel_average")
+"""Options of sound that say something of one of its two kinds."""
 TIMED_TEXT = tuple(
     map(
         Option,
@@ -483,11 +485,17 @@ def _refuse_foreign(call: typer.Context, extractor: Extractor) -> None:
     foreign = set().union(*owners.values()) - owners[extractor.called]
     flags = [one.called for one in EXTRACTORS if one.name != SOUND]
     asked = f"neither {' nor '.join(flags)} is given" if extractor.name == SOUND else f"{extractor.called} is given"
+    mel = bool(call.params["mel"])
     for option in call.command.params:
         source = call.get_parameter_source(option.name or "")
-        if option.name in foreign and source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP"):
+        if source is None or source.name in ("DEFAULT", "DEFAULT_MAP"):
+            continue
+        if option.name in foreign:
             kinds = " or ".join(kind for kind, names in owners.items() if option.name in names)
             raise InputError(f"{option.opts[0]} is for {kinds}, but {asked}: leave it out, or say what is meant")
+        if option.name in (OF_CODES if mel else OF_MEL):
+            told = "codes, but --mel is given" if mel else "--mel, which is not given"
+            raise InputError(f"{option.opts[0]} is for {told}: leave it out, or say what is meant")
 
 
 def _other_kind(source: Path, extractor: Extractor) -> str:

@@ -21,7 +21,7 @@ from giblet.data.acoustic_kinds import (
     Pitch,
     Variables,
 )
-from giblet.data.gain import Gain
+from giblet.data.gain import Gain, gain_looks_ahead
 from giblet.data.media import AudioReader
 from giblet.data.processor import ExtractionSettings, MadeOfSettings, causality_of, check_causal
 from giblet.data.sound import SoundOnGrid
@@ -182,14 +182,16 @@ class AcousticsProcessor(MadeOfSettings, FromSound):
             kinds=kinds, tr=tr, compression=compression, causal=causal, track=track, gain=gain
         )
         check_tr(tr, FRAME_RATE)
-        for name in kinds:
-            if causal:
+        if causal:
+            for name in kinds:
                 check_causal(KINDS[name].looks_ahead, name, "leave it out, or ")
+            check_causal(gain_looks_ahead(gain), "acoustic features", "give a number of dB, or ")
 
     @property
     def looks_ahead(self) -> str:
         """Why features depend on sound after their TR; empty where they do not."""
-        return "; ".join(KINDS[name].looks_ahead for name in self.settings.kinds if KINDS[name].looks_ahead)
+        why = [KINDS[name].looks_ahead for name in self.settings.kinds] + [gain_looks_ahead(self.settings.gain)]
+        return "; ".join(filter(None, why))
 
     def provenance(self, path: str | Path, n_trs: int | None = None) -> dict[str, Any]:
         """The attributes that decide what the features of a film are; equal ones mean an equal file.

@@ -13,7 +13,7 @@ from pydantic import Field
 from giblet.codec import AudioCodec, known_codes_fingerprint, load_codec
 from giblet.codec.mel import MelSpectrogram
 from giblet.data.audio_features import AudioFeatures, CodeFeatures, MelFeatures
-from giblet.data.gain import Gain
+from giblet.data.gain import Gain, gain_looks_ahead
 from giblet.data.media import AudioReader
 from giblet.data.processor import ExtractionSettings, MadeOfSettings
 from giblet.data.sound import SoundOnGrid, write_sound
@@ -188,7 +188,7 @@ class AudioProcessor(MadeOfSettings, FromSound):
     @property
     def looks_ahead(self) -> str:
         """Why features depend on sound after their TR; empty for codes of a codec that is causal."""
-        return self.features.looks_ahead
+        return self.features.looks_ahead or gain_looks_ahead(self.settings.gain)
 
     def provenance(self, path: str | Path, n_trs: int | None = None) -> dict[str, Any]:
         """The attributes that decide what the features of a film are; equal ones mean an equal file.

@@ -44,5 +44,20 @@ def check_gain(gain: Any) -> float | Literal["peak"]:
     return decibels
 
 
+def gain_looks_ahead(gain: float | Literal["peak"]) -> str:
+    """Why sound with that gain depends on what comes later; empty where it does not.
+
+    Parameters
+    ----------
+    gain : float or "peak"
+
+    Returns
+    -------
+    str
+        As :attr:`giblet.data.processor.Processor.looks_ahead`.
+    """
+    return "gain='peak' goes by the loudest sample of the whole film" if gain == "peak" else ""
+
+
 Gain = Annotated[float | Literal["peak"], BeforeValidator(check_gain)]
 """By how many dB sound is made louder; "peak": as many as bring its loudest sample to full scale."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from giblet.data.gain import Gain
+from giblet.data.gain import Gain, gain_looks_ahead
 from giblet.data.media import AudioReader
 from giblet.data.parts import Parts
 from giblet.data.pretrained import checked_layers
@@ -204,7 +204,9 @@ class SpeechProcessor(MadeOfSettings, FromSound):
     def looks_ahead(self) -> str:
         """Why features depend on sound after their TR; empty where they do not."""
         seconds = shown(self.settings.context)
-        return "" if self.settings.causal else f"the model hears {seconds} s after each window"
+        if not self.settings.causal:
+            return f"the model hears {seconds} s after each window"
+        return gain_looks_ahead(self.settings.gain)
 
     def provenance(self, path: str | Path, n_trs: int | None = None) -> dict[str, Any]:
         """The attributes that decide what the features of a film are; equal ones mean an equal file.

@@ -71,7 +71,8 @@ class BandReader:
         n_volumes : int, optional
             Of the run: tables and arrays without times must have as many rows.
         begins : float
-            Second of the film at volume 0: up to the end of the scan, events are known to be all.
+            Second of the film at volume 0, where the first row of a table of volumes stands; up to the end of the scan,
+            events are known to be all.
 
         Returns
         -------
@@ -101,6 +102,8 @@ class BandReader:
                     f"band {name!r}: {path.name} has {len(dataset['band'])} rows and the scan {n_volumes} volumes: a "
                     "table or array needs one row for each"
                 )
+            if dataset.attrs.get("by_volume") and n_volumes is not None:
+                dataset = dataset.assign(onset=("tr", begins + np.arange(n_volumes) * tr))
             found[name] = path, dataset
         return found
 

@@ -246,7 +246,7 @@ def _by_tr(source: Path, data: xr.Dataset, takes: Sequence[str], codec: str | No
         table = pd.DataFrame(values, columns=names)
         if values.dtype.kind in "iu":
             table = table.astype("Int64")
-        tables.append(_masked(table, _valid(data) & here))
+        tables.append(_masked(table, _begun(data) & here))
     return _Recording(pd.concat(tables, axis=1), 1 / tr, about)
 
 
@@ -269,6 +269,15 @@ def _made(source: Path, data: xr.Dataset, take: str, codec: str | None) -> np.nd
 
 def _valid(data: xr.Dataset) -> np.ndarray:
     return data["valid"].values.astype(bool) if "valid" in data else np.ones(data.sizes["tr"], bool)
+
+
+def _begun(data: xr.Dataset) -> np.ndarray:
+    """TRs that the film lasts through, and the one that it ends in."""
+    here = _valid(data)
+    ending = int(np.flatnonzero(here).max(initial=-1)) + 1
+    if ending < len(here) and "onset" in data:
+        here[ending] = float(data["onset"].values[ending]) < float(data.attrs["film_duration"])
+    return here
 
 
 def _frames_in_film(data: xr.Dataset, grid: TRGrid) -> np.ndarray:

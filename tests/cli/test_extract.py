@@ -175,6 +175,10 @@ def test_a_picture_simulates_a_brain(giblet, video, tmp_path):
         (["--video", "--text"], "one at a time"),
         (["--video", "--bandwidth", 6], "--bandwidth is for sound, but --video is given"),
         (["--text", "--mel"], "--mel is for sound, but --text is given"),
+        (["--n-mels", 64], "--n-mels is for --mel, which is not given"),
+        (["--mel-average"], "--mel-average is for --mel, which is not given"),
+        (["--mel", "--codec", "nosuch"], "--codec is for codes, but --mel is given"),
+        (["--mel", "--bandwidth", 7], "--bandwidth is for codes, but --mel is given"),
         (
             ["--gaps", "hold"],
             "--gaps is for --text, but neither --video nor --text nor --language nor --acoustics nor --speech-model "

@@ -262,6 +262,17 @@ def test_what_cannot_be_causal_is_refused_and_said_in_the_file(tmp_path):
     assert set(about.data_vars) >= {"loudness", "pitch", "pitch_mask", "voicing"}
 
 
+def test_a_gain_that_goes_by_the_whole_film_is_not_causal(tmp_path):
+    """What comes later changes it, and with it every TR."""
+    path = written(tmp_path / "s.wav", speech(24_000, 2), 24_000)
+    with pytest.raises(InputError, match=r"acoustic features can't be causal: gain='peak' .*; give a number of dB, or"):
+        gb.extract(path, AcousticsSettings.make(kinds=("loudness",), gain="peak"), tmp_path)
+    with pytest.raises(InputError, match=r"can't be causal: gain='peak' goes by the loudest sample of the whole film"):
+        gb.extract(path, gb.AudioSettings.make(gain="peak", causal=True), tmp_path)
+    done = gb.extract(path, AcousticsSettings.make(kinds=("loudness",), gain="peak", causal=False), tmp_path)
+    assert load_features(done.path).attrs["causal"].startswith("no: gain='peak'")
+
+
 def test_a_file_is_up_to_date_by_what_decides_it(tmp_path):
     path = written(tmp_path / "s.wav", speech(24_000, 2), 24_000)
     settings = AcousticsSettings.make(kinds=("envelope", "loudness"), tr=1.0)

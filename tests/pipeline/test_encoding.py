@@ -78,6 +78,19 @@ def test_tables_open_in_pandas_and_the_page_stands_alone(result):
     assert "2 subjects" in repr(result) and "<th>regions</th>" in result._repr_html_()
 
 
+@pytest.mark.parametrize("begins", [0, 6.0, 5.3, -4.0])
+def test_a_table_of_volumes_says_of_each_volume_what_its_row_says_wherever_the_film_begins(study, tmp_path, begins):
+    """Its rows are volumes: a time of the film shifts what is on the clock of the film, and not them."""
+    rate = load_features(study.words)["word_rate"].to_pandas()
+    rate.to_csv(tmp_path / "rate.tsv", sep="\t", index=False)
+    runs = [{"bold": str(study.table(1)), "features": {"x": str(tmp_path / "rate.tsv")},
+             "stimulus_time_at_volume_0": begins}]  # fmt: skip
+    options = {"data": {"subjects": [{"name": "01", "runs": runs}]}, "bands": {"rate": {"of": "x"}}}
+    found = run(study, tmp_path / "out", **options).subjects[0]
+    film = run(study, tmp_path / "film", bands={"rate": {"of": "text", "take": "word_rate"}}).subjects[0]
+    np.testing.assert_allclose(found.stats["r"], film.stats["r"], atol=1e-6)
+
+
 def test_an_image_gives_maps_on_its_voxels(study, tmp_path):
     data = {"subjects": [{"name": "3", "mask": str(study.mask),
                           "runs": [{"bold": str(study.image), "text": str(study.words)}]}]}  # fmt: skip

@@ -110,9 +110,17 @@ def test_what_is_not_there_is_n_a_and_what_is_0_stays_0(tmp_path):
         export_bids(save_features(words, tmp_path / "w_desc-text_features.nc"), tmp_path / "bids", **RUN)
     )
     assert table["word_length"].isna().tolist() == [False, True, True, False, True, True]
-    assert table["word_rate"].isna().tolist() == [False] * 4 + [True] * 2, "the film lasts through four TRs"
-    assert table["word_rate"].tolist()[:4] == [0.5, 0, 0, 0.5]
+    assert table["word_rate"].isna().tolist() == [False] * 5 + [True], "the film ends in the fifth TR"
+    assert table["word_rate"].tolist()[:5] == [0.5, 0, 0, 0.5, 0]
     assert "per second" in about["word_rate"]["Description"]
+
+
+def test_a_word_in_the_tr_that_the_text_ends_in_is_there(tmp_path):
+    (tmp_path / "words.tsv").write_text("onset\toffset\ttext\n0.5\t1\tonce\n4.5\t5.2\tend\n")
+    words = TextProcessor(tr=2.0, model=None).extract(tmp_path / "words.tsv", n_trs=4)
+    assert words["valid"].values.tolist() == [True, True, False, False]
+    table, _ = read(export_bids(save_features(words, tmp_path / "w_desc-text_features.nc"), tmp_path / "bids", **RUN))
+    assert table["onset_count"].tolist()[:3] == [1, 0, 1] and table["onset_count"].isna().tolist()[3]
 
 
 def test_a_picture_gives_its_series_and_its_pixels_if_asked(tmp_path):
