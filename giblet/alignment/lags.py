@@ -54,7 +54,9 @@ class LagScan:
     mean_r: np.ndarray
     """(n_lags,): correlation with the mean of the standardised targets."""
     mean_best_lag: float
-    """Seconds."""
+    """Seconds: of the lags that were scanned."""
+    mean_peak: float
+    """Seconds: where `mean_r` would be largest between them, by a parabola through the best lag and its neighbours."""
     mean_p: float
     """As `p`."""
     mean_threshold: float
@@ -115,7 +117,7 @@ class LagScan:
         -------
         xarray.Dataset
             ``r`` (lag, target), ``best_lag`` (s), ``p`` and ``threshold`` (target), ``mean_r`` (lag); attributes:
-            ``mean_best_lag`` and ``mean_interval`` (s), ``mean_p``, ``mean_threshold``, ``n_volumes``.
+            ``mean_best_lag``, ``mean_peak`` and ``mean_interval`` (s), ``mean_p``, ``mean_threshold``, ``n_volumes``.
         """
         import xarray as xr
 
@@ -127,7 +129,7 @@ class LagScan:
             "threshold": ("target", self.threshold),
             "mean_r": ("lag", self.mean_r),
         }
-        about = ("mean_best_lag", "mean_interval", "mean_p", "mean_threshold", "n_volumes")
+        about = ("mean_best_lag", "mean_peak", "mean_interval", "mean_p", "mean_threshold", "n_volumes")
         return xr.Dataset(
             variables,
             {"lag": ("lag", self.lags, {"units": "s"}), "target": names},
@@ -242,10 +244,10 @@ def lag_scan(  # 11 parameters: two series with their times, and the choices of 
     mean = _standardised(total[:, None])
     mean_r, mean_best, mean_p, mean_threshold = scanner.scan(mean)
     regressors = _unit(whitened(shifted, scanner.filter_of(mean)))
-    interval = _lag_interval(regressors, mean_r[:, 0], seconds, tail == "both", rng)
+    peak, interval = _peak_with_interval(regressors, mean_r[:, 0], seconds, tail == "both", rng)
     return LagScan(
         seconds, r, best_lag, p, threshold,
-        mean_r[:, 0], float(mean_best[0]), float(mean_p[0]), float(mean_threshold[0]), interval,
+        mean_r[:, 0], float(mean_best[0]), peak, float(mean_p[0]), float(mean_threshold[0]), interval,
         slice(int(volumes[0]), int(volumes[-1]) + 1), n,
     )  # fmt: skip
 
@@ -301,10 +303,10 @@ def _unit(columns: np.ndarray) -> np.ndarray:
     return columns / np.linalg.norm(columns, axis=0)
 
 
-def _lag_interval(
+def _peak_with_interval(
     regressors: np.ndarray, r: np.ndarray, lags: np.ndarray, both: bool, rng: np.random.Generator
-) -> tuple[float, float]:
-    """The middle 95 % of best lags of simulated data: the regressor at its best lag, and white noise beside it.
+) -> tuple[float, tuple[float, float]]:
+    """Where r is largest, and the middle 95 % of that in simulated data: the regressor at its best lag, with noise.
 
     Parameters
     ----------
@@ -327,9 +329,9 @@ def _lag_interval(
     found = regressors.T @ (regressors[:, [best]] * along + noise)
     peaks = np.quantile(_peaks(np.abs(found) if both else found, lags), [0.025, 0.975])
     # The lags are steps, and what was found lies between two of them.
-    between = _peaks((np.abs(r) if both else r)[:, None], lags)[0] - lags[best]
-    low, high = np.clip(peaks + between, lags[0], lags[-1])
-    return float(low), float(high)
+    peak = _peaks((np.abs(r) if both else r)[:, None], lags)[0]
+    low, high = np.clip(peaks + peak - lags[best], lags[0], lags[-1])
+    return float(peak), (float(low), float(high))
 
 
 def _peaks(r: np.ndarray, lags: np.ndarray) -> np.ndarray:

@@ -75,21 +75,26 @@ class AlignmentCheck:
             return "unclear"
         if scan.mean_best_lag in (scan.lags[0], scan.lags[-1]) and scan.mean_best_lag != 0:
             return "at the edge"
-        return "aligned" if abs(scan.mean_best_lag) <= HRF_VARIES + 1e-9 else "shifted"
+        return "aligned" if abs(self.lag) <= HRF_VARIES + 1e-9 else "shifted"
+
+    @property
+    def lag(self) -> float:
+        """Seconds by which the BOLD comes later, to a tenth: the peak of r, between the lags that were scanned."""
+        return round(self.scan.mean_peak, 1) + 0.0
 
     @property
     def interval(self) -> str:
-        """The 95 % interval of the best lag, in words."""
+        """The peak of r between the lags that were scanned, and its 95 % interval, in words."""
         low, high = self.scan.mean_interval
-        return f"95 % interval {low:+.1f} to {high:+.1f} s"
+        return f"peak at {self.lag:+.1f} s, 95 % interval {low:+.1f} to {high:+.1f} s"
 
     @property
     def advice(self) -> str:
         """What follows from it, in a sentence."""
-        lag = self.scan.mean_best_lag
+        best, lag = self.scan.mean_best_lag, self.lag
         if self.verdict == "aligned":
-            near = "" if lag == 0 else f", which HRFs explain: they move the best lag by about {HRF_VARIES:g} s"
-            return f"{self.name}: the BOLD follows it at lag {lag:g} s ({self.interval}){near}"
+            near = "" if best == 0 else f", which HRFs explain: they move the best lag by about {HRF_VARIES:g} s"
+            return f"{self.name}: the BOLD follows it at lag {best:g} s ({self.interval}){near}"
         if self.verdict == "unclear":
             return (
                 f"{self.name}: no lag stands out from chance (p = {self.scan.mean_p:.2g}), which shows neither that it "
@@ -97,7 +102,7 @@ class AlignmentCheck:
             )
         if self.verdict == "at the edge":
             return (
-                f"{self.name}: the best lag, {lag:+g} s, is the last that was scanned: the true one may lie beyond; "
+                f"{self.name}: the best lag, {best:+g} s, is the last that was scanned: the true one may lie beyond; "
                 "widen `lags`"
             )
         way = "later" if lag > 0 else "earlier"
@@ -165,13 +170,15 @@ class AlignmentCheck:
         Returns
         -------
         dict
-            ``regressor``, ``best_lag`` and ``best_lag_interval`` (s), ``high_pass`` (Hz), ``r``, ``p``, ``null_95``,
-            ``tr`` (s), ``n_volumes``, ``slice_time_ref``, ``verdict``, ``advice``, ``lags`` (s) and ``r_by_lag``, the
-            mean over columns at each of them, and ``targets``: a dict for each column.
+            ``regressor``, ``best_lag``, ``peak`` and ``best_lag_interval``, which is the peak's (s), ``high_pass``
+            (Hz), ``r``, ``p``, ``null_95``, ``tr`` (s), ``n_volumes``, ``slice_time_ref``, ``verdict``, ``advice``,
+            ``lags`` (s) and ``r_by_lag``, the mean over columns at each of them, and ``targets``: a dict for each
+            column.
         """
         return {
             "regressor": self.name,
             "best_lag": self.scan.mean_best_lag,
+            "peak": self.scan.mean_peak,
             "best_lag_interval": list(self.scan.mean_interval),
             "high_pass": self.high_pass,
             "r": self.r,
