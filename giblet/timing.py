@@ -120,9 +120,9 @@ def check_tr(tr: Number, frame_rate: Number | None = None) -> Fraction:
     if step <= 0:
         raise InputError(f"TR is {tr} s: it must be positive, as in the scan's header")
     if step > LONGEST_TR:
+        such = f", such as {shown(step / 1000)}" if step <= 1000 * LONGEST_TR else ""
         raise InputError(
-            f"TR is {shown(step)} s, over {LONGEST_TR} s: was it written in milliseconds? Give it in seconds, "
-            f"such as {shown(step / 1000)}"
+            f"TR is {shown(step)} s, over {LONGEST_TR} s: was it written in milliseconds? Give it in seconds{such}"
         )
     if frame_rate is not None:
         rate = exact(frame_rate, "frame rate")

@@ -488,12 +488,16 @@ class _RemoteCrew:
 @contextmanager
 def _remote(address: str) -> Iterator[_RemoteCrew]:
     from distributed import Client
+    from distributed.comm.addressing import get_address_host_port
 
     verbose = logging.getLogger("giblet").isEnabledFor(logging.INFO)
     with ExitStack() as stack:
         if not verbose:
             stack.enter_context(_quiet("asyncio", "tornado.application", "distributed.client", "distributed.core"))
         try:
+            get_address_host_port(
+                address
+            )  # a client that fails at this waits for itself when it goes, with a traceback
             client = Client(address, timeout=ANSWER, set_as_default=False)
         except (OSError, ValueError) as exc:
             raise InputError(

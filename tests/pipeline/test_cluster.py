@@ -301,7 +301,9 @@ def test_what_cannot_be_is_told_before_anything_is_begun(texts, tmp_path, monkey
     assert not (tmp_path / "out").exists()
     monkeypatch.setattr(cluster, "ANSWER", 0.5)
     assert "no Dask scheduler answers at 'tcp://127.0.0.1:1'" in error(scheduler="tcp://127.0.0.1:1")
+    monkeypatch.setattr("distributed.Client", lambda *args, **options: pytest.fail("is not asked"))
     assert "no Dask scheduler answers at 'node 1'" in error(scheduler="node 1")
+    assert "answers at 'node1' (missing port number in address 'node1'): the address" in error(scheduler="node1")
 
 
 def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
