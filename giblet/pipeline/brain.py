@@ -170,8 +170,8 @@ def _maker(
         regressors = regressors_of(features)
         if not regressors:
             raise InputError(
-                f"{name} holds {', '.join(map(str, features.data_vars))}; what is held against a brain is sound, of audio "
-                "codes or mel, word_rate, luminance or luminance_change: name a file that has one of them"
+                f"{name} holds {', '.join(map(str, features.data_vars))}; what is held against a brain is sound, of "
+                "audio codes or mel, word_rate, luminance or luminance_change: name a file that has one of them"
             )
         return lambda: regressors
     begins, rate = float(first_onset(features, name)), int(features.attrs["sample_rate"])
