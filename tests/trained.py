@@ -46,8 +46,8 @@ def train_tiny(giblet: Callable, folder: Path, *, use_encodec: bool) -> Trained:
     """36 s of speech, three times: a run to learn from, one to choose by, one to be tested on."""
     sound = folder / "talk.wav"
     soundfile.write(sound, at_24k("speech.flac")[: N_TRS * 36_000], 24_000)
-    mel = [] if use_encodec else ["--mel", "--n-mels", 24, "--mel-average"]
-    assert giblet("extract", sound, "-o", folder, "--bandwidth", 1.5, *mel)[0] == 0
+    kind = ["--bandwidth", 1.5] if use_encodec else ["--mel", "--n-mels", 24, "--mel-average"]
+    assert giblet("extract", sound, "-o", folder, *kind)[0] == 0
     features = folder / f"talk_desc-{'encodec24k' if use_encodec else 'mel'}_features.nc"
     made = giblet("simulate", features, "-o", folder, "--table", "--n-voxels", N_REGIONS, "--snr", 4, "--json")
     assert made[0] == 0
