@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from giblet.files import atomic_path
 if TYPE_CHECKING:
     from soundfile import SoundFile
 
+PROBE = 1 << 20
+"""Bytes that are written to find out why no more can be."""
 SEEKABLE = (".aif", ".aiff", ".flac", ".ogg", ".wav")
 """Sound files that libsndfile reads a piece at a time from anywhere, as codec training needs it."""
 SUFFIXES = (*SEEKABLE, ".aac", ".m4a", ".m4v", ".mkv", ".mov", ".mp3", ".mp4", ".opus", ".webm")
@@ -65,6 +68,10 @@ def new_sound_file(path: Path, sample_rate: int) -> Iterator[SoundFile]:
             with soundfile.SoundFile(temporary, "w", sample_rate, 1, subtype="PCM_16") as file:
                 yield file
         except soundfile.LibsndfileError as exc:
+            # It says "System error"; whoever writes on learns which.
+            with temporary.open("ab") as more:
+                more.write(bytes(PROBE))
+                os.fsync(more.fileno())
             raise InputError(
                 f"cannot write {path}: {exc.error_string}; free some space or choose another folder"
             ) from exc
