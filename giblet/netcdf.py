@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -226,8 +226,12 @@ def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
     OSError
         If it cannot be written, or the disk is full.
     """
+    import xarray as xr
+
     attrs = {name: _plain(value) for name, value in dataset.attrs.items()}
-    large = _large(dataset)
+    # With the attributes by which the coordinates of each, and of the whole, are known.
+    encoded, about = xr.conventions.encode_dataset_coordinates(dataset)
+    large = _large(dataset, encoded)
     small = dataset.drop_vars(list(large))
     encoding: dict[Any, dict[str, Any]] = {}
     for name, variable in small.variables.items():
@@ -246,20 +250,22 @@ def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
         stop = Event()
         with ThreadPoolExecutor(max_workers=1) as aside:
             try:
-                aside.submit(_add_all, dataset, large, path, stop).result()
+                aside.submit(_add_all, large, "coordinates" in about, path, stop).result()
             finally:
                 stop.set()
 
 
-def _add_all(dataset: xr.Dataset, large: dict[str, xr.Variable], path: Path, stop: Event) -> None:
-    """Write large variables into the file that has all others, until told to stop."""
+def _add_all(large: dict[str, xr.Variable], coordinates: bool, path: Path, stop: Event) -> None:
+    """Write large variables into the file that has all others, until told to stop.
+
+    The file says of coordinates that no variable has them, which stays where it is true with the large ones too.
+    """
     with _Remembering(path, "r+") as file:
         try:
             for name, variable in large.items():
                 _add(file, name, variable, stop)
             _fix_texts(file)
-            if "coordinates" not in _encoded(dataset)[1]:
-                # xarray notes here the coordinates that no variable has, which was true without the large ones.
+            if not coordinates:
                 with h5py.File(file, "r+") as written:
                     written.attrs.pop("coordinates", None)
         finally:
@@ -267,17 +273,10 @@ def _add_all(dataset: xr.Dataset, large: dict[str, xr.Variable], path: Path, sto
                 raise file.error
 
 
-def _encoded(dataset: xr.Dataset) -> tuple[Any, Any]:
-    """Variables with the attribute by which their coordinates are known, and attributes of the whole."""
-    import xarray as xr
-
-    return xr.conventions.encode_dataset_coordinates(dataset)
-
-
-def _large(dataset: xr.Dataset) -> dict[str, xr.Variable]:
-    """Variables that are written some rows at a time, with the attributes by which their coordinates are known."""
+def _large(dataset: xr.Dataset, encoded: Mapping[Any, xr.Variable]) -> dict[str, xr.Variable]:
+    """Variables that are written some rows at a time."""
     found = {}
-    for name, variable in _encoded(dataset)[0].items():
+    for name, variable in encoded.items():
         # Coordinates stay, unless their name makes them one: xarray says of which variables they are.
         is_table = (
             variable.dtype.kind in "biuf" and variable.ndim and (name in dataset.sizes or name in dataset.data_vars)

@@ -271,10 +271,15 @@ def _valid(data: xr.Dataset) -> np.ndarray:
     return data["valid"].values.astype(bool) if "valid" in data else np.ones(data.sizes["tr"], bool)
 
 
+def _ending(valid: np.ndarray) -> int:
+    """The TR that the film ends in: the one behind those that it lasts through, if there is one."""
+    return int(np.flatnonzero(valid).max(initial=-1)) + 1
+
+
 def _begun(data: xr.Dataset) -> np.ndarray:
     """TRs that the film lasts through, and the one that it ends in."""
     here = _valid(data)
-    ending = int(np.flatnonzero(here).max(initial=-1)) + 1
+    ending = _ending(here)
     if ending < len(here) and "onset" in data:
         here[ending] = float(data["onset"].values[ending]) < float(data.attrs["film_duration"])
     return here
@@ -284,7 +289,7 @@ def _frames_in_film(data: xr.Dataset, grid: TRGrid) -> np.ndarray:
     """Frames of the TRs that the film lasts through, and of the one that it ends in those that begin before its end."""
     valid = _valid(data)
     here = np.repeat(valid, grid.counts)
-    ending = int(np.flatnonzero(valid).max(initial=-1)) + 1
+    ending = _ending(valid)
     if ending < grid.n_trs:
         frames = np.arange(grid.edges[ending], grid.edges[ending + 1])
         begin = frames / float(grid.frame_rate) + float(data["onset"].values[0] if "onset" in data else 0.0)
